@@ -1,0 +1,133 @@
+/**
+ * The whole contract with hardware. Rows of different sequences, candidates, step indices and context
+ * lengths share one call. Answer states live in slots owned by the engine, so nothing of vocabulary
+ * size crosses this boundary per step. An engine knows tokens as integers and knows no text, no
+ * budget and no queue. Calls are synchronous: an engine runs in a worker thread of its own.
+ *
+ * Implemented by tfjs/ (the definition) and native/ (fused kernels, tested against the definition).
+ */
+import type { ModelConfig } from '../model/config.js'
+
+/** Appends `tokens` to the context of `sequence`: prefill and commit are the same act. */
+export interface ObserveRow {
+  /** 0 <= sequence < capacity.sequences; a sequence begins with its first observe. */
+  sequence: number
+  tokens: readonly number[]
+  /** Page table that covers the context after this call; engines without pages ignore it. */
+  pages: readonly number[]
+}
+
+/** Binds `slot` to the present context of `sequence` and puts its answer at the starting point. */
+export interface BeginRow {
+  /** 0 <= slot < capacity.slots */
+  slot: number
+  sequence: number
+  /** Noise is a function of (seed, candidate, step, element) alone, whatever the batch. */
+  seed: number
+  candidate: number
+  /** Known tokens, one per position; -1 moves. Absent: all K move. */
+  clamped?: readonly number[]
+  /** Replaces the model's start: [K, stateWidth(model)], row-major. */
+  start?: Float32Array
+}
+
+export interface DescendRow {
+  slot: number
+  /** Which of the model's T landscapes this step follows. */
+  landscape: number
+  /** Replaces the trained step size; absent: the checkpoint's alpha, at least 1e-4 (reference: forward). */
+  stepSize?: number
+  /** Standard deviation of Langevin noise added to the state before the step; 0 for none. */
+  noise: number
+  /** 0-based index of this step in its answer: seeds the noise. */
+  step: number
+  /** Keep the step only where it lowers the energy (reference: infer_accept_lower_energies). */
+  acceptLower?: boolean
+}
+
+/** Two parts of the residual energy, for one row, in its units (see docs/mathematics.md). */
+export interface EnergyTerms {
+  /** 1/2 sum_i |y_i - F_i|^2 / D */
+  disagreement: number
+  /** sum_i H(softmax(U F_i)), nats, not yet weighted by lambda */
+  doubt: number
+}
+
+export interface StepResult {
+  /** E at the state before the step; for `residual` it judges the answer read at this very step. */
+  energy: number
+  /** Euclidean norm of the descent direction over the moving positions. */
+  gradientNorm: number
+  terms?: EnergyTerms
+  /** Lowest energy among the answers seen so far, this one included if it counts as an answer. */
+  best: number
+}
+
+/**
+ * Either a slot's present state (closes a descent: the state after the last step enters the
+ * best-so-far comparison), or the energy of given answer tokens after the context of `sequence`.
+ */
+export type EnergyRow =
+  | { slot: number; landscape: number }
+  | { sequence: number; answer: readonly number[]; landscape: number }
+
+export interface EnergyResult {
+  energy: number
+  terms?: EnergyTerms
+  best: number
+}
+
+export interface ReadRow {
+  slot: number
+  /** `best`: the answer of lowest energy so far. `last`: the answer after the latest step. */
+  which: 'best' | 'last'
+  /** Number of most probable tokens per position, or all logits. */
+  top: number | 'all'
+}
+
+export interface Reading {
+  /** [K, top], most probable first; a clamped position reads its own token with probability 1. */
+  tokens: Int32Array
+  /** [K, top], natural log of the probability. */
+  logProbs: Float32Array
+  /** [K, V] when `top` was 'all', else empty. */
+  logits: Float32Array
+}
+
+export interface EngineCapacity {
+  /** Answers (candidates) that may be in descent at once. */
+  slots: number
+  /** Contexts that may be cached at once. */
+  sequences: number
+  /** Cache pages and positions per page: the scheduler's unit of account. */
+  pages: number
+  pageSize: number
+}
+
+export interface EngineInfo {
+  /** `tfjs` or `native`. */
+  name: string
+  /** What it runs on: `wasm`, `tensorflow`, `avx512`, ... */
+  backend: string
+  threads: number
+  /** Why this engine and not another: for the log, /health and metrics. */
+  reason: string
+}
+
+export interface EnergyEngine {
+  readonly model: ModelConfig
+  readonly info: EngineInfo
+  readonly capacity: EngineCapacity
+
+  observe(rows: readonly ObserveRow[]): void
+  begin(rows: readonly BeginRow[]): void
+  /** One step on every row, in place. */
+  descend(rows: readonly DescendRow[]): StepResult[]
+  energy(rows: readonly EnergyRow[]): EnergyResult[]
+  read(rows: readonly ReadRow[]): Reading[]
+  /** Forgets a context and unbinds its slots. Releasing what is not held does nothing. */
+  release(sequence: number): void
+  /** Bytes of memory the engine holds for weights, caches and states. */
+  memory(): number
+  close(): void
+}

@@ -1,0 +1,83 @@
+/**
+ * The one table of errors: code, HTTP status, OpenAI error type, message template.
+ * An error is thrown where it is discovered, with the facts; each transport turns it into a reply
+ * at one boundary. Imports nothing.
+ */
+const table = {
+  invalid_request: [400, 'invalid_request_error', '{param}: {reason}'],
+  out_of_range: [400, 'invalid_request_error', '{param} must be {bound}, got {value}'],
+  empty_prompt: [400, 'invalid_request_error', '{param} must not be empty'],
+  context_length_exceeded: [
+    400,
+    'invalid_request_error',
+    'The context of {model} holds {limit} tokens; the prompt has {prompt} and the answer may take {answer} more',
+  ],
+  template_mismatch: [400, 'invalid_request_error', 'template: {reason}'],
+  not_supported: [400, 'invalid_request_error', '{param} is not supported: {reason}'],
+  invalid_frame: [400, 'invalid_request_error', 'frame: {reason}'],
+  unauthorized: [401, 'authentication_error', 'Missing or invalid API key'],
+  not_found: [404, 'invalid_request_error', '{what} not found'],
+  model_not_found: [404, 'invalid_request_error', 'The model {model} is not served here; served: {served}'],
+  method_not_allowed: [405, 'invalid_request_error', '{method} is not allowed on this path'],
+  not_held: [409, 'invalid_request_error', 'There is no answer of {what} left to extend'],
+  body_too_large: [413, 'invalid_request_error', 'The body exceeds {limit} bytes'],
+  unsupported_media_type: [415, 'invalid_request_error', 'Content-Type must be application/json'],
+  queue_full: [429, 'rate_limit_error', 'The queue is full: {waiting} requests wait, {limit} may'],
+  cancelled: [499, 'invalid_request_error', 'The request was cancelled'],
+  internal: [500, 'server_error', 'Internal error'],
+  engine_failed: [500, 'server_error', 'The engine failed: {reason}'],
+  shutting_down: [503, 'server_error', 'The server is shutting down'],
+  engine_unavailable: [503, 'server_error', 'The engine of {model} is not ready'],
+  invalid_checkpoint: [500, 'server_error', '{path}: {reason}'],
+  invalid_tokenizer: [500, 'server_error', '{path}: {reason}'],
+  invalid_data: [400, 'invalid_request_error', '{path}: {reason}'],
+  backend_missing: [500, 'server_error', 'Engine {engine}: {reason}'],
+  training_diverged: [500, 'server_error', 'Training diverged at update {update}: {reason}'],
+} as const satisfies Record<string, readonly [number, string, string]>
+
+export type ErrorCode = keyof typeof table
+export type Facts = Readonly<Record<string, string | number>>
+
+/** A failure that a user can understand and act on. `facts.param` names the offending field. */
+export class BasinError extends Error {
+  readonly code: ErrorCode
+  readonly status: number
+  readonly type: string
+  readonly facts: Facts
+
+  constructor(code: ErrorCode, facts: Facts = {}, options?: ErrorOptions) {
+    const [status, type, template] = table[code]
+    super(
+      template.replace(/\{(\w+)\}/g, (_, name: string) => String(facts[name] ?? '?')),
+      options,
+    )
+    this.name = 'BasinError'
+    this.code = code
+    this.status = status
+    this.type = type
+    this.facts = facts
+  }
+
+  get param(): string | null {
+    return typeof this.facts['param'] === 'string' ? this.facts['param'] : null
+  }
+
+  /** The body of OpenAI-compatible error replies. */
+  toJSON(): { error: { message: string; type: string; param: string | null; code: string } } {
+    return { error: { message: this.message, type: this.type, param: this.param, code: this.code } }
+  }
+}
+
+/** Structured-clone form, for crossing a thread boundary. */
+export interface ErrorMessage {
+  code: ErrorCode
+  facts: Facts
+}
+
+export const toErrorMessage = (error: unknown): ErrorMessage =>
+  error instanceof BasinError
+    ? { code: error.code, facts: error.facts }
+    : { code: 'engine_failed', facts: { reason: error instanceof Error ? error.message : String(error) } }
+
+export const fromErrorMessage = (message: ErrorMessage): BasinError =>
+  new BasinError(message.code, message.facts)

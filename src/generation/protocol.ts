@@ -1,0 +1,159 @@
+/**
+ * What crosses the thread boundary between the server and a generation worker. All of it is plain
+ * data for structured clone. Text on this side of it, tokens on the other.
+ */
+import type { ErrorMessage } from '../errors.js'
+import type { EngineCapacity, EngineInfo } from '../energy/engine.js'
+import type { ModelConfig } from '../model/config.js'
+import type { Budget, StopReason } from '../refine/budget.js'
+import type { Sampling } from '../refine/sampling.js'
+
+/** One sequence to be completed: one choice of one request. */
+export interface Job {
+  /** Unique among running jobs. */
+  id: string
+  /** Admission takes turns between clients (an API key, an address). */
+  client: string
+  prompt: string | readonly number[]
+  /** Known tokens with blanks between them: clamped positions of the answer. */
+  template?: string
+  maxTokens: number
+  sampling: Sampling
+  /** Texts that end the completion; they are not part of it. At most 4. */
+  stop: readonly string[]
+  /** Alternatives reported per token, 0..20; absent: no log-probabilities. */
+  logprobs?: number
+  budget: Budget
+  /** Send a `step` event for every descent step. */
+  reportSteps: boolean
+  /** After it finished, keep the last answer so that `extend` can go on from it. */
+  hold: boolean
+}
+
+export type Control =
+  | { type: 'cancel' }
+  /** Settle with the best answer so far, and end the job. */
+  | { type: 'finish' }
+  /** Raise the budget of the answer in descent, or reopen the held one. */
+  | { type: 'extend'; steps?: number; seconds?: number }
+  | { type: 'pause' }
+  | { type: 'resume' }
+
+export interface TokenAlternative {
+  token: string
+  id: number
+  probability: number
+}
+
+export interface EnergySummary {
+  initial: number
+  final: number
+  best: number
+}
+
+export interface Refinement {
+  /** Steps of the chosen candidate, summed over the answers of the completion. */
+  steps: number
+  /** Of the latest answer. */
+  energy: EnergySummary
+  candidates: number
+  /** True if every answer ended by convergence. */
+  converged: boolean
+  /** Of the latest answer. */
+  stop_reason: StopReason
+  disagreement?: number
+  doubt?: number
+}
+
+export interface TokenLogprob {
+  token: string
+  logprob: number
+  top: readonly { token: string; logprob: number }[]
+}
+
+export type JobEvent =
+  | { type: 'started'; promptTokens: number; /** from submission to admission */ queueSeconds: number }
+  | {
+      type: 'step'
+      /** Index of the answer's first position in the completion, in tokens. */
+      position: number
+      /** 1-based. */
+      step: number
+      candidate: number
+      energy: number
+      bestEnergy: number
+      gradientNorm: number
+      disagreement?: number
+      doubt?: number
+      /** Present reading of the answer. */
+      text: string
+      /** Of the first moving position. */
+      top: readonly TokenAlternative[]
+    }
+  | {
+      type: 'committed'
+      position: number
+      /** New text that is certain not to change: never half a character, never part of a stop string. */
+      text: string
+      tokens: number
+      steps: number
+      energy: EnergySummary
+      stopReason: StopReason
+      seconds: number
+      logprobs?: readonly TokenLogprob[]
+    }
+  | {
+      type: 'finished'
+      finishReason: 'stop' | 'length' | 'cancelled'
+      /** The whole completion. */
+      text: string
+      usage: { promptTokens: number; completionTokens: number }
+      refinement: Refinement
+    }
+  | { type: 'failed'; error: ErrorMessage }
+
+/** One per tick: what the metrics need and nothing more. */
+export interface TickStats {
+  rows: number
+  /** Seconds of engine time of this tick, by phase. */
+  seconds: { observe: number; descend: number; read: number }
+  observedTokens: number
+  running: number
+  waiting: number
+  paused: number
+  held: number
+  slotsUsed: number
+  pagesUsed: number
+}
+
+export type ToWorker =
+  | { type: 'submit'; job: Job }
+  | { type: 'control'; id: string; control: Control }
+  | { type: 'tokenize'; id: number; text: string }
+  | { type: 'detokenize'; id: number; tokens: readonly number[] }
+  | { type: 'close' }
+
+export type FromWorker =
+  | { type: 'ready'; model: ModelConfig; engine: EngineInfo; capacity: EngineCapacity; memory: number }
+  | { type: 'events'; events: readonly { id: string; event: JobEvent }[]; stats: TickStats }
+  | { type: 'tokens'; id: number; tokens: readonly number[] }
+  | { type: 'text'; id: number; text: string }
+  | { type: 'refused'; id: number; error: ErrorMessage }
+  | { type: 'fatal'; error: ErrorMessage }
+  | { type: 'closed' }
+
+/** How a worker is started: which checkpoint, which engine, which limits. */
+export interface WorkerOptions {
+  modelPath: string
+  engine: string
+  threads: number
+  slots: number
+  /** Cache pages; each holds `capacity.pageSize` positions. */
+  pages: number
+  /** Most requests that wait for admission. */
+  maxQueue: number
+  /** Most tokens observed per tick, so that a long prompt does not stall the others. */
+  prefillChunk: number
+  /** Seconds a finished answer may be extended. */
+  holdSeconds: number
+}

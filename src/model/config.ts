@@ -1,0 +1,138 @@
+/**
+ * `config.json`: everything that decides what a checkpoint computes, and nothing about how or where.
+ * One schema gives the type, the validation and the documentation (docs/checkpoint.md).
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Type, type Static } from 'typebox'
+import { Value } from 'typebox/value'
+import { BasinError } from '../errors.js'
+
+const count = (maximum: number, description: string) =>
+  Type.Integer({ minimum: 1, maximum, description })
+
+export const ModelConfig = Type.Object(
+  {
+    format: Type.Literal('basin-ebt/1'),
+    name: Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,63}$', description: 'what requests call `model`' }),
+    description: Type.String({ maxLength: 500 }),
+    created: Type.Integer({ minimum: 0, description: 'Unix time, seconds' }),
+    vocab_size: count(1_000_000, 'V: tokens, special ones included'),
+    dim: count(16_384, 'D: width of the residual stream'),
+    layers: count(256, 'L: transformer blocks'),
+    heads: count(256, 'H: attention heads; D / H is even'),
+    ffn_dim: count(131_072, 'hidden width of SwiGLU'),
+    context_length: count(1_048_576, 'most positions a sequence may have, its answers included'),
+    norm_eps: Type.Number({ exclusiveMinimum: 0, maximum: 1 }),
+    rope_theta: Type.Number({ minimum: 1, maximum: 1e9 }),
+    conditioning: Type.Union(
+      [
+        Type.Literal('none'),
+        Type.Literal('time_embed'),
+        Type.Literal('adaln'),
+        Type.Literal('candidate'),
+      ],
+      {
+        description:
+          'how the landscape enters: not at all; a token at position 0; adaptive norms; added to the candidate',
+      },
+    ),
+    landscapes: count(1024, 'T: energies conditioned on a step index; step s uses landscape min(s, T-1)'),
+    steps: count(4096, 'the number of steps the model was trained for: the default budget'),
+    answer: Type.Object(
+      {
+        space: Type.Union([Type.Literal('vocab'), Type.Literal('latent')]),
+        block: count(4096, 'K: positions inferred at once'),
+        start: Type.Union([Type.Literal('noise'), Type.Literal('zeros'), Type.Literal('draft')]),
+        start_scale: Type.Number({ minimum: 0, maximum: 1000, description: 'standard deviation of `noise`' }),
+        normalize: Type.Union(
+          [Type.Literal('every_step'), Type.Literal('first_step'), Type.Literal('never')],
+          { description: 'vocab space: when the state passes through softmax before a step' },
+        ),
+        embed: Type.Union([Type.Literal('vocab_to_embed'), Type.Literal('embeddings')], {
+          description: 'vocab space: the matrix that turns probabilities into an embedding',
+        }),
+      },
+      { additionalProperties: false },
+    ),
+    energy: Type.Object(
+      {
+        kind: Type.Union([Type.Literal('head'), Type.Literal('potential'), Type.Literal('residual')]),
+        direction: Type.Union([Type.Literal('exact'), Type.Literal('amortized')], {
+          description: 'residual only: descend along (I - dF/dy)^T (y - F), or along y - F',
+        }),
+        doubt: Type.Number({ minimum: 0, maximum: 1000, description: 'residual: lambda, weight of the entropy term' }),
+      },
+      { additionalProperties: false },
+    ),
+    template: Type.Optional(
+      Type.Object(
+        {
+          blank: Type.String({ minLength: 1, maxLength: 8, description: 'marks a position to be inferred' }),
+          length: Type.Optional(count(4096, 'when set, every request must carry a template of this many positions')),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    feed_forward: Type.Optional(
+      Type.Boolean({ description: 'a control: no energy; one pass reads the answer out (trainer and evaluation only)' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type ModelConfig = Static<typeof ModelConfig>
+
+/** Width of one answer position's state: V in vocab space, D in latent space. */
+export const stateWidth = (config: ModelConfig): number =>
+  config.answer.space === 'vocab' ? config.vocab_size : config.dim
+
+/** Caches a sequence needs: the observed stream depends on the landscape only where every token sees it. */
+export const contextCaches = (config: ModelConfig): number =>
+  config.conditioning === 'time_embed' || config.conditioning === 'adaln' ? config.landscapes : 1
+
+/** RoPE position of the first observed token: the step token of `time_embed` takes position 0. */
+export const contextOffset = (config: ModelConfig): number =>
+  config.conditioning === 'time_embed' ? 1 : 0
+
+/** The landscape of a step (0-based), clamped to the last one a model has. */
+export const landscapeOf = (config: ModelConfig, step: number): number =>
+  Math.min(step, config.landscapes - 1)
+
+const rules: readonly [(c: ModelConfig) => boolean, string][] = [
+  [(c) => c.dim % c.heads === 0, 'dim must be a multiple of heads'],
+  [(c) => (c.dim / c.heads) % 2 === 0, 'dim / heads must be even (rotary pairs)'],
+  [(c) => c.answer.space === 'latent' || c.energy.kind === 'head', 'vocab space has the head energy only'],
+  [(c) => c.answer.block <= c.context_length, 'answer.block must fit context_length'],
+  [(c) => c.conditioning !== 'none' || c.landscapes === 1, 'landscapes need a conditioning'],
+  [
+    (c) => c.answer.start !== 'draft' || c.answer.space === 'latent',
+    'a draft start needs latent space (it is read from the position queries)',
+  ],
+  [
+    (c) => c.template?.length === undefined || c.template.length <= c.answer.block,
+    'template.length must not exceed answer.block',
+  ],
+]
+
+/** Checks a parsed config.json. Throws `invalid_checkpoint` naming the field. */
+export function parseConfig(json: unknown, path: string): ModelConfig {
+  if (!Value.Check(ModelConfig, json)) {
+    const first = Value.Errors(ModelConfig, json)[0]
+    const field = first?.instancePath.slice(1).replaceAll('/', '.') ?? ''
+    throw new BasinError('invalid_checkpoint', { path, reason: `${field} ${first?.message ?? 'is invalid'}`.trim() })
+  }
+  const broken = rules.find(([holds]) => !holds(json))
+  if (broken) throw new BasinError('invalid_checkpoint', { path, reason: broken[1] })
+  return Object.freeze(json)
+}
+
+export function readConfig(directory: string): ModelConfig {
+  const path = join(directory, 'config.json')
+  let json: unknown
+  try {
+    json = JSON.parse(readFileSync(path, 'utf8'))
+  } catch (cause) {
+    throw new BasinError('invalid_checkpoint', { path, reason: (cause as Error).message }, { cause })
+  }
+  return parseConfig(json, path)
+}

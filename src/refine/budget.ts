@@ -1,0 +1,42 @@
+/**
+ * What may be spent on one answer, and when it ends. Pure policy: integers and energies in, a decision
+ * out; no clock, no tensor.
+ */
+
+/** Absent limits do not bind: without maxSteps refinement is unbounded. */
+export interface Budget {
+  /** Most steps per answer. Absent: unbounded. 0 needs a draft. */
+  maxSteps?: number
+  /** Steps before convergence may end the answer. */
+  minSteps: number
+  /** Most seconds per answer, of wall clock since its first step. */
+  maxSeconds?: number
+  /** Ends when |E_k - E_(k-1)| <= tolerance * max(|E_k|, 1e-6) for `patience` steps in a row. */
+  tolerance?: number
+  patience: number
+  /** Ends when the gradient norm falls to this or below. */
+  gradientTolerance?: number
+  /** Ends when the best energy is at or below this. */
+  energyTarget?: number
+  /** M: independent starting points for the same answer. */
+  candidates: number
+  select: Selection
+  /** Replaces the trained step size when >= 1, multiplies it when in (0, 1) (reference: infer_ebt_override_alpha). */
+  stepSize?: number
+  /** Standard deviation of Langevin noise per step. */
+  noise: number
+  /** Which answer is returned: the best energy seen (default), or the last. */
+  keep: 'best' | 'last'
+  acceptLower: boolean
+}
+
+/** `min`: lowest final energy. `max_gap`: largest drop. `max`: for ablations. */
+export type Selection = 'min' | 'max_gap' | 'max'
+
+export type StopReason =
+  | 'converged'
+  | 'energy_target'
+  | 'max_steps'
+  | 'max_seconds'
+  | 'finished'
+  | 'cancelled'

@@ -1,0 +1,69 @@
+/**
+ * Counter-based random numbers: a value is a function of (seed, candidate, step, element) alone, so
+ * noise does not depend on what else is in the batch, and any engine can reproduce it.
+ * Philox 4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+ */
+const M0 = 0xd2511f53
+const M1 = 0xcd9e8d57
+const W0 = 0x9e3779b9
+const W1 = 0xbb67ae85
+
+/** High 32 bits of the 64-bit product of two 32-bit unsigned integers. */
+function mulHigh(a: number, b: number): number {
+  const al = a & 0xffff
+  const ah = a >>> 16
+  const bl = b & 0xffff
+  const bh = b >>> 16
+  const mid = ah * bl + ((al * bl) >>> 16)
+  const mid2 = al * bh + (mid & 0xffff)
+  return (ah * bh + Math.floor(mid / 65536) + (mid2 - (mid2 % 65536)) / 65536) >>> 0
+}
+
+/** Four 32-bit words for a counter under a key; written into `out`. */
+export function philox(counter: readonly [number, number, number, number], key: readonly [number, number], out: Uint32Array): void {
+  let [c0, c1, c2, c3] = counter
+  let [k0, k1] = key
+  for (let round = 0; round < 10; round++) {
+    const h0 = mulHigh(M0, c0 >>> 0)
+    const l0 = Math.imul(M0, c0) >>> 0
+    const h1 = mulHigh(M1, c2 >>> 0)
+    const l1 = Math.imul(M1, c2) >>> 0
+    c0 = (h1 ^ c1 ^ k0) >>> 0
+    c1 = l1
+    c2 = (h0 ^ c3 ^ k1) >>> 0
+    c3 = l0
+    k0 = (k0 + W0) >>> 0
+    k1 = (k1 + W1) >>> 0
+  }
+  out[0] = c0
+  out[1] = c1
+  out[2] = c2
+  out[3] = c3
+}
+
+const keyOf = (seed: number): [number, number] => [seed >>> 0, Math.floor(seed / 4294967296) >>> 0]
+const unit = (word: number): number => (word + 0.5) / 4294967296
+
+/** Standard normals for the elements 0..length-1 of one row. `step` -1 is the starting point. */
+export function normals(seed: number, candidate: number, step: number, length: number): Float32Array {
+  const key = keyOf(seed)
+  const words = new Uint32Array(4)
+  const out = new Float32Array(length)
+  for (let i = 0; i < length; i += 4) {
+    philox([i >>> 2, (step + 1) >>> 0, candidate >>> 0, 0], key, words)
+    for (let pair = 0; pair < 2; pair++) {
+      const radius = Math.sqrt(-2 * Math.log(unit(words[2 * pair] as number)))
+      const angle = 2 * Math.PI * unit(words[2 * pair + 1] as number)
+      if (i + 2 * pair < length) out[i + 2 * pair] = radius * Math.cos(angle)
+      if (i + 2 * pair + 1 < length) out[i + 2 * pair + 1] = radius * Math.sin(angle)
+    }
+  }
+  return out
+}
+
+/** A uniform number in (0, 1): the `draw`-th of a stream named by (seed, stream). */
+export function uniform(seed: number, stream: number, draw: number): number {
+  const words = new Uint32Array(4)
+  philox([draw >>> 0, stream >>> 0, 0, 1], keyOf(seed), words)
+  return unit(words[0] as number)
+}
