@@ -14,7 +14,10 @@ const count = (maximum: number, description: string) =>
 export const ModelConfig = Type.Object(
   {
     format: Type.Literal('basin-ebt/1'),
-    name: Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,63}$', description: 'what requests call `model`' }),
+    name: Type.String({
+      pattern: '^[a-z0-9][a-z0-9._-]{0,63}$',
+      description: 'what requests call `model`',
+    }),
     description: Type.String({ maxLength: 500 }),
     created: Type.Integer({ minimum: 0, description: 'Unix time, seconds' }),
     vocab_size: count(1_000_000, 'V: tokens, special ones included'),
@@ -37,14 +40,21 @@ export const ModelConfig = Type.Object(
           'how the landscape enters: not at all; a token at position 0; adaptive norms; added to the candidate',
       },
     ),
-    landscapes: count(1024, 'T: energies conditioned on a step index; step s uses landscape min(s, T-1)'),
+    landscapes: count(
+      1024,
+      'T: energies conditioned on a step index; step s uses landscape min(s, T-1)',
+    ),
     steps: count(4096, 'the number of steps the model was trained for: the default budget'),
     answer: Type.Object(
       {
         space: Type.Union([Type.Literal('vocab'), Type.Literal('latent')]),
         block: count(4096, 'K: positions inferred at once'),
         start: Type.Union([Type.Literal('noise'), Type.Literal('zeros'), Type.Literal('draft')]),
-        start_scale: Type.Number({ minimum: 0, maximum: 1000, description: 'standard deviation of `noise`' }),
+        start_scale: Type.Number({
+          minimum: 0,
+          maximum: 1000,
+          description: 'standard deviation of `noise`',
+        }),
         normalize: Type.Union(
           [Type.Literal('every_step'), Type.Literal('first_step'), Type.Literal('never')],
           { description: 'vocab space: when the state passes through softmax before a step' },
@@ -57,25 +67,42 @@ export const ModelConfig = Type.Object(
     ),
     energy: Type.Object(
       {
-        kind: Type.Union([Type.Literal('head'), Type.Literal('potential'), Type.Literal('residual')]),
+        kind: Type.Union([
+          Type.Literal('head'),
+          Type.Literal('potential'),
+          Type.Literal('residual'),
+        ]),
         direction: Type.Union([Type.Literal('exact'), Type.Literal('amortized')], {
           description: 'residual only: descend along (I - dF/dy)^T (y - F), or along y - F',
         }),
-        doubt: Type.Number({ minimum: 0, maximum: 1000, description: 'residual: lambda, weight of the entropy term' }),
+        doubt: Type.Number({
+          minimum: 0,
+          maximum: 1000,
+          description: 'residual: lambda, weight of the entropy term',
+        }),
       },
       { additionalProperties: false },
     ),
     template: Type.Optional(
       Type.Object(
         {
-          blank: Type.String({ minLength: 1, maxLength: 8, description: 'marks a position to be inferred' }),
-          length: Type.Optional(count(4096, 'when set, every request must carry a template of this many positions')),
+          blank: Type.String({
+            minLength: 1,
+            maxLength: 8,
+            description: 'marks a position to be inferred',
+          }),
+          length: Type.Optional(
+            count(4096, 'when set, every request must carry a template of this many positions'),
+          ),
         },
         { additionalProperties: false },
       ),
     ),
     feed_forward: Type.Optional(
-      Type.Boolean({ description: 'a control: no energy; one pass reads the answer out (trainer and evaluation only)' }),
+      Type.Boolean({
+        description:
+          'a control: no energy; one pass reads the answer out (trainer and evaluation only)',
+      }),
     ),
   },
   { additionalProperties: false },
@@ -101,7 +128,10 @@ export const landscapeOf = (config: ModelConfig, step: number): number =>
 const rules: readonly [(c: ModelConfig) => boolean, string][] = [
   [(c) => c.dim % c.heads === 0, 'dim must be a multiple of heads'],
   [(c) => (c.dim / c.heads) % 2 === 0, 'dim / heads must be even (rotary pairs)'],
-  [(c) => c.answer.space === 'latent' || c.energy.kind === 'head', 'vocab space has the head energy only'],
+  [
+    (c) => c.answer.space === 'latent' || c.energy.kind === 'head',
+    'vocab space has the head energy only',
+  ],
   [(c) => c.answer.block <= c.context_length, 'answer.block must fit context_length'],
   [(c) => c.conditioning !== 'none' || c.landscapes === 1, 'landscapes need a conditioning'],
   [
@@ -119,7 +149,10 @@ export function parseConfig(json: unknown, path: string): ModelConfig {
   if (!Value.Check(ModelConfig, json)) {
     const first = Value.Errors(ModelConfig, json)[0]
     const field = first?.instancePath.slice(1).replaceAll('/', '.') ?? ''
-    throw new BasinError('invalid_checkpoint', { path, reason: `${field} ${first?.message ?? 'is invalid'}`.trim() })
+    throw new BasinError('invalid_checkpoint', {
+      path,
+      reason: `${field} ${first?.message ?? 'is invalid'}`.trim(),
+    })
   }
   const broken = rules.find(([holds]) => !holds(json))
   if (broken) throw new BasinError('invalid_checkpoint', { path, reason: broken[1] })
@@ -132,7 +165,11 @@ export function readConfig(directory: string): ModelConfig {
   try {
     json = JSON.parse(readFileSync(path, 'utf8'))
   } catch (cause) {
-    throw new BasinError('invalid_checkpoint', { path, reason: (cause as Error).message }, { cause })
+    throw new BasinError(
+      'invalid_checkpoint',
+      { path, reason: (cause as Error).message },
+      { cause },
+    )
   }
   return parseConfig(json, path)
 }

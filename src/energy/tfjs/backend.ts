@@ -1,0 +1,121 @@
+/**
+ * Finds a TensorFlow.js to compute with: the native packages when the user has installed them, else
+ * the wasm backend that comes with Basin. Nothing here knows a model.
+ */
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import type * as TfWasm from '@tensorflow/tfjs-backend-wasm'
+import type * as TfCore from '@tensorflow/tfjs-core'
+import { BasinError } from '../../errors.js'
+
+export type Tf = typeof TfCore
+export type Tensor = TfCore.Tensor
+
+export type BackendChoice = 'auto' | 'wasm' | 'node' | 'node-gpu'
+
+export interface Backend {
+  tf: Tf
+  /** `wasm` or `tensorflow`. */
+  name: string
+  reason: string
+}
+
+const require = createRequire(import.meta.url)
+const optional = { 'node-gpu': '@tensorflow/tfjs-node-gpu', node: '@tensorflow/tfjs-node' } as const
+
+function installed(name: string): boolean {
+  try {
+    require.resolve(name)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function loadOptional(choice: keyof typeof optional): Tf {
+  const name = optional[choice]
+  try {
+    return require(name) as Tf
+  } catch (cause) {
+    throw new BasinError(
+      'backend_missing',
+      {
+        engine: `tfjs:${choice}`,
+        reason: `${name}: ${(cause as Error).message.split('\n')[0] ?? ''}`,
+      },
+      { cause },
+    )
+  }
+}
+
+async function loadWasm(threads: number): Promise<Tf> {
+  // The ES modules of these packages do not load in Node; their CommonJS entries do.
+  const tf = require('@tensorflow/tfjs') as Tf
+  const wasm = require('@tensorflow/tfjs-backend-wasm') as typeof TfWasm
+  wasm.setWasmPaths(
+    `${dirname(require.resolve('@tensorflow/tfjs-backend-wasm/package.json'))}${join('/', 'dist', '/')}`,
+  )
+  wasm.setThreadsCount(threads)
+  tf.enableProdMode()
+  registerSegmentSum(tf)
+  if (!(await tf.setBackend('wasm')))
+    throw new BasinError('backend_missing', {
+      engine: 'tfjs:wasm',
+      reason: 'WebAssembly could not be initialised',
+    })
+  return tf
+}
+
+/** What a kernel of our own needs of the wasm backend. */
+interface WasmHeap {
+  readSync(id: object): ArrayLike<number>
+  makeOutput(shape: number[], dtype: 'float32'): TfCore.TensorInfo
+  typedArrayFromHeap(tensor: TfCore.TensorInfo): Float32Array
+}
+
+/** The gradient of a gather, which the wasm backend of 4.22 lacks: sums rows of x by their id. */
+function registerSegmentSum(tf: Tf): void {
+  tf.registerKernel({
+    kernelName: 'UnsortedSegmentSum',
+    backendName: 'wasm',
+    kernelFunc: ({ inputs, backend, attrs }) => {
+      const { x, segmentIds } = inputs as unknown as Record<'x' | 'segmentIds', TfCore.TensorInfo>
+      const { numSegments } = attrs as unknown as { numSegments: number }
+      const heap = backend as unknown as WasmHeap
+      const rows = heap.readSync(x.dataId)
+      const ids = heap.readSync(segmentIds.dataId)
+      const width = rows.length / ids.length
+      const sums = new Float32Array(numSegments * width)
+      for (let row = 0; row < ids.length; row++) {
+        const at = (ids[row] as number) * width
+        for (let i = 0; i < width; i++)
+          sums[at + i] = (sums[at + i] as number) + (rows[row * width + i] as number)
+      }
+      const out = heap.makeOutput(
+        [numSegments, ...x.shape.slice(segmentIds.shape.length)],
+        'float32',
+      )
+      heap.typedArrayFromHeap(out).set(sums)
+      return out
+    },
+  })
+}
+
+/** Throws `backend_missing` when a backend that was asked for by name cannot be had. */
+export async function loadBackend(choice: BackendChoice, threads: number): Promise<Backend> {
+  const found =
+    choice === 'auto' ? (['node-gpu', 'node'] as const).find((c) => installed(optional[c])) : choice
+  if (found === undefined || found === 'wasm')
+    return {
+      tf: await loadWasm(threads),
+      name: 'wasm',
+      reason:
+        choice === 'wasm'
+          ? 'asked for'
+          : 'neither @tensorflow/tfjs-node-gpu nor @tensorflow/tfjs-node is installed',
+    }
+  const tf = loadOptional(found)
+  await tf.ready()
+  tf.enableProdMode()
+  return { tf, name: tf.getBackend(), reason: `${optional[found]} is installed` }
+}

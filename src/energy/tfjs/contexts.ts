@@ -1,0 +1,166 @@
+/**
+ * The context caches of the tfjs engine: per sequence and landscape, keys and values of every layer.
+ * Each sequence is stored in one piece, so pages are only the scheduler's unit of account here.
+ */
+import { contextCaches, contextOffset, type ModelConfig } from '../../model/config.js'
+import type { Tensor } from './backend.js'
+import { prefixMask, type Context, type LayerContext, type Network } from './network.js'
+
+interface Cache {
+  /** Observed positions, the step token of `time_embed` included. */
+  length: number
+  /** [1, H, T, d] */
+  layers: LayerContext[]
+}
+
+export class Contexts {
+  /** By sequence, then by landscape (one entry where all landscapes share it). */
+  private readonly bySequence = new Map<number, Cache[]>()
+  /** The last batch assembled: steps of an unchanged batch need no new padding. */
+  private memo: { key: string; context: Context | null } = { key: '', context: null }
+
+  constructor(private readonly network: Network) {}
+
+  private get config(): ModelConfig {
+    return this.network.config
+  }
+
+  /** Observed tokens of a sequence. */
+  length(sequence: number): number {
+    const first = this.bySequence.get(sequence)?.[0]
+    return first ? first.length - contextOffset(this.config) : 0
+  }
+
+  has(sequence: number): boolean {
+    return this.bySequence.has(sequence)
+  }
+
+  observe(sequence: number, tokens: readonly number[]): void {
+    const caches = this.bySequence.get(sequence) ?? this.openSequence()
+    this.bySequence.set(sequence, caches)
+    if (tokens.length > 0)
+      caches.forEach((cache, landscape) => this.append(cache, tokens, landscape))
+  }
+
+  release(sequence: number): void {
+    for (const cache of this.bySequence.get(sequence) ?? []) disposeLayers(cache.layers)
+    this.bySequence.delete(sequence)
+  }
+
+  /** The contexts of rows, padded to one length: null if none has observed anything. */
+  assemble(
+    rows: readonly { sequence: number; landscape: number }[],
+    positions: number,
+  ): Context | null {
+    const caches = rows.map(({ sequence, landscape }) => this.cacheOf(sequence, landscape))
+    const key = rows
+      .map((row, i) => `${row.sequence}.${row.landscape}.${caches[i]?.length ?? 0}`)
+      .join()
+      .concat(`:${positions}`)
+    if (key !== this.memo.key) {
+      this.forget()
+      this.memo = { key, context: this.pad(caches, positions) }
+    }
+    return this.memo.context
+  }
+
+  bytes(): number {
+    const { layers, dim } = this.config
+    let positions = 0
+    for (const caches of this.bySequence.values())
+      for (const cache of caches) positions += cache.length
+    return positions * layers * 2 * dim * 4
+  }
+
+  dispose(): void {
+    for (const sequence of [...this.bySequence.keys()]) this.release(sequence)
+    this.forget()
+  }
+
+  private cacheOf(sequence: number, landscape: number): Cache | undefined {
+    const caches = this.bySequence.get(sequence)
+    return caches?.[Math.min(landscape, caches.length - 1)]
+  }
+
+  private openSequence(): Cache[] {
+    const caches = Array.from({ length: contextCaches(this.config) }, () => ({
+      length: 0,
+      layers: [],
+    }))
+    if (this.config.conditioning === 'time_embed')
+      caches.forEach((cache, t) => this.append(cache, null, t))
+    return caches
+  }
+
+  /** `null` appends the step token of `time_embed`. */
+  private append(cache: Cache, tokens: readonly number[] | null, landscape: number): void {
+    const { tf } = this.network
+    const layers = tf.tidy(() => {
+      const conditioned = this.config.conditioning === 'adaln' || tokens === null
+      const step = conditioned ? this.network.stepEmbedding([landscape]) : null
+      const x = tokens
+        ? this.network.embed(tf.tensor2d([...tokens], [1, tokens.length], 'int32'))
+        : (step as Tensor)
+      const count = x.shape[1] as number
+      const rotary = this.network.rotary([
+        Array.from({ length: count }, (_, i) => cache.length + i),
+      ])
+      const past = cache.length > 0 ? cache.layers : null
+      const seen = this.network.observe(
+        x,
+        past,
+        rotary,
+        this.config.conditioning === 'adaln' ? step : null,
+      )
+      return seen.layers.map((fresh, i) => {
+        const old = past?.[i]
+        return old
+          ? { k: tf.concat([old.k, fresh.k], 2), v: tf.concat([old.v, fresh.v], 2) }
+          : fresh
+      }) as never
+    }) as unknown as LayerContext[]
+    disposeLayers(cache.layers)
+    cache.layers = layers
+    cache.length += tokens?.length ?? 1
+  }
+
+  private pad(caches: readonly (Cache | undefined)[], positions: number): Context | null {
+    const { tf } = this.network
+    const longest = Math.max(...caches.map((cache) => cache?.length ?? 0))
+    if (longest === 0) return null
+    const { heads, dim } = this.config
+    const padded = (tensor: Tensor | undefined): Tensor => {
+      if (!tensor) return tf.zeros([1, heads, longest, dim / heads])
+      return tf.pad(tensor, [
+        [0, 0],
+        [0, 0],
+        [0, longest - (tensor.shape[2] as number)],
+        [0, 0],
+      ])
+    }
+    return tf.tidy(() => {
+      const layers = Array.from({ length: this.config.layers }, (_, i) => ({
+        k: tf.keep(tf.concat(caches.map((cache) => padded(cache?.layers[i]?.k)))),
+        v: tf.keep(tf.concat(caches.map((cache) => padded(cache?.layers[i]?.v)))),
+      }))
+      const visible = caches.map((cache) => new Array<number>(positions).fill(cache?.length ?? 0))
+      const even = caches.every((cache) => cache?.length === longest)
+      return { layers, mask: even ? null : tf.keep(prefixMask(tf, visible, longest)) } as never
+    })
+  }
+
+  private forget(): void {
+    if (this.memo.context) {
+      disposeLayers(this.memo.context.layers)
+      this.memo.context.mask?.dispose()
+    }
+    this.memo = { key: '', context: null }
+  }
+}
+
+function disposeLayers(layers: readonly LayerContext[]): void {
+  for (const { k, v } of layers) {
+    k.dispose()
+    v.dispose()
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * One descent step on a batch of states, and how answers are read from it. Formulas:
+ * docs/mathematics.md, "Answer spaces". Shapes: B rows, N positions, W = V or D.
+ */
+import type { Tensor } from './backend.js'
+import type { Landscape, Slope } from './landscape.js'
+import type { Network } from './network.js'
+
+export interface StepOptions {
+  /** Scalar, or [B, 1, 1]. */
+  alpha: Tensor
+  /** True for the first step of an answer (matters to `normalize: first_step`). */
+  first: boolean
+  /** Added to the state before the step, [B, N, W]. */
+  noise: Tensor | null
+}
+
+export interface Step {
+  /** What the energy was taken at: probabilities, or the state itself. */
+  base: Tensor
+  slope: Slope
+  next: Tensor
+}
+
+/** The point at which the energy is taken: softmax(z) where the model normalises, else the state. */
+export function basePoint(network: Network, state: Tensor, first: boolean): Tensor {
+  const { space, normalize } = network.config.answer
+  const normalized =
+    space === 'vocab' && (normalize === 'every_step' || (normalize === 'first_step' && first))
+  return normalized ? network.tf.softmax(state) : state
+}
+
+export function descend(
+  network: Network,
+  landscape: Landscape,
+  state: Tensor,
+  options: StepOptions,
+): Step {
+  const { tf } = network
+  const noisy = options.noise ? tf.add(state, options.noise) : state
+  const base = basePoint(network, noisy, options.first)
+  const slope = landscape.slope(base)
+  return { base, slope, next: tf.sub(base, tf.mul(slope.direction, options.alpha)) }
+}
+
+/** logits [B, N, V] of an answer: a state, or F for the residual energy. */
+export const logitsOf = (network: Network, answer: Tensor): Tensor =>
+  network.config.answer.space === 'vocab' ? answer : network.readout(answer)
+
+/** y_0 of a draft: one pass over the position queries with y = 0. [B, N, D] */
+export function draft(network: Network, landscape: Landscape, like: Tensor): Tensor {
+  const zero = { value: like, tangent: null }
+  if (network.config.energy.kind === 'residual') return landscape.opinion(zero).value
+  return network.num.linear(landscape.hidden(zero), network.weight('answer.draft.weight')).value
+}

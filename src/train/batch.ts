@@ -1,0 +1,90 @@
+/**
+ * One batch in the shape the network wants: what is observed, where the answers stand, what they
+ * should be. Built from windows of text or from examples; knows no file and no tokenizer.
+ */
+import type { ModelConfig } from '../model/config.js'
+import { contextOffset } from '../model/config.js'
+
+/** B rows, T observed positions, N = M K answer positions. Flat arrays are row-major. */
+export interface Batch {
+  rows: number
+  /** [B, T] token ids, padded at the end. */
+  observed: Int32Array
+  length: number
+  /** [B or 1][N]: how many observed positions an answer position sees. */
+  visible: readonly (readonly number[])[]
+  /** [B or 1][N]: rotary positions. */
+  positions: readonly (readonly number[])[]
+  answers: number
+  /** [B, N] tokens the answers should have. */
+  targets: Int32Array
+  /** [B, N]: 1 where a position moves and its loss counts, 0 where it is clamped to its target. */
+  moving: Float32Array
+  /** True if some position is clamped. */
+  clamped: boolean
+  /** Replaces the model's starting point: [B, N, W]. */
+  start?: Float32Array
+}
+
+/**
+ * Every block of K targets in windows [B, S + 1] is an answer whose context is all that precedes it:
+ * answer m sees the first 1 + m K tokens. With K = 1 that is next-token prediction at every position.
+ */
+export function batchOfWindows(config: ModelConfig, windows: Int32Array, rows: number): Batch {
+  const width = windows.length / rows
+  const block = config.answer.block
+  const answers = Math.floor((width - 1) / block)
+  const length = 1 + (answers - 1) * block
+  const n = answers * block
+  const observed = new Int32Array(rows * length)
+  const targets = new Int32Array(rows * n)
+  for (let b = 0; b < rows; b++) {
+    observed.set(windows.subarray(b * width, b * width + length), b * length)
+    targets.set(windows.subarray(b * width + 1, b * width + 1 + n), b * n)
+  }
+  const visible = Array.from({ length: n }, (_, i) => 1 + Math.floor(i / block) * block)
+  const positions = visible.map((seen, i) => contextOffset(config) + seen + (i % block))
+  return {
+    rows,
+    observed,
+    length,
+    visible: [visible],
+    positions: [positions],
+    answers,
+    targets,
+    moving: new Float32Array(rows * n).fill(1),
+    clamped: false,
+  }
+}
+
+/** A prompt with one answer of K positions, some of which may be given. */
+export interface Example {
+  context: readonly number[]
+  answer: readonly number[]
+  /** Known tokens of the answer, -1 where it is to be inferred. */
+  clamped: readonly number[]
+}
+
+/** Each example is one answer behind its own context; contexts are padded to the longest. */
+export function batchOfExamples(config: ModelConfig, examples: readonly Example[]): Batch {
+  const block = config.answer.block
+  const rows = examples.length
+  const length = Math.max(...examples.map((e) => e.context.length))
+  const observed = new Int32Array(rows * length)
+  const targets = new Int32Array(rows * block)
+  const moving = new Float32Array(rows * block)
+  const visible: number[][] = []
+  const positions: number[][] = []
+  examples.forEach((example, b) => {
+    const seen = example.context.length
+    observed.set(example.context, b * length)
+    targets.set(example.answer, b * block)
+    moving.set(
+      example.clamped.map((token) => (token < 0 ? 1 : 0)),
+      b * block,
+    )
+    visible.push(new Array<number>(block).fill(seen))
+    positions.push(Array.from({ length: block }, (_, i) => contextOffset(config) + seen + i))
+  })
+  return { rows, observed, length, visible, positions, answers: 1, targets, moving, clamped: true }
+}

@@ -1,0 +1,50 @@
+/**
+ * Initial weights, a function of the configuration and a seed. Latent models start as the recipe of
+ * the residual energy does (scaled by width and depth); vocab models as the published ones do
+ * (Xavier normal, unit embeddings).
+ */
+import { tensorShapes } from '../model/checkpoint.js'
+import type { ModelConfig } from '../model/config.js'
+import type { Float32Tensor } from '../model/safetensors.js'
+import { normals } from '../refine/random.js'
+
+function deviation(name: string, shape: readonly number[], config: ModelConfig): number {
+  const [out = 1, into = 1] = shape
+  if (name.includes('adaLN_modulation')) return 0.02
+  if (config.answer.space === 'vocab')
+    return name.endsWith('embeddings.weight') ? 1 : Math.sqrt(2 / (out + into))
+  if (
+    name.endsWith('embeddings.weight') ||
+    name === 'answer.query.weight' ||
+    name === 'answer.blank.weight'
+  )
+    return 0.5
+  if (name.endsWith('final_layer.weight') || name.endsWith('linear.weight')) return 0.02
+  if (name === 'answer.opinion.weight' || name === 'answer.draft.weight')
+    return (3 * config.dim) ** -0.5
+  const back = name.endsWith('wo.weight') || name.endsWith('w2.weight')
+  return config.dim ** -0.5 * (back ? (2 * config.layers) ** -0.5 : 1)
+}
+
+export function initialWeights(
+  config: ModelConfig,
+  seed: number,
+  alpha: number,
+): Map<string, Float32Tensor> {
+  const tensors = new Map<string, Float32Tensor>()
+  let index = 0
+  for (const [name, shape] of tensorShapes(config)) {
+    const size = shape.reduce((a, b) => a * b, 1)
+    let data = new Float32Array(size)
+    if (name === 'alpha') data.fill(alpha)
+    else if (name === 'answer.scale') data.fill(10)
+    else if (name.endsWith('norm.weight')) data.fill(1)
+    else if (!name.endsWith('bias')) {
+      const scale = deviation(name, shape, config)
+      data = normals(seed, index, 0, size).map((x) => x * scale)
+    }
+    tensors.set(name, { shape, data })
+    index++
+  }
+  return tensors
+}

@@ -1,0 +1,35 @@
+/** Losses and the stop-gradient that the objectives share. */
+import type { Tensor, Tf } from '../energy/tfjs/backend.js'
+
+/**
+ * Mean cross-entropy, in nats, of logits [B, N, V] at `targets` [B, N], weighted by `weights` [B, N]
+ * over `count` positions. The gradient, (softmax - onehot) weights / count, is given in closed form.
+ */
+export function crossEntropy(
+  tf: Tf,
+  logits: Tensor,
+  targets: Tensor,
+  weights: Tensor,
+  count: number,
+): Tensor {
+  const vocab = logits.shape[2] as number
+  const op = tf.customGrad((...args) => {
+    const [z, save] = args as unknown as [Tensor, (tensors: Tensor[]) => void]
+    const logProbs = tf.logSoftmax(z)
+    save([logProbs])
+    const picked = tf.sum(tf.mul(logProbs, tf.oneHot(targets, vocab)), 2)
+    const value = tf.div(tf.neg(tf.sum(tf.mul(picked, weights))), count)
+    const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor => {
+      const scale = tf.expandDims(tf.mul(weights, tf.div(dy, count)), 2)
+      return tf.mul(tf.sub(tf.exp(saved[0] as Tensor), tf.oneHot(targets, vocab)), scale)
+    }
+    return { value, gradFunc }
+  })
+  return op(logits)
+}
+
+/** Runs `compute` off the gradient tape and returns its result as a constant. */
+export function withoutGradient(tf: Tf, compute: () => Tensor): Tensor {
+  const op = tf.customGrad(() => ({ value: compute(), gradFunc: () => tf.scalar(0) }))
+  return op(tf.scalar(0))
+}

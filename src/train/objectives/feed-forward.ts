@@ -1,0 +1,57 @@
+/**
+ * The control that every claim is measured against: the same sizes without an energy. K = 1: an
+ * ordinary causal language model. K > 1: one pass over the position queries.
+ */
+import { BasinError } from '../../errors.js'
+import { Landscape } from '../../energy/tfjs/landscape.js'
+import { constant } from '../../energy/tfjs/numbers.js'
+import type { Tensor } from '../../energy/tfjs/backend.js'
+import type { Network } from '../../energy/tfjs/network.js'
+import { crossEntropy } from '../loss.js'
+import {
+  contextOf,
+  gradientsOf,
+  observeBatch,
+  scalarOf,
+  settingOf,
+  type Inputs,
+  type Objective,
+} from './objective.js'
+
+export const feedForward: Objective = {
+  name: 'feed-forward',
+  check(config) {
+    if (!config.feed_forward || config.answer.space !== 'latent')
+      throw new BasinError('not_supported', {
+        param: 'objective',
+        reason: 'feed-forward needs a configuration in latent space with feed_forward: true',
+      })
+  },
+  update(network, inputs) {
+    const { tf } = network
+    let loss: Tensor = tf.scalar(0)
+    const gradients = gradientsOf(network, () => {
+      const logits = feedForwardLogits(network, inputs)
+      loss = tf.keep(crossEntropy(tf, logits, inputs.targets, inputs.weights, inputs.count))
+      return loss
+    })
+    return { losses: [scalarOf(loss)], gradients }
+  },
+}
+
+/** logits [B, N, V] of the control. */
+export function feedForwardLogits(network: Network, inputs: Inputs): Tensor {
+  const { tf, config, num } = network
+  if (config.answer.block === 1) {
+    const { hidden } = observeBatch(network, inputs, 0)
+    const normed = num.rmsNorm(
+      constant(hidden),
+      network.weight('transformer.norm.weight'),
+      config.norm_eps,
+    )
+    return network.readout(normed.value)
+  }
+  const setting = settingOf(network, inputs, contextOf(network, inputs, 0), 0)
+  const blank = tf.zeros([inputs.batch.rows, inputs.targets.shape[1] as number, config.dim])
+  return network.readout(new Landscape(network, setting).hidden(constant(blank)).value)
+}

@@ -1,0 +1,166 @@
+/**
+ * An objective turns a batch into a scalar whose gradient trains the energy. Each is one file; the
+ * loop knows only this interface.
+ */
+import type { Scalar } from '@tensorflow/tfjs-core'
+import type { Tensor } from '../../energy/tfjs/backend.js'
+import { draft } from '../../energy/tfjs/descent.js'
+import { Landscape } from '../../energy/tfjs/landscape.js'
+import type { Context, Network, Rotary } from '../../energy/tfjs/network.js'
+import { prefixMask } from '../../energy/tfjs/network.js'
+import type { Setting } from '../../energy/tfjs/landscape.js'
+import { contextCaches, landscapeOf, stateWidth, type ModelConfig } from '../../model/config.js'
+import { normals } from '../../refine/random.js'
+import type { Batch } from '../batch.js'
+
+/** What one batch says about the weights. */
+export interface Update {
+  /** Cross-entropy in nats per moving position after each step with a loss, for the log. */
+  losses: number[]
+  /** By parameter name; parameters that take no part are absent. */
+  gradients: Map<string, Tensor>
+}
+
+/** Random numbers of one update: uniform in (0, 1), a function of (seed, update, draw). */
+export type Draw = () => number
+
+export interface Objective {
+  readonly name: string
+  /** Throws BasinError `not_supported` where the configuration does not fit. */
+  check(config: ModelConfig): void
+  update(network: Network, inputs: Inputs, draw: Draw): Update
+}
+
+/** One reverse pass: the gradient of a scalar with respect to every weight that it depends on. */
+export function gradientsOf(network: Network, scalar: () => Tensor): Map<string, Tensor> {
+  const { grads } = network.tf.variableGrads(() => scalar() as Scalar)
+  const named = new Map<string, Tensor>()
+  for (const [name, weight] of network.weights) {
+    const gradient = grads[(weight as Tensor & { name: string }).name]
+    if (gradient) named.set(name, gradient)
+  }
+  return named
+}
+
+export const scalarOf = (t: Tensor): number => t.dataSync()[0] as number
+
+/** A batch on the backend. */
+export interface Inputs {
+  batch: Batch
+  /** [B, T] int32 */
+  observed: Tensor
+  /** [B, N] int32 */
+  targets: Tensor
+  /** [B, N] */
+  weights: Tensor
+  /** [B, N, 1], or null where nothing is clamped. */
+  moving: Tensor | null
+  /** Moving positions in the batch. */
+  count: number
+  observedRotary: Rotary
+  rotary: Rotary
+  mask: Tensor
+}
+
+export function inputsOf(network: Network, batch: Batch): Inputs {
+  const { tf, config } = network
+  const n = batch.answers * config.answer.block
+  const offset = config.conditioning === 'time_embed' ? 1 : 0
+  const span = Array.from({ length: batch.length + offset }, (_, i) => i)
+  const weights = tf.tensor2d(batch.moving, [batch.rows, n])
+  return {
+    batch,
+    observed: tf.tensor2d(batch.observed, [batch.rows, batch.length], 'int32'),
+    targets: tf.tensor2d(batch.targets, [batch.rows, n], 'int32'),
+    weights,
+    moving: batch.clamped ? tf.expandDims(weights, 2) : null,
+    count: batch.moving.reduce((a, b) => a + b, 0),
+    observedRotary: network.rotary([span]),
+    rotary: network.rotary(batch.positions),
+    mask: prefixMask(
+      tf,
+      batch.visible.map((row) => row.map((seen) => seen + offset)),
+      batch.length + offset,
+    ),
+  }
+}
+
+/** The observed stream of a batch under one landscape: what its candidates attend to. */
+export function contextOf(network: Network, inputs: Inputs, landscape: number): Context {
+  return { layers: observeBatch(network, inputs, landscape).layers, mask: inputs.mask }
+}
+
+export function observeBatch(network: Network, inputs: Inputs, landscape: number) {
+  const { tf, config } = network
+  const step =
+    config.conditioning === 'adaln' || config.conditioning === 'time_embed'
+      ? stepOf(network, inputs, landscape)
+      : null
+  const embedded = network.embed(inputs.observed)
+  const x = config.conditioning === 'time_embed' && step ? tf.concat([step, embedded], 1) : embedded
+  return network.observe(
+    x,
+    null,
+    inputs.observedRotary,
+    config.conditioning === 'adaln' ? step : null,
+  )
+}
+
+/** Step embedding of a landscape for every row, or null without conditioning. */
+export const stepOf = (network: Network, inputs: Inputs, landscape: number): Tensor | null =>
+  network.config.conditioning === 'none'
+    ? null
+    : network.stepEmbedding(new Array<number>(inputs.batch.rows).fill(landscape))
+
+/** What a Landscape needs, for a batch and a context. */
+export function settingOf(
+  network: Network,
+  inputs: Inputs,
+  context: Context,
+  landscape: number,
+): Setting {
+  const { conditioning, answer } = network.config
+  const inCandidate = conditioning === 'candidate' || conditioning === 'adaln'
+  return {
+    context,
+    rotary: inputs.rotary,
+    block: answer.block,
+    step: inCandidate ? stepOf(network, inputs, landscape) : null,
+    moving: inputs.moving,
+    clamped: inputs.moving ? inputs.targets : null,
+  }
+}
+
+/** The landscapes of a batch by step; contexts are observed once each, when first needed. */
+export function landscapesOf(network: Network, inputs: Inputs): (step: number) => Landscape {
+  const contexts: (Context | undefined)[] = []
+  return (step) => {
+    const t = landscapeOf(network.config, step)
+    const cache = Math.min(t, contextCaches(network.config) - 1)
+    const context = (contexts[cache] ??= contextOf(network, inputs, cache))
+    return new Landscape(network, settingOf(network, inputs, context, t))
+  }
+}
+
+/** The model's starting point for every answer of a batch, [B, N, W]. */
+export function startOf(
+  network: Network,
+  inputs: Inputs,
+  landscape: Landscape,
+  seed: number,
+): Tensor {
+  const { tf, config } = network
+  const { rows, answers, start } = inputs.batch
+  const shape = [rows, answers * config.answer.block, stateWidth(config)] as [
+    number,
+    number,
+    number,
+  ]
+  const size = shape[0] * shape[1] * shape[2]
+  if (start) return tf.tensor3d(start, shape)
+  if (config.answer.start === 'noise')
+    return tf.mul(tf.tensor3d(normals(seed, 0, -1, size), shape), config.answer.start_scale)
+  return config.answer.start === 'draft'
+    ? draft(network, landscape, tf.zeros(shape))
+    : tf.zeros(shape)
+}

@@ -1,0 +1,236 @@
+/**
+ * What every engine must do, whatever it runs on. Each engine's test file calls this with a way to
+ * open itself on a checkpoint directory's contents.
+ */
+import { describe, expect, it } from 'vitest'
+import type { EnergyEngine } from '../../src/energy/engine.js'
+import type { Checkpoint } from '../../src/model/checkpoint.js'
+import { landscapeOf } from '../../src/model/config.js'
+import { BasinError } from '../../src/errors.js'
+import { golden, relativeError } from '../support/golden.js'
+import { modelOf, variants } from '../support/models.js'
+
+export type Open = (checkpoint: Checkpoint) => Promise<EnergyEngine>
+
+const forward = ['default', 'time_embed', 'adaln', 'prob_dist_embed', 'unnormalized']
+const tolerance = 1e-4
+
+export function engineContract(name: string, open: Open): void {
+  describe(`${name}: golden data of the published implementation`, () => {
+    it.each(forward)(
+      '%s: energies and logits of every step, all positions in one batch',
+      async (folder) => {
+        const data = golden(folder)
+        const { tokens, initial_logits: initial = [], forward: wanted } = data.expected
+        const engine = await open(data)
+        tokens.forEach((_, i) => {
+          engine.observe([
+            { sequence: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i, i + 1) },
+          ])
+          engine.begin([
+            {
+              slot: i,
+              sequence: i,
+              seed: 0,
+              candidate: 0,
+              start: Float32Array.from(initial[0]?.[i] ?? []),
+            },
+          ])
+        })
+        for (let step = 0; step < data.config.steps; step++) {
+          const landscape = landscapeOf(data.config, step)
+          const results = engine.descend(
+            tokens.map((_, slot) => ({ slot, landscape, noise: 0, step })),
+          )
+          expect(
+            relativeError(
+              results.map((r) => r.energy),
+              wanted?.energies[step] ?? [],
+            ),
+          ).toBeLessThan(tolerance)
+          const read = engine.read(tokens.map((_, slot) => ({ slot, which: 'last', top: 'all' })))
+          const logits = read.flatMap((r) => [...r.logits])
+          expect(relativeError(logits, wanted?.logits[step]?.flat() ?? [])).toBeLessThan(tolerance)
+        }
+        engine.close()
+      },
+    )
+
+    it.each(forward)('%s: the greedy text, through the cache', async (folder) => {
+      const data = golden(folder, 'zeros')
+      const engine = await open(data)
+      const length = data.expected.tokens.length + 8
+      const text: number[] = []
+      engine.observe([{ sequence: 0, tokens: data.expected.tokens, pages: pagesFor(0, length) }])
+      while (text.length < 8) {
+        engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0 }])
+        for (let step = 0; step < data.config.steps; step++)
+          engine.descend([{ slot: 0, landscape: landscapeOf(data.config, step), noise: 0, step }])
+        const token = engine.read([{ slot: 0, which: 'last', top: 1 }])[0]?.tokens[0] as number
+        text.push(token)
+        engine.observe([{ sequence: 0, tokens: [token], pages: pagesFor(0, length) }])
+      }
+      expect(text).toEqual(data.expected.greedy_from_zeros)
+      engine.close()
+    })
+
+    it('advanced_accept_lower: a step is kept only where it lowers the energy', async () => {
+      const data = golden('advanced_accept_lower')
+      const { tokens, initial_logits: initial = [], advanced, hparams } = data.expected
+      const engine = await open(data)
+      tokens.forEach((_, i) => {
+        engine.observe([{ sequence: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i, i + 1) }])
+        engine.begin([
+          {
+            slot: i,
+            sequence: i,
+            seed: 0,
+            candidate: 0,
+            start: Float32Array.from(initial[0]?.[i] ?? []),
+          },
+        ])
+      })
+      for (let step = 0; step < hparams.infer_ebt_num_steps; step++) {
+        const results = engine.descend(
+          tokens.map((_, slot) => ({ slot, landscape: 0, noise: 0, step, acceptLower: true })),
+        )
+        expect(
+          relativeError(
+            results.map((r) => r.energy),
+            advanced?.energies[step]?.[0] ?? [],
+          ),
+        ).toBeLessThan(tolerance)
+      }
+      const final = engine.energy(tokens.map((_, slot) => ({ slot, landscape: 0 })))
+      expect(
+        relativeError(
+          final.map((r) => r.energy),
+          advanced?.energies.at(-1)?.[0] ?? [],
+        ),
+      ).toBeLessThan(tolerance)
+      const logits = engine
+        .read(tokens.map((_, slot) => ({ slot, which: 'last', top: 'all' })))
+        .flatMap((r) => [...r.logits])
+      expect(relativeError(logits, advanced?.final_logits.flat() ?? [])).toBeLessThan(tolerance)
+      engine.close()
+    })
+  })
+
+  describe.each(variants)(`${name}: $label`, ({ label }) => {
+    const context = [5, 3, 8, 1, 1, 2]
+
+    it('does not depend on what else is in the batch', async () => {
+      const engine = await open(modelOf(label))
+      const alone = await open(modelOf(label))
+      const { block } = engine.model.answer
+      for (let row = 0; row < 4; row++) {
+        const tokens = context.slice(0, 1 + row)
+        const clamped = row % 2 === 1 ? clampedAt(block, 0, 4) : undefined
+        const begin = { sequence: row, seed: row, candidate: row, ...(clamped && { clamped }) }
+        engine.observe([{ sequence: row, tokens, pages: pagesFor(row, 8) }])
+        engine.begin([{ slot: row, ...begin }])
+        alone.observe([{ sequence: row, tokens, pages: pagesFor(row, 8) }])
+        alone.begin([{ slot: row, ...begin }])
+      }
+      for (let step = 0; step < 3; step++) {
+        const rowAt = (slot: number) => ({
+          slot,
+          landscape: landscapeOf(engine.model, step),
+          noise: 0.01,
+          step,
+        })
+        const together = engine.descend([0, 1, 2, 3].map(rowAt))
+        for (let row = 0; row < 4; row++) {
+          const single = alone.descend([rowAt(row)])[0]
+          expect(together[row]?.energy).toBeCloseTo(single?.energy as number, 4)
+          expect(together[row]?.gradientNorm).toBeCloseTo(single?.gradientNorm as number, 4)
+        }
+      }
+      const read = (e: EnergyEngine, slot: number) => [
+        ...(e.read([{ slot, which: 'last', top: 'all' }])[0]?.logits ?? []),
+      ]
+      for (let row = 0; row < 4; row++)
+        expect(relativeError(read(engine, row), read(alone, row))).toBeLessThan(tolerance)
+      engine.close()
+      alone.close()
+    })
+
+    it('observes in chunks as at once', async () => {
+      const engine = await open(modelOf(label))
+      engine.observe([{ sequence: 0, tokens: context, pages: pagesFor(0, 8) }])
+      engine.observe([{ sequence: 1, tokens: context.slice(0, 1), pages: pagesFor(1, 8) }])
+      engine.observe([{ sequence: 1, tokens: context.slice(1, 4), pages: pagesFor(1, 8) }])
+      engine.observe([{ sequence: 1, tokens: context.slice(4), pages: pagesFor(1, 8) }])
+      engine.begin([0, 1].map((i) => ({ slot: i, sequence: i, seed: 1, candidate: 0 })))
+      const [a, b] = engine.descend(
+        [0, 1].map((slot) => ({ slot, landscape: 0, noise: 0, step: 0 })),
+      )
+      expect(a?.energy).toBeCloseTo(b?.energy as number, 4)
+      engine.close()
+    })
+
+    it('keeps the best answer, and clamped positions do not move', async () => {
+      const engine = await open(modelOf(label))
+      const { block } = engine.model.answer
+      const clamped = clampedAt(block, block - 1, 7)
+      engine.observe([{ sequence: 0, tokens: context, pages: pagesFor(0, 8) }])
+      engine.begin([{ slot: 0, sequence: 0, seed: 3, candidate: 0, clamped }])
+      let best = Infinity
+      for (let step = 0; step < 4; step++) {
+        const result = engine.descend([
+          { slot: 0, landscape: landscapeOf(engine.model, step), noise: 0, step },
+        ])[0]
+        if (!result) throw new Error('no result')
+        expect(Number.isFinite(result.energy)).toBe(true)
+        const counts =
+          engine.model.energy.kind === 'residual' ||
+          step > 0 ||
+          engine.model.answer.start === 'draft'
+        if (counts) best = Math.min(best, result.energy)
+        expect(result.best).toBe(best)
+      }
+      const closed = engine.energy([{ slot: 0, landscape: landscapeOf(engine.model, 4) }])[0]
+      expect(closed?.best).toBe(
+        engine.model.energy.kind === 'residual' ? best : Math.min(best, closed?.energy as number),
+      )
+      const top = engine.read([{ slot: 0, which: 'best', top: 2 }])[0]
+      expect(top?.tokens[2 * (block - 1)]).toBe(7)
+      expect(top?.logProbs[2 * (block - 1)]).toBeCloseTo(0, 5)
+      engine.close()
+    })
+  })
+
+  describe(`${name}: impossible requests are errors of the table`, () => {
+    it('names the field and the bound, and goes on', async () => {
+      const engine = await open(modelOf('latent residual amortized, K 4'))
+      const rejects = (act: () => unknown) => {
+        expect(act).toThrowError(BasinError)
+      }
+      rejects(() => engine.observe([{ sequence: -1, tokens: [1], pages: pagesFor(0, 8) }]))
+      rejects(() => engine.observe([{ sequence: 1e9, tokens: [1], pages: pagesFor(0, 8) }]))
+      rejects(() => engine.observe([{ sequence: 0, tokens: [1e6], pages: pagesFor(0, 8) }]))
+      rejects(() => engine.observe([{ sequence: 0, tokens: [NaN], pages: pagesFor(0, 8) }]))
+      rejects(() => engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }]))
+      rejects(() => engine.read([{ slot: 99, which: 'best', top: 1 }]))
+      engine.observe([{ sequence: 0, tokens: [1], pages: pagesFor(0, 8) }])
+      rejects(() =>
+        engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0, start: new Float32Array(3) }]),
+      )
+      engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0 }])
+      rejects(() => engine.descend([{ slot: 0, landscape: 5, noise: 0, step: 0 }]))
+      expect(engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }])).toHaveLength(1)
+      engine.close()
+    })
+  })
+}
+
+/** A page table of its own for each sequence: every test context fits `perSequence` pages. */
+const perSequence = 4
+const pagesFor = (sequence: number, length: number): number[] =>
+  Array.from(
+    { length: Math.min(perSequence, Math.ceil(length / 16)) },
+    (_, i) => sequence * perSequence + i,
+  )
+
+const clampedAt = (block: number, position: number, token: number): number[] =>
+  Array.from({ length: block }, (_, i) => (i === position ? token : -1))

@@ -1,0 +1,136 @@
+/** Small random models of every kind, for tests that need the shape of a thing and not its skill. */
+import type { Checkpoint } from '../../src/model/checkpoint.js'
+import { parseConfig, type ModelConfig } from '../../src/model/config.js'
+import { initialWeights } from '../../src/train/initial.js'
+
+type Overrides = {
+  [K in keyof ModelConfig]?: ModelConfig[K] extends object | undefined
+    ? Partial<ModelConfig[K]>
+    : ModelConfig[K]
+}
+
+const base: ModelConfig = {
+  format: 'basin-ebt/1',
+  name: 'small',
+  description: 'random weights',
+  created: 0,
+  vocab_size: 11,
+  dim: 16,
+  layers: 2,
+  heads: 2,
+  ffn_dim: 24,
+  context_length: 64,
+  norm_eps: 1e-5,
+  rope_theta: 10000,
+  conditioning: 'none',
+  landscapes: 1,
+  steps: 4,
+  answer: {
+    space: 'latent',
+    block: 4,
+    start: 'zeros',
+    start_scale: 1,
+    normalize: 'never',
+    embed: 'embeddings',
+  },
+  energy: { kind: 'residual', direction: 'amortized', doubt: 0.5 },
+}
+
+const vocab = {
+  space: 'vocab',
+  normalize: 'every_step',
+  embed: 'vocab_to_embed',
+  start: 'noise',
+} as const
+const exact = { kind: 'residual', direction: 'exact' } as const
+
+/** Every answer space, energy, conditioning and start, in combinations that cover each pair's code. */
+export const variants: { label: string; overrides: Overrides }[] = [
+  { label: 'latent residual amortized, K 4', overrides: {} },
+  {
+    label: 'latent residual amortized, K 1, candidate',
+    overrides: { answer: { block: 1 }, conditioning: 'candidate', landscapes: 3 },
+  },
+  {
+    label: 'latent residual exact, noise',
+    overrides: { energy: exact, answer: { start: 'noise' } },
+  },
+  { label: 'latent residual, draft', overrides: { answer: { start: 'draft' } } },
+  {
+    label: 'latent potential',
+    overrides: { energy: { kind: 'potential', direction: 'exact' }, answer: { start: 'noise' } },
+  },
+  {
+    label: 'latent potential, draft, adaln',
+    overrides: {
+      energy: { kind: 'potential', direction: 'exact' },
+      answer: { start: 'draft' },
+      conditioning: 'adaln',
+      landscapes: 2,
+    },
+  },
+  {
+    label: 'latent head, time_embed',
+    overrides: {
+      energy: { kind: 'head', direction: 'exact' },
+      conditioning: 'time_embed',
+      landscapes: 2,
+    },
+  },
+  {
+    label: 'latent head, K 1, draft, candidate',
+    overrides: {
+      energy: { kind: 'head', direction: 'exact' },
+      answer: { block: 1, start: 'draft' },
+      conditioning: 'candidate',
+      landscapes: 2,
+    },
+  },
+  {
+    label: 'vocab head',
+    overrides: { energy: { kind: 'head', direction: 'exact' }, answer: { ...vocab, block: 1 } },
+  },
+  {
+    label: 'vocab head, K 4, adaln',
+    overrides: {
+      energy: { kind: 'head', direction: 'exact' },
+      answer: vocab,
+      conditioning: 'adaln',
+      landscapes: 2,
+    },
+  },
+  {
+    label: 'vocab head, first_step, time_embed',
+    overrides: {
+      energy: { kind: 'head', direction: 'exact' },
+      answer: { ...vocab, block: 1, normalize: 'first_step', embed: 'embeddings' },
+      conditioning: 'time_embed',
+      landscapes: 2,
+    },
+  },
+  {
+    label: 'vocab head, never, zeros',
+    overrides: {
+      energy: { kind: 'head', direction: 'exact' },
+      answer: { ...vocab, block: 2, normalize: 'never', start: 'zeros' },
+    },
+  },
+]
+
+export function configOf(overrides: Overrides): ModelConfig {
+  const merged = {
+    ...base,
+    ...overrides,
+    answer: { ...base.answer, ...overrides.answer },
+    energy: { ...base.energy, ...overrides.energy },
+  }
+  return parseConfig(merged, 'test')
+}
+
+/** The variant's checkpoint: deterministic weights large enough for energies to differ. */
+export function modelOf(label: string): Checkpoint {
+  const variant = variants.find((v) => v.label === label)
+  if (!variant) throw new Error(`no variant ${label}`)
+  const config = configOf(variant.overrides)
+  return { config, tensors: initialWeights(config, 42, 0.5) }
+}
