@@ -72,7 +72,12 @@ export interface TokenLogprob {
 }
 
 export type JobEvent =
-  | { type: 'started'; promptTokens: number; /** from submission to admission */ queueSeconds: number }
+  | {
+      type: 'started'
+      promptTokens: number
+      /** From submission to admission. */
+      queueSeconds: number
+    }
   | {
       type: 'step'
       /** Index of the answer's first position in the completion, in tokens. */
@@ -134,8 +139,20 @@ export type ToWorker =
   | { type: 'close' }
 
 export type FromWorker =
-  | { type: 'ready'; model: ModelConfig; engine: EngineInfo; capacity: EngineCapacity; memory: number }
-  | { type: 'events'; events: readonly { id: string; event: JobEvent }[]; stats: TickStats }
+  | {
+      type: 'ready'
+      model: ModelConfig
+      engine: EngineInfo
+      capacity: EngineCapacity
+      memory: number
+    }
+  | {
+      type: 'events'
+      events: readonly { id: string; event: JobEvent }[]
+      /** Held jobs that are gone: expired, cancelled, or evicted for others. */
+      released: readonly string[]
+      stats: TickStats
+    }
   | { type: 'tokens'; id: number; tokens: readonly number[] }
   | { type: 'text'; id: number; text: string }
   | { type: 'refused'; id: number; error: ErrorMessage }

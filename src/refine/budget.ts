@@ -33,7 +33,9 @@ export interface Budget {
 /** `min`: lowest final energy. `max_gap`: largest drop. `max`: for ablations. */
 export type Selection = 'min' | 'max_gap' | 'max'
 
+/** In the order of asking. `diverged`: the energy left the finite numbers; the best answer is kept. */
 export type StopReason =
+  | 'diverged'
   | 'converged'
   | 'energy_target'
   | 'max_steps'

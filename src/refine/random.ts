@@ -20,7 +20,11 @@ function mulHigh(a: number, b: number): number {
 }
 
 /** Four 32-bit words for a counter under a key; written into `out`. */
-export function philox(counter: readonly [number, number, number, number], key: readonly [number, number], out: Uint32Array): void {
+export function philox(
+  counter: readonly [number, number, number, number],
+  key: readonly [number, number],
+  out: Uint32Array,
+): void {
   let [c0, c1, c2, c3] = counter
   let [k0, k1] = key
   for (let round = 0; round < 10; round++) {
@@ -45,7 +49,12 @@ const keyOf = (seed: number): [number, number] => [seed >>> 0, Math.floor(seed /
 const unit = (word: number): number => (word + 0.5) / 4294967296
 
 /** Standard normals for the elements 0..length-1 of one row. `step` -1 is the starting point. */
-export function normals(seed: number, candidate: number, step: number, length: number): Float32Array {
+export function normals(
+  seed: number,
+  candidate: number,
+  step: number,
+  length: number,
+): Float32Array {
   const key = keyOf(seed)
   const words = new Uint32Array(4)
   const out = new Float32Array(length)

@@ -1,0 +1,170 @@
+/**
+ * One answer in descent: its candidates, how far each has come, and the time it has had. Follows
+ * the stop rules of src/refine; knows neither engine nor text.
+ */
+import type { EnergyResult, StepResult } from '../energy/engine.js'
+import type { Budget, StopReason } from '../refine/budget.js'
+import { choose } from '../refine/candidates.js'
+import {
+  advance,
+  beforeFirstStep,
+  close,
+  decide,
+  exhausted,
+  extend,
+  reopen,
+  type Extra,
+  type Progress,
+} from '../refine/stop.js'
+import { BLANK } from './template.js'
+
+export interface Candidate {
+  readonly slot: number
+  progress: Progress
+  /** Progress with the closing evaluation; descent goes on from `progress`, without it. */
+  closed: Progress | undefined
+  stopped: StopReason | undefined
+}
+
+export interface AnswerShape {
+  /** How many answers of this completion came before. */
+  index: number
+  /** Index of its first position in the completion, in tokens. */
+  position: number
+  /** Positions that count: K, or fewer at the end of a completion. */
+  length: number
+  /** [K] known tokens, BLANK where the position moves; undefined when all move. */
+  clamped: readonly number[] | undefined
+}
+
+export class Answer {
+  readonly candidates: readonly Candidate[]
+  /** The client asked for the best so far. */
+  private asked: 'finished' | undefined
+  /** Seconds of descent before `since`; the clock stands still while paused or held. */
+  private spent = 0
+
+  constructor(
+    readonly shape: AnswerShape,
+    private budget: Budget,
+    slots: readonly number[],
+    private since: number | undefined,
+  ) {
+    this.candidates = slots.map((slot) => ({
+      slot,
+      progress: beforeFirstStep,
+      closed: undefined,
+      stopped: undefined,
+    }))
+    for (const candidate of this.candidates) this.stopWhereExhausted(candidate, 0)
+  }
+
+  get limits(): Readonly<Budget> {
+    return this.budget
+  }
+
+  get settled(): boolean {
+    return this.candidates.every(({ stopped }) => stopped !== undefined)
+  }
+
+  /** The first position that moves. */
+  get firstMoving(): number {
+    return Math.max(0, this.shape.clamped?.indexOf(BLANK) ?? 0)
+  }
+
+  elapsed(now: number): number {
+    return this.spent + (this.since === undefined ? 0 : now - this.since)
+  }
+
+  stopClock(now: number): void {
+    this.spent = this.elapsed(now)
+    this.since = undefined
+  }
+
+  startClock(now: number): void {
+    this.since ??= now
+  }
+
+  /** Takes in a step of one candidate and applies the stop rules. */
+  step(candidate: Candidate, result: StepResult, now: number): void {
+    candidate.closed = undefined
+    candidate.progress = advance(candidate.progress, result, this.budget)
+    candidate.stopped = decide(this.budget, candidate.progress, this.elapsed(now), this.asked)
+  }
+
+  /** Stops every candidate that has an answer; one without a step takes its first, then stops. */
+  finish(): void {
+    this.asked = 'finished'
+    for (const candidate of this.candidates) {
+      if (candidate.progress.steps > 0) candidate.stopped ??= 'finished'
+    }
+  }
+
+  extend(extra: Extra): void {
+    this.budget = extend(this.budget, extra)
+  }
+
+  /**
+   * Goes on from where it stands, as though the budget had been larger: candidates that a limit
+   * stopped move again, and only if there are none, those that had converged. Returns them.
+   */
+  reopen(extra: Extra, now: number): Candidate[] {
+    const finite = this.candidates.filter(({ stopped }) => stopped !== 'diverged')
+    const limited = finite.filter(
+      ({ stopped }) => stopped !== 'converged' && stopped !== 'energy_target',
+    )
+    const moving = limited.length > 0 ? limited : finite
+    const steps = Math.max(0, ...moving.map(({ progress }) => progress.steps))
+    this.budget = extend(this.budget, extra, { steps, seconds: this.elapsed(now) })
+    this.asked = undefined
+    this.startClock(now)
+    for (const candidate of moving) {
+      if (candidate.stopped) candidate.progress = reopen(candidate.progress, candidate.stopped)
+      candidate.closed = undefined
+      candidate.stopped = undefined
+      this.stopWhereExhausted(candidate, this.elapsed(now))
+    }
+    return moving.filter(({ stopped }) => stopped === undefined)
+  }
+
+  /**
+   * Candidates whose last state has to be judged before they are compared: energies of steps judge
+   * the state before the step, except residual ones (docs/mathematics.md).
+   */
+  unclosed(residual: boolean): Candidate[] {
+    return this.candidates.filter(
+      ({ progress, stopped, closed }) =>
+        !closed &&
+        stopped !== 'diverged' &&
+        (progress.steps === 0 || (!residual && this.budget.keep === 'best')),
+    )
+  }
+
+  close(candidate: Candidate, result: EnergyResult): void {
+    candidate.closed = close(candidate.progress, result)
+  }
+
+  /** The candidate that becomes the answer; undefined when none has a finite energy. */
+  chosen(): Candidate | undefined {
+    const outcomes = this.candidates.map((candidate) => {
+      const { initial, final, best } = summit(candidate)
+      return { initial, energy: this.reads(candidate) === 'best' ? finiteOr(best, final) : final }
+    })
+    return this.candidates[choose(outcomes, this.budget.select)]
+  }
+
+  /** Which of a candidate's answers is read: the best, unless the last is wanted and sound. */
+  reads(candidate: Candidate): 'best' | 'last' {
+    return this.budget.keep === 'last' && Number.isFinite(summit(candidate).final) ? 'last' : 'best'
+  }
+
+  private stopWhereExhausted(candidate: Candidate, elapsed: number): void {
+    candidate.stopped = exhausted(this.budget, candidate.progress, elapsed)
+  }
+}
+
+/** Where a candidate stands, its closing evaluation included. */
+export const summit = (candidate: Candidate): Progress => candidate.closed ?? candidate.progress
+
+export const finiteOr = (value: number, otherwise: number): number =>
+  Number.isFinite(value) ? value : otherwise

@@ -1,0 +1,258 @@
+/**
+ * The main thread's side of a generation worker: submits jobs, hands out their events, bounds the
+ * queue. Does no arithmetic and reads no file.
+ */
+import { randomUUID } from 'node:crypto'
+import { Worker } from 'node:worker_threads'
+import type { EngineCapacity, EngineInfo } from '../energy/engine.js'
+import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../errors.js'
+import type { ModelConfig } from '../model/config.js'
+import type { FromWorker, Job, JobEvent, TickStats, ToWorker, WorkerOptions } from './protocol.js'
+import { type Run, WorkerRun } from './run.js'
+
+export interface Generation {
+  readonly model: ModelConfig
+  readonly engine: EngineInfo
+  readonly capacity: EngineCapacity
+  /** Bytes that the engine held when it was ready. */
+  readonly memory: number
+  /** Submitted and not yet started. */
+  readonly waiting: number
+  /** Submitted and not yet finished; held answers are finished. */
+  readonly outstanding: number
+  /**
+   * Throws at once: `queue_full`, `shutting_down` or `engine_unavailable`. What is wrong with the
+   * job itself arrives as its `failed` event.
+   */
+  submit(job: Omit<Job, 'id'> & { id?: string }): Run
+  tokenize(text: string): Promise<readonly number[]>
+  detokenize(tokens: readonly number[]): Promise<string>
+  onTick(listener: (stats: TickStats) => void): void
+  /** When the worker last gave a sign of life, on the clock of `performance.now()`. */
+  readonly lastTick: number
+  /** Refuses new jobs; resolves when none is outstanding. */
+  drain(): Promise<void>
+  /** Ends the worker; jobs still outstanding fail with `shutting_down`. */
+  close(): Promise<void>
+}
+
+/**
+ * Starts a worker from its built entry. Rejects with the worker's own error when the model, its
+ * tokenizer or the engine cannot be opened.
+ */
+export function startGeneration(options: WorkerOptions, entry: URL): Promise<Generation> {
+  const worker = new Worker(entry, { workerData: options })
+  return new Promise((resolve, reject) => {
+    const failed = (error: unknown) => {
+      worker.removeAllListeners()
+      reject(error instanceof BasinError ? error : fromErrorMessage(toErrorMessage(error)))
+    }
+    worker.once('error', failed)
+    worker.once('exit', (code) => {
+      failed(new Error(`the worker exited with code ${code}`))
+    })
+    worker.once('message', (message: FromWorker) => {
+      worker.removeAllListeners()
+      if (message.type === 'ready') resolve(new WorkerGeneration(worker, message, options.maxQueue))
+      else
+        failed(message.type === 'fatal' ? fromErrorMessage(message.error) : new Error(message.type))
+    })
+  })
+}
+
+interface Reply {
+  resolve: (message: FromWorker) => void
+  reject: (error: BasinError) => void
+}
+
+class WorkerGeneration implements Generation {
+  readonly model: ModelConfig
+  readonly engine: EngineInfo
+  readonly capacity: EngineCapacity
+  readonly memory: number
+  lastTick = performance.now()
+  private readonly runs = new Map<string, WorkerRun>()
+  private readonly replies = new Map<number, Reply>()
+  private readonly listeners: ((stats: TickStats) => void)[] = []
+  private readonly drained: (() => void)[] = []
+  /** No new jobs: draining or closing. */
+  private closing = false
+  private dead = false
+  private questions = 0
+  private readonly exited: Promise<void>
+
+  constructor(
+    private readonly worker: Worker,
+    ready: Extract<FromWorker, { type: 'ready' }>,
+    private readonly maxQueue: number,
+  ) {
+    this.model = ready.model
+    this.engine = ready.engine
+    this.capacity = ready.capacity
+    this.memory = ready.memory
+    worker.on('message', (message: FromWorker) => {
+      this.receive(message)
+    })
+    worker.on('error', (error) => {
+      this.die(toErrorMessage(error))
+    })
+    this.exited = new Promise((resolve) => {
+      worker.once('exit', () => {
+        this.die(this.unavailable())
+        resolve()
+      })
+    })
+  }
+
+  get waiting(): number {
+    return this.count(({ stage }) => stage === 'waiting')
+  }
+
+  get outstanding(): number {
+    return this.count(({ stage }) => stage === 'waiting' || stage === 'running')
+  }
+
+  submit(job: Omit<Job, 'id'> & { id?: string }): Run {
+    this.refuseUnlessOpen()
+    const { waiting } = this
+    if (waiting >= this.maxQueue) {
+      throw new BasinError('queue_full', { waiting, limit: this.maxQueue })
+    }
+    const id = job.id ?? randomUUID()
+    if (this.runs.has(id)) {
+      throw new BasinError('invalid_request', { param: 'id', reason: `${id} is running` })
+    }
+    const run = new WorkerRun(id, job.hold, (message) => {
+      this.send(message)
+    })
+    this.runs.set(id, run)
+    this.send({ type: 'submit', job: { ...job, id } })
+    return run
+  }
+
+  async tokenize(text: string): Promise<readonly number[]> {
+    const reply = await this.ask((id) => ({ type: 'tokenize', id, text }))
+    return reply.type === 'tokens' ? reply.tokens : []
+  }
+
+  async detokenize(tokens: readonly number[]): Promise<string> {
+    const reply = await this.ask((id) => ({ type: 'detokenize', id, tokens }))
+    return reply.type === 'text' ? reply.text : ''
+  }
+
+  onTick(listener: (stats: TickStats) => void): void {
+    this.listeners.push(listener)
+  }
+
+  drain(): Promise<void> {
+    this.closing = true
+    return new Promise((resolve) => {
+      this.drained.push(resolve)
+      this.settleDrain()
+    })
+  }
+
+  async close(): Promise<void> {
+    this.closing = true
+    if (!this.dead) {
+      this.send({ type: 'close' })
+      this.failAll({ code: 'shutting_down', facts: {} })
+    }
+    await this.exited
+  }
+
+  private receive(message: FromWorker): void {
+    this.lastTick = performance.now()
+    switch (message.type) {
+      case 'events':
+        for (const { id, event } of message.events) this.deliver(id, event)
+        for (const id of message.released) this.release(id)
+        for (const listener of this.listeners) listener(message.stats)
+        this.settleDrain()
+        break
+      case 'tokens':
+      case 'text':
+        this.reply(message.id)?.resolve(message)
+        break
+      case 'refused':
+        this.reply(message.id)?.reject(fromErrorMessage(message.error))
+        break
+      case 'fatal':
+        this.die(message.error)
+        break
+      case 'closed':
+        void this.worker.terminate()
+        break
+      case 'ready':
+    }
+  }
+
+  private deliver(id: string, event: JobEvent): void {
+    const run = this.runs.get(id)
+    run?.take(event)
+    if (run?.stage === 'ended') this.runs.delete(id)
+  }
+
+  private release(id: string): void {
+    this.runs.get(id)?.release()
+    this.runs.delete(id)
+  }
+
+  private reply(id: number): Reply | undefined {
+    const reply = this.replies.get(id)
+    this.replies.delete(id)
+    return reply
+  }
+
+  private ask(question: (id: number) => ToWorker): Promise<FromWorker> {
+    const id = this.questions++
+    return new Promise((resolve, reject) => {
+      if (this.dead) {
+        reject(fromErrorMessage(this.unavailable()))
+        return
+      }
+      this.replies.set(id, { resolve, reject })
+      this.send(question(id))
+    })
+  }
+
+  private refuseUnlessOpen(): void {
+    if (this.closing) throw new BasinError('shutting_down')
+    if (this.dead) throw fromErrorMessage(this.unavailable())
+  }
+
+  private send(message: ToWorker): void {
+    this.worker.postMessage(message)
+  }
+
+  private unavailable(): ErrorMessage {
+    return { code: 'engine_unavailable', facts: { model: this.model.name } }
+  }
+
+  private die(error: ErrorMessage): void {
+    if (this.dead) return
+    this.dead = true
+    this.failAll(error)
+    for (const { reject } of this.replies.values()) reject(fromErrorMessage(error))
+    this.replies.clear()
+  }
+
+  private failAll(error: ErrorMessage): void {
+    for (const [id, run] of this.runs) {
+      if (run.stage === 'held') this.release(id)
+      else this.deliver(id, { type: 'failed', error })
+    }
+    this.settleDrain()
+  }
+
+  private settleDrain(): void {
+    if (this.drained.length === 0 || this.outstanding > 0) return
+    for (const resolve of this.drained.splice(0)) resolve()
+  }
+
+  private count(matches: (run: WorkerRun) => boolean): number {
+    let count = 0
+    for (const run of this.runs.values()) if (matches(run)) count++
+    return count
+  }
+}

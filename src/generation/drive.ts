@@ -1,0 +1,92 @@
+/**
+ * Runs a loop at the far end of a message port: messages in, one message of events out per tick.
+ * While there is work, messages get in between ticks; without work nothing runs. Knows no file and
+ * no engine's name.
+ */
+import type { MessagePort } from 'node:worker_threads'
+import { BasinError, toErrorMessage } from '../errors.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import type { GenerationLoop } from './loop.js'
+import type { FromWorker, ToWorker } from './protocol.js'
+
+/** `closed` is called once, when the port asked for the end. */
+export function drive(
+  port: MessagePort,
+  loop: GenerationLoop,
+  tokenizer: Tokenizer,
+  closed: () => void,
+): void {
+  let scheduled: NodeJS.Immediate | undefined
+  let expiry: NodeJS.Timeout | undefined
+  const send = (message: FromWorker) => {
+    port.postMessage(message)
+  }
+
+  const turn = () => {
+    scheduled = undefined
+    const more = loop.tick()
+    send({ type: 'events', ...loop.report() })
+    if (more) wake()
+    else awaitExpiry()
+  }
+  const wake = () => {
+    scheduled ??= setImmediate(turn)
+  }
+  const awaitExpiry = () => {
+    clearTimeout(expiry)
+    const at = loop.nextExpiry
+    if (at === undefined) return
+    const milliseconds = Math.max(0, (at - loop.now()) * 1000)
+    expiry = setTimeout(() => {
+      loop.expire()
+      wake()
+    }, Math.ceil(milliseconds))
+  }
+
+  const answer = (id: number, reply: () => FromWorker) => {
+    try {
+      send(reply())
+    } catch (error) {
+      if (!(error instanceof BasinError)) throw error
+      send({ type: 'refused', id, error: toErrorMessage(error) })
+    }
+  }
+  const act = (id: string, action: () => void) => {
+    try {
+      action()
+    } catch (error) {
+      if (!(error instanceof BasinError)) throw error
+      const failed = { type: 'failed', error: toErrorMessage(error) } as const
+      const report = loop.report()
+      send({ type: 'events', ...report, events: [...report.events, { id, event: failed }] })
+    }
+    wake()
+  }
+
+  port.on('message', (message: ToWorker) => {
+    switch (message.type) {
+      case 'submit':
+        act(message.job.id, () => loop.submit(message.job))
+        break
+      case 'control':
+        act(message.id, () => loop.control(message.id, message.control))
+        break
+      case 'tokenize': {
+        const { id, text } = message
+        answer(id, () => ({ type: 'tokens', id, tokens: tokenizer.encode(text) }))
+        break
+      }
+      case 'detokenize': {
+        const { id, tokens } = message
+        answer(id, () => ({ type: 'text', id, text: tokenizer.decode(tokens) }))
+        break
+      }
+      case 'close':
+        clearImmediate(scheduled)
+        clearTimeout(expiry)
+        closed()
+        send({ type: 'closed' })
+        port.close()
+    }
+  })
+}

@@ -1,0 +1,70 @@
+/** One job as the main thread sees it: its events, its controls, and how far it has come. */
+import { BasinError } from '../errors.js'
+import { Inbox } from './inbox.js'
+import type { Control, JobEvent, ToWorker } from './protocol.js'
+
+/** One job, from submission to release. */
+export interface Run {
+  readonly id: string
+  /**
+   * For one consumer. Ends after `finished` or `failed`; with `hold` it stays open after `finished`
+   * until the held answer is released. Leaving it early cancels the job.
+   */
+  readonly events: AsyncIterable<JobEvent>
+  /** Throws `not_held` for an `extend` after the end, `out_of_range` for one that is not a number >= 0. */
+  control(control: Control): void
+}
+
+/** `held`: finished, and kept for an `extend`. */
+export type Stage = 'waiting' | 'running' | 'held' | 'ended'
+
+export class WorkerRun implements Run {
+  stage: Stage = 'waiting'
+  readonly inbox: Inbox
+
+  constructor(
+    readonly id: string,
+    readonly hold: boolean,
+    private readonly send: (message: ToWorker) => void,
+  ) {
+    this.inbox = new Inbox(() => {
+      this.send({ type: 'control', id: this.id, control: { type: 'cancel' } })
+    })
+  }
+
+  get events(): AsyncIterable<JobEvent> {
+    return this.inbox
+  }
+
+  control(control: Control): void {
+    if (control.type === 'extend') {
+      checkExtra('steps', control.steps)
+      checkExtra('seconds', control.seconds)
+      if (this.stage === 'ended') throw new BasinError('not_held', { what: this.id })
+      if (this.stage === 'held') this.stage = 'running'
+    }
+    if (this.stage !== 'ended') this.send({ type: 'control', id: this.id, control })
+  }
+
+  take(event: JobEvent): void {
+    if (event.type === 'started') this.stage = 'running'
+    const last = event.type === 'failed' || event.type === 'finished'
+    const held = event.type === 'finished' && event.finishReason !== 'cancelled' && this.hold
+    if (last) this.stage = held ? 'held' : 'ended'
+    this.inbox.push(event)
+    if (this.stage === 'ended') this.inbox.end()
+  }
+
+  release(): void {
+    this.stage = 'ended'
+    this.inbox.end()
+  }
+}
+
+function checkExtra(param: 'steps' | 'seconds', value: number | undefined): void {
+  if (value === undefined) return
+  const whole = param === 'seconds' || Number.isInteger(value)
+  if (value >= 0 && value <= Number.MAX_SAFE_INTEGER && whole) return
+  const kind = param === 'steps' ? 'an integer' : 'a number'
+  throw new BasinError('out_of_range', { param, bound: `${kind} >= 0`, value })
+}

@@ -1,0 +1,138 @@
+/**
+ * One job between submission and release: its context, its completion so far and the answer in
+ * descent. Holds state; the loop decides when it changes.
+ */
+import type { ModelConfig } from '../model/config.js'
+import { extend, type Extra } from '../refine/stop.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { Answer, type AnswerShape } from './answer.js'
+import { Completion, type Taken } from './completion.js'
+import { prepare, type Prepared } from './prepare.js'
+import type { Job } from './protocol.js'
+import { BLANK } from './template.js'
+
+const sum = (a: Extra, b: Extra): Extra => ({
+  steps: (a.steps ?? 0) + (b.steps ?? 0),
+  seconds: (a.seconds ?? 0) + (b.seconds ?? 0),
+})
+
+export class Running {
+  /** The scheduler's name for it. */
+  ticket = -1
+  /** All tokens before the next answer. */
+  readonly context: number[]
+  completion: Completion
+  answer: Answer | undefined
+  /** Over the answers before the present one. */
+  settledSteps = 0
+  allConverged = true
+  /** The client said finish: the present answer is the last. */
+  finishing = false
+  /** When the held answer expires, in seconds of the loop's clock; undefined while it runs. */
+  heldUntil: number | undefined
+  private answers = 0
+  /** Length of `context` when the present answer began. */
+  private contextBefore: number
+  /** What of the completion was out by then. */
+  private takenBefore: Taken
+  /** Budget asked for by `extend` while no answer was in descent. */
+  private extra: Extra = {}
+  private readonly prepared: Prepared
+  private readonly block: number
+
+  constructor(
+    readonly job: Job,
+    model: ModelConfig,
+    tokenizer: Tokenizer,
+    readonly submittedAt: number,
+  ) {
+    this.prepared = prepare(job, model, tokenizer)
+    this.block = model.answer.block
+    this.context = this.prepared.context
+    const filled = this.prepared.template !== undefined
+    this.completion = new Completion(tokenizer, {
+      stop: filled ? [] : job.stop,
+      token: filled ? undefined : tokenizer.bos,
+    })
+    this.takeKnown()
+    this.contextBefore = this.context.length
+    this.takenBefore = this.completion.taken
+  }
+
+  get promptTokens(): number {
+    return this.prepared.promptTokens
+  }
+
+  /** The most positions its context and answers take. */
+  get positions(): number {
+    return this.prepared.positions
+  }
+
+  /** Every position that was asked for is there. */
+  get full(): boolean {
+    return this.completion.tokens.length >= this.prepared.maxTokens
+  }
+
+  get templated(): boolean {
+    return this.prepared.template !== undefined
+  }
+
+  begin(slots: readonly number[], now: number): Answer {
+    this.contextBefore = this.context.length
+    this.takenBefore = this.completion.taken
+    const answer = new Answer(this.nextShape(), extend(this.job.budget, this.extra), slots, now)
+    this.extra = {}
+    if (this.finishing) answer.finish()
+    this.answer = answer
+    return answer
+  }
+
+  /** The present answer is part of the text now; known blocks after it follow at once. */
+  accept(tokens: readonly number[]): void {
+    this.context.push(...tokens)
+    if (!this.completion.ended) this.takeKnown()
+  }
+
+  /** Leaves the present answer behind. Returns how many tokens the context has grown by. */
+  proceed(steps: number, converged: boolean): number {
+    this.settledSteps += steps
+    this.allConverged &&= converged
+    this.answer = undefined
+    return this.context.length - this.contextBefore
+  }
+
+  /** Takes the present answer's tokens back out of text and context. */
+  rewind(answer: Answer): void {
+    this.completion = this.completion.rewound(answer.shape.position, this.takenBefore)
+    this.context.length = this.contextBefore
+    this.finishing = false
+    this.heldUntil = undefined
+  }
+
+  /** Raises the budget of the answer in descent, or of the next one. */
+  extend(extra: Extra): void {
+    if (this.answer) this.answer.extend(extra)
+    else this.extra = sum(this.extra, extra)
+  }
+
+  private nextShape(): AnswerShape {
+    const position = this.completion.tokens.length
+    const length = Math.min(this.block, this.prepared.maxTokens - position)
+    const known = this.prepared.template?.slice(position, position + length)
+    const clamped = known && [...known, ...new Array<number>(this.block - length).fill(BLANK)]
+    return { index: this.answers++, position, length, clamped }
+  }
+
+  /** Template blocks without a blank need no answer: they are text and context at once. */
+  private takeKnown(): void {
+    const template = this.prepared.template
+    if (!template) return
+    for (;;) {
+      const position = this.completion.tokens.length
+      const known = template.slice(position, position + this.block)
+      if (known.length === 0 || known.includes(BLANK)) return
+      for (const token of known) this.completion.push(token)
+      this.context.push(...known)
+    }
+  }
+}

@@ -1,0 +1,44 @@
+/** The worker thread's entry: opens a model directory, then runs the loop for the thread's owner. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { openEngine } from '../energy/open.js'
+import { BasinError, toErrorMessage } from '../errors.js'
+import { openTokenizer } from '../tokenizer/tokenizer.js'
+import { drive } from './drive.js'
+import { GenerationLoop } from './loop.js'
+import type { FromWorker, WorkerOptions } from './protocol.js'
+
+if (!parentPort) throw new Error('worker.js runs in a worker thread')
+const port = parentPort
+const options = workerData as WorkerOptions
+const send = (message: FromWorker) => {
+  port.postMessage(message)
+}
+
+try {
+  const tokenizer = openTokenizer(options.modelPath)
+  const engine = await openEngine({
+    directory: options.modelPath,
+    engine: options.engine,
+    threads: options.threads,
+    slots: options.slots,
+    sequences: options.slots,
+    pages: options.pages,
+  })
+  if (tokenizer.vocabSize > engine.model.vocab_size) {
+    throw new BasinError('invalid_tokenizer', {
+      path: options.modelPath,
+      reason: `it has ${tokenizer.vocabSize} tokens, the model ${engine.model.vocab_size}`,
+    })
+  }
+  drive(port, new GenerationLoop(engine, tokenizer, options), tokenizer, () => engine.close())
+  send({
+    type: 'ready',
+    model: engine.model,
+    engine: engine.info,
+    capacity: engine.capacity,
+    memory: engine.memory(),
+  })
+} catch (error) {
+  send({ type: 'fatal', error: toErrorMessage(error) })
+  port.close()
+}

@@ -1,0 +1,134 @@
+/**
+ * The stop rules as a state machine over the steps of one candidate: fold each step's energies into
+ * `Progress`, then ask whether a rule holds. Constant memory, whatever the number of steps. Seconds
+ * are passed in; knows no clock and no tensor.
+ */
+import type { Budget, StopReason } from './budget.js'
+
+/** What one step reports about the state it started from (see docs/mathematics.md). */
+export interface Judged {
+  energy: number
+  gradientNorm: number
+  /** Lowest energy among the answers seen so far; Infinity while there was none. */
+  best: number
+  terms?: { disagreement: number; doubt: number }
+}
+
+export interface Progress {
+  /** Steps taken. */
+  readonly steps: number
+  /** Energies: at the starting point, of the latest judged state, of the best answer so far. */
+  readonly initial: number
+  readonly final: number
+  readonly best: number
+  readonly gradientNorm: number
+  /** Steps in a row whose energy changed by no more than the tolerance. */
+  readonly calm: number
+  readonly terms: { readonly disagreement: number; readonly doubt: number } | undefined
+}
+
+export const beforeFirstStep: Progress = Object.freeze({
+  steps: 0,
+  initial: Infinity,
+  final: Infinity,
+  best: Infinity,
+  gradientNorm: Infinity,
+  calm: 0,
+  terms: undefined,
+})
+
+/** The smallest |E| that a relative change is measured against. */
+const ENERGY_FLOOR = 1e-6
+
+export function advance(before: Progress, judged: Judged, budget: Budget): Progress {
+  const change = Math.abs(judged.energy - before.final)
+  const still =
+    before.steps > 0 &&
+    budget.tolerance !== undefined &&
+    change <= budget.tolerance * Math.max(Math.abs(judged.energy), ENERGY_FLOOR)
+  return {
+    steps: before.steps + 1,
+    initial: before.steps === 0 ? judged.energy : before.initial,
+    final: judged.energy,
+    best: judged.best,
+    gradientNorm: judged.gradientNorm,
+    calm: still ? before.calm + 1 : 0,
+    terms: judged.terms,
+  }
+}
+
+/** A closing evaluation: it judges the state after the last step, and is no step. */
+export function close(before: Progress, judged: Omit<Judged, 'gradientNorm'>): Progress {
+  return {
+    ...before,
+    initial: before.steps === 0 ? judged.energy : before.initial,
+    final: judged.energy,
+    best: judged.best,
+    terms: judged.terms,
+  }
+}
+
+function converged(budget: Budget, progress: Progress): boolean {
+  if (progress.steps < budget.minSteps) return false
+  const calm = budget.tolerance !== undefined && progress.calm >= budget.patience
+  const flat =
+    budget.gradientTolerance !== undefined && progress.gradientNorm <= budget.gradientTolerance
+  return calm || flat
+}
+
+/** The limit that forbids a further step, if one does. Asked before the first step too. */
+export function exhausted(
+  budget: Budget,
+  progress: Progress,
+  elapsedSeconds: number,
+): StopReason | undefined {
+  if (budget.maxSteps !== undefined && progress.steps >= budget.maxSteps) return 'max_steps'
+  if (budget.maxSeconds !== undefined && elapsedSeconds >= budget.maxSeconds) return 'max_seconds'
+  return undefined
+}
+
+/** After a step: the first rule that holds, in the order of `StopReason`; undefined to go on. */
+export function decide(
+  budget: Budget,
+  progress: Progress,
+  elapsedSeconds: number,
+  asked?: 'finished' | 'cancelled',
+): StopReason | undefined {
+  if (!Number.isFinite(progress.final)) return 'diverged'
+  if (converged(budget, progress)) return 'converged'
+  if (budget.energyTarget !== undefined && progress.best <= budget.energyTarget) {
+    return 'energy_target'
+  }
+  return exhausted(budget, progress, elapsedSeconds) ?? asked
+}
+
+/** What an `extend` adds to a budget. */
+export interface Extra {
+  steps?: number
+  seconds?: number
+}
+
+/**
+ * Raises a budget. While the answer descends the limits grow; once it has stopped they count from
+ * where it stands, so that an answer which converged early gets all of the extra steps. Absent
+ * limits stay absent.
+ */
+export function extend(
+  budget: Budget,
+  extra: Extra,
+  stood?: { steps: number; seconds: number },
+): Budget {
+  const raised = { ...budget }
+  if (extra.steps !== undefined && budget.maxSteps !== undefined) {
+    raised.maxSteps = (stood?.steps ?? budget.maxSteps) + extra.steps
+  }
+  if (extra.seconds !== undefined && budget.maxSeconds !== undefined) {
+    raised.maxSeconds = (stood?.seconds ?? budget.maxSeconds) + extra.seconds
+  }
+  return raised
+}
+
+/** A stopped candidate goes on: what ended it, other than a limit, has to hold anew. */
+export function reopen(progress: Progress, reason: StopReason): Progress {
+  return reason === 'converged' ? { ...progress, calm: 0 } : progress
+}
