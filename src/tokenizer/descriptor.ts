@@ -1,0 +1,116 @@
+/**
+ * `tokenizer.json`: which kind of tokenizer a model has. Untrusted input: its size, its schema and
+ * what the schema cannot say are checked here, before anything is built from it.
+ */
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { Type, type Static } from 'typebox'
+import { Value } from 'typebox/value'
+import { BasinError } from '../errors.js'
+
+/** Ids are below this in every kind of tokenizer, as in `vocab_size` of a model. */
+export const MAX_VOCABULARY = 1_000_000
+
+const MAX_DESCRIPTOR_BYTES = 4 * 1024 * 1024
+
+const shared = {
+  format: Type.Literal('basin-tokenizer/1'),
+  special: Type.Record(
+    Type.String({ minLength: 1, maxLength: 128 }),
+    Type.Integer({ minimum: 0, maximum: MAX_VOCABULARY - 1 }),
+    { description: 'id by name; ids belong to no other token' },
+  ),
+  bos: Type.Optional(
+    Type.String({ description: 'the special token before every document: its start and end' }),
+  ),
+}
+
+export const TokenizerDescriptor = Type.Union([
+  Type.Object(
+    {
+      ...shared,
+      kind: Type.Literal('tiktoken'),
+      ranks: Type.String({
+        pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$',
+        description: 'file beside this one: a line `base64 rank` per token, ids are ranks',
+      }),
+      pattern: Type.String({
+        minLength: 1,
+        maxLength: 2000,
+        description: 'regular expression that cuts text into the pieces tokens never straddle',
+      }),
+    },
+    { additionalProperties: false },
+  ),
+  Type.Object(
+    {
+      ...shared,
+      kind: Type.Literal('characters'),
+      alphabet: Type.Array(Type.String({ minLength: 1, maxLength: 2 }), {
+        minItems: 1,
+        maxItems: 65_536,
+        description: 'one Unicode character each; ids are places in this list',
+      }),
+    },
+    { additionalProperties: false },
+  ),
+])
+export type TokenizerDescriptor = Static<typeof TokenizerDescriptor>
+
+/** Reads a file of at most `limit` bytes. Throws `invalid_tokenizer`. */
+export function readBounded(path: string, limit: number): Buffer {
+  try {
+    const { size } = statSync(path)
+    if (size <= limit) return readFileSync(path)
+  } catch (cause) {
+    throw new BasinError('invalid_tokenizer', { path, reason: (cause as Error).message }, { cause })
+  }
+  throw new BasinError('invalid_tokenizer', { path, reason: `exceeds ${limit} bytes` })
+}
+
+function parse(path: string): unknown {
+  const bytes = readBounded(path, MAX_DESCRIPTOR_BYTES)
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch (cause) {
+    throw new BasinError('invalid_tokenizer', { path, reason: (cause as Error).message }, { cause })
+  }
+}
+
+/** What is wrong with a descriptor that has the right shape, or undefined. */
+function flawOf(descriptor: TokenizerDescriptor): string | undefined {
+  const { special, bos } = descriptor
+  const ids = Object.values(special)
+  if (new Set(ids).size < ids.length) return 'special gives one id to two tokens'
+  if (bos !== undefined && !Object.hasOwn(special, bos)) return 'bos is not a special token'
+  if (descriptor.kind === 'tiktoken') return undefined
+  const { alphabet } = descriptor
+  const several = alphabet.find((text) => !/^\P{Surrogate}$/su.test(text))
+  if (several !== undefined) return `alphabet: ${JSON.stringify(several)} is not one character`
+  if (new Set(alphabet).size < alphabet.length) return 'alphabet holds a character twice'
+  if (ids.some((id) => id < alphabet.length)) return 'special takes an id of the alphabet'
+  return undefined
+}
+
+function shapeFlaw(json: unknown): string {
+  const first = Value.Errors(TokenizerDescriptor, json)[0]
+  const field = first?.instancePath.slice(1).replaceAll('/', '.') ?? ''
+  return `${field} ${first?.message ?? 'is invalid'}`.trim()
+}
+
+export interface OpenDescriptor {
+  path: string
+  descriptor: TokenizerDescriptor
+  special: ReadonlyMap<string, number>
+}
+
+export function readDescriptor(directory: string): OpenDescriptor {
+  const path = join(directory, 'tokenizer.json')
+  const json = parse(path)
+  if (!Value.Check(TokenizerDescriptor, json)) {
+    throw new BasinError('invalid_tokenizer', { path, reason: shapeFlaw(json) })
+  }
+  const reason = flawOf(json)
+  if (reason !== undefined) throw new BasinError('invalid_tokenizer', { path, reason })
+  return { path, descriptor: json, special: new Map(Object.entries(json.special)) }
+}

@@ -1,0 +1,60 @@
+/** Stop strings in a growing text. Knows text only: a stop string may straddle any number of tokens. */
+
+export interface Matched {
+  /** Text that is certain to come before any stop string. */
+  emit: string
+  /** True once a stop string is complete; it and what follows it are dropped. */
+  stopped: boolean
+}
+
+/** Length of the longest end of `text` that begins `stop` without being all of it. */
+function overlap(text: string, stop: string): number {
+  for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
+    if (text.endsWith(stop.slice(0, length))) return length
+  }
+  return 0
+}
+
+/**
+ * The stop string that is complete first ends the text; of several complete at once, the one that
+ * began first. The outcome does not depend on how the text was cut into feeds.
+ */
+export class StopMatcher {
+  readonly #stops: readonly string[]
+  #held = ''
+  #stopped = false
+
+  /** `stops` must not contain the empty string; without any, all text passes at once. */
+  constructor(stops: readonly string[]) {
+    this.#stops = stops
+  }
+
+  feed(text: string): Matched {
+    if (this.#stopped) return { emit: '', stopped: true }
+    const pending = this.#held + text
+    let start = -1
+    let end = Infinity
+    for (const stop of this.#stops) {
+      const at = pending.indexOf(stop)
+      if (at < 0 || at + stop.length > end) continue
+      if (at + stop.length === end && at > start) continue
+      start = at
+      end = at + stop.length
+    }
+    if (start >= 0) {
+      this.#held = ''
+      this.#stopped = true
+      return { emit: pending.slice(0, start), stopped: true }
+    }
+    const hold = Math.max(0, ...this.#stops.map((stop) => overlap(pending, stop)))
+    this.#held = pending.slice(pending.length - hold)
+    return { emit: pending.slice(0, pending.length - hold), stopped: false }
+  }
+
+  /** Ends the text: what was held back is no stop string after all. */
+  flush(): string {
+    const rest = this.#held
+    this.#held = ''
+    return rest
+  }
+}

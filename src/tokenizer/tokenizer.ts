@@ -1,0 +1,105 @@
+/**
+ * Text to tokens and back. Knows bytes and ids; knows no model, no engine and no request.
+ *
+ * Encoding is defined for every string: a lone surrogate, which UTF-8 cannot express, is read as
+ * U+FFFD. What a `tiktoken` tokenizer encodes, it decodes to the same text (lone surrogates aside);
+ * a `characters` tokenizer refuses what is not in its alphabet.
+ */
+import { BasinError } from '../errors.js'
+import { characterEncoder } from './characters.js'
+import { readDescriptor } from './descriptor.js'
+import { splitSpecial } from './pieces.js'
+import { readRanks } from './ranks.js'
+import { tiktokenEncoder } from './tiktoken.js'
+
+export interface EncodeOptions {
+  /** `all`: the names of special tokens in the text become those tokens. Default `none`: plain text. */
+  special?: 'none' | 'all'
+  /** What errors call the text: the request's field. Default `text`. */
+  param?: string
+}
+
+export interface Tokenizer {
+  /** Highest id + 1. */
+  readonly vocabSize: number
+  /** Id by name. */
+  readonly special: ReadonlyMap<string, number>
+  /** Stands before every document, and so ends the one before it. */
+  readonly bos: number | undefined
+  /** Throws `invalid_request` where the text holds a character that no token stands for. */
+  encode(text: string, options?: EncodeOptions): number[]
+  /** Bytes that are not UTF-8 come out as U+FFFD. Throws `out_of_range` for an unknown id. */
+  decode(tokens: readonly number[]): string
+  decodeBytes(tokens: readonly number[]): Uint8Array
+  /** One token alone, for display: part of a character comes out as U+FFFD. */
+  tokenText(id: number): string
+}
+
+/** Turns ordinary text, without special tokens, into ids. */
+type TextEncoding = (text: string, param: string) => number[]
+
+const utf8 = new TextEncoder()
+const lossy = new TextDecoder('utf-8', { ignoreBOM: true })
+
+function concatenate(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
+  let end = 0
+  for (const part of parts) {
+    whole.set(part, end)
+    end += part.length
+  }
+  return whole
+}
+
+/** `ordinary`: the bytes of each id. Ids in a gap of the vocabulary stand for no bytes. */
+function assemble(
+  ordinary: ReadonlyMap<number, Uint8Array>,
+  special: ReadonlyMap<string, number>,
+  bos: number | undefined,
+  encodeText: TextEncoding,
+): Tokenizer {
+  const bytes = new Map(ordinary)
+  for (const [name, id] of special) bytes.set(id, utf8.encode(name))
+  const vocabSize = Array.from(bytes.keys()).reduce((highest, id) => Math.max(highest, id), -1) + 1
+  const none = new Uint8Array(0)
+  const bytesOf = (id: number): Uint8Array => {
+    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
+      throw new BasinError('out_of_range', {
+        param: 'token',
+        bound: `an integer from 0 to ${vocabSize - 1}`,
+        value: id,
+      })
+    }
+    return bytes.get(id) ?? none
+  }
+  const decodeBytes = (tokens: readonly number[]): Uint8Array => concatenate(tokens.map(bytesOf))
+  return Object.freeze({
+    vocabSize,
+    special,
+    bos,
+    encode: (text: string, { special: allowed = 'none', param = 'text' }: EncodeOptions = {}) => {
+      if (allowed === 'none') return encodeText(text, param)
+      return splitSpecial(text, special).flatMap((piece) =>
+        typeof piece === 'number' ? [piece] : encodeText(piece, param),
+      )
+    },
+    decode: (tokens: readonly number[]) => lossy.decode(decodeBytes(tokens)),
+    decodeBytes,
+    tokenText: (id: number) => lossy.decode(bytesOf(id)),
+  })
+}
+
+/**
+ * Opens `tokenizer.json` in a model directory. The files are untrusted input: throws
+ * `invalid_tokenizer` naming the file and what is wrong with it.
+ */
+export function openTokenizer(directory: string): Tokenizer {
+  const { path, descriptor, special } = readDescriptor(directory)
+  const bos = descriptor.bos === undefined ? undefined : special.get(descriptor.bos)
+  if (descriptor.kind === 'characters') {
+    const ordinary = new Map(descriptor.alphabet.map((text, id) => [id, utf8.encode(text)]))
+    return assemble(ordinary, special, bos, characterEncoder(descriptor.alphabet))
+  }
+  const ranks = readRanks(directory, descriptor.ranks, special)
+  return assemble(ranks, special, bos, tiktokenEncoder(ranks, descriptor.pattern, path))
+}
