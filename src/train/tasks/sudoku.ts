@@ -1,0 +1,264 @@
+/**
+ * Sudoku puzzles with exactly one solution, of 4x4, 6x6 and 9x9 cells: generator, solver and judge.
+ * A board is text, row by row, digits from 1 and `_` for a blank. Knows no model and no file.
+ */
+import { BasinError } from '../../errors.js'
+import { uniform } from '../../refine/random.js'
+
+/** Rows and columns of a box, by board size; a board of N x N has N boxes of N cells. */
+const boxes = { 4: [2, 2], 6: [2, 3], 9: [3, 3] } as const
+export type SudokuSize = keyof typeof boxes
+
+export const isSudokuSize = (size: number): size is SudokuSize => Object.hasOwn(boxes, size)
+
+export interface SudokuPuzzle {
+  puzzle: string
+  solution: string
+}
+
+export interface SudokuOptions {
+  size: SudokuSize
+  count: number
+  seed: number
+  /** The number of givens aimed at, drawn evenly; a puzzle keeps more where its solution needs them. */
+  givens: { min: number; max: number }
+  /** Canonical forms (`canonicalForm`) of puzzles and of solutions that must not occur. */
+  exclude?: Iterable<string>
+}
+
+interface Geometry {
+  size: SudokuSize
+  /** [N * N] each: row, column and box of a cell, as places in one list of 3 N units. */
+  units: readonly (readonly [number, number, number])[]
+}
+
+const geometries = new Map<number, Geometry>(
+  ([4, 6, 9] as const).map((size) => {
+    const [boxRows, boxColumns] = boxes[size]
+    const units = Array.from({ length: size * size }, (_, cell) => {
+      const row = Math.floor(cell / size)
+      const column = cell % size
+      const across = size / boxColumns
+      const box = Math.floor(row / boxRows) * across + Math.floor(column / boxColumns)
+      return [row, size + column, 2 * size + box] as const
+    })
+    return [size * size, { size, units }]
+  }),
+)
+
+const bitCounts = Uint8Array.from(
+  { length: 512 },
+  (_, mask) => mask.toString(2).replaceAll('0', '').length,
+)
+
+/** Cells [N * N], 0 for a blank. Throws `invalid_request` for text that is no board. */
+function parseBoard(text: string): { cells: Uint8Array; geometry: Geometry } {
+  const geometry = geometries.get(text.length)
+  const cells = Uint8Array.from(text, (character) =>
+    character === '_' ? 0 : '123456789'.indexOf(character) + 1 || 255,
+  )
+  if (!geometry || cells.some((digit) => digit > geometry.size)) {
+    throw new BasinError('invalid_request', {
+      param: 'puzzle',
+      reason: 'a board has 16, 36 or 81 cells, each a digit up to its size or _',
+    })
+  }
+  return { cells, geometry }
+}
+
+const formatBoard = (cells: Uint8Array): string =>
+  Array.from(cells, (digit) => (digit === 0 ? '_' : String(digit))).join('')
+
+/**
+ * Depth-first search at the cell with the fewest digits left. One instance searches one board;
+ * `cells` holds the first solution afterwards, if there is one.
+ */
+class Search {
+  /** Digits taken in each of the 3 N units, a bit per digit. */
+  readonly #taken: Uint16Array
+  readonly #blank: number[] = []
+  readonly #whole: number
+  #found = 0
+  readonly solution: Uint8Array
+
+  constructor(
+    private readonly cells: Uint8Array,
+    private readonly geometry: Geometry,
+  ) {
+    this.#taken = new Uint16Array(3 * geometry.size)
+    this.#whole = (1 << geometry.size) - 1
+    this.solution = new Uint8Array(cells.length)
+  }
+
+  /** Solutions, counted up to `limit`; digits are tried in the order that `arrange` gives them. */
+  count(limit: number, arrange?: (digits: number[]) => void): number {
+    for (const [cell, digit] of this.cells.entries()) {
+      if (digit === 0) {
+        this.#blank.push(cell)
+        continue
+      }
+      const bit = 1 << (digit - 1)
+      if ((this.#free(cell) & bit) === 0) return 0
+      this.#flip(cell, bit)
+    }
+    this.#descend(limit, arrange)
+    return this.#found
+  }
+
+  #free(cell: number): number {
+    const [row, column, box] = this.geometry.units[cell] as readonly [number, number, number]
+    const taken = this.#taken
+    return (
+      this.#whole & ~((taken[row] as number) | (taken[column] as number) | (taken[box] as number))
+    )
+  }
+
+  #flip(cell: number, bit: number): void {
+    for (const unit of this.geometry.units[cell] as readonly number[]) {
+      this.#taken[unit] = (this.#taken[unit] as number) ^ bit
+    }
+  }
+
+  /** Place in the list of blanks of the one with the fewest digits left. */
+  #mostBound(): number {
+    let best = 0
+    let fewest = Infinity
+    for (let place = 0; place < this.#blank.length; place++) {
+      const count = bitCounts[this.#free(this.#blank[place] as number)] as number
+      if (count >= fewest) continue
+      best = place
+      fewest = count
+      if (count <= 1) break
+    }
+    return best
+  }
+
+  #descend(limit: number, arrange?: (digits: number[]) => void): void {
+    if (this.#blank.length === 0) {
+      if (this.#found++ === 0) this.solution.set(this.cells)
+      return
+    }
+    const place = this.#mostBound()
+    const cell = this.#blank[place] as number
+    const last = this.#blank.pop() as number
+    if (place < this.#blank.length) this.#blank[place] = last
+    const free = this.#free(cell)
+    const digits: number[] = []
+    for (let digit = 1; digit <= this.geometry.size; digit++) {
+      if (free & (1 << (digit - 1))) digits.push(digit)
+    }
+    arrange?.(digits)
+    for (const digit of digits) {
+      this.cells[cell] = digit
+      this.#flip(cell, 1 << (digit - 1))
+      this.#descend(limit, arrange)
+      this.#flip(cell, 1 << (digit - 1))
+      if (this.#found >= limit) break
+    }
+    this.cells[cell] = 0
+    if (place < this.#blank.length) {
+      this.#blank.push(this.#blank[place] as number)
+      this.#blank[place] = cell
+    } else this.#blank.push(cell)
+  }
+}
+
+/** Number of solutions of a puzzle, counted up to `limit`. */
+export function countSolutions(puzzle: string, limit = 2): number {
+  const { cells, geometry } = parseBoard(puzzle)
+  return new Search(cells, geometry).count(limit)
+}
+
+/** A solution of a puzzle, undefined if it has none. */
+export function solve(puzzle: string): string | undefined {
+  const { cells, geometry } = parseBoard(puzzle)
+  const search = new Search(cells, geometry)
+  return search.count(1) === 0 ? undefined : formatBoard(search.solution)
+}
+
+/** True if `solution` is a full board by the rules, and agrees with the givens of `puzzle`. */
+export function isSolution(puzzle: string, solution: string): boolean {
+  return (
+    solution.length === puzzle.length &&
+    !solution.includes('_') &&
+    Array.from(puzzle).every((given, i) => given === '_' || given === solution[i]) &&
+    countSolutions(solution) === 1
+  )
+}
+
+/** The board with its digits renamed in the order they appear: equal for boards that are relabellings. */
+export function canonicalForm(board: string): string {
+  const names = new Map<string, string>([['_', '_']])
+  return Array.from(board, (digit) => {
+    const name = names.get(digit) ?? String(names.size)
+    names.set(digit, name)
+    return name
+  }).join('')
+}
+
+/** Puzzle number `attempt` of a seed: a random full board, dug out for as long as it stays unique. */
+function makePuzzle({ size, seed, givens }: SudokuOptions, attempt: number): SudokuPuzzle {
+  let draws = 0
+  const draw = (below: number): number => Math.floor(uniform(seed, attempt, draws++) * below)
+  const shuffle = (items: number[]): void => {
+    for (let i = items.length - 1; i > 0; i--) {
+      const j = draw(i + 1)
+      const other = items[j] as number
+      items[j] = items[i] as number
+      items[i] = other
+    }
+  }
+  const geometry = geometries.get(size * size) as Geometry
+  const search = new Search(new Uint8Array(size * size), geometry)
+  search.count(1, shuffle)
+  const cells = search.solution.slice()
+  const order = [...cells.keys()]
+  shuffle(order)
+  let left = cells.length
+  const target = givens.min + draw(givens.max - givens.min + 1)
+  for (const cell of order) {
+    if (left <= target) break
+    const digit = cells[cell] as number
+    cells[cell] = 0
+    if (new Search(cells.slice(), geometry).count(2) === 1) left--
+    else cells[cell] = digit
+  }
+  return { puzzle: formatBoard(cells), solution: formatBoard(search.solution) }
+}
+
+/** Attempts without a new puzzle after which there are taken to be no more. */
+const PATIENCE = 10_000
+
+/**
+ * `count` puzzles, the same for the same options, no two equal up to a relabelling of digits. Throws
+ * `out_of_range` for givens the board cannot have, and where there are not `count` different puzzles.
+ */
+export function* generatePuzzles(options: SudokuOptions): Generator<SudokuPuzzle> {
+  const { size, count, givens } = options
+  if (!(givens.min >= 1 && givens.min <= givens.max && givens.max <= size * size)) {
+    throw new BasinError('out_of_range', {
+      param: 'givens',
+      bound: `a range within 1 to ${size * size}`,
+      value: `${givens.min}..${givens.max}`,
+    })
+  }
+  const excluded = new Set(options.exclude)
+  let made = 0
+  let idle = 0
+  for (let attempt = 0; made < count; attempt++) {
+    const puzzle = makePuzzle(options, attempt)
+    const form = canonicalForm(puzzle.puzzle)
+    if (!excluded.has(form) && !excluded.has(canonicalForm(puzzle.solution))) {
+      excluded.add(form)
+      made++
+      idle = 0
+      yield puzzle
+    } else if (++idle > PATIENCE) {
+      throw new BasinError('out_of_range', {
+        param: 'count',
+        bound: `at most ${made}: no further puzzle was found`,
+        value: count,
+      })
+    }
+  }
+}
