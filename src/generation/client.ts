@@ -10,6 +10,8 @@ import type { ModelConfig } from '../model/config.js'
 import type { FromWorker, Job, JobEvent, TickStats, ToWorker, WorkerOptions } from './protocol.js'
 import { type Run, WorkerRun } from './run.js'
 
+export type { Run } from './run.js'
+
 export interface Generation {
   readonly model: ModelConfig
   readonly engine: EngineInfo

@@ -1,0 +1,153 @@
+/** Properties that hold for any mix of requests, controls and cancels. */
+import { describe, expect, it } from 'vitest'
+import type { Control, Job } from '../../src/generation/protocol.js'
+import { uniform } from '../../src/refine/random.js'
+import { alphabet, budget, greedy, jobOf, LoopBench, unbounded } from '../support/loops.js'
+
+/** Repeatable dice. */
+class Dice {
+  private throws = 0
+  constructor(private readonly seed: number) {}
+
+  below(limit: number): number {
+    return Math.floor(uniform(this.seed, 99, this.throws++) * limit)
+  }
+
+  from<T>(choices: readonly T[]): T {
+    return choices[this.below(choices.length)] as T
+  }
+
+  word(length: number): string {
+    return Array.from({ length }, () => alphabet[this.below(alphabet.length)]).join('')
+  }
+}
+
+function anyJob(id: string, dice: Dice, hold: boolean): Job {
+  const template = dice.below(4) === 0
+  return jobOf(id, {
+    client: dice.from(['x', 'y', 'z']),
+    prompt: dice.word(1 + dice.below(40)),
+    maxTokens: 1 + dice.below(12),
+    ...(template && { template: `${dice.word(dice.below(6))}_${dice.word(dice.below(6))}_` }),
+    stop: dice.below(3) === 0 ? [dice.word(1)] : [],
+    reportSteps: dice.below(2) === 0,
+    hold: hold && dice.below(3) === 0,
+    sampling: { ...greedy, temperature: dice.from([0, 0, 1, 4]), seed: dice.below(1000) },
+    budget: budget({
+      maxSteps: 1 + dice.below(8),
+      candidates: 1 + dice.below(3),
+      select: dice.from(['min', 'max_gap']),
+      noise: dice.from([0, 0.2]),
+      keep: dice.from(['best', 'last']),
+      ...(dice.below(2) === 0 && { tolerance: 0.05 }),
+    }),
+  })
+}
+
+const anyControl = (dice: Dice): Control =>
+  dice.from<Control>([
+    { type: 'cancel' },
+    { type: 'finish' },
+    { type: 'pause' },
+    { type: 'resume' },
+    { type: 'extend', steps: 2 },
+  ])
+
+const engines = [
+  { model: { answer: { block: 1, start: 'noise' }, energy: { kind: 'head' } } },
+  { model: { answer: { block: 4, start: 'noise' } } },
+  {
+    model: {
+      answer: { block: 3, start: 'draft' },
+      energy: { kind: 'potential' },
+      conditioning: 'candidate',
+      landscapes: 3,
+    },
+  },
+] as const
+const capacity = { slots: 6, sequences: 5, pages: 30, pageSize: 4 }
+
+describe.each(engines)('any mix of jobs, $model.answer', (options) => {
+  it('gives each the text it gets alone', () => {
+    const dice = new Dice(11)
+    const jobs = Array.from({ length: 30 }, (_, i) => anyJob(`job-${i}`, dice, false))
+    const together = new LoopBench({ ...options, capacity, prefillChunk: 7 })
+    for (const job of jobs) {
+      together.loop.submit(job)
+      for (let i = dice.below(3); i > 0; i--) together.tick()
+    }
+    together.settle()
+    for (const job of jobs) {
+      const alone = new LoopBench(options).run(job)
+      expect(together.finished(job.id)).toEqual(alone.finished(job.id))
+    }
+  })
+
+  it.each([1, 2, 3, 4, 5])('leaks no slot and no page whatever is asked (dice %i)', (seed) => {
+    const dice = new Dice(seed)
+    const bench = new LoopBench({ ...options, capacity, prefillChunk: 5, throwsAt: 3 })
+    const ids: string[] = []
+    for (let round = 0; round < 400; round++) {
+      if (dice.below(3) === 0) {
+        const id = `job-${round}`
+        ids.push(id)
+        bench.loop.submit(anyJob(id, dice, true))
+      }
+      if (dice.below(2) === 0 && ids.length > 0) control(bench, dice.from(ids), anyControl(dice))
+      bench.tick()
+    }
+    for (const id of ids) bench.loop.control(id, { type: 'resume' })
+    bench.settle()
+    for (const id of ids) bench.loop.control(id, { type: 'cancel' })
+    expect(bench.collect()).toMatchObject({
+      ...{ slotsUsed: 0, pagesUsed: 0, running: 0, waiting: 0, paused: 0, held: 0 },
+    })
+    expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
+    for (const id of ids) {
+      const ends = bench.of(id, 'finished').length + bench.of(id, 'failed').length
+      expect(ends, id).toBeGreaterThanOrEqual(1)
+    }
+  })
+})
+
+/** Controls of jobs that are gone are part of the mix. */
+function control(bench: LoopBench, id: string, asked: Control): void {
+  try {
+    bench.loop.control(id, asked)
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'not_held' })
+  }
+}
+
+describe('long refinement', () => {
+  it('keeps nothing per step over 5,000 steps', () => {
+    const bench = new LoopBench({ model: { answer: { block: 1 }, energy: { kind: 'head' } } })
+    bench.loop.submit(jobOf('a', { maxTokens: 1, budget: unbounded() }))
+    for (let i = 0; i < 100; i++) bench.tick()
+    const early = sizeOf(bench.loop)
+    for (let i = 0; i < 5000; i++) bench.tick()
+    expect(sizeOf(bench.loop)).toBe(early)
+    bench.loop.control('a', { type: 'finish' })
+    bench.settle()
+    expect(bench.finished('a').refinement.steps).toBe(5100)
+  })
+})
+
+/** Objects and array elements reachable from a value. */
+function sizeOf(root: object): number {
+  const seen = new Set<object>()
+  const open: unknown[] = [root]
+  let size = 0
+  while (open.length > 0) {
+    const value = open.pop()
+    if (typeof value !== 'object' || value === null || seen.has(value)) continue
+    seen.add(value)
+    size++
+    if (ArrayBuffer.isView(value)) size += value.byteLength
+    else if (value instanceof Map) open.push(...value.keys(), ...value.values())
+    else if (value instanceof Set) open.push(...value)
+    else open.push(...(Object.values(value) as unknown[]))
+    if (Array.isArray(value)) size += value.length
+  }
+  return size
+}

@@ -1,0 +1,116 @@
+import { describe, expect, it } from 'vitest'
+import {
+  type Caps,
+  preset,
+  resolveBudget,
+  type RefinementRequest,
+} from '../../src/refine/presets.js'
+
+const plain = { steps: 6, answer: { start: 'zeros' as const } }
+const drafting = { steps: 6, answer: { start: 'draft' as const } }
+const caps: Caps = { maxSteps: 512, maxSeconds: 60, candidates: 8 }
+const resolve = (refinement: RefinementRequest, model: typeof plain | typeof drafting = plain) =>
+  resolveBudget(model, undefined, refinement, caps)
+
+describe('efforts', () => {
+  it.each([
+    ['none', 1],
+    ['minimal', 1],
+    ['low', 3],
+    ['medium', 6],
+    ['high', 12],
+    ['xhigh', 24],
+    ['max', undefined],
+  ] as const)('%s takes %s steps of a model trained for 6', (effort, steps) => {
+    expect(resolveBudget(plain, effort, undefined, caps).maxSteps).toBe(steps)
+  })
+
+  it('takes the draft as it is where there is one', () => {
+    expect(preset(drafting, 'none').maxSteps).toBe(0)
+  })
+
+  it('takes at least one step of a model trained for one', () => {
+    expect(preset({ ...plain, steps: 1 }, 'low').maxSteps).toBe(1)
+  })
+
+  it('looks for convergence only beyond the trained steps', () => {
+    const tolerant = (['none', 'low', 'medium', 'high', 'xhigh', 'max'] as const).filter(
+      (effort) => resolveBudget(plain, effort, undefined, caps).tolerance !== undefined,
+    )
+    expect(tolerant).toEqual(['high', 'xhigh', 'max'])
+  })
+
+  it('stays within the operator’s steps, and always within the seconds', () => {
+    expect(resolveBudget(plain, 'xhigh', undefined, { ...caps, maxSteps: 10 }).maxSteps).toBe(10)
+    expect(resolveBudget(plain, 'max', undefined, caps).maxSeconds).toBe(60)
+  })
+})
+
+describe('the refinement object', () => {
+  it('overrides the effort, field by field', () => {
+    const budget = resolveBudget(
+      plain,
+      'max',
+      { max_steps: 9, select: 'max_gap', step_size: 0.5 },
+      caps,
+    )
+    expect(budget).toEqual({
+      maxSteps: 9,
+      minSteps: 0,
+      maxSeconds: 60,
+      tolerance: 1e-3,
+      patience: 3,
+      candidates: 1,
+      select: 'max_gap',
+      stepSize: 0.5,
+      noise: 0,
+      keep: 'best',
+      acceptLower: false,
+    })
+  })
+
+  it('asks for unbounded refinement with null', () => {
+    expect(resolve({ max_steps: null, tolerance: 1e-4 })).not.toHaveProperty('maxSteps')
+  })
+
+  const bad: [keyof RefinementRequest, number][] = [
+    ['max_steps', 0],
+    ['max_steps', 513],
+    ['max_steps', 1.5],
+    ['max_steps', -1],
+    ['max_steps', 1e308],
+    ['min_steps', -1],
+    ['min_steps', 7],
+    ['max_seconds', 0],
+    ['max_seconds', 61],
+    ['tolerance', -1e-9],
+    ['tolerance', 1.1],
+    ['patience', 0],
+    ['gradient_tolerance', -1],
+    ['energy_target', 1e308],
+    ['candidates', 0],
+    ['candidates', 9],
+    ['step_size', 0],
+    ['step_size', 1e308],
+    ['noise', -1],
+    ...(['max_steps', 'min_steps', 'max_seconds', 'tolerance', 'patience'] as const).flatMap(
+      (field): [keyof RefinementRequest, number][] => [
+        [field, NaN],
+        [field, Infinity],
+      ],
+    ),
+  ]
+
+  it.each(bad)('refuses %s %d by name, with its bound', (field, value) => {
+    expect(() => resolve({ [field]: value })).toThrow(
+      expect.objectContaining({
+        code: 'out_of_range',
+        facts: { param: `refinement.${field}`, bound: expect.any(String) as string, value },
+      }),
+    )
+  })
+
+  it('takes zero steps where the model drafts', () => {
+    expect(resolve({ max_steps: 0 }, drafting).maxSteps).toBe(0)
+  })
+})

@@ -1,0 +1,139 @@
+/** A loop on the quadratic engine, driven by hand, with the events of each job collected. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { GenerationLoop } from '../../src/generation/loop.js'
+import type { Job, JobEvent, TickStats } from '../../src/generation/protocol.js'
+import type { Budget } from '../../src/refine/budget.js'
+import type { Sampling } from '../../src/refine/sampling.js'
+import { openTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js'
+import { QuadraticEngine, type QuadraticOptions } from './quadratic-engine.js'
+
+export const alphabet = 'abcdefghijklmnopqrstuvwxyz '
+export const END = '<|endoftext|>'
+
+export const characterDescriptor = (bos: boolean) => ({
+  format: 'basin-tokenizer/1',
+  kind: 'characters',
+  alphabet: Array.from(alphabet),
+  special: { [END]: alphabet.length },
+  ...(bos && { bos: END }),
+})
+
+export function letters(bos = true): Tokenizer {
+  const directory = mkdtempSync(join(tmpdir(), 'basin-letters-'))
+  writeFileSync(join(directory, 'tokenizer.json'), JSON.stringify(characterDescriptor(bos)))
+  const tokenizer = openTokenizer(directory)
+  rmSync(directory, { recursive: true })
+  return tokenizer
+}
+
+export const greedy: Sampling = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  seed: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  logitBias: {},
+}
+
+export const budget = (overrides: Partial<Budget> = {}): Budget => ({
+  maxSteps: 4,
+  minSteps: 0,
+  patience: 3,
+  candidates: 1,
+  select: 'min',
+  noise: 0,
+  keep: 'best',
+  acceptLower: false,
+  ...overrides,
+})
+
+/** A budget without a limit on steps. */
+export function unbounded(overrides: Partial<Budget> = {}): Budget {
+  const limits = budget(overrides)
+  delete limits.maxSteps
+  return limits
+}
+
+export const jobOf = (id: string, overrides: Partial<Job> = {}): Job => ({
+  id,
+  client: 'someone',
+  prompt: 'once upon a time',
+  maxTokens: 8,
+  sampling: greedy,
+  stop: [],
+  budget: budget(),
+  reportSteps: false,
+  hold: false,
+  ...overrides,
+})
+
+export interface BenchOptions extends QuadraticOptions {
+  prefillChunk?: number
+  holdSeconds?: number
+  tokenizer?: Tokenizer
+}
+
+type Of<T extends JobEvent['type']> = Extract<JobEvent, { type: T }>
+
+/** A loop, its engine and a clock that moves a millisecond per tick. */
+export class LoopBench {
+  readonly engine: QuadraticEngine
+  readonly loop: GenerationLoop
+  readonly events = new Map<string, JobEvent[]>()
+  readonly released: string[] = []
+  seconds = 0
+  stats: TickStats | undefined
+
+  constructor(options: BenchOptions = {}) {
+    this.engine = new QuadraticEngine(options)
+    this.loop = new GenerationLoop(
+      this.engine,
+      options.tokenizer ?? letters(),
+      { prefillChunk: options.prefillChunk ?? 32, holdSeconds: options.holdSeconds ?? 60 },
+      () => this.seconds,
+    )
+  }
+
+  tick(): boolean {
+    this.seconds += 0.001
+    const more = this.loop.tick()
+    this.collect()
+    return more
+  }
+
+  collect(): TickStats {
+    const { events, released, stats } = this.loop.report()
+    for (const { id, event } of events) {
+      const list = this.events.get(id) ?? []
+      list.push(event)
+      this.events.set(id, list)
+    }
+    this.released.push(...released)
+    this.stats = stats
+    return stats
+  }
+
+  /** Ticks until there is nothing to do. */
+  settle(most = 10_000): this {
+    for (let i = 0; i < most; i++) if (!this.tick()) return this
+    throw new Error(`still busy after ${most} ticks`)
+  }
+
+  run(...jobs: Job[]): this {
+    for (const job of jobs) this.loop.submit(job)
+    return this.settle()
+  }
+
+  of<T extends JobEvent['type']>(id: string, type: T): Of<T>[] {
+    return (this.events.get(id) ?? []).filter((event): event is Of<T> => event.type === type)
+  }
+
+  finished(id: string): Of<'finished'> {
+    const last = this.of(id, 'finished').at(-1)
+    if (!last) throw new Error(`${id} has not finished: ${JSON.stringify(this.events.get(id))}`)
+    return last
+  }
+}

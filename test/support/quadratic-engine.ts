@@ -1,0 +1,278 @@
+/**
+ * An engine with a landscape one can solve on paper, for tests of what is built on engines: the
+ * answer to a context is a point t(context), and descent finds it.
+ *
+ *   head:     E = 1/2 |y - t|^2,                    y <- y - alpha (y - t)
+ *   residual: F = y + beta (t - y), E = 1/2 |y - F|^2 / D, y <- F, read out from F
+ *
+ * t_i is the readout vector of a token that the whole context and the position decide, so the
+ * settled text depends on every token before it. It keeps the contract strictly: unknown slots and
+ * sequences, uncovered contexts and pages with two owners are errors.
+ */
+import type {
+  BeginRow,
+  DescendRow,
+  EnergyEngine,
+  EnergyResult,
+  EnergyRow,
+  EngineCapacity,
+  ObserveRow,
+  Reading,
+  ReadRow,
+  StepResult,
+} from '../../src/energy/engine.js'
+import { readLogits } from '../../src/energy/reading.js'
+import type { ModelConfig } from '../../src/model/config.js'
+import { normals } from '../../src/refine/random.js'
+import { configOf } from './models.js'
+
+const ALPHA = 0.3
+/** Sharpens the read-out, so that settled answers are certain and unsettled ones are not. */
+const SHARPNESS = 2
+
+interface Context {
+  tokens: number[]
+  pages: readonly number[]
+}
+
+interface Slot {
+  sequence: number
+  seed: number
+  candidate: number
+  clamped: readonly number[]
+  /** [K, D], like `target`, `last` and `bestAnswer`. */
+  y: Float64Array
+  target: Float64Array
+  last: Float64Array
+  bestAnswer: Float64Array
+  best: number
+  steps: number
+}
+
+export interface QuadraticOptions {
+  model?: Parameters<typeof configOf>[0]
+  capacity?: Partial<EngineCapacity>
+  /** Descent of a context that holds this token throws. */
+  throwsAt?: number
+  /** Energies of a context that holds this token are NaN from its step `nanFrom` on. */
+  nanAt?: number
+  nanFrom?: number
+  /** Answers are among the first this many tokens; absent: among all. */
+  vocabulary?: number
+}
+
+export class QuadraticEngine implements EnergyEngine {
+  readonly model: ModelConfig
+  readonly info = { name: 'quadratic', backend: 'paper', threads: 1, reason: 'test' }
+  readonly capacity: EngineCapacity
+  /** Calls so far, of every kind. */
+  calls = 0
+  private readonly contexts = new Map<number, Context>()
+  private readonly slots = new Map<number, Slot>()
+  private readonly readout: Float32Array
+
+  constructor(private readonly options: QuadraticOptions = {}) {
+    this.model = configOf({ vocab_size: 28, dim: 8, context_length: 256, ...options.model })
+    this.capacity = { slots: 8, sequences: 8, pages: 64, pageSize: 8, ...options.capacity }
+    this.readout = normals(7, 0, 0, this.model.vocab_size * this.model.dim)
+  }
+
+  get held(): { contexts: number; slots: number } {
+    return { contexts: this.contexts.size, slots: this.slots.size }
+  }
+
+  observe(rows: readonly ObserveRow[]): void {
+    this.calls++
+    for (const { sequence, tokens, pages } of rows) {
+      check(sequence >= 0 && sequence < this.capacity.sequences, `sequence ${sequence}`)
+      const context = this.contexts.get(sequence) ?? { tokens: [], pages }
+      for (const token of tokens) {
+        check(
+          Number.isInteger(token) && token >= 0 && token < this.model.vocab_size,
+          `token ${token}`,
+        )
+        context.tokens.push(token)
+      }
+      context.pages = pages
+      const { length } = context.tokens
+      check(length <= this.model.context_length, `context of ${length}`)
+      check(length <= pages.length * this.capacity.pageSize, `${length} positions uncovered`)
+      this.contexts.set(sequence, context)
+    }
+    const owned = [...this.contexts.values()].flatMap(({ pages }) => pages)
+    check(new Set(owned).size === owned.length, 'a page has two owners')
+    check(
+      owned.every((page) => page >= 0 && page < this.capacity.pages),
+      'no such page',
+    )
+  }
+
+  begin(rows: readonly BeginRow[]): void {
+    this.calls++
+    const { answer, dim } = this.model
+    const size = answer.block * dim
+    for (const { slot, sequence, seed, candidate, clamped, start } of rows) {
+      check(slot >= 0 && slot < this.capacity.slots, `slot ${slot}`)
+      const context = this.contexts.get(sequence)
+      if (!context) throw new RangeError(`sequence ${sequence} is not observed`)
+      const owner = this.slots.get(slot)?.sequence ?? sequence
+      check(owner === sequence, `slot ${slot} belongs to sequence ${owner}`)
+      const target = this.targetOf(context.tokens, clamped ?? [])
+      const y = Float64Array.from(start ?? this.startOf(seed, candidate, size, target))
+      this.slots.set(slot, {
+        sequence,
+        seed,
+        candidate,
+        clamped: clamped ?? new Array<number>(answer.block).fill(-1),
+        y,
+        target,
+        last: y.slice(),
+        bestAnswer: y.slice(),
+        best: Infinity,
+        steps: 0,
+      })
+    }
+  }
+
+  descend(rows: readonly DescendRow[]): StepResult[] {
+    this.calls++
+    check(new Set(rows.map(({ slot }) => slot)).size === rows.length, 'a slot descends twice')
+    return rows.map((row) => {
+      const slot = this.slotOf(row.slot)
+      check(row.step === slot.steps, `step ${row.step} follows ${slot.steps}`)
+      this.checkLandscape(row.landscape)
+      if (this.holds(slot, this.options.throwsAt)) throw new Error('the arithmetic broke')
+      const noise =
+        row.noise > 0 ? normals(slot.seed, slot.candidate, row.step, slot.y.length) : undefined
+      if (noise) slot.y = slot.y.map((value, i) => value + row.noise * (noise[i] as number))
+      const { energy, norm, next } = this.judge(slot, row.stepSize ?? ALPHA)
+      const residual = this.model.energy.kind === 'residual'
+      if (residual) this.keepBest(slot, energy, next)
+      else if (slot.steps > 0 || this.model.answer.start === 'draft') {
+        this.keepBest(slot, energy, slot.y)
+      }
+      slot.y = next
+      slot.last = next
+      slot.steps++
+      const terms = residual ? { terms: { disagreement: energy, doubt: 0 } } : {}
+      return { energy, gradientNorm: norm, best: slot.best, ...terms }
+    })
+  }
+
+  energy(rows: readonly EnergyRow[]): EnergyResult[] {
+    this.calls++
+    return rows.map((row) => {
+      this.checkLandscape(row.landscape)
+      if (!('slot' in row)) throw new Error('this engine scores no given answers')
+      const slot = this.slotOf(row.slot)
+      const { energy, next } = this.judge(slot, ALPHA)
+      this.keepBest(slot, energy, this.model.energy.kind === 'residual' ? next : slot.y)
+      return { energy, best: slot.best }
+    })
+  }
+
+  read(rows: readonly ReadRow[]): Reading[] {
+    this.calls++
+    return rows.map(({ slot: index, which, top }) => {
+      const slot = this.slotOf(index)
+      const answer = which === 'best' && slot.best < Infinity ? slot.bestAnswer : slot.last
+      const { block } = this.model.answer
+      return readLogits(this.logitsOf(answer), block, top, slot.clamped)
+    })
+  }
+
+  release(sequence: number): void {
+    this.calls++
+    this.contexts.delete(sequence)
+    for (const [index, slot] of this.slots) if (slot.sequence === sequence) this.slots.delete(index)
+  }
+
+  memory(): number {
+    return 0
+  }
+
+  close(): void {
+    this.contexts.clear()
+    this.slots.clear()
+  }
+
+  private slotOf(index: number): Slot {
+    const slot = this.slots.get(index)
+    if (!slot) throw new RangeError(`slot ${index} is empty`)
+    return slot
+  }
+
+  private checkLandscape(landscape: number): void {
+    check(landscape >= 0 && landscape < this.model.landscapes, `landscape ${landscape}`)
+  }
+
+  private holds(slot: Slot, token: number | undefined): boolean {
+    const context = this.contexts.get(slot.sequence)
+    return token !== undefined && context !== undefined && context.tokens.includes(token)
+  }
+
+  private startOf(seed: number, candidate: number, size: number, target: Float64Array) {
+    const { start, start_scale } = this.model.answer
+    if (start === 'zeros') return new Float64Array(size)
+    const noise = normals(seed, candidate, -1, size)
+    if (start === 'noise') return noise.map((value) => value * start_scale)
+    return target.map((value, i) => value + 0.5 * (noise[i] as number))
+  }
+
+  /** [K, D]: for each position the readout vector of a token that the context decides. */
+  private targetOf(context: readonly number[], clamped: readonly number[]): Float64Array {
+    const { answer, dim, vocab_size } = this.model
+    const target = new Float64Array(answer.block * dim)
+    for (let i = 0; i < answer.block; i++) {
+      let hash = 2166136261 ^ i
+      for (const token of [...context, ...clamped]) hash = Math.imul(hash ^ (token + 1), 16777619)
+      const most = this.options.vocabulary ?? vocab_size
+      const token = ((hash ^ (hash >>> 15)) >>> 0) % most
+      for (let d = 0; d < dim; d++) {
+        target[i * dim + d] = this.readout[token * dim + d] as number
+      }
+    }
+    return target
+  }
+
+  private judge(slot: Slot, alpha: number): { energy: number; norm: number; next: Float64Array } {
+    const { dim, energy: kind } = this.model
+    const residual = kind.kind === 'residual'
+    let squared = 0
+    const next = slot.y.map((value, i) => {
+      if ((slot.clamped[Math.floor(i / dim)] ?? -1) >= 0) return value
+      const away = value - (slot.target[i] as number)
+      squared += residual ? (alpha * away) ** 2 : away ** 2
+      return value - alpha * away
+    })
+    const broken = this.holds(slot, this.options.nanAt) && slot.steps >= (this.options.nanFrom ?? 0)
+    const energy = broken ? NaN : squared / 2 / (residual ? dim : 1)
+    return { energy, norm: Math.sqrt(squared), next }
+  }
+
+  private keepBest(slot: Slot, energy: number, answer: Float64Array): void {
+    if (!(energy < slot.best)) return
+    slot.best = energy
+    slot.bestAnswer = answer.slice()
+  }
+
+  /** [K, V]: -sharpness |y_i - u_v|^2 */
+  private logitsOf(answer: Float64Array): Float32Array {
+    const { answer: shape, dim, vocab_size } = this.model
+    const logits = new Float32Array(shape.block * vocab_size)
+    for (let i = 0; i < shape.block; i++) {
+      for (let v = 0; v < vocab_size; v++) {
+        let squared = 0
+        for (let d = 0; d < dim; d++) {
+          squared += ((answer[i * dim + d] as number) - (this.readout[v * dim + d] as number)) ** 2
+        }
+        logits[i * vocab_size + v] = -SHARPNESS * squared
+      }
+    }
+    return logits
+  }
+}
+
+function check(holds: boolean, reason: string): void {
+  if (!holds) throw new RangeError(reason)
+}
