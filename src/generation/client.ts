@@ -45,20 +45,26 @@ export interface Generation {
 export function startGeneration(options: WorkerOptions, entry: URL): Promise<Generation> {
   const worker = new Worker(entry, { workerData: options })
   return new Promise((resolve, reject) => {
-    const failed = (error: unknown) => {
-      worker.removeAllListeners()
-      reject(error instanceof BasinError ? error : fromErrorMessage(toErrorMessage(error)))
+    const decide = (settle: () => void) => {
+      worker.off('error', failed).off('exit', exited).off('message', answered)
+      settle()
     }
-    worker.once('error', failed)
-    worker.once('exit', (code) => {
+    const failed = (error: unknown) => {
+      decide(() => {
+        reject(error instanceof BasinError ? error : fromErrorMessage(toErrorMessage(error)))
+      })
+    }
+    const exited = (code: number) => {
       failed(new Error(`the worker exited with code ${code}`))
-    })
-    worker.once('message', (message: FromWorker) => {
-      worker.removeAllListeners()
-      if (message.type === 'ready') resolve(new WorkerGeneration(worker, message, options.maxQueue))
-      else
-        failed(message.type === 'fatal' ? fromErrorMessage(message.error) : new Error(message.type))
-    })
+    }
+    const answered = (message: FromWorker) => {
+      if (message.type === 'ready') {
+        decide(() => {
+          resolve(new WorkerGeneration(worker, message, options.maxQueue))
+        })
+      } else if (message.type === 'fatal') failed(fromErrorMessage(message.error))
+    }
+    worker.on('error', failed).on('exit', exited).on('message', answered)
   })
 }
 

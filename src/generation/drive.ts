@@ -7,7 +7,7 @@ import type { MessagePort } from 'node:worker_threads'
 import { BasinError, toErrorMessage } from '../errors.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { GenerationLoop } from './loop.js'
-import type { FromWorker, ToWorker } from './protocol.js'
+import type { Control, FromWorker, Job, ToWorker } from './protocol.js'
 
 /** `closed` is called once, when the port asked for the end. */
 export function drive(
@@ -47,29 +47,40 @@ export function drive(
     try {
       send(reply())
     } catch (error) {
-      if (!(error instanceof BasinError)) throw error
       send({ type: 'refused', id, error: toErrorMessage(error) })
     }
   }
-  const act = (id: string, action: () => void) => {
+  const refuse = (id: string, error: unknown) => {
+    const failed = { type: 'failed', error: toErrorMessage(error) } as const
+    const report = loop.report()
+    send({ type: 'events', ...report, events: [...report.events, { id, event: failed }] })
+  }
+  /** Whatever is wrong with a job is the failure of that job alone. */
+  const submit = (job: Job) => {
     try {
-      action()
+      loop.submit(job)
+    } catch (error) {
+      refuse(job.id, error)
+    }
+  }
+  const control = (id: string, asked: Control) => {
+    try {
+      loop.control(id, asked)
     } catch (error) {
       if (!(error instanceof BasinError)) throw error
-      const failed = { type: 'failed', error: toErrorMessage(error) } as const
-      const report = loop.report()
-      send({ type: 'events', ...report, events: [...report.events, { id, event: failed }] })
+      refuse(id, error)
     }
-    wake()
   }
 
   port.on('message', (message: ToWorker) => {
     switch (message.type) {
       case 'submit':
-        act(message.job.id, () => loop.submit(message.job))
+        submit(message.job)
+        wake()
         break
       case 'control':
-        act(message.id, () => loop.control(message.id, message.control))
+        control(message.id, message.control)
+        wake()
         break
       case 'tokenize': {
         const { id, text } = message

@@ -1,0 +1,271 @@
+/** The worker thread as the server sees it: the built entry, a real engine, small random weights. */
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { type Generation, type Run, startGeneration } from '../../src/generation/client.js'
+import type { Job, JobEvent, TickStats, WorkerOptions } from '../../src/generation/protocol.js'
+import { weightsFile, writeCheckpoint } from '../../src/model/checkpoint.js'
+import { initialWeights } from '../../src/train/initial.js'
+import { budget, characterDescriptor, jobOf, unbounded } from '../support/loops.js'
+import { configOf } from '../support/models.js'
+
+const entry = new URL('../../dist/generation/worker.js', import.meta.url)
+
+let directory: string
+
+function writeModel(path: string): void {
+  const config = configOf({ vocab_size: 28, answer: { block: 2 } })
+  writeCheckpoint(path, { config, tensors: initialWeights(config, 1, 0.5) })
+  writeFileSync(join(path, 'tokenizer.json'), JSON.stringify(characterDescriptor(true)))
+}
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'basin-worker-'))
+  writeModel(directory)
+})
+
+afterAll(() => {
+  rmSync(directory, { recursive: true })
+})
+
+const optionsOf = (overrides: Partial<WorkerOptions> = {}): WorkerOptions => ({
+  modelPath: directory,
+  engine: 'tfjs:wasm',
+  threads: 1,
+  slots: 4,
+  pages: 16,
+  maxQueue: 8,
+  prefillChunk: 32,
+  holdSeconds: 60,
+  ...overrides,
+})
+
+const open: Generation[] = []
+async function start(overrides: Partial<WorkerOptions> = {}): Promise<Generation> {
+  const generation = await startGeneration(optionsOf(overrides), entry)
+  open.push(generation)
+  return generation
+}
+
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((generation) => generation.close()))
+})
+
+async function eventsOf(run: Run): Promise<JobEvent[]> {
+  const events: JobEvent[] = []
+  for await (const event of run.events) events.push(event)
+  return events
+}
+
+/** Reads up to and including the first event of a type, and leaves the rest unread. */
+async function until(events: AsyncIterator<JobEvent>, type: JobEvent['type']): Promise<JobEvent> {
+  for (;;) {
+    const next: IteratorResult<JobEvent, unknown> = await events.next()
+    if (next.done) throw new Error(`the events ended before ${type}`)
+    if (next.value.type === type) return next.value
+  }
+}
+
+const nextTick = (generation: Generation, holds: (stats: TickStats) => boolean) =>
+  new Promise<TickStats>((resolve) => {
+    generation.onTick((stats) => {
+      if (holds(stats)) resolve(stats)
+    })
+  })
+
+const short = (overrides: Partial<Job> = {}) => jobOf('a', { maxTokens: 4, ...overrides })
+const endless = (id: string, overrides: Partial<Job> = {}) =>
+  jobOf(id, { maxTokens: 2, budget: unbounded(), ...overrides })
+
+describe('a worker', () => {
+  it('completes jobs, alone and together, to the same texts', async () => {
+    const generation = await start()
+    const prompts = ['once', 'twice', 'upon', 'a', 'time', 'there was']
+    const texts = async (concurrent: boolean) => {
+      const out: string[] = []
+      const runs: Promise<JobEvent[]>[] = []
+      for (const prompt of prompts) {
+        const events = eventsOf(
+          generation.submit(short({ id: `${prompt}-${String(concurrent)}`, prompt })),
+        )
+        runs.push(events)
+        if (!concurrent) await events
+      }
+      for (const events of await Promise.all(runs)) {
+        expect(events.map(({ type }) => type)).toEqual([
+          'started',
+          'committed',
+          'committed',
+          'finished',
+        ])
+        const last = events.at(-1)
+        if (last?.type === 'finished') out.push(last.text)
+      }
+      return out
+    }
+    const alone = await texts(false)
+    expect(await texts(true)).toEqual(alone)
+    expect(generation.outstanding).toBe(0)
+    expect(generation.engine.name).toBe('tfjs')
+    expect(generation.model.name).toBe('small')
+    expect(generation.memory).toBeGreaterThan(0)
+  })
+
+  it('turns text into tokens and back, and refuses what it cannot', async () => {
+    const generation = await start()
+    const tokens = await generation.tokenize('hello there')
+    expect(tokens).toHaveLength(11)
+    expect(await generation.detokenize(tokens)).toBe('hello there')
+    await expect(generation.tokenize('Ü')).rejects.toMatchObject({ code: 'invalid_request' })
+    await expect(generation.detokenize([999])).rejects.toMatchObject({ code: 'out_of_range' })
+  })
+
+  it('answers what is wrong with a job as its only event', async () => {
+    const generation = await start()
+    const events = await eventsOf(generation.submit(short({ prompt: '' })))
+    expect(events).toEqual([
+      { type: 'failed', error: { code: 'empty_prompt', facts: { param: 'prompt' } } },
+    ])
+    expect(generation.outstanding).toBe(0)
+  })
+
+  it('says what is wrong with a model that cannot be opened', async () => {
+    const broken = mkdtempSync(join(tmpdir(), 'basin-broken-'))
+    writeModel(broken)
+    truncateSync(join(broken, weightsFile), 1000)
+    await expect(startGeneration(optionsOf({ modelPath: broken }), entry)).rejects.toMatchObject({
+      code: 'invalid_checkpoint',
+    })
+    rmSync(broken, { recursive: true })
+    await expect(startGeneration(optionsOf({ modelPath: broken }), entry)).rejects.toMatchObject({
+      name: 'BasinError',
+    })
+    await expect(startGeneration(optionsOf({ engine: 'abacus' }), entry)).rejects.toMatchObject({
+      code: 'backend_missing',
+    })
+  })
+})
+
+describe('controls from the main thread', () => {
+  it('finish an unbounded answer, and extend the held one', async () => {
+    const generation = await start()
+    const run = generation.submit(endless('a', { hold: true, budget: budget({ maxSteps: 3 }) }))
+    const events = run.events[Symbol.asyncIterator]()
+    expect(await until(events, 'finished')).toMatchObject({ refinement: { steps: 3 } })
+    expect(generation.outstanding).toBe(0)
+    run.control({ type: 'extend', steps: 2 })
+    expect(generation.outstanding).toBe(1)
+    expect(await until(events, 'finished')).toMatchObject({ refinement: { steps: 5 } })
+    run.control({ type: 'cancel' })
+    expect(await events.next()).toEqual({ value: undefined, done: true })
+    expect(() => {
+      run.control({ type: 'extend', steps: 2 })
+    }).toThrow(expect.objectContaining({ code: 'not_held' }))
+  })
+
+  it.each([NaN, -1, 1.5, Infinity, 1e308])('refuse to extend by %d steps', async (steps) => {
+    const generation = await start()
+    const run = generation.submit(endless('a'))
+    expect(() => {
+      run.control({ type: 'extend', steps })
+    }).toThrow(expect.objectContaining({ code: 'out_of_range' }))
+  })
+
+  it('cancel the job when its reader leaves, and its row is free', async () => {
+    const generation = await start()
+    const run = generation.submit(endless('a', { reportSteps: true }))
+    const freed = nextTick(generation, ({ slotsUsed }) => slotsUsed === 0)
+    for await (const event of run.events) if (event.type === 'step' && event.step > 3) break
+    expect(await freed).toMatchObject({ running: 0, pagesUsed: 0 })
+    expect(generation.outstanding).toBe(0)
+  })
+
+  it('end the events of a held answer when its time is over', async () => {
+    const generation = await start({ holdSeconds: 0.05 })
+    const events = await eventsOf(generation.submit(short({ hold: true })))
+    expect(events.at(-1)?.type).toBe('finished')
+  })
+
+  it('reach the worker between two ticks of an endless answer', async () => {
+    const generation = await start()
+    const run = generation.submit(endless('a'))
+    const events = run.events[Symbol.asyncIterator]()
+    await until(events, 'started')
+    run.control({ type: 'finish' })
+    expect(await until(events, 'finished')).toMatchObject({
+      refinement: { stop_reason: 'finished' },
+    })
+  })
+})
+
+describe('a slow reader', () => {
+  it('loses overtaken steps, and nothing else', async () => {
+    const generation = await start()
+    const job = short({ reportSteps: true, budget: budget({ maxSteps: 50 }) })
+    const run = generation.submit(job)
+    await generation.drain()
+    const events = await eventsOf(run)
+    const step = (steps: number) => ({ type: 'step', step: steps })
+    expect(events).toMatchObject([
+      { type: 'started' },
+      step(50),
+      { type: 'committed' },
+      step(50),
+      { type: 'committed' },
+      { type: 'finished' },
+    ])
+  })
+})
+
+describe('the end', () => {
+  it('of a full queue is said at once', async () => {
+    const generation = await start({ slots: 1, maxQueue: 2 })
+    const first = generation.submit(endless('0'))
+    await until(first.events[Symbol.asyncIterator](), 'started')
+    generation.submit(endless('1'))
+    generation.submit(endless('2'))
+    expect(() => generation.submit(endless('3'))).toThrow(
+      expect.objectContaining({ code: 'queue_full', facts: { waiting: 2, limit: 2 } }),
+    )
+  })
+
+  it('comes after what is outstanding when drained', async () => {
+    const generation = await start()
+    const finished = eventsOf(generation.submit(short()))
+    const drained = generation.drain()
+    expect(() => generation.submit(short({ id: 'b' }))).toThrow(
+      expect.objectContaining({ code: 'shutting_down' }),
+    )
+    await drained
+    expect((await finished).at(-1)?.type).toBe('finished')
+  })
+
+  it('fails what is outstanding when closed', async () => {
+    const generation = await start()
+    const events = eventsOf(generation.submit(endless('a')))
+    await generation.close()
+    expect((await events).at(-1)).toMatchObject({
+      type: 'failed',
+      error: { code: 'shutting_down' },
+    })
+  })
+
+  it('of the worker fails its jobs, and new ones at once', async () => {
+    const dying = new URL(
+      `data:text/javascript,${encodeURIComponent(`
+        import { parentPort } from 'node:worker_threads'
+        parentPort.on('message', () => { throw new Error('out of memory') })
+        parentPort.postMessage({ type: 'ready', model: { name: 'frail' } })
+      `)}`,
+    )
+    const generation = await startGeneration(optionsOf(), dying)
+    const events = await eventsOf(generation.submit(short()))
+    expect(events).toMatchObject([{ type: 'failed', error: { code: 'engine_failed' } }])
+    expect(() => generation.submit(short())).toThrow(
+      expect.objectContaining({ code: 'engine_unavailable', facts: { model: 'frail' } }),
+    )
+    await expect(generation.tokenize('a')).rejects.toMatchObject({ code: 'engine_unavailable' })
+    await generation.close()
+  })
+})
