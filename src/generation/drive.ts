@@ -18,6 +18,8 @@ export function drive(
 ): void {
   let scheduled: NodeJS.Immediate | undefined
   let expiry: NodeJS.Timeout | undefined
+  /** When `expiry` fires, in seconds of the loop's clock. */
+  let expiryAt: number | undefined
   const send = (message: FromWorker) => {
     port.postMessage(message)
   }
@@ -26,21 +28,26 @@ export function drive(
     scheduled = undefined
     const more = loop.tick()
     send({ type: 'events', ...loop.report() })
+    awaitExpiry()
     if (more) wake()
-    else awaitExpiry()
   }
   const wake = () => {
     scheduled ??= setImmediate(turn)
   }
   const awaitExpiry = () => {
-    clearTimeout(expiry)
     const at = loop.nextExpiry
+    if (at === expiryAt) return
+    expiryAt = at
+    clearTimeout(expiry)
     if (at === undefined) return
-    const milliseconds = Math.max(0, (at - loop.now()) * 1000)
-    expiry = setTimeout(() => {
-      loop.expire()
-      wake()
-    }, Math.ceil(milliseconds))
+    expiry = setTimeout(
+      () => {
+        expiryAt = undefined
+        loop.expire()
+        wake()
+      },
+      Math.ceil((at - loop.now()) * 1000),
+    )
   }
 
   const answer = (id: number, reply: () => FromWorker) => {

@@ -135,8 +135,11 @@ export class Jobs {
 
   /** When `expire` next has something to do, in seconds of the clock. */
   get nextExpiry(): number | undefined {
-    const times = [...this.byId.values()].flatMap(({ heldUntil }) => heldUntil ?? [])
-    return times.length > 0 ? Math.min(...times) : undefined
+    let next: number | undefined
+    for (const { heldUntil } of this.byId.values()) {
+      if (heldUntil !== undefined && heldUntil < (next ?? Infinity)) next = heldUntil
+    }
+    return next
   }
 
   private cancel(running: Running): void {

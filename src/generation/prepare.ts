@@ -21,7 +21,7 @@ export interface Prepared {
 }
 
 function promptTokens(job: Job, tokenizer: Tokenizer): readonly number[] {
-  if (typeof job.prompt === 'string') return tokenizer.encode(job.prompt)
+  if (typeof job.prompt === 'string') return tokenizer.encode(job.prompt, { param: 'prompt' })
   const stranger = job.prompt.find(
     (token) => !Number.isInteger(token) || token < 0 || token >= tokenizer.vocabSize,
   )
@@ -49,6 +49,14 @@ export function prepare(job: Job, model: ModelConfig, tokenizer: Tokenizer): Pre
   const template =
     job.template === undefined ? undefined : parseTemplate(job.template, model, tokenizer)
   if (prompt.length === 0 && !template) throw new BasinError('empty_prompt', { param: 'prompt' })
+
+  if (!template && !(Number.isInteger(job.maxTokens) && job.maxTokens > 0)) {
+    throw new BasinError('out_of_range', {
+      param: 'max_tokens',
+      bound: 'an integer from 1',
+      value: job.maxTokens,
+    })
+  }
 
   const context = tokenizer.bos === undefined ? [...prompt] : [tokenizer.bos, ...prompt]
   const maxTokens = template?.length ?? job.maxTokens

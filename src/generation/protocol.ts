@@ -97,6 +97,7 @@ export type JobEvent =
     }
   | {
       type: 'committed'
+      /** As in `step`. A held answer that was extended is committed again, in place of what it was. */
       position: number
       /** New text that is certain not to change: never half a character, never part of a stop string. */
       text: string

@@ -22,6 +22,9 @@ export function stepEvent(
     { length: answer.shape.length },
     (_, position) => ranked(reading, block, position)[0]?.token ?? tokenizer.vocabSize,
   )
+  const end =
+    answer.shape.clamped || tokenizer.bos === undefined ? -1 : tokens.indexOf(tokenizer.bos)
+  const shown = end < 0 ? tokens : tokens.slice(0, end)
   return {
     type: 'step',
     position: answer.shape.position,
@@ -31,7 +34,7 @@ export function stepEvent(
     bestEnergy: finiteOr(best, final),
     gradientNorm,
     ...(terms && { disagreement: terms.disagreement, doubt: terms.doubt }),
-    text: tokenizer.decode(tokens.filter((token) => token < tokenizer.vocabSize)),
+    text: tokenizer.decode(shown.filter((token) => token < tokenizer.vocabSize)),
     top: ranked(reading, block, answer.firstMoving).map(({ token, logProb }) => ({
       token: legible(tokenizer, token),
       id: token,

@@ -43,76 +43,111 @@ function argmax(values: Float32Array): number {
   return best
 }
 
-function logSumExp(values: Float32Array): number {
-  const highest = values[argmax(values)] as number
-  let sum = 0
-  for (const value of values) sum += Math.exp(value - highest)
-  return highest + Math.log(sum)
+/** Softmax before division: weights exp((z - max) / temperature) and their sum. One pass of exp. */
+interface Weights {
+  weights: Float64Array
+  sum: number
+  /** log(sum of exp(z / temperature)) */
+  logSum: number
 }
 
-/** Ids of the `count` largest values, largest first, ties to the lowest id. O(V count) at worst. */
-export function largest(values: Float32Array, count: number): number[] {
+function weigh(logits: Float32Array, temperature: number): Weights {
+  const highest = logits[argmax(logits)] as number
+  const weights = new Float64Array(logits.length)
+  let sum = 0
+  for (let id = 0; id < logits.length; id++) {
+    const weight = Math.exp(((logits[id] as number) - highest) / temperature)
+    weights[id] = weight
+    sum += weight
+  }
+  return { weights, sum, logSum: highest / temperature + Math.log(sum) }
+}
+
+/** Ids of the `count` largest values, largest first, ties to the lowest id. */
+export function largest(values: Float32Array | Float64Array, count: number): number[] {
+  if (count === 0) return []
   const ids: number[] = []
+  let least = -Infinity
   for (let id = 0; id < values.length; id++) {
     const value = values[id] as number
-    if (ids.length === count && value <= (values[ids[count - 1] as number] as number)) continue
+    if (ids.length === count && value <= least) continue
     let place = ids.length
     while (place > 0 && value > (values[ids[place - 1] as number] as number)) place--
     ids.splice(place, 0, id)
     if (ids.length > count) ids.pop()
+    least = values[ids[ids.length - 1] as number] as number
   }
   return ids
 }
 
-/** OpenAI: logit - presence * [count > 0] - frequency * count + bias. */
+/** OpenAI: logit - presence * [count > 0] - frequency * count + bias. `logits` itself if nothing applies. */
 function adjust(
   logits: Float32Array,
   sampling: Sampling,
   counts: ReadonlyMap<number, number>,
 ): Float32Array {
+  const { presencePenalty, frequencyPenalty, logitBias } = sampling
+  const biases = Object.entries(logitBias)
+  const penalised = (presencePenalty !== 0 || frequencyPenalty !== 0) && counts.size > 0
+  if (!penalised && biases.length === 0) return logits
   const adjusted = logits.slice()
-  for (const [token, count] of counts) {
-    const penalty = sampling.presencePenalty + sampling.frequencyPenalty * count
-    adjusted[token] = (adjusted[token] as number) - penalty
+  const add = (id: number, amount: number) => {
+    if (id < adjusted.length) adjusted[id] = (adjusted[id] as number) + amount
   }
-  for (const [token, bias] of Object.entries(sampling.logitBias)) {
-    const id = Number(token)
-    if (id < adjusted.length) adjusted[id] = (adjusted[id] as number) + bias
+  if (penalised) {
+    for (const [id, count] of counts) add(id, -presencePenalty - frequencyPenalty * count)
   }
+  for (const [id, bias] of biases) add(Number(id), bias)
   return adjusted
 }
 
-/**
- * Ids that may be drawn, most probable first where a cut needs order. What lies below
- * (1 - topP) / V of the mass adds up to less than 1 - topP, so it is in no nucleus and not sorted.
- */
-function eligible(weights: Float64Array, whole: number, { topK, topP }: Sampling): number[] {
-  const ids = [...weights.keys()]
-  if (topP >= 1 && (topK === 0 || topK >= ids.length)) return ids
-  const floor = ((1 - Math.min(topP, 1)) * whole) / ids.length
-  const order = (a: number, b: number) => (weights[b] as number) - (weights[a] as number) || a - b
-  const sorted = ids.filter((id) => (weights[id] as number) >= floor).sort(order)
-  return topK > 0 ? sorted.slice(0, topK) : sorted
+/** The first id at which the running sum of weights passes `goal`, in the order of `ids`. */
+function passing(weights: Float64Array, goal: number, ids?: readonly number[]): number {
+  const count = ids?.length ?? weights.length
+  let left = goal
+  let last = 0
+  for (let i = 0; i < count; i++) {
+    const id = ids ? (ids[i] as number) : i
+    const weight = weights[id] as number
+    if (weight > 0) last = id
+    left -= weight
+    if (left < 0) return id
+  }
+  return last
 }
 
-/** Draws from softmax(logits / temperature), cut to the topK largest, then to their topP nucleus. */
-function drawFrom(logits: Float32Array, sampling: Sampling, chance: number): number {
-  const highest = logits[argmax(logits)] as number
-  const weights = Float64Array.from(logits, (z) => Math.exp((z - highest) / sampling.temperature))
-  const whole = weights.reduce((sum, weight) => sum + weight, 0)
-  const ids = eligible(weights, whole, sampling)
-  const weigh = (id: number | undefined): number => weights[id as number] as number
-  const listed = ids.reduce((sum, id) => sum + weigh(id), 0)
-  const goal = sampling.topP * (sampling.topK > 0 ? listed : whole)
-  let kept = 0
+/**
+ * Ids by falling weight that can be in the topP nucleus: what lies below (1 - topP) / V of the mass
+ * adds up to less than 1 - topP, so it is in no nucleus and need not be sorted.
+ */
+function ranking({ weights, sum }: Weights, topP: number): number[] {
+  const floor = ((1 - topP) * sum) / weights.length
+  const ids: number[] = []
+  for (let id = 0; id < weights.length; id++) if ((weights[id] as number) >= floor) ids.push(id)
+  return ids.sort((a, b) => (weights[b] as number) - (weights[a] as number) || a - b)
+}
+
+const massOf = (weights: Float64Array, ids: readonly number[]): number =>
+  ids.reduce((mass, id) => mass + (weights[id] as number), 0)
+
+/** Ids in the topK and of these in the topP nucleus, most probable first. */
+function nucleus(weighed: Weights, { topK, topP }: Sampling): number[] {
+  const { weights, sum } = weighed
+  const few = topK > 0 && topK < weights.length
+  const ids = few ? largest(weights, topK) : ranking(weighed, topP)
+  const goal = topP * (few ? massOf(weights, ids) : sum)
   let mass = 0
-  while (kept < ids.length && (kept === 0 || mass < goal)) mass += weigh(ids[kept++])
-  let left = chance * mass
-  for (let i = 0; i < kept; i++) {
-    left -= weigh(ids[i])
-    if (left < 0) return ids[i] as number
-  }
-  return ids[kept - 1] as number
+  const end = ids.findIndex((id) => (mass += weights[id] as number) >= goal)
+  return end < 0 ? ids : ids.slice(0, end + 1)
+}
+
+/** Draws from the weights, cut to the topK largest, then to their topP nucleus. */
+function drawFrom(weighed: Weights, sampling: Sampling, chance: number): number {
+  const { weights, sum } = weighed
+  const cut = sampling.topP < 1 || (sampling.topK > 0 && sampling.topK < weights.length)
+  if (!cut) return passing(weights, chance * sum)
+  const ids = nucleus(weighed, sampling)
+  return passing(weights, chance * massOf(weights, ids), ids)
 }
 
 /**
@@ -128,12 +163,15 @@ export function sample(
   top = 0,
 ): Choice {
   const adjusted = adjust(logits, sampling, counts)
-  const token =
-    sampling.temperature === 0
-      ? argmax(adjusted)
-      : drawFrom(adjusted, sampling, uniform(sampling.seed, SAMPLING_STREAM, draw))
-  const total = logSumExp(logits)
-  const logProbOf = (id: number): number => (logits[id] as number) - total
+  const { temperature, seed } = sampling
+  const own = weigh(logits, 1)
+  let token: number
+  if (temperature === 0) token = argmax(adjusted)
+  else {
+    const weighed = adjusted === logits && temperature === 1 ? own : weigh(adjusted, temperature)
+    token = drawFrom(weighed, sampling, uniform(seed, SAMPLING_STREAM, draw))
+  }
+  const logProbOf = (id: number): number => (logits[id] as number) - own.logSum
   return {
     token,
     logProb: logProbOf(token),

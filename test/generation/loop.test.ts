@@ -240,6 +240,10 @@ describe('requests that cannot be', () => {
 
   it.each([
     ['an empty prompt', { prompt: '' }, {}, 'empty_prompt', 'prompt'],
+    ['a foreign character', { prompt: 'Ü' }, {}, 'invalid_request', 'prompt'],
+    ['a foreign character in a template', { template: 'Ü_' }, {}, 'invalid_request', 'template'],
+    ['no tokens', { maxTokens: 0 }, {}, 'out_of_range', 'max_tokens'],
+    ['a number of tokens that is none', { maxTokens: NaN }, {}, 'out_of_range', 'max_tokens'],
     ['a foreign token', { prompt: [3, 28] }, {}, 'out_of_range', 'prompt'],
     ['a fraction of a token', { prompt: [0.5] }, {}, 'out_of_range', 'prompt'],
     [

@@ -148,15 +148,17 @@ describe('a worker', () => {
 })
 
 describe('controls from the main thread', () => {
-  it('finish an unbounded answer, and extend the held one', async () => {
+  it('extend a held answer to what one longer run gives', async () => {
     const generation = await start()
+    const longer = endless('b', { budget: budget({ maxSteps: 5 }) })
+    const whole = await until(generation.submit(longer).events[Symbol.asyncIterator](), 'finished')
     const run = generation.submit(endless('a', { hold: true, budget: budget({ maxSteps: 3 }) }))
     const events = run.events[Symbol.asyncIterator]()
     expect(await until(events, 'finished')).toMatchObject({ refinement: { steps: 3 } })
     expect(generation.outstanding).toBe(0)
     run.control({ type: 'extend', steps: 2 })
     expect(generation.outstanding).toBe(1)
-    expect(await until(events, 'finished')).toMatchObject({ refinement: { steps: 5 } })
+    expect(await until(events, 'finished')).toEqual(whole)
     run.control({ type: 'cancel' })
     expect(await events.next()).toEqual({ value: undefined, done: true })
     expect(() => {
@@ -185,6 +187,14 @@ describe('controls from the main thread', () => {
     const generation = await start({ holdSeconds: 0.05 })
     const events = await eventsOf(generation.submit(short({ hold: true })))
     expect(events.at(-1)?.type).toBe('finished')
+  })
+
+  it('end the events of a held answer in time while others keep the engine busy', async () => {
+    const generation = await start({ holdSeconds: 0.05 })
+    generation.submit(endless('busy'))
+    const events = await eventsOf(generation.submit(short({ hold: true })))
+    expect(events.at(-1)?.type).toBe('finished')
+    expect(generation.outstanding).toBe(1)
   })
 
   it('reach the worker between two ticks of an endless answer', async () => {
