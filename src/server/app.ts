@@ -1,0 +1,145 @@
+/**
+ * Builds the server from what it is given: models to answer with, limits, a logger. Opens no file,
+ * listens on no port and owns no signal.
+ */
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import websocket from '@fastify/websocket'
+import { randomUUID } from 'node:crypto'
+import Fastify, { type FastifyBaseLogger } from 'fastify'
+import { BasinError } from '../errors.js'
+import type { Generation } from '../generation/client.js'
+import { installErrorBoundary } from './error-boundary.js'
+import type { Limits } from './limits.js'
+import { Metrics } from './metrics/metrics.js'
+import type { App, Parts } from './parts.js'
+import { completionRoutes } from './routes/completions.js'
+import { healthRoutes } from './routes/health.js'
+import { metricsRoutes } from './routes/metrics.js'
+import { modelRoutes } from './routes/models.js'
+import { refineRoutes } from './routes/refine.js'
+import { tokenizeRoutes } from './routes/tokenize.js'
+import { ServedModels } from './served.js'
+
+export interface AppOptions {
+  models: ReadonlyMap<string, Generation>
+  /** Answers requests that name no model. */
+  defaultModel: string
+  limits: Limits
+  logger: FastifyBaseLogger
+  version: string
+  /** Going down: answers under way are finished, new ones refused. */
+  draining?: () => boolean
+}
+
+export async function buildApp(options: AppOptions): Promise<App> {
+  const { limits, logger, models, version } = options
+  const parts: Parts = {
+    models: new ServedModels(models, options.defaultModel),
+    limits,
+    metrics: new Metrics(models, version),
+    version,
+    draining: options.draining ?? (() => false),
+  }
+  const app = Fastify({
+    loggerInstance: logger,
+    disableRequestLogging: true,
+    bodyLimit: limits.bodyBytes,
+    requestTimeout: limits.requestSeconds * 1000,
+    forceCloseConnections: 'idle',
+    genReqId: () => `req_${randomUUID()}`,
+    frameworkErrors: (error, request, reply) => {
+      app.errorHandler(error, request, reply)
+    },
+  }).withTypeProvider<TypeBoxTypeProvider>()
+
+  app.setValidatorCompiler(TypeBoxValidatorCompiler)
+  installErrorBoundary(app, limits.bodyBytes, (route, code) => {
+    parts.metrics.to.errors.inc({ route, code })
+  })
+  readBodies(app)
+  keepAccounts(app, parts.metrics)
+  await document(app, version)
+  await openSockets(app, limits.frameBytes)
+  modelRoutes(app, parts)
+  completionRoutes(app, parts)
+  refineRoutes(app, parts)
+  tokenizeRoutes(app, parts)
+  healthRoutes(app, parts)
+  metricsRoutes(app, parts)
+  return app
+}
+
+/** JSON in UTF-8, and nothing else: bytes that are not UTF-8 are refused, not replaced. */
+function readBodies(app: App): void {
+  const utf8 = new TextDecoder('utf-8', { fatal: true })
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    let text: string
+    try {
+      text = utf8.decode(body as Buffer)
+    } catch (cause) {
+      const facts = { param: 'body', reason: 'it is not valid UTF-8' }
+      done(new BasinError('invalid_request', facts, { cause }))
+      return
+    }
+    void parseJson(request, text, done)
+  })
+}
+
+/** Each reply leaves its id with the client, a line in the log and a count in the metrics. */
+function keepAccounts(app: App, { to }: Metrics): void {
+  app.addHook('onRequest', async (request, reply) => {
+    void reply.header('x-request-id', request.id)
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const { method, routeOptions } = request
+    const route = routeOptions.url ?? 'unknown'
+    const status = reply.statusCode
+    const seconds = reply.elapsedTime / 1000
+    to.httpRequests.inc({ method, route, status })
+    to.httpSeconds.observe({ route }, seconds)
+    request.log.info({ method, route, status, seconds }, 'answered')
+  })
+}
+
+/** Seconds that a peer has to take part in the end of its connection. */
+const FAREWELL_SECONDS = 1
+
+/** A socket that fails is closed; at the end of the server all are, with 1001: going away. */
+async function openSockets(app: App, frameBytes: number): Promise<void> {
+  await app.register(websocket, {
+    options: { maxPayload: 4 * frameBytes },
+    errorHandler: (error, socket, request) => {
+      request.log.info({ err: error }, 'a socket broke')
+      socket.close(1011)
+    },
+    preClose: (done) => {
+      const { clients } = app.websocketServer
+      for (const client of clients) client.close(1001)
+      setTimeout(() => {
+        for (const client of clients) client.terminate()
+      }, FAREWELL_SECONDS * 1000).unref()
+      done()
+    },
+  })
+}
+
+/** The OpenAPI page, from the schemas of the routes; all of it served from here. */
+async function document(app: App, version: string): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Basin',
+        description: 'Language models that find their answers by descent on an energy',
+        version,
+      },
+    },
+  })
+  await app.register(swaggerUi, { routePrefix: '/docs' })
+  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+  app.get('/', { schema: { hide: true } }, (_, reply) => reply.redirect('/docs'))
+}

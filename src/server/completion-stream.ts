@@ -1,0 +1,117 @@
+/**
+ * A completion as chunks: text as it becomes certain, refinement data only if it was asked for. All
+ * chunks share one head; with several choices they interleave.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import type { Readable } from 'node:stream'
+import { BasinError } from '../errors.js'
+import type { JobEvent } from '../generation/protocol.js'
+import { type Following, type Progress, tokensOf, type Underway } from './completion.js'
+import { told } from './error-boundary.js'
+import { EventStream } from './event-stream.js'
+import { cancelAll } from './runs.js'
+import { settledOf, stepOf, usageOf } from './wire.js'
+
+export interface StreamOptions {
+  include_usage?: boolean
+  include_refinement?: boolean
+}
+
+interface Part {
+  text: string
+  logprobs: ReturnType<Progress['commit']>
+  finish_reason: string | null
+  /** Present in the chunk only if asked for. */
+  refinement?: object
+}
+
+const silent = { text: '', logprobs: null, finish_reason: null }
+
+/** What one event adds to a choice; undefined if nothing that this client asked for. */
+function partOf(
+  progress: Progress,
+  event: Exclude<JobEvent, { type: 'failed' }>,
+  { include_refinement: refinement = false }: StreamOptions,
+): Part | undefined {
+  switch (event.type) {
+    case 'started':
+      return progress.asked.echo ? { ...silent, text: progress.asked.echo } : undefined
+    case 'step':
+      return refinement ? { ...silent, refinement: { type: 'step', ...stepOf(event) } } : undefined
+    case 'committed': {
+      const part = { ...silent, text: event.text, logprobs: progress.commit(event) }
+      if (refinement) return { ...part, refinement: { type: 'committed', ...settledOf(event) } }
+      return event.text || part.logprobs ? part : undefined
+    }
+    case 'finished':
+      progress.finished = event
+      return {
+        ...silent,
+        finish_reason: event.finishReason,
+        refinement: { type: 'finished', ...event.refinement },
+      }
+  }
+}
+
+/**
+ * The body of the reply. Resolves when the first choice has started, and throws what is wrong with
+ * the request before, so that errors have a status of their own as long as they can.
+ */
+export async function streamCompletion(
+  underway: Underway,
+  options: StreamOptions,
+  log: FastifyBaseLogger,
+): Promise<Readable> {
+  const firsts = underway.choices.map(({ events }) => events.next())
+  try {
+    await Promise.race(firsts)
+  } catch (error) {
+    cancelAll(underway.runs)
+    throw error
+  }
+  const stream = new EventStream()
+  void relay(underway, firsts, options, stream).catch(async (error: unknown) => {
+    cancelAll(underway.runs)
+    const failure = error instanceof BasinError ? error : new BasinError('internal')
+    if (failure.status >= 500) log.error({ err: error }, 'a stream failed')
+    await stream.send(told(failure).toJSON())
+    stream.end()
+  })
+  return stream.body
+}
+
+async function relay(
+  underway: Underway,
+  firsts: readonly ReturnType<Following['events']['next']>[],
+  options: StreamOptions,
+  stream: EventStream,
+): Promise<void> {
+  const { head, choices } = underway
+  const usage = options.include_usage ? { usage: null } : {}
+  const tell = async (index: number, progress: Progress, event: Parameters<typeof partOf>[1]) => {
+    const part = partOf(progress, event, options)
+    if (!part) return
+    const { refinement, ...choice } = part
+    await stream.send({
+      ...head,
+      choices: [{ index, ...choice }],
+      ...usage,
+      ...(options.include_refinement && refinement && { refinement }),
+    })
+  }
+  await Promise.all(
+    choices.map(async ({ progress, events }, index) => {
+      let next = await firsts[index]
+      while (next && !next.done) {
+        await tell(index, progress, next.value)
+        next = await events.next()
+      }
+    }),
+  )
+  if (options.include_usage) {
+    const tokens = tokensOf(choices.map(({ progress }) => progress))
+    await stream.send({ ...head, choices: [], usage: usageOf(tokens.prompt, tokens.completion) })
+  }
+  await stream.send('[DONE]')
+  stream.end()
+}

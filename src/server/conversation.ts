@@ -1,0 +1,138 @@
+/**
+ * One connection of `/v1/refine`: at most one answer at a time, moved by what the client says. The
+ * answer lives as long as the connection; the next event is taken only when the last one has left,
+ * so a slow client loses the steps that newer ones overtake (generation/inbox.ts) and nothing else.
+ */
+import type { FastifyBaseLogger } from 'fastify'
+import type { WebSocket } from '@fastify/websocket'
+import { BasinError } from '../errors.js'
+import type { Run } from '../generation/client.js'
+import { told } from './error-boundary.js'
+import { checkMessage, frameOf, parseFrame, type ServerFrame } from './frames.js'
+import { jobOf } from './job.js'
+import type { Parts } from './parts.js'
+import { follow } from './runs.js'
+import type { ClientFrame, StartFrame } from './schemas/frames.js'
+
+/** A client that leaves this much unread is not listened to until it has read it. */
+const UNREAD_BYTES = 64 * 1024
+
+export class Conversation {
+  private sequence = 0
+  private run: Run | undefined
+  /** Still descending; false for an answer that is held. */
+  private running = false
+  private alive = true
+
+  constructor(
+    private readonly socket: WebSocket,
+    private readonly parts: Parts,
+    private readonly client: string,
+    private readonly log: FastifyBaseLogger,
+  ) {
+    const heartbeat = setInterval(() => {
+      this.beat()
+    }, parts.limits.heartbeatSeconds * 1000)
+    socket.on('pong', () => (this.alive = true))
+    socket.on('message', (data: Buffer, binary) => {
+      this.receive(data, binary)
+    })
+    socket.on('close', () => {
+      clearInterval(heartbeat)
+      this.run?.control({ type: 'cancel' })
+    })
+  }
+
+  private beat(): void {
+    if (!this.alive) {
+      this.socket.terminate()
+      return
+    }
+    this.alive = false
+    this.socket.ping()
+  }
+
+  private receive(data: Buffer, binary: boolean): void {
+    try {
+      checkMessage(data.length, binary, this.parts.limits.frameBytes)
+      this.act(parseFrame(data.toString('utf8')))
+    } catch (error) {
+      this.complain(error)
+    }
+  }
+
+  private act(frame: ClientFrame): void {
+    if (frame.type === 'start') {
+      this.start(frame)
+      return
+    }
+    if (!this.run) {
+      if (frame.type === 'extend') throw new BasinError('not_held', { what: 'this connection' })
+      const reason = `there is no answer to ${frame.type}`
+      throw new BasinError('invalid_frame', { param: 'type', reason })
+    }
+    this.run.control(frame)
+    if (frame.type === 'extend') this.running = true
+  }
+
+  private start(asked: StartFrame): void {
+    if (this.running) {
+      const reason = 'an answer is under way: finish or cancel it first'
+      throw new BasinError('invalid_frame', { param: 'type', reason })
+    }
+    const { limits, metrics, models } = this.parts
+    const generation = models.pick(asked.model)
+    const model = generation.model.name
+    const job = jobOf(asked, generation.model, limits.caps)
+    this.run?.control({ type: 'cancel' })
+    const run = generation.submit({
+      ...job,
+      prompt: asked.prompt ?? '',
+      client: this.client,
+      reportSteps: true,
+      hold: asked.hold ?? true,
+    })
+    this.run = run
+    this.running = true
+    void this.relay(run, model, metrics.account(model, 'refine'))
+  }
+
+  /** Tells what happens to a run until it ends or is released. */
+  private async relay(run: Run, model: string, account: Parameters<typeof follow>[1]) {
+    try {
+      for await (const event of follow(run, account)) {
+        if (event.type === 'finished' && this.run === run) this.running = false
+        await this.say(frameOf(event, { id: run.id, model }))
+      }
+    } catch (error) {
+      this.complain(error)
+    } finally {
+      if (this.run === run) {
+        this.run = undefined
+        this.running = false
+      }
+    }
+  }
+
+  private complain(error: unknown): void {
+    const failure = error instanceof BasinError ? error : new BasinError('internal')
+    if (failure.status >= 500) this.log.error({ err: error }, 'a socket failed')
+    this.parts.metrics.to.errors.inc({ route: '/v1/refine', code: failure.code })
+    const said = this.say({ type: 'error', ...told(failure).toJSON() })
+    if (this.socket.bufferedAmount < UNREAD_BYTES) return
+    this.socket.pause()
+    void said.then(() => {
+      this.socket.resume()
+    })
+  }
+
+  /** Resolves when the frame has left this process, or never will. */
+  private say(frame: ServerFrame): Promise<void> {
+    const text = JSON.stringify({ sequence_number: this.sequence++, ...frame })
+    return new Promise((resolve) => {
+      this.socket.send(text, () => {
+        resolve()
+      })
+    })
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * Every failure of a route becomes a reply here, and nowhere else: the table of errors in
+ * src/errors.ts, in OpenAI's shape. What is not in the table is logged and told to nobody.
+ */
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { BasinError } from '../errors.js'
+import { refusal } from './validation.js'
+
+/** Seconds after which a client may try again. */
+const RETRY_AFTER: Readonly<Record<number, string>> = { 429: '1', 503: '5' }
+
+/** Fastify's codes for bodies that cannot be read as JSON. */
+const unreadableBody: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'it is empty',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'it is not JSON',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'its length is not that of Content-Length',
+}
+
+function fromFastify(error: FastifyError, request: FastifyRequest, bodyBytes: number) {
+  if (error.validation) {
+    const context = error.validationContext ?? 'body'
+    const value = context === 'body' ? request.body : request.params
+    return refusal(error.validation, value, context)
+  }
+  const unreadable = unreadableBody[error.code]
+  if (unreadable) return new BasinError('invalid_request', { param: 'body', reason: unreadable })
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new BasinError('body_too_large', { limit: bodyBytes })
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new BasinError('unsupported_media_type')
+    case 'FST_ERR_BAD_URL':
+    case 'FST_ERR_ASYNC_CONSTRAINT':
+      return new BasinError('invalid_request', { param: 'url', reason: 'it cannot be decoded' })
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+    case 'FST_ERR_NOT_FOUND':
+      return new BasinError('not_found', { what: 'This path' })
+    default:
+      return new BasinError('internal', {}, { cause: error })
+  }
+}
+
+/** What may be told: the reason of an engine's failure is for the operator. */
+export const told = (error: BasinError): BasinError =>
+  error.status === 500 ? new BasinError('internal', {}, { cause: error }) : error
+
+function sendError(reply: FastifyReply, error: BasinError): FastifyReply {
+  const retryAfter = RETRY_AFTER[error.status]
+  if (retryAfter) void reply.header('retry-after', retryAfter)
+  return reply.code(error.status).type('application/json; charset=utf-8').send(told(error))
+}
+
+const methods = ['GET', 'POST'] as const
+
+/** `count`: told the route and the code of every error. */
+export function installErrorBoundary(
+  app: FastifyInstance,
+  bodyBytes: number,
+  count: (route: string, code: string) => void,
+): void {
+  app.setErrorHandler((raised: FastifyError | BasinError, request, reply) => {
+    const error = raised instanceof BasinError ? raised : fromFastify(raised, request, bodyBytes)
+    count(request.routeOptions.url ?? 'unknown', error.code)
+    if (error.status >= 500) request.log.error({ err: raised }, error.message)
+    return sendError(reply, error)
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const [url = '/'] = request.url.split('?')
+    const allowed = methods.filter((method) => app.hasRoute({ method, url }))
+    if (allowed.length === 0)
+      return sendError(reply, new BasinError('not_found', { what: 'This path' }))
+    void reply.header('allow', allowed.join(', '))
+    return sendError(reply, new BasinError('method_not_allowed', { method: request.method }))
+  })
+}

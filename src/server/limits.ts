@@ -1,0 +1,24 @@
+/** What one client may ask for, and how long the server waits for it. Set once, at the start. */
+import type { Caps } from '../refine/presets.js'
+
+export interface Limits {
+  readonly bodyBytes: number
+  /** A longer socket frame is refused; one of four times this length ends its connection. */
+  readonly frameBytes: number
+  /** Most choices of one request: prompts times `n`. */
+  readonly choices: number
+  readonly caps: Caps
+  /** Seconds within which a request must have arrived in full. */
+  readonly requestSeconds: number
+  /** Seconds between pings on a socket; a peer that leaves one unanswered is gone. */
+  readonly heartbeatSeconds: number
+}
+
+export const defaultLimits: Limits = Object.freeze({
+  bodyBytes: 1024 * 1024,
+  frameBytes: 1024 * 1024,
+  choices: 64,
+  caps: Object.freeze({ maxSteps: 100_000, maxSeconds: 300, candidates: 64 }),
+  requestSeconds: 30,
+  heartbeatSeconds: 15,
+})

@@ -1,0 +1,51 @@
+/**
+ * Listens, and goes down in good order: on the first signal new answers are refused with 503 while
+ * those under way are finished, up to a deadline; then everything is closed.
+ */
+import closeWithGrace from 'close-with-grace'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Generation } from '../generation/client.js'
+import type { App } from './parts.js'
+
+export interface ListenOptions {
+  host: string
+  port: number
+  models: ReadonlyMap<string, Generation>
+  /** Most seconds that answers under way may still take. */
+  drainSeconds: number
+  logger: FastifyBaseLogger
+  /** Called once, when the server begins to go down. */
+  onDrain: () => void
+}
+
+/** Seconds for what remains after draining: replies on their way, workers that end. */
+const CLOSING_SECONDS = 5
+
+/** Resolves with the address, such as `http://127.0.0.1:8000`. */
+export async function listen(app: App, options: ListenOptions): Promise<string> {
+  const address = await app.listen({ host: options.host, port: options.port })
+  const { drainSeconds, logger, models, onDrain } = options
+  const close = async ({ err, signal }: { err?: Error; signal?: string }) => {
+    if (err) logger.fatal({ err }, 'going down')
+    else logger.info({ signal, drainSeconds }, 'draining')
+    onDrain()
+    const generations = [...models.values()]
+    await withDeadline(Promise.all(generations.map((each) => each.drain())), drainSeconds)
+    await Promise.all(generations.map((each) => each.close()))
+    await withDeadline(app.close(), CLOSING_SECONDS)
+    app.server.closeAllConnections()
+    logger.info('closed')
+  }
+  const delay = (drainSeconds + 2 * CLOSING_SECONDS) * 1000
+  closeWithGrace({ delay, logger }, close)
+  return address
+}
+
+async function withDeadline(work: Promise<unknown>, seconds: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const deadline = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, seconds * 1000)
+  })
+  await Promise.race([work, deadline])
+  clearTimeout(timer)
+}

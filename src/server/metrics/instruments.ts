@@ -1,0 +1,144 @@
+/**
+ * Every metric by name, meaning and buckets. Names begin with `basin_`, units are base units, and
+ * labels are bounded: a model, an engine, a route, a reason; never a text, an id or an address.
+ */
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+
+const SHORT = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
+const LONG = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
+const POWERS_OF_TWO = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
+const STEPS = [0, ...POWERS_OF_TWO, 16_384, 65_536]
+/** Energies have no unit and any sign. */
+const ENERGY = [-1000, -100, -10, -1, -0.1, 0, 0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]
+
+export function instruments(registry: Registry) {
+  const registers = [registry]
+  const counter = <L extends string>(name: string, help: string, ...labelNames: L[]) =>
+    new Counter({ name: `basin_${name}`, help, labelNames, registers })
+  const gauge = <L extends string>(name: string, help: string, ...labelNames: L[]) =>
+    new Gauge({ name: `basin_${name}`, help, labelNames, registers })
+  const histogram = <L extends string>(
+    name: string,
+    help: string,
+    buckets: number[],
+    ...labelNames: L[]
+  ) => new Histogram({ name: `basin_${name}`, help, buckets, labelNames, registers })
+
+  return {
+    httpRequests: counter(
+      'http_requests_total',
+      'HTTP requests by route and status',
+      'method',
+      'route',
+      'status',
+    ),
+    httpSeconds: histogram(
+      'http_request_duration_seconds',
+      'From the arrival of a request to the end of its reply',
+      LONG,
+      'route',
+    ),
+    errors: counter('errors_total', 'Error replies by code', 'route', 'code'),
+    sockets: gauge('sockets_open', 'Open connections of /v1/refine'),
+
+    completions: counter(
+      'completions_total',
+      'Completions that ended, by finish reason; failed for an error',
+      'model',
+      'route',
+      'finish_reason',
+    ),
+    completionSeconds: histogram(
+      'completion_duration_seconds',
+      'From submission to the end of a completion',
+      LONG,
+      'model',
+      'route',
+    ),
+    queueSeconds: histogram(
+      'queue_duration_seconds',
+      'From submission to admission',
+      LONG,
+      'model',
+    ),
+    firstTokenSeconds: histogram(
+      'time_to_first_token_seconds',
+      'From submission to the first committed token',
+      LONG,
+      'model',
+    ),
+    tokenSeconds: histogram(
+      'inter_token_latency_seconds',
+      'Between commits, per token committed',
+      SHORT,
+      'model',
+    ),
+    promptTokens: counter('prompt_tokens_total', 'Tokens of admitted prompts', 'model'),
+    completionTokens: counter('completion_tokens_total', 'Tokens committed', 'model'),
+    promptLength: histogram(
+      'completion_prompt_tokens',
+      'Tokens of the prompt of a completion',
+      POWERS_OF_TWO,
+      'model',
+    ),
+    completionLength: histogram(
+      'completion_tokens',
+      'Tokens of a completion',
+      POWERS_OF_TWO,
+      'model',
+    ),
+
+    answers: counter('answers_total', 'Settled answers by stop reason', 'model', 'stop_reason'),
+    answerSteps: histogram('answer_steps', 'Descent steps of an answer', STEPS, 'model'),
+    answerSeconds: histogram(
+      'answer_duration_seconds',
+      'From the first step of an answer to its settling',
+      LONG,
+      'model',
+    ),
+    energyFirst: histogram(
+      'answer_energy_first',
+      'Energy at the starting point of an answer',
+      ENERGY,
+      'model',
+    ),
+    energyLast: histogram('answer_energy_last', 'Energy of a settled answer', ENERGY, 'model'),
+    energyDrop: histogram('answer_energy_drop', 'First minus last energy', ENERGY, 'model'),
+
+    ticks: counter('ticks_total', 'Batches that the engine ran', 'model'),
+    tickRows: histogram('tick_rows', 'Rows that took a step in one tick', POWERS_OF_TWO, 'model'),
+    steps: counter('refinement_steps_total', 'Descent steps, all rows', 'model'),
+    stepSeconds: histogram(
+      'step_duration_seconds',
+      'Engine time of one descent step, of all rows of its tick',
+      SHORT,
+      'model',
+    ),
+    engineSeconds: counter('engine_seconds_total', 'Engine time by phase', 'model', 'phase'),
+    observedTokens: counter('observed_tokens_total', 'Tokens that entered a context', 'model'),
+
+    requests: gauge(
+      'requests',
+      'Jobs in the engine by state: running, waiting, paused, held',
+      'model',
+      'state',
+    ),
+    slotsUsed: gauge('slots_used', 'Answer slots in use', 'model'),
+    slots: gauge('slots', 'Answer slots there are', 'model'),
+    pagesUsed: gauge('cache_pages_used', 'Pages of the context cache in use', 'model'),
+    pages: gauge('cache_pages', 'Pages of the context cache', 'model'),
+    pagePositions: gauge('cache_page_positions', 'Positions that a page holds', 'model'),
+    memory: gauge('engine_memory_bytes', 'What the engine held when it was ready', 'model'),
+    sinceTick: gauge('engine_idle_seconds', 'Since the engine last gave a sign of life', 'model'),
+    engine: gauge(
+      'engine_info',
+      'Always 1; the labels say which engine runs a model',
+      'model',
+      'engine',
+      'backend',
+      'threads',
+    ),
+    build: gauge('build_info', 'Always 1; the label says which version runs', 'version'),
+  }
+}
+export type Instruments = ReturnType<typeof instruments>

@@ -1,0 +1,30 @@
+/** What routes are built from. */
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { Limits } from './limits.js'
+import type { Metrics } from './metrics/metrics.js'
+import type { ServedModels } from './served.js'
+
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
+
+export interface Parts {
+  models: ServedModels
+  limits: Limits
+  metrics: Metrics
+  /** Of this software. */
+  version: string
+  /** Going down: answers under way are finished, new ones refused. */
+  draining: () => boolean
+}

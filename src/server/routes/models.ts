@@ -1,0 +1,78 @@
+/** `/v1/models`: what is served, and what each model can do. */
+import { Type, type Static } from 'typebox'
+import type { Generation } from '../../generation/client.js'
+import type { App, Parts } from '../parts.js'
+import { replies } from '../schemas/replies.js'
+
+const Model = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('model'),
+  created: Type.Integer({ description: 'Unix time, seconds' }),
+  owned_by: Type.String(),
+  description: Type.String(),
+  capabilities: Type.Object({
+    context_length: Type.Integer({ description: 'positions of prompt and completion together' }),
+    vocab_size: Type.Integer(),
+    block: Type.Integer({ description: 'positions that are inferred at once' }),
+    steps: Type.Integer({ description: 'trained number of steps: the default budget' }),
+    answer_space: Type.String(),
+    energy: Type.String(),
+    start: Type.String({ description: 'where answers start; a draft allows 0 steps' }),
+    template: Type.Union([
+      Type.Object({
+        blank: Type.String({ description: 'marks a position to be inferred' }),
+        length: Type.Union([Type.Integer(), Type.Null()], {
+          description: 'positions that every template must have; null: any, and none is needed',
+        }),
+      }),
+      Type.Null(),
+    ]),
+  }),
+})
+
+function modelOf({ model }: Generation): Static<typeof Model> {
+  const { answer, energy, template } = model
+  return {
+    id: model.name,
+    object: 'model',
+    created: model.created,
+    owned_by: 'basin',
+    description: model.description,
+    capabilities: {
+      context_length: model.context_length,
+      vocab_size: model.vocab_size,
+      block: answer.block,
+      steps: model.steps,
+      answer_space: answer.space,
+      energy: energy.kind,
+      start: answer.start,
+      template: template ? { blank: template.blank, length: template.length ?? null } : null,
+    },
+  }
+}
+
+export function modelRoutes(app: App, { models }: Parts): void {
+  const tags = ['models']
+  const List = Type.Object({ object: Type.Literal('list'), data: Type.Array(Model) })
+  app.get(
+    '/v1/models',
+    { schema: { summary: 'The default model first', tags, response: replies(List) } },
+    () => {
+      const first = models.pick(undefined)
+      const rest = [...models.byName.values()].filter((other) => other !== first)
+      return { object: 'list' as const, data: [first, ...rest].map(modelOf) }
+    },
+  )
+  app.get(
+    '/v1/models/:model',
+    {
+      schema: {
+        summary: 'One model',
+        tags,
+        params: Type.Object({ model: Type.String() }),
+        response: replies(Model, 404),
+      },
+    },
+    ({ params }) => modelOf(models.pick(params.model)),
+  )
+}

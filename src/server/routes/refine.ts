@@ -1,0 +1,26 @@
+/** WebSocket `/v1/refine`: an answer one can watch and steer. The protocol is in docs/socket.md. */
+import { BasinError } from '../../errors.js'
+import { Conversation } from '../conversation.js'
+import type { App, Parts } from '../parts.js'
+
+export function refineRoutes(app: App, parts: Parts): void {
+  const { sockets } = parts.metrics.to
+  app.route({
+    method: 'GET',
+    url: '/v1/refine',
+    schema: { hide: true },
+    handler: () => {
+      throw new BasinError('invalid_request', {
+        param: 'upgrade',
+        reason: 'this path is for WebSockets',
+      })
+    },
+    wsHandler: (socket, request) => {
+      sockets.inc()
+      socket.once('close', () => {
+        sockets.dec()
+      })
+      new Conversation(socket, parts, request.ip, request.log)
+    },
+  })
+}

@@ -1,0 +1,61 @@
+/** Parts that replies share. One schema gives the type, the serialisation and the OpenAPI page. */
+import { Type, type Static, type TSchema } from 'typebox'
+
+export const ErrorReply = Type.Object(
+  {
+    error: Type.Object({
+      message: Type.String(),
+      type: Type.String(),
+      param: Type.Union([Type.String(), Type.Null()], { description: 'the field at fault' }),
+      code: Type.String(),
+    }),
+  },
+  { description: 'An error, shaped as the OpenAI API shapes them' },
+)
+
+/** `success`, and an error body for each of the statuses that any route may answer. */
+export const replies = <T extends TSchema>(success: T, ...errors: readonly number[]) => ({
+  200: success,
+  ...Object.fromEntries([...errors, 500, 503].map((status) => [status, ErrorReply])),
+})
+
+/** Statuses of a route that reads a body. */
+export const bodyErrors = [400, 404, 408, 413, 415] as const
+
+export const Usage = Type.Object({
+  prompt_tokens: Type.Integer(),
+  completion_tokens: Type.Integer(),
+  total_tokens: Type.Integer(),
+})
+export type Usage = Static<typeof Usage>
+
+export const StopReason = Type.Union(
+  [
+    Type.Literal('diverged'),
+    Type.Literal('converged'),
+    Type.Literal('energy_target'),
+    Type.Literal('max_steps'),
+    Type.Literal('max_seconds'),
+    Type.Literal('finished'),
+    Type.Literal('cancelled'),
+  ],
+  { description: 'the rule that ended the latest answer' },
+)
+
+export const RefinementReply = Type.Object(
+  {
+    steps: Type.Integer({
+      description: 'descent steps, summed over the answers of the completion',
+    }),
+    energy: Type.Object(
+      { initial: Type.Number(), final: Type.Number(), best: Type.Number() },
+      { description: 'of the latest answer' },
+    ),
+    candidates: Type.Integer(),
+    converged: Type.Boolean({ description: 'every answer ended by convergence' }),
+    stop_reason: StopReason,
+    disagreement: Type.Optional(Type.Number()),
+    doubt: Type.Optional(Type.Number({ description: 'entropy of the read-out, nats' })),
+  },
+  { description: 'What the descent did' },
+)

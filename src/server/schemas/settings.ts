@@ -1,0 +1,129 @@
+/**
+ * The fields by which a request says how its answers are found: shared by completions and the socket.
+ * Every number has both bounds; those that depend on the model are checked where the model is known.
+ */
+import { Type, type Static, type TSchemaOptions, type TUnsafe } from 'typebox'
+
+/** OpenAI clients send null for what they leave out. */
+export const nullableInteger = (
+  minimum: number,
+  maximum: number,
+  options: TSchemaOptions,
+): TUnsafe<number | null> =>
+  Type.Unsafe({ type: ['integer', 'null'], minimum, maximum, ...options })
+
+export const nullableNumber = (
+  minimum: number,
+  maximum: number,
+  options: TSchemaOptions,
+): TUnsafe<number | null> => Type.Unsafe({ type: ['number', 'null'], minimum, maximum, ...options })
+
+export const nullableBoolean = (options: TSchemaOptions): TUnsafe<boolean | null> =>
+  Type.Unsafe({ type: ['boolean', 'null'], ...options })
+
+export const nullableString = (
+  maxLength: number,
+  options: TSchemaOptions,
+): TUnsafe<string | null> => Type.Unsafe({ type: ['string', 'null'], maxLength, ...options })
+
+const nullableChoice = <T extends string>(choices: readonly T[], description: string) =>
+  Type.Unsafe<T | null>({ enum: [...choices, null], description })
+
+/** Largest count that a request may name; what a model or an operator allows is less. */
+const COUNT = 2 ** 31 - 1
+const finite = { minimum: -Number.MAX_VALUE, maximum: Number.MAX_VALUE }
+const count = (description: string) => Type.Integer({ minimum: 0, maximum: COUNT, description })
+const real = (description: string) => Type.Number({ ...finite, description })
+
+export const RefinementSettings = Type.Object(
+  {
+    max_steps: Type.Optional(
+      nullableInteger(0, COUNT, {
+        description: 'most steps per answer; null: unbounded, up to the cap on seconds',
+      }),
+    ),
+    min_steps: Type.Optional(count('steps before convergence may end the answer')),
+    max_seconds: Type.Optional(real('most seconds per answer')),
+    tolerance: Type.Optional(
+      real('relative change of energy at or below which a step counts as calm'),
+    ),
+    patience: Type.Optional(count('calm steps in a row that mean convergence')),
+    gradient_tolerance: Type.Optional(real('gradient norm at or below which the answer settles')),
+    energy_target: Type.Optional(real('ends the answer when its best energy is at or below this')),
+    candidates: Type.Optional(count('independent starting points of the same answer')),
+    select: Type.Optional(
+      Type.Union([Type.Literal('min'), Type.Literal('max_gap'), Type.Literal('max')], {
+        description: 'which candidate is the answer: lowest energy, largest drop, highest energy',
+      }),
+    ),
+    step_size: Type.Optional(
+      real('replaces the trained step size when >= 1, multiplies it when below 1'),
+    ),
+    noise: Type.Optional(real('standard deviation of the noise of each step')),
+    keep: Type.Optional(
+      Type.Union([Type.Literal('best'), Type.Literal('last')], {
+        description: 'the answer returned: the best seen, or the last',
+      }),
+    ),
+    accept_lower: Type.Optional(
+      Type.Boolean({ description: 'take only the steps that lower the energy' }),
+    ),
+  },
+  { additionalProperties: false, description: 'The exact budget of every answer' },
+)
+
+const nullable = <T>(schema: object) => Type.Unsafe<T | null>({ anyOf: [schema, { type: 'null' }] })
+
+const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
+
+export const settings = {
+  model: Type.Optional(nullableString(64, { description: 'default: the one listed first' })),
+  max_tokens: Type.Optional(
+    nullableInteger(1, COUNT, { description: 'most tokens of a completion; default 16' }),
+  ),
+  temperature: Type.Optional(
+    nullableNumber(0, 2, { description: '0: always the most probable token; default 1' }),
+  ),
+  top_p: Type.Optional(nullableNumber(0, 1, { description: 'default 1' })),
+  top_k: Type.Optional(nullableInteger(0, COUNT, { description: '0 (default): no limit' })),
+  stop: Type.Optional(
+    Type.Union(
+      [
+        Type.String({ minLength: 1, maxLength: 256 }),
+        Type.Array(Type.String({ minLength: 1, maxLength: 256 }), { maxItems: 4 }),
+        Type.Null(),
+      ],
+      { description: 'texts that end the completion and are not part of it' },
+    ),
+  ),
+  seed: Type.Optional(
+    nullableInteger(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, {
+      description: 'the same seed gives the same completion; default: a random one',
+    }),
+  ),
+  logprobs: Type.Optional(
+    nullableInteger(0, 5, { description: 'alternatives reported for every token' }),
+  ),
+  logit_bias: Type.Optional(
+    Type.Unsafe<Readonly<Record<string, number>> | null>({
+      type: ['object', 'null'],
+      patternProperties: { '^[0-9]{1,7}$': { type: 'number', minimum: -100, maximum: 100 } },
+      additionalProperties: false,
+      maxProperties: 1024,
+      description: 'added to the logits, by token id',
+    }),
+  ),
+  presence_penalty: Type.Optional(nullableNumber(-2, 2, { description: 'default 0' })),
+  frequency_penalty: Type.Optional(nullableNumber(-2, 2, { description: 'default 0' })),
+  template: Type.Optional(
+    nullableString(65_536, {
+      description:
+        'known text of the answer with blanks between: only the blanks are inferred. ' +
+        'GET /v1/models says what marks a blank',
+    }),
+  ),
+  reasoning_effort: Type.Optional(
+    nullableChoice(efforts, 'a preset of the budget; default medium: the trained number of steps'),
+  ),
+  refinement: Type.Optional(nullable<Static<typeof RefinementSettings>>(RefinementSettings)),
+}
