@@ -12,7 +12,11 @@ export class Metrics {
   readonly to: Instruments
 
   constructor(models: ReadonlyMap<string, Generation>, version: string) {
-    collectDefaultMetrics({ register: this.registry, prefix: 'basin_' })
+    collectDefaultMetrics({
+      register: this.registry,
+      prefix: 'basin_',
+      eventLoopMonitoringPrecision: 5,
+    })
     this.to = instruments(this.registry)
     this.to.build.set({ version }, 1)
     for (const [model, generation] of models) {

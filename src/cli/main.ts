@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+/** `basin`: one verb per file. The composition root: here, and nowhere below, errors end the process. */
+import { Command } from 'commander'
+import { registerGenerate } from './generate.js'
+import { registerServe } from './serve.js'
+import { registerTasks } from './tasks.js'
+import { registerTokenizer } from './tokenize.js'
+import { registerTrain } from './train.js'
+import { version } from './package.js'
+
+const program = new Command('basin')
+  .description('Language models that find their answers by descent on an energy')
+  .version(version)
+
+for (const register of [
+  registerServe,
+  registerGenerate,
+  registerTrain,
+  registerTokenizer,
+  registerTasks,
+]) {
+  register(program)
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  const message = error instanceof Error ? error.message : String(error)
+  console.error(`basin: ${message.replaceAll('\n', ' ')}`)
+  if (process.env['BASIN_DEBUG']) console.error(error)
+  process.exitCode = 1
+}

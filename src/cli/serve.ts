@@ -1,0 +1,209 @@
+/** `basin serve`: the models of a directory, over HTTP and WebSocket. */
+import { Option, type Command } from 'commander'
+import { BasinError } from '../errors.js'
+import type { Generation } from '../generation/client.js'
+import type { ModelConfig } from '../model/config.js'
+import { buildApp } from '../server/app.js'
+import { defaultLimits, type Limits } from '../server/limits.js'
+import { listen } from '../server/listen.js'
+import { logLevels, openLog } from './log.js'
+import { integer } from './numbers.js'
+import { shippedModels, version } from './package.js'
+import { engineOption, findModels, openModel, threadsOption, type WorkerFlags } from './worker.js'
+
+interface ServeFlags extends WorkerFlags {
+  host: string
+  port: number
+  models: string
+  model?: string[]
+  maxStepsCap: number
+  maxSecondsCap: number
+  drainSeconds: number
+  logLevel: string
+}
+
+const append = (name: string, names: string[] = []): string[] => [...names, name]
+
+const number = (
+  flags: string,
+  description: string,
+  environment: string,
+  [minimum, maximum]: readonly [number, number],
+  value?: number,
+): Option =>
+  new Option(flags, description)
+    .env(environment)
+    .argParser(integer(minimum, maximum))
+    .default(value)
+
+export function registerServe(program: Command): void {
+  program
+    .command('serve')
+    .description('answer over HTTP and WebSocket')
+    .addOption(
+      new Option('--host <address>', 'where to listen').env('BASIN_HOST').default('127.0.0.1'),
+    )
+    .addOption(number('--port <n>', '0: any free one', 'BASIN_PORT', [0, 65_535], 8000))
+    .addOption(
+      new Option('--models <directory>', 'where the models are')
+        .env('BASIN_MODELS')
+        .default(shippedModels, 'those shipped'),
+    )
+    .addOption(
+      new Option(
+        '--model <name>',
+        'serve this one only (repeatable); the first is the default of requests',
+      )
+        .env('BASIN_MODEL')
+        .argParser(append),
+    )
+    .addOption(engineOption())
+    .addOption(threadsOption())
+    .addOption(number('--slots <n>', 'answers at once', 'BASIN_SLOTS', [1, 65_536], 64))
+    .addOption(
+      number('--pages <n>', 'pages of the context cache (16 positions)', 'BASIN_PAGES', [1, 1e7]),
+    )
+    .addOption(
+      number('--max-queue <n>', 'requests that may wait', 'BASIN_MAX_QUEUE', [0, 1e6], 256),
+    )
+    .addOption(
+      number(
+        '--max-steps-cap <n>',
+        'most steps per answer that a request may name',
+        'BASIN_MAX_STEPS_CAP',
+        [1, 2 ** 31 - 1],
+        defaultLimits.caps.maxSteps,
+      ),
+    )
+    .addOption(
+      number(
+        '--max-seconds-cap <n>',
+        'most seconds per answer, unbounded ones included',
+        'BASIN_MAX_SECONDS_CAP',
+        [1, 1e9],
+        defaultLimits.caps.maxSeconds,
+      ),
+    )
+    .addOption(
+      number(
+        '--drain-seconds <n>',
+        'time for running answers after SIGTERM',
+        'BASIN_DRAIN_SECONDS',
+        [0, 86_400],
+        30,
+      ),
+    )
+    .addOption(
+      number(
+        '--prefill-chunk <n>',
+        'prompt tokens observed per tick',
+        'BASIN_PREFILL_CHUNK',
+        [1, 1e6],
+        256,
+      ),
+    )
+    .addOption(
+      number(
+        '--hold-seconds <n>',
+        'how long a finished answer may be extended',
+        'BASIN_HOLD_SECONDS',
+        [0, 86_400],
+        60,
+      ),
+    )
+    .addOption(
+      new Option('--log-level <level>', 'least level of the log')
+        .choices(logLevels)
+        .env('BASIN_LOG_LEVEL')
+        .default('info'),
+    )
+    .action(serve)
+}
+
+async function serve(flags: ServeFlags): Promise<void> {
+  const logger = openLog(flags.logLevel)
+  const models = await openModels(flags)
+  try {
+    const [defaultModel] = models.keys()
+    if (defaultModel === undefined) throw new BasinError('internal')
+    let draining = false
+    const app = await buildApp({
+      models,
+      defaultModel,
+      limits: limitsOf(flags),
+      logger,
+      version,
+      draining: () => draining,
+    })
+    const address = await listen(app, {
+      ...flags,
+      models,
+      logger,
+      onDrain: () => (draining = true),
+    })
+    console.log(greeting(models, address))
+  } catch (error) {
+    await closeAll(models.values())
+    throw error
+  }
+}
+
+const limitsOf = ({ maxSecondsCap, maxStepsCap, slots }: ServeFlags): Limits => ({
+  ...defaultLimits,
+  caps: {
+    maxSteps: maxStepsCap,
+    maxSeconds: maxSecondsCap,
+    candidates: Math.min(slots, defaultLimits.caps.candidates),
+  },
+})
+
+async function closeAll(generations: Iterable<Generation>): Promise<void> {
+  await Promise.all([...generations].map((generation) => generation.close()))
+}
+
+/** By the names that requests use, in the order asked for. All of them, or an error. */
+async function openModels(flags: ServeFlags): Promise<Map<string, Generation>> {
+  const directories = chosen(findModels(flags.models), flags)
+  const opened = await Promise.allSettled(directories.map((path) => openModel(path, flags)))
+  const generations = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  const models = new Map(generations.map((generation) => [generation.model.name, generation]))
+  const failed = opened.find((each) => each.status === 'rejected')
+  if (!failed && models.size === generations.length) return models
+  await closeAll(generations)
+  if (failed) throw failed.reason
+  const reason = 'two models have the same name in their config.json'
+  throw new BasinError('invalid_data', { path: flags.models, reason })
+}
+
+/** Models are chosen by the names of their directories. */
+function chosen(directories: readonly string[], { model, models }: ServeFlags): readonly string[] {
+  return (
+    model?.map((name) => {
+      const directory = directories.find((path) => path.endsWith(`/${name}`))
+      if (directory) return directory
+      throw new BasinError('invalid_data', { path: models, reason: `there is no model ${name}` })
+    }) ?? directories
+  )
+}
+
+function greeting(models: ReadonlyMap<string, Generation>, address: string): string {
+  const served = [...models.values()].map(
+    ({ engine, model }) =>
+      `  ${model.name}: ${model.description} (${engine.name} on ${engine.backend})`,
+  )
+  const request = JSON.stringify(example([...models.values()].map(({ model }) => model)))
+  return [
+    `basin ${version} is at ${address}, its documentation at ${address}/docs`,
+    ...served,
+    `  curl ${address}/v1/completions -H 'content-type: application/json' -d '${request}'`,
+  ].join('\n')
+}
+
+/** A request that works: of a model that takes any prompt, if there is one. */
+function example(models: readonly ModelConfig[]): object {
+  const free = models.find(({ template }) => template?.length === undefined)
+  if (free) return { model: free.name, prompt: 'Once upon a time', max_tokens: 64 }
+  const [first] = models
+  const { blank = '_', length = 1 } = first?.template ?? {}
+  return { model: first?.name, template: blank.repeat(length) }
+}

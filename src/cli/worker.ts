@@ -1,0 +1,52 @@
+/** Flags and defaults of the workers that models run in: shared by the verbs that answer. */
+import { existsSync, readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { Option } from 'commander'
+import { engineChoices } from '../energy/open.js'
+import { BasinError } from '../errors.js'
+import { type Generation, startGeneration } from '../generation/client.js'
+import type { WorkerOptions } from '../generation/protocol.js'
+import { readConfig } from '../model/config.js'
+import { integer } from './numbers.js'
+
+const entry = new URL('../generation/worker.js', import.meta.url)
+
+/** One core is left to whoever talks to the clients. */
+const idleCores = Math.max(1, availableParallelism() - 1)
+
+export const engineOption = () =>
+  new Option('--engine <name>', 'what computes; auto takes the fastest one there is')
+    .choices(engineChoices)
+    .env('BASIN_ENGINE')
+    .default('auto')
+
+export const threadsOption = () =>
+  new Option('--threads <n>', 'threads of each engine')
+    .env('BASIN_THREADS')
+    .argParser(integer(1, 1024))
+    .default(idleCores)
+
+/** Most cache pages unless told otherwise: 65,536 positions. */
+const MOST_PAGES = 4096
+const PAGE_POSITIONS = 16
+
+export type WorkerFlags = Omit<WorkerOptions, 'modelPath' | 'pages'> & { pages?: number }
+
+/** Throws `invalid_checkpoint` and the like: what is wrong with the model or its engine. */
+export function openModel(directory: string, flags: WorkerFlags): Promise<Generation> {
+  const perSlot = Math.ceil(readConfig(directory).context_length / PAGE_POSITIONS)
+  const pages = flags.pages ?? Math.max(perSlot, Math.min(MOST_PAGES, flags.slots * perSlot))
+  return startGeneration({ ...flags, modelPath: directory, pages }, entry)
+}
+
+/** The model directories in `root`, by name. Throws `invalid_data` when there is none. */
+export function findModels(root: string): string[] {
+  const names = existsSync(root) ? readdirSync(root).sort() : []
+  const found = names
+    .map((name) => join(root, name))
+    .filter((directory) => existsSync(join(directory, 'config.json')))
+  if (found.length > 0) return found
+  const reason = 'there is no model (a directory with a config.json) in it'
+  throw new BasinError('invalid_data', { path: root, reason })
+}
