@@ -17,7 +17,11 @@ const table = {
   invalid_frame: [400, 'invalid_request_error', 'frame: {reason}'],
   unauthorized: [401, 'authentication_error', 'Missing or invalid API key'],
   not_found: [404, 'invalid_request_error', '{what} not found'],
-  model_not_found: [404, 'invalid_request_error', 'The model {model} is not served here; served: {served}'],
+  model_not_found: [
+    404,
+    'invalid_request_error',
+    'The model {model} is not served here; served: {served}',
+  ],
   method_not_allowed: [405, 'invalid_request_error', '{method} is not allowed on this path'],
   not_held: [409, 'invalid_request_error', 'There is no answer of {what} left to extend'],
   body_too_large: [413, 'invalid_request_error', 'The body exceeds {limit} bytes'],
@@ -77,7 +81,10 @@ export interface ErrorMessage {
 export const toErrorMessage = (error: unknown): ErrorMessage =>
   error instanceof BasinError
     ? { code: error.code, facts: error.facts }
-    : { code: 'engine_failed', facts: { reason: error instanceof Error ? error.message : String(error) } }
+    : {
+        code: 'engine_failed',
+        facts: { reason: error instanceof Error ? error.message : String(error) },
+      }
 
 export const fromErrorMessage = (message: ErrorMessage): BasinError =>
   new BasinError(message.code, message.facts)

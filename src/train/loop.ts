@@ -39,16 +39,24 @@ export interface TrainOptions {
   validateEvery: number
   saveEvery: number
   onUpdate: (report: UpdateReport) => void
-  onValidation: (report: { update: number; seconds: number; scores: BudgetScore[] }) => void
+  onValidation: (report: ValidationReport) => void
   /** Checked after every update: true stops, saved. */
-  stop: () => boolean
+  stop: (seconds: number) => boolean
+}
+
+export interface ValidationReport {
+  update: number
+  seconds: number
+  cpuSeconds: number
+  scores: BudgetScore[]
 }
 
 export interface UpdateReport {
   update: number
   updates: number
-  /** Seconds of training so far, earlier sittings included. */
+  /** Seconds of training so far, earlier sittings included: on the clock, and of all threads. */
   seconds: number
+  cpuSeconds: number
   /** Cross-entropy in nats after each step with a loss. */
   losses: readonly number[]
   gradientNorm: number
@@ -62,6 +70,7 @@ export const stateFile = 'state.safetensors'
 export class Training {
   update = 0
   seconds = 0
+  cpuSeconds = 0
   readonly network: Network
   private readonly parameters = new Map<string, Parameter>()
   private readonly optimizer: AdamW
@@ -83,11 +92,13 @@ export class Training {
   }
 
   /** Runs to the last update or until `stop` says so; returns the final validation. */
-  run(): BudgetScore[] {
+  async run(): Promise<BudgetScore[]> {
     const { options } = this
     mkdirSync(options.out, { recursive: true })
-    while (this.update < options.optimizer.updates && !options.stop()) {
+    while (this.update < options.optimizer.updates && !options.stop(this.seconds)) {
       this.step()
+      // Lets signals in.
+      await new Promise((resolve) => setImmediate(resolve))
       if (this.update % options.saveEvery === 0) this.save()
       if (this.update % options.validateEvery === 0 && this.update < options.optimizer.updates)
         this.validate()
@@ -99,6 +110,7 @@ export class Training {
   private step(): void {
     const { tf, options } = this
     const started = performance.now()
+    const cpuBefore = process.cpuUsage()
     const batch = options.batch(this.update)
     tf.engine().startScope()
     let draws = 0
@@ -114,10 +126,13 @@ export class Training {
       })
     this.update++
     this.seconds += (performance.now() - started) / 1000
+    const { user, system } = process.cpuUsage(cpuBefore)
+    this.cpuSeconds += (user + system) / 1e6
     options.onUpdate({
       update: this.update,
       updates: options.optimizer.updates,
       seconds: this.seconds,
+      cpuSeconds: this.cpuSeconds,
       losses,
       gradientNorm,
       positions: batch.moving.reduce((a, b) => a + b, 0),
@@ -131,7 +146,8 @@ export class Training {
       keep: 'last',
       seed: 7,
     })
-    options.onValidation({ update: this.update, seconds: this.seconds, scores })
+    const { update, seconds, cpuSeconds } = this
+    options.onValidation({ update, seconds, cpuSeconds, scores })
     return scores
   }
 
@@ -146,6 +162,7 @@ export class Training {
     const metadata = {
       update: String(this.update),
       seconds: String(this.seconds),
+      cpu_seconds: String(this.cpuSeconds),
       seed: String(this.options.seed),
     }
     writeSafetensors(join(this.options.out, stateFile), state, metadata)
@@ -178,6 +195,7 @@ export class Training {
     }
     this.update = Number(metadata['update'])
     this.seconds = Number(metadata['seconds'])
+    this.cpuSeconds = Number(metadata['cpu_seconds'])
   }
 
   private download(tensors: ReadonlyMap<string, Tensor>): Map<string, Float32Tensor> {

@@ -1,0 +1,290 @@
+/**
+ * A Generation without a model: words in place of tokens, energies that halve with every step. Real
+ * budgets, stop rules and runs; no thread and no arithmetic. `explode` in a prompt fails after the
+ * first answer.
+ */
+import { BasinError } from '../../src/errors.js'
+import type { Generation } from '../../src/generation/client.js'
+import type { Control, Job, JobEvent, TickStats, ToWorker } from '../../src/generation/protocol.js'
+import { WorkerRun } from '../../src/generation/run.js'
+import type { StopReason } from '../../src/refine/budget.js'
+import { advance, beforeFirstStep, decide, extend, type Progress } from '../../src/refine/stop.js'
+import { configOf } from './models.js'
+
+export interface Script {
+  slots?: number
+  maxQueue?: number
+  /** Advances by itself; else only by `tick`. Default true. */
+  auto?: boolean
+  name?: string
+}
+
+const words = ['alpha ', 'beta ', 'gamma ', 'delta ']
+const START_ENERGY = 8
+
+interface Playing {
+  job: Job
+  run: WorkerRun
+  started: boolean
+  paused: boolean
+  held: boolean
+  asked?: 'finished'
+  /** Of the present answer. */
+  progress: Progress
+  /** Answers settled. */
+  answers: number
+  steps: number
+  text: string
+}
+
+export class ScriptedGeneration implements Generation {
+  readonly model
+  readonly engine = { name: 'scripted', backend: 'paper', threads: 1, reason: 'for tests' }
+  readonly capacity
+  readonly memory = 1024
+  readonly maxQueue: number
+  readonly jobs: Job[] = []
+  lastTick = performance.now()
+  private readonly playing = new Map<string, Playing>()
+  private readonly listeners: ((stats: TickStats) => void)[] = []
+  private readonly drained: (() => void)[] = []
+  private closing = false
+  private scheduled = false
+  private submitted = 0
+
+  constructor(private readonly script: Script = {}) {
+    this.model = configOf({
+      name: script.name ?? 'scripted',
+      context_length: 64,
+      template: { blank: '_' },
+    })
+    this.capacity = { slots: script.slots ?? 8, sequences: 8, pages: 64, pageSize: 16 }
+    this.maxQueue = script.maxQueue ?? 64
+  }
+
+  get waiting(): number {
+    return [...this.playing.values()].filter(({ started }) => !started).length
+  }
+
+  get outstanding(): number {
+    return [...this.playing.values()].filter(({ held }) => !held).length
+  }
+
+  submit(request: Omit<Job, 'id'>): WorkerRun {
+    if (this.closing) throw new BasinError('shutting_down')
+    const { waiting } = this
+    if (waiting >= this.maxQueue) {
+      throw new BasinError('queue_full', { waiting, limit: this.maxQueue })
+    }
+    const job = { ...request, id: `job-${this.submitted++}` }
+    this.jobs.push(job)
+    const run = new WorkerRun(job.id, job.hold, (message) => {
+      this.receive(message)
+    })
+    const playing: Playing = {
+      ...{ job, run, started: false, paused: false, held: false },
+      ...{ progress: beforeFirstStep, answers: 0, steps: 0, text: '' },
+    }
+    this.playing.set(job.id, playing)
+    const wrong = this.refusal(job)
+    if (wrong) setImmediate(() => this.end(playing, failure(wrong)))
+    this.wake()
+    return run
+  }
+
+  tokenize(text: string): Promise<readonly number[]> {
+    return Promise.resolve(Array.from(text, (character) => character.codePointAt(0) ?? 0))
+  }
+
+  detokenize(tokens: readonly number[]): Promise<string> {
+    return Promise.resolve(String.fromCodePoint(...tokens))
+  }
+
+  onTick(listener: (stats: TickStats) => void): void {
+    this.listeners.push(listener)
+  }
+
+  drain(): Promise<void> {
+    this.closing = true
+    return new Promise((resolve) => {
+      this.drained.push(resolve)
+      this.settleDrain()
+    })
+  }
+
+  close(): Promise<void> {
+    this.closing = true
+    for (const each of [...this.playing.values()]) {
+      this.end(each, failure(new BasinError('shutting_down')))
+    }
+    return Promise.resolve()
+  }
+
+  /** One step of every answer that runs. */
+  tick(): void {
+    this.lastTick = performance.now()
+    const active = [...this.playing.values()].filter(({ held }) => !held)
+    const busy = active.slice(0, this.capacity.slots)
+    const moving = busy.filter(({ paused }) => !paused)
+    for (const each of moving) this.step(each)
+    this.report(moving.length)
+  }
+
+  private report(rows: number): void {
+    const all = [...this.playing.values()]
+    const running = all.filter(({ held, paused, started }) => started && !held && !paused).length
+    for (const listener of this.listeners) {
+      listener({
+        rows,
+        seconds: { observe: 0, descend: 0.001, read: 0 },
+        observedTokens: 0,
+        running,
+        waiting: this.waiting,
+        paused: all.filter(({ paused }) => paused).length,
+        held: all.filter(({ held }) => held).length,
+        slotsUsed: running,
+        pagesUsed: running,
+      })
+    }
+  }
+
+  private step(each: Playing): void {
+    const { job, run } = each
+    if (!each.started) {
+      each.started = true
+      run.take({ type: 'started', promptTokens: job.prompt.length, queueSeconds: 0 })
+    }
+    const energy = START_ENERGY / 2 ** each.progress.steps
+    const judged = { energy, gradientNorm: energy, best: energy }
+    each.progress = advance(each.progress, judged, job.budget)
+    const { steps } = each.progress
+    if (job.reportSteps) {
+      run.take({
+        ...{ type: 'step', position: each.answers, step: steps, candidate: 0, energy },
+        ...{ bestEnergy: energy, gradientNorm: energy, text: `draft ${steps}`, top: [] },
+      })
+    }
+    const stopReason = decide(job.budget, each.progress, 0, each.asked)
+    if (stopReason) this.settle(each, stopReason)
+  }
+
+  private settle(each: Playing, stopReason: StopReason): void {
+    const { job, progress, run } = each
+    const text = job.template?.replaceAll('_', '1') ?? words[each.answers % words.length] ?? ''
+    const { best, final, initial, steps } = progress
+    const energy = { initial, final, best }
+    const logprobs = job.logprobs === undefined ? [] : [{ token: text, logprob: -1, top: [] }]
+    run.take({
+      ...{ type: 'committed', position: each.answers, text, tokens: 1, steps, energy, stopReason },
+      seconds: 0.001,
+      ...(job.logprobs !== undefined && { logprobs }),
+    })
+    if (String(job.prompt).includes('explode')) {
+      this.end(each, failure(new BasinError('engine_failed', { reason: 'a secret of the engine' })))
+      return
+    }
+    each.text += text
+    each.answers++
+    each.steps += steps
+    const done = each.asked ?? (job.template !== undefined || each.answers >= job.maxTokens)
+    if (done) this.end(each, this.finished(each, 'length', stopReason))
+    else each.progress = beforeFirstStep
+  }
+
+  private finished(
+    { answers, job, progress, steps, text }: Playing,
+    finishReason: 'length' | 'cancelled',
+    stopReason: StopReason,
+  ): JobEvent {
+    const { best, final, initial } = progress
+    return {
+      ...{ type: 'finished', finishReason, text },
+      usage: { promptTokens: job.prompt.length, completionTokens: answers },
+      refinement: {
+        ...{ steps, energy: { initial, final, best }, candidates: job.budget.candidates },
+        ...{ converged: stopReason === 'converged', stop_reason: stopReason },
+      },
+    }
+  }
+
+  private receive(message: ToWorker): void {
+    if (message.type !== 'control') return
+    const each = this.playing.get(message.id)
+    if (each) this.control(each, message.control)
+    this.wake()
+  }
+
+  private control(each: Playing, control: Control): void {
+    switch (control.type) {
+      case 'cancel':
+        if (each.held) this.release(each)
+        else this.end(each, this.finished(each, 'cancelled', 'cancelled'))
+        return
+      case 'finish':
+        each.asked = 'finished'
+        each.paused = false
+        return
+      case 'extend':
+        if (each.held) {
+          each.held = false
+          each.answers--
+          each.steps -= each.progress.steps
+          each.text = ''
+        }
+        each.job = { ...each.job, budget: extend(each.job.budget, control) }
+        return
+      case 'pause':
+      case 'resume':
+        each.paused = control.type === 'pause'
+    }
+  }
+
+  private end(each: Playing, event: JobEvent): void {
+    each.run.take(event)
+    each.held = each.run.stage === 'held'
+    if (!each.held) this.playing.delete(each.job.id)
+    this.report(0)
+    this.settleDrain()
+  }
+
+  private release(each: Playing): void {
+    this.playing.delete(each.job.id)
+    each.run.release()
+    this.report(0)
+  }
+
+  private refusal({ maxTokens, prompt, template }: Job): BasinError | undefined {
+    if (prompt.length === 0 && template === undefined) {
+      return new BasinError('empty_prompt', { param: 'prompt' })
+    }
+    const limit = this.model.context_length
+    if (prompt.length + maxTokens <= limit) return undefined
+    const facts = { param: 'prompt', model: this.model.name, limit }
+    return new BasinError('context_length_exceeded', {
+      ...facts,
+      prompt: prompt.length,
+      answer: maxTokens,
+    })
+  }
+
+  private settleDrain(): void {
+    if (this.outstanding === 0) for (const resolve of this.drained.splice(0)) resolve()
+  }
+
+  private wake(): void {
+    if (this.scheduled || this.script.auto === false) return
+    this.scheduled = true
+    setImmediate(() => {
+      this.scheduled = false
+      const active = [...this.playing.values()].some(({ held, paused }) => !held && !paused)
+      if (!active) return
+      this.tick()
+      this.wake()
+    })
+  }
+}
+
+const failure = (error: BasinError): JobEvent => ({
+  type: 'failed',
+  error: { code: error.code, facts: error.facts },
+})
