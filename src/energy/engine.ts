@@ -35,7 +35,7 @@ export interface DescendRow {
   slot: number
   /** Which of the model's T landscapes this step follows. */
   landscape: number
-  /** Replaces the trained step size; absent: the checkpoint's alpha, at least 1e-4 (reference: forward). */
+  /** As in a budget: `stepSizeOf` (refine/budget.ts) of it and the checkpoint's alpha, at least 1e-4 (reference: forward). */
   stepSize?: number
   /** Standard deviation of Langevin noise added to the state before the step; 0 for none. */
   noise: number

@@ -30,6 +30,12 @@ export interface Budget {
   acceptLower: boolean
 }
 
+/** The step size of one step, of the trained one and a budget's `stepSize`. */
+export const stepSizeOf = (trained: number, asked: number | undefined): number => {
+  if (asked === undefined || asked === 0) return trained
+  return asked < 1 ? trained * asked : asked
+}
+
 /** `min`: lowest final energy. `max_gap`: largest drop. `max`: for ablations. */
 export type Selection = 'min' | 'max_gap' | 'max'
 

@@ -200,11 +200,33 @@ export function engineContract(name: string, open: Open): void {
     })
   })
 
+  describe(`${name}: step sizes`, () => {
+    it('below 1 multiply the trained one, from 1 on replace it', async () => {
+      const checkpoint = modelOf('latent potential') // trained: 0.5
+      const { block } = checkpoint.config.answer
+      const engine = await open(checkpoint)
+      engine.observe([{ sequence: 0, tokens: [1, 2], pages: pagesFor(0, 8) }])
+      // From y = 0 the state after a step is -alpha d, and the read-out is linear.
+      const start = new Float32Array(block * checkpoint.config.dim)
+      const sizeOfStep = (asked: { stepSize?: number }): number => {
+        engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0, start }])
+        engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0, ...asked }])
+        const [reading] = engine.read([{ slot: 0, which: 'last', top: 'all' }])
+        return Math.hypot(...(reading?.logits ?? []))
+      }
+      const trained = sizeOfStep({})
+      expect(trained).toBeGreaterThan(0)
+      expect(sizeOfStep({ stepSize: 0.5 }) / trained).toBeCloseTo(0.5, 4)
+      expect(sizeOfStep({ stepSize: 2 }) / trained).toBeCloseTo(4, 4)
+      engine.close()
+    })
+  })
+
   describe(`${name}: impossible requests are errors of the table`, () => {
     it('names the field and the bound, and goes on', async () => {
       const engine = await open(modelOf('latent residual amortized, K 4'))
       const rejects = (act: () => unknown) => {
-        expect(act).toThrowError(BasinError)
+        expect(act).toThrow(BasinError)
       }
       rejects(() => engine.observe([{ sequence: -1, tokens: [1], pages: pagesFor(0, 8) }]))
       rejects(() => engine.observe([{ sequence: 1e9, tokens: [1], pages: pagesFor(0, 8) }]))

@@ -5,6 +5,7 @@
 import { BasinError } from '../../errors.js'
 import { contextOffset, stateWidth, type ModelConfig } from '../../model/config.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
+import { stepSizeOf } from '../../refine/budget.js'
 import { normals } from '../../refine/random.js'
 import type {
   BeginRow,
@@ -162,7 +163,7 @@ export class TfjsEngine implements EnergyEngine {
     const [states, answers] = tf.tidy(() => {
       const landscape = this.landscapeOf(slots, rows)
       const alpha = tf.tensor3d(
-        rows.map((row) => row.stepSize ?? this.alpha),
+        rows.map((row) => stepSizeOf(this.alpha, row.stepSize)),
         [rows.length, 1, 1],
       )
       const state = tf.concat(slots.map((slot) => slot.state))
