@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** `basin`: one verb per file. The composition root: here, and nowhere below, errors end the process. */
 import { Command } from 'commander'
+import { registerEvaluate } from './evaluate.js'
 import { registerGenerate } from './generate.js'
 import { registerServe } from './serve.js'
 import { registerTasks } from './tasks.js'
@@ -16,6 +17,7 @@ for (const register of [
   registerServe,
   registerGenerate,
   registerTrain,
+  registerEvaluate,
   registerTokenizer,
   registerTasks,
 ]) {
