@@ -1,11 +1,19 @@
-/** What one completion contributes to the metrics, event by event, as its client takes them. */
+/**
+ * What one completion contributes to the metrics, event by event, as its client takes them. It ends
+ * once: when a held answer is extended, its steps and energies count again, its tokens and times do not.
+ */
 import type { JobEvent } from '../../generation/protocol.js'
 import type { Of } from '../wire.js'
 import type { Instruments } from './instruments.js'
 
+export type FinishReason = Of<'finished'>['finishReason'] | 'failed'
+
 export class Account {
   private readonly submitted = performance.now()
+  private admitted = this.submitted
+  private firstCommitted: number | undefined
   private committed: number | undefined
+  private ended = false
 
   constructor(
     private readonly to: Instruments,
@@ -17,34 +25,29 @@ export class Account {
     const { model, to } = this
     switch (event.type) {
       case 'started':
+        this.admitted = performance.now()
         to.queueSeconds.observe({ model }, event.queueSeconds)
         to.promptTokens.inc({ model }, event.promptTokens)
         return
       case 'committed':
-        this.commit(event)
+        this.settle(event)
+        if (!this.ended) this.commit(event.tokens)
         return
       case 'finished':
+        if (this.ended) return
         this.end(event.finishReason)
         to.promptLength.observe({ model }, event.usage.promptTokens)
         to.completionLength.observe({ model }, event.usage.completionTokens)
         return
       case 'failed':
-        this.end('failed')
+        if (!this.ended) this.end('failed')
         return
       case 'step':
     }
   }
 
-  private commit({ energy, seconds, steps, stopReason, tokens }: Of<'committed'>): void {
+  private settle({ energy, seconds, steps, stopReason }: Of<'committed'>): void {
     const { model, to } = this
-    const now = performance.now()
-    if (this.committed === undefined) {
-      to.firstTokenSeconds.observe({ model }, (now - this.submitted) / 1000)
-    } else if (tokens > 0) {
-      to.tokenSeconds.observe({ model }, (now - this.committed) / 1000 / tokens)
-    }
-    this.committed = now
-    to.completionTokens.inc({ model }, tokens)
     to.answers.inc({ model, stop_reason: stopReason })
     to.answerSteps.observe({ model }, steps)
     to.answerSeconds.observe({ model }, seconds)
@@ -53,9 +56,28 @@ export class Account {
     to.energyDrop.observe({ model }, energy.initial - energy.final)
   }
 
-  private end(reason: string): void {
+  private commit(tokens: number): void {
+    const { model, to } = this
+    const now = performance.now()
+    if (this.committed === undefined) {
+      to.firstTokenSeconds.observe({ model }, (now - this.submitted) / 1000)
+      to.prefillSeconds.observe({ model }, (now - this.admitted) / 1000)
+      this.firstCommitted = now
+    } else if (tokens > 0) {
+      to.tokenSeconds.observe({ model }, (now - this.committed) / 1000 / tokens)
+    }
+    this.committed = now
+    to.completionTokens.inc({ model }, tokens)
+  }
+
+  private end(reason: FinishReason): void {
     const { model, route, to } = this
+    const now = performance.now()
+    this.ended = true
     to.completions.inc({ model, route, finish_reason: reason })
-    to.completionSeconds.observe({ model, route }, (performance.now() - this.submitted) / 1000)
+    to.completionSeconds.observe({ model, route }, (now - this.submitted) / 1000)
+    if (this.firstCommitted !== undefined) {
+      to.decodeSeconds.observe({ model }, (now - this.firstCommitted) / 1000)
+    }
   }
 }

@@ -4,11 +4,11 @@
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
-const SHORT = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
+const SHORT = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 const LONG = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 const POWERS_OF_TWO = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
 const STEPS = [0, ...POWERS_OF_TWO, 16_384, 65_536]
-/** Energies have no unit and any sign. */
+/** Energies have no unit and any sign: of their histograms read quantiles, the sum may fall. */
 const ENERGY = [-1000, -100, -10, -1, -0.1, 0, 0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]
 
 export function instruments(registry: Registry) {
@@ -67,6 +67,18 @@ export function instruments(registry: Registry) {
       LONG,
       'model',
     ),
+    prefillSeconds: histogram(
+      'prefill_duration_seconds',
+      'From admission to the first committed token: the prompt is observed, an answer settles',
+      LONG,
+      'model',
+    ),
+    decodeSeconds: histogram(
+      'decode_duration_seconds',
+      'From the first committed token to the end of a completion',
+      LONG,
+      'model',
+    ),
     tokenSeconds: histogram(
       'inter_token_latency_seconds',
       'Between commits, per token committed',
@@ -76,13 +88,13 @@ export function instruments(registry: Registry) {
     promptTokens: counter('prompt_tokens_total', 'Tokens of admitted prompts', 'model'),
     completionTokens: counter('completion_tokens_total', 'Tokens committed', 'model'),
     promptLength: histogram(
-      'completion_prompt_tokens',
+      'prompt_length_tokens',
       'Tokens of the prompt of a completion',
       POWERS_OF_TWO,
       'model',
     ),
     completionLength: histogram(
-      'completion_tokens',
+      'completion_length_tokens',
       'Tokens of a completion',
       POWERS_OF_TWO,
       'model',
@@ -119,7 +131,7 @@ export function instruments(registry: Registry) {
 
     requests: gauge(
       'requests',
-      'Jobs in the engine by state: running, waiting, paused, held',
+      'Jobs by state: waiting, running, paused, or finished and held for an extension',
       'model',
       'state',
     ),

@@ -2,10 +2,43 @@
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { Generation } from '../../generation/client.js'
 import type { TickStats } from '../../generation/protocol.js'
-import { Account } from './account.js'
+import type { ErrorCode } from '../../errors.js'
+import type { StopReason } from '../../refine/budget.js'
+import { Account, type FinishReason } from './account.js'
 import { type Instruments, instruments } from './instruments.js'
 
 const states = ['running', 'waiting', 'paused', 'held'] as const
+
+/**
+ * Series that exist from the start, at 0: a rate sees nothing of a counter's first step if the
+ * counter appears with it, and an alert cannot tell "never" from "not measured".
+ */
+const routes = ['/v1/completions', '/v1/refine']
+const finishReasons: FinishReason[] = ['stop', 'length', 'cancelled', 'failed']
+const stopReasons: StopReason[] = [
+  'converged',
+  'energy_target',
+  'max_steps',
+  'max_seconds',
+  'finished',
+  'diverged',
+]
+const operatorErrors: ErrorCode[] = [
+  'queue_full',
+  'engine_failed',
+  'engine_unavailable',
+  'shutting_down',
+  'internal',
+]
+
+/** Gauges of prom-client that call themselves totals, and what they add up: Node's internals. */
+const misnamed = [
+  'active_handles',
+  'active_handles_total',
+  'active_requests',
+  'active_requests_total',
+  'active_resources_total',
+]
 
 export class Metrics {
   readonly registry = new Registry()
@@ -17,8 +50,12 @@ export class Metrics {
       prefix: 'basin_',
       eventLoopMonitoringPrecision: 5,
     })
+    for (const name of misnamed) this.registry.removeSingleMetric(`basin_nodejs_${name}`)
     this.to = instruments(this.registry)
     this.to.build.set({ version }, 1)
+    for (const route of routes) {
+      for (const code of operatorErrors) this.to.errors.inc({ route, code }, 0)
+    }
     for (const [model, generation] of models) {
       this.describe(model, generation)
       generation.onTick((stats) => {
@@ -27,15 +64,16 @@ export class Metrics {
     }
   }
 
-  /** Of one completion of `model`, asked for through `route`. */
+  /** Of one completion of `model`, asked for through `/v1/` and `route`. */
   account(model: string, route: string): Account {
-    return new Account(this.to, model, route)
+    return new Account(this.to, model, `/v1/${route}`)
   }
 
-  /** The exposition. Figures that only age are taken now. */
+  /** The exposition. What an engine that hangs would not tell is taken now. */
   async text(models: ReadonlyMap<string, Generation>): Promise<string> {
-    for (const [model, { lastTick }] of models) {
+    for (const [model, { lastTick, waiting }] of models) {
       this.to.sinceTick.set({ model }, (performance.now() - lastTick) / 1000)
+      this.to.requests.set({ model, state: 'waiting' }, waiting)
     }
     return this.registry.metrics()
   }
@@ -51,6 +89,21 @@ export class Metrics {
     to.slotsUsed.set({ model }, 0)
     to.pagesUsed.set({ model }, 0)
     for (const state of states) to.requests.set({ model, state }, 0)
+    this.startAtZero(model)
+  }
+
+  private startAtZero(model: string): void {
+    const { to } = this
+    for (const stop_reason of stopReasons) to.answers.inc({ model, stop_reason }, 0)
+    for (const route of routes) {
+      for (const finish_reason of finishReasons) {
+        to.completions.inc({ model, route, finish_reason }, 0)
+      }
+    }
+    const { completionTokens, observedTokens, promptTokens, steps, ticks } = to
+    for (const counter of [completionTokens, observedTokens, promptTokens, steps, ticks]) {
+      counter.inc({ model }, 0)
+    }
   }
 
   private tick(model: string, stats: TickStats): void {
