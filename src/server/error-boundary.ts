@@ -35,6 +35,8 @@ function fromFastify(error: FastifyError, request: FastifyRequest, bodyBytes: nu
     case 'FST_ERR_MAX_PARAM_LENGTH':
     case 'FST_ERR_NOT_FOUND':
       return new BasinError('not_found', { what: 'This path' })
+    case 'ERR_STREAM_PREMATURE_CLOSE':
+      return new BasinError('cancelled')
     default:
       return new BasinError('internal', {}, { cause: error })
   }
