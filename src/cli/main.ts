@@ -2,6 +2,7 @@
 /** `basin`: one verb per file. The composition root: here, and nowhere below, errors end the process. */
 import { Command } from 'commander'
 import { registerEvaluate } from './evaluate.js'
+import { registerConvert } from './convert.js'
 import { registerGenerate } from './generate.js'
 import { registerServe } from './serve.js'
 import { registerTasks } from './tasks.js'
@@ -20,6 +21,7 @@ for (const register of [
   registerEvaluate,
   registerTokenizer,
   registerTasks,
+  registerConvert,
 ]) {
   register(program)
 }

@@ -6,7 +6,7 @@
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
 import { BasinError } from '../errors.js'
 
-const bytesPerElement = {
+export const bytesPerElement = {
   F64: 8,
   F32: 4,
   F16: 2,
@@ -63,7 +63,8 @@ interface HeaderEntry {
 
 function checkEntry(name: string, entry: unknown, dataBytes: number, path: string): HeaderEntry {
   const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>
-  if (typeof dtype !== 'string' || !(dtype in bytesPerElement)) fail(path, `${name}: unknown dtype`)
+  if (typeof dtype !== 'string' || !Object.hasOwn(bytesPerElement, dtype))
+    fail(path, `${name}: unknown dtype`)
   if (!Array.isArray(shape) || shape.length > maxRank || !shape.every(isCount))
     fail(path, `${name}: bad shape`)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount))
@@ -188,7 +189,10 @@ export interface Float32Tensor {
   data: Float32Array
 }
 
-/** Writes float32 tensors beside the target, flushes, then renames: a reader never sees half a file. */
+/**
+ * Writes float32 tensors beside the target, flushes, then renames: a reader never sees half a file.
+ * Each `data` is asked for once, in order, so that tensors may be made as they are written.
+ */
 export function writeSafetensors(
   path: string,
   tensors: ReadonlyMap<string, Float32Tensor>,
@@ -196,9 +200,10 @@ export function writeSafetensors(
 ): void {
   const header: Record<string, unknown> = { __metadata__: metadata }
   let offset = 0
-  for (const [name, { shape, data }] of tensors) {
-    header[name] = { dtype: 'F32', shape, data_offsets: [offset, offset + data.byteLength] }
-    offset += data.byteLength
+  for (const [name, { shape }] of tensors) {
+    const end = offset + shape.reduce((a, b) => a * b, 1) * bytesPerElement.F32
+    header[name] = { dtype: 'F32', shape, data_offsets: [offset, end] }
+    offset = end
   }
   const json = JSON.stringify(header)
   const unpadded = 8 + Buffer.byteLength(json)
@@ -208,17 +213,17 @@ export function writeSafetensors(
   const temporary = `${path}.tmp`
   const fd = openSync(temporary, 'w')
   try {
-    for (const part of [
-      prefix,
-      text,
-      ...[...tensors.values()].map((t) =>
-        Buffer.from(t.data.buffer, t.data.byteOffset, t.data.byteLength),
-      ),
-    ])
-      for (let done = 0; done < part.length;) done += writeSync(fd, part, done)
+    writeFully(fd, prefix)
+    writeFully(fd, text)
+    for (const { data } of tensors.values())
+      writeFully(fd, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
     fsyncSync(fd)
   } finally {
     closeSync(fd)
   }
   renameSync(temporary, path)
+}
+
+export function writeFully(fd: number, part: Uint8Array): void {
+  for (let done = 0; done < part.length;) done += writeSync(fd, part, done)
 }

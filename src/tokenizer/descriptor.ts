@@ -13,6 +13,11 @@ export const MAX_VOCABULARY = 1_000_000
 
 const MAX_DESCRIPTOR_BYTES = 4 * 1024 * 1024
 
+export const encodingNames = ['gpt2', 'cl100k_base', 'o200k_base'] as const
+export type EncodingName = (typeof encodingNames)[number]
+
+const fileName = '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+
 const shared = {
   format: Type.Literal('basin-tokenizer/1'),
   special: Type.Record(
@@ -31,7 +36,7 @@ export const TokenizerDescriptor = Type.Union([
       ...shared,
       kind: Type.Literal('tiktoken'),
       ranks: Type.String({
-        pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$',
+        pattern: fileName,
         description: 'file beside this one: a line `base64 rank` per token, ids are ranks',
       }),
       pattern: Type.String({
@@ -54,6 +59,27 @@ export const TokenizerDescriptor = Type.Union([
     },
     { additionalProperties: false },
   ),
+  Type.Object(
+    {
+      ...shared,
+      kind: Type.Literal('huggingface'),
+      file: Type.String({
+        pattern: fileName,
+        description: "file beside this one: a tokenizer.json of Hugging Face's, byte-level BPE",
+      }),
+    },
+    { additionalProperties: false },
+  ),
+  Type.Object(
+    {
+      ...shared,
+      kind: Type.Literal('encoding'),
+      encoding: Type.Enum([...encodingNames], {
+        description: "one of tiktoken's own, from its package",
+      }),
+    },
+    { additionalProperties: false },
+  ),
 ])
 export type TokenizerDescriptor = Static<typeof TokenizerDescriptor>
 
@@ -68,8 +94,9 @@ export function readBounded(path: string, limit: number): Buffer {
   throw new BasinError('invalid_tokenizer', { path, reason: `exceeds ${limit} bytes` })
 }
 
-function parse(path: string): unknown {
-  const bytes = readBounded(path, MAX_DESCRIPTOR_BYTES)
+/** Reads JSON of at most `limit` bytes. Throws `invalid_tokenizer`. */
+export function readJson(path: string, limit: number): unknown {
+  const bytes = readBounded(path, limit)
   try {
     return JSON.parse(bytes.toString('utf8'))
   } catch (cause) {
@@ -83,7 +110,7 @@ function flawOf(descriptor: TokenizerDescriptor): string | undefined {
   const ids = Object.values(special)
   if (new Set(ids).size < ids.length) return 'special gives one id to two tokens'
   if (bos !== undefined && !Object.hasOwn(special, bos)) return 'bos is not a special token'
-  if (descriptor.kind === 'tiktoken') return undefined
+  if (descriptor.kind !== 'characters') return undefined
   const { alphabet } = descriptor
   const several = alphabet.find((text) => !/^\P{Surrogate}$/su.test(text))
   if (several !== undefined) return `alphabet: ${JSON.stringify(several)} is not one character`
@@ -106,7 +133,7 @@ export interface OpenDescriptor {
 
 export function readDescriptor(directory: string): OpenDescriptor {
   const path = join(directory, 'tokenizer.json')
-  const json = parse(path)
+  const json = readJson(path, MAX_DESCRIPTOR_BYTES)
   if (!Value.Check(TokenizerDescriptor, json)) {
     throw new BasinError('invalid_tokenizer', { path, reason: shapeFlaw(json) })
   }

@@ -3,11 +3,15 @@
  *
  * Encoding is defined for every string: a lone surrogate, which UTF-8 cannot express, is read as
  * U+FFFD. What a `tiktoken` tokenizer encodes, it decodes to the same text (lone surrogates aside);
- * a `characters` tokenizer refuses what is not in its alphabet.
+ * a `huggingface` tokenizer decodes to the text as it normalizes it (GPT-NeoX: NFC); a `characters`
+ * tokenizer refuses what is not in its alphabet.
  */
+import { join } from 'node:path'
 import { BasinError } from '../errors.js'
 import { characterEncoder } from './characters.js'
 import { readDescriptor } from './descriptor.js'
+import { openEncoding } from './encodings.js'
+import { readHuggingFace } from './huggingface.js'
 import { splitSpecial } from './pieces.js'
 import { readRanks } from './ranks.js'
 import { tiktokenEncoder } from './tiktoken.js'
@@ -96,10 +100,39 @@ function assemble(
 export function openTokenizer(directory: string): Tokenizer {
   const { path, descriptor, special } = readDescriptor(directory)
   const bos = descriptor.bos === undefined ? undefined : special.get(descriptor.bos)
-  if (descriptor.kind === 'characters') {
-    const ordinary = new Map(descriptor.alphabet.map((text, id) => [id, utf8.encode(text)]))
-    return assemble(ordinary, special, bos, characterEncoder(descriptor.alphabet))
+  switch (descriptor.kind) {
+    case 'characters': {
+      const ordinary = new Map(descriptor.alphabet.map((text, id) => [id, utf8.encode(text)]))
+      return assemble(ordinary, special, bos, characterEncoder(descriptor.alphabet))
+    }
+    case 'tiktoken': {
+      const ranks = readRanks(directory, descriptor.ranks, special)
+      return assemble(ranks, special, bos, tiktokenEncoder(ranks, descriptor.pattern, path))
+    }
+    case 'encoding': {
+      const { pattern, ranks, special: own } = openEncoding(descriptor.encoding)
+      checkSpecial(special, own, path)
+      return assemble(ranks, own, bos, tiktokenEncoder(ranks, pattern, path))
+    }
+    case 'huggingface': {
+      const { encode, ordinary, special: own } = readHuggingFace(join(directory, descriptor.file))
+      checkSpecial(special, own, path)
+      return assemble(ordinary, own, bos, encode)
+    }
   }
-  const ranks = readRanks(directory, descriptor.ranks, special)
-  return assemble(ranks, special, bos, tiktokenEncoder(ranks, descriptor.pattern, path))
+}
+
+/** Where the tokenizer itself has special tokens, the descriptor's must be among them. */
+function checkSpecial(
+  described: ReadonlyMap<string, number>,
+  own: ReadonlyMap<string, number>,
+  path: string,
+): void {
+  for (const [name, id] of described) {
+    if (own.get(name) === id) continue
+    throw new BasinError('invalid_tokenizer', {
+      path,
+      reason: `special: ${JSON.stringify(name)} is not token ${id} of the tokenizer`,
+    })
+  }
 }
