@@ -8,7 +8,7 @@ import { openTokenizer } from '../tokenizer/tokenizer.js'
 import { evaluateBatches, type BudgetScore } from '../train/evaluate.js'
 import { openData } from '../train/source.js'
 import { integer } from './numbers.js'
-import { integerList } from './train.js'
+import { integerList } from './numbers.js'
 
 interface Flags {
   model: string

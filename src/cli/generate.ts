@@ -60,6 +60,7 @@ async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
     maxQueue: 1,
     prefillChunk: 256,
     holdSeconds: 0,
+    pauseSeconds: 0,
   })
   try {
     await watch(generation, prompt, flags)

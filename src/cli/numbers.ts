@@ -1,20 +1,28 @@
 /** Numbers on the command line: parsed once, with bounds, and refused in one line. */
 import { InvalidArgumentError } from 'commander'
 
+const refusal = (kind: string, minimum: number, maximum: number): InvalidArgumentError => {
+  const to = maximum < Number.MAX_SAFE_INTEGER ? ` to ${maximum}` : ' up'
+  return new InvalidArgumentError(`It must be ${kind} from ${minimum}${to}.`)
+}
+
 /** A parser for commander: an integer in [minimum, maximum]. */
 export const integer =
-  (minimum: number, maximum: number) =>
+  (minimum: number, maximum = Number.MAX_SAFE_INTEGER) =>
   (text: string): number => {
     const value = Number(text)
     if (/^-?[0-9]+$/.test(text) && value >= minimum && value <= maximum) return value
-    throw new InvalidArgumentError(`It must be an integer from ${minimum} to ${maximum}.`)
+    throw refusal('an integer', minimum, maximum)
   }
 
 /** A parser for commander: a number in [minimum, maximum]. */
 export const real =
-  (minimum: number, maximum: number) =>
+  (minimum: number, maximum = Number.MAX_VALUE) =>
   (text: string): number => {
     const value = Number(text)
     if (text.trim() !== '' && value >= minimum && value <= maximum) return value
-    throw new InvalidArgumentError(`It must be a number from ${minimum} to ${maximum}.`)
+    throw refusal('a number', minimum, maximum)
   }
+
+/** A parser for commander: positive integers with commas between, such as 1,2,4. */
+export const integerList = (text: string): number[] => text.split(',').map(integer(1))

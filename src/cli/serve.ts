@@ -112,6 +112,15 @@ export function registerServe(program: Command): void {
       ),
     )
     .addOption(
+      number(
+        '--pause-seconds <n>',
+        'how long an answer may be paused; then it ends with the best so far',
+        'BASIN_PAUSE_SECONDS',
+        [0, 86_400],
+        300,
+      ),
+    )
+    .addOption(
       new Option('--log-level <level>', 'least level of the log')
         .choices(logLevels)
         .env('BASIN_LOG_LEVEL')

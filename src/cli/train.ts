@@ -9,7 +9,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { SingleBar } from 'cli-progress'
-import { InvalidArgumentError, Option, type Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { loadBackend, type BackendChoice } from '../energy/tfjs/backend.js'
 import { BasinError } from '../errors.js'
 import { parameterCount } from '../model/checkpoint.js'
@@ -21,6 +21,7 @@ import { equilibrium } from '../train/objectives/equilibrium.js'
 import { feedForward } from '../train/objectives/feed-forward.js'
 import type { Objective } from '../train/objectives/objective.js'
 import { optimize } from '../train/objectives/optimize.js'
+import { integer, integerList, real } from './numbers.js'
 
 interface Flags {
   config: string
@@ -54,19 +55,6 @@ interface Flags {
   strict?: boolean
 }
 
-const numberFrom = (least: number) => (text: string) => {
-  const value = Number(text)
-  if (!Number.isFinite(value) || value < least)
-    throw new InvalidArgumentError(`must be a number of at least ${least}.`)
-  return value
-}
-const integerFrom = (least: number) => (text: string) => {
-  const value = numberFrom(least)(text)
-  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError('must be an integer.')
-  return value
-}
-export const integerList = (text: string): number[] => text.split(',').map(integerFrom(1))
-
 export function registerTrain(program: Command): void {
   program
     .command('train')
@@ -84,39 +72,34 @@ export function registerTrain(program: Command): void {
         .choices(['equilibrium', 'optimize', 'feed-forward'])
         .default('equilibrium'),
     )
-    .option('--updates <n>', 'updates of the whole run', integerFrom(1), 2000)
-    .option('--batch <rows>', 'rows per update', integerFrom(1), 32)
-    .option('--window <tokens>', 'predicted tokens per row of text', integerFrom(1), 128)
-    .option('--lr <rate>', 'peak learning rate', numberFrom(0), 1e-3)
-    .option('--warmup <updates>', 'updates of linear warm-up', integerFrom(0), 100)
-    .option('--clip <norm>', 'largest global gradient norm', numberFrom(0), 1)
+    .option('--updates <n>', 'updates of the whole run', integer(1), 2000)
+    .option('--batch <rows>', 'rows per update', integer(1), 32)
+    .option('--window <tokens>', 'predicted tokens per row of text', integer(1), 128)
+    .option('--lr <rate>', 'peak learning rate', real(0), 1e-3)
+    .option('--warmup <updates>', 'updates of linear warm-up', integer(0), 100)
+    .option('--clip <norm>', 'largest global gradient norm', real(0), 1)
     .option(
       '--weight-decay <rate>',
       'AdamW weight decay, matrices only, never alpha',
-      numberFrom(0),
+      real(0),
       0.01,
     )
-    .option('--beta2 <rate>', 'AdamW beta2', numberFrom(0), 0.95)
-    .option('--alpha <size>', 'initial step size (reference: mcmc_step_size)', numberFrom(0), 1)
-    .option(
-      '--alpha-multiplier <x>',
-      'learning rate of alpha relative to the rest',
-      numberFrom(0),
-      3,
-    )
+    .option('--beta2 <rate>', 'AdamW beta2', real(0), 0.95)
+    .option('--alpha <size>', 'initial step size (reference: mcmc_step_size)', real(0), 1)
+    .option('--alpha-multiplier <x>', 'learning rate of alpha relative to the rest', real(0), 3)
     .option(
       '--horizon <steps>',
       'equilibrium: most steps before the loss, drawn per update',
-      integerFrom(0),
+      integer(0),
       4,
     )
-    .option('--loss-steps <steps>', 'equilibrium: steps with a loss', integerFrom(1), 2)
+    .option('--loss-steps <steps>', 'equilibrium: steps with a loss', integer(1), 2)
     .option(
       '--steps <steps>',
       'optimize: descent steps per update (default: config.steps)',
-      integerFrom(1),
+      integer(1),
     )
-    .option('--seed <n>', 'seed of weights, batches and draws', integerFrom(0), 1)
+    .option('--seed <n>', 'seed of weights, batches and draws', integer(0), 1)
     .option(
       '--relabel <characters>',
       'JSON lines: permute these one-character tokens in every example',
@@ -127,16 +110,16 @@ export function registerTrain(program: Command): void {
       integerList,
       [1, 2, 4, 8, 16, 32],
     )
-    .option('--valid-rows <n>', 'rows of validation', integerFrom(1), 256)
-    .option('--validate-every <updates>', 'updates between validations', integerFrom(1), 200)
-    .option('--save-every <updates>', 'updates between checkpoints', integerFrom(1), 100)
-    .option('--max-seconds <s>', 'stop, saved, after this much training', numberFrom(0), Infinity)
+    .option('--valid-rows <n>', 'rows of validation', integer(1), 256)
+    .option('--validate-every <updates>', 'updates between validations', integer(1), 200)
+    .option('--save-every <updates>', 'updates between checkpoints', integer(1), 100)
+    .option('--max-seconds <s>', 'stop, saved, after this much training', real(0), Infinity)
     .addOption(
       new Option('--backend <name>', 'TensorFlow.js backend')
         .choices(['auto', 'wasm', 'node', 'node-gpu'])
         .default('auto'),
     )
-    .option('--threads <n>', 'threads of the wasm backend', integerFrom(1), 1)
+    .option('--threads <n>', 'threads of the wasm backend', integer(1), 1)
     .option('--strict', 'fail at the first bad line of data')
     .action((flags: Flags) => train(flags))
 }

@@ -34,7 +34,7 @@ const PAGE_POSITIONS = 16
 export type WorkerFlags = Omit<WorkerOptions, 'modelPath' | 'pages'> & { pages?: number }
 
 /** Throws `invalid_checkpoint` and the like: what is wrong with the model or its engine. */
-export function openModel(directory: string, flags: WorkerFlags): Promise<Generation> {
+export async function openModel(directory: string, flags: WorkerFlags): Promise<Generation> {
   const perSlot = Math.ceil(readConfig(directory).context_length / PAGE_POSITIONS)
   const pages = flags.pages ?? Math.max(perSlot, Math.min(MOST_PAGES, flags.slots * perSlot))
   return startGeneration({ ...flags, modelPath: directory, pages }, entry)

@@ -8,7 +8,7 @@ import type { EngineCapacity, EngineInfo } from '../energy/engine.js'
 import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
 import type { FromWorker, Job, JobEvent, TickStats, ToWorker, WorkerOptions } from './protocol.js'
-import { type Run, WorkerRun } from './run.js'
+import { refuseIfFull, type Run, WorkerRun } from './run.js'
 
 export type { Run } from './run.js'
 
@@ -122,17 +122,14 @@ class WorkerGeneration implements Generation {
 
   submit(job: Omit<Job, 'id'> & { id?: string }): Run {
     this.refuseUnlessOpen()
-    const { waiting } = this
-    if (waiting >= this.maxQueue) {
-      throw new BasinError('queue_full', { waiting, limit: this.maxQueue })
-    }
     const id = job.id ?? randomUUID()
     if (this.runs.has(id)) {
       throw new BasinError('invalid_request', { param: 'id', reason: `${id} is running` })
     }
-    const run = new WorkerRun(id, job.hold, (message) => {
+    const run = new WorkerRun({ ...job, id }, (message) => {
       this.send(message)
     })
+    refuseIfFull(this.runs.values(), run, this.capacity.slots, this.maxQueue)
     this.runs.set(id, run)
     this.send({ type: 'submit', job: { ...job, id } })
     return run

@@ -19,6 +19,8 @@ export interface LoopOptions {
   prefillChunk: number
   /** Seconds a finished answer may be extended. */
   holdSeconds: number
+  /** Seconds an answer may be paused; then it is finished with the best so far. */
+  pauseSeconds: number
 }
 
 export class Jobs {
@@ -125,19 +127,21 @@ export class Jobs {
     this.forget(running)
   }
 
-  /** Lets go of held answers whose time is over. */
+  /** Lets go of held answers whose time is over, and finishes paused ones. */
   expire(): void {
     const now = this.now()
     for (const running of this.byId.values()) {
       if (running.heldUntil !== undefined && running.heldUntil <= now) this.remove(running)
+      else if (running.pausedUntil !== undefined && running.pausedUntil <= now) this.finish(running)
     }
   }
 
   /** When `expire` next has something to do, in seconds of the clock. */
   get nextExpiry(): number | undefined {
     let next: number | undefined
-    for (const { heldUntil } of this.byId.values()) {
-      if (heldUntil !== undefined && heldUntil < (next ?? Infinity)) next = heldUntil
+    for (const { heldUntil, pausedUntil } of this.byId.values()) {
+      const end = heldUntil ?? pausedUntil
+      if (end !== undefined && end < (next ?? Infinity)) next = end
     }
     return next
   }
@@ -162,8 +166,14 @@ export class Jobs {
   private pause(running: Running, paused: boolean): void {
     if (running.heldUntil !== undefined) return
     this.scheduler.pause(running.ticket, paused)
-    if (paused) running.answer?.stopClock(this.now())
-    else running.answer?.startClock(this.now())
+    const now = this.now()
+    if (paused) {
+      running.pausedUntil ??= now + this.options.pauseSeconds
+      running.answer?.stopClock(now)
+    } else {
+      running.pausedUntil = undefined
+      running.answer?.startClock(now)
+    }
   }
 
   private reopen(running: Running, extra: Extra): void {

@@ -64,7 +64,7 @@ export class GenerationLoop {
     this.jobs.control(id, control)
   }
 
-  /** Lets go of held answers whose time is over. */
+  /** Lets go of held answers whose time is over, and finishes paused ones. */
   expire(): void {
     this.jobs.expire()
   }

@@ -174,4 +174,6 @@ export interface WorkerOptions {
   prefillChunk: number
   /** Seconds a finished answer may be extended. */
   holdSeconds: number
+  /** Seconds an answer may be paused; then it is finished with the best so far. */
+  pauseSeconds: number
 }

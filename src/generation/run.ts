@@ -1,7 +1,7 @@
 /** One job as the main thread sees it: its events, its controls, and how far it has come. */
 import { BasinError } from '../errors.js'
 import { Inbox } from './inbox.js'
-import type { Control, JobEvent, ToWorker } from './protocol.js'
+import type { Control, Job, JobEvent, ToWorker } from './protocol.js'
 
 /** One job, from submission to release. */
 export interface Run {
@@ -21,12 +21,18 @@ export type Stage = 'waiting' | 'running' | 'held' | 'ended'
 export class WorkerRun implements Run {
   stage: Stage = 'waiting'
   readonly inbox: Inbox
+  readonly id: string
+  private readonly hold: boolean
+  /** Slots that it needs. */
+  readonly candidates: number
 
   constructor(
-    readonly id: string,
-    readonly hold: boolean,
+    { budget, hold, id }: Pick<Job, 'budget' | 'hold' | 'id'>,
     private readonly send: (message: ToWorker) => void,
   ) {
+    this.id = id
+    this.hold = hold
+    this.candidates = budget.candidates
     this.inbox = new Inbox(() => {
       this.send({ type: 'control', id: this.id, control: { type: 'cancel' } })
     })
@@ -59,6 +65,33 @@ export class WorkerRun implements Run {
     this.stage = 'ended'
     this.inbox.end()
   }
+}
+
+/** How many of the waiting runs have no free slot to go to. */
+function queued(runs: Iterable<WorkerRun>, slots: number): number {
+  const waiting: number[] = []
+  let free = slots
+  for (const { candidates, stage } of runs) {
+    if (stage === 'running') free -= candidates
+    else if (stage === 'waiting') waiting.push(candidates)
+  }
+  const first = waiting.findIndex((candidates) => (free -= candidates) < 0)
+  return first < 0 ? 0 : waiting.length - first
+}
+
+/**
+ * Throws `queue_full` where `next` would be one more than `limit` in the queue. Who finds a free slot
+ * does not queue, even before the worker has heard of it; slots of held answers count as free, since
+ * those give way. In the order of submission: an estimate of what the scheduler does.
+ */
+export function refuseIfFull(
+  runs: Iterable<WorkerRun>,
+  next: WorkerRun,
+  slots: number,
+  limit: number,
+): void {
+  const waiting = queued([...runs, next], slots)
+  if (waiting > limit) throw new BasinError('queue_full', { waiting: waiting - 1, limit })
 }
 
 function checkExtra(param: 'steps' | 'seconds', value: number | undefined): void {

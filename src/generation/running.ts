@@ -30,6 +30,8 @@ export class Running {
   finishing = false
   /** When the held answer expires, in seconds of the loop's clock; undefined while it runs. */
   heldUntil: number | undefined
+  /** When a pause is over at the latest; undefined while there is none. */
+  pausedUntil: number | undefined
   private answers = 0
   /** Length of `context` when the present answer began. */
   private contextBefore: number

@@ -88,16 +88,20 @@ export function energySummary(candidate: Candidate): EnergySummary {
   return { initial: finiteOr(initial, last), final: last, best: finiteOr(best, last) }
 }
 
-/** The account of all answers up to the present one, as `candidate` settled or left it. */
+/**
+ * The account of all answers up to the present one, as `candidate` settled or left it. Energies are 0
+ * where nothing was judged.
+ */
 export function refinementOf(
   running: Running,
   candidate: Candidate | undefined,
   reason: StopReason,
 ): Refinement {
   const terms = candidate && summit(candidate).terms
+  const judged = candidate && Number.isFinite(summit(candidate).best)
   return {
     steps: running.settledSteps + (candidate?.progress.steps ?? 0),
-    energy: candidate ? energySummary(candidate) : { initial: 0, final: 0, best: 0 },
+    energy: judged ? energySummary(candidate) : { initial: 0, final: 0, best: 0 },
     candidates: running.job.budget.candidates,
     converged: running.allConverged && reason === 'converged',
     stop_reason: reason,

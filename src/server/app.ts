@@ -7,10 +7,10 @@ import swaggerUi from '@fastify/swagger-ui'
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import websocket from '@fastify/websocket'
 import { randomUUID } from 'node:crypto'
-import Fastify, { type FastifyBaseLogger } from 'fastify'
+import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { BasinError } from '../errors.js'
 import type { Generation } from '../generation/client.js'
-import { installErrorBoundary } from './error-boundary.js'
+import { installErrorBoundary, refuseConnection } from './error-boundary.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
 import type { App, Parts } from './parts.js'
@@ -44,11 +44,12 @@ export async function buildApp(options: AppOptions): Promise<App> {
   }
   const app = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestSeconds * 1000,
     forceCloseConnections: 'idle',
     genReqId: () => `req_${randomUUID()}`,
+    clientErrorHandler: refuseConnection,
     frameworkErrors: (error, request, reply) => {
       app.errorHandler(error, request, reply)
     },

@@ -7,6 +7,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { WebSocket } from '@fastify/websocket'
 import { BasinError } from '../errors.js'
 import type { Run } from '../generation/client.js'
+import { Allowance } from './allowance.js'
 import { told } from './error-boundary.js'
 import { checkMessage, frameOf, parseFrame, type ServerFrame } from './frames.js'
 import { jobOf } from './job.js'
@@ -14,12 +15,18 @@ import type { Parts } from './parts.js'
 import { follow } from './runs.js'
 import type { ClientFrame, StartFrame } from './schemas/frames.js'
 
+/** An answer under way or held, and how far it may be extended. */
+interface Present {
+  run: Run
+  allowance: Allowance
+}
+
 /** A client that leaves this much unread is not listened to until it has read it. */
 const UNREAD_BYTES = 64 * 1024
 
 export class Conversation {
   private sequence = 0
-  private run: Run | undefined
+  private present: Present | undefined
   /** Still descending; false for an answer that is held. */
   private running = false
   private alive = true
@@ -39,7 +46,7 @@ export class Conversation {
     })
     socket.on('close', () => {
       clearInterval(heartbeat)
-      this.run?.control({ type: 'cancel' })
+      this.present?.run.control({ type: 'cancel' })
     })
   }
 
@@ -66,12 +73,13 @@ export class Conversation {
       this.start(frame)
       return
     }
-    if (!this.run) {
+    if (!this.present) {
       if (frame.type === 'extend') throw new BasinError('not_held', { what: 'this connection' })
       const reason = `there is no answer to ${frame.type}`
       throw new BasinError('invalid_frame', { param: 'type', reason })
     }
-    this.run.control(frame)
+    if (frame.type === 'extend') this.present.allowance.extend(frame)
+    this.present.run.control(frame)
     if (frame.type === 'extend') this.running = true
   }
 
@@ -84,7 +92,6 @@ export class Conversation {
     const generation = models.pick(asked.model)
     const model = generation.model.name
     const job = jobOf(asked, generation.model, limits.caps)
-    this.run?.control({ type: 'cancel' })
     const run = generation.submit({
       ...job,
       prompt: asked.prompt ?? '',
@@ -92,23 +99,30 @@ export class Conversation {
       reportSteps: true,
       hold: asked.hold ?? true,
     })
-    this.run = run
+    this.present?.run.control({ type: 'cancel' })
+    this.present = { run, allowance: new Allowance(job.budget, limits.caps) }
     this.running = true
-    void this.relay(run, model, metrics.account(model, 'refine'))
+    void this.relay(this.present, model, metrics.account(model, 'refine'))
   }
 
   /** Tells what happens to a run until it ends or is released. */
-  private async relay(run: Run, model: string, account: Parameters<typeof follow>[1]) {
+  private async relay(
+    present: Present,
+    model: string,
+    account: Parameters<typeof follow>[1],
+  ): Promise<void> {
+    const { allowance, run } = present
     try {
       for await (const event of follow(run, account)) {
-        if (event.type === 'finished' && this.run === run) this.running = false
+        allowance.take(event)
+        if (event.type === 'finished' && this.present === present) this.running = false
         await this.say(frameOf(event, { id: run.id, model }))
       }
     } catch (error) {
       this.complain(error)
     } finally {
-      if (this.run === run) {
-        this.run = undefined
+      if (this.present === present) {
+        this.present = undefined
         this.running = false
       }
     }

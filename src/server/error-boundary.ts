@@ -2,6 +2,8 @@
  * Every failure of a route becomes a reply here, and nowhere else: the table of errors in
  * src/errors.ts, in OpenAI's shape. What is not in the table is logged and told to nobody.
  */
+import { maxHeaderSize, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { BasinError } from '../errors.js'
 import { refusal } from './validation.js'
@@ -49,7 +51,31 @@ export const told = (error: BasinError): BasinError =>
 function sendError(reply: FastifyReply, error: BasinError): FastifyReply {
   const retryAfter = RETRY_AFTER[error.status]
   if (retryAfter) void reply.header('retry-after', retryAfter)
-  return reply.code(error.status).type('application/json; charset=utf-8').send(told(error))
+  return reply.code(error.status).type('application/json; charset=utf-8').send(told(error).toJSON())
+}
+
+/** What Node found wrong before there was a request. */
+function fromConnection(code: string | undefined): BasinError {
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new BasinError('request_timeout')
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return new BasinError('headers_too_large', { limit: maxHeaderSize })
+  }
+  return new BasinError('invalid_request', { param: 'request', reason: 'it is not HTTP' })
+}
+
+/** Answers what is not a request, and hangs up. */
+export function refuseConnection({ code }: { code?: string }, socket: Socket): void {
+  if (code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  const error = fromConnection(code)
+  const body = JSON.stringify(error)
+  socket.end(
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status] ?? ''}\r\n` +
+      'Content-Type: application/json; charset=utf-8\r\n' +
+      `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  )
 }
 
 const methods = ['GET', 'POST'] as const

@@ -125,6 +125,36 @@ describe('pause', () => {
   })
 })
 
+describe('a pause', () => {
+  it('ends after its time with the best so far', () => {
+    const bench = new LoopBench({ ...head, pauseSeconds: 10 })
+    bench.loop.submit(jobOf('a', long()))
+    ticks(bench, 5)
+    bench.loop.control('a', { type: 'pause' })
+    bench.loop.control('a', { type: 'pause' })
+    expect(bench.loop.nextExpiry).toBeCloseTo(bench.seconds + 10, 5)
+    bench.seconds += 9
+    bench.loop.expire()
+    expect(bench.tick()).toBe(false)
+    bench.seconds += 2
+    bench.loop.expire()
+    bench.settle()
+    expect(bench.finished('a').refinement).toMatchObject({ steps: 5, stop_reason: 'finished' })
+    expect(bench.loop.nextExpiry).toBeUndefined()
+  })
+
+  it('that is over in time sets no end', () => {
+    const bench = new LoopBench({ ...head, pauseSeconds: 10 })
+    bench.loop.submit(jobOf('a', long({ maxSteps: 20 })))
+    ticks(bench, 5)
+    bench.loop.control('a', { type: 'pause' })
+    bench.loop.control('a', { type: 'resume' })
+    expect(bench.loop.nextExpiry).toBeUndefined()
+    bench.settle()
+    expect(bench.finished('a').refinement.steps).toBe(20)
+  })
+})
+
 describe('extend', () => {
   const kinds = [
     ['head', head],

@@ -38,6 +38,7 @@ const optionsOf = (overrides: Partial<WorkerOptions> = {}): WorkerOptions => ({
   maxQueue: 8,
   prefillChunk: 32,
   holdSeconds: 60,
+  pauseSeconds: 60,
   ...overrides,
 })
 
@@ -240,6 +241,16 @@ describe('the end', () => {
     )
   })
 
+  it('is not said to a burst that finds free slots', async () => {
+    const generation = await start({ slots: 4, maxQueue: 2 })
+    const runs = Array.from({ length: 6 }, (_, i) => generation.submit(short({ id: `${i}` })))
+    expect(() => generation.submit(short({ id: '6' }))).toThrow(
+      expect.objectContaining({ code: 'queue_full', facts: { waiting: 2, limit: 2 } }),
+    )
+    const ends = await Promise.all(runs.map(async (run) => (await eventsOf(run)).at(-1)?.type))
+    expect(new Set(ends)).toEqual(new Set(['finished']))
+  })
+
   it('comes after what is outstanding when drained', async () => {
     const generation = await start()
     const finished = eventsOf(generation.submit(short()))
@@ -266,7 +277,9 @@ describe('the end', () => {
       `data:text/javascript,${encodeURIComponent(`
         import { parentPort } from 'node:worker_threads'
         parentPort.on('message', () => { throw new Error('out of memory') })
-        parentPort.postMessage({ type: 'ready', model: { name: 'frail' } })
+        parentPort.postMessage({
+          type: 'ready', model: { name: 'frail' }, capacity: { slots: 1 }
+        })
       `)}`,
     )
     const generation = await startGeneration(optionsOf(), dying)

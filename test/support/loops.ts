@@ -73,6 +73,7 @@ export const jobOf = (id: string, overrides: Partial<Job> = {}): Job => ({
 export interface BenchOptions extends QuadraticOptions {
   prefillChunk?: number
   holdSeconds?: number
+  pauseSeconds?: number
   tokenizer?: Tokenizer
 }
 
@@ -92,7 +93,11 @@ export class LoopBench {
     this.loop = new GenerationLoop(
       this.engine,
       options.tokenizer ?? letters(),
-      { prefillChunk: options.prefillChunk ?? 32, holdSeconds: options.holdSeconds ?? 60 },
+      {
+        prefillChunk: options.prefillChunk ?? 32,
+        holdSeconds: options.holdSeconds ?? 60,
+        pauseSeconds: options.pauseSeconds ?? 60,
+      },
       () => this.seconds,
     )
   }

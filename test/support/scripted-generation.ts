@@ -6,7 +6,7 @@
 import { BasinError } from '../../src/errors.js'
 import type { Generation } from '../../src/generation/client.js'
 import type { Control, Job, JobEvent, TickStats, ToWorker } from '../../src/generation/protocol.js'
-import { WorkerRun } from '../../src/generation/run.js'
+import { refuseIfFull, WorkerRun } from '../../src/generation/run.js'
 import type { StopReason } from '../../src/refine/budget.js'
 import { advance, beforeFirstStep, decide, extend, type Progress } from '../../src/refine/stop.js'
 import { configOf } from './models.js'
@@ -72,15 +72,13 @@ export class ScriptedGeneration implements Generation {
 
   submit(request: Omit<Job, 'id'>): WorkerRun {
     if (this.closing) throw new BasinError('shutting_down')
-    const { waiting } = this
-    if (waiting >= this.maxQueue) {
-      throw new BasinError('queue_full', { waiting, limit: this.maxQueue })
-    }
     const job = { ...request, id: `job-${this.submitted++}` }
-    this.jobs.push(job)
-    const run = new WorkerRun(job.id, job.hold, (message) => {
+    const run = new WorkerRun(job, (message) => {
       this.receive(message)
     })
+    const runs = [...this.playing.values()].map((playing) => playing.run)
+    refuseIfFull(runs, run, this.capacity.slots, this.maxQueue)
+    this.jobs.push(job)
     const playing: Playing = {
       ...{ job, run, started: false, paused: false, held: false },
       ...{ progress: beforeFirstStep, answers: 0, steps: 0, text: '' },

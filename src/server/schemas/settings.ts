@@ -2,7 +2,7 @@
  * The fields by which a request says how its answers are found: shared by completions and the socket.
  * Every number has both bounds; those that depend on the model are checked where the model is known.
  */
-import { Type, type Static, type TSchemaOptions, type TUnsafe } from 'typebox'
+import { Type, type Static, type TObject, type TSchemaOptions, type TUnsafe } from 'typebox'
 
 /** OpenAI clients send null for what they leave out. */
 export const nullableInteger = (
@@ -25,6 +25,9 @@ export const nullableString = (
   maxLength: number,
   options: TSchemaOptions,
 ): TUnsafe<string | null> => Type.Unsafe({ type: ['string', 'null'], maxLength, ...options })
+
+const choice = <T extends string>(choices: readonly T[], description: string) =>
+  Type.Unsafe<T>({ enum: choices, description })
 
 const nullableChoice = <T extends string>(choices: readonly T[], description: string) =>
   Type.Unsafe<T | null>({ enum: [...choices, null], description })
@@ -52,18 +55,17 @@ export const RefinementSettings = Type.Object(
     energy_target: Type.Optional(real('ends the answer when its best energy is at or below this')),
     candidates: Type.Optional(count('independent starting points of the same answer')),
     select: Type.Optional(
-      Type.Union([Type.Literal('min'), Type.Literal('max_gap'), Type.Literal('max')], {
-        description: 'which candidate is the answer: lowest energy, largest drop, highest energy',
-      }),
+      choice(
+        ['min', 'max_gap', 'max'],
+        'which candidate is the answer: lowest energy, largest drop, highest energy',
+      ),
     ),
     step_size: Type.Optional(
       real('replaces the trained step size when >= 1, multiplies it when below 1'),
     ),
     noise: Type.Optional(real('standard deviation of the noise of each step')),
     keep: Type.Optional(
-      Type.Union([Type.Literal('best'), Type.Literal('last')], {
-        description: 'the answer returned: the best seen, or the last',
-      }),
+      choice(['best', 'last'], 'the answer returned: the best seen, or the last'),
     ),
     accept_lower: Type.Optional(
       Type.Boolean({ description: 'take only the steps that lower the energy' }),
@@ -72,7 +74,9 @@ export const RefinementSettings = Type.Object(
   { additionalProperties: false, description: 'The exact budget of every answer' },
 )
 
-const nullable = <T>(schema: object) => Type.Unsafe<T | null>({ anyOf: [schema, { type: 'null' }] })
+/** One type list and no union, so that errors name the field within. */
+const nullableObject = <T extends TObject>(schema: T) =>
+  Type.Unsafe<Static<T> | null>({ ...schema, type: ['object', 'null'] })
 
 const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
 
@@ -125,5 +129,5 @@ export const settings = {
   reasoning_effort: Type.Optional(
     nullableChoice(efforts, 'a preset of the budget; default medium: the trained number of steps'),
   ),
-  refinement: Type.Optional(nullable<Static<typeof RefinementSettings>>(RefinementSettings)),
+  refinement: Type.Optional(nullableObject(RefinementSettings)),
 }

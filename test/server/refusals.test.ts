@@ -1,0 +1,209 @@
+/** Everything a request can get wrong: a status, the field named, and a server that goes on. */
+import { connect } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type ErrorBody, openServer, portOf, post, type TestServer } from '../support/server.js'
+
+let server: TestServer
+
+beforeAll(async () => {
+  server = await openServer({}, { bodyBytes: 65_536 })
+})
+
+afterAll(() => server.app.close())
+
+const errorOf = (reply: { body: string }) => (JSON.parse(reply.body) as ErrorBody).error
+const sound = { prompt: 'a', max_tokens: 1 }
+const huge = 1e308
+
+const wrongFields: [object | string, string][] = [
+  [{ prompt: 5 }, 'prompt'],
+  [{ prompt: { text: 'a' } }, 'prompt'],
+  [{ prompt: ['a', 5] }, 'prompt'],
+  [{ prompt: [1.5] }, 'prompt'],
+  [{ prompt: [-1] }, 'prompt.0'],
+  [{ prompt: '' }, 'prompt'],
+  [{ prompt: [] }, 'prompt'],
+  [{ prompt: null }, 'prompt'],
+  [{}, 'prompt'],
+  [{ prompt: 'a'.repeat(100) }, 'prompt'],
+  [{ max_tokens: '5' }, 'max_tokens'],
+  [{ max_tokens: 0 }, 'max_tokens'],
+  [{ max_tokens: -1 }, 'max_tokens'],
+  [{ max_tokens: 1.5 }, 'max_tokens'],
+  [{ max_tokens: huge }, 'max_tokens'],
+  ['{"prompt":"a","max_tokens":1e999}', 'max_tokens'],
+  [{ temperature: -0.1 }, 'temperature'],
+  [{ temperature: huge }, 'temperature'],
+  [{ temperature: [] }, 'temperature'],
+  [{ top_p: 1.01 }, 'top_p'],
+  [{ top_k: -1 }, 'top_k'],
+  [{ n: 0 }, 'n'],
+  [{ n: 129 }, 'n'],
+  [{ n: 100 }, 'n'],
+  [{ best_of: huge }, 'best_of'],
+  [{ stop: '' }, 'stop'],
+  [{ stop: ['a', ''] }, 'stop.1'],
+  [{ stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop'],
+  [{ stop: 5 }, 'stop'],
+  [{ seed: 2 ** 60 }, 'seed'],
+  [{ seed: 1.5 }, 'seed'],
+  [{ logprobs: 6 }, 'logprobs'],
+  [{ logprobs: true }, 'logprobs'],
+  [{ logit_bias: { 3: 101 } }, 'logit_bias.3'],
+  [{ logit_bias: { 3: 'x' } }, 'logit_bias.3'],
+  [{ logit_bias: { x: 1 } }, 'logit_bias.x'],
+  [{ logit_bias: { 4096: 1 } }, 'logit_bias.4096'],
+  [{ presence_penalty: 3 }, 'presence_penalty'],
+  [{ frequency_penalty: -3 }, 'frequency_penalty'],
+  [{ template: 5 }, 'template'],
+  [{ reasoning_effort: 'extreme' }, 'reasoning_effort'],
+  [{ refinement: 5 }, 'refinement'],
+  [{ refinement: { max_steps: -1 } }, 'refinement.max_steps'],
+  [{ refinement: { max_steps: 0 } }, 'refinement.max_steps'],
+  [{ refinement: { max_steps: 2.5 } }, 'refinement.max_steps'],
+  [{ refinement: { max_steps: 1e6 } }, 'refinement.max_steps'],
+  [{ refinement: { max_steps: huge } }, 'refinement.max_steps'],
+  [{ refinement: { max_steps: 'NaN' } }, 'refinement.max_steps'],
+  ['{"prompt":"a","refinement":{"max_steps":1e999}}', 'refinement.max_steps'],
+  [{ refinement: { min_steps: 9 } }, 'refinement.min_steps'],
+  [{ refinement: { max_seconds: 0 } }, 'refinement.max_seconds'],
+  [{ refinement: { max_seconds: huge } }, 'refinement.max_seconds'],
+  ['{"prompt":"a","refinement":{"max_seconds":-1e999}}', 'refinement.max_seconds'],
+  [{ refinement: { tolerance: -1 } }, 'refinement.tolerance'],
+  [{ refinement: { patience: 0 } }, 'refinement.patience'],
+  [{ refinement: { energy_target: huge } }, 'refinement.energy_target'],
+  [{ refinement: { candidates: 0 } }, 'refinement.candidates'],
+  [{ refinement: { candidates: 65 } }, 'refinement.candidates'],
+  [{ refinement: { select: 'best' } }, 'refinement.select'],
+  [{ refinement: { step_size: 0 } }, 'refinement.step_size'],
+  [{ refinement: { noise: -1 } }, 'refinement.noise'],
+  [{ refinement: { keep: 'first' } }, 'refinement.keep'],
+  [{ refinement: { accept_lower: 'yes' } }, 'refinement.accept_lower'],
+  [{ refinement: { steps: 3 } }, 'refinement.steps'],
+  [{ stream: 'yes' }, 'stream'],
+  [{ stream_options: { include_usage: true } }, 'stream_options'],
+  [{ stream: true, stream_options: { include: 1 } }, 'stream_options.include'],
+  [{ suffix: 'the end' }, 'suffix'],
+  [{ promt: 'a' }, 'promt'],
+]
+
+describe('a completion request', () => {
+  it.each(wrongFields)('%j is refused for %s', async (wrong, param) => {
+    const asked = typeof wrong === 'object' && 'max_tokens' in wrong ? { prompt: 'a' } : sound
+    const whole = typeof wrong === 'string' || Object.keys(wrong).length === 0 || 'prompt' in wrong
+    const reply = await post(server.app, '/v1/completions', whole ? wrong : { ...asked, ...wrong })
+    expect([reply.statusCode, errorOf(reply).param]).toEqual([400, param])
+    expect(errorOf(reply).type).toBe('invalid_request_error')
+    expect(server.generation.outstanding).toBe(0)
+  })
+
+  it('says the bound and the value that is beyond it', async () => {
+    const reply = await post(server.app, '/v1/completions', { ...sound, temperature: 2.5 })
+    expect(errorOf(reply).message).toBe('temperature must be <= 2, got 2.5')
+  })
+
+  it('for an unknown model is answered 404, with the models that are', async () => {
+    const reply = await post(server.app, '/v1/completions', { ...sound, model: 'oracle' })
+    expect(reply.statusCode).toBe(404)
+    expect(errorOf(reply)).toMatchObject({ code: 'model_not_found', param: 'model' })
+    expect(errorOf(reply).message).toContain('scripted')
+  })
+
+  it.each([
+    ['that is empty', ''],
+    ['that is not JSON', '{"prompt":'],
+    ['that is not UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d])],
+    ['that is a list', '[]'],
+    ['that is NaN', 'NaN'],
+    ['that is null', 'null'],
+    ['that would poison prototypes', '{"prompt":"a","__proto__":{"admin":true}}'],
+  ])('with a body %s is refused', async (_, body) => {
+    const reply = await post(server.app, '/v1/completions', body)
+    expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'body'])
+  })
+
+  it('nested 30,000 deep is refused', async () => {
+    const body = `{"prompt":${'['.repeat(30_000)}${']'.repeat(30_000)}}`
+    const reply = await post(server.app, '/v1/completions', body)
+    expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'prompt'])
+  })
+
+  it('over the limit on bodies is answered 413', async () => {
+    const reply = await post(server.app, '/v1/completions', { prompt: 'a'.repeat(70_000) })
+    expect(reply.statusCode).toBe(413)
+    expect(errorOf(reply)).toMatchObject({
+      code: 'body_too_large',
+      message: 'The body exceeds 65536 bytes',
+    })
+  })
+
+  it('in another format is answered 415', async () => {
+    const headers = { 'content-type': 'text/plain' }
+    const reply = await server.app.inject({
+      ...{ method: 'POST', url: '/v1/completions', payload: 'prompt', headers },
+    })
+    expect(reply.statusCode).toBe(415)
+    expect(errorOf(reply).code).toBe('unsupported_media_type')
+  })
+})
+
+describe('a path', () => {
+  it('that is unknown is answered 404 in the shape of every error', async () => {
+    const reply = await server.app.inject({ method: 'GET', url: '/v1/nothing' })
+    expect(reply.statusCode).toBe(404)
+    expect(errorOf(reply)).toMatchObject({ code: 'not_found', type: 'invalid_request_error' })
+  })
+
+  it('with the wrong method is answered 405, with the right ones', async () => {
+    const reply = await server.app.inject({ method: 'GET', url: '/v1/completions' })
+    expect([reply.statusCode, reply.headers['allow']]).toEqual([405, 'POST'])
+    expect(errorOf(reply).code).toBe('method_not_allowed')
+  })
+
+  it('that cannot be decoded is answered 400', async () => {
+    const reply = await server.app.inject({ method: 'GET', url: '/v1/models/%E0%A4%A' })
+    expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'url'])
+  })
+
+  it.each(['oracle', 'x'.repeat(500)])('of the model %s is answered 404', async (model) => {
+    const reply = await server.app.inject({ method: 'GET', url: `/v1/models/${model}` })
+    expect(reply.statusCode).toBe(404)
+  })
+
+  it('for sockets refuses plain requests', async () => {
+    const reply = await server.app.inject({ method: 'GET', url: '/v1/refine' })
+    expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'upgrade'])
+  })
+})
+
+describe('a connection', () => {
+  it.each([
+    ['that is not HTTP', 'who is there?\r\n\r\n', 400, 'invalid_request'],
+    [
+      'with headers without end',
+      `GET / HTTP/1.1\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`,
+      431,
+      'headers_too_large',
+    ],
+  ])('%s is told so and closed', async (_, sent, status, code) => {
+    const socket = connect(await portOf(server.app), '127.0.0.1')
+    socket.write(sent)
+    let heard = ''
+    for await (const data of socket) heard += String(data)
+    expect(heard).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    expect(heard).toContain(`"code":"${code}"`)
+  })
+})
+
+describe('tokenizing', () => {
+  it.each([
+    ['/v1/tokenize', {}, 'text'],
+    ['/v1/tokenize', { text: 5 }, 'text'],
+    ['/v1/detokenize', { tokens: 'a' }, 'tokens'],
+    ['/v1/detokenize', { tokens: [-1] }, 'tokens.0'],
+    ['/v1/detokenize', { tokens: [huge] }, 'tokens.0'],
+  ])('by %s of %j is refused for %s', async (url, body, param) => {
+    const reply = await post(server.app, url, body)
+    expect([reply.statusCode, errorOf(reply).param]).toEqual([400, param])
+  })
+})

@@ -1,0 +1,11 @@
+/** Server-sent events, read whole. */
+
+/** The data of each event; `[DONE]` stays text. */
+export const eventsOf = <T>(body: string): (T | '[DONE]')[] =>
+  body
+    .split('\n\n')
+    .filter((event) => event !== '')
+    .map((event) => {
+      const data = event.replace(/^data: /, '')
+      return data === '[DONE]' ? data : (JSON.parse(data) as T)
+    })

@@ -1,0 +1,49 @@
+/** The server over a scripted generation: everything of HTTP and sockets is real, the engine is not. */
+import type { AddressInfo } from 'node:net'
+import { pino } from 'pino'
+import { buildApp } from '../../src/server/app.js'
+import { defaultLimits, type Limits } from '../../src/server/limits.js'
+import type { App } from '../../src/server/parts.js'
+import { type Script, ScriptedGeneration } from './scripted-generation.js'
+
+export interface TestServer {
+  app: App
+  generation: ScriptedGeneration
+  draining: boolean
+}
+
+export async function openServer(
+  script: Script = {},
+  limits: Partial<Limits> = {},
+): Promise<TestServer> {
+  const generation = new ScriptedGeneration(script)
+  const name = generation.model.name
+  const app = await buildApp({
+    models: new Map([[name, generation]]),
+    defaultModel: name,
+    limits: { ...defaultLimits, ...limits },
+    logger: pino({ level: 'silent' }),
+    version: '0.0.0-test',
+    draining: () => server.draining,
+  })
+  const server: TestServer = { app, generation, draining: false }
+  return server
+}
+
+export interface ErrorBody {
+  error: { message: string; type: string; param: string | null; code: string }
+}
+
+export const post = (app: App, url: string, payload: object | string | Buffer) =>
+  app.inject({ method: 'POST', url, payload, headers: { 'content-type': 'application/json' } })
+
+/** Listens if it does not yet. */
+export async function portOf(app: App): Promise<number> {
+  if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 })
+  return (app.server.address() as AddressInfo).port
+}
+
+/** A socket client needs a port. Returns its `ws:` address. */
+export async function socketAddress(app: App): Promise<string> {
+  return `ws://127.0.0.1:${await portOf(app)}/v1/refine`
+}
