@@ -196,23 +196,21 @@ function chosen(directories: readonly string[], { model, models }: ServeFlags): 
 }
 
 function greeting(models: ReadonlyMap<string, Generation>, address: string): string {
-  const served = [...models.values()].map(
-    ({ engine, model }) =>
-      `  ${model.name}: ${model.description} (${engine.name} on ${engine.backend})`,
-  )
-  const request = JSON.stringify(example([...models.values()].map(({ model }) => model)))
+  const served = [...models.values()].flatMap(({ engine, model }) => [
+    `  ${model.name}: ${model.description} (${engine.name} on ${engine.backend})`,
+    `    curl ${address}/v1/completions -H 'content-type: application/json' -d '${JSON.stringify(example(model))}'`,
+  ])
   return [
     `basin ${version} is at ${address}, its documentation at ${address}/docs`,
     ...served,
-    `  curl ${address}/v1/completions -H 'content-type: application/json' -d '${request}'`,
   ].join('\n')
 }
 
-/** A request that works: of a model that takes any prompt, if there is one. */
-function example(models: readonly ModelConfig[]): object {
-  const free = models.find(({ template }) => template?.length === undefined)
-  if (free) return { model: free.name, prompt: 'Once upon a time', max_tokens: 64 }
-  const [first] = models
-  const { blank = '_', length = 1 } = first?.template ?? {}
-  return { model: first?.name, template: blank.repeat(length) }
+/** A request that works. */
+function example({ name, template }: ModelConfig): object {
+  const { blank, length, example: text } = template ?? {}
+  if (text !== undefined) return { model: name, template: text }
+  if (blank !== undefined && length !== undefined)
+    return { model: name, template: blank.repeat(length) }
+  return { model: name, prompt: 'Once upon a time', max_tokens: 64 }
 }

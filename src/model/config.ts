@@ -94,6 +94,9 @@ export const ModelConfig = Type.Object(
           length: Type.Optional(
             count(4096, 'when set, every request must carry a template of this many positions'),
           ),
+          example: Type.Optional(
+            Type.String({ description: 'a template to try, shown to newcomers', maxLength: 4096 }),
+          ),
         },
         { additionalProperties: false },
       ),
