@@ -6,6 +6,7 @@
 import type { EnergyEngine, Reading, StepResult } from '../energy/engine.js'
 import { BasinError } from '../errors.js'
 import { landscapeOf } from '../model/config.js'
+import { planStep } from '../refine/budget.js'
 import { answerSeed } from '../refine/candidates.js'
 import type { Plan } from '../scheduler/scheduler.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
@@ -160,14 +161,8 @@ export class GenerationLoop {
   }
 
   private descendRow({ answer: { limits }, candidate: { slot, progress } }: Row) {
-    return {
-      slot,
-      landscape: landscapeOf(this.engine.model, progress.steps),
-      step: progress.steps,
-      noise: limits.noise,
-      acceptLower: limits.acceptLower,
-      ...(limits.stepSize !== undefined && { stepSize: limits.stepSize }),
-    }
+    const { landscapes } = this.engine.model
+    return { slot, step: progress.steps, ...planStep(limits, progress.steps, landscapes) }
   }
 
   private judge(rows: readonly Row[], results: readonly StepResult[]): void {

@@ -23,11 +23,39 @@ export interface Budget {
   select: Selection
   /** Replaces the trained step size when >= 1, multiplies it when in (0, 1) (reference: infer_ebt_override_alpha). */
   stepSize?: number
+  /** `last_landscape`: earlier landscapes keep the trained step size (reference: infer_alpha_final_landscape). */
+  stepSizeOn?: StepSizeOn
   /** Standard deviation of Langevin noise per step. */
   noise: number
+  /** Noise in the first so many steps only. Absent: in all (reference: infer_langevin_first_step). */
+  noiseSteps?: number
+  /** Steps on each landscape before the next. Absent: 1 (reference: infer_ebt_num_steps). */
+  landscapeSteps?: number
   /** Which answer is returned: the best energy seen (default), or the last. */
   keep: 'best' | 'last'
   acceptLower: boolean
+}
+
+export type StepSizeOn = 'every_landscape' | 'last_landscape'
+
+/** What a budget makes of one step of a model with `landscapes` landscapes. */
+export interface StepPlan {
+  landscape: number
+  noise: number
+  acceptLower: boolean
+  stepSize?: number
+}
+
+/** `step`: 0-based. The last landscape takes whatever steps are left. */
+export function planStep(budget: Budget, step: number, landscapes: number): StepPlan {
+  const landscape = Math.min(Math.floor(step / (budget.landscapeSteps ?? 1)), landscapes - 1)
+  const sized = budget.stepSizeOn !== 'last_landscape' || landscape === landscapes - 1
+  return {
+    landscape,
+    noise: step < (budget.noiseSteps ?? Infinity) ? budget.noise : 0,
+    acceptLower: budget.acceptLower,
+    ...(sized && budget.stepSize !== undefined && { stepSize: budget.stepSize }),
+  }
 }
 
 /** The step size of one step, of the trained one and a budget's `stepSize`. */

@@ -4,7 +4,7 @@
  * answers start.
  */
 import { BasinError } from '../errors.js'
-import type { Budget, Selection } from './budget.js'
+import type { Budget, Selection, StepSizeOn } from './budget.js'
 
 export type ReasoningEffort = 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | 'max'
 
@@ -27,7 +27,10 @@ export interface RefinementRequest {
   candidates?: number | undefined
   select?: Selection | undefined
   step_size?: number | undefined
+  step_size_on?: StepSizeOn | undefined
   noise?: number | undefined
+  noise_steps?: number | undefined
+  landscape_steps?: number | undefined
   keep?: 'best' | 'last' | undefined
   accept_lower?: boolean | undefined
 }
@@ -99,6 +102,8 @@ const boundsOf = (model: Refinable, caps: Caps): Record<string, Bound> => ({
   candidates: { least: 1, most: caps.candidates, integer: true },
   step_size: { least: 0, most: 1e6, open: true },
   noise: { least: 0, most: 1000 },
+  noise_steps: { least: 0, most: caps.maxSteps, integer: true },
+  landscape_steps: { least: 1, most: caps.maxSteps, integer: true },
 })
 
 function check(name: string, value: unknown, bound: Bound): void {
@@ -164,6 +169,9 @@ export function resolveBudget(
       gradientTolerance: asked.gradient_tolerance,
       energyTarget: asked.energy_target,
       stepSize: asked.step_size,
+      stepSizeOn: asked.step_size_on,
+      noiseSteps: asked.noise_steps,
+      landscapeSteps: asked.landscape_steps,
     }),
   }
 }

@@ -63,7 +63,16 @@ export const RefinementSettings = Type.Object(
     step_size: Type.Optional(
       real('replaces the trained step size when >= 1, multiplies it when below 1'),
     ),
+    step_size_on: Type.Optional(
+      Type.Union([Type.Literal('every_landscape'), Type.Literal('last_landscape')], {
+        description: 'where step_size applies; elsewhere the trained size; default every_landscape',
+      }),
+    ),
     noise: Type.Optional(real('standard deviation of the noise of each step')),
+    noise_steps: Type.Optional(count('noise in the first so many steps only')),
+    landscape_steps: Type.Optional(
+      count('steps on each landscape before the next; default 1; the last takes the rest'),
+    ),
     keep: Type.Optional(
       choice(['best', 'last'], 'the answer returned: the best seen, or the last'),
     ),

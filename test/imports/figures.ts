@@ -1,0 +1,87 @@
+/** What the published implementation computed, computed by an engine under a budget. */
+import type { EnergyEngine } from '../../src/energy/engine.js'
+import { landscapeOf } from '../../src/model/config.js'
+import { planStep, type Budget } from '../../src/refine/budget.js'
+import { choose } from '../../src/refine/candidates.js'
+
+export interface Figures {
+  /** [step][candidate][position], before each step, then of the final state. */
+  energies: number[][][]
+  /** [step][candidate][position * V], after each step. */
+  logits: number[][][]
+  /** [position * V] of the chosen candidates. */
+  chosen: number[]
+}
+
+const pagesFor = (sequence: number) => [sequence * 2, sequence * 2 + 1]
+const range = (count: number) => Array.from({ length: count }, (_, i) => i)
+
+/** Every position of `tokens` in parallel, `budget.candidates` candidates each, from `starts`. */
+export function descendAll(
+  engine: EnergyEngine,
+  tokens: readonly number[],
+  starts: readonly number[][][],
+  budget: Budget,
+): Figures {
+  const { model } = engine
+  const candidates = range(budget.candidates)
+  const slotOf = (candidate: number, position: number) => candidate * tokens.length + position
+  const every = candidates.flatMap((candidate) =>
+    tokens.map((_, position) => ({ candidate, position, slot: slotOf(candidate, position) })),
+  )
+  tokens.forEach((_, i) => {
+    engine.observe([{ sequence: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i) }])
+  })
+  engine.begin(
+    every.map(({ candidate, position, slot }) => ({
+      slot,
+      sequence: position,
+      seed: 0,
+      candidate,
+      start: Float32Array.from(starts[candidate]?.[position] ?? []),
+    })),
+  )
+  const split = <T>(flat: readonly T[]): T[][] =>
+    candidates.map((c) => flat.slice(c * tokens.length, (c + 1) * tokens.length))
+  const read = () =>
+    engine.read(every.map(({ slot }) => ({ slot, which: 'last' as const, top: 'all' as const })))
+  const figures: Figures = { energies: [], logits: [], chosen: [] }
+  for (let step = 0; step < (budget.maxSteps ?? 0); step++) {
+    const plan = planStep(budget, step, model.landscapes)
+    const results = engine.descend(every.map(({ slot }) => ({ slot, step, ...plan })))
+    figures.energies.push(split(results.map(({ energy }) => energy)))
+    figures.logits.push(split(read()).map((each) => each.flatMap(({ logits }) => [...logits])))
+  }
+  const last = landscapeOf(model, budget.maxSteps ?? 0)
+  const final = engine.energy(every.map(({ slot }) => ({ slot, landscape: last })))
+  figures.energies.push(split(final.map(({ energy }) => energy)))
+  const readings = read()
+  figures.chosen = tokens.flatMap((_, position) => {
+    const outcomes = candidates.map((candidate) => ({
+      initial: figures.energies[0]?.[candidate]?.[position] as number,
+      energy: figures.energies.at(-1)?.[candidate]?.[position] as number,
+    }))
+    return [...(readings[slotOf(choose(outcomes, budget.select), position)]?.logits ?? [])]
+  })
+  return figures
+}
+
+/** `count` greedy tokens after `tokens`, through the cache, from the model's own start. */
+export function greedy(
+  engine: EnergyEngine,
+  tokens: readonly number[],
+  count: number,
+  budget: Budget,
+): number[] {
+  const text: number[] = []
+  engine.observe([{ sequence: 0, tokens, pages: pagesFor(0) }])
+  while (text.length < count) {
+    engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0 }])
+    for (let step = 0; step < (budget.maxSteps ?? 0); step++)
+      engine.descend([{ slot: 0, step, ...planStep(budget, step, engine.model.landscapes) }])
+    const token = engine.read([{ slot: 0, which: 'last', top: 1 }])[0]?.tokens[0] as number
+    text.push(token)
+    engine.observe([{ sequence: 0, tokens: [token], pages: pagesFor(0) }])
+  }
+  return text
+}

@@ -1,0 +1,107 @@
+/** Every golden checkpoint gives its figures once it is converted from its .ckpt. */
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import type { EnergyEngine } from '../../src/energy/engine.js'
+import { loadBackend } from '../../src/energy/tfjs/backend.js'
+import { TfjsEngine } from '../../src/energy/tfjs/engine.js'
+import { openCheckpoint, writeCheckpoint, type Checkpoint } from '../../src/model/checkpoint.js'
+import { budgetOf } from '../../src/model/imports/budget.js'
+import { openReference } from '../../src/model/imports/reference.js'
+import { Settings, type Hyperparameters } from '../../src/model/imports/settings.js'
+import { asFloat32, readSafetensors } from '../../src/model/safetensors.js'
+import { resolveBudget } from '../../src/refine/presets.js'
+import { golden, relativeError } from '../support/golden.js'
+import { descendAll, greedy } from './figures.js'
+
+const root = new URL('../golden/', import.meta.url).pathname
+const forward = ['default', 'time_embed', 'adaln', 'prob_dist_embed', 'unnormalized']
+const advanced = ['advanced_best_of_4', 'advanced_accept_lower']
+const tolerance = 1e-4
+/**
+ * Five steps of advanced_best_of_4 amplify rounding at one of its 12 positions: the golden logits
+ * themselves are 5.8e-5 from the reference run in float64 there, and these 1.1e-4 from the golden.
+ */
+const amplified = 2e-4
+const caps = { maxSteps: 1000, maxSeconds: 1000, candidates: 16 }
+
+const ckpt = (folder: string) => join(root, folder, 'model.ckpt')
+
+/** Through the disk, as `basin convert` and then an engine would. */
+function converted(folder: string, hyperparameters: Hyperparameters = {}) {
+  const identity = { name: folder.replaceAll('_', '-'), description: 'golden data', created: 0 }
+  const imported = openReference(ckpt(folder), { identity, hyperparameters })
+  const directory = mkdtempSync(join(tmpdir(), 'basin-import-'))
+  writeCheckpoint(directory, imported)
+  imported.close()
+  const settings = new Settings(imported.hyperparameters, folder)
+  const budget = resolveBudget(
+    imported.config,
+    undefined,
+    budgetOf(settings, imported.config),
+    caps,
+  )
+  return { checkpoint: openCheckpoint(directory), budget, directory }
+}
+
+async function open(checkpoint: Checkpoint): Promise<EnergyEngine> {
+  const capacity = { slots: 64, sequences: 16, pages: 64, pageSize: 16 }
+  return new TfjsEngine(checkpoint, await loadBackend('wasm', 1), capacity, 1)
+}
+
+describe.each([...forward, ...advanced])('%s, converted', (folder) => {
+  it('has the configuration and, bit for bit, the tensors of its safetensors', () => {
+    const { checkpoint, directory } = converted(folder)
+    expect(checkpoint.config).toEqual(golden(folder).config)
+    const stored = readSafetensors(join(root, folder, 'model.safetensors')).tensors
+    const written = readSafetensors(join(directory, 'model.safetensors')).tensors
+    expect([...written.keys()].sort()).toEqual([...stored.keys()].sort())
+    for (const [name, tensor] of written)
+      expect(asFloat32(tensor, name, '')).toEqual(asFloat32(stored.get(name) ?? tensor, name, ''))
+  })
+})
+
+describe.each(forward)('%s, converted', (folder) => {
+  const plain = { infer_ebt_advanced: false }
+
+  it('gives the energies and logits of every step', async () => {
+    const { budget, checkpoint } = converted(folder, plain)
+    const { tokens, initial_logits: starts = [], forward: wanted } = golden(folder).expected
+    const engine = await open(checkpoint)
+    const { energies, logits } = descendAll(engine, tokens, starts, budget)
+    expect(budget.maxSteps).toBe(wanted?.energies.length)
+    wanted?.energies.forEach((expected, step) => {
+      expect(relativeError(energies[step]?.[0] ?? [], expected)).toBeLessThan(tolerance)
+      const here = logits[step]?.[0] ?? []
+      expect(relativeError(here, wanted.logits[step]?.flat() ?? [])).toBeLessThan(tolerance)
+    })
+    engine.close()
+  })
+
+  it('writes the greedy text, through the cache', async () => {
+    const { budget, checkpoint } = converted(folder, {
+      ...plain,
+      denoising_initial_condition: 'zeros',
+    })
+    const { tokens, greedy_from_zeros: wanted } = golden(folder).expected
+    const engine = await open(checkpoint)
+    expect(greedy(engine, tokens, 8, budget)).toEqual(wanted)
+    engine.close()
+  })
+})
+
+describe.each(advanced)('%s, converted', (folder) => {
+  it('gives the figures of advanced inference under the budget of its settings', async () => {
+    const { budget, checkpoint } = converted(folder)
+    const { tokens, initial_logits: starts = [], advanced: wanted } = golden(folder).expected
+    const engine = await open(checkpoint)
+    const { chosen, energies } = descendAll(engine, tokens, starts, budget)
+    expect(relativeError(energies.flat(2), wanted?.energies.flat(2) ?? [])).toBeLessThan(tolerance)
+    const logits = wanted?.final_logits.flat() ?? []
+    expect(relativeError(chosen, logits)).toBeLessThan(
+      folder === 'advanced_best_of_4' ? amplified : tolerance,
+    )
+    engine.close()
+  })
+})
