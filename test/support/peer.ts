@@ -83,6 +83,12 @@ export class Peer {
     return (await this.next('finished')) as FinishedFrame
   }
 
+  /** As though no frame had come yet. */
+  forget(): void {
+    this.frames.length = 0
+    this.read = 0
+  }
+
   steps(): StepFrame[] {
     return this.frames.filter((frame): frame is StepFrame => frame.type === 'step')
   }
