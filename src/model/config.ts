@@ -101,6 +101,13 @@ export const ModelConfig = Type.Object(
         { additionalProperties: false },
       ),
     ),
+    temperature: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        maximum: 2,
+        description: 'of requests that name none; 0 where an answer is right or wrong; default 1',
+      }),
+    ),
     feed_forward: Type.Optional(
       Type.Boolean({
         description:

@@ -25,7 +25,7 @@ function logitBias(asked: Settings, model: ModelConfig): Readonly<Record<number,
 }
 
 const sampling = (asked: Settings, model: ModelConfig): Sampling => ({
-  temperature: asked.temperature ?? 1,
+  temperature: asked.temperature ?? model.temperature ?? 1,
   topP: asked.top_p ?? 1,
   topK: asked.top_k ?? 0,
   seed: asked.seed ?? randomInt(2 ** 48 - 1),

@@ -95,7 +95,9 @@ export const settings = {
     nullableInteger(1, COUNT, { description: 'most tokens of a completion; default 16' }),
   ),
   temperature: Type.Optional(
-    nullableNumber(0, 2, { description: '0: always the most probable token; default 1' }),
+    nullableNumber(0, 2, {
+      description: "0: always the most probable token; default: the model's own, else 1",
+    }),
   ),
   top_p: Type.Optional(nullableNumber(0, 1, { description: 'default 1' })),
   top_k: Type.Optional(nullableInteger(0, COUNT, { description: '0 (default): no limit' })),
