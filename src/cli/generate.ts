@@ -17,7 +17,7 @@ interface GenerateFlags {
   model: string
   template?: string
   maxTokens: number
-  temperature: number
+  temperature?: number
   seed?: number
   steps?: number
   effort?: ReasoningEffort
@@ -42,7 +42,11 @@ export function registerGenerate(program: Command): void {
     .option('--model <directory>', 'model to use', join(shippedModels, 'stories'))
     .option('--template <text>', 'known text of the answer with blanks between')
     .option('--max-tokens <n>', 'most tokens', integer(1, 2 ** 31 - 1), 64)
-    .option('--temperature <x>', '0: always the most probable token', real(0, 2), 0.7)
+    .option(
+      '--temperature <x>',
+      "0: always the most probable token (default: the model's own)",
+      real(0, 2),
+    )
     .option('--seed <n>', 'the same seed gives the same text', integer(0, 2 ** 53 - 1))
     .option('--steps <n>', 'most descent steps per answer', integer(0, caps.maxSteps))
     .addOption(new Option('--effort <name>', 'a preset of the budget').choices(efforts))
@@ -73,7 +77,7 @@ async function watch(generation: Generation, prompt: string, flags: GenerateFlag
   const { candidates, effort, maxTokens, seed, steps, temperature, template } = flags
   const asked = {
     max_tokens: maxTokens,
-    temperature,
+    temperature: temperature ?? null,
     seed: seed ?? null,
     reasoning_effort: effort ?? null,
     template: template ?? null,
