@@ -41,7 +41,10 @@ export function registerConvert(program: Command): void {
     )
     .requiredOption('--out <directory>', 'the model directory to make; it must not exist')
     .option('--hparams <file>', 'JSON with hyper_parameters that the checkpoint lacks')
-    .option('--name <name>', 'what requests call it; default: the last part of --out')
+    .option(
+      '--name <name>',
+      'what requests call it; default: as exported, else the last part of --out',
+    )
     .option('--description <text>', 'one sentence for listings')
     .option('--bos <token>', 'special token to put before every prompt; default: none')
     .action(convert)
@@ -55,9 +58,13 @@ function convert(checkpoint: string, flags: ConvertFlags): void {
   const started = performance.now()
   const imported = openReference(checkpoint, {
     identity: {
-      name: flags.name ?? basename(out),
-      description: flags.description ?? `Imported from ${basename(checkpoint)}`,
+      name: basename(out),
+      description: `Imported from ${basename(checkpoint)}`,
       created: Math.floor(Date.now() / 1000),
+    },
+    chosen: {
+      ...(flags.name !== undefined && { name: flags.name }),
+      ...(flags.description !== undefined && { description: flags.description }),
     },
     ...(flags.hparams !== undefined && { hyperparameters: readHparams(flags.hparams) }),
   })

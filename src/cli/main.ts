@@ -3,6 +3,7 @@
 import { Command } from 'commander'
 import { registerEvaluate } from './evaluate.js'
 import { registerConvert } from './convert.js'
+import { registerExport } from './export.js'
 import { registerGenerate } from './generate.js'
 import { registerServe } from './serve.js'
 import { registerTasks } from './tasks.js'
@@ -22,6 +23,7 @@ for (const register of [
   registerTokenizer,
   registerTasks,
   registerConvert,
+  registerExport,
 ]) {
   register(program)
 }

@@ -15,8 +15,10 @@ import { Dict, TensorRef, type Value } from './values.js'
 export interface ImportOptions {
   /** Settings that the file lacks or that replace its own. */
   hyperparameters?: Hyperparameters
-  /** Used where the file, an export of Basin's own, says nothing. */
+  /** Used where the file does not say it; only an export of Basin's own does. */
   identity: Identity
+  /** Used whatever the file says. */
+  chosen?: Partial<Identity>
 }
 
 export interface Imported {
@@ -53,7 +55,7 @@ export function openReference(path: string, options: ImportOptions): Imported {
     const config = configurationOf(
       new Settings(hyperparameters, path),
       new Map([...stored].map(([name, { shape }]) => [name, shape])),
-      { ...options.identity, ...source.identity },
+      { ...options.identity, ...source.identity, ...options.chosen },
     )
     const tensors = pick(stored, config, source.bytes, path)
     return { config, tensors, hyperparameters, close: () => source.close() }
@@ -203,8 +205,11 @@ function pick(
   for (const name of carriedTensors) {
     const tensor = stored.get(name)
     if (tensor) take(name, tensor, [])
+    // Zero is what an export writes where there is none.
+    if (picked.get(name)?.data[0] === 0) picked.delete(name)
   }
-  const stranger = [...stored.keys()].find((name) => !picked.has(name))
+  const known = new Set<string>([...shapes.keys(), ...carriedTensors])
+  const stranger = [...stored.keys()].find((name) => !known.has(name))
   if (stranger !== undefined) refuse(path, reasonAgainst(stranger))
   return picked
 }

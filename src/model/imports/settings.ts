@@ -44,11 +44,12 @@ export class Settings {
   choice<T extends string>(name: string, choices: readonly T[], absent?: T): T {
     const value = this.text(name, absent)
     const found = choices.find((choice) => choice === value)
-    return found ?? this.unsupported(name, `${quote(value)}; supported: ${choices.join(', ')}`)
+    const others = `; supported: ${choices.join(', ')}`
+    return found ?? this.unsupported(name, quote(value), others)
   }
 
-  unsupported(name: string, what: string): never {
-    refuse(this.path, `${name} ${what} is not supported`)
+  unsupported(name: string, what: string, more = ''): never {
+    refuse(this.path, `${name} ${what} is not supported${more}`)
   }
 
   private value(name: string, absent: unknown): unknown {
