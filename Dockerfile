@@ -1,0 +1,28 @@
+# syntax=docker/dockerfile:1
+# Basin on the CPU: built where a compiler is, run where none is.
+#   docker build -t basin . && docker run --rm -p 127.0.0.1:8000:8000 basin
+
+FROM node:20-bookworm AS build
+WORKDIR /basin
+# The image has Node's headers: native code is compiled without a download.
+ENV npm_config_nodedir=/usr/local
+COPY . .
+RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund \
+  && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
+  && rm -rf src build/Release/obj.target
+
+# The same Debian, so that what was compiled finds the libraries it was linked with.
+FROM node:20-bookworm-slim
+WORKDIR /basin
+COPY --from=build /basin .
+ENV NODE_ENV=production \
+  BASIN_HOST=0.0.0.0 \
+  BASIN_PORT=8000
+# The user `node`, by number: Kubernetes cannot tell that a name is not root.
+USER 1000:1000
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.BASIN_PORT}/health`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["node", "dist/cli/main.js"]
+CMD ["serve"]
