@@ -23,6 +23,10 @@ interface ScrapeConfig {
   scrape_configs: { job_name: string; static_configs: { targets: string[] }[] }[]
 }
 
+interface AdapterValues {
+  rules: { custom: { metricsQuery: string }[] }
+}
+
 /** The shipped configuration, faster, and of these two processes. */
 function scrapeConfig(server: string, prometheus: string): ScrapeConfig {
   const [shipped] = yamlOf('docker/prometheus/prometheus.yml') as ScrapeConfig[]
@@ -126,6 +130,18 @@ describe.skipIf(missing)(`monitoring${missing ? ` (skipped: ${missing})` : ''}`,
       })
       expect(values).toHaveLength(2)
       expect(await withoutData(values)).toEqual([])
+    })
+
+    it('gives data to the autoscaler', async () => {
+      const [values] = yamlOf('docker/kubernetes/adapter-values.yaml') as AdapterValues[]
+      const queries = (values?.rules.custom ?? []).map(({ metricsQuery }) =>
+        metricsQuery
+          .replace('<<.GroupBy>>', 'instance')
+          .replace('<<.Series>>', 'basin_requests')
+          .replace('<<.LabelMatchers>>', 'job="basin"'),
+      )
+      expect(queries).toHaveLength(1)
+      expect(await withoutData(queries)).toEqual([])
     })
 
     it('gives data to every rule, and no rule fails', async () => {

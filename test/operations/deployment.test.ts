@@ -1,0 +1,220 @@
+/** The container files agree with the server and with each other. None of them is run here. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { dashboard, filesIn, read, root, yamlOf } from './documents.js'
+
+/** Seconds that closing may take after the drain: twice CLOSING_SECONDS of src/server/listen.ts. */
+const CLOSING = 10
+
+describe('every YAML file', () => {
+  const paths = filesIn('docker').filter((path) => /\.ya?ml$/.test(path))
+
+  it.each(paths)('%s is one', (path) => {
+    expect(yamlOf(path).every((document) => document !== null)).toBe(true)
+  })
+})
+
+describe.each(['Dockerfile', 'docker/Dockerfile.gpu'])('%s', (path) => {
+  /** Instructions of the last stage, which is what runs. */
+  const text = read(path)
+    .replaceAll(/^#.*\n/gm, '')
+    .replaceAll(/\\\n\s*/g, '')
+  const last = text.slice(text.lastIndexOf('\nFROM ') + 1)
+  const instruction = (name: string) =>
+    new RegExp(`^${name} (.+)$`, 'm').exec(last)?.[1] ?? `no ${name}`
+
+  it('runs the server, as nobody in particular, where others reach it', () => {
+    expect(instruction('USER')).toBe('1000:1000')
+    expect(JSON.parse(instruction('ENTRYPOINT'))).toEqual(['node', 'dist/cli/main.js'])
+    expect(JSON.parse(instruction('CMD'))).toEqual(['serve'])
+    expect(instruction('ENV')).toMatch(/BASIN_HOST=0\.0\.0\.0 .*BASIN_PORT=8000/)
+    expect(instruction('EXPOSE')).toBe('8000')
+  })
+
+  it('asks for its health without a shell, and hears the answer', async () => {
+    const [, json = ''] = / CMD (\[.+\])$/.exec(instruction('HEALTHCHECK')) ?? []
+    const [command = '', ...args] = JSON.parse(json) as string[]
+    const asked: string[] = []
+    const server = createServer(({ url = '' }, reply) => {
+      asked.push(url)
+      reply.writeHead(asked.length === 1 ? 200 : 503).end()
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const check = async () => {
+      const env = { ...process.env, BASIN_PORT: String(port) }
+      const [code] = (await once(spawn(command, args, { env }), 'exit')) as [number]
+      return code
+    }
+    expect([await check(), await check()]).toEqual([0, 1])
+    server.close()
+    await once(server, 'close')
+    expect(await check()).toBe(1)
+    expect(asked).toEqual(['/health', '/health'])
+  })
+
+  it('installs the versions of the lock file', () => {
+    expect(text).toContain('npm ci ')
+    const gpu = /tfjs-node-gpu@(\S+)/.exec(text)?.[1]
+    const { dependencies } = JSON.parse(read('package.json')) as {
+      dependencies: Record<string, string>
+    }
+    if (gpu !== undefined) expect(gpu).toBe(`${String(dependencies['@tensorflow/tfjs'])}.0`)
+  })
+})
+
+interface Compose {
+  services: Record<
+    string,
+    {
+      ports: string[]
+      volumes?: string[]
+      environment?: Record<string, string>
+      stop_grace_period?: string
+    }
+  >
+  volumes: Record<string, null>
+}
+
+describe('the compose file', () => {
+  const [compose] = yamlOf('docker/compose.yaml') as [Compose]
+  const { basin, grafana } = compose.services
+
+  it('mounts what is there, and publishes to this machine only', () => {
+    for (const { ports, volumes = [] } of Object.values(compose.services)) {
+      for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:/)
+      for (const [source = ''] of volumes.map((volume) => volume.split(':'))) {
+        const known = source.startsWith('.')
+          ? existsSync(join(root, 'docker', source))
+          : source in compose.volumes
+        expect([source, known]).toEqual([source, true])
+      }
+    }
+  })
+
+  it('waits for the drain before it kills', () => {
+    const drain = Number(basin?.environment?.['BASIN_DRAIN_SECONDS'])
+    expect(parseInt(basin?.stop_grace_period ?? '0')).toBeGreaterThan(drain + CLOSING)
+  })
+
+  it('gives Grafana its dashboard and its data', () => {
+    const [provider] = yamlOf('docker/grafana/provisioning/dashboards/basin.yml') as [
+      { providers: { options: { path: string } }[] },
+    ]
+    const directory = provider.providers[0]?.options.path
+    expect(grafana?.volumes).toContain(`./grafana/dashboards:${String(directory)}:ro`)
+    const [source] = yamlOf('docker/grafana/provisioning/datasources/prometheus.yml') as [
+      { datasources: { url: string }[] },
+    ]
+    const { hostname } = new URL(source.datasources[0]?.url ?? '')
+    expect(Object.keys(compose.services)).toContain(hostname)
+    const [prometheus] = yamlOf('docker/prometheus/prometheus.yml') as [
+      { scrape_configs: { static_configs: { targets: string[] }[] }[] },
+    ]
+    expect(prometheus.scrape_configs[0]?.static_configs[0]?.targets).toEqual(['basin:8000'])
+  })
+})
+
+describe('the dashboard', () => {
+  const panels = dashboard.panels.filter(({ type }) => type !== 'row')
+
+  it('has panels with a name and an explanation, each its own', () => {
+    for (const { description, targets, title } of panels) {
+      expect([title, description !== undefined && description.length > 10]).toEqual([title, true])
+      expect(targets?.length).toBeGreaterThan(0)
+    }
+    expect(new Set(dashboard.panels.map(({ id }) => id)).size).toBe(dashboard.panels.length)
+    expect(new Set(panels.map(({ title }) => title)).size).toBe(panels.length)
+  })
+})
+
+interface Manifest {
+  kind: string
+  metadata: { name: string }
+}
+interface Probe {
+  httpGet: { path: string; port: string }
+}
+interface Deployment extends Manifest {
+  spec: {
+    selector: { matchLabels: object }
+    template: {
+      metadata: { labels: object }
+      spec: {
+        terminationGracePeriodSeconds: number
+        containers: {
+          env: { name: string; value: string }[]
+          ports: { name: string; containerPort: number }[]
+          resources: { limits: { cpu: string } }
+          lifecycle: { preStop: { exec: { command: string[] } } }
+          startupProbe: Probe
+          readinessProbe: Probe
+          livenessProbe: Probe
+        }[]
+      }
+    }
+  }
+}
+
+describe('the manifests', () => {
+  const one = (name: string): unknown => yamlOf(`docker/kubernetes/${name}.yaml`)[0]
+  const { metadata, spec } = one('deployment') as Deployment
+  const pod = spec.template.spec
+  const [container] = pod.containers
+  const variable = (name: string) => container?.env.find((each) => each.name === name)?.value
+
+  it('are all in the kustomization', () => {
+    const { resources } = one('kustomization') as { resources: string[] }
+    const apart = ['kustomization.yaml', 'adapter-values.yaml', 'scrape-config.yaml']
+    const files = filesIn('docker/kubernetes').map((path) => path.split('/').at(-1))
+    expect([...resources, ...apart].sort()).toEqual(files.sort())
+  })
+
+  it('select the pods that they make', () => {
+    expect(spec.selector.matchLabels).toEqual(spec.template.metadata.labels)
+    const service = one('service') as {
+      spec: { selector: object; ports: { targetPort: string }[] }
+    }
+    expect(service.spec.selector).toEqual(spec.template.metadata.labels)
+    expect(service.spec.ports[0]?.targetPort).toBe(container?.ports[0]?.name)
+    const budget = one('disruption-budget') as { spec: { selector: object } }
+    expect(budget.spec.selector).toEqual(spec.selector)
+  })
+
+  it('probe what means what they ask', () => {
+    const ask = (probe?: Probe) => [probe?.httpGet.path, probe?.httpGet.port]
+    expect(ask(container?.startupProbe)).toEqual(['/ready', 'http'])
+    expect(ask(container?.readinessProbe)).toEqual(['/ready', 'http'])
+    expect(ask(container?.livenessProbe)).toEqual(['/health', 'http'])
+  })
+
+  it('wait for the drain before they kill', () => {
+    const [, pause] = container?.lifecycle.preStop.exec.command ?? []
+    const drain = Number(variable('BASIN_DRAIN_SECONDS'))
+    expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(Number(pause) + drain + CLOSING)
+  })
+
+  it('leave a core to HTTP', () => {
+    const cores = Number(container?.resources.limits.cpu)
+    expect(Number(variable('BASIN_THREADS'))).toBe(cores - 1)
+  })
+
+  it('scale the deployment on a metric that the adapter makes', () => {
+    const scaler = one('autoscaler') as {
+      spec: {
+        scaleTargetRef: { kind: string; name: string }
+        metrics: { pods: { metric: { name: string } } }[]
+      }
+    }
+    expect(scaler.spec.scaleTargetRef).toMatchObject({ kind: 'Deployment', name: metadata.name })
+    const adapter = one('adapter-values') as { rules: { custom: { name: { as: string } }[] } }
+    expect(scaler.spec.metrics.map(({ pods }) => pods.metric.name)).toEqual(
+      adapter.rules.custom.map(({ name }) => name.as),
+    )
+  })
+})

@@ -1,0 +1,174 @@
+/** What the operator's files name exists: metrics, flags, variables, alerts, paths, ports, periods. */
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { Command } from 'commander'
+import { describe, expect, it } from 'vitest'
+import { registerServe } from '../../src/cli/serve.js'
+import { defaultLimits } from '../../src/server/limits.js'
+import { Metrics } from '../../src/server/metrics/metrics.js'
+import { alerts, filesIn, read, root } from './documents.js'
+
+const page = 'docs/operating.md'
+const manual = read(page)
+
+interface Described {
+  name: string
+  help: string
+  type: string
+  labelNames: string[]
+}
+const metrics = new Metrics(new Map(), '').registry.getMetricsAsArray() as unknown as Described[]
+
+const ownFirst = ({ name }: Described) => (/^basin_(process|nodejs)_/.test(name) ? 1 : 0)
+
+const reference = (): string => {
+  const rows = [...metrics]
+    .sort((a, b) => ownFirst(a) - ownFirst(b))
+    .map(({ help, labelNames, name, type }) => {
+      const labels = labelNames.filter((label) => label !== 'le').map((label) => `\`${label}\``)
+      return `| \`${name}\` | ${type} | ${labels.join(', ')} | ${help} |`
+    })
+  return [
+    '# Metrics',
+    '',
+    'What `/metrics` shows. Units are seconds, bytes, tokens and steps; energies have none. Labels are bounded: a model,',
+    'an engine, a route, a reason; never a text, an id or an address. Counters that alerts watch exist from the start, at 0.',
+    'Nothing is ever preempted and no prefix is shared between requests, so there is no metric for either.',
+    '',
+    'This page is made by `npx vitest run test/operations -u`, which every other run compares it with.',
+    '',
+    '| metric | type | labels | meaning |',
+    '|---|---|---|---|',
+    ...rows,
+    '',
+  ].join('\n')
+}
+
+const operatorsFiles = [
+  'Dockerfile',
+  page,
+  ...filesIn('docker').filter((path) => !path.endsWith('.json')),
+]
+const everyFile = [...operatorsFiles, ...filesIn('docker').filter((path) => path.endsWith('.json'))]
+
+/** All that `pattern` captures, in all of these files. */
+const named = (files: readonly string[], pattern: RegExp): string[] => [
+  ...new Set(
+    files.flatMap((path) => [...read(path).matchAll(pattern)].map(([, name]) => name ?? '')),
+  ),
+]
+
+const serve = () => {
+  const program = new Command()
+  registerServe(program)
+  const [command] = program.commands
+  if (!command) throw new Error('no serve')
+  return command.options
+}
+
+describe('metrics', () => {
+  it('are all described in docs/metrics.md', async () => {
+    await expect(reference()).toMatchFileSnapshot('../../docs/metrics.md')
+  })
+
+  it('exist wherever one is named', () => {
+    const known = new Set(metrics.map(({ name }) => name))
+    // What the autoscaler's rule makes of one, and what recording rules make of several.
+    known.add('basin_requests_waiting')
+    const asked = named(everyFile, /(?<![\w:])(basin_\w+)/g)
+    expect(asked.length).toBeGreaterThan(30)
+    const groups = /^basin_(load|speed|answers|failures|alerts)$/
+    const base = (name: string) => name.replace(/_(bucket|sum|count)$/, '')
+    expect(
+      asked.filter((name) => !known.has(name) && !known.has(base(name)) && !groups.test(name)),
+    ).toEqual([])
+  })
+
+  it('recorded by rules exist wherever one is named', () => {
+    const recorded = new Set(named(['docker/prometheus/rules/recording.yml'], /record: (\S+)/g))
+    const asked = named(everyFile, /(\bjob\w*:\w+:\w+)/g)
+    expect(asked.filter((name) => !recorded.has(name))).toEqual([])
+  })
+})
+
+describe('flags and variables', () => {
+  const rows = [...manual.matchAll(/^\| `(--[a-z-]+)` \| `(BASIN_\w+)` \| (.+?) \|/gm)].map(
+    ([, flag, variable, value]) => ({ flag, variable, value }),
+  )
+
+  it('of serve are all in the table of limits, and no other', () => {
+    expect(rows.map(({ flag, variable }) => [flag, variable])).toEqual(
+      serve().map(({ envVar, long }) => [long, envVar]),
+    )
+  })
+
+  it('have the default that the table says', () => {
+    const dependent = ['--models', '--model', '--threads', '--pages']
+    for (const { flag, value } of rows) {
+      if (flag === undefined || dependent.includes(flag)) continue
+      const option = serve().find(({ long }) => long === flag)
+      expect([flag, value]).toEqual([flag, `\`${String(option?.defaultValue)}\``])
+    }
+  })
+
+  it('exist wherever one is named', () => {
+    const options = serve()
+    const variables = named(operatorsFiles, /\b(BASIN_[A-Z_]+)/g)
+    expect(variables.length).toBeGreaterThan(10)
+    const known = options.map(({ envVar }) => envVar)
+    expect(variables.filter((name) => !known.includes(name))).toEqual([])
+    const flags = named([page], /`(--[a-z][a-z-]+)/g)
+    expect(flags.filter((flag) => !options.some(({ long }) => long === flag))).toEqual([])
+  })
+
+  it('that are fixed are what the text says', () => {
+    const { bodyBytes, caps, choices, frameBytes, heartbeatSeconds, requestSeconds } = defaultLimits
+    const [text = ''] = /^Fixed: [^]+?\n\n/m.exec(manual) ?? []
+    expect(text.replaceAll('\n', ' ')).toMatch(
+      new RegExp(
+        `body has at most ${bodyBytes / 2 ** 20} MiB.+frame ${frameBytes / 2 ** 20} MiB.+` +
+          `${choices} choices.+${caps.candidates} candidates.+within ${requestSeconds} s.+` +
+          `pinged every ${heartbeatSeconds} s`,
+      ),
+    )
+  })
+})
+
+describe('alerts', () => {
+  it('each have a section on what to do, and no section is left over', () => {
+    const sections = [...manual.matchAll(/^### (Basin\w+)$/gm)].map(([, name]) => name)
+    expect(sections).toEqual(alerts.map(({ alert }) => alert))
+    for (const { alert, annotations } of alerts) {
+      expect(annotations.runbook).toBe(`${page}#${alert.toLowerCase()}`)
+    }
+  })
+
+  it('point at panels by their names', () => {
+    const { panels } = JSON.parse(read('docker/grafana/dashboards/basin.json')) as {
+      panels: { title: string }[]
+    }
+    const titles = new Set(panels.map(({ title }) => title))
+    const section = manual.slice(manual.indexOf('## Is it well?'), manual.indexOf('## Stopping'))
+    const quoted = [...section.matchAll(/`([A-Z][A-Za-z, ]+)`/g)].map(([, title]) => title ?? '')
+    expect(quoted.length).toBeGreaterThan(8)
+    expect(quoted.filter((title) => !titles.has(title))).toEqual([])
+  })
+})
+
+describe('links', () => {
+  it('lead to files and sections that are there', () => {
+    const anchors = [...manual.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
+      title
+        .toLowerCase()
+        .replace(/[^a-z0-9 -]/g, '')
+        .replaceAll(' ', '-'),
+    )
+    const targets = [...manual.matchAll(/\]\(([^)]+)\)/g)].map(([, target]) => target ?? '')
+    const broken = targets.filter((target) => {
+      if (target.startsWith('https:')) return false
+      if (target.startsWith('#')) return !anchors.includes(target.slice(1))
+      return !existsSync(join(root, dirname(page), target))
+    })
+    expect(broken).toEqual([])
+  })
+})
