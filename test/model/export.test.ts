@@ -52,7 +52,7 @@ const kinds: [string, Checkpoint][] = [
   ['tied embedding', variant({ answer: { normalize: 'every_step', embed: 'embeddings' } })],
   [
     'scaled noise and a template',
-    variant({ answer: { start_scale: 0.25 }, template: { blank: '_' } }),
+    variant({ answer: { start_scale: 0.25 }, template: { blank: '_' }, temperature: 0 }),
   ],
   ...[1, 7, 15, 17, 21, 29, 31, 33, 50, 127].map((ffn): [string, Checkpoint] => [
     `ffn_dim ${ffn}`,

@@ -9,6 +9,7 @@ import { BasinError } from '../../errors.js'
 import { openCheckpoint, weightsFile } from '../checkpoint.js'
 import type { ModelConfig } from '../config.js'
 import { asFloat32, readSafetensors, type Float32Tensor } from '../safetensors.js'
+import { ownFields } from '../imports/configuration.js'
 import { carriedTensors } from '../imports/reference.js'
 import { TensorEntry, writePickle, type Picklable } from './pickle.js'
 import { referenceSettings } from './settings.js'
@@ -50,7 +51,7 @@ export function exportReference(directory: string, path: string, options: Export
 }
 
 function checkpoint(
-  { name, description, created, template }: ModelConfig,
+  config: ModelConfig,
   settings: Readonly<Record<string, Picklable>>,
   tensors: ReadonlyMap<string, Float32Tensor>,
   keys: ReadonlyMap<string, string>,
@@ -59,7 +60,9 @@ function checkpoint(
     `${PREFIX}${tensor}`,
     new TensorEntry(keys.get(tensor) as string, shape),
   ])
-  const own = { name, description, created, ...(template && { template }) }
+  const own = Object.fromEntries(
+    ownFields.flatMap((name) => (config[name] === undefined ? [] : [[name, config[name]]])),
+  ) as Record<string, Picklable>
   return {
     state_dict: Object.fromEntries(state) as Record<string, Picklable>,
     // What convert reads back where the reference has no name for it.

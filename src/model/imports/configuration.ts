@@ -10,7 +10,8 @@ import type { Settings } from './settings.js'
 export type Shapes = ReadonlyMap<string, readonly number[]>
 
 /** What a configuration says beyond the reference's settings. */
-export type Identity = Pick<ModelConfig, 'name' | 'description' | 'created' | 'template'>
+export const ownFields = ['name', 'description', 'created', 'template', 'temperature'] as const
+export type Identity = Pick<ModelConfig, (typeof ownFields)[number]>
 
 /** Fixed in the reference's code. */
 export const referenceNormEps = 1e-5
@@ -33,13 +34,10 @@ export function configurationOf(
   agree(settings, 'embedding_dim', dim)
   agree(settings, 'num_transformer_blocks', layers)
   const trained = stepsOf(settings, type, shapes)
-  const { name, description, created, template } = identity
   return parseConfig(
     {
       format: 'basin-ebt/1',
-      name,
-      description,
-      created,
+      ...identity,
       vocab_size: vocabulary,
       dim,
       layers,
@@ -53,7 +51,6 @@ export function configurationOf(
       steps: trained.steps,
       answer: answerOf(settings, shapes),
       energy: { kind: 'head', direction: 'exact', doubt: 0 },
-      ...(template && { template }),
     },
     settings.path,
   )

@@ -6,7 +6,7 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import { tensorShapes } from '../checkpoint.js'
 import type { ModelConfig } from '../config.js'
 import { asFloat32, readSafetensors, type Float32Tensor } from '../safetensors.js'
-import { configurationOf, reasonAgainst, type Identity } from './configuration.js'
+import { configurationOf, ownFields, reasonAgainst, type Identity } from './configuration.js'
 import { quote, refuse } from './refusal.js'
 import { Settings, type Hyperparameters } from './settings.js'
 import { TorchFile, type ForeignTensor } from './torch.js'
@@ -157,12 +157,13 @@ function identityIn(settings: Value | undefined): Partial<Identity> {
   const own = settings instanceof Dict ? settings.get('basin') : undefined
   if (!(own instanceof Dict)) return {}
   const template = own.get('template')
-  const fields = { ...plainSettings(own), ...(template && { template: plainSettings(template) }) }
-  const known = Object.entries(fields).filter(([name]) =>
-    ['name', 'description', 'created', 'template'].includes(name),
-  )
+  const fields: Readonly<Record<string, unknown>> = {
+    ...plainSettings(own),
+    ...(template && { template: plainSettings(template) }),
+  }
+  const known = ownFields.filter((name) => fields[name] !== undefined)
   // parseConfig checks their types and bounds.
-  return Object.fromEntries(known)
+  return Object.fromEntries(known.map((name) => [name, fields[name]]))
 }
 
 function withoutPrefix(
