@@ -2,10 +2,20 @@
 import { BasinError } from '../errors.js'
 import { openCheckpoint } from '../model/checkpoint.js'
 import type { EnergyEngine } from './engine.js'
+import { loadAddon } from './native/addon.js'
+import { nativeEngine, weightTypes, type WeightType } from './native/engine.js'
 import { loadBackend, type BackendChoice } from './tfjs/backend.js'
 import { TfjsEngine } from './tfjs/engine.js'
 
-export const engineChoices = ['auto', 'tfjs', 'tfjs:wasm', 'tfjs:node', 'tfjs:node-gpu'] as const
+/** `auto`: native where its addon was built, else tfjs. */
+export const engineChoices = [
+  'auto',
+  'native',
+  'tfjs',
+  'tfjs:wasm',
+  'tfjs:node',
+  'tfjs:node-gpu',
+] as const
 
 export interface OpenOptions {
   /** The model's directory. */
@@ -16,28 +26,60 @@ export interface OpenOptions {
   slots: number
   sequences: number
   pages: number
+  /** One of `weightTypes`, float32 if absent. Anything else needs the native engine. */
+  weights?: string
 }
 
 /** Positions per cache page of the tfjs engine. */
 const pageSize = 16
 
-/** Throws `invalid_checkpoint`, or `backend_missing` where the engine asked for cannot be had. */
-export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
-  const { engine, directory, threads, slots, sequences, pages } = options
-  const [family, backend = 'auto'] = engine === 'auto' ? ['tfjs'] : engine.split(':')
-  if (!(engineChoices as readonly string[]).includes(engine))
+function oneOf<T extends string>(choices: readonly T[], value: string, engine: string): T {
+  const found = choices.find((choice) => choice === value)
+  if (found === undefined)
     throw new BasinError('backend_missing', {
       engine,
-      reason: `choose one of ${engineChoices.join(', ')}`,
+      reason: `choose one of ${choices.join(', ')}`,
     })
+  return found
+}
+
+/** Throws `invalid_checkpoint`, or `backend_missing` where the engine asked for cannot be had. */
+export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
+  const { directory, threads, slots, sequences, pages } = options
+  const engine = oneOf(engineChoices, options.engine, options.engine)
+  const weights = oneOf(weightTypes, options.weights ?? 'f32', `${engine} with these weights`)
   const checkpoint = openCheckpoint(directory)
   if (checkpoint.config.feed_forward)
     throw new BasinError('invalid_checkpoint', {
       path: directory,
       reason: 'a feed-forward control has no energy to serve',
     })
-  if (family !== 'tfjs')
-    throw new BasinError('backend_missing', { engine, reason: 'unknown engine' })
-  const loaded = await loadBackend(backend as BackendChoice, threads)
-  return new TfjsEngine(checkpoint, loaded, { slots, sequences, pages, pageSize }, threads)
+  const capacity = { slots, sequences, pages }
+  const loaded =
+    engine === 'auto' || engine === 'native' ? loadAddon() : { missing: 'not asked for' }
+  if (engine === 'native' || 'addon' in loaded) {
+    const reason = engine === 'native' ? 'asked for' : 'its addon is built'
+    return nativeEngine(checkpoint, loaded, { capacity, threads, weights, reason })
+  }
+  return openTfjs(checkpoint, engine, loaded.missing, weights, options)
+}
+
+async function openTfjs(
+  checkpoint: ReturnType<typeof openCheckpoint>,
+  engine: string,
+  noNative: string,
+  weights: WeightType,
+  { threads, slots, sequences, pages }: OpenOptions,
+): Promise<EnergyEngine> {
+  if (weights !== 'f32')
+    throw new BasinError('backend_missing', {
+      engine,
+      reason: `${weights} weights need the native engine (${noNative})`,
+    })
+  const [, choice = 'auto'] = engine === 'auto' ? ['tfjs'] : engine.split(':')
+  const backend = await loadBackend(choice as BackendChoice, threads)
+  const reason =
+    engine === 'auto' ? `no native engine: ${noNative}; ${backend.reason}` : backend.reason
+  const capacity = { slots, sequences, pages, pageSize }
+  return new TfjsEngine(checkpoint, { ...backend, reason }, capacity, threads)
 }

@@ -259,7 +259,8 @@ export class TfjsEngine implements EnergyEngine {
       const tokens = tf.tensor2d([...row.answer], [1, row.answer.length], 'int32')
       const state =
         this.model.answer.space === 'vocab'
-          ? tf.oneHot(tokens, this.model.vocab_size, 1, 0, 'float32')
+          ? // The wasm backend of 4.22 writes integers whatever type it is asked for.
+            tf.cast(tf.oneHot(tokens, this.model.vocab_size, 1, 0, 'int32'), 'float32')
           : network.embed(tokens)
       const asked = { sequence: row.sequence, clamped: undefined }
       return numbersOf(this.landscapeOf([asked], [row], row.answer.length).energy(state))

@@ -1,0 +1,418 @@
+// Registers the engine with Node: unpacks arguments, calls one verb, packs results. The typed surface,
+// with the layout of every array, is src/energy/native/addon.ts. Arguments are trusted with nothing:
+// whatever does not fit becomes a thrown error with `param`, `bound` and `value`.
+#define NAPI_VERSION 8
+#include <node_api.h>
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <new>
+
+#include "engine.h"
+
+namespace basin {
+namespace {
+
+constexpr napi_type_tag engineTag = {0x6a1fd1b2c5a44d0eULL, 0x9d3b77e0a1c24f58ULL};
+constexpr size_t mostArguments = 8;
+
+// Node itself refused: a JavaScript exception is pending, or `what` becomes one.
+struct Failure {
+  const char* what;
+};
+
+void require(bool ok, const char* what) {
+  if (!ok) throw Failure{what};
+}
+
+// The arguments of one call.
+class Call {
+ public:
+  Call(napi_env e, napi_callback_info info) : env(e) {
+    count = mostArguments;
+    require(napi_get_cb_info(env, info, &count, values, nullptr, nullptr) == napi_ok, "no arguments");
+  }
+
+  double number(size_t i) const {
+    double x = 0;
+    require(i < count && napi_get_value_double(env, values[i], &x) == napi_ok, "expected a number");
+    return x;
+  }
+
+  bool absent(size_t i) const {
+    if (i >= count) return true;
+    napi_valuetype type = napi_undefined;
+    napi_typeof(env, values[i], &type);
+    return type == napi_undefined || type == napi_null;
+  }
+
+  template <class T>
+  T* array(size_t i, size_t& length) const {
+    require(i < count, "expected a typed array");
+    return arrayOf<T>(env, values[i], length);
+  }
+
+  template <class T>
+  static T* arrayOf(napi_env env, napi_value value, size_t& length) {
+    bool is = false;
+    require(napi_is_typedarray(env, value, &is) == napi_ok && is, "expected a typed array");
+    napi_typedarray_type type;
+    void* data = nullptr;
+    require(napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) == napi_ok, "bad array");
+    const napi_typedarray_type wanted = std::is_same<T, double>::value    ? napi_float64_array
+                                        : std::is_same<T, int32_t>::value ? napi_int32_array
+                                                                          : napi_float32_array;
+    require(type == wanted, "a typed array of the wrong type");
+    return static_cast<T*>(data);
+  }
+
+  napi_value object(size_t i) const {
+    napi_valuetype type = napi_undefined;
+    require(i < count && napi_typeof(env, values[i], &type) == napi_ok && type == napi_object, "expected an object");
+    return values[i];
+  }
+
+  Engine& engine() const {
+    bool tagged = false;
+    void* data = nullptr;
+    require(napi_check_object_type_tag(env, object(0), &engineTag, &tagged) == napi_ok && tagged, "expected an engine");
+    require(napi_unwrap(env, values[0], &data) == napi_ok && data, "the engine is closed");
+    return *static_cast<Engine*>(data);
+  }
+
+  const napi_env env;
+
+ private:
+  size_t count;
+  napi_value values[mostArguments];
+};
+
+double property(napi_env env, napi_value object, const char* name) {
+  napi_value value;
+  double x = 0;
+  require(napi_get_named_property(env, object, name, &value) == napi_ok && napi_get_value_double(env, value, &x) == napi_ok, name);
+  return x;
+}
+
+int whole(napi_env env, napi_value object, const char* name, double limit) {
+  return indexBelow(name, property(env, object, name), limit);
+}
+
+// Reads numbers off a flat array of rows.
+class Reader {
+ public:
+  Reader(const double* d, size_t n) : data(d), length(n) {}
+  bool more() const { return at < length; }
+  double next() {
+    if (at >= length) throw Refusal{"rows", "complete rows", double(length)};
+    return data[at++];
+  }
+  int index(const char* param, double limit) { return indexBelow(param, next(), limit); }
+  size_t countLeft() { return size_t(index("rows", double(length - at) + 1)); }
+
+ private:
+  const double* data;
+  size_t length, at = 0;
+};
+
+Config configOf(napi_env env, napi_value o) {
+  const double most = 1e7;
+  Config c{};
+  c.vocab = whole(env, o, "vocab_size", most);
+  c.dim = whole(env, o, "dim", most);
+  c.layers = whole(env, o, "layers", most);
+  c.heads = whole(env, o, "heads", most);
+  c.ffn = whole(env, o, "ffn_dim", most);
+  c.contextLength = whole(env, o, "context_length", most);
+  c.landscapes = whole(env, o, "landscapes", most);
+  c.block = whole(env, o, "block", most);
+  c.eps = float(property(env, o, "norm_eps"));
+  c.theta = property(env, o, "rope_theta");
+  c.startScale = property(env, o, "start_scale");
+  c.doubt = property(env, o, "doubt");
+  c.conditioning = Conditioning(whole(env, o, "conditioning", 4));
+  c.space = Space(whole(env, o, "space", 2));
+  c.start = Start(whole(env, o, "start", 3));
+  c.normalize = Normalize(whole(env, o, "normalize", 3));
+  c.embed = EmbedWith(whole(env, o, "embed", 2));
+  c.kind = EnergyKind(whole(env, o, "kind", 3));
+  c.direction = Direction(whole(env, o, "direction", 2));
+  return c;
+}
+
+napi_value none(napi_env env) {
+  napi_value value;
+  napi_get_undefined(env, &value);
+  return value;
+}
+
+napi_value numberOf(napi_env env, double x) {
+  napi_value value;
+  napi_create_double(env, x, &value);
+  return value;
+}
+
+void destroy(napi_env, void* engine, void*) { delete static_cast<Engine*>(engine); }
+
+napi_value open(const Call& call) {
+  const napi_env env = call.env;
+  const napi_value options = call.object(0), tensors = call.object(1);
+  const Config config = configOf(env, options);
+  const Capacity capacity{whole(env, options, "slots", 1e9), whole(env, options, "sequences", 1e9),
+                          whole(env, options, "pages", 1e9), whole(env, options, "threads", 1e9)};
+  const WeightType type = WeightType(whole(env, options, "weights", weightTypes));
+  static const char* const caps[] = {"", "avx512", "avx2", "baseline"};
+  const Kernels& kernels = chooseKernels(caps[whole(env, options, "kernels", 4)]);
+  const Tensors lookup = [&](const std::string& name) {
+    napi_value value;
+    bool has = false;
+    require(napi_has_named_property(env, tensors, name.c_str(), &has) == napi_ok, "tensors");
+    if (!has) throw Refusal{name, "a tensor of the checkpoint", 0};
+    require(napi_get_named_property(env, tensors, name.c_str(), &value) == napi_ok, "tensors");
+    Tensor tensor{};
+    tensor.data = Call::arrayOf<float>(env, value, tensor.count);
+    return tensor;
+  };
+  auto engine = std::make_unique<Engine>(config, capacity, type, kernels, lookup);
+  napi_value handle;
+  require(napi_create_object(env, &handle) == napi_ok, "no handle");
+  require(napi_type_tag_object(env, handle, &engineTag) == napi_ok, "no tag");
+  require(napi_wrap(env, handle, engine.get(), destroy, nullptr, nullptr) == napi_ok, "no wrap");
+  engine.release();
+  return handle;
+}
+
+napi_value close(const Call& call) {
+  Engine* engine = &call.engine();
+  void* data = nullptr;
+  require(napi_remove_wrap(call.env, call.object(0), &data) == napi_ok, "the engine is closed");
+  delete engine;
+  return none(call.env);
+}
+
+napi_value observe(const Call& call) {
+  Engine& engine = call.engine();
+  size_t length = 0;
+  const double* data = call.array<double>(1, length);
+  Reader reader(data, length);
+  std::vector<ObserveRow> rows;
+  while (reader.more()) {
+    ObserveRow row;
+    row.sequence = reader.index("sequence", engine.capacity.sequences);
+    const size_t tokens = reader.countLeft();
+    const size_t pages = reader.countLeft();
+    for (size_t i = 0; i < tokens; i++) row.tokens.push_back(reader.index("token", engine.config().vocab));
+    for (size_t i = 0; i < pages; i++) row.pages.push_back(reader.index("pages", engine.capacity.pages));
+    rows.push_back(std::move(row));
+  }
+  engine.observe(rows);
+  return none(call.env);
+}
+
+napi_value begin(const Call& call) {
+  Engine& engine = call.engine();
+  const double words = 4294967296.0;
+  const auto word = [&](size_t i, const char* name) {
+    const double x = call.number(i);
+    if (!(x >= 0 && x < words) || x != std::floor(x)) throw Refusal{name, "a 32-bit word", x};
+    return uint32_t(x);
+  };
+  BeginRow row{};
+  row.slot = indexBelow("slot", call.number(1), engine.capacity.slots);
+  row.sequence = indexBelow("sequence", call.number(2), engine.capacity.sequences);
+  row.seed = uint64_t(word(4, "seed")) << 32 | word(3, "seed");
+  row.candidate = word(5, "candidate");
+  if (!call.absent(6)) {
+    size_t length = 0;
+    const double* clamped = call.array<double>(6, length);
+    if (length == 0) throw Refusal{"clamped", "one token for each position", 0};
+    for (size_t i = 0; i < length; i++)
+      row.clamped.push_back(indexBelow("clamped", clamped[i] + 1, double(engine.config().vocab) + 1) - 1);
+  }
+  if (!call.absent(7)) row.start = call.array<float>(7, row.startCount);
+  engine.begin(row);
+  return none(call.env);
+}
+
+double* resultsOf(const Call& call, size_t rows) {
+  size_t length = 0;
+  double* results = call.array<double>(2, length);
+  if (length < rows * (sizeof(RowResult) / sizeof(double))) throw Refusal{"results", "room for all rows", double(length)};
+  return results;
+}
+
+napi_value descend(const Call& call) {
+  constexpr size_t width = 6;
+  Engine& engine = call.engine();
+  size_t length = 0;
+  const double* data = call.array<double>(1, length);
+  const size_t count = length / width;
+  RowResult* results = reinterpret_cast<RowResult*>(resultsOf(call, count));
+  thread_local std::vector<DescendRow> rows;
+  rows.clear();
+  Reader reader(data, length);
+  while (reader.more()) {
+    DescendRow row{};
+    row.slot = reader.index("slot", engine.capacity.slots);
+    row.landscape = reader.index("landscape", engine.config().landscapes);
+    row.step = reader.index("step", 2147483647);
+    row.alpha = float(reader.next());
+    row.noise = reader.next();
+    row.acceptLower = reader.next() != 0;
+    rows.push_back(row);
+  }
+  engine.descend(rows, results);
+  return none(call.env);
+}
+
+napi_value energy(const Call& call) {
+  Engine& engine = call.engine();
+  size_t length = 0;
+  const double* data = call.array<double>(1, length);
+  Reader reader(data, length);
+  std::vector<EnergyRow> rows;
+  while (reader.more()) {
+    EnergyRow row{-1, -1, 0, {}};
+    if (reader.index("rows", 2) == 0) row.slot = reader.index("slot", engine.capacity.slots);
+    else row.sequence = reader.index("sequence", engine.capacity.sequences);
+    row.landscape = reader.index("landscape", engine.config().landscapes);
+    const size_t count = reader.countLeft();
+    for (size_t i = 0; i < count; i++) row.answer.push_back(reader.index("answer", engine.config().vocab));
+    rows.push_back(std::move(row));
+  }
+  engine.energy(rows, reinterpret_cast<RowResult*>(resultsOf(call, rows.size())));
+  return none(call.env);
+}
+
+napi_value read(const Call& call) {
+  Engine& engine = call.engine();
+  const size_t k = engine.config().block, vocab = engine.config().vocab;
+  const int slot = indexBelow("slot", call.number(1), engine.capacity.slots);
+  const bool best = call.number(2) != 0;
+  const int top = indexBelow("top", call.number(3), double(vocab) + 1);
+  size_t tokens = 0, logProbs = 0, logits = 0;
+  int32_t* tokenData = call.array<int32_t>(4, tokens);
+  float* logProbData = call.array<float>(5, logProbs);
+  float* logitData = call.array<float>(6, logits);
+  if (tokens < k * top || logProbs < k * top) throw Refusal{"top", "what the arrays have room for", double(top)};
+  if (logits != 0 && logits < k * vocab) throw Refusal{"logits", "room for all positions", double(logits)};
+  engine.read(slot, best, top, tokenData, logProbData, logits ? logitData : nullptr);
+  return none(call.env);
+}
+
+napi_value release(const Call& call) {
+  Engine& engine = call.engine();
+  const double sequence = call.number(1);
+  if (sequence >= 0 && sequence < engine.capacity.sequences && sequence == std::floor(sequence))
+    engine.release(int(sequence));
+  return none(call.env);
+}
+
+void setProperty(napi_env env, napi_value object, const char* name, napi_value value) {
+  require(napi_set_named_property(env, object, name, value) == napi_ok, name);
+}
+
+napi_value describe(const Call& call) {
+  Engine& engine = call.engine();
+  napi_value object, backend;
+  require(napi_create_object(call.env, &object) == napi_ok, "no object");
+  napi_create_string_utf8(call.env, engine.kernelTable().name, NAPI_AUTO_LENGTH, &backend);
+  setProperty(call.env, object, "backend", backend);
+  setProperty(call.env, object, "bytes", numberOf(call.env, double(engine.bytes())));
+  setProperty(call.env, object, "stepBytes", numberOf(call.env, engine.weights().stepBytes()));
+  return object;
+}
+
+// What the machine can do right now with the engine's threads: floating-point operations and bytes
+// read from memory a second.
+napi_value measure(const Call& call) {
+  Engine& engine = call.engine();
+  Pool& pool = engine.threads();
+  const Kernels& kernels = engine.kernelTable();
+  using Clock = std::chrono::steady_clock;
+  const auto seconds = [](Clock::time_point from) {
+    return std::chrono::duration<double>(Clock::now() - from).count();
+  };
+  constexpr size_t rounds = 100000, floats = size_t(32) << 20, pieces = 256;
+  constexpr int repeats = 5;
+  Arena arena;
+  float* data = arena.take<float>(floats);
+  for (size_t i = 0; i < floats; i += 1024) data[i] = 1;
+  std::vector<float> sink(pool.threads() * 64);
+  double bestFma = 0, bestRead = 0;
+  for (int repeat = 0; repeat < repeats; repeat++) {
+    const int tasks = pool.threads() * 16;
+    auto from = Clock::now();
+    pool.run(tasks, [&](int, int thread) { sink[thread * 64] += kernels.fmaRounds(rounds); });
+    bestFma = std::fmax(bestFma, 2.0 * lanes * fmaPerRound * rounds * tasks / seconds(from));
+    from = Clock::now();
+    pool.run(pieces, [&](int task, int thread) {
+      sink[thread * 64] += kernels.readSum(data + task * (floats / pieces), floats / pieces);
+    });
+    bestRead = std::fmax(bestRead, double(floats) * sizeof(float) / seconds(from));
+  }
+  napi_value object;
+  require(napi_create_object(call.env, &object) == napi_ok, "no object");
+  setProperty(call.env, object, "flops", numberOf(call.env, bestFma));
+  setProperty(call.env, object, "bytesPerSecond", numberOf(call.env, bestRead));
+  return object;
+}
+
+void throwRefusal(napi_env env, const Refusal& refusal) {
+  napi_value message, param, bound, error;
+  const std::string text = refusal.param + " must be " + refusal.bound;
+  napi_create_string_utf8(env, text.c_str(), text.size(), &message);
+  napi_create_string_utf8(env, refusal.param.c_str(), refusal.param.size(), &param);
+  napi_create_string_utf8(env, refusal.bound.c_str(), refusal.bound.size(), &bound);
+  napi_create_error(env, nullptr, message, &error);
+  napi_set_named_property(env, error, "param", param);
+  napi_set_named_property(env, error, "bound", bound);
+  napi_set_named_property(env, error, "value", numberOf(env, refusal.value));
+  napi_throw(env, error);
+}
+
+// The one boundary between C++ exceptions and JavaScript's.
+template <napi_value (*verb)(const Call&)>
+napi_value guarded(napi_env env, napi_callback_info info) {
+  try {
+    return verb(Call(env, info));
+  } catch (const Refusal& refusal) {
+    throwRefusal(env, refusal);
+  } catch (const Failure& failure) {
+    bool pending = false;
+    napi_is_exception_pending(env, &pending);
+    if (!pending) napi_throw_type_error(env, nullptr, failure.what);
+  } catch (const std::bad_alloc&) {
+    throwRefusal(env, {"memory", "what this machine can give", 0});
+  } catch (const std::exception& error) {
+    napi_throw_error(env, nullptr, error.what());
+  }
+  return nullptr;
+}
+
+template <napi_value (*verb)(const Call&)>
+void add(napi_env env, napi_value exports, const char* name) {
+  napi_value function;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, guarded<verb>, nullptr, &function);
+  napi_set_named_property(env, exports, name, function);
+}
+
+napi_value init(napi_env env, napi_value exports) {
+  add<open>(env, exports, "open");
+  add<close>(env, exports, "close");
+  add<observe>(env, exports, "observe");
+  add<begin>(env, exports, "begin");
+  add<descend>(env, exports, "descend");
+  add<energy>(env, exports, "energy");
+  add<read>(env, exports, "read");
+  add<release>(env, exports, "release");
+  add<describe>(env, exports, "describe");
+  add<measure>(env, exports, "measure");
+  return exports;
+}
+
+}  // namespace
+}  // namespace basin
+
+NAPI_MODULE_INIT() { return basin::init(env, exports); }

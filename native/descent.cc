@@ -1,0 +1,345 @@
+// One pass of the engine: the energies of up to `answerPositions` positions, the directions in which
+// they descend, and a step. Formulas: docs/mathematics.md; the definition: src/energy/tfjs.
+#include <algorithm>
+#include <cmath>
+
+#include "engine.h"
+
+namespace basin {
+
+template <class Work>
+void Engine::eachPosition(const Work& work) {
+  for (size_t r = 0; r < rows.size(); r++)
+    for (int i = 0; i < runs[r].positions; i++) work(rows[r], runs[r], i, size_t(runs[r].first) + i);
+}
+
+bool Engine::fits(int positions) const {
+  const int used = runs.empty() ? 0 : runs.back().first + runs.back().positions;
+  return used + positions <= network.answerPositions && rows.size() < results.size();
+}
+
+void Engine::startPass() {
+  rows.clear();
+  runs.clear();
+}
+
+void Engine::addRow(const Row& row, int sequence, int landscape, int positions) {
+  const int first = runs.empty() ? 0 : runs.back().first + runs.back().positions;
+  rows.push_back(row);
+  runs.push_back({sequence, landscape, first, positions, cache.sequences[sequence].length});
+}
+
+void Engine::evaluatePass() {
+  addNoise();
+  embedStates();
+  enter();
+  network.forward(runs);
+  judge();
+}
+
+void Engine::stepPass(RowResult* out) {
+  evaluatePass();
+  findDirections();
+  if (vocabSpace()) stepVocab();
+  else stepLatent();
+  if (std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.acceptLower; })) rejectHigher();
+  for (size_t i = 0; i < rows.size(); i++) {
+    rows[i].slot->judged = true;
+    results[i].best = rows[i].slot->bestEnergy;
+    out[i] = results[i];
+  }
+}
+
+// to = from + factor * normals, over the slot's K x width elements.
+void Engine::noise(const Slot& slot, int step, double factor, const float* from, float* to, bool movingOnly) {
+  const size_t width = model.config.stateWidth(), total = size_t(block()) * width;
+  constexpr size_t chunk = 4096;
+  const NoiseKey key{slot.seed, slot.candidate, step};
+  pool.run(int((total + chunk - 1) / chunk), [&](int task, int) {
+    normals(key, task * chunk, std::min(total, (task + 1) * chunk), [&](size_t element, float x) {
+      const size_t position = element / width, at = position * stateLd() + element % width;
+      const bool still = movingOnly && slot.clamped[position] >= 0;
+      to[at] = from[at] + (still ? 0.f : float(double(x) * factor));
+    });
+  });
+}
+
+// Where the energy is taken: the state, with noise where a row asks for it.
+void Engine::addNoise() {
+  const size_t floats = size_t(block()) * stateLd();
+  for (size_t r = 0; r < rows.size(); r++) {
+    Row& row = rows[r];
+    if (vocabSpace()) {
+      if (!row.slot || row.noise == 0) continue;
+      noise(*row.slot, row.step, row.noise, row.slot->state, row.slot->spare, true);
+      row.z = row.slot->spare;
+      row.slot->embedded = Embedded::no;
+    } else {
+      float* base = bases + runs[r].first * ld();
+      if (!row.slot) {
+        for (int i = 0; i < runs[r].positions; i++)
+          memcpy(base + i * ld(), model.embeddings + row.tokens[i] * ld(), sizeof(float) * ld());
+      } else if (row.noise != 0) {
+        noise(*row.slot, row.step, row.noise, row.slot->state, base, true);
+      } else {
+        memcpy(base, row.slot->state, sizeof(float) * floats);
+      }
+    }
+  }
+}
+
+// Vocabulary space: e of every moving position whose slot does not hold it yet.
+void Engine::embedStates() {
+  if (!vocabSpace()) return;
+  for (const bool normalized : {true, false}) {
+    const Embedded wanted = normalized ? Embedded::normalized : Embedded::raw;
+    vocabPositions.clear();
+    eachPosition([&](const Row& row, const Run&, int i, size_t) {
+      if (!row.slot || row.normalized != normalized || row.slot->embedded == wanted || !moves(row, i)) return;
+      VocabPosition p{};
+      p.in = row.z + i * stateLd();
+      p.e = row.slot->e + i * ld();
+      p.newLogSum = row.slot->logSum + i;
+      vocabPositions.push_back(p);
+    });
+    vocabulary->embed(vocabPositions, normalized);
+  }
+  for (const Row& row : rows)
+    if (row.slot) row.slot->embedded = row.normalized ? Embedded::normalized : Embedded::raw;
+}
+
+// Inputs of the candidate stream.
+void Engine::enter() {
+  const size_t width = ld();
+  eachPosition([&](const Row& row, const Run& run, int i, size_t at) {
+    float* x = network.input() + at * width;
+    const int known = moves(row, i) ? -1 : row.slot->clamped[i];
+    if (known >= 0) {
+      memcpy(x, model.embeddings + known * width, sizeof(float) * width);
+    } else if (!vocabSpace()) {
+      kernels.fma(bases + at * width, 1, model.blank, x, width);
+    } else if (row.slot) {
+      memcpy(x, row.slot->e + i * width, sizeof(float) * width);
+    } else {
+      model.vocabRow(row.tokens[i], x);
+    }
+    if (!vocabSpace()) kernels.fma(x, 1, model.query + i * width, x, width);
+    if (model.config.conditioning == Conditioning::candidate)
+      kernels.fma(x, 1, model.timeEmbeddings + run.landscape * width, x, width);
+  });
+}
+
+void Engine::judge() {
+  const size_t width = ld();
+  const Config& c = model.config;
+  const int positions = runs.back().first + runs.back().positions;
+  if (residual())
+    network.multiply(model.opinion, network.output(), int(width), positions, opinions, int(width), nullptr);
+  if (residual()) judgeDoubt();
+  for (size_t r = 0; r < rows.size(); r++) {
+    RowResult& result = results[r] = {};
+    double heads = 0, square = 0;
+    for (int i = 0; i < runs[r].positions; i++) {
+      const size_t at = runs[r].first + i;
+      const float* y = bases + at * width;
+      if (!residual()) heads += kernels.dot(network.output() + at * width, model.head, width);
+      if (!moves(rows[r], i)) continue;
+      if (c.kind == EnergyKind::potential) square += kernels.dot(y, y, width);
+      if (!residual()) continue;
+      float* apart = directions + at * width;
+      kernels.fma(y, -1, opinions + at * width, apart, width);
+      square += kernels.dot(apart, apart, width);
+      result.doubt += positionSums[at];
+    }
+    result.disagreement = residual() ? square * 0.5 / c.dim : 0;
+    if (c.kind == EnergyKind::head) result.energy = heads;
+    if (c.kind == EnergyKind::potential) result.energy = 0.5 * square - double(model.potentialScale) * heads;
+    if (residual()) result.energy = result.disagreement + c.doubt * result.doubt;
+  }
+}
+
+// Entropy of softmax(U F) at every position into `positionSums`: logits are made and used up in
+// chunks of columns, whose softmax statistics are merged in order.
+void Engine::judgeDoubt() {
+  const Matrix& u = model.readout;
+  const int positions = runs.back().first + runs.back().positions;
+  const int blocks = (positions + doubtRows - 1) / doubtRows;
+  const int chunks = (u.columns() + doubtColumns - 1) / doubtColumns, tiles = doubtColumns / tileWidth;
+  const size_t element = u.type == WeightType::f32 ? 4 : u.type == WeightType::bf16 ? 2 : 1;
+  pool.run(blocks * chunks, [&](int task, int thread) {
+    const int chunk = task % chunks, row = task / chunks * doubtRows;
+    const int tile = chunk * tiles, column = chunk * doubtColumns;
+    const int count = std::min(doubtRows, positions - row);
+    float* logits = logitScratch[thread];
+    Matmul m{};
+    m.x = opinions + row * ld();
+    m.ldx = int(ld());
+    m.rows = count;
+    m.tiles = static_cast<const char*>(u.tiles) + element * size_t(tile) * u.k * tileWidth;
+    m.k = u.k;
+    m.count = std::min(tiles, u.count - tile);
+    m.scale = u.after ? u.after + column : nullptr;
+    m.y = logits;
+    m.ldy = doubtColumns + lanes;
+    kernels.matmul[int(u.type)](m);
+    float top[doubtRows], total[doubtRows], moment[doubtRows];
+    kernels.entropy({logits, m.ldy, count, std::min(doubtColumns, model.config.vocab - column), top, total, moment});
+    for (int i = 0; i < count; i++) {
+      float* out = doubts + ((row + i) * size_t(chunks) + chunk) * 3;
+      out[0] = top[i], out[1] = total[i], out[2] = moment[i];
+    }
+  });
+  for (int at = 0; at < positions; at++) {
+    const float* part = doubts + size_t(at) * chunks * 3;
+    double m = part[0];
+    for (int chunk = 1; chunk < chunks; chunk++) m = std::max(m, double(part[chunk * 3]));
+    double total = 0, moment = 0;
+    for (int chunk = 0; chunk < chunks; chunk++) {
+      const float* s = part + chunk * 3;
+      const double away = s[0] - m, factor = std::exp(away);
+      total += factor * s[1];
+      moment += factor * (s[2] + away * s[1]);
+    }
+    positionSums[at] = std::log(total) - moment / total;
+  }
+}
+
+// Directions of descent. Vocabulary space: dE/de in the network's slope. Latent: d in `directions`.
+void Engine::findDirections() {
+  const size_t width = ld();
+  const Config& c = model.config;
+  const int positions = runs.back().first + runs.back().positions;
+  const bool exact = residual() && c.direction == Direction::exact;
+  if (residual() && !exact) return;  // y - F, which `judge` left there
+  if (exact) {
+    // u = y - F where a position moves; F's gradient is -u, so d = u - (dF/dy)^T u.
+    eachPosition([&](const Row& row, const Run&, int i, size_t at) {
+      if (!moves(row, i)) memset(directions + at * width, 0, sizeof(float) * width);
+    });
+    network.multiply(model.opinionBack, directions, int(width), positions, network.slope(), int(width), nullptr);
+  } else {
+    eachPosition([&](const Row&, const Run&, int, size_t at) {
+      float* slope = network.slope() + at * width;
+      memset(slope, 0, sizeof(float) * width);
+      kernels.fma(slope, c.kind == EnergyKind::potential ? model.potentialScale : 1.f, model.head, slope, width);
+    });
+  }
+  network.backward(runs);
+  if (vocabSpace()) return;
+  eachPosition([&](const Row&, const Run&, int, size_t at) {
+    const float* slope = network.slope() + at * width;
+    float* d = directions + at * width;
+    if (exact) kernels.fma(d, -1, slope, d, width);
+    else if (c.kind == EnergyKind::potential) kernels.fma(bases + at * width, -1, slope, d, width);
+    else memcpy(d, slope, sizeof(float) * width);
+  });
+}
+
+// z <- base - alpha W g. A slot's three buffers are the state, the best so far, and a spare one that
+// holds the state with noise; where the state becomes the best, they trade places. A step is taken
+// in place unless what it starts from is still needed, as the best answer or to return to.
+void Engine::tradeBuffers(Row& row, double energy) {
+  Slot& slot = *row.slot;
+  float* const buffers[3] = {slot.state, slot.best, slot.spare};
+  if (slot.judged && energy < slot.bestEnergy) {
+    slot.bestEnergy = energy;
+    slot.best = slot.state;
+  }
+  const bool inPlace = !row.acceptLower && row.z != slot.best;
+  for (float* buffer : buffers)
+    if (buffer != slot.best && (inPlace == (buffer == row.z))) slot.state = buffer;
+  for (float* buffer : buffers)
+    if (buffer != slot.best && buffer != slot.state) slot.spare = buffer;
+}
+
+void Engine::stepVocab() {
+  std::fill(positionSums.begin(), positionSums.end(), 0.0);
+  for (size_t r = 0; r < rows.size(); r++) tradeBuffers(rows[r], results[r].energy);
+  const bool normalizedOut = normalizes(false);
+  for (const bool normalized : {true, false}) {
+    vocabPositions.clear();
+    eachPosition([&](const Row& row, const Run&, int i, size_t at) {
+      if (row.normalized != normalized || !moves(row, i)) return;
+      positionLogSums[at] = row.slot->logSum[i];
+      VocabPosition p{};
+      p.in = row.z + i * stateLd();
+      p.out = row.slot->state + i * stateLd();
+      p.logSum = positionLogSums[at];
+      p.alpha = row.alpha;
+      p.g = network.slope() + at * ld();
+      p.e = row.slot->e + i * ld();
+      p.newLogSum = row.slot->logSum + i;
+      p.squares = &positionSums[at];
+      vocabPositions.push_back(p);
+    });
+    vocabulary->update(vocabPositions, normalized, normalizedOut);
+  }
+  for (size_t r = 0; r < rows.size(); r++) {
+    rows[r].slot->embedded = normalizedOut ? Embedded::normalized : Embedded::raw;
+    double square = 0;
+    for (int i = 0; i < block(); i++) square += positionSums[runs[r].first + i];
+    results[r].gradientNorm = std::sqrt(square);
+  }
+}
+
+// y <- y - alpha d
+void Engine::stepLatent() {
+  const size_t width = ld(), floats = block() * width;
+  for (size_t r = 0; r < rows.size(); r++) {
+    const Row& row = rows[r];
+    Slot& slot = *row.slot;
+    const size_t from = runs[r].first * width;
+    if ((residual() || slot.judged) && results[r].energy < slot.bestEnergy) {
+      slot.bestEnergy = results[r].energy;
+      memcpy(slot.best, residual() ? opinions + from : slot.state, sizeof(float) * floats);
+    }
+    double square = 0;
+    for (int i = 0; i < block(); i++) {
+      const float* base = bases + from + i * width;
+      const float* d = directions + from + i * width;
+      if (moves(row, i)) {
+        square += kernels.dot(d, d, width);
+        kernels.fma(base, -row.alpha, d, slot.state + i * width, width);
+      } else {
+        memcpy(slot.state + i * width, base, sizeof(float) * width);
+      }
+    }
+    results[r].gradientNorm = std::sqrt(square);
+    memcpy(slot.last, residual() ? opinions + from : slot.state, sizeof(float) * floats);
+  }
+}
+
+// Where a row asks for it, returns to where the step began unless the step lowered the energy.
+void Engine::rejectHigher() {
+  const int positions = runs.back().first + runs.back().positions;
+  if (!vocabSpace()) {
+    memcpy(kept, bases, sizeof(float) * positions * ld());
+    for (size_t r = 0; r < rows.size(); r++)
+      memcpy(bases + runs[r].first * ld(), rows[r].slot->state, sizeof(float) * block() * ld());
+  }
+  enter();
+  network.forward(runs);
+  std::swap(results, after);
+  judge();
+  std::swap(results, after);
+  for (size_t r = 0; r < rows.size(); r++) {
+    const Row& row = rows[r];
+    Slot& slot = *row.slot;
+    if (!row.acceptLower || after[r].energy < results[r].energy) continue;
+    if (!vocabSpace()) {
+      memcpy(slot.state, kept + runs[r].first * ld(), sizeof(float) * block() * ld());
+      if (!residual()) memcpy(slot.last, slot.state, sizeof(float) * block() * ld());
+      continue;
+    }
+    slot.embedded = Embedded::no;
+    for (int i = 0; i < block(); i++) {
+      if (!moves(row, i)) continue;
+      const float* z = row.z + i * stateLd();
+      float* p = slot.state + i * stateLd();
+      const float logSum = positionLogSums[runs[r].first + i];
+      for (int v = 0; v < model.config.vocab; v++) p[v] = row.normalized ? std::exp(z[v] - logSum) : z[v];
+    }
+  }
+}
+
+}  // namespace basin

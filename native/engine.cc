@@ -1,0 +1,341 @@
+#include "engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace basin {
+
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr int readPositions = 16;
+
+size_t rotaryPositions(const Config& c, const Capacity& capacity) {
+  const size_t context = std::min<size_t>(c.contextLength, size_t(capacity.pages) * pageSize);
+  return context + c.block + c.contextOffset();
+}
+
+const Capacity& checked(const Capacity& c) {
+  const auto within = [](const char* param, int value, int most) {
+    if (value < 1 || value > most) throw Refusal{param, "from 1 to " + std::to_string(most), double(value)};
+  };
+  within("slots", c.slots, 1 << 16);
+  within("sequences", c.sequences, 1 << 20);
+  within("pages", c.pages, 1 << 24);
+  within("threads", c.threads, 256);
+  return c;
+}
+
+}  // namespace
+
+Engine::Engine(const Config& config, const Capacity& wanted, WeightType type, const Kernels& table, const Tensors& tensors)
+    : capacity(checked(wanted)),
+      pool(capacity.threads),
+      kernels(table),
+      model(config, type, tensors, rotaryPositions(config, capacity)),
+      cache(model.config, capacity, arena),
+      network(model, kernels, pool, cache, capacity, arena),
+      slots(capacity.slots) {
+  const Config& c = model.config;
+  const size_t positions = network.answerPositions, k = c.block, state = k * stateLd(), wide = k * ld();
+  if (vocabSpace()) vocabulary = std::make_unique<Vocabulary>(model, kernels, pool, int(positions), arena);
+  for (Slot& slot : slots) {
+    slot.clamped = arena.take<int>(k);
+    slot.state = arena.take<float>(state);
+    slot.best = arena.take<float>(state);
+    slot.last = slot.spare = slot.e = slot.logSum = nullptr;
+    if (vocabSpace()) {
+      slot.spare = arena.take<float>(state);
+      slot.e = arena.take<float>(wide);
+      slot.logSum = arena.take<float>(k);
+    } else {
+      slot.last = arena.take<float>(wide);
+    }
+  }
+  bases = arena.take<float>(positions * ld());
+  opinions = arena.take<float>(positions * ld());
+  directions = arena.take<float>(positions * ld());
+  kept = arena.take<float>(positions * ld());
+  const size_t chunks = (c.vocabPadded() + doubtColumns - 1) / doubtColumns;
+  doubts = residual() ? arena.take<float>(positions * chunks * 3) : nullptr;
+  if (residual())
+    for (int t = 0; t < pool.threads(); t++)
+      logitScratch.push_back(arena.take<float>(size_t(doubtRows) * (doubtColumns + lanes)));
+  readLogits = arena.take<float>(size_t(std::min(readPositions, c.block)) * c.vocabPadded());
+  rows.reserve(positions);
+  runs.reserve(std::max<size_t>(positions, network.observePositions));
+  vocabPositions.reserve(positions);
+  positionSums.resize(positions);
+  positionLogSums.resize(positions);
+  inBatch.resize(slots.size());
+  order.resize(c.vocab);
+  results.resize(positions);
+  after.resize(positions);
+  if (cache.sinks) observeStepTokens();
+}
+
+bool Engine::normalizes(bool first) const {
+  const Normalize n = model.config.normalize;
+  return vocabSpace() && (n == Normalize::everyStep || (n == Normalize::firstStep && first));
+}
+
+Engine::Slot& Engine::begunSlot(double index) {
+  Slot& slot = slots[indexBelow("slot", index, capacity.slots)];
+  if (!slot.begun) throw Refusal{"slot", "a slot that was begun", index};
+  return slot;
+}
+
+void Engine::checkObserve(const std::vector<ObserveRow>& given) {
+  std::vector<int> lengths(capacity.sequences, -1);
+  for (const ObserveRow& row : given) {
+    const int index = indexBelow("sequence", row.sequence, capacity.sequences);
+    if (lengths[index] < 0) lengths[index] = cache.sequences[index].length;
+    for (const int token : row.tokens) indexBelow("token", token, model.config.vocab);
+    const int room = model.config.contextLength - lengths[index];
+    if (int(row.tokens.size()) > room)
+      throw Refusal{"tokens", "at most " + std::to_string(room), double(row.tokens.size())};
+    lengths[index] += int(row.tokens.size());
+    if (row.pages.size() > size_t(capacity.pages))
+      throw Refusal{"pages", "at most " + std::to_string(capacity.pages), double(row.pages.size())};
+    if (row.pages.size() * pageSize < size_t(lengths[index]))
+      throw Refusal{"pages", "enough for " + std::to_string(lengths[index]) + " positions", double(row.pages.size())};
+    for (const int page : row.pages) indexBelow("pages", page, capacity.pages);
+  }
+}
+
+void Engine::observe(const std::vector<ObserveRow>& given) {
+  checkObserve(given);
+  std::vector<const int*> tokens;
+  runs.clear();
+  int used = 0;
+  const auto flush = [&] {
+    if (!runs.empty()) observePass(tokens);
+    runs.clear();
+    tokens.clear();
+    used = 0;
+  };
+  for (const ObserveRow& row : given) {
+    Sequence& sequence = cache.sequences[row.sequence];
+    // Rows of one sequence follow each other: each pass sees a sequence once.
+    for (const Run& run : runs)
+      if (run.sequence == row.sequence) {
+        flush();
+        break;
+      }
+    sequence.open = true;
+    sequence.pages.assign(row.pages.begin(), row.pages.end());
+    for (size_t done = 0; done < row.tokens.size();) {
+      if (used == network.observePositions) flush();
+      const int count = int(std::min<size_t>(network.observePositions - used, row.tokens.size() - done));
+      runs.push_back({row.sequence, 0, used, count, sequence.length});
+      tokens.push_back(row.tokens.data() + done);
+      used += count;
+      done += count;
+      if (done < row.tokens.size()) flush();
+    }
+  }
+  flush();
+}
+
+// The runs of one pass into every cache of their sequences.
+void Engine::observePass(const std::vector<const int*>& tokens) {
+  for (int t = 0; t < model.config.caches(); t++) {
+    for (size_t i = 0; i < runs.size(); i++) {
+      runs[i].landscape = t;
+      for (int p = 0; p < runs[i].positions; p++)
+        memcpy(network.input() + (runs[i].first + p) * ld(), model.embeddings + tokens[i][p] * ld(), sizeof(float) * ld());
+    }
+    network.observe(runs, false);
+  }
+  for (const Run& run : runs) cache.sequences[run.sequence].length += run.positions;
+}
+
+void Engine::observeStepTokens() {
+  for (int t = 0; t < model.config.landscapes; t++) {
+    runs.assign(1, {0, t, 0, 1, 0});
+    memcpy(network.input(), model.timeEmbeddings + t * ld(), sizeof(float) * ld());
+    network.observe(runs, true);
+  }
+}
+
+void Engine::begin(const BeginRow& row) {
+  const Config& c = model.config;
+  const size_t k = c.block, width = c.stateWidth();
+  Slot& slot = slots[indexBelow("slot", row.slot, capacity.slots)];
+  indexBelow("sequence", row.sequence, capacity.sequences);
+  if (!row.clamped.empty() && row.clamped.size() != k)
+    throw Refusal{"clamped", std::to_string(k) + " tokens", double(row.clamped.size())};
+  for (const int token : row.clamped) indexBelow("clamped", double(token) + 1, double(c.vocab) + 1);
+  if (row.start && row.startCount != k * width)
+    throw Refusal{"start", std::to_string(k * width) + " numbers", double(row.startCount)};
+  cache.sequences[row.sequence].open = true;
+  slot.begun = true;
+  slot.sequence = row.sequence;
+  slot.seed = row.seed;
+  slot.candidate = row.candidate;
+  slot.clampedSome = !row.clamped.empty();
+  for (size_t i = 0; i < k; i++) slot.clamped[i] = slot.clampedSome ? row.clamped[i] : -1;
+  slot.bestEnergy = infinity;
+  slot.embedded = Embedded::no;
+  slot.judged = c.start == Start::draft && !row.start;
+  memset(slot.state, 0, sizeof(float) * k * stateLd());
+  if (row.start) {
+    for (size_t i = 0; i < k; i++) memcpy(slot.state + i * stateLd(), row.start + i * width, sizeof(float) * width);
+  } else if (c.start == Start::noise) {
+    noise(slot, -1, c.startScale, slot.state, slot.state, false);
+  } else if (c.start == Start::draft) {
+    draft(row);
+  }
+  if (slot.last) memcpy(slot.last, slot.state, sizeof(float) * k * ld());
+}
+
+// y_0 = F(c, 0), or draft norm(h) for head and potential, under the first landscape.
+void Engine::draft(const BeginRow& row) {
+  Slot& slot = slots[row.slot];
+  startPass();
+  Row r{};
+  r.slot = &slot;
+  addRow(r, row.sequence, 0, block());
+  memset(bases, 0, sizeof(float) * block() * ld());
+  enter();
+  network.forward(runs);
+  const Matrix& w = residual() ? model.opinion : model.draft;
+  network.multiply(w, network.output(), int(ld()), block(), slot.state, int(ld()), nullptr);
+}
+
+void Engine::descend(const std::vector<DescendRow>& given, RowResult* out) {
+  for (const DescendRow& row : given) {
+    begunSlot(row.slot);
+    indexBelow("landscape", row.landscape, model.config.landscapes);
+    if (!std::isfinite(row.noise)) throw Refusal{"noise", "a finite number", row.noise};
+    if (!std::isfinite(row.alpha)) throw Refusal{"stepSize", "a finite number", double(row.alpha)};
+  }
+  inBatch.assign(capacity.slots, false);
+  for (const DescendRow& row : given) {
+    if (inBatch[row.slot]) throw Refusal{"slot", "once in a batch", double(row.slot)};
+    inBatch[row.slot] = true;
+  }
+  size_t first = 0;
+  startPass();
+  for (size_t i = 0; i < given.size(); i++) {
+    if (!fits(block())) {
+      stepPass(out + first);
+      first = i;
+      startPass();
+    }
+    const DescendRow& row = given[i];
+    Row r{};
+    r.slot = &slots[row.slot];
+    r.z = r.slot->state;
+    r.normalized = normalizes(row.step == 0);
+    r.alpha = row.alpha;
+    r.noise = row.noise;
+    r.step = row.step;
+    r.acceptLower = row.acceptLower;
+    addRow(r, r.slot->sequence, row.landscape, block());
+  }
+  if (!rows.empty()) stepPass(out + first);
+}
+
+void Engine::energy(const std::vector<EnergyRow>& given, RowResult* out) {
+  for (const EnergyRow& row : given) {
+    indexBelow("landscape", row.landscape, model.config.landscapes);
+    if (row.slot >= 0) {
+      begunSlot(row.slot);
+      continue;
+    }
+    indexBelow("sequence", row.sequence, capacity.sequences);
+    for (const int token : row.answer) indexBelow("answer", token, model.config.vocab);
+    if (row.answer.empty() || row.answer.size() > size_t(block()))
+      throw Refusal{"answer", "1 to " + std::to_string(block()) + " tokens", double(row.answer.size())};
+  }
+  size_t first = 0;
+  const auto flush = [&](size_t next) {
+    if (!rows.empty()) evaluatePass();
+    for (size_t i = 0; i < rows.size(); i++) {
+      Slot* slot = rows[i].slot;
+      RowResult result = results[i];
+      result.best = result.energy;
+      if (slot && slot->judged && !residual() && result.energy < slot->bestEnergy) {
+        slot->bestEnergy = result.energy;
+        memcpy(slot->best, slot->state, sizeof(float) * block() * stateLd());
+      }
+      if (slot) result.best = slot->bestEnergy;
+      out[first + i] = result;
+    }
+    first = next;
+    startPass();
+  };
+  startPass();
+  for (size_t i = 0; i < given.size(); i++) {
+    const EnergyRow& row = given[i];
+    const int positions = row.slot >= 0 ? block() : int(row.answer.size());
+    if (!fits(positions)) flush(i);
+    Row r{};
+    if (row.slot >= 0) {
+      r.slot = &slots[row.slot];
+      r.z = r.slot->state;
+      r.normalized = normalizes(!r.slot->judged);
+      addRow(r, r.slot->sequence, row.landscape, positions);
+    } else {
+      r.tokens = row.answer.data();
+      addRow(r, row.sequence, row.landscape, positions);
+    }
+  }
+  flush(given.size());
+}
+
+void Engine::read(int index, bool best, int top, int32_t* tokens, float* logProbs, float* logits) {
+  Slot& slot = begunSlot(index);
+  const bool wantBest = best && slot.bestEnergy < infinity;
+  const float* answer = wantBest ? slot.best : vocabSpace() ? slot.state : slot.last;
+  const Config& c = model.config;
+  const size_t wide = c.vocabPadded();
+  for (int from = 0; from < block(); from += readPositions) {
+    const int count = std::min(readPositions, block() - from);
+    if (vocabSpace()) memcpy(readLogits, answer + from * wide, sizeof(float) * count * wide);
+    else network.multiply(model.readout, answer + from * ld(), int(ld()), count, readLogits, int(wide), nullptr);
+    for (int i = 0; i < count; i++) {
+      float* row = readLogits + i * wide;
+      const int known = slot.clamped[from + i];
+      if (known >= 0) {
+        std::fill(row, row + c.vocab, -1e9f);
+        row[known] = 0;
+      }
+      if (logits) memcpy(logits + size_t(from + i) * c.vocab, row, sizeof(float) * c.vocab);
+      if (top > 0) topOf(row, top, tokens + size_t(from + i) * top, logProbs + size_t(from + i) * top);
+    }
+  }
+}
+
+// The `top` largest logits, ties to the lowest token, with their log-probabilities.
+void Engine::topOf(float* logits, int top, int32_t* tokens, float* logProbs) {
+  const int vocab = model.config.vocab;
+  float largest = 0, total = 0, moment = 0;
+  Entropy e{logits, 0, 1, vocab, &largest, &total, &moment};
+  kernels.entropy(e);
+  const double logSum = double(largest) + std::log(double(total));
+  const auto value = [&](int v) { return std::isnan(logits[v]) ? -infinity : double(logits[v]); };
+  order.resize(vocab);
+  for (int v = 0; v < vocab; v++) order[v] = v;
+  const auto before = [&](int a, int b) { return value(a) > value(b) || (value(a) == value(b) && a < b); };
+  if (top == 1) {
+    tokens[0] = *std::min_element(order.begin(), order.end(), before);
+  } else {
+    std::partial_sort(order.begin(), order.begin() + top, order.end(), before);
+    std::copy(order.begin(), order.begin() + top, tokens);
+  }
+  for (int i = 0; i < top; i++) logProbs[i] = float(double(logits[tokens[i]]) - logSum);
+}
+
+void Engine::release(int sequence) {
+  if (sequence < 0 || sequence >= capacity.sequences) return;
+  cache.sequences[sequence].open = false;
+  cache.sequences[sequence].length = 0;
+  cache.sequences[sequence].pages.clear();
+  for (Slot& slot : slots)
+    if (slot.begun && slot.sequence == sequence) slot.begun = false;
+}
+
+}  // namespace basin

@@ -1,0 +1,59 @@
+// `npm install` runs this. Builds the addon with the node-gyp that npm brings; without a compiler the
+// install still succeeds, and build/native.json says why there is no addon, for the server to repeat.
+const { spawnSync } = require('node:child_process')
+const { existsSync, mkdirSync, writeFileSync } = require('node:fs')
+const { dirname, join } = require('node:path')
+
+const root = join(__dirname, '..')
+const report = (built, reason) => {
+  mkdirSync(join(root, 'build'), { recursive: true })
+  writeFileSync(join(root, 'build', 'native.json'), `${JSON.stringify({ built, reason })}\n`)
+  console.log(`basin: ${built ? 'built the native engine' : `no native engine: ${reason}`}`)
+}
+
+const npm = process.env.npm_execpath
+const candidates = [
+  process.env.npm_config_node_gyp,
+  npm && join(dirname(npm), '..', 'node_modules', 'node-gyp', 'bin', 'node-gyp.js'),
+  join(
+    dirname(process.execPath),
+    '..',
+    'lib',
+    'node_modules',
+    'npm',
+    'node_modules',
+    'node-gyp',
+    'bin',
+    'node-gyp.js',
+  ),
+]
+const gyp = candidates.find((path) => path && existsSync(path))
+
+if (process.env.BASIN_SKIP_NATIVE) {
+  report(false, 'BASIN_SKIP_NATIVE was set at install')
+} else if (!gyp) {
+  report(false, 'node-gyp was not found beside npm')
+} else {
+  // Headers that came with this Node spare a download.
+  const prefix = join(dirname(process.execPath), '..')
+  const own = existsSync(join(prefix, 'include', 'node', 'node_api.h'))
+    ? [`--nodedir=${prefix}`]
+    : []
+  const { status, stderr, error } = spawnSync(
+    process.execPath,
+    [gyp, 'rebuild', '--jobs', 'max', ...own],
+    { cwd: root, encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'], maxBuffer: 1 << 28 },
+  )
+  if (status === 0) {
+    report(true, 'built at install')
+  } else {
+    const lines = String(error?.message ?? stderr ?? '').split('\n')
+    const cause =
+      lines.find(
+        (line) =>
+          /error|not found|No such file/i.test(line) &&
+          !/stack|gyp ERR! (node|cwd|command)/.test(line),
+      ) ?? lines[0]
+    report(false, `building it failed: ${cause.replace(/^gyp ERR! /, '').trim()}`)
+  }
+}

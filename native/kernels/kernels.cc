@@ -1,0 +1,41 @@
+// Compiled once for each instruction set, with BASIN_ISA naming it. It must use no inline function
+// of the standard library: the linker may keep the copy of this build for all.
+#include "attention.h"
+#include "gate.h"
+#include "matmul.h"
+#include "norm.h"
+#include "plain.h"
+#include "rotary.h"
+#include "vocab.h"
+
+#define TEXT_OF(name) #name
+#define NAME_OF(name) TEXT_OF(name)
+
+namespace basin {
+namespace BASIN_ISA {
+
+extern const Kernels table;
+const Kernels table = {
+    NAME_OF(BASIN_ISA),
+    {matmul<float>, matmul<bf16>, matmul<int8_t>},
+    norm,
+    normGradient,
+    gate,
+    gateGradient,
+    rotate,
+    rotateBack,
+    attention,
+    attentionGradient,
+    {vocabPass<float, false>, vocabPass<bf16, false>, vocabPass<int8_t, false>},
+    {vocabPass<float, true>, vocabPass<bf16, true>, vocabPass<int8_t, true>},
+    entropy,
+    fmaRun,
+    times,
+    addTimes,
+    dot,
+    fmaRounds,
+    readSum,
+};
+
+}  // namespace BASIN_ISA
+}  // namespace basin

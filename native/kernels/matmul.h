@@ -1,0 +1,103 @@
+// Products with a weight matrix, one row or many:
+//   y[r][n] = scale[n] sum_k x[r][k] w[n][k] + add[r][n]      x [rows, K], w [N, K], y [rows, N]
+// The gradient with respect to x is the same product with the transposed matrix, packed as its own.
+//
+// Weights lie in tiles of 32 columns, [N/32][K][32], so lanes are columns and each y[r][n] is one
+// chain of K fused multiply-adds in order of k: the same bits for any number of rows or threads.
+// Bound: one row reads each weight once, so memory bandwidth; from a dozen rows on, multiply-adds.
+#pragma once
+#include "kernels.h"
+#include "simd.h"
+
+namespace basin {
+namespace BASIN_ISA {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int matmulRows = 12, matmulHalves = 2;
+#elif defined(__AVX2__)
+constexpr int matmulRows = 6, matmulHalves = 1;
+#elif defined(__aarch64__)
+constexpr int matmulRows = 6, matmulHalves = 1;
+#else
+constexpr int matmulRows = 3, matmulHalves = 1;
+#endif
+
+// R rows by T tiles (or halves of tiles) from `tile` on.
+template <typename W, int R, int T, int C>
+INLINE void product(const Matmul& m, int row, int tile, int half) {
+  F16 sum[T][C][R];
+  UNROLL for (int t = 0; t < T; t++)
+    UNROLL for (int c = 0; c < C; c++)
+      UNROLL for (int r = 0; r < R; r++) sum[t][c][r] = zero();
+  const size_t stride = (size_t)m.k * tileWidth;
+  const float* x = m.x + (size_t)row * m.ldx;
+  const W* w = (const W*)m.tiles + tile * stride + half * lanes;
+  for (int k = 0; k < m.k; k++, w += tileWidth) {
+    F16 column[T][C];
+    UNROLL for (int t = 0; t < T; t++)
+      UNROLL for (int c = 0; c < C; c++) column[t][c] = load(w + t * stride + c * lanes);
+    UNROLL for (int r = 0; r < R; r++) {
+      const F16 value = set1(x[(size_t)r * m.ldx + k]);
+      UNROLL for (int t = 0; t < T; t++)
+        UNROLL for (int c = 0; c < C; c++) sum[t][c][r] = fma(value, column[t][c], sum[t][c][r]);
+    }
+  }
+  UNROLL for (int t = 0; t < T; t++)
+    UNROLL for (int c = 0; c < C; c++) {
+      const size_t n = (size_t)(tile + t) * tileWidth + (half + c) * lanes;
+      UNROLL for (int r = 0; r < R; r++) {
+        const size_t at = (size_t)(row + r) * m.ldy + n;
+        F16 y = sum[t][c][r];
+        if (m.scale) y = mul(y, load(m.scale + n));
+        if (m.add) y = add(load(m.add + at), y);
+        store(m.y + at, y);
+      }
+    }
+}
+
+// Few rows leave few independent chains, so they take several tiles at once where registers allow.
+template <typename W, int R>
+void productRows(const Matmul& m, int row) {
+  int tile = 0;
+  if constexpr (matmulHalves == 2) {
+    if constexpr (R == 1)
+      for (; tile + 4 <= m.count; tile += 4) product<W, R, 4, 2>(m, row, tile, 0);
+    if constexpr (R <= 3)
+      for (; tile + 2 <= m.count; tile += 2) product<W, R, 2, 2>(m, row, tile, 0);
+  }
+  for (; tile < m.count; tile++)
+    for (int half = 0; half < 2; half += matmulHalves)
+      product<W, R, 1, matmulHalves>(m, row, tile, half);
+}
+
+template <typename W, int R>
+INLINE void rowsLeft(const Matmul& m, int row, int left) {
+  if constexpr (R > 0) {
+    if (left == R) return productRows<W, R>(m, row);
+    rowsLeft<W, R - 1>(m, row, left);
+  }
+}
+
+template <typename W>
+void matmul(const Matmul& m) {
+  if (m.rows <= matmulRows) return rowsLeft<W, matmulRows>(m, 0, m.rows);
+  // Tile by tile, so that a tile stays in cache while all rows pass by.
+  const size_t tileSize = (size_t)m.k * tileWidth;
+  for (int tile = 0; tile < m.count; tile++) {
+    Matmul one = m;
+    one.tiles = (const W*)m.tiles + tile * tileSize;
+    one.count = 1;
+    const size_t column = (size_t)tile * tileWidth;
+    one.y = m.y + column;
+    if (m.scale) one.scale = m.scale + column;
+    if (m.add) one.add = m.add + column;
+    int row = 0;
+    for (; row + matmulRows <= m.rows; row += matmulRows) productRows<W, matmulRows>(one, row);
+    rowsLeft<W, matmulRows - 1>(one, row, m.rows - row);
+  }
+}
+
+}  // namespace
+}  // namespace BASIN_ISA
+}  // namespace basin

@@ -1,0 +1,170 @@
+// The vocabulary space in one pass over its matrix W [V, D], for R answer positions at once:
+//   d_v = <g, W_v>,  z_v <- p_v - alpha d_v,  e = sum_v softmax(z)_v W_v
+// The update of a step and the embedding of the next state both need row v, and it is read once.
+// p = exp(z - logSum) is recovered on the fly; without normalisation p = z and e = sum_v z_v W_v.
+// exp is taken against the largest z so far in the chunk, and sums are rescaled when it rises.
+//
+// A chunk is worked in blocks of 32 rows: they stay in the first caches from the product to the sum.
+// Every d is one tree over lanes, every e one chain in order of v, the chunk's bounds are fixed: a
+// position's bits do not depend on R or on who works which chunk.
+// Bound: one position reads 4 V D bytes, so memory bandwidth; from a dozen on, 4 V D operations each.
+#pragma once
+#include "kernels.h"
+#include "simd.h"
+
+namespace basin {
+namespace BASIN_ISA {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int sumRows = 6, sumVectors = 4, sumVectorsAlone = 12;
+#elif defined(__AVX2__)
+constexpr int sumRows = 3, sumVectors = 2, sumVectorsAlone = 4;
+#else
+constexpr int sumRows = 2, sumVectors = 1, sumVectorsAlone = 2;
+#endif
+
+// d of R positions by 16 / R vocabulary rows: lane r (16 / R) + v of the result.
+template <typename W, int R>
+INLINE F16 slopes(const float* g, const W* w, int ld) {
+  constexpr int columns = lanes / R;
+  F16 partial[lanes];
+  UNROLL for (int i = 0; i < lanes; i++) partial[i] = zero();
+  for (int j = 0; j < ld; j += lanes) {
+    F16 gradient[R];
+    UNROLL for (int r = 0; r < R; r++) gradient[r] = load(g + (size_t)r * ld + j);
+    UNROLL for (int v = 0; v < columns; v++) {
+      const F16 row = load(w + (size_t)v * ld + j);
+      UNROLL for (int r = 0; r < R; r++)
+        partial[r * columns + v] = fma(gradient[r], row, partial[r * columns + v]);
+    }
+  }
+  return sums(partial);
+}
+
+// d [R][32] of one block of vocabulary rows into `a.weights`.
+template <typename W>
+INLINE void blockSlopes(const Vocab& a, const W* w) {
+  int row = 0;
+  for (; row + 4 <= a.rows; row += 4)
+    for (int v = 0; v < tileWidth; v += 4) {
+      float d[lanes];
+      store(d, slopes<W, 4>(a.g + (size_t)row * a.ld, w + (size_t)v * a.ld, a.ld));
+      UNROLL for (int r = 0; r < 4; r++)
+        memcpy(a.weights + (size_t)(row + r) * tileWidth + v, d + 4 * r, 4 * sizeof(float));
+    }
+  for (; row < a.rows; row++)
+    for (int v = 0; v < tileWidth; v += lanes)
+      store(a.weights + (size_t)row * tileWidth + v,
+            slopes<W, 1>(a.g + (size_t)row * a.ld, w + (size_t)v * a.ld, a.ld));
+}
+
+// From d (or nothing) to the weights of the embedding; keeps z, the running maximum and the sums.
+template <bool update>
+INLINE void blockWeights(const Vocab& a, int v) {
+  for (int row = 0; row < a.rows; row++) {
+    float* weights = a.weights + (size_t)row * tileWidth;
+    F16 z[2], squares = zero();
+    UNROLL for (int i = 0; i < 2; i++) {
+      const int at = v + i * lanes, left = a.size - at;
+      z[i] = load(a.in[row] + at);
+      if (update) {
+        F16 d = load(weights + i * lanes);
+        if (a.rowScale) d = mul(d, load(a.rowScale + at));
+        if (a.normalizedIn) z[i] = exp(sub(z[i], set1(a.logSum[row])));
+        z[i] = sub(z[i], mul(set1(a.alpha[row]), d));
+        squares = fma(d, d, squares);
+        if (left < lanes) z[i] = keep(z[i], left < 0 ? 0 : left, 0);
+        store(a.out[row] + at, z[i]);
+      }
+      if (a.normalizedOut && left < lanes) z[i] = keep(z[i], left < 0 ? 0 : left, -1e30f);
+    }
+    if (update) a.squares[row] += sum(squares);
+    if (a.normalizedOut) {
+      const float top = largest(larger(z[0], z[1]));
+      if (top > a.top[row]) {
+        const float factor = exp1(a.top[row] - top);
+        a.top[row] = top;
+        a.total[row] *= factor;
+        float* e = a.e + (size_t)row * a.ld;
+        for (int j = 0; j < a.ld; j += lanes) store(e + j, mul(load(e + j), set1(factor)));
+      }
+      UNROLL for (int i = 0; i < 2; i++) z[i] = exp(sub(z[i], set1(a.top[row])));
+      a.total[row] += sum(add(z[0], z[1]));
+    }
+    UNROLL for (int i = 0; i < 2; i++) {
+      if (a.rowScale) z[i] = mul(z[i], load(a.rowScale + v + i * lanes));
+      store(weights + i * lanes, z[i]);
+    }
+  }
+}
+
+// e[R rows][C vectors] += weights [R][32] W [32][ld]
+template <typename W, int R, int C>
+INLINE void addRows(const Vocab& a, const W* w, int row, int column) {
+  F16 sum[R][C];
+  float* e = a.e + (size_t)row * a.ld + column;
+  const float* weights = a.weights + (size_t)row * tileWidth;
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int c = 0; c < C; c++) sum[r][c] = load(e + (size_t)r * a.ld + c * lanes);
+  w += column;
+  for (int v = 0; v < tileWidth; v++, w += a.ld) {
+    F16 part[C];
+    UNROLL for (int c = 0; c < C; c++) part[c] = load(w + c * lanes);
+    UNROLL for (int r = 0; r < R; r++) {
+      const F16 weight = set1(weights[r * tileWidth + v]);
+      UNROLL for (int c = 0; c < C; c++) sum[r][c] = fma(weight, part[c], sum[r][c]);
+    }
+  }
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int c = 0; c < C; c++) store(e + (size_t)r * a.ld + c * lanes, sum[r][c]);
+}
+
+template <typename W, int R, int C>
+INLINE void addColumns(const Vocab& a, const W* w, int row) {
+  int column = 0;
+  for (; column + C * lanes <= a.ld; column += C * lanes) addRows<W, R, C>(a, w, row, column);
+  for (; column < a.ld; column += lanes) addRows<W, R, 1>(a, w, row, column);
+}
+
+template <typename W, bool update>
+void vocabPass(const Vocab& a) {
+  for (int row = 0; row < a.rows; row++) {
+    a.top[row] = -1e30f;
+    a.total[row] = 0;
+    a.squares[row] = 0;
+  }
+  memset(a.e, 0, sizeof(float) * (size_t)a.rows * a.ld);
+  for (int v = a.from; v < a.to; v += tileWidth) {
+    const W* w = (const W*)a.table + (size_t)v * a.ld;
+    if (update) blockSlopes<W>(a, w);
+    blockWeights<update>(a, v);
+    int row = 0;
+    for (; row + sumRows <= a.rows; row += sumRows) addColumns<W, sumRows, sumVectors>(a, w, row);
+    for (; row < a.rows; row++) addColumns<W, 1, sumVectorsAlone>(a, w, row);
+  }
+}
+
+// Softmax statistics of a run of logits, for the entropy of a read-out.
+void entropy(const Entropy& a) {
+  for (int row = 0; row < a.rows; row++) {
+    const float* z = a.logits + (size_t)row * a.ld;
+    F16 top = set1(-1e30f);
+    for (int i = 0; i < a.count; i += lanes) top = larger(top, keep(load(z + i), a.count - i, -1e30f));
+    const F16 m = set1(largest(top));
+    F16 total = zero(), moment = zero();
+    for (int i = 0; i < a.count; i += lanes) {
+      const F16 away = keep(sub(load(z + i), m), a.count - i, 0);
+      const F16 e = keep(exp(away), a.count - i, 0);
+      total = add(total, e);
+      moment = fma(e, away, moment);
+    }
+    a.top[row] = largest(m);
+    a.total[row] = sum(total);
+    a.moment[row] = sum(moment);
+  }
+}
+
+}  // namespace
+}  // namespace BASIN_ISA
+}  // namespace basin

@@ -1,0 +1,457 @@
+#include "network.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace basin {
+
+namespace {
+
+constexpr int rowBlock = 96;
+constexpr int wantedPositions = 288;
+constexpr int prefillPositions = 256;
+
+int answersPerPass(const Config& c, const Capacity& capacity) {
+  const double all = double(capacity.slots) * c.block;
+  return std::max(c.block, int(std::min(all, double(wantedPositions / c.block * c.block))));
+}
+
+}  // namespace
+
+Network::Network(const Model& m, const Kernels& k, Pool& p, Cache& paged, const Capacity& capacity, Arena& arena)
+    : answerPositions(answersPerPass(m.config, capacity)),
+      observePositions(prefillPositions),
+      model(m),
+      config(m.config),
+      kernels(k),
+      pool(p),
+      cache(paged),
+      gradient(m.config.needsGradient()),
+      adaln(m.config.conditioning == Conditioning::adaln),
+      ld(config.ld()),
+      ldQkv(Config::spaced(3 * config.dimPadded())),
+      ldGates(Config::spaced(2 * config.ffnPadded())),
+      ldFfn(Config::spaced(config.ffnPadded())) {
+  const size_t most = std::max(answerPositions, observePositions);
+  const int copies = gradient ? config.layers : 1;
+  for (int i = 0; i < copies; i++) {
+    const size_t n = i == 0 ? most : answerPositions;
+    saved.push_back({arena.take<float>(n * ld), arena.take<float>(n * ldQkv), arena.take<float>(n * ld),
+                     arena.take<float>(n * config.heads), arena.take<float>(n * ld), arena.take<float>(n * ldGates),
+                     arena.take<float>(n), arena.take<float>(n)});
+  }
+  final = arena.take<float>(most * ld);
+  last = arena.take<float>(most * ld);
+  finalInverse = arena.take<float>(most);
+  normed = arena.take<float>(most * ld);
+  hidden = arena.take<float>(most * ldFfn);
+  temporary = arena.take<float>(most * ld);
+  prescaled = model.type == WeightType::int8 && gradient
+                  ? arena.take<float>(most * std::max({ldQkv, ldGates, ldFfn, ld}))
+                  : nullptr;
+  dx = dWide = dHidden = nullptr;
+  if (gradient) {
+    dx = arena.take<float>(most * ld);
+    dWide = arena.take<float>(most * std::max(ldQkv, ldGates));
+    dHidden = arena.take<float>(most * std::max(ldFfn, ld));
+  }
+  const size_t d = cache.d, dp = cache.dp;
+  const size_t own = padded(config.block, pageSize) / pageSize;
+  // A context never takes more pages than there are.
+  const size_t context = std::min<size_t>(config.contextLength / pageSize + 1, capacity.pages) + 1;
+  const size_t q = attentionQueries;
+  const size_t runs = std::max<size_t>(config.block, pageSize);
+  for (int t = 0; t < pool.threads(); t++) {
+    Scratch s{};
+    s.ownKeys = arena.take<float>(own * d * pageSize);
+    s.ownValues = arena.take<float>(own * pageSize * dp);
+    if (gradient) {
+      s.dOwnKeys = arena.take<float>(own * d * pageSize);
+      s.dOwnValues = arena.take<float>(own * pageSize * dp);
+    }
+    s.q = arena.take<float>(q * dp);
+    s.out = arena.take<float>(q * dp);
+    s.dout = arena.take<float>(q * dp);
+    s.dq = arena.take<float>(q * dp);
+    s.lanesOfDq = arena.take<float>(q * d * pageSize);
+    s.scores = arena.take<float>(q * (context + own) * pageSize);
+    s.narrow = arena.take<float>(runs * dp);
+    s.logSum = arena.take<float>(q);
+    s.blocks = arena.take<KeyBlock>(context + own);
+    scratch.push_back(s);
+  }
+  shifts.resize(most);
+  scales.resize(most);
+  gates.resize(most);
+}
+
+int Network::positionsOf(const std::vector<Run>& runs) const {
+  return runs.empty() ? 0 : runs.back().first + runs.back().positions;
+}
+
+void Network::multiply(const Matrix& w, const float* x, int ldx, int rows, float* y, int ldy, const float* add) {
+  if (w.before) {
+    pool.runRows(rows, [&](int from, int count) {
+      for (int row = from; row < from + count; row++)
+        kernels.times(x + size_t(row) * ldx, w.before, prescaled + size_t(row) * ldx, w.k);
+    });
+    x = prescaled;
+  }
+  const size_t element = w.type == WeightType::f32 ? 4 : w.type == WeightType::bf16 ? 2 : 1;
+  const int blocks = rows <= rowBlock + rowBlock / 2 ? 1 : (rows + rowBlock - 1) / rowBlock;
+  const int block = blocks == 1 ? rows : rowBlock;
+  // Enough tasks to keep all threads busy to the end; one row wants several tiles together.
+  const int groups = std::max(1, std::min(w.count, (4 * pool.threads() + blocks - 1) / blocks));
+  int perGroup = (w.count + groups - 1) / groups;
+  if (rows <= 3 && perGroup < 4) perGroup = std::max(perGroup, std::min(4, (w.count + pool.threads() - 1) / pool.threads()));
+  const int tasks = (w.count + perGroup - 1) / perGroup;
+  pool.run(tasks * blocks, [&](int task, int) {
+    const int tile = task % tasks * perGroup, row = task / tasks * block;
+    const int column = tile * tileWidth;
+    Matmul m{};
+    m.x = x + size_t(row) * ldx;
+    m.ldx = ldx;
+    m.rows = std::min(block, rows - row);
+    m.tiles = static_cast<const char*>(w.tiles) + element * size_t(tile) * w.k * tileWidth;
+    m.k = w.k;
+    m.count = std::min(perGroup, w.count - tile);
+    m.scale = w.after ? w.after + column : nullptr;
+    m.add = add ? add + size_t(row) * ldy + column : nullptr;
+    m.y = y + size_t(row) * ldy + column;
+    m.ldy = ldy;
+    kernels.matmul[int(w.type)](m);
+  });
+}
+
+// Points every position at its landscape's parts of a modulation table [T][parts][ld]; -1: none.
+void Network::modulations(const std::vector<Run>& runs, const float* table, int parts, int shift, int scale, int gate) {
+  if (!adaln) return;
+  for (const Run& run : runs) {
+    const float* own = table + size_t(run.landscape) * parts * ld;
+    for (int i = run.first; i < run.first + run.positions; i++) {
+      shifts[i] = own + size_t(shift) * ld;
+      scales[i] = own + size_t(scale) * ld;
+      if (gate >= 0) gates[i] = own + size_t(gate) * ld;
+    }
+  }
+}
+
+void Network::normalize(const float* x, const float* weight, int rows, float* inverse, float* y, bool adaptive) {
+  pool.runRows(rows, [&](int from, int count) {
+    Norm n{};
+    n.x = x + size_t(from) * ld;
+    n.ld = ld;
+    n.rows = count;
+    n.width = config.dim;
+    n.weight = weight;
+    n.eps = config.eps;
+    n.shift = adaptive ? shifts.data() + from : nullptr;
+    n.scale = adaptive ? scales.data() + from : nullptr;
+    n.inverse = inverse + from;
+    n.y = y + size_t(from) * ld;
+    kernels.norm(n);
+  });
+}
+
+// dx += gradient of the norm, given d/d its output in `normed`.
+void Network::normalizeBack(const float* x, const float* weight, int rows, const float* inverse, bool adaptive) {
+  pool.runRows(rows, [&](int from, int count) {
+    Norm n{};
+    n.x = x + size_t(from) * ld;
+    n.ld = ld;
+    n.rows = count;
+    n.width = config.dim;
+    n.weight = weight;
+    n.scale = adaptive ? scales.data() + from : nullptr;
+    n.inverse = const_cast<float*>(inverse) + from;
+    n.y = dx + size_t(from) * ld;
+    n.dy = normed + size_t(from) * ld;
+    kernels.normGradient(n);
+  });
+}
+
+// x times each position's gate, in `temporary`; x itself without adaLN.
+const float* Network::gated(const float* x, int rows) {
+  if (!adaln) return x;
+  pool.runRows(rows, [&](int from, int count) {
+    for (int i = from; i < from + count; i++) kernels.times(x + size_t(i) * ld, gates[i], temporary + size_t(i) * ld, ld);
+  });
+  return temporary;
+}
+
+Head Network::slice(float* qkv, const Run& run, int from, int count, int part, int head, float factor, float* narrow) const {
+  const size_t position = size_t(run.context) + config.contextOffset() + from;
+  Head h{};
+  h.wide = qkv + size_t(run.first + from) * ldQkv + part * config.dimPadded() + head * cache.d;
+  h.ld = ldQkv;
+  h.count = count;
+  h.d = cache.d;
+  h.dp = cache.dp;
+  h.cos = part < 2 ? model.cos + position * cache.dp : nullptr;
+  h.sin = part < 2 ? model.sin + position * cache.dp : nullptr;
+  h.factor = factor;
+  h.narrow = narrow;
+  return h;
+}
+
+Attention Network::attention(Scratch& s, int blocks, int queries) const {
+  Attention a{};
+  a.q = s.q;
+  a.queries = queries;
+  a.d = cache.d;
+  a.dp = cache.dp;
+  a.blocks = s.blocks;
+  a.blockCount = blocks;
+  a.scores = s.scores;
+  a.out = s.out;
+  a.logSum = s.logSum;
+  a.dout = s.dout;
+  a.dq = s.dq;
+  a.lanesOfDq = s.lanesOfDq;
+  return a;
+}
+
+// Keys [blocks][d][16] and values [blocks * 16][dp] of the answer itself, appended to the context's
+// blocks; returns the number of blocks in all.
+int Network::gatherOwn(const Run& run, int index, int head, Scratch& s) {
+  float* qkv = layer(index).qkv;
+  kernels.rotate(slice(qkv, run, 0, run.positions, 1, head, 1, s.narrow));
+  for (int t = 0; t < run.positions; t++)
+    for (int j = 0; j < cache.d; j++)
+      s.ownKeys[(size_t(t / pageSize) * cache.d + j) * pageSize + t % pageSize] = s.narrow[size_t(t) * cache.dp + j];
+  kernels.rotate(slice(qkv, run, 0, run.positions, 2, head, 1, s.ownValues));
+  const Sequence& sequence = cache.sequences[run.sequence];
+  int count = cache.blocks(sequence, std::min(run.landscape, config.caches() - 1), index, head, run.context, s.blocks);
+  for (int from = 0; from < run.positions; from += pageSize) {
+    const size_t block = from / pageSize;
+    s.blocks[count++] = {s.ownKeys + block * cache.d * pageSize, s.ownValues + block * pageSize * cache.dp,
+                         std::min(pageSize, run.positions - from)};
+  }
+  return count;
+}
+
+constexpr int sees = 1 << 30;
+const int everything[attentionQueries] = {sees, sees, sees, sees};
+
+void Network::mixRun(const Run& run, int index, int head, Scratch& s) {
+  Saved& l = layer(index);
+  const int blocks = gatherOwn(run, index, head, s);
+  const float factor = 1.f / std::sqrt(float(cache.d));
+  for (int from = 0; from < run.positions; from += attentionQueries) {
+    const int queries = std::min(attentionQueries, run.positions - from);
+    kernels.rotate(slice(l.qkv, run, from, queries, 0, head, factor, s.q));
+    Attention a = attention(s, blocks, queries);
+    a.limit = everything;
+    kernels.attention(a);
+    for (int i = 0; i < queries; i++) {
+      const size_t at = run.first + from + i;
+      memcpy(l.mixed + at * ld + head * cache.d, s.out + size_t(i) * cache.dp, sizeof(float) * cache.d);
+      l.logSum[at * config.heads + head] = s.logSum[i];
+    }
+  }
+}
+
+void Network::mix(const std::vector<Run>& runs, int index) {
+  pool.run(int(runs.size()) * config.heads, [&](int task, int thread) {
+    mixRun(runs[task / config.heads], index, task % config.heads, scratch[thread]);
+  });
+}
+
+// Gradients of q, k and v of one head, from d/d mixed in `normed`, into `dWide` [positions][ldQkv].
+void Network::mixRunBack(const Run& run, int index, int head, Scratch& s) {
+  Saved& l = layer(index);
+  const int blocks = gatherOwn(run, index, head, s);
+  const int own = padded(run.positions, pageSize) / pageSize;
+  const float factor = 1.f / std::sqrt(float(cache.d));
+  memset(s.dOwnKeys, 0, sizeof(float) * own * cache.d * pageSize);
+  memset(s.dOwnValues, 0, sizeof(float) * own * pageSize * cache.dp);
+  for (int from = 0; from < run.positions; from += attentionQueries) {
+    const int queries = std::min(attentionQueries, run.positions - from);
+    kernels.rotate(slice(l.qkv, run, from, queries, 0, head, factor, s.q));
+    for (int i = 0; i < queries; i++) {
+      const size_t at = run.first + from + i;
+      memcpy(s.out + size_t(i) * cache.dp, l.mixed + at * ld + head * cache.d, sizeof(float) * cache.d);
+      memcpy(s.dout + size_t(i) * cache.dp, normed + at * ld + head * cache.d, sizeof(float) * cache.d);
+      for (int j = cache.d; j < cache.dp; j++) s.out[size_t(i) * cache.dp + j] = s.dout[size_t(i) * cache.dp + j] = 0;
+      s.logSum[i] = l.logSum[at * config.heads + head];
+    }
+    Attention a = attention(s, blocks, queries);
+    a.limit = everything;
+    a.ownFrom = blocks - own;
+    a.dkeys = s.dOwnKeys;
+    a.dvalues = s.dOwnValues;
+    kernels.attentionGradient(a);
+    kernels.rotateBack(slice(dWide, run, from, queries, 0, head, factor, s.dq));
+  }
+  for (int t = 0; t < run.positions; t++)
+    for (int j = 0; j < cache.d; j++)
+      s.narrow[size_t(t) * cache.dp + j] = s.dOwnKeys[(size_t(t / pageSize) * cache.d + j) * pageSize + t % pageSize];
+  kernels.rotateBack(slice(dWide, run, 0, run.positions, 1, head, 1, s.narrow));
+  kernels.rotateBack(slice(dWide, run, 0, run.positions, 2, head, 1, s.dOwnValues));
+}
+
+void Network::mixBack(const std::vector<Run>& runs, int index) {
+  pool.run(int(runs.size()) * config.heads, [&](int task, int thread) {
+    mixRunBack(runs[task / config.heads], index, task % config.heads, scratch[thread]);
+  });
+}
+
+// From h of the layer, through the second half, to the next layer's x.
+void Network::feedForward(Saved& l, int index, int rows, float* next) {
+  const Layer& w = model.layers[index];
+  normalize(l.h, w.ffnNorm, rows, l.inverse2, normed, adaln);
+  multiply(w.gates, normed, ld, rows, l.gates, ldGates, nullptr);
+  pool.runRows(rows, [&](int from, int count) {
+    Gate g{};
+    g.a = l.gates + size_t(from) * ldGates;
+    g.lda = ldGates;
+    g.rows = count;
+    g.width = config.ffnPadded();
+    g.y = hidden + size_t(from) * ldFfn;
+    g.ldy = ldFfn;
+    kernels.gate(g);
+  });
+  if (!adaln) return multiply(w.down, hidden, ldFfn, rows, next, ld, l.h);
+  multiply(w.down, hidden, ldFfn, rows, temporary, ld, nullptr);
+  pool.runRows(rows, [&](int from, int count) {
+    for (size_t i = from; i < size_t(from) + count; i++)
+      kernels.addTimes(l.h + i * ld, temporary + i * ld, gates[i], next + i * ld, ld);
+  });
+}
+
+void Network::forward(const std::vector<Run>& runs) {
+  const int rows = positionsOf(runs);
+  for (int i = 0; i < config.layers; i++) {
+    Saved& l = layer(i);
+    const Layer& w = model.layers[i];
+    modulations(runs, w.modulation, 6, 0, 1, 2);
+    normalize(l.x, w.attentionNorm, rows, l.inverse1, normed, adaln);
+    multiply(w.qkv, normed, ld, rows, l.qkv, ldQkv, nullptr);
+    mix(runs, i);
+    if (adaln) {
+      multiply(w.out, l.mixed, ld, rows, temporary, ld, nullptr);
+      pool.runRows(rows, [&](int from, int count) {
+        for (size_t p = from; p < size_t(from) + count; p++)
+          kernels.addTimes(l.x + p * ld, temporary + p * ld, gates[p], l.h + p * ld, ld);
+      });
+    } else {
+      multiply(w.out, l.mixed, ld, rows, l.h, ld, l.x);
+    }
+    modulations(runs, w.modulation, 6, 3, 4, 5);
+    feedForward(l, i, rows, i + 1 < config.layers ? layer(i + 1).x : last);
+  }
+  modulations(runs, model.finalModulation, 2, 0, 1, -1);
+  normalize(last, model.norm, rows, finalInverse, final, adaln);
+}
+
+void Network::backward(const std::vector<Run>& runs) {
+  const int rows = positionsOf(runs);
+  const size_t floats = size_t(rows) * ld;
+  memcpy(normed, dx, sizeof(float) * floats);
+  memset(dx, 0, sizeof(float) * floats);
+  modulations(runs, model.finalModulation, 2, 0, 1, -1);
+  normalizeBack(last, model.norm, rows, finalInverse, adaln);
+  for (int i = config.layers - 1; i >= 0; i--) {
+    Saved& l = layer(i);
+    const Layer& w = model.layers[i];
+    modulations(runs, w.modulation, 6, 3, 4, 5);
+    multiply(w.downBack, gated(dx, rows), ld, rows, dHidden, ldFfn, nullptr);
+    pool.runRows(rows, [&](int from, int count) {
+      Gate g{};
+      g.a = l.gates + size_t(from) * ldGates;
+      g.lda = ldGates;
+      g.rows = count;
+      g.width = config.ffnPadded();
+      g.ldy = ldFfn;
+      g.dy = dHidden + size_t(from) * ldFfn;
+      g.da = dWide + size_t(from) * ldGates;
+      kernels.gateGradient(g);
+    });
+    multiply(w.gatesBack, dWide, ldGates, rows, normed, ld, nullptr);
+    normalizeBack(l.h, w.ffnNorm, rows, l.inverse2, adaln);
+    modulations(runs, w.modulation, 6, 0, 1, 2);
+    multiply(w.outBack, gated(dx, rows), ld, rows, normed, ld, nullptr);
+    if (config.dim != config.dimPadded())
+      for (int row = 0; row < rows; row++) memset(dWide + size_t(row) * ldQkv, 0, sizeof(float) * ldQkv);
+    mixBack(runs, i);
+    multiply(w.qkvBack, dWide, ldQkv, rows, normed, ld, nullptr);
+    normalizeBack(l.x, w.attentionNorm, rows, l.inverse1, adaln);
+  }
+}
+
+// Writes keys and values of a run to its pages (or the step token's to the model's own block).
+void Network::remember(const Run& run, int index, int head, bool asSink, Scratch& s) {
+  float* qkv = saved[0].qkv;
+  const int landscape = std::min(run.landscape, config.caches() - 1);
+  for (int from = 0; from < run.positions;) {
+    const int position = run.context + from, lane = position % pageSize;
+    const int count = std::min(pageSize - lane, run.positions - from);
+    float* keys = asSink ? cache.sinkKeys(landscape, index, head)
+                         : cache.keys(landscape, index, head, cache.sequences[run.sequence].pages[position / pageSize]);
+    Head k = slice(qkv, run, from, count, 1, head, 1, s.narrow);
+    if (asSink) k.cos = model.cos, k.sin = model.sin;
+    kernels.rotate(k);
+    for (int t = 0; t < count; t++)
+      for (int j = 0; j < cache.d; j++) keys[size_t(j) * pageSize + lane + t] = s.narrow[size_t(t) * cache.dp + j];
+    kernels.rotate(slice(qkv, run, from, count, 2, head, 1, cache.valuesOf(keys) + size_t(lane) * cache.dp));
+    from += count;
+  }
+}
+
+// Queries [from, from + 4) of a run see the context and the run up to themselves.
+void Network::mixObserved(const Run& run, int index, int head, int from, bool asSink, Scratch& s) {
+  Saved& l = saved[0];
+  const int queries = std::min(attentionQueries, run.positions - from);
+  const int landscape = std::min(run.landscape, config.caches() - 1);
+  int blocks = 1;
+  if (asSink) {
+    float* k = cache.sinkKeys(landscape, index, head);
+    s.blocks[0] = {k, cache.valuesOf(k), 1};
+  } else {
+    blocks = cache.blocks(cache.sequences[run.sequence], landscape, index, head, run.context + from + queries, s.blocks);
+  }
+  Head q = slice(l.qkv, run, from, queries, 0, head, 1.f / std::sqrt(float(cache.d)), s.q);
+  if (asSink) q.cos = model.cos, q.sin = model.sin;
+  kernels.rotate(q);
+  int limit[attentionQueries];
+  for (int i = 0; i < queries; i++)
+    limit[i] = asSink ? 1 : (cache.sinks ? pageSize : 0) + run.context + from + i + 1;
+  Attention a = attention(s, blocks, queries);
+  a.limit = limit;
+  kernels.attention(a);
+  for (int i = 0; i < queries; i++)
+    memcpy(l.mixed + size_t(run.first + from + i) * ld + head * cache.d, s.out + size_t(i) * cache.dp, sizeof(float) * cache.d);
+}
+
+void Network::observe(const std::vector<Run>& runs, bool asSink) {
+  const int rows = positionsOf(runs);
+  Saved& l = saved[0];
+  for (int i = 0; i < config.layers; i++) {
+    const Layer& w = model.layers[i];
+    // All layers pass through the first one's buffers: nothing is kept.
+    const auto each = [&](const auto& work) {
+      pool.run(int(runs.size()) * config.heads, [&](int task, int thread) {
+        work(runs[task / config.heads], task % config.heads, scratch[thread]);
+      });
+    };
+    modulations(runs, w.modulation, 6, 0, 1, 2);
+    normalize(l.x, w.attentionNorm, rows, l.inverse1, normed, adaln);
+    multiply(w.qkv, normed, ld, rows, l.qkv, ldQkv, nullptr);
+    each([&](const Run& run, int head, Scratch& s) { remember(run, i, head, asSink, s); });
+    if (i + 1 == config.layers) return;
+    each([&](const Run& run, int head, Scratch& s) {
+      for (int from = 0; from < run.positions; from += attentionQueries) mixObserved(run, i, head, from, asSink, s);
+    });
+    if (adaln) {
+      multiply(w.out, l.mixed, ld, rows, temporary, ld, nullptr);
+      for (size_t p = 0; p < size_t(rows); p++)
+        kernels.addTimes(l.x + p * ld, temporary + p * ld, gates[p], l.h + p * ld, ld);
+    } else {
+      multiply(w.out, l.mixed, ld, rows, l.h, ld, l.x);
+    }
+    modulations(runs, w.modulation, 6, 3, 4, 5);
+    feedForward(l, i, rows, l.x);
+  }
+}
+
+}  // namespace basin

@@ -1,0 +1,88 @@
+// The transformer of docs/mathematics.md over the kernels: candidate positions forward and back,
+// observed tokens into the cache. A pass is up to `positionsPerPass` positions of any rows at once;
+// what a position computes depends on its own row alone, so passes may be cut anywhere.
+#pragma once
+#include <vector>
+#include "cache.h"
+#include "model.h"
+#include "pool.h"
+
+namespace basin {
+
+// Positions of one answer, or a run of observed tokens.
+struct Run {
+  int sequence;
+  int landscape;
+  int first;      // index of its first position in the pass
+  int positions;
+  int context;    // observed tokens before its first position
+};
+
+class Network {
+ public:
+  Network(const Model& model, const Kernels& kernels, Pool& pool, Cache& cache, const Capacity& capacity, Arena& arena);
+
+  // Positions that one pass of answers, or of observed tokens, may have.
+  const int answerPositions, observePositions;
+
+  float* input() { return layer(0).x; }  // [positions][ld], filled by the caller
+  const float* output() const { return final; }  // [positions][ld]: norm(h), adaptive with adaLN
+
+  void forward(const std::vector<Run>& runs);
+  // From d/d output in `slope()` to d/d input, in `slope()` too. Follows a `forward` of the same runs.
+  void backward(const std::vector<Run>& runs);
+  float* slope() { return dx; }
+
+  // Appends the runs, their embeddings in `input()`, to cache `landscape` of their sequences.
+  void observe(const std::vector<Run>& runs, bool asSink);
+
+  // y = x W^T (+ add), x [rows][ldx], y [rows][ldy].
+  void multiply(const Matrix& w, const float* x, int ldx, int rows, float* y, int ldy, const float* add);
+
+ private:
+  // What one layer keeps of a pass. The gradient needs it of all layers; else they share one, as
+  // the observed stream always does.
+  struct Saved {
+    float *x, *qkv, *mixed, *logSum, *h, *gates, *inverse1, *inverse2;
+  };
+  // One thread's room for one head of one answer.
+  struct Scratch {
+    float *ownKeys, *ownValues, *dOwnKeys, *dOwnValues;
+    float *q, *out, *dout, *dq, *lanesOfDq, *scores, *narrow, *logSum;
+    KeyBlock* blocks;
+  };
+
+  Saved& layer(int i) { return saved[gradient ? i : 0]; }
+  int positionsOf(const std::vector<Run>& runs) const;
+  void modulations(const std::vector<Run>& runs, const float* table, int parts, int shift, int scale, int gate);
+  void normalize(const float* x, const float* weight, int rows, float* inverse, float* y, bool adaptive);
+  void normalizeBack(const float* x, const float* weight, int rows, const float* inverse, bool adaptive);
+  const float* gated(const float* x, int rows);
+  void mix(const std::vector<Run>& runs, int index);
+  void mixRun(const Run& run, int index, int head, Scratch& s);
+  void mixBack(const std::vector<Run>& runs, int index);
+  void mixRunBack(const Run& run, int index, int head, Scratch& s);
+  int gatherOwn(const Run& run, int index, int head, Scratch& s);
+  void remember(const Run& run, int index, int head, bool asSink, Scratch& s);
+  void mixObserved(const Run& run, int index, int head, int from, bool asSink, Scratch& s);
+  void feedForward(Saved& l, int index, int rows, float* next);
+  Head slice(float* qkv, const Run& run, int from, int count, int part, int head, float factor, float* narrow) const;
+  Attention attention(Scratch& s, int blocks, int queries) const;
+
+  const Model& model;
+  const Config& config;
+  const Kernels& kernels;
+  Pool& pool;
+  Cache& cache;
+  const bool gradient;
+  const bool adaln;
+  const int ld, ldQkv, ldGates, ldFfn;
+  std::vector<Saved> saved;
+  std::vector<Scratch> scratch;
+  float *final, *finalInverse, *last;
+  float *normed, *hidden, *temporary, *prescaled;
+  float *dx, *dWide, *dHidden;
+  std::vector<const float*> shifts, scales, gates;
+};
+
+}  // namespace basin

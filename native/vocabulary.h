@@ -1,0 +1,50 @@
+// Passes over the vocabulary matrix for many answer positions at once, chunk by chunk over the
+// threads; chunks are merged in their order, so the result is the same for any number of threads.
+#pragma once
+#include <vector>
+#include "model.h"
+#include "pool.h"
+
+namespace basin {
+
+// One position in vocabulary space.
+struct VocabPosition {
+  const float* in;   // z [V padded]
+  float* out;        // update: z after the step; may be `in`
+  float logSum;      // of `in`, where p = softmax(in)
+  float alpha;
+  const float* g;    // update: dE/de [ld]
+  float* e;          // result: embedding of the state after the pass, [ld]
+  float* newLogSum;  // result: log sum exp of it, where normalizedOut
+  double* squares;   // update: |dE/dp|^2 is added; or null
+};
+
+class Vocabulary {
+ public:
+  Vocabulary(const Model& model, const Kernels& kernels, Pool& pool, int positions, Arena& arena);
+
+  // e of the states as they are.
+  void embed(const std::vector<VocabPosition>& positions, bool normalized) { pass(positions, false, false, normalized); }
+  // z <- base - alpha <g, W>, and e of the result, in one pass over the matrix.
+  void update(const std::vector<VocabPosition>& positions, bool normalizedIn, bool normalizedOut) {
+    pass(positions, true, normalizedIn, normalizedOut);
+  }
+
+ private:
+  void pass(const std::vector<VocabPosition>& positions, bool update, bool normalizedIn, bool normalizedOut);
+  void chunk(int index, int thread, int rows, bool update, bool normalizedIn, bool normalizedOut);
+  void merge(const VocabPosition& position, int row, int part, bool update, bool normalizedOut);
+
+  const Model& model;
+  const Kernels& kernels;
+  Pool& pool;
+  const int ld, chunks;
+  int most;  // positions of one run over the matrix
+  float *g, *e, *top, *total, *squares;  // [most][ld]; [chunks][most][ld]; [chunks][most] each
+  std::vector<float*> weights;           // per thread: [most][tileWidth]
+  std::vector<const float*> in;
+  std::vector<float*> out;
+  std::vector<float> logSum, alpha;
+};
+
+}  // namespace basin

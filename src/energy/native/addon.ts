@@ -1,0 +1,129 @@
+/**
+ * The typed surface of the addon (native/addon.cc), written once. Rows travel as flat arrays of
+ * numbers; the addon checks every one of them. What it refuses, it throws with `param`, `bound` and
+ * `value`, and this file's `refusing` turns that into an error of the table.
+ */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { BasinError } from '../../errors.js'
+
+declare const engineBrand: unique symbol
+/** An engine on the other side: only the addon's functions know what to do with it. */
+export interface Handle {
+  readonly [engineBrand]: true
+}
+
+export interface OpenConfig {
+  vocab_size: number
+  dim: number
+  layers: number
+  heads: number
+  ffn_dim: number
+  context_length: number
+  landscapes: number
+  block: number
+  norm_eps: number
+  rope_theta: number
+  start_scale: number
+  doubt: number
+  /** Indices into the lists of the same name in engine.ts. */
+  conditioning: number
+  space: number
+  start: number
+  normalize: number
+  embed: number
+  kind: number
+  direction: number
+  weights: number
+  kernels: number
+  slots: number
+  sequences: number
+  pages: number
+  threads: number
+}
+
+/** Numbers of one row of `results`: energy, gradient norm, best energy, disagreement, doubt. */
+export const resultWidth = 5
+/** Numbers of one row given to `descend`. */
+export const descendWidth = 6
+
+export interface Addon {
+  open(config: OpenConfig, tensors: Readonly<Record<string, Float32Array>>): Handle
+  close(engine: Handle): void
+  /** Rows: sequence, number of tokens, number of pages, tokens, pages. */
+  observe(engine: Handle, rows: Float64Array): void
+  begin(
+    engine: Handle,
+    slot: number,
+    sequence: number,
+    seedLow: number,
+    seedHigh: number,
+    candidate: number,
+    clamped: Float64Array | null,
+    start: Float32Array | null,
+  ): void
+  /** Rows: slot, landscape, step, alpha, noise, 1 to accept only lower energies. */
+  descend(engine: Handle, rows: Float64Array, results: Float64Array): void
+  /** Rows: 0 and slot, or 1 and sequence; landscape; number of answer tokens, answer tokens. */
+  energy(engine: Handle, rows: Float64Array, results: Float64Array): void
+  /** Fills [K, top] and, unless it is empty, [K, V]. */
+  read(
+    engine: Handle,
+    slot: number,
+    best: number,
+    top: number,
+    tokens: Int32Array,
+    logProbs: Float32Array,
+    logits: Float32Array,
+  ): void
+  release(engine: Handle, sequence: number): void
+  /** `stepBytes`: weights that a step reads. */
+  describe(engine: Handle): { backend: string; bytes: number; stepBytes: number }
+  /** What the machine does right now with the engine's threads. */
+  measure(engine: Handle): { flops: number; bytesPerSecond: number }
+}
+
+interface Refusal extends Error {
+  param: string
+  bound: string
+  value: number
+}
+
+const isRefusal = (error: unknown): error is Refusal => error instanceof Error && 'bound' in error
+
+/** Runs a verb of the addon; what it refuses becomes `out_of_range`. */
+export function refusing<T>(verb: () => T): T {
+  try {
+    return verb()
+  } catch (error) {
+    if (!isRefusal(error)) throw error
+    const { param, bound, value } = error
+    throw new BasinError('out_of_range', { param, bound, value }, { cause: error })
+  }
+}
+
+const require = createRequire(import.meta.url)
+const root = new URL('../../../', import.meta.url)
+
+function whyMissing(): string {
+  try {
+    const report = JSON.parse(readFileSync(new URL('build/native.json', root), 'utf8')) as {
+      built: boolean
+      reason: string
+    }
+    if (!report.built) return report.reason
+  } catch {
+    return 'it was not built at install'
+  }
+  return 'it was built at install, and is gone'
+}
+
+/** The addon, or why there is none. */
+export function loadAddon(): { addon: Addon } | { missing: string } {
+  try {
+    return { addon: require(new URL('build/Release/basin.node', root).pathname) as Addon }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return { missing: code === 'MODULE_NOT_FOUND' ? whyMissing() : (message.split('\n')[0] ?? '') }
+  }
+}

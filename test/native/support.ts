@@ -1,0 +1,22 @@
+/** Opens the native engine for tests; a checkout whose addon was not built fails here, saying why. */
+import { loadAddon } from '../../src/energy/native/addon.js'
+import {
+  nativeEngine,
+  type NativeEngine,
+  type NativeOptions,
+} from '../../src/energy/native/engine.js'
+import type { Checkpoint } from '../../src/model/checkpoint.js'
+
+const loaded = loadAddon()
+
+export const openNative = (
+  checkpoint: Checkpoint,
+  options: Partial<NativeOptions> = {},
+): NativeEngine =>
+  nativeEngine(checkpoint, loaded, {
+    capacity: { slots: 16, sequences: 16, pages: 64 },
+    threads: 2,
+    weights: 'f32',
+    reason: 'test',
+    ...options,
+  })
