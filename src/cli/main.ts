@@ -2,6 +2,7 @@
 /** `basin`: one verb per file. The composition root: here, and nowhere below, errors end the process. */
 import { Command } from 'commander'
 import { registerEvaluate } from './evaluate.js'
+import { registerConfig } from './config.js'
 import { registerConvert } from './convert.js'
 import { registerExport } from './export.js'
 import { registerGenerate } from './generate.js'
@@ -17,6 +18,7 @@ const program = new Command('basin')
 
 for (const register of [
   registerServe,
+  registerConfig,
   registerGenerate,
   registerTrain,
   registerEvaluate,

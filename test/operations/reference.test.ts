@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
+import { registerConfig } from '../../src/cli/config.js'
 import { registerServe } from '../../src/cli/serve.js'
 import { defaultLimits } from '../../src/server/limits.js'
 import { Metrics } from '../../src/server/metrics/metrics.js'
@@ -61,6 +62,7 @@ const named = (files: readonly string[], pattern: RegExp): string[] => [
 const serve = () => {
   const program = new Command()
   registerServe(program)
+  registerConfig(program)
   const [command] = program.commands
   if (!command) throw new Error('no serve')
   return command.options
@@ -103,7 +105,7 @@ describe('flags and variables', () => {
   })
 
   it('have the default that the table says', () => {
-    const dependent = ['--models', '--model', '--threads', '--pages']
+    const dependent = ['--models', '--model', '--threads', '--pages', '--config']
     for (const { flag, value } of rows) {
       if (flag === undefined || dependent.includes(flag)) continue
       const option = serve().find(({ long }) => long === flag)
