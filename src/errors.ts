@@ -38,6 +38,7 @@ const table = {
   invalid_tokenizer: [500, 'server_error', '{path}: {reason}'],
   invalid_data: [400, 'invalid_request_error', '{path}: {reason}'],
   backend_missing: [500, 'server_error', 'Engine {engine}: {reason}'],
+  training_collapsed: [500, 'server_error', 'The energy collapsed at update {update}: {reason}'],
   training_diverged: [500, 'server_error', 'Training diverged at update {update}: {reason}'],
 } as const satisfies Record<string, readonly [number, string, string]>
 

@@ -1,35 +1,29 @@
 /** `basin train`: data, objective and optimizer by flags; architecture by a config.json. */
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  appendFileSync,
-} from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { SingleBar } from 'cli-progress'
 import { Option, type Command } from 'commander'
 import { loadBackend, type BackendChoice } from '../energy/tfjs/backend.js'
 import { BasinError } from '../errors.js'
 import { parameterCount } from '../model/checkpoint.js'
 import { parseConfig, type ModelConfig } from '../model/config.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
-import { openData, type TrainingData } from '../train/source.js'
-import { Training, type UpdateReport, type ValidationReport } from '../train/loop.js'
-import { equilibrium } from '../train/objectives/equilibrium.js'
-import { feedForward } from '../train/objectives/feed-forward.js'
-import type { Objective } from '../train/objectives/objective.js'
-import { optimize } from '../train/objectives/optimize.js'
+import { Training } from '../train/loop.js'
+import { openData } from '../train/source.js'
+import type { RunSettings } from '../train/state.js'
 import { integer, integerList, real } from './numbers.js'
+import { addObjectiveFlags, chooseObjective, type ObjectiveFlags } from './objectives.js'
+import { TrainingMetrics } from './training-metrics.js'
+import { TrainingView } from './training-view.js'
 
-interface Flags {
+/** Bad lines shown one by one. */
+const shownBadLines = 5
+
+interface Flags extends ObjectiveFlags {
   config: string
   tokenizer: string
   data: string[]
   valid: string[]
   out: string
-  objective: 'equilibrium' | 'optimize' | 'feed-forward'
   updates: number
   batch: number
   window: number
@@ -40,9 +34,6 @@ interface Flags {
   beta2: number
   alpha: number
   alphaMultiplier: number
-  horizon: number
-  lossSteps: number
-  steps?: number
   seed: number
   relabel?: string
   budgets: number[]
@@ -53,10 +44,14 @@ interface Flags {
   backend: BackendChoice
   threads: number
   strict?: boolean
+  cache?: string
+  collapseAt: number
+  metricsPort?: number
+  metricsHost: string
 }
 
 export function registerTrain(program: Command): void {
-  program
+  const command = program
     .command('train')
     .description('Train a model; run again with the same flags to resume')
     .requiredOption('--config <file>', 'config.json of the model to train')
@@ -67,11 +62,6 @@ export function registerTrain(program: Command): void {
     )
     .requiredOption('--valid <files...>', 'held-out data of the same kind')
     .requiredOption('--out <dir>', 'where the model and its resumable state go')
-    .addOption(
-      new Option('--objective <name>', 'how the energy is shaped; feed-forward trains the control')
-        .choices(['equilibrium', 'optimize', 'feed-forward'])
-        .default('equilibrium'),
-    )
     .option('--updates <n>', 'updates of the whole run', integer(1), 2000)
     .option('--batch <rows>', 'rows per update', integer(1), 32)
     .option('--window <tokens>', 'predicted tokens per row of text', integer(1), 128)
@@ -87,18 +77,6 @@ export function registerTrain(program: Command): void {
     .option('--beta2 <rate>', 'AdamW beta2', real(0), 0.95)
     .option('--alpha <size>', 'initial step size (reference: mcmc_step_size)', real(0), 1)
     .option('--alpha-multiplier <x>', 'learning rate of alpha relative to the rest', real(0), 3)
-    .option(
-      '--horizon <steps>',
-      'equilibrium: most steps before the loss, drawn per update',
-      integer(0),
-      4,
-    )
-    .option('--loss-steps <steps>', 'equilibrium: steps with a loss', integer(1), 2)
-    .option(
-      '--steps <steps>',
-      'optimize: descent steps per update (default: config.steps)',
-      integer(1),
-    )
     .option('--seed <n>', 'seed of weights, batches and draws', integer(0), 1)
     .option(
       '--relabel <characters>',
@@ -121,7 +99,17 @@ export function registerTrain(program: Command): void {
     )
     .option('--threads <n>', 'threads of the wasm backend', integer(1), 1)
     .option('--strict', 'fail at the first bad line of data')
+    .option('--cache <dir>', 'keep the tokenised data there; read again only if files change')
+    .option(
+      '--collapse-at <share>',
+      'end the run where the spread of energies falls below this share of its first; 0 never',
+      real(0, 1),
+      0.01,
+    )
+    .option('--metrics-port <n>', 'serve Prometheus metrics while training', integer(0, 65535))
+    .option('--metrics-host <name>', 'address to serve them on', '127.0.0.1')
     .action((flags: Flags) => train(flags))
+  addObjectiveFlags(command)
 }
 
 function configOf(flags: Flags): ModelConfig {
@@ -133,11 +121,23 @@ function configOf(flags: Flags): ModelConfig {
   )
 }
 
-function objectiveOf(flags: Flags, config: ModelConfig): Objective {
-  if (flags.objective === 'feed-forward') return feedForward
-  if (flags.objective === 'optimize') return optimize({ steps: flags.steps ?? config.steps })
-  return equilibrium({ horizon: flags.horizon, lossSteps: flags.lossSteps })
-}
+/** Flags that the numbers of a run do not depend on, or that may change between its sittings. */
+const free = new Set(
+  'config tokenizer data valid out updates budgets validRows validateEvery saveEvery maxSeconds backend threads collapseAt metricsPort metricsHost cache teacher seed'.split(
+    ' ',
+  ),
+)
+
+/** What a resumed run must share with its earlier sittings, as the command line names it. */
+const settingsOf = (flags: Flags): RunSettings =>
+  Object.fromEntries(
+    Object.entries(flags)
+      .filter(([name]) => !free.has(name))
+      .map(([name, value]) => [
+        `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+        value as string | number | boolean,
+      ]),
+  )
 
 async function train(flags: Flags): Promise<void> {
   const config = configOf(flags)
@@ -160,80 +160,44 @@ async function train(flags: Flags): Promise<void> {
     if (flags.tokenizer !== flags.out)
       copyFileSync(join(flags.tokenizer, file), join(flags.out, file))
 
-  const view = progressView(flags, data)
+  const view = new TrainingView(flags.out, data.bytesPerPosition)
+  const { objective } = flags
+  const metrics = new TrainingMetrics({ model: config.name, objective, backend: name })
   let interrupted = false
   process.once('SIGINT', () => (interrupted = true))
   process.once('SIGTERM', () => (interrupted = true))
   const training = new Training(tf, {
     ...flags,
+    ...chooseObjective(flags, config, tf),
     config,
-    objective: objectiveOf(flags, config),
+    settings: settingsOf(flags),
     optimizer: { ...flags, learningRate: flags.lr, beta1: 0.9 },
     batch: data.batch,
     validation: data.validation,
-    onUpdate: view.update,
-    onValidation: view.validation,
+    onUpdate: (report) => {
+      view.update(report)
+      metrics.update(report)
+    },
+    onValidation: (report) => {
+      view.validation(report)
+      metrics.validation(report)
+    },
     stop: (seconds) => interrupted || seconds >= flags.maxSeconds,
   })
+  const server =
+    flags.metricsPort === undefined
+      ? undefined
+      : await metrics.listen(flags.metricsPort, flags.metricsHost)
   const millions = (parameterCount(config) / 1e6).toFixed(2)
   console.error(`${config.name}: ${millions}M parameters, ${data.describe}, on ${name}`)
-  for (const { line, reason } of data.bad.slice(0, 5))
-    console.error(`left out line ${line}: ${reason}`)
+  for (const { path, line, reason } of data.bad.slice(0, shownBadLines))
+    console.error(`left out ${path} line ${line}: ${reason}`)
+  if (data.bad.length > 0) console.error(`left out ${data.bad.length} lines in all`)
   if (training.update > 0) console.error(`resumed at update ${training.update}`)
-  await training.run()
-  view.close()
-}
-
-interface View {
-  update: (report: UpdateReport) => void
-  validation: (report: ValidationReport) => void
-  close: () => void
-}
-
-/** A bar on a terminal, a line now and then elsewhere; every validation also goes to log.jsonl. */
-function progressView(flags: Flags, data: TrainingData): View {
-  const bar = process.stderr.isTTY
-    ? new SingleBar({
-        format: '{bar} {value}/{total} | {info} | ETA {eta_formatted}',
-        clearOnComplete: false,
-        hideCursor: true,
-      })
-    : null
-  const log = join(flags.out, 'log.jsonl')
-  if (!existsSync(flags.out)) mkdirSync(flags.out, { recursive: true })
-  let since = 0
-  const bits = (nats: number): string => {
-    const perByte =
-      data.bytesPerPosition > 0
-        ? ` ${(nats / Math.LN2 / data.bytesPerPosition).toFixed(3)} bits/byte`
-        : ''
-    return `${nats.toFixed(4)} nats${perByte}`
-  }
-  return {
-    update(report) {
-      since ||= report.seconds
-      const speed = report.positions / Math.max(1e-9, report.seconds - since)
-      since = report.seconds
-      const last = report.losses.at(-1) ?? NaN
-      const rate = Number.isFinite(speed) && speed < 1e9 ? `, ${speed.toFixed(0)} positions/s` : ''
-      const info = `loss ${bits(last)}, gradient ${report.gradientNorm.toFixed(2)}${rate}`
-      if (bar && !bar.isActive) bar.start(report.updates, report.update, { info })
-      bar?.update(report.update, { info })
-      const eta = ((report.updates - report.update) * report.seconds) / report.update / 60
-      if (!bar && report.update % 20 === 0)
-        console.error(
-          `${report.update}/${report.updates} ${report.seconds.toFixed(0)}s ${info}, ETA ${eta.toFixed(0)} min`,
-        )
-    },
-    validation(report) {
-      const { update, scores } = report
-      appendFileSync(log, `${JSON.stringify(report)}\n`)
-      const table = scores.map(
-        (s) =>
-          `${s.steps}: ${bits(s.nats)}, ${(100 * s.accuracy).toFixed(1)} % right, ${(100 * s.solved).toFixed(1)} % whole, E ${s.energy.toFixed(3)}`,
-      )
-      console.error(`\nvalidation at update ${update} (steps: result)\n  ${table.join('\n  ')}`)
-    },
-    close: () => bar?.stop(),
+  try {
+    await training.run()
+  } finally {
+    view.close()
+    server?.close()
   }
 }

@@ -88,3 +88,61 @@ export function batchOfExamples(config: ModelConfig, examples: readonly Example[
   })
   return { rows, observed, length, visible, positions, answers: 1, targets, moving, clamped: true }
 }
+
+const rowFrom = <T>(shared: readonly T[], row: number): T =>
+  shared[shared.length === 1 ? 0 : row] as T
+
+/** One row as a batch of its own, with `start` as its starting point. */
+export function rowOf(batch: Batch, row: number, start?: Float32Array): Batch {
+  const n = batch.targets.length / batch.rows
+  const cut = <A extends Int32Array | Float32Array>(flat: A, width: number): A =>
+    flat.slice(row * width, (row + 1) * width) as A
+  return {
+    rows: 1,
+    observed: cut(batch.observed, batch.length),
+    length: batch.length,
+    visible: [rowFrom(batch.visible, row)],
+    positions: [rowFrom(batch.positions, row)],
+    answers: batch.answers,
+    targets: cut(batch.targets, n),
+    moving: cut(batch.moving, n),
+    clamped: batch.clamped,
+    ...(start && { start }),
+  }
+}
+
+/** Batches of equal answers under each other, observed tokens padded to the longest; drops starts. */
+export function joinBatches(parts: readonly Batch[]): Batch {
+  const first = parts[0] as Batch
+  const rows = parts.reduce((sum, part) => sum + part.rows, 0)
+  const length = Math.max(...parts.map((part) => part.length))
+  const n = first.targets.length / first.rows
+  const observed = new Int32Array(rows * length)
+  const targets = new Int32Array(rows * n)
+  const moving = new Float32Array(rows * n)
+  const visible: (readonly number[])[] = []
+  const positions: (readonly number[])[] = []
+  let at = 0
+  for (const part of parts) {
+    targets.set(part.targets, at * n)
+    moving.set(part.moving, at * n)
+    for (let row = 0; row < part.rows; row++, at++) {
+      const tokens = part.observed.subarray(row * part.length, (row + 1) * part.length)
+      observed.set(tokens, at * length)
+      visible.push(rowFrom(part.visible, row))
+      positions.push(rowFrom(part.positions, row))
+    }
+  }
+  const even = new Set(visible.map((row) => row.join())).size === 1
+  return {
+    rows,
+    observed,
+    length,
+    visible: even ? visible.slice(0, 1) : visible,
+    positions: even ? positions.slice(0, 1) : positions,
+    answers: first.answers,
+    targets,
+    moving,
+    clamped: parts.some((part) => part.clamped),
+  }
+}

@@ -142,6 +142,7 @@ export interface JsonlOptions {
 }
 
 export interface BadLine {
+  path: string
   /** 1-based. */
   line: number
   reason: string
@@ -224,7 +225,7 @@ export class JsonlSource {
       try {
         lines.push(tokenizeLine(parseLine(text), options))
       } catch (error) {
-        bad.push({ line: index + 1, reason: (error as Error).message })
+        bad.push({ path, line: index + 1, reason: (error as Error).message })
       }
       const [first] = bad
       if (options.strict && first) {

@@ -2,25 +2,30 @@
  * The training loop: batch, gradient, update, now and then a validation and a checkpoint. Batches and
  * random draws are functions of (seed, update), so a resumed run continues as if it had not stopped.
  */
-import { existsSync, mkdirSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Tensor, Tf } from '../energy/tfjs/backend.js'
 import { Network } from '../energy/tfjs/network.js'
 import { BasinError } from '../errors.js'
-import { tensorShapes, writeCheckpoint } from '../model/checkpoint.js'
+import { tensorShapes, weightsFile, writeCheckpoint } from '../model/checkpoint.js'
 import type { ModelConfig } from '../model/config.js'
-import {
-  asFloat32,
-  readSafetensors,
-  writeSafetensors,
-  type Float32Tensor,
-} from '../model/safetensors.js'
+import type { Float32Tensor } from '../model/safetensors.js'
 import { uniform } from '../refine/random.js'
 import type { Batch } from './batch.js'
+import { diagnose, hasCollapsed, type Diagnosis } from './diagnose.js'
 import { evaluateBatches, type BudgetScore } from './evaluate.js'
 import { initialWeights } from './initial.js'
 import { inputsOf, type Objective } from './objectives/objective.js'
 import { AdamW, type OptimizerOptions } from './optimizer.js'
+import {
+  checkSettings,
+  readState,
+  stateFile,
+  verifyTensors,
+  writeState,
+  type RunSettings,
+  type RunState,
+} from './state.js'
 
 export interface TrainOptions {
   /** Where the run keeps its state and, as it improves, the model. */
@@ -29,6 +34,8 @@ export interface TrainOptions {
   objective: Objective
   optimizer: OptimizerOptions
   seed: number
+  /** Further settings that a resumed run must share, for its numbers depend on them. */
+  settings: RunSettings
   /** Initial step size. */
   alpha: number
   /** Pure function of the update number. */
@@ -38,6 +45,10 @@ export interface TrainOptions {
   /** Updates between validations, and between checkpoints. */
   validateEvery: number
   saveEvery: number
+  /** Ends the run where the spread of energies falls below this share of its first; 0 never does. */
+  collapseAt: number
+  /** Weights to start from in place of random ones, where their shapes fit. */
+  initial?: ReadonlyMap<string, Float32Tensor>
   onUpdate: (report: UpdateReport) => void
   onValidation: (report: ValidationReport) => void
   /** Checked after every update: true stops, saved. */
@@ -49,6 +60,8 @@ export interface ValidationReport {
   seconds: number
   cpuSeconds: number
   scores: BudgetScore[]
+  /** Absent for a feed-forward control, which has no energy. */
+  diagnosis?: Diagnosis
 }
 
 export interface UpdateReport {
@@ -57,20 +70,24 @@ export interface UpdateReport {
   /** Seconds of training so far, earlier sittings included: on the clock, and of all threads. */
   seconds: number
   cpuSeconds: number
-  /** Cross-entropy in nats after each step with a loss. */
+  /** Cross-entropy in nats after each step with a loss; empty where the objective reads nothing out. */
   losses: readonly number[]
+  /** The scalar that is minimised. */
+  value: number
+  /** Further figures of the objective, by name. */
+  measures: Readonly<Record<string, number>>
   gradientNorm: number
   positions: number
 }
 
 type Parameter = Tensor & { assign(value: Tensor): void }
 
-export const stateFile = 'state.safetensors'
-
 export class Training {
   update = 0
   seconds = 0
   cpuSeconds = 0
+  /** Spread of energies over answers at update 0. */
+  firstSpread = NaN
   readonly network: Network
   private readonly parameters = new Map<string, Parameter>()
   private readonly optimizer: AdamW
@@ -80,21 +97,23 @@ export class Training {
     private readonly options: TrainOptions,
   ) {
     options.objective.check(options.config)
-    for (const [name, { shape, data }] of initialWeights(
-      options.config,
-      options.seed,
-      options.alpha,
-    ))
-      this.parameters.set(name, tf.variable(tf.tensor(data, [...shape])))
+    const fresh = initialWeights(options.config, options.seed, options.alpha)
+    for (const [name, { shape, data }] of fresh) {
+      const given = name === 'alpha' ? undefined : options.initial?.get(name)
+      const fits = given?.shape.join() === shape.join()
+      this.parameters.set(name, tf.variable(tf.tensor(fits ? given.data : data, [...shape])))
+    }
     this.optimizer = new AdamW(tf, options.optimizer)
     this.network = new Network(tf, options.config, this.parameters)
-    if (existsSync(join(options.out, stateFile))) this.restore()
+    const state = readState(options.out)
+    if (state) this.restore(state)
   }
 
   /** Runs to the last update or until `stop` says so; returns the final validation. */
   async run(): Promise<BudgetScore[]> {
     const { options } = this
     mkdirSync(options.out, { recursive: true })
+    if (this.update === 0) this.firstSpread = this.diagnosis()?.spread ?? NaN
     while (this.update < options.optimizer.updates && !options.stop(this.seconds)) {
       this.step()
       // Lets signals in.
@@ -116,7 +135,11 @@ export class Training {
     let draws = 0
     const draw = () => uniform(options.seed, this.update, draws++)
     const inputs = inputsOf(this.network, batch)
-    const { losses, gradients } = options.objective.update(this.network, inputs, draw)
+    const { value, losses, measures, gradients } = options.objective.update(
+      this.network,
+      inputs,
+      draw,
+    )
     const gradientNorm = this.optimizer.apply(this.parameters, gradients, this.update)
     tf.engine().endScope()
     if (!Number.isFinite(gradientNorm))
@@ -134,6 +157,8 @@ export class Training {
       seconds: this.seconds,
       cpuSeconds: this.cpuSeconds,
       losses,
+      value,
+      measures: measures ?? {},
       gradientNorm,
       positions: batch.moving.reduce((a, b) => a + b, 0),
     })
@@ -147,31 +172,53 @@ export class Training {
       seed: 7,
     })
     const { update, seconds, cpuSeconds } = this
-    options.onValidation({ update, seconds, cpuSeconds, scores })
+    const diagnosis = this.diagnosis()
+    options.onValidation({ update, seconds, cpuSeconds, scores, ...(diagnosis && { diagnosis }) })
+    if (diagnosis && update > 0) this.refuseCollapse(diagnosis.spread)
     return scores
   }
 
-  /** Writes the resumable state, then the model; both atomically. */
-  save(): void {
-    const weights = this.download(this.parameters)
-    const state = new Map(weights)
-    for (const [name, tensor] of this.download(this.optimizer.first))
-      state.set(`first/${name}`, tensor)
-    for (const [name, tensor] of this.download(this.optimizer.second))
-      state.set(`second/${name}`, tensor)
-    const metadata = {
-      update: String(this.update),
-      seconds: String(this.seconds),
-      cpu_seconds: String(this.cpuSeconds),
-      seed: String(this.options.seed),
-    }
-    writeSafetensors(join(this.options.out, stateFile), state, metadata)
-    writeCheckpoint(this.options.out, { config: this.options.config, tensors: weights })
+  /** Of the first batch of validation. */
+  private diagnosis(): Diagnosis | undefined {
+    const { config, validation } = this.options
+    const [batch] = validation
+    if (config.feed_forward || !batch) return undefined
+    return diagnose(this.network, batch, { seed: 7, wrong: 8, steps: config.steps })
   }
 
-  private restore(): void {
-    const path = join(this.options.out, stateFile)
-    const { tensors, metadata } = readSafetensors(path)
+  private refuseCollapse(spread: number): void {
+    const { firstSpread, update } = this
+    if (!hasCollapsed(spread, firstSpread, this.options.collapseAt)) return
+    const share = ((100 * spread) / firstSpread).toPrecision(2)
+    throw new BasinError('training_collapsed', {
+      update,
+      reason: `the spread of energies over answers is ${spread.toPrecision(3)}, ${share} % of what it was before training; --collapse-at 0 lets such a run go on`,
+    })
+  }
+
+  /** Writes the resumable state, then the model; each is read back before it replaces the last. */
+  save(): void {
+    const { options } = this
+    const weights = this.download(this.parameters)
+    const prefixed = (prefix: string, tensors: ReadonlyMap<string, Float32Tensor>) =>
+      [...tensors].map(([name, tensor]) => [`${prefix}/${name}`, tensor] as const)
+    const { update, seconds, cpuSeconds, firstSpread } = this
+    const tensors = new Map([
+      ...weights,
+      ...prefixed('first', this.download(this.optimizer.first)),
+      ...prefixed('second', this.download(this.optimizer.second)),
+      ...prefixed('memory', options.objective.memory?.save() ?? new Map()),
+    ])
+    const settings = { '--seed': options.seed, ...options.settings }
+    writeState(options.out, { update, seconds, cpuSeconds, firstSpread, settings, tensors })
+    writeCheckpoint(options.out, { config: options.config, tensors: weights })
+    verifyTensors(join(options.out, weightsFile), weights)
+  }
+
+  private restore({ settings, tensors, ...progress }: RunState): void {
+    const { options } = this
+    const path = join(options.out, stateFile)
+    checkSettings(path, settings, { '--seed': options.seed, ...options.settings })
     const load = (name: string, shape: readonly number[]): Tensor => {
       const stored = tensors.get(name)
       if (stored?.shape.join() !== shape.join())
@@ -179,23 +226,18 @@ export class Training {
           path,
           reason: `${name} is missing or has another shape: was the run started with other settings?`,
         })
-      return this.tf.tensor(asFloat32(stored, name, path), [...shape])
+      return this.tf.tensor(stored.data, [...shape])
     }
-    if (metadata['seed'] !== String(this.options.seed))
-      throw new BasinError('invalid_checkpoint', {
-        path,
-        reason: `the run was started with --seed ${metadata['seed'] ?? '?'}`,
-      })
-    for (const [name, shape] of tensorShapes(this.options.config)) {
+    for (const [name, shape] of tensorShapes(options.config)) {
       const value = load(name, shape)
       this.parameters.get(name)?.assign(value)
       value.dispose()
       if (tensors.has(`first/${name}`))
         this.optimizer.restore(name, load(`first/${name}`, shape), load(`second/${name}`, shape))
     }
-    this.update = Number(metadata['update'])
-    this.seconds = Number(metadata['seconds'])
-    this.cpuSeconds = Number(metadata['cpu_seconds'])
+    const memory = [...tensors].filter(([name]) => name.startsWith('memory/'))
+    options.objective.memory?.restore(new Map(memory.map(([name, t]) => [name.slice(7), t])))
+    Object.assign(this, progress)
   }
 
   private download(tensors: ReadonlyMap<string, Tensor>): Map<string, Float32Tensor> {

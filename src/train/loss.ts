@@ -1,5 +1,7 @@
-/** Losses and the stop-gradient that the objectives share. */
+/** Losses, the stop-gradient and the scope that the objectives and diagnoses share. */
 import type { Tensor, Tf } from '../energy/tfjs/backend.js'
+import type { Network } from '../energy/tfjs/network.js'
+import type { Inputs } from './objectives/objective.js'
 
 /**
  * Mean cross-entropy, in nats, of logits [B, N, V] at `targets` [B, N], weighted by `weights` [B, N]
@@ -32,4 +34,21 @@ export function crossEntropy(
 export function withoutGradient(tf: Tf, compute: () => Tensor): Tensor {
   const op = tf.customGrad(() => ({ value: compute(), gradFunc: () => tf.scalar(0) }))
   return op(tf.scalar(0))
+}
+
+/** Cross-entropy in nats of every answer, the sum over its moving positions, [B, M]. */
+export function answerNats({ tf, config }: Network, inputs: Inputs, logits: Tensor): Tensor {
+  const { rows, answers } = inputs.batch
+  const picked = tf.mul(tf.logSoftmax(logits), tf.oneHot(inputs.targets, config.vocab_size))
+  const byPosition = tf.mul(tf.sum(picked, 2), inputs.weights)
+  return tf.neg(tf.sum(tf.reshape(byPosition, [rows, answers, config.answer.block]), 2))
+}
+
+/** Frees every tensor that `compute` makes; its result is plain data. */
+export function scoped<T>(tf: Tf, compute: () => T): T {
+  let result: T | undefined
+  tf.tidy(() => {
+    result = compute()
+  })
+  return result as T
 }

@@ -2,72 +2,107 @@
  * `equilibrium`, for the residual energy: iterate y <- F(y) a random number of times without gradient
  * (the states inference will meet), then a few steps with cross-entropy on the read-out of F, detached
  * between them. First derivatives only; an update costs a few feed-forward updates however long the
- * horizon. The observed stream is computed once for all steps.
+ * horizon. The observed stream is computed once for all steps. With a replay buffer, rows also go on
+ * from where earlier updates left them, so that states far beyond the horizon are trained on.
  */
 import { BasinError } from '../../errors.js'
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { constant } from '../../energy/tfjs/numbers.js'
+import type { Network } from '../../energy/tfjs/network.js'
+import type { Landscape } from '../../energy/tfjs/landscape.js'
 import { crossEntropy, withoutGradient } from '../loss.js'
-import { gradientsOf, landscapesOf, scalarOf, type Objective } from './objective.js'
+import { ReplayBuffer, type ReplayOptions } from '../replay.js'
+import { gradientsOf } from './gradients.js'
+import {
+  landscapesOf,
+  scalarOf,
+  startOf,
+  type Draw,
+  type Inputs,
+  type Objective,
+} from './objective.js'
+import { noiseFor, seedFrom, withReplay, type Replayed } from './start.js'
 
 export interface EquilibriumOptions {
   /** P: the number of steps without gradient is drawn from 0..P. */
   horizon: number
   /** Steps with a loss after them. */
   lossSteps: number
+  /** Standard deviation of noise on every starting point, replayed ones included. */
+  noise: number
+  replay: ReplayOptions | null
 }
 
-export function equilibrium({ horizon, lossSteps }: EquilibriumOptions): Objective {
+export function equilibrium(options: EquilibriumOptions): Objective {
+  const { horizon, lossSteps } = options
+  const buffer = options.replay ? new ReplayBuffer(options.replay) : undefined
   return {
     name: 'equilibrium',
-    check(config) {
-      if (config.energy.kind !== 'residual')
+    ...(buffer && { memory: buffer }),
+    check({ energy, conditioning, feed_forward }) {
+      if (energy.kind !== 'residual' || feed_forward)
         throw new BasinError('not_supported', {
           param: 'objective',
           reason: 'equilibrium trains the residual energy',
         })
-      if (config.conditioning === 'time_embed' || config.conditioning === 'adaln')
+      if (conditioning === 'time_embed' || conditioning === 'adaln')
         throw new BasinError('not_supported', {
           param: 'conditioning',
           reason: 'equilibrium needs one context for all steps',
         })
     },
-    update(network, inputs, draw) {
-      const { tf, config } = network
+    update(network, given, draw) {
+      const { tf } = network
       const first = Math.floor(draw() * (horizon + 1))
-      const losses: Tensor[] = []
-      const gradients = gradientsOf(network, () => {
+      const replayed = withReplay(network, given, buffer, draw)
+      const { inputs } = replayed
+      const losses: number[] = []
+      let late: Tensor | undefined
+      const { value, gradients } = gradientsOf(network, () => {
         const landscapeAt = landscapesOf(network, inputs)
-        const opinionAt = (state: Tensor, step: number): Tensor =>
-          landscapeAt(step).opinion(constant(state)).value
         // The observed stream belongs on the tape, the iterates before the loss do not.
-        landscapeAt(0)
+        const begun = landscapeAt(0)
         let state = withoutGradient(tf, () => {
-          let y: Tensor = tf.zeros([
-            inputs.batch.rows,
-            inputs.targets.shape[1] as number,
-            config.dim,
-          ])
-          for (let step = 0; step < first; step++) y = tf.tidy(() => opinionAt(y, step))
+          let y = startingPoint(network, replayed, begun, options, draw)
+          for (let step = 0; step < first; step++)
+            y = tf.tidy(() => landscapeAt(step).opinion(constant(y)).value)
           return y
         })
+        const parts: Tensor[] = []
         for (let step = first; step < first + lossSteps; step++) {
-          const opinion = opinionAt(state, step)
-          losses.push(
-            crossEntropy(
-              tf,
-              network.readout(opinion),
-              inputs.targets,
-              inputs.weights,
-              inputs.count,
-            ),
-          )
+          const opinion = landscapeAt(step).opinion(constant(state)).value
+          const part = readLoss(network, inputs, opinion)
+          losses.push(scalarOf(part))
+          parts.push(part)
           state = withoutGradient(tf, () => tf.clone(opinion))
         }
-        losses.forEach((loss) => tf.keep(loss))
-        return tf.div(tf.addN(losses), lossSteps)
+        late = tf.keep(state)
+        return tf.div(tf.addN(parts), lossSteps)
       })
-      return { losses: losses.map(scalarOf), gradients }
+      buffer?.add(inputs.batch, (late as unknown as Tensor).dataSync() as Float32Array)
+      late?.dispose()
+      return { value, losses, gradients }
     },
   }
 }
+
+/** The model's start, or where a replayed row was left; with noise. */
+function startingPoint(
+  network: Network,
+  { inputs, fresh, states }: Replayed,
+  landscape: Landscape,
+  { noise }: EquilibriumOptions,
+  draw: Draw,
+): Tensor {
+  const { tf, config } = network
+  // A draft is F at zero: the first iterate from there.
+  const drafted = config.answer.start === 'draft' && !inputs.batch.start
+  const all = drafted
+    ? tf.zeros([inputs.batch.rows, inputs.targets.shape[1] as number, config.dim])
+    : startOf(network, inputs, landscape, seedFrom(draw))
+  const joined = states ? tf.concat([tf.slice(all, [0, 0, 0], [fresh, -1, -1]), states]) : all
+  return noise > 0 ? tf.add(joined, noiseFor(network, inputs, noise, draw)) : joined
+}
+
+const readLoss = (network: Network, inputs: Inputs, opinion: Tensor): Tensor =>
+  crossEntropy(network.tf, network.readout(opinion), inputs.targets, inputs.weights, inputs.count)

@@ -8,15 +8,8 @@ import { constant } from '../../energy/tfjs/numbers.js'
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { crossEntropy } from '../loss.js'
-import {
-  contextOf,
-  gradientsOf,
-  observeBatch,
-  scalarOf,
-  settingOf,
-  type Inputs,
-  type Objective,
-} from './objective.js'
+import { gradientsOf } from './gradients.js'
+import { contextOf, observeBatch, settingOf, type Inputs, type Objective } from './objective.js'
 
 export const feedForward: Objective = {
   name: 'feed-forward',
@@ -29,13 +22,11 @@ export const feedForward: Objective = {
   },
   update(network, inputs) {
     const { tf } = network
-    let loss: Tensor = tf.scalar(0)
-    const gradients = gradientsOf(network, () => {
+    const { value, gradients } = gradientsOf(network, () => {
       const logits = feedForwardLogits(network, inputs)
-      loss = tf.keep(crossEntropy(tf, logits, inputs.targets, inputs.weights, inputs.count))
-      return loss
+      return crossEntropy(tf, logits, inputs.targets, inputs.weights, inputs.count)
     })
-    return { losses: [scalarOf(loss)], gradients }
+    return { value, losses: [value], gradients }
   },
 }
 

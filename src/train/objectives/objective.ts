@@ -2,7 +2,6 @@
  * An objective turns a batch into a scalar whose gradient trains the energy. Each is one file; the
  * loop knows only this interface.
  */
-import type { Scalar } from '@tensorflow/tfjs-core'
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { draft } from '../../energy/tfjs/descent.js'
 import { Landscape } from '../../energy/tfjs/landscape.js'
@@ -10,13 +9,18 @@ import type { Context, Network, Rotary } from '../../energy/tfjs/network.js'
 import { prefixMask } from '../../energy/tfjs/network.js'
 import type { Setting } from '../../energy/tfjs/landscape.js'
 import { contextCaches, landscapeOf, stateWidth, type ModelConfig } from '../../model/config.js'
+import type { Float32Tensor } from '../../model/safetensors.js'
 import { normals } from '../../refine/random.js'
 import type { Batch } from '../batch.js'
 
 /** What one batch says about the weights. */
 export interface Update {
+  /** The scalar that is minimised. */
+  value: number
   /** Cross-entropy in nats per moving position after each step with a loss, for the log. */
   losses: number[]
+  /** Further figures of the update by name, for the log and the metrics. */
+  measures?: Readonly<Record<string, number>>
   /** By parameter name; parameters that take no part are absent. */
   gradients: Map<string, Tensor>
 }
@@ -29,17 +33,14 @@ export interface Objective {
   /** Throws BasinError `not_supported` where the configuration does not fit. */
   check(config: ModelConfig): void
   update(network: Network, inputs: Inputs, draw: Draw): Update
+  /** What it carries from update to update, where it carries anything. */
+  readonly memory?: Memory
 }
 
-/** One reverse pass: the gradient of a scalar with respect to every weight that it depends on. */
-export function gradientsOf(network: Network, scalar: () => Tensor): Map<string, Tensor> {
-  const { grads } = network.tf.variableGrads(() => scalar() as Scalar)
-  const named = new Map<string, Tensor>()
-  for (const [name, weight] of network.weights) {
-    const gradient = grads[(weight as Tensor & { name: string }).name]
-    if (gradient) named.set(name, gradient)
-  }
-  return named
+/** State of an objective that a checkpoint must hold, so that a resumed run continues exactly. */
+export interface Memory {
+  save(): Map<string, Float32Tensor>
+  restore(tensors: ReadonlyMap<string, Float32Tensor>): void
 }
 
 export const scalarOf = (t: Tensor): number => t.dataSync()[0] as number
@@ -57,6 +58,9 @@ export interface Inputs {
   moving: Tensor | null
   /** Moving positions in the batch. */
   count: number
+  /** [B, M]: 1 for answers with a moving position; and their number. */
+  answers: Tensor
+  answerCount: number
   observedRotary: Rotary
   rotary: Rotary
   mask: Tensor
@@ -68,6 +72,8 @@ export function inputsOf(network: Network, batch: Batch): Inputs {
   const offset = config.conditioning === 'time_embed' ? 1 : 0
   const span = Array.from({ length: batch.length + offset }, (_, i) => i)
   const weights = tf.tensor2d(batch.moving, [batch.rows, n])
+  const byAnswer = tf.reshape(weights, [batch.rows, batch.answers, config.answer.block])
+  const answers = tf.max(byAnswer, 2)
   return {
     batch,
     observed: tf.tensor2d(batch.observed, [batch.rows, batch.length], 'int32'),
@@ -75,6 +81,8 @@ export function inputsOf(network: Network, batch: Batch): Inputs {
     weights,
     moving: batch.clamped ? tf.expandDims(weights, 2) : null,
     count: batch.moving.reduce((a, b) => a + b, 0),
+    answers,
+    answerCount: scalarOf(tf.sum(answers)),
     observedRotary: network.rotary([span]),
     rotary: network.rotary(batch.positions),
     mask: prefixMask(

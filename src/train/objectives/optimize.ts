@@ -1,43 +1,91 @@
 /**
- * `optimize`, stage S1 of the EBT recipe (Gladstone et al. 2025, section 3.3): differentiate the loss
- * of every step's answer through the descent step that made it; steps are detached from each other.
- *
- * With lambda = dL/dy_next and y_next = base - alpha d(theta), the parameter gradient of one step is
- * -alpha d/dtheta <lambda, d>, and <lambda, d> is the directional derivative of the descended energy
- * along lambda. It is taken forward (numbers.ts), then reversed once.
+ * `optimize`: the EBT recipe (Gladstone et al. 2025): differentiate the loss of the answer through the
+ * descent that made it. S1: every step has a loss, steps are detached from each other. S2 (`through`):
+ * through all steps, with random step sizes and numbers of steps, Langevin noise, a replay buffer and,
+ * with `truncate`, the loss and the derivative of the last step only. How: unroll.ts.
  */
 import { BasinError } from '../../errors.js'
 import type { Tensor } from '../../energy/tfjs/backend.js'
-import { descend, logitsOf } from '../../energy/tfjs/descent.js'
+import { draft, logitsOf } from '../../energy/tfjs/descent.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { crossEntropy } from '../loss.js'
-import {
-  gradientsOf,
-  landscapesOf,
-  scalarOf,
-  startOf,
-  type Inputs,
-  type Objective,
-} from './objective.js'
+import { ReplayBuffer, type ReplayOptions } from '../replay.js'
+import { GatheredGradients } from './gradients.js'
+import { scalarOf, startOf, type Draw, type Inputs, type Objective } from './objective.js'
+import { noiseFor, seedFrom, stateOf, withReplay } from './start.js'
+import { stepBackward, stepForward, type StepSettings, type TakenStep } from './unroll.js'
 
+/** In parentheses: the reference's name. */
 export interface OptimizeOptions {
-  /** mcmc_num_steps of the reference: descent steps per update, each with a loss. */
+  /** Steps, each on its landscape (mcmc_num_steps). */
   steps: number
+  /** Differentiate through all steps (no_mcmc_detach). */
+  through: boolean
+  /** Loss on the last step, and its derivative alone (truncate_mcmc). */
+  truncate: boolean
+  /** s: each position's step size is drawn from alpha / s to alpha s (randomize_mcmc_step_size_scale). */
+  stepSizeScale: number
+  /** R: each step is taken 1 to 1 + R times (randomize_mcmc_num_steps). */
+  repeats: number
+  /** Least number of times in place of 1; 0 leaves it (randomize_mcmc_num_steps_min). */
+  leastRepeats: number
+  /** Only the last step repeats (randomize_mcmc_num_steps_final_landscape). */
+  repeatLast: boolean
+  /** Standard deviation of noise before each step (langevin_dynamics_noise). */
+  noise: number
+  /** (mcmc_step_size_learnable) */
+  learnAlpha: boolean
+  /** Most that a step may change an element by; 0 for no limit (clamp_futures_grad_max_change). */
+  clamp: number
+  /** Largest magnitude of a state's elements; 0 for no limit (absolute_clamp). */
+  absoluteClamp: number
+  /** Divides every state after its step; 0 for no division (sharpen_predicted_distribution). */
+  sharpen: number
+  /** Weight of softplus(E(truth) - E(before the last step)); 0 for none (contrastive_loss_coeff). */
+  contrast: number
+  /** (mcmc_replay_buffer) */
+  replay: ReplayOptions | null
 }
 
-/** One step taken: where its energy was, where it led, and dL/d(next). */
-interface Taken {
-  base: Tensor
-  next: Tensor
-  lambda: Tensor
+/** Stage S1 of the published recipe; the number of steps is the model's own. */
+export const stageOne: Omit<OptimizeOptions, 'steps'> = {
+  through: false,
+  truncate: false,
+  stepSizeScale: 1,
+  repeats: 0,
+  leastRepeats: 0,
+  repeatLast: false,
+  noise: 0,
+  learnAlpha: true,
+  clamp: 0,
+  absoluteClamp: 0,
+  sharpen: 0,
+  contrast: 0,
+  replay: null,
+}
+
+/** Stage S2 as published: its step size is 5. */
+export const stageTwo: OptimizeOptions = {
+  ...stageOne,
+  steps: 1,
+  through: true,
+  truncate: true,
+  stepSizeScale: 2,
+  repeats: 2,
+  leastRepeats: 2,
+  noise: 3,
+  learnAlpha: false,
+  replay: { size: 192, share: 0.5 },
 }
 
 /** The reference clamps alpha from below, and its gradient with it. */
 const lowestAlpha = 1e-4
 
-export function optimize({ steps }: OptimizeOptions): Objective {
+export function optimize(options: OptimizeOptions): Objective {
+  const buffer = options.replay ? new ReplayBuffer(options.replay) : undefined
   return {
     name: 'optimize',
+    ...(buffer && { memory: buffer }),
     check({ energy, feed_forward }) {
       if (feed_forward || (energy.kind === 'residual' && energy.direction === 'amortized'))
         throw new BasinError('not_supported', {
@@ -46,52 +94,173 @@ export function optimize({ steps }: OptimizeOptions): Objective {
             'optimize needs an energy with a true gradient; train the amortized direction with equilibrium',
         })
     },
-    update(network, inputs, draw) {
-      const { tf, config } = network
-      const alpha = Math.max(scalarOf(network.weight('alpha')), lowestAlpha)
-      const landscapeAt = landscapesOf(network, inputs)
-      let state = startOf(network, inputs, landscapeAt(0), Math.floor(draw() * 2 ** 32))
-      let alphaSlope = 0
-      const losses: number[] = []
-      const walked: Taken[] = []
-      for (let step = 0; step < steps; step++) {
-        const options = { alpha: tf.scalar(alpha), first: step === 0, noise: null }
-        const { base, slope, next } = descend(network, landscapeAt(step), state, options)
-        const { loss, lambda } = lossAt(network, inputs, next)
-        losses.push(loss)
-        alphaSlope -= scalarOf(tf.sum(tf.mul(lambda, slope.direction))) / steps
-        walked.push({ base, next, lambda })
-        state = next
-      }
-      const gradients = gradientsOf(network, () => {
-        const taped = landscapesOf(network, inputs)
-        const parts = walked.map(({ base, next, lambda }, step) => {
-          const along = taped(step).descended({ value: base, tangent: lambda }).tangent as Tensor
-          const through = tf.mul(tf.sum(along), -alpha)
-          // In latent space the read-out has a gradient of its own.
-          return config.answer.space === 'vocab'
-            ? through
-            : tf.add(through, readLoss(network, inputs, next))
-        })
-        return tf.div(tf.addN(parts), steps)
-      })
-      gradients.set('alpha', tf.scalar(alpha > lowestAlpha ? alphaSlope : 0))
-      return { losses, gradients }
+    update(network, given, draw) {
+      const { inputs, fresh, states } = withReplay(network, given, buffer, draw)
+      const gradients = new GatheredGradients(network, inputs)
+      const descent = new Unrolled(network, inputs, gradients, options)
+      descent.start(states, fresh, draw)
+      descent.forward(draw)
+      buffer?.add(inputs.batch, descent.last.dataSync() as Float32Array, fresh)
+      const { value, losses } = descent.backward()
+      return { value, losses, gradients: gradients.finish() }
     },
   }
 }
 
+/** One batch's descent, walked forward and then backward. */
+class Unrolled {
+  private readonly taken: TakenStep[] = []
+  private readonly alpha: number
+  private state!: Tensor
+  /** True where the starting point was computed by the network, and so has a loss of its own. */
+  private drafted = false
+
+  constructor(
+    private readonly network: Network,
+    private readonly inputs: Inputs,
+    private readonly gradients: GatheredGradients,
+    private readonly options: OptimizeOptions,
+  ) {
+    this.alpha = Math.max(scalarOf(network.weight('alpha')), lowestAlpha)
+  }
+
+  /** The state after the last step. */
+  get last(): Tensor {
+    return this.state
+  }
+
+  start(replayed: Tensor | null, fresh: number, draw: Draw): void {
+    const { network, inputs, gradients } = this
+    const first = gradients.landscape(0)
+    this.drafted = network.config.answer.start === 'draft' && !inputs.batch.start && !replayed
+    this.state = startOf(network, inputs, first, seedFrom(draw))
+    if (!replayed) return
+    const { tf } = network
+    this.state = tf.concat([tf.slice(this.state, [0, 0, 0], [fresh, -1, -1]), replayed])
+  }
+
+  forward(draw: Draw): void {
+    const sizes = this.stepSizes(draw)
+    schedule(this.options, draw).forEach((landscape, i) => {
+      const settings = { ...sizes, ...this.settings(draw), landscape, first: i === 0 }
+      const step = stepForward(this.network, this.gradients, this.state, settings)
+      this.taken.push(step)
+      this.state = step.next
+    })
+  }
+
+  /** Gathers all gradients; returns the loss of every answer that has one, and what is minimised. */
+  backward(): { value: number; losses: number[] } {
+    const { network, options, taken } = this
+    const { tf } = network
+    const counted = options.truncate ? 1 : taken.length + (this.drafted ? 1 : 0)
+    const losses: number[] = []
+    let alpha = 0
+    let contrasted = 0
+    let behind: Tensor | null = null
+    for (let i = taken.length - 1; i >= 0; i--) {
+      const step = taken[i] as TakenStep
+      const isLast = i === taken.length - 1
+      let lambda: Tensor | null = behind
+      if (isLast || !options.truncate) {
+        const own = this.loss(step.next, 1 / counted)
+        losses.unshift(own.loss)
+        lambda = lambda ? tf.add(lambda, own.lambda) : own.lambda
+      }
+      if (!lambda) break
+      const contrast = isLast && options.contrast > 0 ? this.contrast(step) : undefined
+      contrasted += contrast?.value ?? 0
+      const weights = isLast || !options.truncate
+      const back = stepBackward(network, this.gradients, step, lambda, {
+        weights,
+        ...(contrast && { atBase: contrast.slope }),
+      })
+      alpha += back.alpha
+      behind = options.through ? back.state : null
+    }
+    this.draftBackward(behind, counted, losses)
+    if (options.learnAlpha)
+      this.gradients.set('alpha', tf.scalar(this.alpha > lowestAlpha ? alpha : 0))
+    const value = losses.reduce((sum, loss) => sum + loss, 0) / counted + contrasted
+    return { value, losses }
+  }
+
+  /** The gradient of the draft: its own loss, and what the steps after it send back. */
+  private draftBackward(behind: Tensor | null, counted: number, losses: number[]): void {
+    if (!this.drafted) return
+    const { network, inputs, options } = this
+    const { tf } = network
+    const first = this.taken[0]?.base as Tensor
+    const compute = (): Tensor => draft(network, this.gradients.landscape(0), tf.zerosLike(first))
+    const parts = (): Tensor[] => {
+      const y = compute()
+      const own = options.truncate ? [] : [tf.div(readLoss(network, inputs, y), counted)]
+      return behind ? [...own, tf.sum(tf.mul(y, behind))] : own
+    }
+    if (!options.truncate) losses.unshift(scalarOf(readLoss(network, inputs, compute())))
+    if (!options.truncate || behind) this.gradients.add(() => tf.addN(parts()))
+  }
+
+  /** The weighted loss of an answer: its value unweighted, its slope, and the read-out's gradient. */
+  private loss(answer: Tensor, weight: number): { loss: number; lambda: Tensor } {
+    const { network, inputs, gradients } = this
+    const { value, slopes } = gradients.add(
+      () => network.tf.mul(readLoss(network, inputs, answer), weight),
+      [answer],
+    )
+    return { loss: value / weight, lambda: slopes[0] as Tensor }
+  }
+
+  /** The contrastive term, and its slope at the last step's base. */
+  private contrast(step: TakenStep): { value: number; slope: Tensor } {
+    const { network, inputs, gradients, options } = this
+    const { tf } = network
+    const landscape = (): ReturnType<typeof gradients.landscape> =>
+      gradients.landscape(step.landscape)
+    const { value, slopes } = gradients.add(() => {
+      const apart = tf.sub(
+        landscape().energy(stateOf(network, inputs.targets)).energy,
+        landscape().energy(step.base).energy,
+      )
+      const counts = tf.mul(tf.softplus(apart), inputs.answers)
+      return tf.mul(tf.sum(counts), options.contrast / inputs.answerCount)
+    }, [step.base])
+    return { value, slope: slopes[0] as Tensor }
+  }
+
+  /** One step size for all, or one for each position. */
+  private stepSizes(draw: Draw): Pick<StepSettings, 'alpha' | 'alphaScale'> {
+    const { tf } = this.network
+    const { stepSizeScale } = this.options
+    if (stepSizeScale === 1) return { alpha: tf.scalar(this.alpha), alphaScale: tf.scalar(1) }
+    const [rows, n] = this.inputs.targets.shape as [number, number]
+    const [low, high] = [1 / stepSizeScale, stepSizeScale]
+    const scales = Float32Array.from({ length: rows * n }, () => low + draw() * (high - low))
+    const alphaScale = tf.tensor3d(scales, [rows, n, 1])
+    return { alpha: tf.mul(alphaScale, this.alpha), alphaScale }
+  }
+
+  private settings(draw: Draw): Omit<StepSettings, 'landscape' | 'first' | 'alpha' | 'alphaScale'> {
+    const { noise, clamp, absoluteClamp, sharpen } = this.options
+    return {
+      noise: noise > 0 ? noiseFor(this.network, this.inputs, noise, draw) : null,
+      clamp: clamp > 0 ? clamp / this.alpha : Infinity,
+      absoluteClamp: absoluteClamp || Infinity,
+      sharpen: sharpen || 1,
+    }
+  }
+}
+
+/** The landscape of every step to take; repeats are drawn. */
+function schedule(options: OptimizeOptions, draw: Draw): number[] {
+  const { steps, repeats, leastRepeats, repeatLast } = options
+  const least = leastRepeats || 1
+  return Array.from({ length: steps }, (_, step) => {
+    const random = repeats > 0 && (!repeatLast || step === steps - 1)
+    const times = random ? least + Math.floor(draw() * (repeats + 2 - least)) : 1
+    return new Array<number>(times).fill(step)
+  }).flat()
+}
+
 const readLoss = (network: Network, inputs: Inputs, answer: Tensor): Tensor =>
   crossEntropy(network.tf, logitsOf(network, answer), inputs.targets, inputs.weights, inputs.count)
-
-/** The loss of an answer and its gradient with respect to the answer. */
-function lossAt(
-  network: Network,
-  inputs: Inputs,
-  answer: Tensor,
-): { loss: number; lambda: Tensor } {
-  const { value, grad } = network.tf.valueAndGrad((t: Tensor) => readLoss(network, inputs, t))(
-    answer,
-  )
-  return { loss: scalarOf(value), lambda: grad }
-}

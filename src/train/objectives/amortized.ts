@@ -1,0 +1,117 @@
+/**
+ * `amortized`: a model with a residual energy learns where the descent of another energy leads, what
+ * diffusion does to an energy-based model: no backward pass is left at inference. The target of F at a
+ * state y is y - alpha dE/dy of the teacher, so that with step size 1 the student's y <- F(y) is the
+ * teacher's step, and y - F is alpha times its gradient. States come from the teacher's own descents
+ * and, for a share of the updates, from the student's iterates, which is where it will be used.
+ */
+import type { Tensor } from '../../energy/tfjs/backend.js'
+import { descend } from '../../energy/tfjs/descent.js'
+import { constant } from '../../energy/tfjs/numbers.js'
+import type { Network } from '../../energy/tfjs/network.js'
+import { BasinError } from '../../errors.js'
+import type { ModelConfig } from '../../model/config.js'
+import { scoped } from '../loss.js'
+import { gradientsOf } from './gradients.js'
+import {
+  inputsOf,
+  landscapesOf,
+  scalarOf,
+  startOf,
+  type Draw,
+  type Inputs,
+  type Objective,
+} from './objective.js'
+import { seedFrom } from './start.js'
+
+export interface AmortizedOptions {
+  /** The energy to learn from, loaded and fixed. */
+  teacher: Network
+  /** Steps before the state that is learned at: drawn from 0 to this. */
+  horizon: number
+  /** Share of updates at states of the student's own iterates. */
+  own: number
+}
+
+export function amortized(options: AmortizedOptions): Objective {
+  return {
+    name: 'amortized',
+    check: (config) => checkPair(config, options.teacher.config),
+    update(network, inputs, draw) {
+      const { tf } = network
+      const taught = lesson(network, inputs, options, draw)
+      let agreement = 0
+      const { value, gradients } = gradientsOf(network, () => {
+        const at = landscapesOf(network, inputs)(taught.step)
+        const opinion = at.opinion(constant(taught.state)).value
+        agreement = cosine(network, inputs, taught, opinion)
+        const miss = tf.mul(tf.sum(tf.square(tf.sub(opinion, taught.next)), 2), 0.5)
+        return tf.div(tf.sum(tf.mul(miss, inputs.weights)), inputs.count)
+      })
+      return { value, losses: [], gradients, measures: { agreement } }
+    },
+  }
+}
+
+interface Lesson {
+  step: number
+  state: Tensor
+  /** Where the teacher's step leads from there. */
+  next: Tensor
+}
+
+function lesson(
+  network: Network,
+  inputs: Inputs,
+  { teacher, horizon, own }: AmortizedOptions,
+  draw: Draw,
+): Lesson {
+  const { tf } = network
+  const seen = inputsOf(teacher, inputs.batch)
+  const step = Math.floor(draw() * (horizon + 1))
+  const alone = draw() < own
+  const seed = seedFrom(draw)
+  const landscapeAt = landscapesOf(teacher, seen)
+  const alpha = tf.maximum(teacher.weight('alpha'), 1e-4)
+  const taught = (state: Tensor, at: number): Tensor =>
+    tf.tidy(
+      () => descend(teacher, landscapeAt(at), state, { alpha, first: at === 0, noise: null }).next,
+    )
+  const ownAt = alone ? landscapesOf(network, inputs) : undefined
+  let state = startOf(teacher, seen, landscapeAt(0), seed)
+  for (let at = 0; at < step; at++) {
+    const from = state
+    state = ownAt ? tf.tidy(() => ownAt(at).opinion(constant(from)).value) : taught(from, at)
+  }
+  return { step, state, next: taught(state, step) }
+}
+
+/** Of the student's direction and the teacher's, over all moving positions of the batch. */
+function cosine({ tf }: Network, inputs: Inputs, taught: Lesson, opinion: Tensor): number {
+  return scoped(tf, () => {
+    const kept = (t: Tensor) => tf.mul(t, tf.expandDims(inputs.weights, 2))
+    const [a, b] = [kept(tf.sub(taught.state, opinion)), kept(tf.sub(taught.state, taught.next))]
+    const norms = tf.mul(tf.norm(a), tf.norm(b))
+    return scalarOf(tf.div(tf.sum(tf.mul(a, b)), tf.add(norms, 1e-12)))
+  })
+}
+
+function checkPair(student: ModelConfig, teacher: ModelConfig): void {
+  const refuse = (reason: string): never => {
+    throw new BasinError('not_supported', { param: 'objective', reason })
+  }
+  if (
+    student.feed_forward ||
+    student.energy.kind !== 'residual' ||
+    student.energy.direction !== 'amortized'
+  )
+    refuse('amortized trains a residual energy with the amortized direction')
+  if (student.conditioning === 'time_embed' || student.conditioning === 'adaln')
+    refuse('amortized needs one context for all steps')
+  if (teacher.feed_forward || teacher.answer.space !== 'latent')
+    refuse('the teacher of amortized needs an energy in latent space')
+  if (teacher.dim !== student.dim || teacher.answer.block !== student.answer.block)
+    refuse('amortized needs dim and answer.block of its teacher')
+  if (teacher.vocab_size !== student.vocab_size)
+    refuse('amortized needs the vocabulary of its teacher')
+}

@@ -1,0 +1,102 @@
+/**
+ * A descent and its derivative. Forward, one step is
+ *
+ *     u = z + noise;  p = softmax(u) or u;  g = dE/dp;  r = p - a clamp(g);  z_next = clamp(r) / sharpen
+ *
+ * Backward, with lambda = dL/dz_next: mu = lambda / sharpen where r was not clamped, nu = a mu where g
+ * was not, and one ordinary reverse pass over -<nu, g>, the directional derivative of E along nu taken
+ * forward (numbers.ts), gives both the weights' gradient and -H nu, so that
+ * dL/dp = mu - H nu goes on through the softmax to the step before. Only one step's tape is alive.
+ */
+import type { Tensor } from '../../energy/tfjs/backend.js'
+import { basePoint } from '../../energy/tfjs/descent.js'
+import type { Network } from '../../energy/tfjs/network.js'
+import type { GatheredGradients } from './gradients.js'
+import { scalarOf } from './objective.js'
+
+export interface StepSettings {
+  /** 0-based, over the model's landscapes. */
+  landscape: number
+  /** True for the first step of an answer. */
+  first: boolean
+  /** a: scalar or [B, N, 1]. */
+  alpha: Tensor
+  /** da / d(alpha of the checkpoint), shaped as `alpha`. */
+  alphaScale: Tensor
+  /** [B, N, W], or null. */
+  noise: Tensor | null
+  /** Largest magnitude of g's elements; Infinity for no clamp. */
+  clamp: number
+  /** Largest magnitude of r's elements; Infinity for no clamp. */
+  absoluteClamp: number
+  /** Divides the state after the step; 1 for none. */
+  sharpen: number
+}
+
+/** What the way back needs of a step, besides its settings. */
+export interface TakenStep extends StepSettings {
+  base: Tensor
+  normalized: boolean
+  /** [B, N, W] g before the clamp. */
+  direction: Tensor
+  /** r before its clamp. */
+  moved: Tensor
+  next: Tensor
+}
+
+export function stepForward(
+  network: Network,
+  gradients: GatheredGradients,
+  state: Tensor,
+  settings: StepSettings,
+): TakenStep {
+  const { tf } = network
+  const { alpha, noise, clamp, absoluteClamp, sharpen } = settings
+  const noisy = noise ? tf.add(state, noise) : state
+  const base = basePoint(network, noisy, settings.first)
+  const { direction } = gradients.landscape(settings.landscape).slope(base)
+  const limited = Number.isFinite(clamp) ? tf.clipByValue(direction, -clamp, clamp) : direction
+  const moved = tf.sub(base, tf.mul(limited, alpha))
+  const within = Number.isFinite(absoluteClamp)
+    ? tf.clipByValue(moved, -absoluteClamp, absoluteClamp)
+    : moved
+  const next = sharpen === 1 ? within : tf.div(within, sharpen)
+  return { ...settings, base, normalized: base !== noisy, direction, moved, next }
+}
+
+/**
+ * From dL/dz_next to dL/dz, adding the weights' gradients on the way; `atBase` adds to dL/dp. `alpha`
+ * is dL/d(alpha of the checkpoint). With `weights: false` the step's g is taken as a constant.
+ */
+export function stepBackward(
+  network: Network,
+  gradients: GatheredGradients,
+  step: TakenStep,
+  lambda: Tensor,
+  options: { weights: boolean; atBase?: Tensor },
+): { state: Tensor; alpha: number } {
+  const { tf } = network
+  const inside = (t: Tensor, limit: number): Tensor | null =>
+    Number.isFinite(limit) ? tf.cast(tf.lessEqual(tf.abs(t), limit), 'float32') : null
+  const masked = (t: Tensor, mask: Tensor | null): Tensor => (mask ? tf.mul(t, mask) : t)
+  const mu = masked(tf.div(lambda, step.sharpen), inside(step.moved, step.absoluteClamp))
+  const free = masked(mu, inside(step.direction, step.clamp))
+  // A clamped element of g is +-change / alpha: its product with alpha does not depend on alpha.
+  const alpha = -scalarOf(tf.sum(tf.mul(tf.mul(free, step.alphaScale), step.direction)))
+  const atBase = options.atBase ? tf.add(mu, options.atBase) : mu
+  if (!options.weights) return { state: throughSoftmax(network, step, atBase), alpha }
+  const nu = tf.mul(free, step.alpha)
+  const { slopes } = gradients.add(() => {
+    const along = gradients.landscape(step.landscape).descended({ value: step.base, tangent: nu })
+    return tf.neg(tf.sum(along.tangent as Tensor))
+  }, [step.base])
+  const toBase = tf.add(atBase, slopes[0] as Tensor)
+  return { state: throughSoftmax(network, step, toBase), alpha }
+}
+
+/** dL/du from dL/dp, p = softmax(u). */
+function throughSoftmax({ tf }: Network, step: TakenStep, slope: Tensor): Tensor {
+  if (!step.normalized) return slope
+  const weighted = tf.mul(step.base, slope)
+  return tf.sub(weighted, tf.mul(step.base, tf.sum(weighted, -1, true)))
+}

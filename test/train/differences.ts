@@ -1,0 +1,90 @@
+/** Finite differences of an objective's value, one weight tensor at a time. */
+import { expect } from 'vitest'
+import { loadBackend, type Tensor, type Tf } from '../../src/energy/tfjs/backend.js'
+import { Network } from '../../src/energy/tfjs/network.js'
+import type { Checkpoint } from '../../src/model/checkpoint.js'
+import { batchOfExamples, batchOfWindows, type Batch } from '../../src/train/batch.js'
+import { inputsOf, type Objective } from '../../src/train/objectives/objective.js'
+import { scoped } from '../../src/train/loss.js'
+import { normals, uniform } from '../../src/refine/random.js'
+
+export const backend = (): Promise<{ tf: Tf }> => loadBackend('wasm', 1)
+
+const tokensOf = (count: number, vocab: number, seed: number): number[] =>
+  Array.from({ length: count }, (_, i) => Math.floor(uniform(seed, 9, i) * vocab))
+
+/** Windows where K = 1; else templates with given positions behind contexts of different lengths. */
+export function batchFor({ config }: Checkpoint, seed = 1): Batch {
+  const { vocab_size: vocab, answer } = config
+  if (answer.block === 1)
+    return batchOfWindows(config, Int32Array.from(tokensOf(12, vocab, seed)), 2)
+  const examples = [3, 1, 2].map((length, row) => {
+    const tokens = tokensOf(answer.block, vocab, seed + 10 * row)
+    const clamped = tokens.map((token, i) => (i === row ? token : -1))
+    return { context: tokensOf(length, vocab, seed + row), answer: tokens, clamped }
+  })
+  return batchOfExamples(config, examples)
+}
+
+export function networkOf(tf: Tf, { config, tensors }: Checkpoint): Network {
+  const weights = new Map<string, Tensor>(
+    [...tensors].map(([name, t]) => [name, tf.variable(tf.tensor(t.data, [...t.shape]))]),
+  )
+  return new Network(tf, config, weights)
+}
+
+type Variable = Tensor & { assign(value: Tensor): void }
+
+/**
+ * Compares gradients with differences of the objective's value. Every tensor takes part in each of
+ * `patterns` directions with a random sign: along its gradient where it has one, else along a random
+ * direction, where the value must be flat. A tensor whose gradient is wrong by a factor f is off by
+ * (1 - f) of its norm in every one of them. Objectives are made anew for each value, so that none
+ * remembers. Differences are central, extrapolated (Richardson) to cancel the cubic term.
+ */
+export function expectSlopes(
+  network: Network,
+  batch: Batch,
+  objective: () => Objective,
+  { tolerance = 0.01, patterns = 3 } = {},
+): void {
+  const { tf } = network
+  // Losses of raw vocabulary states are large and sharply curved, those of latent ones flat.
+  const epsilon = network.config.answer.space === 'vocab' ? 1.5e-4 : 4e-3
+  const update = () => {
+    let draws = 0
+    return objective().update(network, inputsOf(network, batch), () => uniform(3, 0, draws++))
+  }
+  const { gradients } = update()
+  const normOf = (t: Tensor | undefined) => (t ? (tf.norm(t).dataSync()[0] as number) : 0)
+  const largest = Math.max(...[...gradients.values()].map(normOf))
+  expect(largest).toBeGreaterThan(0)
+  const parts = [...network.weights].map(([name, weight]) => {
+    const gradient = gradients.get(name)
+    const norm = normOf(gradient)
+    const along =
+      gradient && norm > 1e-3 * largest
+        ? tf.div(gradient, norm)
+        : tf.tensor(
+            normals(5, 0, 0, weight.size).map((x) => x / Math.sqrt(weight.size)),
+            weight.shape,
+          )
+    return { weight: weight as Variable, kept: tf.clone(weight), along, norm }
+  })
+  for (let pattern = 0; pattern < patterns; pattern++) {
+    const signs = parts.map((_, i) => (uniform(11, pattern, i) < 0.5 ? -1 : 1))
+    const valueAt = (step: number): number => {
+      parts.forEach(({ weight, kept, along }, i) => {
+        weight.assign(tf.add(kept, tf.mul(along, step * (signs[i] as number))))
+      })
+      return scoped(tf, () => update().value)
+    }
+    const difference = (h: number): number => (valueAt(h) - valueAt(-h)) / (2 * h)
+    const slope = (4 * difference(epsilon / 2) - difference(epsilon)) / 3
+    const wanted = parts.reduce((sum, { norm }, i) => sum + norm * (signs[i] as number), 0)
+    const scale = Math.sqrt(parts.reduce((sum, { norm }) => sum + norm ** 2, 0))
+    for (const { weight, kept } of parts) weight.assign(kept)
+    const message = `pattern ${pattern}: slope ${slope}, gradients say ${wanted} of ${scale}`
+    expect(Math.abs(slope - wanted), message).toBeLessThan(tolerance * scale)
+  }
+}

@@ -1,0 +1,211 @@
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { loadBackend } from '../../src/energy/tfjs/backend.js'
+import { openCheckpoint } from '../../src/model/checkpoint.js'
+import type { ModelConfig } from '../../src/model/config.js'
+import { readSafetensors, writeSafetensors } from '../../src/model/safetensors.js'
+import { batchOfWindows, type Batch } from '../../src/train/batch.js'
+import { Training, type TrainOptions, type UpdateReport } from '../../src/train/loop.js'
+import { contrastive } from '../../src/train/objectives/contrastive.js'
+import { equilibrium } from '../../src/train/objectives/equilibrium.js'
+import type { Objective } from '../../src/train/objectives/objective.js'
+import { optimize, stageTwo } from '../../src/train/objectives/optimize.js'
+import { positives } from '../../src/train/objectives/positives.js'
+import { readState, stateFile } from '../../src/train/state.js'
+import { uniform } from '../../src/refine/random.js'
+import { configOf } from '../support/models.js'
+
+const { tf } = await loadBackend('wasm', 1)
+const replay = { size: 6, share: 0.5 }
+const head = configOf({ energy: { kind: 'head', direction: 'exact' }, answer: { block: 1 } })
+const residual = configOf({ answer: { block: 1 } })
+
+/** Of the same four tokens in turn: something to learn. */
+const batchOf =
+  (config: ModelConfig) =>
+  (update: number): Batch => {
+    const start = Math.floor(uniform(1, update, 0) * 4)
+    const tokens = Array.from({ length: 18 }, (_, i) => (start + i) % 4)
+    return batchOfWindows(config, Int32Array.from(tokens), 2)
+  }
+
+function options(out: string, config: ModelConfig, objective: Objective): TrainOptions {
+  return {
+    out,
+    config,
+    objective,
+    optimizer: {
+      learningRate: 1e-2,
+      beta1: 0.9,
+      beta2: 0.95,
+      weightDecay: 0.01,
+      clip: 1,
+      warmup: 2,
+      updates: 9,
+      alphaMultiplier: 3,
+    },
+    seed: 3,
+    settings: { '--batch': 2 },
+    alpha: 0.5,
+    batch: batchOf(config),
+    validation: [batchOf(config)(1000)],
+    budgets: [1, 2],
+    validateEvery: 100,
+    saveEvery: 2,
+    collapseAt: 0,
+    onUpdate: () => undefined,
+    onValidation: () => undefined,
+    stop: () => false,
+  }
+}
+
+const directory = () => mkdtempSync(join(tmpdir(), 'basin-loop-'))
+
+/** What an update computed; the rest of its report is time. */
+const figures = ({ update, value, losses, gradientNorm }: UpdateReport) => ({
+  update,
+  value,
+  losses,
+  gradientNorm,
+})
+
+async function trainTo(last: number, given: TrainOptions): Promise<object[]> {
+  const seen: object[] = []
+  const training: Training = new Training(tf, {
+    ...given,
+    onUpdate: (report) => seen.push(figures(report)),
+    stop: () => training.update >= last,
+  })
+  await training.run()
+  return seen
+}
+
+const objectives: [string, ModelConfig, () => Objective][] = [
+  [
+    'equilibrium, replayed',
+    residual,
+    () => equilibrium({ horizon: 2, lossSteps: 1, noise: 0.1, replay }),
+  ],
+  ['optimize, S2', head, () => optimize({ ...stageTwo, noise: 0.3, replay })],
+  [
+    'contrastive divergence',
+    head,
+    () =>
+      contrastive({
+        contrast: 'divergence',
+        negatives: 1,
+        corruption: 0,
+        temperature: 1,
+        margin: 1,
+        steps: 2,
+        noise: 0.1,
+        replay,
+        penalty: 0.1,
+        readout: 1,
+      }),
+  ],
+]
+
+describe('Training', () => {
+  it.each(objectives)(
+    'goes on after a stop as if there had been none: %s',
+    async (_, config, make) => {
+      const [whole, parts] = [directory(), directory()]
+      const uninterrupted = await trainTo(9, options(whole, config, make()))
+      const first = await trainTo(5, options(parts, config, make()))
+      const second = await trainTo(9, options(parts, config, make()))
+      expect(uninterrupted).toHaveLength(9)
+      expect([...first, ...second]).toEqual(uninterrupted)
+      const weights = (out: string) => [...openCheckpoint(out).tensors]
+      expect(weights(parts)).toEqual(weights(whole))
+      expect(readState(parts)?.tensors).toEqual(readState(whole)?.tensors)
+    },
+  )
+
+  it('leaves no tensor behind from update to update', async () => {
+    for (const [, config, make] of objectives) {
+      const counts: number[] = []
+      const given = options(directory(), config, make())
+      await new Training(tf, {
+        ...given,
+        onUpdate: () => counts.push(tf.memory().numTensors),
+      }).run()
+      expect(counts[8], make().name).toBe(counts[2])
+    }
+  })
+
+  it('refuses to go on with other settings, naming the first', async () => {
+    const out = directory()
+    const given = options(
+      out,
+      residual,
+      equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
+    )
+    await trainTo(1, given)
+    expect(() => new Training(tf, { ...given, seed: 4 })).toThrow(/started with --seed 3, not 4/)
+    expect(() => new Training(tf, { ...given, settings: { '--batch': 4 } })).toThrow(
+      /started with --batch 2, not 4/,
+    )
+    expect(new Training(tf, given).update).toBe(1)
+  })
+
+  it('counts time from 0 where a state does not say, and refuses one without its update', async () => {
+    const out = directory()
+    const given = options(
+      out,
+      residual,
+      equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
+    )
+    await trainTo(1, given)
+    const path = join(out, stateFile)
+    const tensors = readState(out)?.tensors ?? new Map()
+    writeSafetensors(path, tensors, { update: '1' })
+    expect(new Training(tf, given)).toMatchObject({ update: 1, seconds: 0, cpuSeconds: 0 })
+    writeSafetensors(path, tensors, { update: 'soon' })
+    expect(() => new Training(tf, given)).toThrow(/update is no integer/)
+  })
+
+  it('keeps the last state where writing the next one fails', async () => {
+    const out = directory()
+    const given = options(
+      out,
+      residual,
+      equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
+    )
+    await trainTo(2, given)
+    const before = readFileSync(join(out, stateFile))
+    // A directory in the way of the temporary file.
+    mkdirSync(join(out, `${stateFile}.new.tmp`))
+    await expect(trainTo(4, given)).rejects.toThrow(/EISDIR/)
+    expect(readFileSync(join(out, stateFile))).toEqual(before)
+    expect(readSafetensors(join(out, stateFile)).metadata['update']).toBe('2')
+  })
+
+  it('does not take a damaged state for one', async () => {
+    const out = directory()
+    const given = options(
+      out,
+      residual,
+      equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
+    )
+    await trainTo(1, given)
+    const path = join(out, stateFile)
+    writeFileSync(path, readFileSync(path).subarray(0, 5000))
+    expect(() => new Training(tf, given)).toThrow(/state\.safetensors/)
+  })
+
+  it('ends a run whose energy collapses, and says so', async () => {
+    const given = options(directory(), head, positives({ readout: 1 }))
+    const collapsing: TrainOptions = {
+      ...given,
+      optimizer: { ...given.optimizer, updates: 300 },
+      validateEvery: 20,
+      collapseAt: 0.1,
+    }
+    await expect(new Training(tf, collapsing).run()).rejects.toThrow(
+      /The energy collapsed at update \d+: the spread of energies/,
+    )
+  })
+})

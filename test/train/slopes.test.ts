@@ -1,0 +1,112 @@
+import { beforeAll, describe, it } from 'vitest'
+import type { Tf } from '../../src/energy/tfjs/backend.js'
+import { amortized } from '../../src/train/objectives/amortized.js'
+import { contrastive } from '../../src/train/objectives/contrastive.js'
+import { equilibrium } from '../../src/train/objectives/equilibrium.js'
+import { feedForward } from '../../src/train/objectives/feed-forward.js'
+import { optimize, stageOne, stageTwo } from '../../src/train/objectives/optimize.js'
+import { positives } from '../../src/train/objectives/positives.js'
+import { regularized } from '../../src/train/objectives/regularized.js'
+import type { Objective } from '../../src/train/objectives/objective.js'
+import { initialWeights } from '../../src/train/initial.js'
+import { configOf, modelOf, variants } from '../support/models.js'
+import { backend, batchFor, expectSlopes, networkOf } from './differences.js'
+
+let tf: Tf
+beforeAll(async () => {
+  ;({ tf } = await backend())
+})
+
+/** The path through the draft is cut where steps are detached: no difference can see that. */
+const contrastiveOptions = {
+  negatives: 3,
+  corruption: 0.3,
+  temperature: 0.7,
+  margin: 2,
+  steps: 2,
+  noise: 0.1,
+  replay: null,
+  penalty: 0.05,
+  readout: 0,
+}
+
+const accepts = (objective: Objective, detached: boolean) =>
+  variants.filter(({ overrides }) => {
+    if (detached && overrides.answer?.start === 'draft') return false
+    try {
+      objective.check(configOf(overrides))
+      return true
+    } catch {
+      return false
+    }
+  })
+
+function each(title: string, objective: () => Objective, { detached = false } = {}): void {
+  describe(title, () => {
+    it.each(accepts(objective(), detached))('$label', ({ label }) => {
+      const model = modelOf(label)
+      const network = networkOf(tf, model)
+      tf.engine().startScope()
+      expectSlopes(network, batchFor(model), objective)
+      tf.engine().endScope()
+    })
+  })
+}
+
+each('optimize, one detached step', () => optimize({ ...stageOne, steps: 1 }), { detached: true })
+each('optimize, through three steps', () =>
+  optimize({ ...stageOne, steps: 3, through: true, contrast: 0.5 }),
+)
+each('optimize, through steps of random size and number, with noise', () =>
+  optimize({
+    ...stageTwo,
+    steps: 1,
+    truncate: false,
+    noise: 0.3,
+    learnAlpha: true,
+    sharpen: 0.9,
+    replay: null,
+  }),
+)
+each('positives', () => positives({ readout: 0 }))
+for (const contrast of ['infonce', 'hinge'] as const) {
+  each(`contrastive, ${contrast}`, () => contrastive({ ...contrastiveOptions, contrast }))
+}
+each(
+  'contrastive, divergence, at its start',
+  () => contrastive({ ...contrastiveOptions, contrast: 'divergence', steps: 0 }),
+  { detached: true },
+)
+for (const capacity of ['kl', 'e2'] as const) {
+  each(`regularized, ${capacity}`, () =>
+    regularized({ variance: 1, covariance: 0.5, capacity, capacityWeight: 0.3, readout: 0 }),
+  )
+}
+each('equilibrium, at its start', () =>
+  equilibrium({ horizon: 0, lossSteps: 1, noise: 0.5, replay: null }),
+)
+
+describe('feed-forward', () => {
+  it.each([1, 4])('K = %i', (block) => {
+    const config = configOf({ answer: { block }, feed_forward: true })
+    const model = { config, tensors: initialWeights(config, 42, 0.5) }
+    tf.engine().startScope()
+    expectSlopes(networkOf(tf, model), batchFor(model), () => feedForward)
+    tf.engine().endScope()
+  })
+})
+
+describe('amortized, at its start', () => {
+  it.each(['latent potential', 'latent head, time_embed', 'latent residual exact, noise'])(
+    'from %s',
+    (label) => {
+      const teacher = networkOf(tf, modelOf(label))
+      const model = modelOf('latent residual amortized, K 4')
+      tf.engine().startScope()
+      expectSlopes(networkOf(tf, model), batchFor(model), () =>
+        amortized({ teacher, horizon: 0, own: 0 }),
+      )
+      tf.engine().endScope()
+    },
+  )
+})
