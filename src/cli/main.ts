@@ -6,6 +6,7 @@ import { registerConfig } from './config.js'
 import { registerConvert } from './convert.js'
 import { registerExport } from './export.js'
 import { registerGenerate } from './generate.js'
+import { registerInspect } from './inspect.js'
 import { registerServe } from './serve.js'
 import { registerTasks } from './tasks.js'
 import { registerTokenizer } from './tokenize.js'
@@ -26,6 +27,7 @@ for (const register of [
   registerTasks,
   registerConvert,
   registerExport,
+  registerInspect,
 ]) {
   register(program)
 }
