@@ -29,7 +29,7 @@ export interface Candidate {
 export interface AnswerShape {
   /** How many answers of this completion came before. */
   index: number
-  /** Index of its first position in the completion, in tokens. */
+  /** Index of its first position in the completion, in tokens; negative in what is given before. */
   position: number
   /** Positions that count: K, or fewer at the end of a completion. */
   length: number

@@ -101,9 +101,9 @@ export class Jobs {
   }
 
   /** Ends a job whose last answer is committed; keeps the answer if the client wants to extend it. */
-  complete(running: Running, chosen: Candidate): void {
+  complete(running: Running, chosen: Candidate | undefined): void {
     const cut = running.full && !running.completion.ended && !running.templated
-    this.emitFinished(running, cut ? 'length' : 'stop', chosen, chosen.stopped ?? 'finished')
+    this.emitFinished(running, cut ? 'length' : 'stop', chosen, chosen?.stopped ?? 'finished')
     if (!running.job.hold) {
       this.remove(running)
       return

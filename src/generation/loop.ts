@@ -14,6 +14,7 @@ import type { Answer, Candidate } from './answer.js'
 import { Jobs, type LoopOptions } from './jobs.js'
 import type { Control, FromWorker, Job, TickStats } from './protocol.js'
 import type { Running } from './running.js'
+import { judged, judgeTokens, tokenEnergy } from './judge.js'
 import { energySummary, readRow, takeTokens } from './settle.js'
 import { STEP_ALTERNATIVES, stepEvent } from './step-event.js'
 
@@ -96,7 +97,12 @@ export class GenerationLoop {
       const running = this.jobs.of(ticket)
       if (!running) continue
       const queueSeconds = this.now() - running.submittedAt
-      this.jobs.emit(running, { type: 'started', promptTokens: running.promptTokens, queueSeconds })
+      this.jobs.emit(running, {
+        type: 'started',
+        promptTokens: running.promptTokens,
+        queueSeconds,
+        ...(running.job.echo && { promptText: running.promptText }),
+      })
     }
     this.observe(plan)
     this.begin(plan)
@@ -124,11 +130,15 @@ export class GenerationLoop {
     const now = this.now()
     const starting = plan.begin.flatMap(({ ticket, sequence, slots }) => {
       const running = this.jobs.of(ticket)
-      return running ? [{ running, sequence, answer: running.begin(slots, now) }] : []
+      if (!running) return []
+      running.sequence = sequence
+      return [{ running, sequence, answer: running.begin(slots, now) }]
     })
-    this.call('descend', starting, () => {
+    for (const { running } of starting) if (running.scoring) this.jobs.settling.add(running)
+    const descending = starting.filter(({ running }) => !running.scoring)
+    this.call('descend', descending, () => {
       this.engine.begin(
-        starting.flatMap(({ running, sequence, answer: { candidates, shape } }) =>
+        descending.flatMap(({ running, sequence, answer: { candidates, shape } }) =>
           candidates.map(({ slot }, candidate) => ({
             slot,
             sequence,
@@ -138,7 +148,7 @@ export class GenerationLoop {
           })),
         ),
       )
-      for (const { running } of starting) this.jobs.withdraw(running)
+      for (const { running } of descending) this.jobs.withdraw(running)
     })
   }
 
@@ -188,6 +198,7 @@ export class GenerationLoop {
 
   private settle(): boolean {
     if (this.jobs.settling.size === 0) return false
+    this.score()
     this.closeDescents()
     const rows = this.chooseCandidates()
     this.jobs.settling.clear()
@@ -201,6 +212,18 @@ export class GenerationLoop {
       })
     })
     return true
+  }
+
+  /** Given answers whose energies are asked for: nothing has descended, and nothing is read. */
+  private score(): void {
+    for (const running of this.jobs.settling) {
+      if (!running.scoring) continue
+      this.jobs.settling.delete(running)
+      this.call('read', [{ running }], () => {
+        const { energy, terms } = tokenEnergy(this.engine, running, running.reading)
+        judged(this.jobs, running, undefined, { energy, ...terms })
+      })
+    }
   }
 
   /** Judges the last states of settled answers, where their steps' energies do not. */
@@ -242,7 +265,16 @@ export class GenerationLoop {
   /** The answer becomes text; the job ends, or goes on to its next answer. */
   private commit({ running, answer, candidate }: Row, reading: Reading): void {
     const { completion } = running
-    running.accept(takeTokens(running, answer, reading, this.sizes.block, this.tokenizer))
+    const { block } = this.sizes
+    if (running.reading.length > 0) {
+      const logprobs = judgeTokens(running, reading, block, this.tokenizer)
+      judged(this.jobs, running, candidate, { logprobs })
+      return
+    }
+    const chosen = takeTokens(running, answer, reading, block, this.tokenizer)
+    const judgement = running.job.judge && chosen.length > 0
+    const energy = judgement && tokenEnergy(this.engine, running, chosen).energy
+    running.accept(chosen)
     const ends = completion.ended || running.full || running.finishing
     if (ends) completion.flush()
     const { text, tokens, logprobs } = completion.take()
@@ -257,6 +289,7 @@ export class GenerationLoop {
       stopReason,
       seconds: answer.elapsed(this.now()),
       ...(running.job.logprobs !== undefined && { logprobs }),
+      ...(typeof energy === 'number' && { tokenEnergy: energy }),
     })
     if (ends) {
       this.jobs.complete(running, candidate)

@@ -17,6 +17,18 @@ export interface Job {
   prompt: string | readonly number[]
   /** Known tokens with blanks between them: clamped positions of the answer. */
   template?: string
+  /**
+   * What follows the prompt whatever the model would say: read and judged token by token, before the
+   * completion begins. `energy`: by the energy of the given answer, without a step. `logprobs`: by
+   * the answer that the budget's descent finds in its place. `param`: what errors call it. Not with
+   * a template.
+   */
+  given?: { answer: string | readonly number[]; by: 'energy' | 'logprobs'; param: string }
+  /** Say the text of the prompt, `given` included, when it starts. */
+  echo?: boolean
+  /** Report the energy of each committed answer's tokens: what `given` by energy would cost. */
+  judge?: boolean
+  /** 0 only with `given`. */
   maxTokens: number
   sampling: Sampling
   /** Texts that end the completion; they are not part of it. At most 4. */
@@ -77,6 +89,19 @@ export type JobEvent =
       promptTokens: number
       /** From submission to admission. */
       queueSeconds: number
+      /** If `echo` was asked for. */
+      promptText?: string
+    }
+  | {
+      /** Up to K tokens of `given` have been read. */
+      type: 'judged'
+      text: string
+      tokens: number
+      /** By energy: of these tokens after all before them, and its parts if it has any. */
+      energy?: number
+      disagreement?: number
+      doubt?: number
+      logprobs?: readonly TokenLogprob[]
     }
   | {
       type: 'step'
@@ -107,6 +132,8 @@ export type JobEvent =
       stopReason: StopReason
       seconds: number
       logprobs?: readonly TokenLogprob[]
+      /** Of its tokens as a given answer, if `judge` was asked for. */
+      tokenEnergy?: number
     }
   | {
       type: 'finished'

@@ -4,6 +4,7 @@
  */
 import type { ModelConfig } from '../model/config.js'
 import { extend, type Extra } from '../refine/stop.js'
+import { IncrementalDecoder } from '../tokenizer/decoder.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { Answer, type AnswerShape } from './answer.js'
 import { Completion, type Taken } from './completion.js'
@@ -32,7 +33,12 @@ export class Running {
   heldUntil: number | undefined
   /** When a pause is over at the latest; undefined while there is none. */
   pausedUntil: number | undefined
+  /** The engine's index of its context, once it has one. */
+  sequence = -1
   private answers = 0
+  /** How many of the given tokens have been judged. */
+  private judged = 0
+  private readonly decoder: IncrementalDecoder
   /** Length of `context` when the present answer began. */
   private contextBefore: number
   /** What of the completion was out by then. */
@@ -40,16 +46,20 @@ export class Running {
   /** Budget asked for by `extend` while no answer was in descent. */
   private extra: Extra = {}
   private readonly prepared: Prepared
+  /** Tokens of the prompt alone. */
+  private readonly prompt: number
   private readonly block: number
 
   constructor(
     readonly job: Job,
     model: ModelConfig,
-    tokenizer: Tokenizer,
+    private readonly tokenizer: Tokenizer,
     readonly submittedAt: number,
   ) {
     this.prepared = prepare(job, model, tokenizer)
+    this.prompt = this.prepared.promptTokens - this.prepared.given.length
     this.block = model.answer.block
+    this.decoder = new IncrementalDecoder(tokenizer)
     this.context = this.prepared.context
     const filled = this.prepared.template !== undefined
     this.completion = new Completion(tokenizer, {
@@ -70,6 +80,23 @@ export class Running {
     return this.prepared.positions
   }
 
+  /** The given tokens that the present answer stands for; none once the completion has begun. */
+  get reading(): readonly number[] {
+    return this.prepared.given.slice(this.judged, this.judged + this.block)
+  }
+
+  /** Given tokens whose energy is asked for, so that nothing descends in their place. */
+  get scoring(): boolean {
+    return this.job.given?.by === 'energy' && this.reading.length > 0
+  }
+
+  /** Prompt and given tokens. */
+  get promptText(): string {
+    const start = this.tokenizer.bos === undefined ? 0 : 1
+    const prompt = this.prepared.context.slice(start, start + this.prompt)
+    return this.tokenizer.decode([...prompt, ...this.prepared.given])
+  }
+
   /** Every position that was asked for is there. */
   get full(): boolean {
     return this.completion.tokens.length >= this.prepared.maxTokens
@@ -82,11 +109,23 @@ export class Running {
   begin(slots: readonly number[], now: number): Answer {
     this.contextBefore = this.context.length
     this.takenBefore = this.completion.taken
-    const answer = new Answer(this.nextShape(), extend(this.job.budget, this.extra), slots, now)
+    const budget = extend(this.job.budget, this.extra)
+    const steps = this.scoring ? { maxSteps: 0 } : {}
+    const answer = new Answer(this.nextShape(), { ...budget, ...steps }, slots, now)
     this.extra = {}
     if (this.finishing) answer.finish()
     this.answer = answer
     return answer
+  }
+
+  /** The tokens that the present answer stands for are context now. */
+  read(): { tokens: number; text: string } {
+    const tokens = this.reading
+    this.context.push(...tokens)
+    this.judged += tokens.length
+    const text = this.decoder.feed(tokens)
+    const last = this.reading.length === 0
+    return { tokens: tokens.length, text: last ? text + this.decoder.flush() : text }
   }
 
   /** The present answer is part of the text now; known blocks after it follow at once. */
@@ -118,6 +157,11 @@ export class Running {
   }
 
   private nextShape(): AnswerShape {
+    const { length: given } = this.reading
+    if (given > 0) {
+      const position = this.judged - this.prepared.given.length
+      return { index: this.answers++, position, length: given, clamped: undefined }
+    }
     const position = this.completion.tokens.length
     const length = Math.min(this.block, this.prepared.maxTokens - position)
     const known = this.prepared.template?.slice(position, position + length)

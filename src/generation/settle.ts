@@ -12,11 +12,13 @@ import type { Running } from './running.js'
 import { BLANK } from './template.js'
 
 /** Greedy choices need the most probable tokens only; anything else needs all logits. */
-export function readRow({ job }: Running, answer: Answer, chosen: Candidate): ReadRow {
+export function readRow(running: Running, answer: Answer, chosen: Candidate): ReadRow {
+  const { job } = running
+  const greedy = isGreedy(job.sampling) && running.reading.length === 0
   return {
     slot: chosen.slot,
     which: answer.reads(chosen),
-    top: isGreedy(job.sampling) ? Math.max(1, job.logprobs ?? 0) : 'all',
+    top: greedy ? Math.max(1, job.logprobs ?? 0) : 'all',
   }
 }
 
@@ -43,7 +45,7 @@ function chooseToken(running: Running, reading: Reading, block: number, position
   return sample(logits, job.sampling, completion.counts, completion.tokens.length, top)
 }
 
-const logprobOf = ({ token, logProb, top }: Choice, tokenizer: Tokenizer): TokenLogprob => ({
+export const logprobOf = ({ token, logProb, top }: Choice, tokenizer: Tokenizer): TokenLogprob => ({
   token: legible(tokenizer, token),
   logprob: logProb,
   top: top.map((other) => ({ token: legible(tokenizer, other.token), logprob: other.logProb })),

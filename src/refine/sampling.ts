@@ -150,6 +150,17 @@ function drawFrom(weighed: Weights, sampling: Sampling, chance: number): number 
   return passing(weights, chance * massOf(weights, ids), ids)
 }
 
+/** What the model's own distribution says of a given token. `top`: alternatives to report. */
+export function judge(logits: Float32Array, token: number, top: number): Choice {
+  const { logSum } = weigh(logits, 1)
+  const logProbOf = (id: number): number => (logits[id] as number) - logSum
+  return {
+    token,
+    logProb: logProbOf(token),
+    top: largest(logits, top).map((id) => ({ token: id, logProb: logProbOf(id) })),
+  }
+}
+
 /**
  * Chooses a token from `logits` [V]. `counts`: how often each token occurs earlier in the
  * completion. `draw`: index of the token in its completion, which with the seed names the random

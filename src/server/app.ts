@@ -19,6 +19,7 @@ import { healthRoutes } from './routes/health.js'
 import { metricsRoutes } from './routes/metrics.js'
 import { modelRoutes } from './routes/models.js'
 import { refineRoutes } from './routes/refine.js'
+import { scoreRoutes } from './routes/score.js'
 import { tokenizeRoutes } from './routes/tokenize.js'
 import { ServedModels } from './served.js'
 
@@ -66,6 +67,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   modelRoutes(app, parts)
   completionRoutes(app, parts)
   refineRoutes(app, parts)
+  scoreRoutes(app, parts)
   tokenizeRoutes(app, parts)
   healthRoutes(app, parts)
   metricsRoutes(app, parts)

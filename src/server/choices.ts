@@ -3,6 +3,7 @@ import { BasinError } from '../errors.js'
 import type { Generation } from '../generation/client.js'
 import type { Job } from '../generation/protocol.js'
 import { jobOf } from './job.js'
+import type { ModelConfig } from '../model/config.js'
 import type { Limits } from './limits.js'
 import type { CompletionRequest } from './schemas/completion.js'
 
@@ -12,9 +13,16 @@ type Prompt = Job['prompt']
 export interface Asked {
   /** Which of the request's prompts it completes. */
   prompt: number
-  /** Precedes its text. */
-  echo: string
+  /** The client wants log-probabilities; they may be needed without that. */
+  logprobs: boolean
   job: Omit<Job, 'id'>
+}
+
+/** All that one request asks for. */
+export interface Request {
+  choices: readonly Asked[]
+  /** How many choices of each prompt the client gets: those of the lowest energy. */
+  kept: number
 }
 
 /** Throws `not_supported` for what the API defines and this server does not do. */
@@ -23,12 +31,8 @@ function refuseUnsupported(body: CompletionRequest): void {
     const reason = 'write the known text after the blanks of a template'
     throw new BasinError('not_supported', { param: 'suffix', reason })
   }
-  if ((body.best_of ?? 1) > (body.n ?? 1)) {
-    const reason = 'let refinement.candidates be chosen among by energy'
-    throw new BasinError('not_supported', { param: 'best_of', reason })
-  }
-  if (body.echo && typeof body.logprobs === 'number') {
-    const reason = 'the prompt has no log-probabilities here; leave echo or logprobs out'
+  if (body.echo && typeof body.logprobs === 'number' && typeof body.template === 'string') {
+    const reason = 'with a template, leave echo or logprobs out'
     throw new BasinError('not_supported', { param: 'echo', reason })
   }
   if (body.stream_options && !body.stream) {
@@ -45,33 +49,71 @@ function promptsOf(prompt: CompletionRequest['prompt']): Prompt[] {
   return tokens.length === prompt.length ? [tokens] : (prompt as Prompt[])
 }
 
-/** In the order of their indices: prompt by prompt, `n` choices each. */
-export async function choicesOf(
-  body: CompletionRequest,
-  generation: Generation,
-  limits: Limits,
-  rest: Pick<Job, 'client' | 'reportSteps'>,
-): Promise<Asked[]> {
-  refuseUnsupported(body)
-  const prompts = promptsOf(body.prompt)
-  const n = body.n ?? 1
-  if (prompts.length * n > limits.choices) {
+/** How many choices of each prompt run, and how many of them the client gets. */
+function counts({ best_of: asked, n, stream }: CompletionRequest): { kept: number; run: number } {
+  const kept = n ?? 1
+  const run = asked ?? kept
+  if (run < kept) {
     throw new BasinError('out_of_range', {
-      param: body.n ? 'n' : 'prompt',
-      bound: `at most ${limits.choices} choices in all (prompts times n)`,
-      value: prompts.length * n,
+      param: 'best_of',
+      bound: `at least n, ${kept}`,
+      value: run,
     })
   }
-  const shared = { ...jobOf(body, generation.model, limits.caps), ...rest, hold: false }
-  const asked = prompts.map(async (prompt, index): Promise<Asked[]> => {
-    const echo = body.echo ? await textOf(prompt, generation) : ''
-    return Array.from({ length: n }, (_, copy) => {
-      const sampling = { ...shared.sampling, seed: shared.sampling.seed + copy }
-      return { prompt: index, echo, job: { ...shared, prompt, sampling } }
-    })
-  })
-  return (await Promise.all(asked)).flat()
+  if (run > kept && stream) {
+    const reason = 'the best is known only at the end; leave stream or best_of out'
+    throw new BasinError('not_supported', { param: 'best_of', reason })
+  }
+  return { kept, run }
 }
 
-const textOf = (prompt: Prompt, generation: Generation): string | Promise<string> =>
-  typeof prompt === 'string' ? prompt : generation.detokenize(prompt)
+/** By what `best_of` goes: the measure of score.ts, of tokens that were chosen. */
+const judging = (model: ModelConfig, { logprobs }: Pick<Job, 'logprobs'>) =>
+  model.energy.kind === 'residual' ? { logprobs: logprobs ?? 0 } : { judge: true }
+
+/**
+ * The prompt is read with log-probabilities if both it and they are asked for: then it is given, after
+ * an empty context. `max_tokens: 0` reads it and completes nothing.
+ */
+function promptPart({ echo, logprobs, max_tokens: most }: CompletionRequest, prompt: Prompt) {
+  const read = echo && typeof logprobs === 'number'
+  if (most === 0 && !read) {
+    const bound = 'at least 1; 0 is for echo with logprobs'
+    throw new BasinError('out_of_range', { param: 'max_tokens', bound, value: most })
+  }
+  if (!read) return { prompt, echo: echo ?? false }
+  return {
+    prompt: '',
+    echo: true,
+    given: { answer: prompt, by: 'logprobs' as const, param: 'prompt' },
+  }
+}
+
+/** In the order of their indices: prompt by prompt. Throws what is wrong with the request. */
+export function choicesOf(
+  body: CompletionRequest,
+  { model }: Generation,
+  limits: Limits,
+  rest: Pick<Job, 'client' | 'reportSteps'>,
+): Request {
+  refuseUnsupported(body)
+  const prompts = promptsOf(body.prompt)
+  const { kept, run } = counts(body)
+  if (prompts.length * run > limits.choices) {
+    throw new BasinError('out_of_range', {
+      param: body.best_of ? 'best_of' : body.n ? 'n' : 'prompt',
+      bound: `at most ${limits.choices} choices in all (prompts times n or best_of)`,
+      value: prompts.length * run,
+    })
+  }
+  const job = { ...jobOf(body, model, limits.caps), ...rest, hold: false }
+  const shared = run > kept ? { ...job, ...judging(model, job) } : job
+  const logprobs = typeof body.logprobs === 'number'
+  const choices = prompts.flatMap((prompt, index) =>
+    Array.from({ length: run }, (_, copy): Asked => {
+      const sampling = { ...shared.sampling, seed: shared.sampling.seed + copy }
+      return { prompt: index, logprobs, job: { ...shared, ...promptPart(body, prompt), sampling } }
+    }),
+  )
+  return { choices, kept }
+}

@@ -10,6 +10,7 @@ import { type Following, type Progress, tokensOf, type Underway } from './comple
 import { told } from './error-boundary.js'
 import { EventStream } from './event-stream.js'
 import { cancelAll } from './runs.js'
+import type { Logprobs } from './schemas/completion.js'
 import { settledOf, stepOf, usageOf } from './wire.js'
 
 export interface StreamOptions {
@@ -19,13 +20,11 @@ export interface StreamOptions {
 
 interface Part {
   text: string
-  logprobs: ReturnType<Progress['commit']>
+  logprobs: Logprobs | null
   finish_reason: string | null
   /** Present in the chunk only if asked for. */
   refinement?: object
 }
-
-const silent = { text: '', logprobs: null, finish_reason: null }
 
 /** What one event adds to a choice; undefined if nothing that this client asked for. */
 function partOf(
@@ -33,20 +32,20 @@ function partOf(
   event: Exclude<JobEvent, { type: 'failed' }>,
   { include_refinement: refinement = false }: StreamOptions,
 ): Part | undefined {
+  const part = { ...progress.take(event), finish_reason: null }
   switch (event.type) {
     case 'started':
-      return progress.asked.echo ? { ...silent, text: progress.asked.echo } : undefined
+      return part.text ? part : undefined
     case 'step':
-      return refinement ? { ...silent, refinement: { type: 'step', ...stepOf(event) } } : undefined
-    case 'committed': {
-      const part = { ...silent, text: event.text, logprobs: progress.commit(event) }
+      return refinement ? { ...part, refinement: { type: 'step', ...stepOf(event) } } : undefined
+    case 'judged':
+      return part
+    case 'committed':
       if (refinement) return { ...part, refinement: { type: 'committed', ...settledOf(event) } }
-      return event.text || part.logprobs ? part : undefined
-    }
+      return part.text || part.logprobs ? part : undefined
     case 'finished':
-      progress.finished = event
       return {
-        ...silent,
+        ...part,
         finish_reason: event.finishReason,
         refinement: { type: 'finished', ...event.refinement },
       }

@@ -2,21 +2,24 @@
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../errors.js'
 import type { Generation, Run } from '../generation/client.js'
-import type { Refinement, TokenLogprob } from '../generation/protocol.js'
-import type { Asked } from './choices.js'
+import type { JobEvent, Refinement, TokenLogprob } from '../generation/protocol.js'
+import type { Asked, Request } from './choices.js'
 import type { Metrics } from './metrics/metrics.js'
 import { cancelAll, follow, submitAll } from './runs.js'
 import type { Completion, Logprobs } from './schemas/completion.js'
 import { type Of, usageOf } from './wire.js'
 
+/** The first token of a text that is echoed has nothing before it, and so no probability. */
+type Entry = TokenLogprob | { token: string; logprob: null; top: null }
+
 /** Log-probabilities in the layout of the completions API. `offset`: where their text begins. */
-export function logprobsOf(entries: readonly TokenLogprob[], offset: number): Logprobs {
+function logprobsOf(entries: readonly Entry[], offset: number): Logprobs {
   let at = offset
   return {
     tokens: entries.map(({ token }) => token),
     token_logprobs: entries.map(({ logprob }) => logprob),
-    top_logprobs: entries.map(({ top }) =>
-      Object.fromEntries(top.map(({ token, logprob }) => [token, logprob])),
+    top_logprobs: entries.map(
+      ({ top }) => top && Object.fromEntries(top.map(({ token, logprob }) => [token, logprob])),
     ),
     text_offset: entries.map(({ token }) => {
       const here = at
@@ -26,19 +29,61 @@ export function logprobsOf(entries: readonly TokenLogprob[], offset: number): Lo
   }
 }
 
+const costOf = (entries: readonly TokenLogprob[] = []): number =>
+  -entries.reduce((sum, { logprob }) => sum + logprob, 0)
+
 /** What has become of a choice so far. */
 export class Progress {
-  readonly logprobs: TokenLogprob[] = []
+  /** The prompt, if it is echoed. */
+  echo = ''
   finished: Of<'finished'> | undefined
+  private readonly entries: Entry[] = []
+  private offset = 0
+  private energy = 0
+  private judgedTokens = 0
 
   constructor(readonly asked: Asked) {}
 
-  /** Returns the log-probabilities that this answer adds, null if none were asked for. */
-  commit(event: Of<'committed'>): Logprobs | null {
-    if (!event.logprobs) return null
-    const offset = this.logprobs.reduce((length, { token }) => length + token.length, 0)
-    this.logprobs.push(...event.logprobs)
-    return logprobsOf(event.logprobs, offset)
+  /** Null if none were asked for. */
+  get logprobs(): Logprobs | null {
+    return this.asked.logprobs ? logprobsOf(this.entries, 0) : null
+  }
+
+  /** Of the tokens chosen, as score.ts measures given ones; what `best_of` goes by. */
+  get energyPerToken(): number {
+    return this.energy / Math.max(1, this.judgedTokens)
+  }
+
+  /** Text and log-probabilities that this event makes certain. */
+  take(event: Exclude<JobEvent, { type: 'failed' }>): { text: string; logprobs: Logprobs | null } {
+    switch (event.type) {
+      case 'started':
+        this.echo = event.promptText ?? ''
+        return { text: this.asked.job.given ? '' : this.echo, logprobs: null }
+      case 'judged':
+        return { text: event.text, logprobs: this.add(event.logprobs) }
+      case 'committed':
+        this.energy += event.tokenEnergy ?? costOf(event.logprobs)
+        this.judgedTokens += event.tokens
+        return { text: event.text, logprobs: this.add(event.logprobs) }
+      case 'finished':
+        this.finished = event
+        return { text: '', logprobs: null }
+      case 'step':
+        return { text: '', logprobs: null }
+    }
+  }
+
+  private add(entries: readonly TokenLogprob[] | undefined): Logprobs | null {
+    if (!entries) return null
+    const first = this.asked.job.given && this.entries.length === 0
+    const added = entries.map((entry, i): Entry =>
+      first && i === 0 ? { token: entry.token, logprob: null, top: null } : entry,
+    )
+    this.entries.push(...added)
+    const logprobs = logprobsOf(added, this.offset)
+    this.offset += added.reduce((length, { token }) => length + token.length, 0)
+    return logprobs
   }
 }
 
@@ -73,6 +118,8 @@ export interface Following {
 
 export interface Underway {
   head: Head
+  /** How many choices of each prompt the client gets. */
+  kept: number
   choices: readonly Following[]
   runs: readonly Run[]
 }
@@ -80,7 +127,7 @@ export interface Underway {
 /** Submits all choices, or none. They are cancelled when the client leaves. */
 export function start(
   generation: Generation,
-  asked: readonly Asked[],
+  { choices: asked, kept }: Request,
   metrics: Metrics,
   abandoned: AbortSignal,
 ): Underway {
@@ -94,6 +141,7 @@ export function start(
       created: Math.floor(Date.now() / 1000),
       model,
     },
+    kept,
     runs,
     choices: asked.flatMap((choice, index) => {
       const run = runs[index]
@@ -104,39 +152,42 @@ export function start(
 }
 
 /** Runs every choice to its end. The first failure ends them all. */
-export async function complete({ head, choices, runs }: Underway): Promise<Completion> {
+export async function complete(underway: Underway): Promise<Completion> {
+  const { choices, runs } = underway
   const all = choices.map(async ({ progress, events }) => {
-    for await (const event of events) {
-      if (event.type === 'committed') progress.commit(event)
-      if (event.type === 'finished') progress.finished = event
-    }
+    for await (const event of events) progress.take(event)
   })
   try {
     await Promise.all(all)
   } finally {
     cancelAll(runs)
   }
-  return completionOf(
-    head,
-    choices.map(({ progress }) => progress),
+  return completionOf(underway)
+}
+
+/** Of each prompt the choices of the lowest energy, in that order; all of them as they are. */
+function selected({ choices, kept }: Underway): Progress[] {
+  const byPrompt = new Map<number, Progress[]>()
+  for (const { progress } of choices) {
+    const { prompt } = progress.asked
+    byPrompt.set(prompt, [...(byPrompt.get(prompt) ?? []), progress])
+  }
+  return [...byPrompt.values()].flatMap((all) =>
+    all.length === kept
+      ? all
+      : all.sort((a, b) => a.energyPerToken - b.energyPerToken).slice(0, kept),
   )
 }
 
-function completionOf(head: Head, choices: readonly Progress[]): Completion {
-  const finished = choices.map(({ asked, logprobs, finished }, index) => {
+function completionOf(underway: Underway): Completion {
+  const finished = selected(underway).map(({ echo, finished, logprobs }, index) => {
     if (!finished) throw new BasinError('internal')
     const { finishReason, refinement, text } = finished
-    return {
-      index,
-      text: asked.echo + text,
-      logprobs: asked.job.logprobs === undefined ? null : logprobsOf(logprobs, 0),
-      finish_reason: finishReason,
-      refinement,
-    }
+    return { index, text: echo + text, logprobs, finish_reason: finishReason, refinement }
   })
-  const tokens = tokensOf(choices)
+  const tokens = tokensOf(underway.choices.map(({ progress }) => progress))
   return {
-    ...head,
+    ...underway.head,
     choices: finished,
     usage: usageOf(tokens.prompt, tokens.completion),
     refinement: lowest(finished.map(({ refinement }) => refinement)),

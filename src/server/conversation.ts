@@ -116,6 +116,7 @@ export class Conversation {
       for await (const event of follow(run, account)) {
         allowance.take(event)
         if (event.type === 'finished' && this.present === present) this.running = false
+        if (event.type === 'judged') continue
         await this.say(frameOf(event, { id: run.id, model }))
       }
     } catch (error) {

@@ -162,6 +162,38 @@ describe('a completion', () => {
     expect(server.generation.jobs.map(({ sampling }) => sampling.seed)).toEqual([5, 6, 5, 6])
   })
 
+  it('reads the prompt out with its log-probabilities, the first of which is null', async () => {
+    await open()
+    const asked = { prompt: 'abc', echo: true, logprobs: 0 }
+    const reply = await complete({ ...asked, max_tokens: 1, seed: 9 })
+    const { choices, usage } = reply.json<Completion>()
+    expect(choices[0]).toMatchObject({
+      text: 'abcalpha ',
+      logprobs: {
+        tokens: ['a', 'b', 'c', 'alpha '],
+        token_logprobs: [null, -2, -3, -9],
+        top_logprobs: [null, {}, {}, {}],
+        text_offset: [0, 1, 2, 3],
+      },
+    })
+    expect(usage).toEqual({ prompt_tokens: 3, completion_tokens: 1, total_tokens: 4 })
+    const read = (await complete({ ...asked, max_tokens: 0 })).json<Completion>()
+    expect(read.choices[0]).toMatchObject({ text: 'abc', logprobs: { tokens: ['a', 'b', 'c'] } })
+    expect(read.usage.completion_tokens).toBe(0)
+  })
+
+  it('is the best of several, by what its tokens cost, best first', async () => {
+    await open()
+    const reply = await complete({ prompt: 'a', n: 2, best_of: 5, seed: 3, max_tokens: 2 })
+    const { choices, usage } = reply.json<Completion>()
+    expect(choices.map(({ index, logprobs }) => [index, logprobs])).toEqual([
+      [0, null],
+      [1, null],
+    ])
+    expect(server.generation.jobs.map(({ sampling }) => sampling.seed)).toEqual([3, 4, 5, 6, 7])
+    expect(usage.completion_tokens).toBe(10)
+  })
+
   it('fills the blanks of a template', async () => {
     await open()
     const reply = await complete({ template: '1_3' })

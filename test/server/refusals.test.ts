@@ -41,6 +41,10 @@ const wrongFields: [object | string, string][] = [
   [{ n: 129 }, 'n'],
   [{ n: 100 }, 'n'],
   [{ best_of: huge }, 'best_of'],
+  [{ n: 3, best_of: 2 }, 'best_of'],
+  [{ best_of: 3, stream: true }, 'best_of'],
+  [{ best_of: 100 }, 'best_of'],
+  [{ echo: true, logprobs: 1, template: '_' }, 'echo'],
   [{ stop: '' }, 'stop'],
   [{ stop: ['a', ''] }, 'stop.1'],
   [{ stop: ['a', 'b', 'c', 'd', 'e'] }, 'stop'],
@@ -192,6 +196,24 @@ describe('a connection', () => {
     for await (const data of socket) heard += String(data)
     expect(heard).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
     expect(heard).toContain(`"code":"${code}"`)
+  })
+})
+
+describe('scoring', () => {
+  it.each([
+    ['/v1/score', {}, 'answers'],
+    ['/v1/score', { answers: [] }, 'answers'],
+    ['/v1/score', { answers: 'a' }, 'answers'],
+    ['/v1/score', { answers: new Array<string>(65).fill('a') }, 'answers'],
+    ['/v1/score', { answers: ['a'], by: 'magic' }, 'by'],
+    ['/v1/score', { answers: ['a'], refinement: { max_steps: -1 } }, 'refinement.max_steps'],
+    ['/v1/rerank', { query: 'a' }, 'documents'],
+    ['/v1/rerank', { documents: ['a'] }, 'query'],
+    ['/v1/rerank', { query: 'a', documents: ['a'], top_n: 0 }, 'top_n'],
+    ['/v1/rerank', { query: 'a', documents: [{ title: 'a' }] }, 'documents.0.text'],
+  ])('by %s of %j is refused for %s', async (url, body, param) => {
+    const reply = await post(server.app, url, body)
+    expect([reply.statusCode, errorOf(reply).param]).toEqual([400, param])
   })
 })
 

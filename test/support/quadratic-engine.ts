@@ -163,7 +163,7 @@ export class QuadraticEngine implements EnergyEngine {
     this.calls++
     return rows.map((row) => {
       this.checkLandscape(row.landscape)
-      if (!('slot' in row)) throw new Error('this engine scores no given answers')
+      if (!('slot' in row)) return this.energyOfAnswer(row.sequence, row.answer)
       const slot = this.slotOf(row.slot)
       const { energy, next } = this.judge(slot, ALPHA)
       this.keepBest(slot, energy, this.model.energy.kind === 'residual' ? next : slot.y)
@@ -194,6 +194,23 @@ export class QuadraticEngine implements EnergyEngine {
   close(): void {
     this.contexts.clear()
     this.slots.clear()
+  }
+
+  /** 1/2 |u_token - t|^2, summed over the given positions. */
+  private energyOfAnswer(sequence: number, answer: readonly number[]): EnergyResult {
+    const context = this.contexts.get(sequence)
+    if (!context) throw new RangeError(`sequence ${sequence} is not observed`)
+    check(answer.length > 0 && answer.length <= this.model.answer.block, 'the answer has no place')
+    const { dim } = this.model
+    const target = this.targetOf(context.tokens, [])
+    let energy = 0
+    answer.forEach((token, i) => {
+      for (let d = 0; d < dim; d++) {
+        const away = (this.readout[token * dim + d] as number) - (target[i * dim + d] as number)
+        energy += away ** 2 / 2
+      }
+    })
+    return { energy, best: energy }
   }
 
   private slotOf(index: number): Slot {

@@ -150,7 +150,16 @@ export class ScriptedGeneration implements Generation {
     const { job, run } = each
     if (!each.started) {
       each.started = true
-      run.take({ type: 'started', promptTokens: job.prompt.length, queueSeconds: 0 })
+      const given = job.given?.answer ?? ''
+      const promptTokens = job.prompt.length + given.length
+      const promptText = textOf(job.prompt) + textOf(given)
+      const echo = job.echo ? { promptText } : {}
+      run.take({ type: 'started', promptTokens, queueSeconds: 0, ...echo })
+      this.judge(each)
+      if (job.maxTokens === 0 && !job.template) {
+        this.end(each, this.finished(each, 'length', 'finished'))
+        return
+      }
     }
     const energy = START_ENERGY / 2 ** each.progress.steps
     const judged = { energy, gradientNorm: energy, best: energy }
@@ -166,12 +175,21 @@ export class ScriptedGeneration implements Generation {
     if (stopReason) this.settle(each, stopReason)
   }
 
+  /** Every given character costs its place in the alphabet. */
+  private judge({ job, run }: Playing): void {
+    for (const token of textOf(job.given?.answer ?? '')) {
+      const energy = token.charCodeAt(0) - 96
+      const by = job.given?.by === 'energy' ? { energy } : { logprobs: [logprobOf(token, -energy)] }
+      run.take({ type: 'judged', text: token, tokens: 1, ...by })
+    }
+  }
+
   private settle(each: Playing, stopReason: StopReason): void {
     const { job, progress, run } = each
     const text = job.template?.replaceAll('_', '1') ?? words[each.answers % words.length] ?? ''
     const { best, final, initial, steps } = progress
     const energy = { initial, final, best }
-    const logprobs = job.logprobs === undefined ? [] : [{ token: text, logprob: -1, top: [] }]
+    const logprobs = job.logprobs === undefined ? [] : [logprobOf(text, -job.sampling.seed)]
     run.take({
       ...{ type: 'committed', position: each.answers, text, tokens: 1, steps, energy, stopReason },
       seconds: 0.001,
@@ -194,10 +212,14 @@ export class ScriptedGeneration implements Generation {
     finishReason: 'length' | 'cancelled',
     stopReason: StopReason,
   ): JobEvent {
-    const { best, final, initial } = progress
+    const { best, final, initial } =
+      progress.steps > 0 ? progress : { best: 0, final: 0, initial: 0 }
     return {
       ...{ type: 'finished', finishReason, text },
-      usage: { promptTokens: job.prompt.length, completionTokens: answers },
+      usage: {
+        promptTokens: job.prompt.length + (job.given?.answer.length ?? 0),
+        completionTokens: answers,
+      },
       refinement: {
         ...{ steps, energy: { initial, final, best }, candidates: job.budget.candidates },
         ...{ converged: stopReason === 'converged', stop_reason: stopReason },
@@ -251,8 +273,8 @@ export class ScriptedGeneration implements Generation {
     this.report(0)
   }
 
-  private refusal({ maxTokens, prompt, template }: Job): BasinError | undefined {
-    if (prompt.length === 0 && template === undefined) {
+  private refusal({ given, maxTokens, prompt, template }: Job): BasinError | undefined {
+    if (prompt.length + (given?.answer.length ?? 0) === 0 && template === undefined) {
       return new BasinError('empty_prompt', { param: 'prompt' })
     }
     const limit = this.model.context_length
@@ -281,6 +303,11 @@ export class ScriptedGeneration implements Generation {
     })
   }
 }
+
+const textOf = (text: Job['prompt']): string =>
+  typeof text === 'string' ? text : String.fromCodePoint(...text)
+
+const logprobOf = (token: string, logprob: number) => ({ token, logprob, top: [] })
 
 const failure = (error: BasinError): JobEvent => ({
   type: 'failed',

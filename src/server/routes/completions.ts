@@ -24,7 +24,7 @@ export function completionRoutes(app: App, { models, limits, metrics }: Parts): 
       const abandoned = abandonment(reply)
       const generation = models.pick(body.model)
       const options = body.stream_options ?? {}
-      const asked = await choicesOf(body, generation, limits, {
+      const asked = choicesOf(body, generation, limits, {
         client: ip,
         reportSteps: options.include_refinement ?? false,
       })

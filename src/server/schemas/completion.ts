@@ -32,7 +32,9 @@ export const CompletionRequest = Type.Object(
     ...settings,
     n: Type.Optional(nullableInteger(1, 128, { description: 'completions of each prompt' })),
     best_of: Type.Optional(
-      nullableInteger(1, 128, { description: 'not supported beyond n; see refinement.candidates' }),
+      nullableInteger(1, 128, {
+        description: 'choices that run, of which the n of the lowest energy per token are returned',
+      }),
     ),
     echo: Type.Optional(nullableBoolean({ description: 'the prompt precedes the completion' })),
     suffix: Type.Optional(nullableString(65_536, { description: 'not supported; see template' })),
@@ -60,8 +62,8 @@ export type CompletionRequest = Static<typeof CompletionRequest>
 
 export const Logprobs = Type.Object({
   tokens: Type.Array(Type.String()),
-  token_logprobs: Type.Array(Type.Number()),
-  top_logprobs: Type.Array(Type.Record(Type.String(), Type.Number())),
+  token_logprobs: Type.Array(Type.Union([Type.Number(), Type.Null()])),
+  top_logprobs: Type.Array(Type.Union([Type.Record(Type.String(), Type.Number()), Type.Null()])),
   text_offset: Type.Array(Type.Integer()),
 })
 export type Logprobs = Static<typeof Logprobs>

@@ -92,7 +92,9 @@ const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as 
 export const settings = {
   model: Type.Optional(nullableString(64, { description: 'default: the one listed first' })),
   max_tokens: Type.Optional(
-    nullableInteger(1, COUNT, { description: 'most tokens of a completion; default 16' }),
+    nullableInteger(0, COUNT, {
+      description: 'most tokens of a completion; default 16; 0 only with echo and logprobs',
+    }),
   ),
   temperature: Type.Optional(
     nullableNumber(0, 2, {

@@ -1,0 +1,94 @@
+/** Given tokens: judged in place of what would be inferred. */
+import { describe, expect, it } from 'vitest'
+import type { Job } from '../../src/generation/protocol.js'
+import { jobOf, LoopBench } from '../support/loops.js'
+
+const head = { model: { energy: { kind: 'head' as const } }, vocabulary: 27 }
+const given = (answer: string, by: 'energy' | 'logprobs', overrides: Partial<Job> = {}) =>
+  jobOf('a', {
+    given: { answer, by, param: 'answers' },
+    maxTokens: 0,
+    logprobs: 2,
+    echo: true,
+    ...overrides,
+  })
+
+describe('tokens that are given', () => {
+  it('are judged by their energy without a step, block by block', () => {
+    const bench = new LoopBench(head).run(given('lovely', 'energy', { prompt: 'once ' }))
+    const judged = bench.of('a', 'judged')
+    expect(judged.map(({ text, tokens }) => [text, tokens])).toEqual([
+      ['love', 4],
+      ['ly', 2],
+    ])
+    for (const { energy } of judged) expect(energy).toBeGreaterThanOrEqual(0)
+    expect(bench.of('a', 'started')).toMatchObject([
+      { promptTokens: 11, promptText: 'once lovely' },
+    ])
+    expect(bench.finished('a')).toMatchObject({ text: '', refinement: { steps: 0 } })
+    expect(bench.stats).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
+  })
+
+  it('cost least where they are what the model would say', () => {
+    const bench = new LoopBench(head).run(jobOf('b', { prompt: 'once', maxTokens: 4 }))
+    const { text } = bench.finished('b')
+    const other = text === 'aaaa' ? 'bbbb' : 'aaaa'
+    const costs = [text, other].map((answer) => {
+      const scored = new LoopBench(head).run(given(answer, 'energy', { prompt: 'once' }))
+      return scored.of('a', 'judged')[0]?.energy ?? NaN
+    })
+    expect(costs[0]).toBeLessThan(costs[1] ?? NaN)
+  })
+
+  it('have the log-probabilities of the answers in their place', () => {
+    const bench = new LoopBench(head).run(given('tale', 'logprobs', { prompt: 'once' }))
+    const [judged] = bench.of('a', 'judged')
+    const free = new LoopBench(head).run(jobOf('a', { prompt: 'once', maxTokens: 4, logprobs: 2 }))
+    const [committed] = free.of('a', 'committed')
+    expect(judged?.logprobs?.map(({ token }) => token).join('')).toBe('tale')
+    const alternatives = (event: typeof judged | typeof committed) =>
+      event?.logprobs?.map(({ top }) => top.map(({ token }) => token))
+    expect(alternatives(judged)).toEqual(alternatives(committed))
+    expect(bench.finished('a').refinement.steps).toBe(4)
+  })
+
+  it('are context of what follows, which is the same as after a prompt', () => {
+    const after = new LoopBench(head).run(
+      given('once upon', 'logprobs', { prompt: '', maxTokens: 6 }),
+    )
+    const plain = new LoopBench(head).run(jobOf('a', { prompt: 'once upon', maxTokens: 6 }))
+    expect(after.finished('a').text).toBe(plain.finished('a').text)
+    expect(after.finished('a').usage).toEqual({ promptTokens: 9, completionTokens: 6 })
+  })
+
+  it('are refused where they cannot be read', () => {
+    const bench = new LoopBench(head)
+    const refused = (job: Job, code: string) => {
+      expect(() => {
+        bench.loop.submit(job)
+      }).toThrow(expect.objectContaining({ code }))
+    }
+    refused(given('', 'energy'), 'empty_prompt')
+    refused(given('Ü', 'energy'), 'invalid_request')
+    refused(given('a'.repeat(300), 'energy'), 'context_length_exceeded')
+  })
+
+  it('leave nothing behind when their job is cancelled', () => {
+    const bench = new LoopBench(head)
+    bench.loop.submit(given('a long tale', 'logprobs'))
+    for (let i = 0; i < 5; i++) bench.tick()
+    bench.loop.control('a', { type: 'cancel' })
+    bench.settle()
+    expect(bench.collect()).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
+    expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
+  })
+})
+
+describe('chosen tokens', () => {
+  it('are judged as given ones if that is asked for', () => {
+    const bench = new LoopBench(head).run(jobOf('a', { maxTokens: 4, judge: true }))
+    const [committed] = bench.of('a', 'committed')
+    const scored = new LoopBench(head).run(given(bench.finished('a').text, 'energy', {}))
+    expect(committed?.tokenEnergy).toBe(scored.of('a', 'judged')[0]?.energy)
+  })
+})
