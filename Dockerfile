@@ -4,12 +4,12 @@
 
 FROM node:20-bookworm AS build
 WORKDIR /basin
-# The image has Node's headers: native code is compiled without a download.
-ENV npm_config_nodedir=/usr/local
 COPY . .
+# An install goes on without the native engine where it cannot be built; an image does not.
 RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund \
+  && grep '"built":true' build/native.json \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
-  && rm -rf src build/Release/obj.target
+  && rm -rf src build/Release/obj.target build/Release/.deps build/Release/*.a
 
 # The same Debian, so that what was compiled finds the libraries it was linked with.
 FROM node:20-bookworm-slim
