@@ -104,7 +104,7 @@ export function registerTrain(program: Command): void {
       '--collapse-at <share>',
       'end the run where the spread of energies falls below this share of its first; 0 never',
       real(0, 1),
-      0.01,
+      0.1,
     )
     .option('--metrics-port <n>', 'serve Prometheus metrics while training', integer(0, 65535))
     .option('--metrics-host <name>', 'address to serve them on', '127.0.0.1')
@@ -151,6 +151,10 @@ async function train(flags: Flags): Promise<void> {
     ...flags,
     rows: flags.batch,
     relabel: Array.from(flags.relabel ?? ''),
+    tokenCache:
+      flags.cache === undefined
+        ? undefined
+        : { directory: flags.cache, tokenizer: flags.tokenizer },
     config,
     tokenizer,
   })
@@ -192,7 +196,7 @@ async function train(flags: Flags): Promise<void> {
   console.error(`${config.name}: ${millions}M parameters, ${data.describe}, on ${name}`)
   for (const { path, line, reason } of data.bad.slice(0, shownBadLines))
     console.error(`left out ${path} line ${line}: ${reason}`)
-  if (data.bad.length > 0) console.error(`left out ${data.bad.length} lines in all`)
+  if (data.badCount > 0) console.error(`left out ${data.badCount} lines in all`)
   if (training.update > 0) console.error(`resumed at update ${training.update}`)
   try {
     await training.run()

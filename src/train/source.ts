@@ -2,7 +2,9 @@
 import type { ModelConfig } from '../model/config.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { batchOfExamples, batchOfWindows, type Batch, type Example } from './batch.js'
-import { JsonlSource, TextSource, type BadLine } from './data.js'
+import { TextSource } from './data.js'
+import { JsonlSource, type BadLine } from './jsonl.js'
+import { openTokens, type TokenCache } from './tokens.js'
 import { BasinError } from '../errors.js'
 
 export interface DataOptions {
@@ -18,6 +20,8 @@ export interface DataOptions {
   /** One-character tokens to permute in every example; empty for none. */
   relabel: readonly string[]
   strict?: boolean
+  /** Where to keep the tokens of text; in memory if absent. */
+  tokenCache?: TokenCache | undefined
   config: ModelConfig
   tokenizer: Tokenizer
 }
@@ -28,7 +32,9 @@ export interface TrainingData {
   validation: Batch[]
   /** UTF-8 bytes of text per predicted position of the validation data; 0 where there is no text. */
   bytesPerPosition: number
+  /** The first lines left out, and the number of all. */
   bad: readonly BadLine[]
+  badCount: number
   describe: string
 }
 
@@ -46,11 +52,10 @@ export function openData(options: DataOptions): TrainingData {
 
 function textData(options: DataOptions): TrainingData {
   const { config, tokenizer, rows, window, seed } = options
-  const source = new TextSource(options.data, tokenizer, seed)
-  const held = [...new TextSource(options.valid, tokenizer, seed).windows(window)].slice(
-    0,
-    options.validRows,
-  )
+  const open = (paths: readonly string[]) => openTokens(paths, tokenizer, options.tokenCache)
+  const tokens = open(options.data)
+  const source = new TextSource(tokens, seed)
+  const held = first(new TextSource(open(options.valid), seed).windows(window), options.validRows)
   const bytes = held.reduce((sum, w) => sum + w.bytes, 0)
   const validation = chunks(held, rows).map((part) =>
     batchOfWindows(config, Int32Array.from(part.flatMap((w) => [...w.tokens])), part.length),
@@ -60,7 +65,8 @@ function textData(options: DataOptions): TrainingData {
     validation,
     bytesPerPosition: bytes / (held.length * window),
     bad: [],
-    describe: `${source.tokens.length} tokens of ${source.documents} documents`,
+    badCount: 0,
+    describe: `${tokens.length} tokens of ${tokens.documents} documents`,
   }
 }
 
@@ -73,18 +79,24 @@ function exampleData(options: DataOptions): TrainingData {
     JsonlSource,
     JsonlSource,
   ]
-  const held: Example[] = []
-  for (const example of valid.examples()) {
-    if (held.length === options.validRows) break
-    held.push(example)
-  }
+  const held: Example[] = first(valid.examples(), options.validRows)
   return {
     batch: (update) => batchOfExamples(config, train.batch(update, rows)),
     validation: chunks(held, rows).map((part) => batchOfExamples(config, part)),
     bytesPerPosition: 0,
     bad: [...train.bad, ...valid.bad],
+    badCount: train.badCount + valid.badCount,
     describe: `${train.length} examples`,
   }
+}
+
+function first<T>(items: Iterable<T>, count: number): T[] {
+  const taken: T[] = []
+  for (const item of items) {
+    if (taken.length === count) break
+    taken.push(item)
+  }
+  return taken
 }
 
 function only(paths: readonly string[], param: string): string {

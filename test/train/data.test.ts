@@ -1,9 +1,12 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/model/config.js'
-import { JsonlSource, TextSource, type JsonlOptions } from '../../src/train/data.js'
+import { TextSource } from '../../src/train/data.js'
+import { JsonlSource, type JsonlOptions } from '../../src/train/jsonl.js'
+import { openTokens } from '../../src/train/tokens.js'
+import { readPieces } from '../../src/train/text.js'
 import { openTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js'
 import {
   DEFAULT_PATTERN,
@@ -63,26 +66,31 @@ const config = (block: number, contextLength = 64) =>
 
 const codes = (text: string) => [...Buffer.from(text)]
 
-describe('TextSource', () => {
+const allOf = (tokens: ReturnType<typeof openTokens>) => [...tokens.read(0, tokens.length)]
+
+describe.each([
+  ['in memory', undefined],
+  ['in a cache', { directory: join(directory, 'cache'), tokenizer: directory }],
+])('TextSource, tokens %s', (_, cache) => {
   const text = `one é\n${END_OF_TEXT}\ntwo\n\nlines\n${END_OF_TEXT}\n`
+  const tokensOf = (...paths: string[]) => openTokens(paths, tokenizer, cache)
 
   it('lays documents end to end, each behind the start token', () => {
-    const source = new TextSource([file('a.txt', text), file('b.txt', 'three')], tokenizer, 1)
+    const tokens = tokensOf(file('a.txt', text), file('b.txt', 'three'))
     const documents = ['one é', 'two\n\nlines', 'three']
-    expect([...source.tokens]).toEqual(documents.flatMap((document) => [bos, ...codes(document)]))
-    expect(source.documents).toBe(3)
-    expect(source.bytes).toBe(6 + 10 + 5)
-    expect(source.tokens).toBeInstanceOf(Uint16Array)
+    expect(allOf(tokens)).toEqual(documents.flatMap((document) => [bos, ...codes(document)]))
+    expect(tokens.documents).toBe(3)
+    expect(tokens.bytes).toBe(6 + 10 + 5)
   })
 
   it('draws windows that stand in the text, the same for the same seed and update', () => {
-    const long = file('long.txt', Array.from({ length: 500 }, (_, i) => `${i} `).join(''))
-    const source = new TextSource([long], tokenizer, 5)
-    const whole = [...source.tokens].join()
+    const long = tokensOf(file('long.txt', Array.from({ length: 500 }, (_, i) => `${i} `).join('')))
+    const source = new TextSource(long, 5)
+    const whole = allOf(long).join()
     const starts = new Set<string>()
     for (let update = 0; update < 50; update++) {
       const batch = source.batch(update, 4, 16)
-      expect(batch).toEqual(new TextSource([long], tokenizer, 5).batch(update, 4, 16))
+      expect(batch).toEqual(new TextSource(long, 5).batch(update, 4, 16))
       for (let row = 0; row < 4; row++) {
         const window = batch.subarray(row * 17, (row + 1) * 17).join()
         expect(whole).toContain(window)
@@ -90,11 +98,11 @@ describe('TextSource', () => {
       }
     }
     expect(starts.size).toBeGreaterThan(180)
-    expect(new TextSource([long], tokenizer, 6).batch(0, 4, 16)).not.toEqual(source.batch(0, 4, 16))
+    expect(new TextSource(long, 6).batch(0, 4, 16)).not.toEqual(source.batch(0, 4, 16))
   })
 
   it('reaches the first and the last window', () => {
-    const source = new TextSource([file('short.txt', 'abc')], tokenizer, 1)
+    const source = new TextSource(tokensOf(file('short.txt', 'abc')), 1)
     const firsts = new Set(
       Array.from({ length: 40 }, (_, update) => source.batch(update, 1, 2).join()),
     )
@@ -102,24 +110,82 @@ describe('TextSource', () => {
   })
 
   it('says when the text is shorter than a window', () => {
-    const source = new TextSource([file('short.txt', 'abc')], tokenizer, 1)
+    const source = new TextSource(tokensOf(file('short.txt', 'abc')), 1)
     expect(() => source.batch(0, 1, 4)).toThrow(/short\.txt: holds 4 tokens, a window takes 5/)
   })
 
   it('walks through the text once and counts the bytes it predicts', () => {
-    const source = new TextSource([file('a.txt', text)], tokenizer, 1)
-    const windows = [...source.windows(6)]
+    const tokens = tokensOf(file('a.txt', text))
+    const windows = [...new TextSource(tokens, 1).windows(6)]
     expect(windows).toHaveLength(2)
-    const predicted = windows.flatMap(({ tokens }) => [...tokens.subarray(1)])
-    expect(predicted).toEqual([...source.tokens].slice(1, 13))
+    const predicted = windows.flatMap((window) => [...window.tokens.subarray(1)])
+    expect(predicted).toEqual(allOf(tokens).slice(1, 13))
     expect(windows.map(({ bytes }) => bytes)).toEqual([6, 5])
     expect(windows[1]?.tokens[0]).toBe(windows[0]?.tokens[6])
   })
 
   it('refuses what is not UTF-8 text or is not there', () => {
     const path = file('bytes.txt', Uint8Array.of(65, 0xff, 66))
-    expect(() => new TextSource([path], tokenizer, 1)).toThrow(/bytes\.txt/)
-    expect(() => new TextSource([join(directory, 'none.txt')], tokenizer, 1)).toThrow(/ENOENT/)
+    expect(() => tokensOf(path)).toThrow(/bytes\.txt/)
+    expect(() => tokensOf(join(directory, 'none.txt'))).toThrow(/ENOENT/)
+  })
+})
+
+describe('the cache of tokens', () => {
+  const cache = { directory: join(directory, 'kept'), tokenizer: directory }
+  const open = (path: string) => allOf(openTokens([path], tokenizer, cache))
+
+  it('is used while the text stays, and made anew when it changes', () => {
+    const path = file('changing.txt', 'abc')
+    expect(open(path)).toEqual([bos, 97, 98, 99])
+    const [stored] = readdirSync(cache.directory).filter((name) => name.endsWith('.tokens'))
+    writeFileSync(join(cache.directory, stored ?? ''), Uint16Array.of(bos, 120, 121, 122))
+    expect(open(path)).toEqual([bos, 120, 121, 122])
+    file('changing.txt', 'abcd')
+    expect(open(path)).toEqual([bos, 97, 98, 99, 100])
+  })
+
+  it('is made anew where making it was interrupted', () => {
+    const path = file('broken.txt', 'xyz')
+    expect(open(path)).toEqual([bos, 120, 121, 122])
+    for (const name of readdirSync(cache.directory).filter((name) => name.endsWith('.json')))
+      rmSync(join(cache.directory, name))
+    expect(open(path)).toEqual([bos, 120, 121, 122])
+  })
+})
+
+describe('readPieces', () => {
+  const pieces = (content: string, separator?: string, longest?: number) => [
+    ...readPieces(file('pieces.txt', content), separator, longest),
+  ]
+
+  it('cuts long documents before their line ends, and loses nothing', () => {
+    const lines = Array.from({ length: 300 }, (_, i) => `line ${i} é 😀`).join('\n')
+    const cut = pieces(lines, END_OF_TEXT, 100)
+    expect(cut.length).toBeGreaterThan(10)
+    expect(cut.map(({ text }) => text).join('')).toBe(lines)
+    expect(cut.map(({ begins }) => begins)).toEqual(cut.map((_, i) => i === 0))
+    expect(cut.slice(1).every(({ text }) => text.startsWith('\n'))).toBe(true)
+  })
+
+  it('cuts where there is no line end, but no character in two', () => {
+    const text = 'a' + '😀'.repeat(300)
+    expect(
+      pieces(text, undefined, 100)
+        .map((piece) => piece.text)
+        .join(''),
+    ).toBe(text)
+    expect(
+      pieces(text, undefined, 100).every(
+        (piece) => Buffer.from(piece.text).toString() === piece.text,
+      ),
+    ).toBe(true)
+  })
+
+  it('finds separators that stand across two chunks of the file', () => {
+    const half = 'x'.repeat((1 << 22) - 5)
+    const found = pieces(`${half}${END_OF_TEXT}after`, END_OF_TEXT, 1 << 23)
+    expect(found.map(({ text }) => text.length)).toEqual([half.length, 5])
   })
 })
 

@@ -1,0 +1,116 @@
+/** `basin train` as a process of its own, killed at random moments. Needs the build (npm run build). */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, watch, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { readState } from '../../src/train/state.js'
+import { configOf } from '../support/models.js'
+
+const basin = new URL('../../dist/cli/main.js', import.meta.url).pathname
+const directory = mkdtempSync(join(tmpdir(), 'basin-kill-'))
+const path = (name: string) => join(directory, name)
+const kills = 10
+const updates = 60
+
+writeFileSync(
+  path('config.json'),
+  JSON.stringify(configOf({ vocab_size: 5, answer: { block: 1 } })),
+)
+writeFileSync(
+  path('tokenizer.json'),
+  JSON.stringify({
+    format: 'basin-tokenizer/1',
+    kind: 'characters',
+    alphabet: ['a', 'b', 'c', 'd'],
+    special: { '<|end|>': 4 },
+    bos: '<|end|>',
+  }),
+)
+writeFileSync(path('text.txt'), 'abacadabcbdbcdc'.repeat(20))
+
+function train(out: string): ChildProcess {
+  const flags = {
+    config: path('config.json'),
+    tokenizer: directory,
+    data: path('text.txt'),
+    valid: path('text.txt'),
+    out: path(out),
+    updates,
+    'save-every': 3,
+    'validate-every': 1000,
+    'valid-rows': 1,
+    budgets: '1',
+    batch: 2,
+    window: 8,
+    replay: 8,
+    noise: 0.1,
+    backend: 'wasm',
+  }
+  const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])
+  return spawn(process.execPath, [basin, 'train', ...words], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+}
+
+interface Entry {
+  update: number
+  value: number
+  gradientNorm: number
+}
+
+/** Lines of updates.jsonl; a kill may leave the last one half written. */
+const entries = (out: string): Entry[] =>
+  existsSync(join(path(out), 'updates.jsonl'))
+    ? readFileSync(join(path(out), 'updates.jsonl'), 'utf8')
+        .split('\n')
+        .flatMap((line) => (line.endsWith('}') ? [JSON.parse(line) as Entry] : []))
+    : []
+
+/** By update, the latest entry; every one of the same update must say the same. */
+function curve(out: string): Map<number, number[]> {
+  const seen = new Map<number, number[]>()
+  for (const { update, value, gradientNorm } of entries(out)) {
+    const known = seen.get(update)
+    if (known) expect([value, gradientNorm], `update ${update}`).toEqual(known)
+    seen.set(update, [value, gradientNorm])
+  }
+  return seen
+}
+
+async function finish(child: ChildProcess): Promise<void> {
+  let said = ''
+  child.stderr?.on('data', (text: Buffer) => (said += text.toString()))
+  const [code] = (await once(child, 'exit')) as [number | null]
+  expect(code, said).toBe(0)
+}
+
+/** Kills when some further lines have been logged, and a moment later. */
+async function killSoon(child: ChildProcess, out: string): Promise<void> {
+  const lines = entries(out).length + 1 + Math.floor(Math.random() * 6)
+  const watcher = watch(directory, { recursive: true })
+  const exited = once(child, 'exit')
+  const reached = new Promise<void>((resolve) => {
+    watcher.on('change', () => {
+      if (entries(out).length >= lines) resolve()
+    })
+  })
+  await Promise.race([reached, exited])
+  await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
+  child.kill('SIGKILL')
+  await exited
+  watcher.close()
+}
+
+describe('basin train', () => {
+  it(`killed at ${kills} random moments has the curve and the weights of an uninterrupted run`, async () => {
+    await finish(train('whole'))
+    for (let i = 0; i < kills; i++) await killSoon(train('killed'), 'killed')
+    await finish(train('killed'))
+    const whole = curve('whole')
+    expect(whole.size).toBe(updates)
+    expect(curve('killed')).toEqual(whole)
+    expect(readState(path('killed'))?.tensors).toEqual(readState(path('whole'))?.tensors)
+  }, 900_000)
+})
