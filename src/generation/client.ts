@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads'
 import type { EngineCapacity, EngineInfo } from '../energy/engine.js'
 import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
+import type { ChatMessage } from '../tokenizer/chat.js'
 import type { FromWorker, Job, JobEvent, TickStats, ToWorker, WorkerOptions } from './protocol.js'
 import { refuseIfFull, type Run, WorkerRun } from './run.js'
 
@@ -29,6 +30,8 @@ export interface Generation {
   submit(job: Omit<Job, 'id'> & { id?: string }): Run
   tokenize(text: string): Promise<readonly number[]>
   detokenize(tokens: readonly number[]): Promise<string>
+  /** The tokens after which the assistant speaks. Rejects with `not_supported` where it never does. */
+  converse(messages: readonly ChatMessage[]): Promise<readonly number[]>
   onTick(listener: (stats: TickStats) => void): void
   /** When the worker last gave a sign of life, on the clock of `performance.now()`. */
   readonly lastTick: number
@@ -143,6 +146,11 @@ class WorkerGeneration implements Generation {
   async detokenize(tokens: readonly number[]): Promise<string> {
     const reply = await this.ask((id) => ({ type: 'detokenize', id, tokens }))
     return reply.type === 'text' ? reply.text : ''
+  }
+
+  async converse(messages: readonly ChatMessage[]): Promise<readonly number[]> {
+    const reply = await this.ask((id) => ({ type: 'chat', id, messages }))
+    return reply.type === 'tokens' ? reply.tokens : []
   }
 
   onTick(listener: (stats: TickStats) => void): void {

@@ -5,15 +5,22 @@
  */
 import type { MessagePort } from 'node:worker_threads'
 import { BasinError, toErrorMessage } from '../errors.js'
+import type { ChatMessage, ChatTemplate } from '../tokenizer/chat.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { GenerationLoop } from './loop.js'
 import type { Control, FromWorker, Job, ToWorker } from './protocol.js'
+
+export interface Languages {
+  tokenizer: Tokenizer
+  /** Undefined for a model that does not converse. */
+  chat: ChatTemplate | undefined
+}
 
 /** `closed` is called once, when the port asked for the end. */
 export function drive(
   port: MessagePort,
   loop: GenerationLoop,
-  tokenizer: Tokenizer,
+  { chat, tokenizer }: Languages,
   closed: () => void,
 ): void {
   let scheduled: NodeJS.Immediate | undefined
@@ -57,6 +64,11 @@ export function drive(
       send({ type: 'refused', id, error: toErrorMessage(error) })
     }
   }
+  const converse = (messages: readonly ChatMessage[]): readonly number[] => {
+    if (chat) return chat.encode(messages)
+    const reason = 'this model has no chat template'
+    throw new BasinError('not_supported', { param: 'messages', reason })
+  }
   const refuse = (id: string, error: unknown) => {
     const failed = { type: 'failed', error: toErrorMessage(error) } as const
     const report = loop.report()
@@ -97,6 +109,11 @@ export function drive(
       case 'detokenize': {
         const { id, tokens } = message
         answer(id, () => ({ type: 'text', id, text: tokenizer.decode(tokens) }))
+        break
+      }
+      case 'chat': {
+        const { id, messages } = message
+        answer(id, () => ({ type: 'tokens', id, tokens: converse(messages) }))
         break
       }
       case 'close':

@@ -7,6 +7,7 @@ import type { EngineCapacity, EngineInfo } from '../energy/engine.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Budget, StopReason } from '../refine/budget.js'
 import type { Sampling } from '../refine/sampling.js'
+import type { ChatMessage } from '../tokenizer/chat.js'
 
 /** One sequence to be completed: one choice of one request. */
 export interface Job {
@@ -164,6 +165,7 @@ export type ToWorker =
   | { type: 'control'; id: string; control: Control }
   | { type: 'tokenize'; id: number; text: string }
   | { type: 'detokenize'; id: number; tokens: readonly number[] }
+  | { type: 'chat'; id: number; messages: readonly ChatMessage[] }
   | { type: 'close' }
 
 export type FromWorker =

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../energy/open.js'
 import { BasinError, toErrorMessage } from '../errors.js'
+import { openChatTemplate } from '../tokenizer/chat.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
 import { drive } from './drive.js'
 import { GenerationLoop } from './loop.js'
@@ -30,7 +31,9 @@ try {
       reason: `it has ${tokenizer.vocabSize} tokens, the model ${engine.model.vocab_size}`,
     })
   }
-  drive(port, new GenerationLoop(engine, tokenizer, options), tokenizer, () => engine.close())
+  const chat = openChatTemplate(options.modelPath, tokenizer)
+  const loop = new GenerationLoop(engine, tokenizer, options)
+  drive(port, loop, { chat, tokenizer }, () => engine.close())
   send({
     type: 'ready',
     model: engine.model,

@@ -14,6 +14,7 @@ import { installErrorBoundary, refuseConnection } from './error-boundary.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
 import type { App, Parts } from './parts.js'
+import { chatRoutes } from './routes/chat.js'
 import { completionRoutes } from './routes/completions.js'
 import { healthRoutes } from './routes/health.js'
 import { metricsRoutes } from './routes/metrics.js'
@@ -66,6 +67,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   await openSockets(app, limits.frameBytes)
   modelRoutes(app, parts)
   completionRoutes(app, parts)
+  chatRoutes(app, parts)
   refineRoutes(app, parts)
   scoreRoutes(app, parts)
   tokenizeRoutes(app, parts)

@@ -18,6 +18,23 @@ export interface StreamOptions {
   include_refinement?: boolean
 }
 
+/** What one chunk says of one choice. */
+export interface ChunkChoice {
+  index: number
+  /** Nothing has been said of this choice before. */
+  first: boolean
+  text: string
+  logprobs: Logprobs | null
+  finish_reason: string | null
+}
+
+const asCompletion = ({ finish_reason, index, logprobs, text }: ChunkChoice): object => ({
+  index,
+  text,
+  logprobs,
+  finish_reason,
+})
+
 interface Part {
   text: string
   logprobs: Logprobs | null
@@ -53,13 +70,14 @@ function partOf(
 }
 
 /**
- * The body of the reply. Resolves when the first choice has started, and throws what is wrong with
+ * The body of the reply; `phrase`: in the words of the API that was asked. Resolves when the first choice has started, and throws what is wrong with
  * the request before, so that errors have a status of their own as long as they can.
  */
 export async function streamCompletion(
   underway: Underway,
   options: StreamOptions,
   log: FastifyBaseLogger,
+  phrase: (choice: ChunkChoice) => object = asCompletion,
 ): Promise<Readable> {
   const firsts = underway.choices.map(({ events }) => events.next())
   try {
@@ -69,7 +87,7 @@ export async function streamCompletion(
     throw error
   }
   const stream = new EventStream()
-  void relay(underway, firsts, options, stream).catch(async (error: unknown) => {
+  void relay(underway, firsts, options, stream, phrase).catch(async (error: unknown) => {
     cancelAll(underway.runs)
     const failure = error instanceof BasinError ? error : new BasinError('internal')
     if (failure.status >= 500) log.error({ err: error }, 'a stream failed')
@@ -84,8 +102,10 @@ async function relay(
   firsts: readonly ReturnType<Following['events']['next']>[],
   options: StreamOptions,
   stream: EventStream,
+  phrase: (choice: ChunkChoice) => object,
 ): Promise<void> {
   const { head, choices } = underway
+  const begun = new Set<number>()
   const usage = options.include_usage ? { usage: null } : {}
   const tell = async (index: number, progress: Progress, event: Parameters<typeof partOf>[1]) => {
     const part = partOf(progress, event, options)
@@ -93,10 +113,11 @@ async function relay(
     const { refinement, ...choice } = part
     await stream.send({
       ...head,
-      choices: [{ index, ...choice }],
+      choices: [phrase({ index, first: !begun.has(index), ...choice })],
       ...usage,
       ...(options.include_refinement && refinement && { refinement }),
     })
+    begun.add(index)
   }
   await Promise.all(
     choices.map(async ({ progress, events }, index) => {

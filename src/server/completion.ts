@@ -105,7 +105,7 @@ const lowest = (refinements: readonly Refinement[]): Refinement =>
 /** What the whole reply, and every chunk of a streamed one, says of itself. */
 export interface Head {
   id: string
-  object: 'text_completion'
+  object: 'text_completion' | 'chat.completion.chunk'
   /** Unix time, seconds. */
   created: number
   model: string
@@ -124,20 +124,36 @@ export interface Underway {
   runs: readonly Run[]
 }
 
+/** What tells one of OpenAI's ways to ask from the other. */
+interface Api {
+  prefix: string
+  object: Head['object']
+  /** After `/v1/`. */
+  route: string
+}
+
+const completions: Api = { prefix: 'cmpl', object: 'text_completion', route: 'completions' }
+export const chatCompletions: Api = {
+  prefix: 'chatcmpl',
+  object: 'chat.completion.chunk',
+  route: 'chat/completions',
+}
+
 /** Submits all choices, or none. They are cancelled when the client leaves. */
 export function start(
   generation: Generation,
   { choices: asked, kept }: Request,
   metrics: Metrics,
   abandoned: AbortSignal,
+  api: Api = completions,
 ): Underway {
   const model = generation.model.name
   const jobs = asked.map(({ job }) => job)
   const runs = submitAll(generation, jobs, abandoned)
   return {
     head: {
-      id: `cmpl-${randomUUID()}`,
-      object: 'text_completion',
+      id: `${api.prefix}-${randomUUID()}`,
+      object: api.object,
       created: Math.floor(Date.now() / 1000),
       model,
     },
@@ -145,7 +161,7 @@ export function start(
     runs,
     choices: asked.flatMap((choice, index) => {
       const run = runs[index]
-      const account = metrics.account(model, 'completions')
+      const account = metrics.account(model, api.route)
       return run ? [{ progress: new Progress(choice), events: follow(run, account) }] : []
     }),
   }
@@ -188,6 +204,7 @@ function completionOf(underway: Underway): Completion {
   const tokens = tokensOf(underway.choices.map(({ progress }) => progress))
   return {
     ...underway.head,
+    object: 'text_completion',
     choices: finished,
     usage: usageOf(tokens.prompt, tokens.completion),
     refinement: lowest(finished.map(({ refinement }) => refinement)),

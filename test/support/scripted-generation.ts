@@ -9,6 +9,7 @@ import type { Control, Job, JobEvent, TickStats, ToWorker } from '../../src/gene
 import { refuseIfFull, WorkerRun } from '../../src/generation/run.js'
 import type { StopReason } from '../../src/refine/budget.js'
 import { advance, beforeFirstStep, decide, extend, type Progress } from '../../src/refine/stop.js'
+import type { ChatMessage } from '../../src/tokenizer/chat.js'
 import { configOf } from './models.js'
 
 export interface Script {
@@ -96,6 +97,15 @@ export class ScriptedGeneration implements Generation {
 
   detokenize(tokens: readonly number[]): Promise<string> {
     return Promise.resolve(String.fromCodePoint(...tokens))
+  }
+
+  /** `role: content` on a line each; without a word from the system, it does not converse. */
+  converse(messages: readonly ChatMessage[]): Promise<readonly number[]> {
+    if (messages[0]?.role !== 'system') {
+      const facts = { param: 'messages', reason: 'this model has no chat template' }
+      return Promise.reject(new BasinError('not_supported', facts))
+    }
+    return this.tokenize(messages.map(({ role, content }) => `${role}: ${content}\n`).join(''))
   }
 
   onTick(listener: (stats: TickStats) => void): void {

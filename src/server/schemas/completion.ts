@@ -6,7 +6,7 @@ import { nullableBoolean, nullableInteger, nullableString, settings } from './se
 const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
 
 /** What official clients may send for accounting on their side: accepted, and without effect here. */
-const withoutEffect = {
+export const withoutEffect = {
   user: Type.Optional(nullableString(512, {})),
   metadata: Type.Optional(Type.Unsafe<object | null>({ type: ['object', 'null'] })),
   store: Type.Optional(nullableBoolean({})),
@@ -14,6 +14,22 @@ const withoutEffect = {
   safety_identifier: Type.Optional(nullableString(512, {})),
   prompt_cache_key: Type.Optional(nullableString(512, {})),
 }
+
+export const streamOptions = Type.Optional(
+  Type.Unsafe<{
+    include_usage?: boolean
+    include_refinement?: boolean
+    include_obfuscation?: boolean
+  } | null>({
+    type: ['object', 'null'],
+    properties: {
+      include_usage: { type: 'boolean', description: 'a last chunk carries the usage' },
+      include_refinement: { type: 'boolean', description: 'a chunk for every descent step' },
+      include_obfuscation: { type: 'boolean', description: 'without effect' },
+    },
+    additionalProperties: false,
+  }),
+)
 
 export const CompletionRequest = Type.Object(
   {
@@ -39,21 +55,7 @@ export const CompletionRequest = Type.Object(
     echo: Type.Optional(nullableBoolean({ description: 'the prompt precedes the completion' })),
     suffix: Type.Optional(nullableString(65_536, { description: 'not supported; see template' })),
     stream: Type.Optional(nullableBoolean({ description: 'answer with server-sent events' })),
-    stream_options: Type.Optional(
-      Type.Unsafe<{
-        include_usage?: boolean
-        include_refinement?: boolean
-        include_obfuscation?: boolean
-      } | null>({
-        type: ['object', 'null'],
-        properties: {
-          include_usage: { type: 'boolean', description: 'a last chunk carries the usage' },
-          include_refinement: { type: 'boolean', description: 'a chunk for every descent step' },
-          include_obfuscation: { type: 'boolean', description: 'without effect' },
-        },
-        additionalProperties: false,
-      }),
-    ),
+    stream_options: streamOptions,
     ...withoutEffect,
   },
   { additionalProperties: false },

@@ -89,7 +89,8 @@ const nullableObject = <T extends TObject>(schema: T) =>
 
 const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
 
-export const settings = {
+/** What conversations have in common with completions. */
+export const sharedSettings = {
   model: Type.Optional(nullableString(64, { description: 'default: the one listed first' })),
   max_tokens: Type.Optional(
     nullableInteger(0, COUNT, {
@@ -118,9 +119,6 @@ export const settings = {
       description: 'the same seed gives the same completion; default: a random one',
     }),
   ),
-  logprobs: Type.Optional(
-    nullableInteger(0, 5, { description: 'alternatives reported for every token' }),
-  ),
   logit_bias: Type.Optional(
     Type.Unsafe<Readonly<Record<string, number>> | null>({
       type: ['object', 'null'],
@@ -132,6 +130,17 @@ export const settings = {
   ),
   presence_penalty: Type.Optional(nullableNumber(-2, 2, { description: 'default 0' })),
   frequency_penalty: Type.Optional(nullableNumber(-2, 2, { description: 'default 0' })),
+  reasoning_effort: Type.Optional(
+    nullableChoice(efforts, 'a preset of the budget; default medium: the trained number of steps'),
+  ),
+  refinement: Type.Optional(nullableObject(RefinementSettings)),
+}
+
+export const settings = {
+  ...sharedSettings,
+  logprobs: Type.Optional(
+    nullableInteger(0, 5, { description: 'alternatives reported for every token' }),
+  ),
   template: Type.Optional(
     nullableString(65_536, {
       description:
@@ -139,8 +148,4 @@ export const settings = {
         'GET /v1/models says what marks a blank',
     }),
   ),
-  reasoning_effort: Type.Optional(
-    nullableChoice(efforts, 'a preset of the budget; default medium: the trained number of steps'),
-  ),
-  refinement: Type.Optional(nullableObject(RefinementSettings)),
 }

@@ -1,0 +1,84 @@
+/**
+ * Conversations to tokens, by the Jinja template of a model's `tokenizer_config.json` and of nothing
+ * else: no request brings a template. What a message says is plain text, whatever special tokens it
+ * spells: contents stand in the rendering as names, and are encoded apart from it.
+ */
+import { Template } from '@huggingface/jinja'
+import { randomUUID } from 'node:crypto'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { BasinError } from '../errors.js'
+import type { Tokenizer } from './tokenizer.js'
+
+export interface ChatMessage {
+  role: string
+  content: string
+}
+
+export interface ChatTemplate {
+  /** Ends where the assistant speaks next. Throws `invalid_request` where the template refuses. */
+  encode(messages: readonly ChatMessage[]): number[]
+}
+
+const MOST_BYTES = 2 ** 20
+
+/** Undefined for a model without a chat template. Throws `invalid_tokenizer`. */
+export function openChatTemplate(
+  directory: string,
+  tokenizer: Tokenizer,
+): ChatTemplate | undefined {
+  const path = join(directory, 'tokenizer_config.json')
+  if (!existsSync(path)) return undefined
+  const source = templateOf(path)
+  if (source === undefined) return undefined
+  let template: Template
+  try {
+    template = new Template(source)
+  } catch (cause) {
+    throw invalid(path, 'chat_template is not a Jinja template', cause)
+  }
+  return { encode: (messages) => encodeWith(template, tokenizer, messages) }
+}
+
+const invalid = (path: string, reason: string, cause?: unknown): BasinError =>
+  new BasinError('invalid_tokenizer', { path, reason }, { cause })
+
+function templateOf(path: string): string | undefined {
+  if (statSync(path).size > MOST_BYTES) throw invalid(path, `is larger than ${MOST_BYTES} bytes`)
+  let json: unknown
+  try {
+    json = JSON.parse(readFileSync(path, 'utf8'))
+  } catch (cause) {
+    throw invalid(path, 'is not JSON', cause)
+  }
+  const source = (json as { chat_template?: unknown } | null)?.chat_template
+  if (source === undefined || source === null) return undefined
+  if (typeof source === 'string') return source
+  throw invalid(path, 'chat_template is not a text')
+}
+
+function encodeWith(
+  template: Template,
+  tokenizer: Tokenizer,
+  messages: readonly ChatMessage[],
+): number[] {
+  const nonce = randomUUID().replaceAll('-', '')
+  const named = messages.map(({ role }, index) => ({ role, content: `${nonce}.${index}.` }))
+  let rendered: string
+  try {
+    // Whoever runs the model puts its begin-of-text token before every context.
+    const tokens = { bos_token: '', eos_token: nameOf(tokenizer, tokenizer.bos) }
+    rendered = template.render({ messages: named, add_generation_prompt: true, ...tokens })
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : 'the chat template refuses them'
+    throw new BasinError('invalid_request', { param: 'messages', reason }, { cause })
+  }
+  return rendered.split(new RegExp(`${nonce}\\.([0-9]+)\\.`)).flatMap((piece, i) => {
+    if (i % 2 === 0) return tokenizer.encode(piece, { special: 'all', param: 'messages' })
+    const content = messages[Number(piece)]?.content ?? ''
+    return tokenizer.encode(content, { param: `messages.${piece}.content` })
+  })
+}
+
+const nameOf = ({ special }: Tokenizer, id: number | undefined): string =>
+  [...special].find(([, each]) => each === id)?.[0] ?? ''
