@@ -7,6 +7,8 @@ import { registerConvert } from './convert.js'
 import { registerExport } from './export.js'
 import { registerGenerate } from './generate.js'
 import { registerInspect } from './inspect.js'
+import { registerLandscape } from './landscape.js'
+import { registerKeys } from './keys.js'
 import { registerServe } from './serve.js'
 import { registerTasks } from './tasks.js'
 import { registerTokenizer } from './tokenize.js'
@@ -19,10 +21,12 @@ const program = new Command('basin')
 
 for (const register of [
   registerServe,
+  registerKeys,
   registerConfig,
   registerGenerate,
   registerTrain,
   registerEvaluate,
+  registerLandscape,
   registerTokenizer,
   registerTasks,
   registerConvert,

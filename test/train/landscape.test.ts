@@ -1,0 +1,151 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { registerLandscape } from '../../src/cli/landscape.js'
+import type { Tf } from '../../src/energy/tfjs/backend.js'
+import { writeCheckpoint } from '../../src/model/checkpoint.js'
+import { diagnose } from '../../src/train/diagnose.js'
+import { initialWeights } from '../../src/train/initial.js'
+import { localMinima, roughness, sliceBatch } from '../../src/train/slices.js'
+import { rankCorrelation } from '../../src/train/statistics.js'
+import { configOf, modelOf, variants } from '../support/models.js'
+import { backend, batchFor, networkOf } from './differences.js'
+
+let tf: Tf
+beforeAll(async () => {
+  ;({ tf } = await backend())
+})
+
+describe('figures of a slice', () => {
+  it('counts minima inside, not at the ends', () => {
+    expect(localMinima([0, 1, 2, 3])).toBe(0)
+    expect(localMinima([2, 1, 2])).toBe(1)
+    expect(localMinima([3, 1, 2, 0, 2, 1, 4])).toBe(3)
+  })
+
+  it('calls a slope 1 rough, a basin 2, teeth more', () => {
+    expect(roughness([0, 1, 5])).toBe(1)
+    expect(roughness([4, 0, 4])).toBe(2)
+    expect(roughness([1, 0, 1, 0, 1])).toBe(4)
+    expect(roughness([1, 1, 1])).toBe(0)
+  })
+
+  it('ranks', () => {
+    expect(rankCorrelation([1, 2, 3, 4], [10, 20, 21, 400])).toBeCloseTo(1)
+    expect(rankCorrelation([1, 2, 3, 4], [4, 3, 2, 1])).toBeCloseTo(-1)
+    expect(rankCorrelation([1, 1, 2, 2], [1, 2, 1, 2])).toBeCloseTo(0)
+    expect(rankCorrelation([1, 1], [1, 2])).toBe(0)
+  })
+})
+
+describe.each(variants)('around the answers of $label', ({ label }) => {
+  const model = modelOf(label)
+
+  it('finds figures that are numbers, and shares that are shares', () => {
+    const found = diagnose(networkOf(tf, model), batchFor(model), { seed: 1, wrong: 4, steps: 2 })
+    for (const [name, value] of Object.entries(found)) expect(value, name).toBeTypeOf('number')
+    expect(Object.values(found).every((value) => Number.isFinite(value))).toBe(true)
+    expect(found.spread).toBeGreaterThan(0)
+    for (const share of [found.ranked, found.volume]) {
+      expect(share).toBeGreaterThanOrEqual(0)
+      expect(share).toBeLessThanOrEqual(1)
+    }
+  })
+
+  it('slices through the answer found, and lays its descent onto the plane', () => {
+    const { lines, plane } = sliceBatch(networkOf(tf, model), batchFor(model), {
+      seed: 1,
+      steps: 3,
+      points: 9,
+      grid: 5,
+      reach: 1,
+    })
+    for (const { at, energies } of lines) {
+      expect(at[4]).toBe(0)
+      for (const energy of energies) {
+        expect(energy).toHaveLength(9)
+        expect(Math.abs(energy[4] ?? NaN)).toBeLessThan(1e-4)
+        expect(new Set(energy).size).toBeGreaterThan(4)
+      }
+    }
+    expect(plane.path).toHaveLength(4)
+    const [start, end] = [plane.path[0] ?? [], plane.path[3]]
+    expect(end).toEqual([0, 0])
+    expect(start[0]).toBeGreaterThan(0)
+    expect(Math.abs(start[1] ?? NaN)).toBeLessThan(1e-3)
+    expect(plane.energies.flat().every(Number.isFinite)).toBe(true)
+  })
+})
+
+describe('a descent of the potential energy', () => {
+  it('has its energy lowered and its direction shown downhill on the plane', () => {
+    const model = modelOf('latent potential')
+    const network = networkOf(tf, model)
+    const { firstEnergy, lastEnergy, firstGradient, lastGradient } = diagnose(
+      network,
+      batchFor(model),
+      { seed: 1, wrong: 4, steps: 12 },
+    )
+    expect(lastEnergy).toBeLessThan(firstEnergy)
+    expect(lastGradient).toBeLessThan(firstGradient)
+  })
+})
+
+describe('basin landscape', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'basin-landscape-'))
+  const path = (...names: string[]) => join(directory, ...names)
+  const tokenizer = {
+    format: 'basin-tokenizer/1',
+    kind: 'characters',
+    alphabet: Array.from('0123456789'),
+    special: { '<|end|>': 10 },
+    bos: '<|end|>',
+  }
+
+  const save = (name: string, feedForward: boolean) => {
+    const config = configOf({ name, ...(feedForward && { feed_forward: true }) })
+    mkdirSync(path(name))
+    writeCheckpoint(path(name), { config, tensors: initialWeights(config, 3, 1) })
+    writeFileSync(path(name, 'tokenizer.json'), JSON.stringify(tokenizer))
+  }
+  save('one', false)
+  save('control', true)
+  writeFileSync(path('data.jsonl'), '{"template":"1_3_","completion":"1234"}\n'.repeat(3))
+
+  const basin = (...words: string[]) => {
+    const program = new Command('basin')
+    registerLandscape(program)
+    return program.parseAsync(words, { from: 'user' })
+  }
+  const flags = ['--data', path('data.jsonl'), '--out', path('out'), '--backend', 'wasm']
+
+  it('writes figures and pictures, before and after', async () => {
+    await basin(
+      'landscape',
+      '--model',
+      path('one'),
+      '--before',
+      '--grid',
+      '5',
+      '--points',
+      '9',
+      ...flags,
+    )
+    const { models } = JSON.parse(readFileSync(path('out', 'landscape.json'), 'utf8')) as {
+      models: { name: string; diagnosis: { spread: number } }[]
+    }
+    expect(models.map(({ name }) => name)).toEqual(['one before', 'one'])
+    expect(models[0]?.diagnosis.spread).toBeGreaterThan(0)
+    for (const name of ['lines.svg', 'planes.svg'])
+      expect(readFileSync(path('out', name), 'utf8')).toMatch(/^<svg [^]*polyline[^]*<\/svg>$/)
+    expect(existsSync(path('out', 'index.html'))).toBe(true)
+  })
+
+  it('refuses a control, which has no energy', async () => {
+    await expect(basin('landscape', '--model', path('control'), ...flags)).rejects.toThrow(
+      /control is a feed-forward control and has no energy/,
+    )
+  })
+})
