@@ -43,6 +43,7 @@ export function exportReference(directory: string, path: string, options: Export
       )
     zip.add(`${ROOT}/version`, Buffer.from('3\n'))
     zip.finish()
+    zip.flush()
     renameSync(temporary, path)
   } finally {
     zip.close()

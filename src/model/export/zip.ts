@@ -56,7 +56,7 @@ export class ZipWriter {
     this.write(data)
   }
 
-  /** Writes the directory and flushes. The archive is complete only now. */
+  /** Writes the directory. The archive is complete only now. */
   finish(): void {
     const offset = this.position
     for (const entry of this.entries) this.write(centralHeader(entry, this.zip64From))
@@ -65,6 +65,10 @@ export class ZipWriter {
     const wide = offset >= this.zip64From || count >= SATURATED_16
     if (wide) this.write(end64(count, size, offset, this.position))
     this.write(end(wide ? SATURATED_16 : count, size, wide ? SATURATED_32 : offset))
+  }
+
+  /** To the disk, so that a rename after it never shows half a file. */
+  flush(): void {
     fsyncSync(this.fd)
   }
 

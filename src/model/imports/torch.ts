@@ -10,6 +10,8 @@ import { type Value } from './values.js'
 import { ZipArchive } from './zip.js'
 
 const MAX_PICKLE_BYTES = 16 * 1024 * 1024
+/** Storages are widened to float32 in parts, so that both never stand in memory whole. */
+const CHUNK_ELEMENTS = 1024 * 1024
 
 /** A tensor of a foreign file. `read` gives its elements, row-major, and keeps nothing. */
 export interface ForeignTensor {
@@ -62,8 +64,12 @@ export class TorchFile {
       shape,
       bytes: elements * width,
       read() {
-        const bytes = zip.readRange(entry, offset * width, elements * width)
-        const data = asFloat32({ dtype: storage.dtype, shape, bytes }, name, zip.path)
+        const data = new Float32Array(elements)
+        for (let from = 0; from < elements; from += CHUNK_ELEMENTS) {
+          const count = Math.min(CHUNK_ELEMENTS, elements - from)
+          const bytes = zip.readRange(entry, (offset + from) * width, count * width)
+          data.set(asFloat32({ dtype: storage.dtype, shape: [count], bytes }, name, zip.path), from)
+        }
         return isRowMajor(order) ? data : rowMajor(data, ref)
       },
     }
