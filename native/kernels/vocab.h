@@ -17,46 +17,48 @@ namespace BASIN_ISA {
 namespace {
 
 #if defined(__AVX512F__)
+constexpr int slopeRows = 6, slopeColumns = 4, slopeColumnsAlone = 16;
 constexpr int sumRows = 6, sumVectors = 4, sumVectorsAlone = 12;
 #elif defined(__AVX2__)
+constexpr int slopeRows = 2, slopeColumns = 2, slopeColumnsAlone = 4;
 constexpr int sumRows = 3, sumVectors = 2, sumVectorsAlone = 4;
 #else
+constexpr int slopeRows = 1, slopeColumns = 2, slopeColumnsAlone = 2;
 constexpr int sumRows = 2, sumVectors = 1, sumVectorsAlone = 2;
 #endif
 
-// d of R positions by 16 / R vocabulary rows: lane r (16 / R) + v of the result.
-template <typename W, int R>
-INLINE F16 slopes(const float* g, const W* w, int ld) {
-  constexpr int columns = lanes / R;
-  F16 partial[lanes];
-  UNROLL for (int i = 0; i < lanes; i++) partial[i] = zero();
+// d of R positions by C vocabulary rows into [R][tileWidth].
+template <typename W, int R, int C>
+INLINE void slopes(const float* g, const W* w, int ld, float* d) {
+  constexpr int count = (R * C + lanes - 1) / lanes * lanes;
+  F16 partial[count];
+  UNROLL for (int i = 0; i < count; i++) partial[i] = zero();
   for (int j = 0; j < ld; j += lanes) {
-    F16 gradient[R];
-    UNROLL for (int r = 0; r < R; r++) gradient[r] = load(g + (size_t)r * ld + j);
-    UNROLL for (int v = 0; v < columns; v++) {
-      const F16 row = load(w + (size_t)v * ld + j);
-      UNROLL for (int r = 0; r < R; r++)
-        partial[r * columns + v] = fma(gradient[r], row, partial[r * columns + v]);
+    F16 row[C];
+    UNROLL for (int c = 0; c < C; c++) row[c] = load(w + (size_t)c * ld + j);
+    UNROLL for (int r = 0; r < R; r++) {
+      const F16 gradient = load(g + (size_t)r * ld + j);
+      UNROLL for (int c = 0; c < C; c++) partial[r * C + c] = fma(gradient, row[c], partial[r * C + c]);
     }
   }
-  return sums(partial);
+  float all[count];
+  UNROLL for (int i = 0; i < count; i += lanes) store(all + i, sums(partial + i));
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int c = 0; c < C; c++) d[r * tileWidth + c] = all[r * C + c];
 }
 
 // d [R][32] of one block of vocabulary rows into `a.weights`.
 template <typename W>
 INLINE void blockSlopes(const Vocab& a, const W* w) {
   int row = 0;
-  for (; row + 4 <= a.rows; row += 4)
-    for (int v = 0; v < tileWidth; v += 4) {
-      float d[lanes];
-      store(d, slopes<W, 4>(a.g + (size_t)row * a.ld, w + (size_t)v * a.ld, a.ld));
-      UNROLL for (int r = 0; r < 4; r++)
-        memcpy(a.weights + (size_t)(row + r) * tileWidth + v, d + 4 * r, 4 * sizeof(float));
-    }
+  for (; slopeRows > 1 && row + slopeRows <= a.rows; row += slopeRows)
+    for (int v = 0; v < tileWidth; v += slopeColumns)
+      slopes<W, slopeRows, slopeColumns>(a.g + (size_t)row * a.ld, w + (size_t)v * a.ld, a.ld,
+                                         a.weights + (size_t)row * tileWidth + v);
   for (; row < a.rows; row++)
-    for (int v = 0; v < tileWidth; v += lanes)
-      store(a.weights + (size_t)row * tileWidth + v,
-            slopes<W, 1>(a.g + (size_t)row * a.ld, w + (size_t)v * a.ld, a.ld));
+    for (int v = 0; v < tileWidth; v += slopeColumnsAlone)
+      slopes<W, 1, slopeColumnsAlone>(a.g + (size_t)row * a.ld, w + (size_t)v * a.ld, a.ld,
+                                      a.weights + (size_t)row * tileWidth + v);
 }
 
 // From d (or nothing) to the weights of the embedding; keeps z, the running maximum and the sums.
@@ -99,9 +101,9 @@ INLINE void blockWeights(const Vocab& a, int v) {
   }
 }
 
-// e[R rows][C vectors] += weights [R][32] W [32][ld]
+// e[R rows][C vectors] += weights [R][32] W [32][ld]. `ahead`: elements to the block to be fetched, or 0.
 template <typename W, int R, int C>
-INLINE void addRows(const Vocab& a, const W* w, int row, int column) {
+INLINE void addRows(const Vocab& a, const W* w, int row, int column, size_t ahead) {
   F16 sum[R][C];
   float* e = a.e + (size_t)row * a.ld + column;
   const float* weights = a.weights + (size_t)row * tileWidth;
@@ -111,6 +113,7 @@ INLINE void addRows(const Vocab& a, const W* w, int row, int column) {
   for (int v = 0; v < tileWidth; v++, w += a.ld) {
     F16 part[C];
     UNROLL for (int c = 0; c < C; c++) part[c] = load(w + c * lanes);
+    if (ahead) UNROLL for (size_t c = 0; c < C * lanes * sizeof(W); c += 64) fetch((const char*)(w + ahead) + c);
     UNROLL for (int r = 0; r < R; r++) {
       const F16 weight = set1(weights[r * tileWidth + v]);
       UNROLL for (int c = 0; c < C; c++) sum[r][c] = fma(weight, part[c], sum[r][c]);
@@ -120,11 +123,24 @@ INLINE void addRows(const Vocab& a, const W* w, int row, int column) {
     UNROLL for (int c = 0; c < C; c++) store(e + (size_t)r * a.ld + c * lanes, sum[r][c]);
 }
 
-template <typename W, int R, int C>
-INLINE void addColumns(const Vocab& a, const W* w, int row) {
-  int column = 0;
-  for (; column + C * lanes <= a.ld; column += C * lanes) addRows<W, R, C>(a, w, row, column);
-  for (; column < a.ld; column += lanes) addRows<W, R, 1>(a, w, row, column);
+// Columns outside, so that their part of the block stays in the first cache while rows pass by.
+template <typename W>
+INLINE void blockSums(const Vocab& a, const W* w, size_t ahead) {
+  const int together = a.rows / sumRows * sumRows;
+  for (int column = 0; column < a.ld;) {
+    const bool wide = column + sumVectors * lanes <= a.ld;
+    for (int row = 0; row < together; row += sumRows) {
+      if (wide) addRows<W, sumRows, sumVectors>(a, w, row, column, row == 0 ? ahead : 0);
+      else addRows<W, sumRows, 1>(a, w, row, column, row == 0 ? ahead : 0);
+    }
+    column += wide ? sumVectors * lanes : lanes;
+  }
+  for (int row = together; row < a.rows; row++) {
+    int column = 0;
+    for (; column + sumVectorsAlone * lanes <= a.ld; column += sumVectorsAlone * lanes)
+      addRows<W, 1, sumVectorsAlone>(a, w, row, column, row == 0 ? ahead : 0);
+    for (; column < a.ld; column += lanes) addRows<W, 1, 1>(a, w, row, column, row == 0 ? ahead : 0);
+  }
 }
 
 template <typename W, bool update>
@@ -139,9 +155,7 @@ void vocabPass(const Vocab& a) {
     const W* w = (const W*)a.table + (size_t)v * a.ld;
     if (update) blockSlopes<W>(a, w);
     blockWeights<update>(a, v);
-    int row = 0;
-    for (; row + sumRows <= a.rows; row += sumRows) addColumns<W, sumRows, sumVectors>(a, w, row);
-    for (; row < a.rows; row++) addColumns<W, 1, sumVectorsAlone>(a, w, row);
+    blockSums<W>(a, w, v + tileWidth < a.to ? (size_t)tileWidth * a.ld : 0);
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
 import { BasinError } from '../../errors.js'
 
 declare const engineBrand: unique symbol
@@ -118,10 +119,12 @@ function whyMissing(): string {
   return 'it was built at install, and is gone'
 }
 
-/** The addon, or why there is none. */
+/** The addon, or why there is none. `BASIN_ADDON` names another build of it: one with sanitizers. */
 export function loadAddon(): { addon: Addon } | { missing: string } {
+  const path =
+    process.env['BASIN_ADDON'] ?? fileURLToPath(new URL('build/Release/basin.node', root))
   try {
-    return { addon: require(new URL('build/Release/basin.node', root).pathname) as Addon }
+    return { addon: require(path) as Addon }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     return { missing: code === 'MODULE_NOT_FOUND' ? whyMissing() : (message.split('\n')[0] ?? '') }
