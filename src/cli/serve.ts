@@ -4,6 +4,7 @@ import { BasinError } from '../errors.js'
 import type { Generation } from '../generation/client.js'
 import type { ModelConfig } from '../model/config.js'
 import { buildApp } from '../server/app.js'
+import { Keys } from '../server/keys.js'
 import { defaultLimits, type Limits } from '../server/limits.js'
 import { listen } from '../server/listen.js'
 import { logLevels, openLog } from './log.js'
@@ -19,6 +20,7 @@ interface ServeFlags extends WorkerFlags {
   maxStepsCap: number
   maxSecondsCap: number
   drainSeconds: number
+  keys?: string
   logLevel: string
 }
 
@@ -121,6 +123,11 @@ export function registerServe(program: Command): void {
       ),
     )
     .addOption(
+      new Option('--keys <file>', 'ask for an API key of this file: see basin keys add').env(
+        'BASIN_KEYS',
+      ),
+    )
+    .addOption(
       new Option('--log-level <level>', 'least level of the log')
         .choices(logLevels)
         .env('BASIN_LOG_LEVEL')
@@ -131,6 +138,7 @@ export function registerServe(program: Command): void {
 
 async function serve(flags: ServeFlags): Promise<void> {
   const logger = openLog(flags.logLevel)
+  const keys = flags.keys === undefined ? undefined : Keys.open(flags.keys)
   const models = await openModels(flags)
   try {
     const [defaultModel] = models.keys()
@@ -142,6 +150,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       logger,
       version,
+      ...(keys && { keys }),
       draining: () => draining,
     })
     const address = await listen(app, {

@@ -11,6 +11,7 @@ import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { BasinError } from '../errors.js'
 import type { Generation } from '../generation/client.js'
 import { installErrorBoundary, refuseConnection } from './error-boundary.js'
+import type { Keys } from './keys.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
 import type { App, Parts } from './parts.js'
@@ -31,6 +32,8 @@ export interface AppOptions {
   limits: Limits
   logger: FastifyBaseLogger
   version: string
+  /** Without any, whoever reaches the server may ask. */
+  keys?: Keys
   /** Going down: answers under way are finished, new ones refused. */
   draining?: () => boolean
 }
@@ -63,8 +66,9 @@ export async function buildApp(options: AppOptions): Promise<App> {
   })
   readBodies(app)
   keepAccounts(app, parts.metrics)
-  await document(app, version)
   await openSockets(app, limits.frameBytes)
+  knowClients(app, options.keys)
+  await document(app, version)
   modelRoutes(app, parts)
   completionRoutes(app, parts)
   chatRoutes(app, parts)
@@ -107,6 +111,28 @@ function keepAccounts(app: App, { to }: Metrics): void {
     to.httpRequests.inc({ method, route, status })
     to.httpSeconds.observe({ route }, seconds)
     request.log.info({ method, route, status, seconds }, 'answered')
+  })
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks: the name of a key, or an address where there are no keys. */
+    client: string
+  }
+}
+
+/** Whoever has no key, where keys are asked for, learns whether the process lives and nothing else. */
+const open: readonly (string | undefined)[] = ['/health', '/ready']
+
+/** After the hooks for sockets, which close a connection whose upgrade is refused. */
+function knowClients(app: App, keys: Keys | undefined): void {
+  app.decorateRequest('client', '')
+  app.addHook('onRequest', async (request, reply) => {
+    request.client = request.ip
+    if (!keys || open.includes(request.routeOptions.url)) return
+    void reply.header('www-authenticate', 'Bearer')
+    request.client = keys.identify(request.headers)
+    void reply.removeHeader('www-authenticate')
   })
 }
 

@@ -2,6 +2,7 @@
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import { buildApp } from '../../src/server/app.js'
+import type { Keys } from '../../src/server/keys.js'
 import { defaultLimits, type Limits } from '../../src/server/limits.js'
 import type { App } from '../../src/server/parts.js'
 import { type Script, ScriptedGeneration } from './scripted-generation.js'
@@ -15,6 +16,7 @@ export interface TestServer {
 export async function openServer(
   script: Script = {},
   limits: Partial<Limits> = {},
+  keys?: Keys,
 ): Promise<TestServer> {
   const generation = new ScriptedGeneration(script)
   const name = generation.model.name
@@ -24,6 +26,7 @@ export async function openServer(
     limits: { ...defaultLimits, ...limits },
     logger: pino({ level: 'silent' }),
     version: '0.0.0-test',
+    ...(keys && { keys }),
     draining: () => server.draining,
   })
   const server: TestServer = { app, generation, draining: false }

@@ -28,7 +28,7 @@ export function chatRoutes(app: App, { models, limits, metrics }: Parts): void {
         response: replies(Type.Unsafe<Chat | Readable>(Chat), ...bodyErrors, 429),
       },
     },
-    async ({ body, ip, log }, reply) => {
+    async ({ body, client, log }, reply) => {
       const abandoned = abandonment(reply)
       const generation = models.pick(body.model)
       const prompt = [...(await generation.converse(messagesOf(body)))]
@@ -38,7 +38,7 @@ export function chatRoutes(app: App, { models, limits, metrics }: Parts): void {
         { ...request, max_tokens: request.max_tokens ?? roomAfter(prompt.length, generation) },
         generation,
         limits,
-        { client: ip, reportSteps: options.include_refinement ?? false },
+        { client, reportSteps: options.include_refinement ?? false },
       )
       const underway = start(generation, asked, metrics, abandoned, chatCompletions)
       if (!body.stream) return chatOf(await complete(underway))

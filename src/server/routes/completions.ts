@@ -20,12 +20,12 @@ export function completionRoutes(app: App, { models, limits, metrics }: Parts): 
         response: replies(Type.Unsafe<Completion | Readable>(Completion), ...bodyErrors, 429),
       },
     },
-    async ({ body, ip, log }, reply) => {
+    async ({ body, client, log }, reply) => {
       const abandoned = abandonment(reply)
       const generation = models.pick(body.model)
       const options = body.stream_options ?? {}
       const asked = choicesOf(body, generation, limits, {
-        client: ip,
+        client,
         reportSteps: options.include_refinement ?? false,
       })
       const underway = start(generation, asked, metrics, abandoned)

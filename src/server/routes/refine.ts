@@ -20,7 +20,7 @@ export function refineRoutes(app: App, parts: Parts): void {
       socket.once('close', () => {
         sockets.dec()
       })
-      new Conversation(socket, parts, request.ip, request.log)
+      new Conversation(socket, parts, request.client, request.log)
     },
   })
 }

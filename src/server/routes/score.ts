@@ -18,14 +18,14 @@ export function scoreRoutes(app: App, { limits, metrics, models }: Parts): void 
         response: replies(Scores, ...bodyErrors, 429),
       },
     },
-    async ({ body, ip }, reply) => {
+    async ({ body, client }, reply) => {
       const generation = models.pick(body.model)
       const { answers, prompt } = body
       const by = measureOf(generation.model, body.by)
       const { scores, tokens } = await scoresOf(
         {
           ...{ generation, prompt: prompt ?? '', answers, param: 'answers', by },
-          ...{ budget: body, route: 'score', client: ip },
+          ...{ budget: body, route: 'score', client },
         },
         limits,
         metrics,
@@ -51,14 +51,14 @@ export function scoreRoutes(app: App, { limits, metrics, models }: Parts): void 
         response: replies(Reranked, ...bodyErrors, 429),
       },
     },
-    async ({ body, ip }, reply) => {
+    async ({ body, client }, reply) => {
       const generation = models.pick(body.model)
       const by = measureOf(generation.model, body.by)
       const texts = body.documents.map((each) => (typeof each === 'string' ? each : each.text))
       const { scores, tokens } = await scoresOf(
         {
           ...{ generation, prompt: body.query, answers: texts, param: 'documents', by },
-          ...{ budget: body, route: 'rerank', client: ip },
+          ...{ budget: body, route: 'rerank', client },
         },
         limits,
         metrics,

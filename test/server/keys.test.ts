@@ -1,0 +1,90 @@
+/** API keys: what is behind them, and what their file gives away. */
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { addKey, Keys } from '../../src/server/keys.js'
+import { type ErrorBody, openServer, socketAddress, type TestServer } from '../support/server.js'
+
+let server: TestServer
+let path: string
+let key: string
+
+beforeEach(async () => {
+  path = join(mkdtempSync(join(tmpdir(), 'basin-keys-')), 'keys.json')
+  key = addKey(path, 'alice')
+  addKey(path, 'bob')
+  server = await openServer({}, {}, Keys.open(path))
+})
+afterEach(() => server.app.close())
+
+const routes = [
+  ...(['/v1/models', '/v1/models/scripted', '/v1/refine', '/metrics', '/openapi.json'] as const),
+  ...(['/docs', '/', '/v1/nothing'] as const),
+].map((url) => ['GET', url] as const)
+const posts = ['completions', 'chat/completions', 'score', 'rerank', 'tokenize', 'detokenize'].map(
+  (name) => ['POST', `/v1/${name}`] as const,
+)
+
+describe('without a key', () => {
+  it.each([...routes, ...posts])('%s %s answers 401', async (method, url) => {
+    for (const headers of [{}, { authorization: 'Bearer basin_guess' }, { 'x-api-key': '' }]) {
+      const reply = await server.app.inject({ method, url, headers })
+      expect(reply.statusCode).toBe(401)
+      expect(reply.headers['www-authenticate']).toBe('Bearer')
+      expect(reply.json<ErrorBody>().error.code).toBe('unauthorized')
+    }
+  })
+
+  it.each(['/health', '/ready'])('%s answers', async (url) => {
+    expect((await server.app.inject({ method: 'GET', url })).statusCode).toBe(200)
+  })
+
+  it('no socket opens', async () => {
+    const address = await socketAddress(server.app)
+    const socket = new WebSocket(address)
+    const refused = await new Promise((resolve) => {
+      socket.once('unexpected-response', (_, response) => resolve(response.statusCode))
+    })
+    expect(refused).toBe(401)
+    const known = new WebSocket(address, { headers: { authorization: `Bearer ${key}` } })
+    await new Promise((resolve) => known.once('open', resolve))
+    known.terminate()
+  })
+})
+
+describe('with a key', () => {
+  it.each([
+    ['authorization', 'Bearer '],
+    ['x-api-key', ''],
+  ])('in %s routes answer, and its name is the client', async (header, scheme) => {
+    const reply = await server.app.inject({
+      method: 'POST',
+      url: '/v1/completions',
+      headers: { [header]: scheme + key },
+      payload: { prompt: 'a', max_tokens: 1 },
+    })
+    expect(reply.statusCode).toBe(200)
+    expect(reply.headers).not.toHaveProperty('www-authenticate')
+    expect(server.generation.jobs[0]?.client).toBe('alice')
+  })
+})
+
+describe('the file', () => {
+  it('holds names and hashes, and no key', () => {
+    expect(key).toMatch(/^basin_[\w-]{32}$/)
+    const text = readFileSync(path, 'utf8')
+    expect(text).toContain('alice')
+    expect(text).not.toContain(key)
+    expect(() => addKey(path, 'alice')).toThrow('already')
+  })
+
+  it.each(['{', '{"keys":[]}', '{"keys":[{"name":"a","sha256":"abc"}]}', '[]'])(
+    'with %s is refused',
+    (text) => {
+      writeFileSync(path, text)
+      expect(() => Keys.open(path)).toThrow(expect.objectContaining({ code: 'invalid_data' }))
+    },
+  )
+})
