@@ -23,7 +23,7 @@ const Capacity& checked(const Capacity& c) {
   within("slots", c.slots, 1 << 16);
   within("sequences", c.sequences, 1 << 20);
   within("pages", c.pages, 1 << 24);
-  within("threads", c.threads, 256);
+  within("threads", c.threads, 1024);
   return c;
 }
 

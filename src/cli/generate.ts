@@ -11,7 +11,7 @@ import { integer, real } from './numbers.js'
 import { shippedModels } from './package.js'
 import { Screen } from './screen.js'
 import { sparkline } from './sparkline.js'
-import { engineOption, openModel, threadsOption } from './worker.js'
+import { engineOption, openModel, threadsOption, weightsOption } from './worker.js'
 
 interface GenerateFlags {
   model: string
@@ -24,6 +24,7 @@ interface GenerateFlags {
   candidates: number
   engine: string
   threads: number
+  weights: string
 }
 
 type Of<T extends JobEvent['type']> = Extract<JobEvent, { type: T }>
@@ -53,6 +54,7 @@ export function registerGenerate(program: Command): void {
     .option('--candidates <n>', 'starting points per answer', integer(1, caps.candidates), 1)
     .addOption(engineOption())
     .addOption(threadsOption())
+    .addOption(weightsOption())
     .action(generate)
 }
 
@@ -60,6 +62,7 @@ async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
   const generation = await openModel(flags.model, {
     engine: flags.engine,
     threads: flags.threads,
+    weights: flags.weights,
     slots: flags.candidates,
     maxQueue: 1,
     prefillChunk: 256,

@@ -9,11 +9,12 @@ import { parameterCount, tensorShapes, weightsFile } from '../model/checkpoint.j
 import { contextCaches, landscapeOf, readConfig, type ModelConfig } from '../model/config.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
 import { integer } from './numbers.js'
-import { engineOption, threadsOption } from './worker.js'
+import { engineOption, threadsOption, weightsOption } from './worker.js'
 
 interface InspectFlags {
   engine: string
   threads: number
+  weights: string
   context: number
   measure: boolean
   json?: boolean
@@ -34,6 +35,7 @@ export function registerInspect(program: Command): void {
     .option('--json', 'print JSON')
     .addOption(engineOption())
     .addOption(threadsOption())
+    .addOption(weightsOption())
     .action(inspect)
 }
 
@@ -103,13 +105,14 @@ async function measure(
   directory: string,
   config: ModelConfig,
   context: number,
-  { engine: asked, threads }: InspectFlags,
+  { engine: asked, threads, weights }: InspectFlags,
 ): Promise<Measured> {
   const pages = Math.ceil(config.context_length / PAGE_POSITIONS) + 1
   const engine = await openEngine({
     directory,
     engine: asked,
     threads,
+    weights,
     slots: 1,
     sequences: 1,
     pages,

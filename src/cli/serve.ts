@@ -10,7 +10,14 @@ import { listen } from '../server/listen.js'
 import { logLevels, openLog } from './log.js'
 import { integer } from './numbers.js'
 import { shippedModels, version } from './package.js'
-import { engineOption, findModels, openModel, threadsOption, type WorkerFlags } from './worker.js'
+import {
+  engineOption,
+  findModels,
+  openModel,
+  threadsOption,
+  weightsOption,
+  type WorkerFlags,
+} from './worker.js'
 
 interface ServeFlags extends WorkerFlags {
   host: string
@@ -61,6 +68,7 @@ export function registerServe(program: Command): void {
     )
     .addOption(engineOption())
     .addOption(threadsOption())
+    .addOption(weightsOption())
     .addOption(number('--slots <n>', 'answers at once', 'BASIN_SLOTS', [1, 65_536], 64))
     .addOption(
       number('--pages <n>', 'pages of the context cache (16 positions)', 'BASIN_PAGES', [1, 1e7]),

@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Option } from 'commander'
+import { weightTypes } from '../energy/native/engine.js'
 import { engineChoices } from '../energy/open.js'
 import { BasinError } from '../errors.js'
 import { type Generation, startGeneration } from '../generation/client.js'
@@ -26,6 +27,12 @@ export const threadsOption = () =>
     .env('BASIN_THREADS')
     .argParser(integer(1, 1024))
     .default(idleCores)
+
+export const weightsOption = () =>
+  new Option('--weights <type>', 'numbers of the weights; bf16 and int8 need the native engine')
+    .choices(weightTypes)
+    .env('BASIN_WEIGHTS')
+    .default('f32')
 
 /** Most cache pages unless told otherwise: 65,536 positions. */
 const MOST_PAGES = 4096

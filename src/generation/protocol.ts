@@ -194,6 +194,8 @@ export interface WorkerOptions {
   modelPath: string
   engine: string
   threads: number
+  /** float32 if absent; the others need the native engine. */
+  weights?: string
   slots: number
   /** Cache pages; each holds `capacity.pageSize` positions. */
   pages: number

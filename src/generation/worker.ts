@@ -21,6 +21,7 @@ try {
     directory: options.modelPath,
     engine: options.engine,
     threads: options.threads,
+    ...(options.weights !== undefined && { weights: options.weights }),
     slots: options.slots,
     sequences: options.slots,
     pages: options.pages,
