@@ -33,8 +33,17 @@ void Engine::evaluatePass() {
   addNoise();
   embedStates();
   enter();
-  network.forward(runs);
+  forward();
   judge();
+}
+
+// Where no gradient follows, clamped positions of the last layer are of no use to anyone.
+void Engine::forward() {
+  wanted.clear();
+  eachPosition([&](const Row& row, const Run&, int i, size_t at) {
+    if (moves(row, i)) wanted.push_back(int(at));
+  });
+  network.forward(runs, onlyMoving() ? &wanted : nullptr);
 }
 
 void Engine::stepPass(RowResult* out) {
@@ -132,10 +141,7 @@ void Engine::enter() {
 void Engine::judge() {
   const size_t width = ld();
   const Config& c = model.config;
-  const int positions = runs.back().first + runs.back().positions;
-  if (residual())
-    network.multiply(model.opinion, network.output(), int(width), positions, opinions, int(width), nullptr);
-  if (residual()) judgeDoubt();
+  if (residual()) formOpinions();
   for (size_t r = 0; r < rows.size(); r++) {
     RowResult& result = results[r] = {};
     double heads = 0, square = 0;
@@ -158,11 +164,27 @@ void Engine::judge() {
   }
 }
 
-// Entropy of softmax(U F) at every position into `positionSums`: logits are made and used up in
-// chunks of columns, whose softmax statistics are merged in order.
-void Engine::judgeDoubt() {
+// F of every position that the network gave out, and its entropy.
+void Engine::formOpinions() {
+  const int width = int(ld()), positions = runs.back().first + runs.back().positions;
+  if (!onlyMoving()) {
+    network.multiply(model.opinion, network.output(), width, positions, opinions, width, nullptr);
+    return judgeDoubt(opinions, positions);
+  }
+  const int count = int(wanted.size());
+  if (count == 0) return;
+  network.multiply(model.opinion, network.output(), width, count, compact, width, nullptr);
+  judgeDoubt(compact, count);
+  for (int i = count - 1; i >= 0; i--) {
+    memcpy(opinions + wanted[i] * ld(), compact + i * ld(), sizeof(float) * width);
+    positionSums[wanted[i]] = positionSums[i];
+  }
+}
+
+// Entropy of softmax(U F) of rows of F into `positionSums`: logits are made and used up in chunks of
+// columns, whose softmax statistics are merged in order.
+void Engine::judgeDoubt(const float* f, int positions) {
   const Matrix& u = model.readout;
-  const int positions = runs.back().first + runs.back().positions;
   const int blocks = (positions + doubtRows - 1) / doubtRows;
   const int chunks = (u.columns() + doubtColumns - 1) / doubtColumns, tiles = doubtColumns / tileWidth;
   const size_t element = u.type == WeightType::f32 ? 4 : u.type == WeightType::bf16 ? 2 : 1;
@@ -172,7 +194,7 @@ void Engine::judgeDoubt() {
     const int count = std::min(doubtRows, positions - row);
     float* logits = logitScratch[thread];
     Matmul m{};
-    m.x = opinions + row * ld();
+    m.x = f + row * ld();
     m.ldx = int(ld());
     m.rows = count;
     m.tiles = static_cast<const char*>(u.tiles) + element * size_t(tile) * u.k * tileWidth;
@@ -318,7 +340,7 @@ void Engine::rejectHigher() {
       memcpy(bases + runs[r].first * ld(), rows[r].slot->state, sizeof(float) * block() * ld());
   }
   enter();
-  network.forward(runs);
+  forward();
   std::swap(results, after);
   judge();
   std::swap(results, after);

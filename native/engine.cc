@@ -57,6 +57,8 @@ Engine::Engine(const Config& config, const Capacity& wanted, WeightType type, co
   opinions = arena.take<float>(positions * ld());
   directions = arena.take<float>(positions * ld());
   kept = arena.take<float>(positions * ld());
+  compact = arena.take<float>(positions * ld());
+  this->wanted.reserve(positions);
   const size_t chunks = (c.vocabPadded() + doubtColumns - 1) / doubtColumns;
   doubts = residual() ? arena.take<float>(positions * chunks * 3) : nullptr;
   if (residual())

@@ -98,6 +98,7 @@ class Engine {
   bool residual() const { return model.config.kind == EnergyKind::residual; }
   int block() const { return model.config.block; }
   size_t ld() const { return model.config.ld(); }
+  bool onlyMoving() const { return !model.config.needsGradient(); }
   size_t stateLd() const { return vocabSpace() ? model.config.vocabPadded() : model.config.ld(); }
   bool normalizes(bool first) const;
   Slot& begunSlot(double index);
@@ -117,8 +118,10 @@ class Engine {
   void noise(const Slot& slot, int step, double factor, const float* from, float* to, bool movingOnly);
   void embedStates();
   void enter();
+  void forward();
   void judge();
-  void judgeDoubt();
+  void formOpinions();
+  void judgeDoubt(const float* f, int positions);
   void findDirections();
   static void tradeBuffers(Row& row, double energy);
   void stepVocab();
@@ -144,7 +147,8 @@ class Engine {
   std::vector<Row> rows;
   std::vector<Run> runs;
   std::vector<VocabPosition> vocabPositions;
-  float *bases, *opinions, *directions, *kept;  // latent: [positions][ld]
+  std::vector<int> wanted;                      // positions that move
+  float *bases, *opinions, *directions, *kept, *compact;  // latent: [positions][ld]
   float *doubts;                         // [positions][chunks][3]
   std::vector<float*> logitScratch;      // per thread: [doubtRows][doubtColumns]
   float* readLogits;                     // [readPositions][V padded]

@@ -319,8 +319,18 @@ void Network::feedForward(Saved& l, int index, int rows, float* next) {
   });
 }
 
-void Network::forward(const std::vector<Run>& runs) {
-  const int rows = positionsOf(runs);
+// Moves the wanted rows of x and of what attention mixed to the front; returns their number.
+int Network::onlyWanted(Saved& l, const std::vector<int>& wanted) {
+  for (size_t i = 0; i < wanted.size(); i++) {
+    if (size_t(wanted[i]) == i) continue;
+    memcpy(l.x + i * ld, l.x + wanted[i] * size_t(ld), sizeof(float) * ld);
+    memcpy(l.mixed + i * ld, l.mixed + wanted[i] * size_t(ld), sizeof(float) * ld);
+  }
+  return int(wanted.size());
+}
+
+void Network::forward(const std::vector<Run>& runs, const std::vector<int>* wanted) {
+  int rows = positionsOf(runs);
   for (int i = 0; i < config.layers; i++) {
     Saved& l = layer(i);
     const Layer& w = model.layers[i];
@@ -328,6 +338,7 @@ void Network::forward(const std::vector<Run>& runs) {
     normalize(l.x, w.attentionNorm, rows, l.inverse1, normed, adaln);
     multiply(w.qkv, normed, ld, rows, l.qkv, ldQkv, nullptr);
     mix(runs, i);
+    if (wanted && i + 1 == config.layers) rows = onlyWanted(l, *wanted);
     if (adaln) {
       multiply(w.out, l.mixed, ld, rows, temporary, ld, nullptr);
       pool.runRows(rows, [&](int from, int count) {

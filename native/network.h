@@ -26,9 +26,12 @@ class Network {
   const int answerPositions, observePositions;
 
   float* input() { return layer(0).x; }  // [positions][ld], filled by the caller
-  const float* output() const { return final; }  // [positions][ld]: norm(h), adaptive with adaLN
+  // norm(h), adaptive with adaLN: [positions][ld], or [wanted][ld].
+  const float* output() const { return final; }
 
-  void forward(const std::vector<Run>& runs);
+  // `wanted`: positions, in order, whose output is asked for; null for all. The others take no part
+  // in what of the last layer comes after attention. Not where a gradient follows.
+  void forward(const std::vector<Run>& runs, const std::vector<int>* wanted = nullptr);
   // From d/d output in `slope()` to d/d input, in `slope()` too. Follows a `forward` of the same runs.
   void backward(const std::vector<Run>& runs);
   float* slope() { return dx; }
@@ -65,6 +68,7 @@ class Network {
   int gatherOwn(const Run& run, int index, int head, Scratch& s);
   void remember(const Run& run, int index, int head, bool asSink, Scratch& s);
   void mixObserved(const Run& run, int index, int head, int from, bool asSink, Scratch& s);
+  int onlyWanted(Saved& l, const std::vector<int>& wanted);
   void feedForward(Saved& l, int index, int rows, float* next);
   Head slice(float* qkv, const Run& run, int from, int count, int part, int head, float factor, float* narrow) const;
   Attention attention(Scratch& s, int blocks, int queries) const;
