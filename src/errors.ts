@@ -29,6 +29,7 @@ const table = {
   unsupported_media_type: [415, 'invalid_request_error', 'Content-Type must be application/json'],
   headers_too_large: [431, 'invalid_request_error', 'The headers exceed {limit} bytes'],
   queue_full: [429, 'rate_limit_error', 'The queue is full: {waiting} requests wait, {limit} may'],
+  rate_limited: [429, 'rate_limit_error', 'The limit of {limit} is reached'],
   cancelled: [499, 'invalid_request_error', 'The request was cancelled'],
   internal: [500, 'server_error', 'Internal error'],
   engine_failed: [500, 'server_error', 'The engine failed: {reason}'],

@@ -7,6 +7,7 @@ import { buildApp } from '../server/app.js'
 import { Keys } from '../server/keys.js'
 import { defaultLimits, type Limits } from '../server/limits.js'
 import { listen } from '../server/listen.js'
+import type { Rates } from '../server/quotas.js'
 import { logLevels, openLog } from './log.js'
 import { integer } from './numbers.js'
 import { shippedModels, version } from './package.js'
@@ -27,6 +28,11 @@ interface ServeFlags extends WorkerFlags {
   maxStepsCap: number
   maxSecondsCap: number
   drainSeconds: number
+  maxRequestSteps: number
+  requestsPerMinute?: number
+  tokensPerMinute?: number
+  stepsPerMinute?: number
+  concurrent?: number
   keys?: string
   logLevel: string
 }
@@ -44,6 +50,14 @@ const number = (
     .env(environment)
     .argParser(integer(minimum, maximum))
     .default(value)
+
+const perClient = (what: 'requests' | 'tokens' | 'steps', unit: string): Option =>
+  number(
+    `--${what}-per-minute <n>`,
+    `${what} of one client ${unit}`,
+    `BASIN_${what.toUpperCase()}_PER_MINUTE`,
+    [1, Number.MAX_SAFE_INTEGER],
+  )
 
 export function registerServe(program: Command): void {
   program
@@ -131,6 +145,21 @@ export function registerServe(program: Command): void {
       ),
     )
     .addOption(
+      number(
+        '--max-request-steps <n>',
+        'most steps of one request: choices x candidates x answers x steps',
+        'BASIN_MAX_REQUEST_STEPS',
+        [1, Number.MAX_SAFE_INTEGER],
+        defaultLimits.steps,
+      ),
+    )
+    .addOption(perClient('requests', 'per minute'))
+    .addOption(perClient('tokens', 'per minute, read and written'))
+    .addOption(perClient('steps', 'of descent per minute'))
+    .addOption(
+      number('--concurrent <n>', 'choices of one client at once', 'BASIN_CONCURRENT', [1, 1e9]),
+    )
+    .addOption(
       new Option('--keys <file>', 'ask for an API key of this file: see basin keys add').env(
         'BASIN_KEYS',
       ),
@@ -174,13 +203,22 @@ async function serve(flags: ServeFlags): Promise<void> {
   }
 }
 
-const limitsOf = ({ maxSecondsCap, maxStepsCap, slots }: ServeFlags): Limits => ({
+const limitsOf = (flags: ServeFlags): Limits => ({
   ...defaultLimits,
   caps: {
-    maxSteps: maxStepsCap,
-    maxSeconds: maxSecondsCap,
-    candidates: Math.min(slots, defaultLimits.caps.candidates),
+    maxSteps: flags.maxStepsCap,
+    maxSeconds: flags.maxSecondsCap,
+    candidates: Math.min(flags.slots, defaultLimits.caps.candidates),
   },
+  steps: flags.maxRequestSteps,
+  rates: ratesOf(flags),
+})
+
+const ratesOf = (flags: ServeFlags): Rates => ({
+  ...(flags.requestsPerMinute !== undefined && { requests: flags.requestsPerMinute }),
+  ...(flags.tokensPerMinute !== undefined && { tokens: flags.tokensPerMinute }),
+  ...(flags.stepsPerMinute !== undefined && { steps: flags.stepsPerMinute }),
+  ...(flags.concurrent !== undefined && { concurrent: flags.concurrent }),
 })
 
 async function closeAll(generations: Iterable<Generation>): Promise<void> {

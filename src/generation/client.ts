@@ -23,6 +23,8 @@ export interface Generation {
   readonly waiting: number
   /** Submitted and not yet finished; held answers are finished. */
   readonly outstanding: number
+  /** The same, of one client's. */
+  outstandingOf(client: string): number
   /**
    * Throws at once: `queue_full`, `shutting_down` or `engine_unavailable`. What is wrong with the
    * job itself arrives as its `failed` event.
@@ -70,6 +72,8 @@ export function startGeneration(options: WorkerOptions, entry: URL): Promise<Gen
     worker.on('error', failed).on('exit', exited).on('message', answered)
   })
 }
+
+const isOutstanding = ({ stage }: WorkerRun): boolean => stage === 'waiting' || stage === 'running'
 
 interface Reply {
   resolve: (message: FromWorker) => void
@@ -120,7 +124,11 @@ class WorkerGeneration implements Generation {
   }
 
   get outstanding(): number {
-    return this.count(({ stage }) => stage === 'waiting' || stage === 'running')
+    return this.count(isOutstanding)
+  }
+
+  outstandingOf(client: string): number {
+    return this.count((run) => run.client === client && isOutstanding(run))
   }
 
   submit(job: Omit<Job, 'id'> & { id?: string }): Run {

@@ -22,15 +22,17 @@ export class WorkerRun implements Run {
   stage: Stage = 'waiting'
   readonly inbox: Inbox
   readonly id: string
+  readonly client: string
   private readonly hold: boolean
   /** Slots that it needs. */
   readonly candidates: number
 
   constructor(
-    { budget, hold, id }: Pick<Job, 'budget' | 'hold' | 'id'>,
+    { budget, client, hold, id }: Pick<Job, 'budget' | 'client' | 'hold' | 'id'>,
     private readonly send: (message: ToWorker) => void,
   ) {
     this.id = id
+    this.client = client
     this.hold = hold
     this.candidates = budget.candidates
     this.inbox = new Inbox(() => {

@@ -10,11 +10,13 @@ import { randomUUID } from 'node:crypto'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { BasinError } from '../errors.js'
 import type { Generation } from '../generation/client.js'
+import { Admission } from './admission.js'
 import { installErrorBoundary, refuseConnection } from './error-boundary.js'
 import type { Keys } from './keys.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
 import type { App, Parts } from './parts.js'
+import { Quotas } from './quotas.js'
 import { chatRoutes } from './routes/chat.js'
 import { completionRoutes } from './routes/completions.js'
 import { healthRoutes } from './routes/health.js'
@@ -40,10 +42,15 @@ export interface AppOptions {
 
 export async function buildApp(options: AppOptions): Promise<App> {
   const { limits, logger, models, version } = options
+  const served = new ServedModels(models, options.defaultModel)
+  const metrics = new Metrics(models, version)
+  const quotas = new Quotas(limits.rates)
   const parts: Parts = {
-    models: new ServedModels(models, options.defaultModel),
+    models: served,
     limits,
-    metrics: new Metrics(models, version),
+    metrics,
+    quotas,
+    admission: new Admission(served, limits, quotas, metrics),
     version,
     draining: options.draining ?? (() => false),
   }
@@ -68,6 +75,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   keepAccounts(app, parts.metrics)
   await openSockets(app, limits.frameBytes)
   knowClients(app, options.keys)
+  tellQuotas(app, quotas)
   await document(app, version)
   modelRoutes(app, parts)
   completionRoutes(app, parts)
@@ -133,6 +141,13 @@ function knowClients(app: App, keys: Keys | undefined): void {
     void reply.header('www-authenticate', 'Bearer')
     request.client = keys.identify(request.headers)
     void reply.removeHeader('www-authenticate')
+  })
+}
+
+/** Replies to requests that count say what is left. */
+function tellQuotas(app: App, quotas: Quotas): void {
+  app.addHook('onSend', async (request, reply) => {
+    if (request.method === 'POST') void reply.headers(quotas.headers(request.client))
   })
 }
 

@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto'
 import { BasinError } from '../errors.js'
 import type { Generation, Run } from '../generation/client.js'
 import type { JobEvent, Refinement, TokenLogprob } from '../generation/protocol.js'
+import type { Admission } from './admission.js'
 import type { Asked, Request } from './choices.js'
-import type { Metrics } from './metrics/metrics.js'
-import { cancelAll, follow, submitAll } from './runs.js'
+import { cancelAll, endWith, follow } from './runs.js'
 import type { Completion, Logprobs } from './schemas/completion.js'
 import { type Of, usageOf } from './wire.js'
 
@@ -143,13 +143,13 @@ export const chatCompletions: Api = {
 export function start(
   generation: Generation,
   { choices: asked, kept }: Request,
-  metrics: Metrics,
+  admission: Admission,
   abandoned: AbortSignal,
   api: Api = completions,
 ): Underway {
   const model = generation.model.name
   const jobs = asked.map(({ job }) => job)
-  const runs = submitAll(generation, jobs, abandoned)
+  const runs = endWith(abandoned, () => admission.submit(generation, jobs))
   return {
     head: {
       id: `${api.prefix}-${randomUUID()}`,
@@ -161,8 +161,8 @@ export function start(
     runs,
     choices: asked.flatMap((choice, index) => {
       const run = runs[index]
-      const account = metrics.account(model, api.route)
-      return run ? [{ progress: new Progress(choice), events: follow(run, account) }] : []
+      const ledger = admission.ledger(generation, choice.job.client, api.route)
+      return run ? [{ progress: new Progress(choice), events: follow(run, ledger) }] : []
     }),
   }
 }

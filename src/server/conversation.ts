@@ -12,7 +12,7 @@ import { told } from './error-boundary.js'
 import { checkMessage, frameOf, parseFrame, type ServerFrame } from './frames.js'
 import { jobOf } from './job.js'
 import type { Parts } from './parts.js'
-import { follow } from './runs.js'
+import { follow, type Ledger } from './runs.js'
 import type { ClientFrame, StartFrame } from './schemas/frames.js'
 
 /** An answer under way or held, and how far it may be extended. */
@@ -88,32 +88,31 @@ export class Conversation {
       const reason = 'an answer is under way: finish or cancel it first'
       throw new BasinError('invalid_frame', { param: 'type', reason })
     }
-    const { limits, metrics, models } = this.parts
+    const { admission, limits, models } = this.parts
     const generation = models.pick(asked.model)
     const model = generation.model.name
     const job = jobOf(asked, generation.model, limits.caps)
-    const run = generation.submit({
-      ...job,
-      prompt: asked.prompt ?? '',
-      client: this.client,
-      reportSteps: true,
-      hold: asked.hold ?? true,
-    })
+    const [run] = admission.submit(generation, [
+      {
+        ...job,
+        prompt: asked.prompt ?? '',
+        client: this.client,
+        reportSteps: true,
+        hold: asked.hold ?? true,
+      },
+    ])
+    if (!run) throw new BasinError('internal')
     this.present?.run.control({ type: 'cancel' })
     this.present = { run, allowance: new Allowance(job.budget, limits.caps) }
     this.running = true
-    void this.relay(this.present, model, metrics.account(model, 'refine'))
+    void this.relay(this.present, model, admission.ledger(generation, this.client, 'refine'))
   }
 
   /** Tells what happens to a run until it ends or is released. */
-  private async relay(
-    present: Present,
-    model: string,
-    account: Parameters<typeof follow>[1],
-  ): Promise<void> {
+  private async relay(present: Present, model: string, ledger: Ledger): Promise<void> {
     const { allowance, run } = present
     try {
-      for await (const event of follow(run, account)) {
+      for await (const event of follow(run, ledger)) {
         allowance.take(event)
         if (event.type === 'finished' && this.present === present) this.running = false
         if (event.type === 'judged') continue

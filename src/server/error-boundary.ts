@@ -49,7 +49,8 @@ export const told = (error: BasinError): BasinError =>
   error.status === 500 ? new BasinError('internal', {}, { cause: error }) : error
 
 function sendError(reply: FastifyReply, error: BasinError): FastifyReply {
-  const retryAfter = RETRY_AFTER[error.status]
+  const { retry_after: own } = error.facts
+  const retryAfter = own === undefined ? RETRY_AFTER[error.status] : String(own)
   if (retryAfter) void reply.header('retry-after', retryAfter)
   return reply.code(error.status).type('application/json; charset=utf-8').send(told(error).toJSON())
 }

@@ -1,13 +1,18 @@
 /** What one client may ask for, and how long the server waits for it. Set once, at the start. */
 import type { Caps } from '../refine/presets.js'
+import type { Rates } from './quotas.js'
 
 export interface Limits {
   readonly bodyBytes: number
   /** A longer socket frame is refused; one of four times this length ends its connection. */
   readonly frameBytes: number
-  /** Most choices of one request: prompts times `n`. */
+  /** Most choices of one request: prompts times `n` or `best_of`. */
   readonly choices: number
   readonly caps: Caps
+  /** Most steps of one request, of all its choices, answers and candidates together. */
+  readonly steps: number
+  /** What one client may use. */
+  readonly rates: Rates
   /** Seconds within which a request must have arrived in full. */
   readonly requestSeconds: number
   /** Seconds between pings on a socket; a peer that leaves one unanswered is gone. */
@@ -19,6 +24,8 @@ export const defaultLimits: Limits = Object.freeze({
   frameBytes: 1024 * 1024,
   choices: 64,
   caps: Object.freeze({ maxSteps: 100_000, maxSeconds: 300, candidates: 64 }),
+  steps: 100_000_000,
+  rates: Object.freeze({}),
   requestSeconds: 30,
   heartbeatSeconds: 15,
 })

@@ -7,8 +7,10 @@ import type {
   RawServerDefault,
 } from 'fastify'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { Admission } from './admission.js'
 import type { Limits } from './limits.js'
 import type { Metrics } from './metrics/metrics.js'
+import type { Quotas } from './quotas.js'
 import type { ServedModels } from './served.js'
 
 export type App = FastifyInstance<
@@ -20,6 +22,8 @@ export type App = FastifyInstance<
 >
 
 export interface Parts {
+  admission: Admission
+  quotas: Quotas
   models: ServedModels
   limits: Limits
   metrics: Metrics

@@ -1,9 +1,8 @@
 /** The runs of one request: submitted together, followed one by one, ended together. */
 import type { FastifyReply } from 'fastify'
 import { BasinError, fromErrorMessage } from '../errors.js'
-import type { Generation, Run } from '../generation/client.js'
-import type { Job, JobEvent } from '../generation/protocol.js'
-import type { Account } from './metrics/account.js'
+import type { Run } from '../generation/client.js'
+import type { JobEvent } from '../generation/protocol.js'
 
 /** Aborted when the client leaves before it has the whole reply. */
 export function abandonment(reply: FastifyReply): AbortSignal {
@@ -19,31 +18,26 @@ export const cancelAll = (runs: readonly Run[]): void => {
   for (const run of runs) run.control({ type: 'cancel' })
 }
 
-/** All of the jobs or none. Throws what `submit` throws, and `cancelled` for a client that has left. */
-export function submitAll(
-  generation: Generation,
-  jobs: readonly Omit<Job, 'id'>[],
-  abandoned: AbortSignal,
-): Run[] {
+/** Where the events of a run are entered. */
+export interface Ledger {
+  take: (event: JobEvent) => void
+}
+
+/** Cancelled when the client leaves, and refused when it has left. */
+export function endWith(abandoned: AbortSignal, submit: () => Run[]): Run[] {
   if (abandoned.aborted) throw new BasinError('cancelled')
-  const runs: Run[] = []
-  try {
-    for (const job of jobs) runs.push(generation.submit(job))
-  } catch (error) {
-    cancelAll(runs)
-    throw error
-  }
+  const runs = submit()
   abandoned.addEventListener('abort', () => cancelAll(runs), { once: true })
   return runs
 }
 
-/** The events of a run, each entered in its account; a failure is thrown. Leaving it cancels the run. */
+/** The events of a run, each entered in its ledger; a failure is thrown. Leaving it cancels the run. */
 export async function* follow(
   run: Run,
-  account: Account,
+  ledger: Ledger,
 ): AsyncGenerator<Exclude<JobEvent, { type: 'failed' }>, void> {
   for await (const event of run.events) {
-    account.take(event)
+    ledger.take(event)
     if (event.type === 'failed') throw fromErrorMessage(event.error)
     yield event
   }

@@ -3,10 +3,10 @@ import { BasinError } from '../errors.js'
 import type { Generation } from '../generation/client.js'
 import type { Job } from '../generation/protocol.js'
 import type { ModelConfig } from '../model/config.js'
+import type { Admission } from './admission.js'
 import { jobOf, type Settings } from './job.js'
 import type { Limits } from './limits.js'
-import type { Metrics } from './metrics/metrics.js'
-import { cancelAll, follow, submitAll } from './runs.js'
+import { cancelAll, endWith, follow } from './runs.js'
 import type { Measure, Score } from './schemas/score.js'
 
 type Text = Job['prompt']
@@ -35,7 +35,7 @@ export const measureOf = ({ energy, template }: ModelConfig, asked?: Measure | n
 export async function scoresOf(
   { answers, budget, by, client, generation, param, prompt, route }: Scoring,
   limits: Limits,
-  metrics: Metrics,
+  admission: Admission,
   abandoned: AbortSignal,
 ): Promise<{ scores: Score[]; tokens: number }> {
   if (answers.length > limits.choices) {
@@ -54,13 +54,13 @@ export async function scoresOf(
     ...shared,
     given: { answer, by: by === 'energy' ? by : ('logprobs' as const), param },
   }))
-  const runs = submitAll(generation, jobs, abandoned)
+  const runs = endWith(abandoned, () => admission.submit(generation, jobs))
   let tokens = 0
   const score = async (index: number): Promise<Score> => {
     const run = runs[index]
     if (!run) throw new BasinError('internal')
     const parts: Score['parts'] = []
-    for await (const event of follow(run, metrics.account(generation.model.name, route))) {
+    for await (const event of follow(run, admission.ledger(generation, client, route))) {
       if (event.type === 'started') tokens += event.promptTokens
       if (event.type !== 'judged') continue
       const { disagreement, doubt, logprobs, text } = event

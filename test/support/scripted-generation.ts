@@ -71,6 +71,11 @@ export class ScriptedGeneration implements Generation {
     return [...this.playing.values()].filter(({ held }) => !held).length
   }
 
+  outstandingOf(client: string): number {
+    return [...this.playing.values()].filter(({ held, job }) => !held && job.client === client)
+      .length
+  }
+
   submit(request: Omit<Job, 'id'>): WorkerRun {
     if (this.closing) throw new BasinError('shutting_down')
     const job = { ...request, id: `job-${this.submitted++}` }

@@ -17,7 +17,7 @@ function roomAfter(prompt: number, { model }: Generation): number {
   return Math.max(1, Math.floor(room / model.answer.block) * model.answer.block)
 }
 
-export function chatRoutes(app: App, { models, limits, metrics }: Parts): void {
+export function chatRoutes(app: App, { admission, models, limits }: Parts): void {
   app.post(
     '/v1/chat/completions',
     {
@@ -40,7 +40,7 @@ export function chatRoutes(app: App, { models, limits, metrics }: Parts): void {
         limits,
         { client, reportSteps: options.include_refinement ?? false },
       )
-      const underway = start(generation, asked, metrics, abandoned, chatCompletions)
+      const underway = start(generation, asked, admission, abandoned, chatCompletions)
       if (!body.stream) return chatOf(await complete(underway))
       const stream = await streamCompletion(underway, options, log, chatChunkOf)
       void reply.header('cache-control', 'no-store').header('x-accel-buffering', 'no')

@@ -9,7 +9,7 @@ import { abandonment } from '../runs.js'
 import { Completion, CompletionRequest } from '../schemas/completion.js'
 import { bodyErrors, replies } from '../schemas/replies.js'
 
-export function completionRoutes(app: App, { models, limits, metrics }: Parts): void {
+export function completionRoutes(app: App, { admission, models, limits }: Parts): void {
   app.post(
     '/v1/completions',
     {
@@ -28,7 +28,7 @@ export function completionRoutes(app: App, { models, limits, metrics }: Parts): 
         client,
         reportSteps: options.include_refinement ?? false,
       })
-      const underway = start(generation, asked, metrics, abandoned)
+      const underway = start(generation, asked, admission, abandoned)
       if (!body.stream) return complete(underway)
       const stream = await streamCompletion(underway, options, log)
       void reply.header('cache-control', 'no-store').header('x-accel-buffering', 'no')

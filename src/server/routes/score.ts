@@ -6,7 +6,7 @@ import { Reranked, RerankRequest, ScoreRequest, Scores } from '../schemas/score.
 import { measureOf, scoresOf } from '../score.js'
 import { usageOf } from '../wire.js'
 
-export function scoreRoutes(app: App, { limits, metrics, models }: Parts): void {
+export function scoreRoutes(app: App, { admission, limits, models }: Parts): void {
   const tags = ['text']
   app.post(
     '/v1/score',
@@ -28,7 +28,7 @@ export function scoreRoutes(app: App, { limits, metrics, models }: Parts): void 
           ...{ budget: body, route: 'score', client },
         },
         limits,
-        metrics,
+        admission,
         abandonment(reply),
       )
       return {
@@ -61,7 +61,7 @@ export function scoreRoutes(app: App, { limits, metrics, models }: Parts): void 
           ...{ budget: body, route: 'rerank', client },
         },
         limits,
-        metrics,
+        admission,
         abandonment(reply),
       )
       const ranked = scores

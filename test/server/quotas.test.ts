@@ -1,0 +1,101 @@
+/** What one client may use, and what one request may cost. */
+import { afterEach, describe, expect, it } from 'vitest'
+import { Quotas } from '../../src/server/quotas.js'
+import { Peer } from '../support/peer.js'
+import {
+  type ErrorBody,
+  openServer,
+  post,
+  socketAddress,
+  type TestServer,
+} from '../support/server.js'
+
+let server: TestServer
+const complete = (payload: object) => post(server.app, '/v1/completions', payload)
+const errorOf = (reply: { body: string }) => (JSON.parse(reply.body) as ErrorBody).error
+
+describe('a client', () => {
+  afterEach(() => server.app.close())
+
+  it('that has used its requests is told when to come back', async () => {
+    server = await openServer({}, { rates: { requests: 2 } })
+    const first = await complete({ prompt: 'a', max_tokens: 1 })
+    expect(first.headers).toMatchObject({
+      'x-ratelimit-limit-requests': '2',
+      'x-ratelimit-remaining-requests': '1',
+      'x-ratelimit-reset-requests': expect.stringMatching(/^[0-9]+s$/) as string,
+    })
+    await complete({ prompt: 'a', max_tokens: 1 })
+    const refused = await complete({ prompt: 'a', max_tokens: 1 })
+    expect(refused.statusCode).toBe(429)
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThan(0)
+    expect(errorOf(refused)).toMatchObject({ code: 'rate_limited', type: 'rate_limit_error' })
+    expect(errorOf(refused).message).toContain('2 requests per minute')
+  })
+
+  it.each([
+    ['tokens', { tokens: 4 }],
+    ['steps', { steps: 8 }],
+  ])('that has used its %s is refused, on the socket too', async (_, rates) => {
+    server = await openServer({}, { rates })
+    expect((await complete({ prompt: 'a', max_tokens: 3 })).statusCode).toBe(200)
+    expect((await complete({ prompt: 'a' })).statusCode).toBe(429)
+    const peer = await Peer.connect(await socketAddress(server.app))
+    peer.say({ type: 'start', prompt: 'a' })
+    expect(await peer.next('error')).toMatchObject({ error: { code: 'rate_limited' } })
+    peer.socket.terminate()
+  })
+
+  it('may have so many choices at once', async () => {
+    server = await openServer({ auto: false }, { rates: { concurrent: 2 } })
+    const first = complete({ prompt: 'a', n: 2, max_tokens: 1 })
+    await expect.poll(() => server.generation.outstanding).toBe(2)
+    expect((await complete({ prompt: 'a' })).statusCode).toBe(429)
+    for (let i = 0; i < 4; i++) server.generation.tick()
+    expect((await first).statusCode).toBe(200)
+    const second = complete({ prompt: 'a', max_tokens: 1 })
+    await expect.poll(() => server.generation.outstanding).toBe(1)
+    for (let i = 0; i < 4; i++) server.generation.tick()
+    expect((await second).statusCode).toBe(200)
+  })
+})
+
+describe('a window', () => {
+  it('ends after a minute, for each client by itself', () => {
+    let now = 30_000
+    const quotas = new Quotas({ requests: 1 }, () => now)
+    quotas.enter('alice', 0, 1)
+    quotas.enter('bob', 0, 1)
+    expect(() => {
+      quotas.enter('alice', 0, 1)
+    }).toThrow(
+      expect.objectContaining({ facts: expect.objectContaining({ retry_after: 30 }) as object }),
+    )
+    now = 60_000
+    quotas.enter('alice', 0, 1)
+  })
+
+  it('says nothing where nothing is limited', () => {
+    expect(new Quotas({}).headers('alice')).toEqual({})
+  })
+})
+
+describe('a request', () => {
+  afterEach(() => server.app.close())
+
+  it('that could cost too much is refused before it queues', async () => {
+    server = await openServer({}, { steps: 1000 })
+    const asked = { prompt: 'a', max_tokens: 32, n: 2 }
+    const budget = (max_steps: number | null, candidates: number) => ({
+      ...asked,
+      refinement: { max_steps, candidates, energy_target: 1 },
+    })
+    expect((await complete(budget(10, 4))).statusCode).toBe(200)
+    for (const dear of [budget(16, 4), budget(10, 7), budget(null, 1)]) {
+      const reply = await complete(dear)
+      expect(reply.statusCode).toBe(400)
+      expect(errorOf(reply)).toMatchObject({ code: 'out_of_range', param: 'refinement' })
+    }
+    expect(server.generation.jobs).toHaveLength(2)
+  })
+})
