@@ -2,6 +2,8 @@
 
 const width = 320
 const height = 220
+/** Shades of a plane. */
+const levels = 20
 const margin = { left: 44, right: 10, top: 22, bottom: 28 }
 
 const escape = (text: string): string =>
@@ -80,13 +82,20 @@ export function plotPlane(title: string, { at, energies, path, truth }: PlaneDra
   const sorted = energies.flat().sort((a, b) => a - b)
   const rank = new Map(sorted.map((e, i) => [e, i / (sorted.length - 1)]))
   const [w, h] = [x(at[1] as number) - x(at[0] as number), y(at[0] as number) - y(at[1] as number)]
-  const cells = energies.flatMap((row, j) =>
-    row.map((e, i) => {
-      const [cx, cy] = [x(at[i] as number) - w / 2, y(at[j] as number) - h / 2]
-      const light = (25 + 70 * (rank.get(e) as number)).toFixed(0)
-      return `<rect x="${short(cx)}" y="${short(cy)}" width="${short(w * 1.04)}" height="${short(h * 1.04)}" fill="hsl(215,55%,${light}%)"/>`
-    }),
-  )
+  const cell = `h${short(w * 1.04)}v${short(h * 1.04)}h${short(-w * 1.04)}z`
+  // One path for each shade keeps the file small.
+  const shades = Array.from({ length: levels }, () => '')
+  energies.forEach((row, j) => {
+    row.forEach((e, i) => {
+      const level = Math.min(levels - 1, Math.floor(levels * (rank.get(e) as number)))
+      const corner = [x(at[i] as number) - w / 2, y(at[j] as number) - h / 2].map(short)
+      shades[level] = `${shades[level] ?? ''}M${corner.join(' ')}${cell}`
+    })
+  })
+  const cells = shades.map((d, level) => {
+    const light = (25 + (70 * level) / (levels - 1)).toFixed(0)
+    return `<path d="${d}" fill="hsl(215,55%,${light}%)"/>`
+  })
   const points = path.map(([u, v]) => `${short(x(u))},${short(y(v))}`)
   const [startX, startY] = (points[0] as string).split(',') as [string, string]
   const marks = [

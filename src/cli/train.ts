@@ -1,6 +1,6 @@
 /** `basin train`: data, objective and optimizer by flags; architecture by a config.json. */
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { Option, type Command } from 'commander'
 import { loadBackend, type BackendChoice } from '../energy/tfjs/backend.js'
 import { BasinError } from '../errors.js'
@@ -8,7 +8,7 @@ import { parameterCount } from '../model/checkpoint.js'
 import { parseConfig, type ModelConfig } from '../model/config.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
 import { Training } from '../train/loop.js'
-import { openData } from '../train/source.js'
+import { openData, type TrainingData } from '../train/source.js'
 import type { RunSettings } from '../train/state.js'
 import { integer, integerList, real } from './numbers.js'
 import { addObjectiveFlags, chooseObjective, type ObjectiveFlags } from './objectives.js'
@@ -139,31 +139,37 @@ const settingsOf = (flags: Flags): RunSettings =>
       ]),
   )
 
-async function train(flags: Flags): Promise<void> {
-  const config = configOf(flags)
+function dataOf(flags: Flags, config: ModelConfig): TrainingData {
   const tokenizer = openTokenizer(flags.tokenizer)
   if (tokenizer.vocabSize !== config.vocab_size)
     throw new BasinError('invalid_tokenizer', {
       path: flags.tokenizer,
       reason: `has ${tokenizer.vocabSize} tokens, ${flags.config} says ${config.vocab_size}`,
     })
-  const data = openData({
+  const { cache: directory } = flags
+  return openData({
     ...flags,
     rows: flags.batch,
     relabel: Array.from(flags.relabel ?? ''),
-    tokenCache:
-      flags.cache === undefined
-        ? undefined
-        : { directory: flags.cache, tokenizer: flags.tokenizer },
+    ...(directory !== undefined && { tokenCache: { directory, tokenizer: flags.tokenizer } }),
     config,
     tokenizer,
   })
-  const { tf, name } = await loadBackend(flags.backend, flags.threads)
-  mkdirSync(flags.out, { recursive: true })
-  for (const file of readdirSync(flags.tokenizer).filter((f) => f.startsWith('tokenizer.')))
-    if (flags.tokenizer !== flags.out)
-      copyFileSync(join(flags.tokenizer, file), join(flags.out, file))
+}
 
+/** The directory of the model to be, with its tokenizer. */
+function prepareOut({ out, tokenizer }: Flags): void {
+  mkdirSync(out, { recursive: true })
+  if (resolve(tokenizer) === resolve(out)) return
+  for (const file of readdirSync(tokenizer).filter((name) => name.startsWith('tokenizer.')))
+    copyFileSync(join(tokenizer, file), join(out, file))
+}
+
+async function train(flags: Flags): Promise<void> {
+  const config = configOf(flags)
+  const data = dataOf(flags, config)
+  const { tf, name } = await loadBackend(flags.backend, flags.threads)
+  prepareOut(flags)
   const view = new TrainingView(flags.out, data.bytesPerPosition)
   const { objective } = flags
   const metrics = new TrainingMetrics({ model: config.name, objective, backend: name })
@@ -188,15 +194,11 @@ async function train(flags: Flags): Promise<void> {
     },
     stop: (seconds) => interrupted || seconds >= flags.maxSeconds,
   })
-  const server =
-    flags.metricsPort === undefined
-      ? undefined
-      : await metrics.listen(flags.metricsPort, flags.metricsHost)
+  const { metricsPort, metricsHost } = flags
+  const server = metricsPort === undefined ? null : await metrics.listen(metricsPort, metricsHost)
   const millions = (parameterCount(config) / 1e6).toFixed(2)
   console.error(`${config.name}: ${millions}M parameters, ${data.describe}, on ${name}`)
-  for (const { path, line, reason } of data.bad.slice(0, shownBadLines))
-    console.error(`left out ${path} line ${line}: ${reason}`)
-  if (data.badCount > 0) console.error(`left out ${data.badCount} lines in all`)
+  reportBadLines(data)
   if (training.update > 0) console.error(`resumed at update ${training.update}`)
   try {
     await training.run()
@@ -204,4 +206,10 @@ async function train(flags: Flags): Promise<void> {
     view.close()
     server?.close()
   }
+}
+
+function reportBadLines({ bad, badCount }: TrainingData): void {
+  for (const { path, line, reason } of bad.slice(0, shownBadLines))
+    console.error(`left out ${path} line ${line}: ${reason}`)
+  if (badCount > 0) console.error(`left out ${badCount} lines in all`)
 }

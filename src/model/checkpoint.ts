@@ -2,7 +2,7 @@
  * A checkpoint directory: which tensors a configuration needs, reading them checked, writing them.
  * The table of names is documented in docs/checkpoint.md.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BasinError } from '../errors.js'
 import { readConfig, type ModelConfig } from './config.js'
@@ -114,7 +114,9 @@ export function openCheckpoint(directory: string): Checkpoint {
 
 export function writeCheckpoint(directory: string, { config, tensors }: Checkpoint): void {
   mkdirSync(directory, { recursive: true })
-  writeFileSync(join(directory, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
+  const path = join(directory, 'config.json')
+  writeFileSync(`${path}.tmp`, `${JSON.stringify(config, null, 2)}\n`)
+  renameSync(`${path}.tmp`, path)
   writeSafetensors(join(directory, weightsFile), tensors)
 }
 

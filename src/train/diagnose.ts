@@ -129,9 +129,9 @@ function followDescent(
   const begun = figures(landscapeAt(0).slope(firstBase))
   for (let step = 0; step < steps; step++) {
     const from = state
+    const landscape = landscapeAt(step)
     state = tf.tidy(
-      () =>
-        descend(network, landscapeAt(step), from, { alpha, first: step === 0, noise: null }).next,
+      () => descend(network, landscape, from, { alpha, first: step === 0, noise: null }).next,
     )
   }
   const slope = landscapeAt(steps).slope(basePoint(network, state, false))

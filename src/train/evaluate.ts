@@ -119,9 +119,10 @@ function* walk(
   const lag = residual ? 0 : 1
   for (let step = 0; step < steps + lag; step++) {
     let energies: ArrayLike<number> = []
+    const landscape = landscapeAt(step)
     const [next, judged] = tf.tidy(() => {
       const options = { alpha, first: step === 0, noise: null }
-      const taken = descend(network, landscapeAt(step), state, options)
+      const taken = descend(network, landscape, state, options)
       energies = taken.slope.energy.dataSync()
       return [taken.next, taken.slope.opinion ?? state] as [Tensor, Tensor]
     })

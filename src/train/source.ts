@@ -21,7 +21,7 @@ export interface DataOptions {
   relabel: readonly string[]
   strict?: boolean
   /** Where to keep the tokens of text; in memory if absent. */
-  tokenCache?: TokenCache | undefined
+  tokenCache?: TokenCache
   config: ModelConfig
   tokenizer: Tokenizer
 }

@@ -86,21 +86,25 @@ async function finish(child: ChildProcess): Promise<void> {
   expect(code, said).toBe(0)
 }
 
-/** Kills when some further lines have been logged, and a moment later. */
-async function killSoon(child: ChildProcess, out: string): Promise<void> {
-  const lines = entries(out).length + 1 + Math.floor(Math.random() * 6)
+/** Resolves when so many lines have been logged, or the child is gone. */
+async function logged(child: ChildProcess, out: string, lines: number): Promise<void> {
   const watcher = watch(directory, { recursive: true })
-  const exited = once(child, 'exit')
   const reached = new Promise<void>((resolve) => {
     watcher.on('change', () => {
       if (entries(out).length >= lines) resolve()
     })
   })
-  await Promise.race([reached, exited])
+  await Promise.race([reached, once(child, 'exit')])
+  watcher.close()
+}
+
+/** Kills when some further lines have been logged, and a moment later. */
+async function killSoon(child: ChildProcess, out: string): Promise<void> {
+  const exited = once(child, 'exit')
+  await logged(child, out, entries(out).length + 1 + Math.floor(Math.random() * 6))
   await new Promise((resolve) => setTimeout(resolve, Math.random() * 20))
   child.kill('SIGKILL')
   await exited
-  watcher.close()
 }
 
 describe('basin train', () => {
@@ -113,4 +117,19 @@ describe('basin train', () => {
     expect(curve('killed')).toEqual(whole)
     expect(readState(path('killed'))?.tensors).toEqual(readState(path('whole'))?.tensors)
   }, 900_000)
+
+  it.each(['SIGINT', 'SIGTERM'] as const)(
+    'saves the update it is at on %s',
+    async (signal) => {
+      const child = train(signal)
+      const finished = finish(child)
+      await logged(child, signal, 4)
+      child.kill(signal)
+      await finished
+      const { update } = readState(path(signal)) ?? {}
+      expect(update).toBeGreaterThanOrEqual(4)
+      expect(update).toBe(entries(signal).at(-1)?.update)
+    },
+    120_000,
+  )
 })

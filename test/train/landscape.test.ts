@@ -44,7 +44,7 @@ describe.each(variants)('around the answers of $label', ({ label }) => {
   const model = modelOf(label)
 
   it('finds figures that are numbers, and shares that are shares', () => {
-    const found = diagnose(networkOf(tf, model), batchFor(model), { seed: 1, wrong: 4, steps: 2 })
+    const found = diagnose(networkOf(tf, model), batchFor(model), { seed: 1, wrong: 4, steps: 4 })
     for (const [name, value] of Object.entries(found)) expect(value, name).toBeTypeOf('number')
     expect(Object.values(found).every((value) => Number.isFinite(value))).toBe(true)
     expect(found.spread).toBeGreaterThan(0)
@@ -57,7 +57,7 @@ describe.each(variants)('around the answers of $label', ({ label }) => {
   it('slices through the answer found, and lays its descent onto the plane', () => {
     const { lines, plane } = sliceBatch(networkOf(tf, model), batchFor(model), {
       seed: 1,
-      steps: 3,
+      steps: 4,
       points: 9,
       grid: 5,
       reach: 1,
@@ -70,8 +70,8 @@ describe.each(variants)('around the answers of $label', ({ label }) => {
         expect(new Set(energy).size).toBeGreaterThan(4)
       }
     }
-    expect(plane.path).toHaveLength(4)
-    const [start, end] = [plane.path[0] ?? [], plane.path[3]]
+    expect(plane.path).toHaveLength(5)
+    const [start, end] = [plane.path[0] ?? [], plane.path[4]]
     expect(end).toEqual([0, 0])
     expect(start[0]).toBeGreaterThan(0)
     expect(Math.abs(start[1] ?? NaN)).toBeLessThan(1e-3)

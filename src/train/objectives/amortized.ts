@@ -63,25 +63,27 @@ interface Lesson {
 function lesson(
   network: Network,
   inputs: Inputs,
-  { teacher, horizon, own }: AmortizedOptions,
+  { teacher, horizon, own: share }: AmortizedOptions,
   draw: Draw,
 ): Lesson {
   const { tf } = network
   const seen = inputsOf(teacher, inputs.batch)
   const step = Math.floor(draw() * (horizon + 1))
-  const alone = draw() < own
+  const alone = draw() < share
   const seed = seedFrom(draw)
   const landscapeAt = landscapesOf(teacher, seen)
   const alpha = tf.maximum(teacher.weight('alpha'), 1e-4)
-  const taught = (state: Tensor, at: number): Tensor =>
-    tf.tidy(
-      () => descend(teacher, landscapeAt(at), state, { alpha, first: at === 0, noise: null }).next,
-    )
+  const taught = (state: Tensor, at: number): Tensor => {
+    const landscape = landscapeAt(at)
+    const options = { alpha, first: at === 0, noise: null }
+    return tf.tidy(() => descend(teacher, landscape, state, options).next)
+  }
   const ownAt = alone ? landscapesOf(network, inputs) : undefined
   let state = startOf(teacher, seen, landscapeAt(0), seed)
   for (let at = 0; at < step; at++) {
     const from = state
-    state = ownAt ? tf.tidy(() => ownAt(at).opinion(constant(from)).value) : taught(from, at)
+    const own = ownAt?.(at)
+    state = own ? tf.tidy(() => own.opinion(constant(from)).value) : taught(from, at)
   }
   return { step, state, next: taught(state, step) }
 }

@@ -129,8 +129,9 @@ function diverge(
     for (let step = 0; step < options.steps; step++) {
       const noise = options.noise > 0 ? noiseFor(network, inputs, options.noise, draw) : null
       const from = state
+      const landscape = landscapeAt(step)
       state = tf.tidy(
-        () => descend(network, landscapeAt(step), from, { alpha, first: step === 0, noise }).next,
+        () => descend(network, landscape, from, { alpha, first: step === 0, noise }).next,
       )
     }
     return state

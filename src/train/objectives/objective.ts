@@ -139,7 +139,10 @@ export function settingOf(
   }
 }
 
-/** The landscapes of a batch by step; contexts are observed once each, when first needed. */
+/**
+ * The landscapes of a batch by step; contexts are observed once each, when first asked for: a tidy in
+ * which that happens would free what later steps need.
+ */
 export function landscapesOf(network: Network, inputs: Inputs): (step: number) => Landscape {
   const contexts: (Context | undefined)[] = []
   return (step) => {
