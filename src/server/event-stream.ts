@@ -4,6 +4,11 @@ import { PassThrough } from 'node:stream'
 export class EventStream {
   readonly body = new PassThrough()
 
+  constructor() {
+    // A comment: headers leave with the first byte, and the first text may be long in coming.
+    this.body.write(': open\n\n')
+  }
+
   /** Resolves when the client can take more, at once after it has left. */
   async send(data: object | '[DONE]'): Promise<void> {
     if (this.body.writableEnded || this.body.destroyed) return

@@ -5,6 +5,7 @@ export const eventsOf = <T>(body: string): (T | '[DONE]')[] =>
   body
     .split('\n\n')
     .filter((event) => event !== '')
+    .filter((event) => !event.startsWith(':'))
     .map((event) => {
       const data = event.replace(/^data: /, '')
       return data === '[DONE]' ? data : (JSON.parse(data) as T)
