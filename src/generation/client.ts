@@ -37,6 +37,8 @@ export interface Generation {
   onTick(listener: (stats: TickStats) => void): void
   /** When the worker last gave a sign of life, on the clock of `performance.now()`. */
   readonly lastTick: number
+  /** Seconds that the worker has left a question unanswered; Infinity once it is gone. */
+  readonly silence: number
   /** Refuses new jobs; resolves when none is outstanding. */
   drain(): Promise<void>
   /** Ends the worker; jobs still outstanding fail with `shutting_down`. */
@@ -75,6 +77,9 @@ export function startGeneration(options: WorkerOptions, entry: URL): Promise<Gen
 
 const isOutstanding = ({ stage }: WorkerRun): boolean => stage === 'waiting' || stage === 'running'
 
+/** Milliseconds between the questions that show whether the worker still turns. */
+const PULSE = 1000
+
 interface Reply {
   resolve: (message: FromWorker) => void
   reject: (error: BasinError) => void
@@ -94,6 +99,9 @@ class WorkerGeneration implements Generation {
   private closing = false
   private dead = false
   private questions = 0
+  /** When the question was asked that has no answer yet. */
+  private asked: number | undefined
+  private readonly pulse: NodeJS.Timeout
   private readonly exited: Promise<void>
 
   constructor(
@@ -105,6 +113,9 @@ class WorkerGeneration implements Generation {
     this.engine = ready.engine
     this.capacity = ready.capacity
     this.memory = ready.memory
+    this.pulse = setInterval(() => {
+      void this.feel()
+    }, PULSE).unref()
     worker.on('message', (message: FromWorker) => {
       this.receive(message)
     })
@@ -117,6 +128,11 @@ class WorkerGeneration implements Generation {
         resolve()
       })
     })
+  }
+
+  get silence(): number {
+    if (this.dead) return Infinity
+    return this.asked === undefined ? 0 : (performance.now() - this.asked) / 1000
   }
 
   get waiting(): number {
@@ -225,6 +241,14 @@ class WorkerGeneration implements Generation {
     return reply
   }
 
+  /** A worker that computes for long, or for ever, does not answer; neither does one that is gone. */
+  private async feel(): Promise<void> {
+    if (this.asked !== undefined || this.closing) return
+    this.asked = performance.now()
+    await this.tokenize('').catch(() => undefined)
+    this.asked = undefined
+  }
+
   private ask(question: (id: number) => ToWorker): Promise<FromWorker> {
     const id = this.questions++
     return new Promise((resolve, reject) => {
@@ -253,6 +277,7 @@ class WorkerGeneration implements Generation {
   private die(error: ErrorMessage): void {
     if (this.dead) return
     this.dead = true
+    clearInterval(this.pulse)
     this.failAll(error)
     for (const { reject } of this.replies.values()) reject(fromErrorMessage(error))
     this.replies.clear()

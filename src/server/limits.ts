@@ -15,6 +15,8 @@ export interface Limits {
   readonly rates: Rates
   /** Seconds within which a request must have arrived in full. */
   readonly requestSeconds: number
+  /** Seconds for which an engine may say nothing before health is bad. */
+  readonly stallSeconds: number
   /** Seconds between pings on a socket; a peer that leaves one unanswered is gone. */
   readonly heartbeatSeconds: number
 }
@@ -27,5 +29,6 @@ export const defaultLimits: Limits = Object.freeze({
   steps: 100_000_000,
   rates: Object.freeze({}),
   requestSeconds: 30,
+  stallSeconds: 30,
   heartbeatSeconds: 15,
 })

@@ -272,6 +272,27 @@ describe('the end', () => {
     })
   })
 
+  it('of its turning is noticed, and its turning again too', async () => {
+    const stuck = new URL(
+      `data:text/javascript,${encodeURIComponent(`
+        import { parentPort } from 'node:worker_threads'
+        parentPort.on('message', ({ id, type }) => {
+          if (type === 'close') process.exit()
+          if (type === 'tokenize' && id > 0) parentPort.postMessage({ type: 'tokens', id: 0, tokens: [] })
+        })
+        parentPort.postMessage({
+          type: 'ready', model: { name: 'stuck' }, capacity: { slots: 1 }
+        })
+      `)}`,
+    )
+    const generation = await startGeneration(optionsOf(), stuck)
+    expect(generation.silence).toBe(0)
+    await expect.poll(() => generation.silence, { timeout: 10_000 }).toBeGreaterThan(0)
+    void generation.tokenize('its answer is the one that was missing').catch(() => undefined)
+    await expect.poll(() => generation.silence, { timeout: 10_000 }).toBe(0)
+    await generation.close()
+  })
+
   it('of the worker fails its jobs, and new ones at once', async () => {
     const dying = new URL(
       `data:text/javascript,${encodeURIComponent(`
@@ -289,6 +310,7 @@ describe('the end', () => {
       expect.objectContaining({ code: 'engine_unavailable', facts: { model: 'frail' } }),
     )
     await expect(generation.tokenize('a')).rejects.toMatchObject({ code: 'engine_unavailable' })
+    expect(generation.silence).toBe(Infinity)
     await generation.close()
   })
 })

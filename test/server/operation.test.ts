@@ -42,6 +42,19 @@ describe('health', () => {
     })
   })
 
+  it('is bad while an engine does not turn, and good again after', async () => {
+    for (const silence of [31, Infinity]) {
+      server.generation.silence = silence
+      for (const url of ['/health', '/ready']) {
+        const reply = await get(url)
+        expect(reply.statusCode).toBe(503)
+        expect(reply.json()).toMatchObject({ status: 'stalled', models: [{ stalled: true }] })
+      }
+    }
+    server.generation.silence = 29
+    expect((await get('/health')).statusCode).toBe(200)
+  })
+
   it('stays good while the server drains, readiness does not', async () => {
     expect((await get('/ready')).statusCode).toBe(200)
     server.draining = true

@@ -46,6 +46,7 @@ export class ScriptedGeneration implements Generation {
   readonly maxQueue: number
   readonly jobs: Job[] = []
   lastTick = performance.now()
+  silence = 0
   private readonly playing = new Map<string, Playing>()
   private readonly listeners: ((stats: TickStats) => void)[] = []
   private readonly drained: (() => void)[] = []

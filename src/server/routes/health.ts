@@ -1,10 +1,13 @@
-/** `/health`: this process answers. `/ready`: send work here. Neither asks an engine anything. */
+/**
+ * `/health`: this process answers, and its engines still turn. `/ready`: send work here. Neither waits
+ * for an engine: whether it turns is known (Generation.silence).
+ */
 import { Type } from 'typebox'
 import type { Generation } from '../../generation/client.js'
 import type { App, Parts } from '../parts.js'
 
 const Health = Type.Object({
-  status: Type.Union([Type.Literal('ok'), Type.Literal('draining')]),
+  status: Type.Union([Type.Literal('ok'), Type.Literal('draining'), Type.Literal('stalled')]),
   version: Type.String(),
   uptime_seconds: Type.Number(),
   models: Type.Array(
@@ -18,35 +21,48 @@ const Health = Type.Object({
       }),
       waiting: Type.Integer(),
       outstanding: Type.Integer({ description: 'waiting or running' }),
+      stalled: Type.Boolean({ description: 'its engine is gone, or has not turned for long' }),
       idle_seconds: Type.Number({ description: 'since the engine last gave a sign of life' }),
     }),
   ),
 })
 
-const stateOf = ([model, generation]: [string, Generation]) => ({
-  model,
-  engine: generation.engine,
-  waiting: generation.waiting,
-  outstanding: generation.outstanding,
-  idle_seconds: (performance.now() - generation.lastTick) / 1000,
-})
-
-export function healthRoutes(app: App, { draining, models, version }: Parts): void {
-  const health = () => ({
-    status: draining() ? ('draining' as const) : ('ok' as const),
-    version,
-    uptime_seconds: process.uptime(),
-    models: [...models.byName].map(stateOf),
+export function healthRoutes(app: App, { draining, limits, models, version }: Parts): void {
+  const stateOf = ([model, generation]: [string, Generation]) => ({
+    model,
+    engine: generation.engine,
+    waiting: generation.waiting,
+    outstanding: generation.outstanding,
+    stalled: generation.silence > limits.stallSeconds,
+    idle_seconds: (performance.now() - generation.lastTick) / 1000,
   })
+  const health = () => {
+    const states = [...models.byName].map(stateOf)
+    const running = draining() ? ('draining' as const) : ('ok' as const)
+    const stalled = states.some((state) => state.stalled)
+    return {
+      status: stalled ? ('stalled' as const) : running,
+      version,
+      uptime_seconds: process.uptime(),
+      models: states,
+    }
+  }
   const tags = ['operation']
+  const response = { 200: Health, 503: Health }
   app.get(
     '/health',
-    { schema: { summary: 'Is the process alive?', tags, response: { 200: Health } } },
-    health,
+    { schema: { summary: 'Does the process live, and do its engines turn?', tags, response } },
+    async (_, reply) => {
+      const state = health()
+      return reply.code(state.status === 'stalled' ? 503 : 200).send(state)
+    },
   )
   app.get(
     '/ready',
-    { schema: { summary: 'Should it get work?', tags, response: { 200: Health, 503: Health } } },
-    async (_, reply) => reply.code(draining() ? 503 : 200).send(health()),
+    { schema: { summary: 'Should it get work?', tags, response } },
+    async (_, reply) => {
+      const state = health()
+      return reply.code(state.status === 'ok' ? 200 : 503).send(state)
+    },
   )
 }
