@@ -25,7 +25,14 @@ const config = parseConfig(
     conditioning: 'none',
     landscapes: 1,
     steps: 4,
-    answer: { space: 'vocab', block: 1, start: 'noise', start_scale: 1, normalize: 'every_step', embed: 'embeddings' },
+    answer: {
+      space: 'vocab',
+      block: 1,
+      start: 'noise',
+      start_scale: 1,
+      normalize: 'every_step',
+      embed: 'embeddings',
+    },
     energy: { kind: 'head', direction: 'exact', doubt: 0 },
   },
   'leak',
@@ -55,7 +62,9 @@ for (let step = 0; step < steps; step++) {
   if (step === Math.floor(steps / 10)) early = resident()
 }
 const late = resident()
-console.log(`${steps} steps: resident ${(early / 1e6).toFixed(1)} MB after a tenth, ${(late / 1e6).toFixed(1)} MB at the end`)
+console.log(
+  `${steps} steps: resident ${(early / 1e6).toFixed(1)} MB after a tenth, ${(late / 1e6).toFixed(1)} MB at the end`,
+)
 engine.close()
 if (late - early > allowed) {
   console.error(`grew by more than ${allowed / 1e6} MB`)

@@ -151,8 +151,10 @@ it('opening', () => {
       given[choices.of(Object.keys(given))] = choices.of(oddValues)
     }
     // Sizes that would be honest, and take minutes.
-    for (const field of ['slots', 'sequences', 'pages', 'threads'])
-      if (Number(typeof config[field] === 'number' ? config[field] : 0) > 1000) config[field] = 3
+    for (const field of ['slots', 'sequences', 'pages', 'threads']) {
+      const size = config[field]
+      if (typeof size === 'number' && size > 1000) config[field] = 3
+    }
     attempt(() => {
       addon.close(loose.open(config, given) as never)
     })
