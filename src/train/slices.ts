@@ -9,7 +9,7 @@ import type { Landscape } from '../energy/tfjs/landscape.js'
 import type { Network } from '../energy/tfjs/network.js'
 import { stateWidth } from '../model/config.js'
 import { normals } from '../refine/random.js'
-import type { Batch } from './batch.js'
+import { rowOf, type Batch } from './batch.js'
 import { crossEntropy, scoped } from './loss.js'
 import { inputsOf, landscapesOf, startOf, type Inputs } from './objectives/objective.js'
 import { stateOf } from './objectives/start.js'
@@ -76,10 +76,9 @@ export function sliceBatch(
 ): { lines: Slice[]; plane: Plane } {
   return scoped(network.tf, () => {
     const survey = new Survey(network, batch, options)
-    return {
-      lines: [survey.line('random'), survey.line('loss-gradient')],
-      plane: survey.plane(),
-    }
+    const lines = [survey.line('random'), survey.line('loss-gradient')]
+    // Of one row alone: a plane has many points.
+    return { lines, plane: new Survey(network, rowOf(batch, 0), options).plane() }
   })
 }
 

@@ -71,10 +71,10 @@ describe.each(variants)('around the answers of $label', ({ label }) => {
       }
     }
     expect(plane.path).toHaveLength(5)
-    const [start, end] = [plane.path[0] ?? [], plane.path[4]]
+    const [start, end] = [plane.path[0] as [number, number], plane.path[4]]
     expect(end).toEqual([0, 0])
     expect(start[0]).toBeGreaterThan(0)
-    expect(Math.abs(start[1] ?? NaN)).toBeLessThan(1e-3)
+    expect(Math.abs(start[1])).toBeLessThan(1e-3)
     expect(plane.energies.flat().every(Number.isFinite)).toBe(true)
   })
 })

@@ -30,8 +30,9 @@ const contrastiveOptions = {
   readout: 0,
 }
 
-const accepts = (objective: Objective, detached: boolean) =>
+const accepts = (objective: Objective, detached: boolean, latent: boolean) =>
   variants.filter(({ overrides }) => {
+    if (latent && overrides.answer?.space === 'vocab') return false
     if (detached && overrides.answer?.start === 'draft') return false
     try {
       objective.check(configOf(overrides))
@@ -44,10 +45,10 @@ const accepts = (objective: Objective, detached: boolean) =>
 function each(
   title: string,
   objective: () => Objective,
-  { detached = false, tolerance = 0.01 } = {},
+  { detached = false, latent = false, tolerance = 0.01 } = {},
 ): void {
   describe(title, () => {
-    it.each(accepts(objective(), detached))('$label', ({ label }) => {
+    it.each(accepts(objective(), detached, latent))('$label', ({ label }) => {
       const model = modelOf(label)
       const network = networkOf(tf, model)
       tf.engine().startScope()
@@ -72,11 +73,12 @@ each('optimize, through steps of random size and number, with noise', () =>
     replay: null,
   }),
 )
-// An element that crosses its clamp within the difference bends it: a wider tolerance.
+// An element that crosses its clamp within the difference bends it: a wider tolerance, and not where
+// states move as far as those of vocabulary space do.
 each(
   'optimize, through clamped steps',
   () => optimize({ ...stageOne, steps: 2, through: true, clamp: 0.05, absoluteClamp: 0.8 }),
-  { tolerance: 0.1 },
+  { latent: true, tolerance: 0.1 },
 )
 each('positives', () => positives({ readout: 0 }))
 for (const contrast of ['infonce', 'hinge'] as const) {
