@@ -31,8 +31,9 @@ struct Config {
   int headPadded() const { return padded(headWidth(), lanes); }
   // Row lengths. A multiple of 4 KiB would put a dozen rows into the same sets of the first cache.
   int ld() const { return spaced(padded(dim, tileWidth)); }
-  int dimPadded() const { return padded(dim, tileWidth); }
-  int ffnPadded() const { return padded(ffn, tileWidth); }
+  // Widths of the parts of one row that holds several: q, k, v; or both halves of a gate.
+  int dimPadded() const { return padded(dim, lanes); }
+  int ffnPadded() const { return padded(ffn, lanes); }
   int vocabPadded() const { return padded(vocab, tileWidth); }
   int caches() const {
     return conditioning == Conditioning::timeEmbed || conditioning == Conditioning::adaln ? landscapes : 1;

@@ -29,9 +29,9 @@ Network::Network(const Model& m, const Kernels& k, Pool& p, Cache& paged, const 
       gradient(m.config.needsGradient()),
       adaln(m.config.conditioning == Conditioning::adaln),
       ld(config.ld()),
-      ldQkv(Config::spaced(3 * config.dimPadded())),
-      ldGates(Config::spaced(2 * config.ffnPadded())),
-      ldFfn(Config::spaced(config.ffnPadded())) {
+      ldQkv(Config::spaced(padded(3 * config.dimPadded(), tileWidth))),
+      ldGates(Config::spaced(padded(2 * config.ffnPadded(), tileWidth))),
+      ldFfn(Config::spaced(padded(config.ffn, tileWidth))) {
   const size_t most = std::max(answerPositions, observePositions);
   const int copies = gradient ? config.layers : 1;
   for (int i = 0; i < copies; i++) {
@@ -204,7 +204,7 @@ Attention Network::attention(Scratch& s, int blocks, int queries) const {
   a.blockCount = blocks;
   a.scores = s.scores;
   a.out = s.out;
-  a.logSum = s.logSum;
+  a.logSum = gradient ? s.logSum : nullptr;
   a.dout = s.dout;
   a.dq = s.dq;
   a.lanesOfDq = s.lanesOfDq;
@@ -246,7 +246,7 @@ void Network::mixRun(const Run& run, int index, int head, Scratch& s) {
     for (int i = 0; i < queries; i++) {
       const size_t at = run.first + from + i;
       memcpy(l.mixed + at * ld + head * cache.d, s.out + size_t(i) * cache.dp, sizeof(float) * cache.d);
-      l.logSum[at * config.heads + head] = s.logSum[i];
+      if (gradient) l.logSum[at * config.heads + head] = s.logSum[i];
     }
   }
 }

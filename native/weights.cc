@@ -11,12 +11,12 @@ float rowScale(const float* row, int n, int stride) {
 Stack::Stack(Arena& arena, WeightType type, const std::vector<Source>& sources) : arena(arena), type(type) {
   for (const Source& source : sources) {
     columns = source.columns;
-    for (int row = 0; row < padded(source.rows, tileWidth); row++)
+    for (int row = 0; row < padded(source.rows, lanes); row++)
       rowStart.push_back(row < source.rows ? source.data + size_t(row) * columns : nullptr);
   }
   rows = int(rowStart.size());
   if (type != WeightType::int8) return;
-  scale = arena.take<float>(rows);
+  scale = arena.take<float>(padded(rows, tileWidth));
   for (int row = 0; row < rows; row++) scale[row] = rowStart[row] ? rowScale(rowStart[row], columns, 1) : 1.f;
 }
 

@@ -33,7 +33,7 @@ inline uint16_t toBf16(float x) {
   return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-// Rows of several matrices of the same width, one below the other, each padded to whole tiles.
+// Rows of several matrices of the same width, one below the other, each padded to whole vectors.
 class Stack {
  public:
   Stack(Arena& arena, WeightType type, const std::vector<Source>& sources);

@@ -86,7 +86,7 @@ void attend(const Attention& a) {
     }
     const float z = sum(total);
     scale[i] = 1.f / z;
-    a.logSum[i] = m + __builtin_logf(z);
+    if (a.logSum) a.logSum[i] = m + __builtin_logf(z);
   }
   int column = 0;
   for (; column + 4 * lanes <= a.dp; column += 4 * lanes) mixValues<Q, 4>(a, column, scale);

@@ -80,7 +80,7 @@ struct Attention {
   const int* limit;  // per query: it sees lane i of block b where 16 b + i < limit
   float* scores;     // [queries][16 blockCount], scratch
   float* out;        // [queries][dp]
-  float* logSum;     // [queries]: log of the sum of exp(scores)
+  float* logSum;     // [queries]: log of the sum of exp(scores), for the gradient; or null
   // Gradient only.
   const float* dout;  // [queries][dp]
   float* dq;          // [queries][dp]
