@@ -109,7 +109,9 @@ describe('flags and variables', () => {
     for (const { flag, value } of rows) {
       if (flag === undefined || dependent.includes(flag)) continue
       const option = serve().find(({ long }) => long === flag)
-      expect([flag, value]).toEqual([flag, `\`${String(option?.defaultValue)}\``])
+      const initial = option?.defaultValue as unknown
+      const said = initial === undefined ? 'none' : `\`${String(initial)}\``
+      expect([flag, value]).toEqual([flag, said])
     }
   })
 
