@@ -109,7 +109,7 @@ describe('flags and variables', () => {
     for (const { flag, value } of rows) {
       if (flag === undefined || dependent.includes(flag)) continue
       const option = serve().find(({ long }) => long === flag)
-      const initial = option?.defaultValue as unknown
+      const initial = option?.defaultValue as string | number | undefined
       const said = initial === undefined ? 'none' : `\`${String(initial)}\``
       expect([flag, value]).toEqual([flag, said])
     }
