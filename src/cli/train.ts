@@ -1,5 +1,6 @@
 /** `basin train`: data, objective and optimizer by flags; architecture by a config.json. */
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { Option, type Command } from 'commander'
 import { loadBackend, type BackendChoice } from '../energy/tfjs/backend.js'
@@ -196,6 +197,10 @@ async function train(flags: Flags): Promise<void> {
   })
   const { metricsPort, metricsHost } = flags
   const server = metricsPort === undefined ? null : await metrics.listen(metricsPort, metricsHost)
+  if (server) {
+    const { address, port } = server.address() as AddressInfo
+    console.error(`metrics on http://${address}:${port}/metrics`)
+  }
   const millions = (parameterCount(config) / 1e6).toFixed(2)
   console.error(`${config.name}: ${millions}M parameters, ${data.describe}, on ${name}`)
   reportBadLines(data)

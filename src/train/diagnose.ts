@@ -29,7 +29,7 @@ export interface Diagnosis {
   lastEnergy: number
   firstGradient: number
   lastGradient: number
-  /** Rank correlation of the energy of found answers with their cross-entropy. */
+  /** Rank correlation of the energy of found answers with their cross-entropy, both per position. */
   calibration: number
 }
 
@@ -138,13 +138,20 @@ function followDescent(
   const ended = figures(slope)
   const logits = logitsOf(network, slope.opinion ?? state)
   const nats = energiesOf(inputs, answerNats(network, inputs, logits))
+  const positions = energiesOf(inputs, movingByAnswer(network, inputs))
+  const each = (sums: number[]) => sums.map((sum, i) => sum / (positions[i] as number))
   return {
     firstEnergy: mean(begun.energies),
     lastEnergy: mean(ended.energies),
     firstGradient: begun.gradient,
     lastGradient: ended.gradient,
-    calibration: rankCorrelation(ended.energies, nats),
+    calibration: rankCorrelation(each(ended.energies), each(nats)),
   }
+}
+
+/** Moving positions of each answer, [B, M]. */
+function movingByAnswer({ tf, config }: Network, { batch, weights }: Inputs): Tensor {
+  return tf.sum(tf.reshape(weights, [batch.rows, batch.answers, config.answer.block]), 2)
 }
 
 /** |d|_2 over each answer's positions, [B, M]. */

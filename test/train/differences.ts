@@ -71,7 +71,7 @@ export function expectSlopes(
   })
   const scale = Math.sqrt(parts.reduce((sum, { norm }) => sum + norm ** 2, 0))
   // Far enough that float32 sees it, near enough that curvature does not.
-  const epsilon = Math.min(4e-3, (3e-4 * Math.abs(value)) / scale)
+  const epsilon = Math.min(4e-3, Math.max(2e-4, (3e-4 * Math.abs(value)) / scale))
   for (let pattern = 0; pattern < patterns; pattern++) {
     const signs = parts.map((_, i) => (uniform(11, pattern, i) < 0.5 ? -1 : 1))
     const valueAt = (step: number): number => {
