@@ -16,7 +16,7 @@ describe('SIGTERM', () => {
     const peer = await Peer.connect(server.socket)
     peer.say({ type: 'start', ...endless })
     await peer.next('step')
-    const bounded = { ...endless, refinement: { max_steps: 1500 } }
+    const bounded = { ...endless, refinement: { ...endless.refinement, max_seconds: 3 } }
     const running = server.complete(bounded)
     await expect.poll(() => server.metric('basin_slots_used')).toBe(2)
     server.signal('SIGTERM')
@@ -27,7 +27,7 @@ describe('SIGTERM', () => {
     expect(refused.status).toBe(503)
     expect(refused.headers.get('retry-after')).toBe('5')
     expect(await refused.json()).toMatchObject({ error: { code: 'shutting_down' } })
-    expect((await running).refinement).toMatchObject({ steps: 1500 })
+    expect((await running).refinement).toMatchObject({ stop_reason: 'max_seconds' })
     peer.say({ type: 'finish' })
     expect(await peer.finished()).toMatchObject({ refinement: { stop_reason: 'finished' } })
     expect(await peer.closed).toBe(1001)
