@@ -8,6 +8,7 @@
  *                    [--contexts 0,128] [--steps 16] [--threads 1] [--json file]
  */
 import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { stepCost } from '../src/energy/cost.js'
 import type { EnergyEngine } from '../src/energy/engine.js'
@@ -28,6 +29,9 @@ const { values: flags } = parseArgs({
     json: { type: 'string' },
   },
 })
+// Compiled for the benchmark, the engine stands elsewhere than its addon.
+process.env['BASIN_ADDON'] ??= fileURLToPath(new URL('../Release/basin.node', import.meta.url))
+
 const list = (text: string): string[] => text.split(',')
 const numbers = (text: string): number[] => list(text).map(Number)
 const threads = Number(flags.threads)
