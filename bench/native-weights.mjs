@@ -43,7 +43,9 @@ function boardOf(index) {
 function cases(config, tokenizer) {
   if (config.template?.length === undefined) {
     const tokens = tokenizer.encode(prompt)
-    return Array.from({ length: answers }, (_, i) => ({ context: tokens.slice(0, 8 + (i % (tokens.length - 8))) }))
+    return Array.from({ length: answers }, (_, i) => ({
+      context: tokens.slice(0, 8 + (i % (tokens.length - 8))),
+    }))
   }
   return Array.from({ length: answers }, (_, i) => ({
     context: [],
@@ -66,17 +68,23 @@ function settle(checkpoint, weights, rows) {
     part.forEach(({ context, clamped }, i) => {
       const pages = Array.from({ length: perRow }, (_, page) => i * perRow + page)
       engine.observe([{ sequence: i, tokens: context, pages }])
-      engine.begin([{ slot: i, sequence: i, seed: from + i, candidate: 0, ...(clamped && { clamped }) }])
+      engine.begin([
+        { slot: i, sequence: i, seed: from + i, candidate: 0, ...(clamped && { clamped }) },
+      ])
     })
     let energies = []
     for (let step = 0; step < config.steps; step++)
       energies = engine
-        .descend(part.map((_, slot) => ({ slot, landscape: landscapeOf(config, step), noise: 0, step })))
+        .descend(
+          part.map((_, slot) => ({ slot, landscape: landscapeOf(config, step), noise: 0, step })),
+        )
         .map((result) => result.energy)
-    engine.read(part.map((_, slot) => ({ slot, which: 'last', top: 1 }))).forEach(({ tokens }, i) => {
-      out.push({ energy: energies[i], tokens })
-      engine.release(i)
-    })
+    engine
+      .read(part.map((_, slot) => ({ slot, which: 'last', top: 1 })))
+      .forEach(({ tokens }, i) => {
+        out.push({ energy: energies[i], tokens })
+        engine.release(i)
+      })
   }
   engine.close()
   return out
