@@ -9,6 +9,7 @@ import { parameterCount } from '../model/checkpoint.js'
 import { parseConfig, type ModelConfig } from '../model/config.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
 import { Training } from '../train/loop.js'
+import { optimizers, type OptimizerName } from '../train/optimizer.js'
 import { openData, type TrainingData } from '../train/source.js'
 import type { RunSettings } from '../train/state.js'
 import { integer, integerList, real } from './numbers.js'
@@ -28,6 +29,7 @@ interface Flags extends ObjectiveFlags {
   updates: number
   batch: number
   window: number
+  optimizer: OptimizerName
   lr: number
   warmup: number
   clip: number
@@ -35,6 +37,7 @@ interface Flags extends ObjectiveFlags {
   beta2: number
   alpha: number
   alphaMultiplier: number
+  muonStep: number
   seed: number
   relabel?: string
   budgets: number[]
@@ -66,6 +69,14 @@ export function registerTrain(program: Command): void {
     .option('--updates <n>', 'updates of the whole run', integer(1), 2000)
     .option('--batch <rows>', 'rows per update', integer(1), 32)
     .option('--window <tokens>', 'predicted tokens per row of text', integer(1), 128)
+    .addOption(
+      new Option(
+        '--optimizer <name>',
+        'muon: Muon for the matrices of the layers, AdamW for the rest',
+      )
+        .choices(optimizers)
+        .default('adamw'),
+    )
     .option('--lr <rate>', 'peak learning rate', real(0), 1e-3)
     .option('--warmup <updates>', 'updates of linear warm-up', integer(0), 100)
     .option('--clip <norm>', 'largest global gradient norm', real(0), 1)
@@ -78,6 +89,7 @@ export function registerTrain(program: Command): void {
     .option('--beta2 <rate>', 'AdamW beta2', real(0), 0.95)
     .option('--alpha <size>', 'initial step size (reference: mcmc_step_size)', real(0), 1)
     .option('--alpha-multiplier <x>', 'learning rate of alpha relative to the rest', real(0), 3)
+    .option('--muon-step <x>', "root mean square of Muon's steps, in learning rates", real(0), 1)
     .option('--seed <n>', 'seed of weights, batches and draws', integer(0), 1)
     .option(
       '--relabel <characters>',

@@ -16,7 +16,7 @@ import { diagnose, hasCollapsed, type Diagnosis } from './diagnose.js'
 import { evaluateBatches, type BudgetScore } from './evaluate.js'
 import { initialWeights } from './initial.js'
 import { inputsOf, type Objective } from './objectives/objective.js'
-import { AdamW, type OptimizerOptions } from './optimizer.js'
+import { Optimizer, type OptimizerOptions } from './optimizer.js'
 import {
   checkSettings,
   readState,
@@ -90,7 +90,7 @@ export class Training {
   firstSpread = NaN
   readonly network: Network
   private readonly parameters = new Map<string, Parameter>()
-  private readonly optimizer: AdamW
+  private readonly optimizer: Optimizer
 
   constructor(
     private readonly tf: Tf,
@@ -103,7 +103,7 @@ export class Training {
       const fits = given?.shape.join() === shape.join()
       this.parameters.set(name, tf.variable(tf.tensor(fits ? given.data : data, [...shape])))
     }
-    this.optimizer = new AdamW(tf, options.optimizer)
+    this.optimizer = new Optimizer(tf, options.optimizer)
     this.network = new Network(tf, options.config, this.parameters)
     const state = readState(options.out)
     if (state) this.restore(state)
@@ -233,7 +233,11 @@ export class Training {
       this.parameters.get(name)?.assign(value)
       value.dispose()
       if (tensors.has(`first/${name}`))
-        this.optimizer.restore(name, load(`first/${name}`, shape), load(`second/${name}`, shape))
+        this.optimizer.restore(
+          name,
+          load(`first/${name}`, shape),
+          tensors.has(`second/${name}`) ? load(`second/${name}`, shape) : undefined,
+        )
     }
     const memory = [...tensors].filter(([name]) => name.startsWith('memory/'))
     options.objective.memory?.restore(new Map(memory.map(([name, t]) => [name.slice(7), t])))

@@ -1,10 +1,15 @@
 /**
- * AdamW (Loshchilov and Hutter 2019) with decoupled weight decay, global-norm clipping, and a warm-up
- * and cosine schedule. State is plain tensors by parameter name, so that a run resumes exactly.
+ * AdamW (Loshchilov and Hutter 2019) with decoupled weight decay, or Muon (Jordan 2024) for the matrices
+ * of the layers and AdamW for the rest; global-norm clipping, a warm-up and a cosine schedule. State is
+ * plain tensors by parameter name, so that a run resumes exactly.
  */
 import type { Tensor, Tf } from '../energy/tfjs/backend.js'
 
+export const optimizers = ['adamw', 'muon'] as const
+export type OptimizerName = (typeof optimizers)[number]
+
 export interface OptimizerOptions {
+  optimizer: OptimizerName
   learningRate: number
   beta1: number
   beta2: number
@@ -15,6 +20,8 @@ export interface OptimizerOptions {
   updates: number
   /** Learning rate of alpha relative to the rest (reference: mcmc_step_size_lr_multiplier). */
   alphaMultiplier: number
+  /** Root mean square of Muon's steps relative to the learning rate; AdamW's are 0.2 to 1. */
+  muonStep: number
 }
 
 /** Linear warm-up to the learning rate, then a cosine down to a tenth of it. */
@@ -28,9 +35,14 @@ export function learningRateAt(
 }
 
 const epsilon = 1e-8
+const muonMomentum = 0.95
 
-export class AdamW {
+type Parameter = { assign(value: Tensor): void } & Tensor
+
+export class Optimizer {
+  /** Running mean of the gradient; Muon's momentum. */
   readonly first = new Map<string, Tensor>()
+  /** Running mean of its square; absent where Muon rules. */
   readonly second = new Map<string, Tensor>()
 
   constructor(
@@ -40,7 +52,7 @@ export class AdamW {
 
   /** Applies one update in place; returns the global gradient norm before clipping. */
   apply(
-    parameters: ReadonlyMap<string, { assign(value: Tensor): void } & Tensor>,
+    parameters: ReadonlyMap<string, Parameter>,
     gradients: ReadonlyMap<string, Tensor>,
     update: number,
   ): number {
@@ -60,7 +72,7 @@ export class AdamW {
 
   private updateOne(
     name: string,
-    parameter: { assign(value: Tensor): void } & Tensor,
+    parameter: Parameter,
     gradient: Tensor,
     scale: number,
     update: number,
@@ -69,35 +81,78 @@ export class AdamW {
     const isAlpha = name === 'alpha'
     const rate = learningRateAt(options, update) * (isAlpha ? options.alphaMultiplier : 1)
     const decay = isAlpha || parameter.rank < 2 ? 0 : options.weightDecay
-    const correction1 = 1 - options.beta1 ** (update + 1)
-    const correction2 = 1 - options.beta2 ** (update + 1)
-    const [m, v, next] = tf.tidy(() => {
-      const g = tf.mul(gradient, scale)
-      const oldM = this.first.get(name) ?? tf.zerosLike(parameter)
-      const oldV = this.second.get(name) ?? tf.zerosLike(parameter)
-      const newM = tf.add(tf.mul(oldM, options.beta1), tf.mul(g, 1 - options.beta1))
-      const newV = tf.add(tf.mul(oldV, options.beta2), tf.mul(tf.square(g), 1 - options.beta2))
-      const step = tf.div(
-        tf.div(newM, correction1),
-        tf.add(tf.sqrt(tf.div(newV, correction2)), epsilon),
-      )
+    const next = tf.tidy(() => {
+      const clipped = tf.mul(gradient, scale)
+      const step = this.hasMuon(name, parameter)
+        ? this.muonStep(name, clipped)
+        : this.adamStep(name, clipped, update)
       const decayed = decay === 0 ? parameter : tf.mul(parameter, 1 - rate * decay)
-      return [newM, newV, tf.sub(decayed, tf.mul(step, rate))] as [Tensor, Tensor, Tensor]
+      return tf.sub(decayed, tf.mul(step, rate))
     })
-    this.replace(this.first, name, m)
-    this.replace(this.second, name, v)
     parameter.assign(next)
     next.dispose()
   }
 
-  /** Puts back saved state. */
-  restore(name: string, first: Tensor, second: Tensor): void {
+  /** Muon is for matrices between hidden layers; tables and vectors keep AdamW. */
+  private hasMuon(name: string, parameter: Tensor): boolean {
+    return (
+      this.options.optimizer === 'muon' &&
+      parameter.rank === 2 &&
+      name.startsWith('transformer.layers.')
+    )
+  }
+
+  private adamStep(name: string, g: Tensor, update: number): Tensor {
+    const { tf, options } = this
+    const oldM = this.first.get(name) ?? tf.zerosLike(g)
+    const oldV = this.second.get(name) ?? tf.zerosLike(g)
+    const m = tf.add(tf.mul(oldM, options.beta1), tf.mul(g, 1 - options.beta1))
+    const v = tf.add(tf.mul(oldV, options.beta2), tf.mul(tf.square(g), 1 - options.beta2))
+    this.replace(this.first, name, m)
+    this.replace(this.second, name, v)
+    return tf.div(
+      tf.div(m, 1 - options.beta1 ** (update + 1)),
+      tf.add(tf.sqrt(tf.div(v, 1 - options.beta2 ** (update + 1))), epsilon),
+    )
+  }
+
+  /** Nesterov momentum, orthogonalised, scaled to the root mean square `muonStep` (Liu et al. 2025). */
+  private muonStep(name: string, g: Tensor): Tensor {
+    const { tf } = this
+    const old = this.first.get(name) ?? tf.zerosLike(g)
+    const m = tf.add(tf.mul(old, muonMomentum), tf.mul(g, 1 - muonMomentum))
+    this.replace(this.first, name, m)
+    const ahead = tf.add(tf.mul(m, muonMomentum), tf.mul(g, 1 - muonMomentum))
+    return tf.mul(
+      orthogonalised(tf, ahead),
+      this.options.muonStep * Math.sqrt(Math.max(...g.shape)),
+    )
+  }
+
+  /** Puts back saved state; `second` is absent where Muon rules. */
+  restore(name: string, first: Tensor, second: Tensor | undefined): void {
     this.replace(this.first, name, first)
-    this.replace(this.second, name, second)
+    if (second) this.replace(this.second, name, second)
   }
 
   private replace(state: Map<string, Tensor>, name: string, tensor: Tensor): void {
     state.get(name)?.dispose()
     state.set(name, this.tf.keep(tensor))
   }
+}
+
+/**
+ * The matrix nearest to orthogonal, roughly: singular values brought near 1 by five Newton-Schulz
+ * iterations with the quintic of Jordan (2024), which leaves them between 0.7 and 1.2.
+ */
+export function orthogonalised(tf: Tf, matrix: Tensor): Tensor {
+  const [rows, columns] = matrix.shape as [number, number]
+  const wide = rows > columns ? tf.transpose(matrix) : matrix
+  let x = tf.div(wide, tf.add(tf.norm(wide), 1e-7))
+  for (let i = 0; i < 5; i++) {
+    const a = tf.matMul(x, x, false, true)
+    const b = tf.add(tf.mul(a, -4.775), tf.mul(tf.matMul(a, a), 2.0315))
+    x = tf.add(tf.mul(x, 3.4445), tf.matMul(b, x))
+  }
+  return rows > columns ? tf.transpose(x) : x
 }

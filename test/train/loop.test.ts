@@ -37,6 +37,7 @@ function options(out: string, config: ModelConfig, objective: Objective): TrainO
     config,
     objective,
     optimizer: {
+      optimizer: 'adamw',
       learningRate: 1e-2,
       beta1: 0.9,
       beta2: 0.95,
@@ -45,6 +46,7 @@ function options(out: string, config: ModelConfig, objective: Objective): TrainO
       warmup: 2,
       updates: 9,
       alphaMultiplier: 3,
+      muonStep: 1,
     },
     seed: 3,
     settings: { '--batch': 2 },
@@ -123,6 +125,20 @@ describe('Training', () => {
       expect(readState(parts)?.tensors).toEqual(readState(whole)?.tensors)
     },
   )
+
+  it('goes on after a stop as if there had been none under Muon', async () => {
+    const [whole, parts] = [directory(), directory()]
+    const make = () => equilibrium({ horizon: 1, lossSteps: 1, noise: 0, replay: null })
+    const given = (out: string): TrainOptions => {
+      const usual = options(out, residual, make())
+      return { ...usual, optimizer: { ...usual.optimizer, optimizer: 'muon' } }
+    }
+    const uninterrupted = await trainTo(9, given(whole))
+    expect([...(await trainTo(5, given(parts))), ...(await trainTo(9, given(parts)))]).toEqual(
+      uninterrupted,
+    )
+    expect(readState(parts)?.tensors).toEqual(readState(whole)?.tensors)
+  })
 
   it('leaves no tensor behind from update to update', async () => {
     for (const [, config, make] of objectives) {
