@@ -6,23 +6,23 @@ import { InvalidArgumentError, type Command } from 'commander'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { BasinError } from '../errors.js'
+import { additionTask } from '../train/tasks/addition.js'
+import { dyckTask } from '../train/tasks/dyck.js'
+import { pathTask } from '../train/tasks/paths.js'
+import { sortingTask } from '../train/tasks/sorting.js'
+import { isSudokuSize, sudokuTask, type SudokuSize } from '../train/tasks/sudoku.js'
+import { drawExamples, type Range, type Task, type TaskExample } from '../train/tasks/task.js'
 import { readText } from '../train/text.js'
-import {
-  canonicalForm,
-  generatePuzzles,
-  isSudokuSize,
-  type SudokuSize,
-} from '../train/tasks/sudoku.js'
-import { integer } from './numbers.js'
+import { integer, real } from './numbers.js'
+import { writeTaskModel } from './task-model.js'
 
-interface SudokuArguments {
-  size: SudokuSize
+interface Common {
   count: number
   seed: number
-  givens?: { min: number; max: number }
   out: string
   exclude: string[]
   excludeSolutions: string[]
+  model?: string
 }
 
 /** Givens per board: from hard to easy, 14 of 36 and 39 of 81 on average. */
@@ -38,20 +38,20 @@ function parseSize(text: string): SudokuSize {
   throw new InvalidArgumentError('It must be 4, 6 or 9.')
 }
 
-function parseGivens(text: string): { min: number; max: number } {
-  const [, min, max] = /^([0-9]{1,2})-([0-9]{1,2})$/.exec(text) ?? []
+function parseRange(text: string): Range {
+  const [, min, max] = /^([0-9]{1,4})-([0-9]{1,4})$/.exec(text) ?? []
   if (min === undefined) throw new InvalidArgumentError('It must be a range such as 8-19.')
   return { min: Number(min), max: Number(max) }
 }
 
 const append = (path: string, paths: string[]): string[] => [...paths, path]
 
-const Puzzle = Type.Object({ template: Type.String(), completion: Type.String() })
+const Line = Type.Object({ template: Type.String(), completion: Type.String() })
 
-function* readPuzzles(paths: readonly string[]) {
+function* readExamples(paths: readonly string[]) {
   for (const path of paths) {
     for (const [index, text] of readText(path).trimEnd().split('\n').entries()) {
-      const line = parsePuzzle(text)
+      const line = parseExample(text)
       if (line === undefined) {
         const reason = `line ${index + 1} is not {template, completion}`
         throw new BasinError('invalid_data', { path, reason })
@@ -61,66 +61,121 @@ function* readPuzzles(paths: readonly string[]) {
   }
 }
 
-function parsePuzzle(text: string) {
+function parseExample(text: string) {
   try {
     const json: unknown = JSON.parse(text)
-    return Value.Check(Puzzle, json) ? json : undefined
+    return Value.Check(Line, json) ? json : undefined
   } catch {
     return undefined
   }
 }
 
-function* excludedForms({ exclude, excludeSolutions }: SudokuArguments): Generator<string> {
-  for (const { template } of readPuzzles(exclude)) yield canonicalForm(template)
-  for (const { completion } of readPuzzles(excludeSolutions)) yield canonicalForm(completion)
+function* excludedForms(task: Task, { exclude, excludeSolutions }: Common): Generator<string> {
+  for (const { template } of readExamples(exclude)) yield task.form(template)
+  for (const { completion } of readExamples(excludeSolutions)) yield task.answerForm(completion)
 }
 
-function makeSudoku(options: SudokuArguments): void {
-  const { size, count, seed, out, givens = usualGivens[size] } = options
-  const puzzles = generatePuzzles({
-    size,
-    count,
-    seed,
-    givens,
-    exclude: [...excludedForms(options)],
+const lineOf = ({ template, completion, facts }: TaskExample): string =>
+  `${JSON.stringify({ template, completion, ...facts })}\n`
+
+/** "givens 8 to 19, 13.8 on average", for each fact. */
+function describeFacts(examples: readonly TaskExample[]): string {
+  const names = Object.keys(examples[0]?.facts ?? {})
+  const parts = names.map((name) => {
+    const values = examples.map(({ facts }) => facts[name] as number)
+    const [least, most] = values.reduce(
+      ([low, high], v) => [Math.min(low, v), Math.max(high, v)],
+      [Infinity, -Infinity],
+    )
+    const mean = values.reduce((sum, v) => sum + v, 0) / values.length
+    return `${name} ${least} to ${most}, ${mean.toFixed(1)} on average`
   })
-  const bar = new SingleBar({ format: 'sudoku {bar} {value}/{total} | {eta} s left' })
-  const lines: string[] = []
-  let blanks = 0
+  return parts.join('; ')
+}
+
+function makeExamples(verb: string, task: Task, options: Common): void {
+  const { count, seed, out, model } = options
+  const exclude = new Set(excludedForms(task, options))
+  const bar = new SingleBar({ format: `${verb} {bar} {value}/{total} | {eta} s left` })
+  const examples: TaskExample[] = []
   bar.start(count, 0)
-  for (const { puzzle, solution } of puzzles) {
-    lines.push(`${JSON.stringify({ template: puzzle, completion: solution })}\n`)
-    blanks += puzzle.split('_').length - 1
-    bar.update(lines.length)
+  for (const example of drawExamples(task, { count, seed, exclude })) {
+    examples.push(example)
+    bar.update(examples.length)
   }
   bar.stop()
   mkdirSync(dirname(out), { recursive: true })
-  writeFileSync(out, lines.join(''))
-  const mean = (size * size - blanks / lines.length).toFixed(1)
-  console.log(`${out}: ${lines.length} puzzles, ${mean} givens on average`)
+  writeFileSync(out, examples.map(lineOf).join(''))
+  console.log(`${out}: ${examples.length} examples, ${describeFacts(examples)}`)
+  if (model === undefined) return
+  writeTaskModel(model, verb, task)
+  console.log(`${model}: config.json and tokenizer.json for blocks of ${task.block}`)
 }
 
-export function registerTasks(program: Command): void {
-  const tasks = program.command('tasks').description('make training data for checkable tasks')
-  tasks
-    .command('sudoku')
-    .description('sudoku puzzles with one solution each, as JSON lines {template, completion}')
-    .option('--size <n>', 'cells in a row: 4, 6 or 9', parseSize, 6)
-    .requiredOption('--count <n>', 'number of puzzles', integer(1, 10_000_000))
-    .option('--seed <n>', 'the same seed makes the same puzzles', integer(0, 2 ** 53 - 1), 1)
-    .option('--givens <range>', 'number of givens aimed at, such as 8-19', parseGivens)
+/** The flags that every task has. */
+const withCommon = (command: Command): Command =>
+  command
+    .requiredOption('--count <n>', 'number of examples', integer(1, 10_000_000))
+    .option('--seed <n>', 'the same seed makes the same examples', integer(0, 2 ** 53 - 1), 1)
     .requiredOption('--out <file>', 'JSON lines to write')
     .option(
       '--exclude <file>',
-      'no puzzle of this file, even with its digits renamed (repeatable)',
+      'no problem of this file, nor the same in another guise (repeatable)',
       append,
       [],
     )
     .option(
       '--exclude-solutions <file>',
-      'no puzzle with a solution of this file, even with its digits renamed (repeatable)',
+      'no problem whose answer occurs in this file, in any guise (repeatable)',
       append,
       [],
     )
-    .action(makeSudoku)
+    .option('--model <directory>', 'write config.json and tokenizer.json of a small model there')
+
+const JSON_LINES = 'as JSON lines {template, completion} with figures of difficulty'
+
+export function registerTasks(program: Command): void {
+  const tasks = program.command('tasks').description('make training data for checkable tasks')
+  withCommon(tasks.command('sudoku'))
+    .description(`sudoku puzzles with one solution each, ${JSON_LINES}`)
+    .option('--size <n>', 'cells in a row: 4, 6 or 9', parseSize, 6)
+    .option('--givens <range>', 'number of givens aimed at, such as 8-19', parseRange)
+    .action(({ size, givens = usualGivens[size], ...common }: SudokuFlags) => {
+      makeExamples(`sudoku${size}`, sudokuTask({ size, givens }), common)
+    })
+  withCommon(tasks.command('addition'))
+    .description(`sums of two numbers, least significant digit first, ${JSON_LINES}`)
+    .option('--digits <range>', 'digits of the longer number', parseRange, { min: 1, max: 8 })
+    .option('--width <n>', 'columns for each number', integer(1), 12)
+    .action((options: Common & { digits: Range; width: number }) => {
+      makeExamples('addition', additionTask(options), options)
+    })
+  withCommon(tasks.command('paths'))
+    .description(`shortest paths through mazes, ${JSON_LINES}`)
+    .option('--rooms <range>', 'rooms along a side', parseRange, { min: 2, max: 4 })
+    .option('--side <n>', 'squares along a side of the block', integer(3), 11)
+    .option('--loops <share>', 'share of walls opened beyond a tree', real(0, 1), 0)
+    .action((options: Common & { rooms: Range; side: number; loops: number }) => {
+      makeExamples('paths', pathTask(options), options)
+    })
+  withCommon(tasks.command('dyck'))
+    .description(`brackets to be closed, ${JSON_LINES}`)
+    .option('--length <range>', 'brackets that are given', parseRange, { min: 2, max: 16 })
+    .option('--kinds <n>', 'kinds of brackets', integer(1, 4), 3)
+    .option('--block <n>', 'characters of the whole answer', integer(2), 48)
+    .action((options: Common & { length: Range; kinds: number; block: number }) => {
+      makeExamples('dyck', dyckTask(options), options)
+    })
+  withCommon(tasks.command('sorting'))
+    .description(`digits to be put in order, ${JSON_LINES}`)
+    .option('--items <range>', 'digits of a list', parseRange, { min: 2, max: 10 })
+    .option('--width <n>', 'columns for a list', integer(2), 16)
+    .action((options: Common & { items: Range; width: number }) => {
+      makeExamples('sorting', sortingTask(options), options)
+    })
+}
+
+interface SudokuFlags extends Common {
+  size: SudokuSize
+  givens?: Range
 }

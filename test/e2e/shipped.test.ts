@@ -1,11 +1,15 @@
 /** What the shipped models promise, over HTTP. Left out only in a tree without their weights. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { generatePuzzles, isSolution } from '../../src/train/tasks/sudoku.js'
+import { isSolution, sudokuTask } from '../../src/train/tasks/sudoku.js'
+import { drawExamples } from '../../src/train/tasks/task.js'
 import { Peer } from '../support/peer.js'
 import { Server, shipped, shippedModels } from '../support/process.js'
 
 const givens = { min: 12, max: 16 }
-const puzzles = [...generatePuzzles({ size: 6, count: 24, seed: 2026, givens })]
+const puzzles = Array.from(
+  drawExamples(sudokuTask({ size: 6, givens }), { count: 24, seed: 2026 }),
+  ({ template: puzzle }) => ({ puzzle }),
+)
 
 describe.skipIf(!shipped)('the shipped models', () => {
   let server: Server

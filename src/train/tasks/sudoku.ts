@@ -3,7 +3,7 @@
  * A board is text, row by row, digits from 1 and `_` for a blank. Knows no model and no file.
  */
 import { BasinError } from '../../errors.js'
-import { uniform } from '../../refine/random.js'
+import { checkRange, type Draws, type Range, type Task, type TaskExample } from './task.js'
 
 /** Rows and columns of a box, by board size; a board of N x N has N boxes of N cells. */
 const boxes = { 4: [2, 2], 6: [2, 3], 9: [3, 3] } as const
@@ -11,19 +11,10 @@ export type SudokuSize = keyof typeof boxes
 
 export const isSudokuSize = (size: number): size is SudokuSize => Object.hasOwn(boxes, size)
 
-export interface SudokuPuzzle {
-  puzzle: string
-  solution: string
-}
-
 export interface SudokuOptions {
   size: SudokuSize
-  count: number
-  seed: number
   /** The number of givens aimed at, drawn evenly; a puzzle keeps more where its solution needs them. */
-  givens: { min: number; max: number }
-  /** Canonical forms (`canonicalForm`) of puzzles and of solutions that must not occur. */
-  exclude?: Iterable<string>
+  givens: Range
 }
 
 interface Geometry {
@@ -196,26 +187,25 @@ export function canonicalForm(board: string): string {
   }).join('')
 }
 
-/** Puzzle number `attempt` of a seed: a random full board, dug out for as long as it stays unique. */
-function makePuzzle({ size, seed, givens }: SudokuOptions, attempt: number): SudokuPuzzle {
-  let draws = 0
-  const draw = (below: number): number => Math.floor(uniform(seed, attempt, draws++) * below)
-  const shuffle = (items: number[]): void => {
-    for (let i = items.length - 1; i > 0; i--) {
-      const j = draw(i + 1)
-      const other = items[j] as number
-      items[j] = items[i] as number
-      items[i] = other
-    }
-  }
+/** A puzzle and its one solution, with the number of its givens. */
+export const puzzleExample = (puzzle: string, solution: string): TaskExample => ({
+  template: puzzle,
+  completion: solution,
+  facts: { givens: puzzle.length - (puzzle.split('_').length - 1) },
+})
+
+/** A random full board, dug out for as long as its solution stays the only one. */
+function drawPuzzle({ size, givens }: SudokuOptions, draws: Draws): TaskExample {
   const geometry = geometries.get(size * size) as Geometry
   const search = new Search(new Uint8Array(size * size), geometry)
-  search.count(1, shuffle)
+  search.count(1, (digits) => {
+    draws.shuffle(digits)
+  })
   const cells = search.solution.slice()
   const order = [...cells.keys()]
-  shuffle(order)
+  draws.shuffle(order)
   let left = cells.length
-  const target = givens.min + draw(givens.max - givens.min + 1)
+  const target = draws.within(givens)
   for (const cell of order) {
     if (left <= target) break
     const digit = cells[cell] as number
@@ -223,42 +213,19 @@ function makePuzzle({ size, seed, givens }: SudokuOptions, attempt: number): Sud
     if (new Search(cells.slice(), geometry).count(2) === 1) left--
     else cells[cell] = digit
   }
-  return { puzzle: formatBoard(cells), solution: formatBoard(search.solution) }
+  return puzzleExample(formatBoard(cells), formatBoard(search.solution))
 }
 
-/** Attempts without a new puzzle after which there are taken to be no more. */
-const PATIENCE = 10_000
-
-/**
- * `count` puzzles, the same for the same options, no two equal up to a relabelling of digits. Throws
- * `out_of_range` for givens the board cannot have, and where there are not `count` different puzzles.
- */
-export function* generatePuzzles(options: SudokuOptions): Generator<SudokuPuzzle> {
-  const { size, count, givens } = options
-  if (!(givens.min >= 1 && givens.min <= givens.max && givens.max <= size * size)) {
-    throw new BasinError('out_of_range', {
-      param: 'givens',
-      bound: `a range within 1 to ${size * size}`,
-      value: `${givens.min}..${givens.max}`,
-    })
-  }
-  const excluded = new Set(options.exclude)
-  let made = 0
-  let idle = 0
-  for (let attempt = 0; made < count; attempt++) {
-    const puzzle = makePuzzle(options, attempt)
-    const form = canonicalForm(puzzle.puzzle)
-    if (!excluded.has(form) && !excluded.has(canonicalForm(puzzle.solution))) {
-      excluded.add(form)
-      made++
-      idle = 0
-      yield puzzle
-    } else if (++idle > PATIENCE) {
-      throw new BasinError('out_of_range', {
-        param: 'count',
-        bound: `at most ${made}: no further puzzle was found`,
-        value: count,
-      })
-    }
+/** Throws `out_of_range` for givens that the board cannot have. */
+export function sudokuTask(options: SudokuOptions): Task {
+  const { size, givens } = options
+  checkRange('givens', givens, 1, size * size)
+  return {
+    name: 'puzzle',
+    block: size * size,
+    alphabet: Array.from({ length: size }, (_, digit) => String(digit + 1)),
+    draw: (draws) => drawPuzzle(options, draws),
+    form: canonicalForm,
+    answerForm: canonicalForm,
   }
 }

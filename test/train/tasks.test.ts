@@ -1,0 +1,238 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { writeTaskModel } from '../../src/cli/task-model.js'
+import { readConfig } from '../../src/model/config.js'
+import { parseTemplate } from '../../src/generation/template.js'
+import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
+import { additionTask } from '../../src/train/tasks/addition.js'
+import { dyckTask } from '../../src/train/tasks/dyck.js'
+import { pathTask, shortestPath } from '../../src/train/tasks/paths.js'
+import { sortingTask } from '../../src/train/tasks/sorting.js'
+import { sudokuTask } from '../../src/train/tasks/sudoku.js'
+import { drawExamples, type Task, type TaskExample } from '../../src/train/tasks/task.js'
+
+const draw = (task: Task, count: number, seed = 1) => [...drawExamples(task, { count, seed })]
+
+const reversed = (text: string) => Array.from(text).reverse().join('')
+
+/** Throws where `completion` is not right by the rules of the task, worked out another way. */
+const judges = {
+  addition({ template, completion, facts }: TaskExample) {
+    const [a = '', b = '', sum = ''] = completion.split(/[+=]/)
+    const offset = a.search(/[0-9]/)
+    expect([b, sum].map((text) => text.search(/[0-9]/))).toEqual([offset, offset])
+    const [x, y, z] = [a, b, sum].map((text) => BigInt(reversed(text.replaceAll('.', ''))))
+    expect((x as bigint) + (y as bigint)).toBe(z)
+    expect(template).toBe(`${a}+${b}=${'_'.repeat(13)}`)
+    expect(Math.max(String(x).length, String(y).length)).toBe(facts['digits'])
+  },
+  /** Walks every way out of S, shortest first, without the generator's search. */
+  paths({ template, completion, facts }: TaskExample) {
+    const side = 11
+    const beside = (a: number, b: number) => {
+      const [rows, columns] = [Math.floor(a / side) - Math.floor(b / side), (a % side) - (b % side)]
+      return Math.abs(rows) + Math.abs(columns) === 1
+    }
+    const open = Array.from(template, (_, i) => i).filter((i) => template[i] !== '#')
+    const goal = template.indexOf('G')
+    let ways = [[template.indexOf('S')]]
+    const seen = new Set(ways[0])
+    while (!ways.some((way) => way.at(-1) === goal)) {
+      ways = ways.flatMap((way) =>
+        open
+          .filter((next) => !seen.has(next) && beside(next, way.at(-1) as number))
+          .map((next) => [...way, next]),
+      )
+      for (const way of ways) seen.add(way.at(-1) as number)
+      expect(ways.length).toBeGreaterThan(0)
+    }
+    const shortest = ways.filter((way) => way.at(-1) === goal)
+    expect(shortest).toHaveLength(1)
+    const path = new Set(shortest[0])
+    const expected = Array.from(template, (square, i) =>
+      square === '_' ? (path.has(i) ? 'x' : '.') : square,
+    )
+    expect(completion).toBe(expected.join(''))
+    expect(facts['length']).toBe((shortest[0]?.length ?? 0) - 1)
+  },
+  dyck({ template, completion, facts }: TaskExample) {
+    const given = template.replace(/_+$/, '')
+    expect(completion.startsWith(given)).toBe(true)
+    let text = completion.replace(/^\.+/, '').replace(/\.+$/, '')
+    expect(text).not.toContain('.')
+    const closed = text.slice(given.replace(/^\.+/, '').length)
+    expect(closed).toMatch(/^[)\]}]+$/)
+    expect(closed).toHaveLength(facts['depth'] as number)
+    while (/\(\)|\[\]|\{\}/.test(text)) text = text.replace(/\(\)|\[\]|\{\}/g, '')
+    expect(text).toBe('')
+  },
+  sorting({ template, completion }: TaskExample) {
+    const [list = '', sorted = ''] = completion.split('>')
+    expect(template).toBe(`${list}>${'_'.repeat(16)}`)
+    expect(sorted.search(/[0-9]/)).toBe(list.search(/[0-9]/))
+    const digits = sorted.replaceAll('.', '')
+    expect(digits).toMatch(/^0*1*2*3*4*5*6*7*8*9*$/)
+    for (const digit of '0123456789')
+      expect(digits.split(digit)).toHaveLength(list.split(digit).length)
+  },
+}
+
+const tasks: [keyof typeof judges, Task, Task][] = [
+  [
+    'addition',
+    additionTask({ digits: { min: 1, max: 8 }, width: 12 }),
+    additionTask({ digits: { min: 9, max: 12 }, width: 12 }),
+  ],
+  [
+    'paths',
+    pathTask({ rooms: { min: 2, max: 4 }, side: 11, loops: 0 }),
+    pathTask({ rooms: { min: 5, max: 6 }, side: 11, loops: 0.1 }),
+  ],
+  [
+    'dyck',
+    dyckTask({ length: { min: 2, max: 16 }, kinds: 3, block: 48 }),
+    dyckTask({ length: { min: 17, max: 24 }, kinds: 3, block: 48 }),
+  ],
+  [
+    'sorting',
+    sortingTask({ items: { min: 2, max: 10 }, width: 16 }),
+    sortingTask({ items: { min: 11, max: 16 }, width: 16 }),
+  ],
+]
+
+describe.each(tasks)('%s', (name, task, harder) => {
+  const made = draw(task, 300)
+
+  it('makes right answers that fill the block and fit their templates', () => {
+    for (const example of [...made, ...draw(harder, 100)]) {
+      const { template, completion } = example
+      expect(template).toHaveLength(task.block)
+      expect(completion).toMatch(
+        new RegExp(`^${template.replace(/[.+()[\]{}]/g, '\\$&').replaceAll('_', '.')}$`),
+      )
+      for (const character of completion) expect(task.alphabet).toContain(character)
+      judges[name](example)
+    }
+  })
+
+  it('makes no two of the same form, the same for the same seed, others for another', () => {
+    expect(new Set(made.map(({ template }) => task.form(template))).size).toBe(300)
+    expect(draw(task, 20)).toEqual(made.slice(0, 20))
+    expect(draw(task, 20, 2)).not.toEqual(made.slice(0, 20))
+  })
+
+  it('leaves out what is excluded, problems and answers', () => {
+    const forms = made.map(({ template }) => task.form(template))
+    const others = [...drawExamples(task, { count: 300, seed: 1, exclude: forms })]
+    for (const { template } of others) expect(forms).not.toContain(task.form(template))
+    const answers = made.slice(0, 50).map(({ completion }) => task.answerForm(completion))
+    for (const { completion } of drawExamples(task, { count: 50, seed: 1, exclude: answers }))
+      expect(answers).not.toContain(task.answerForm(completion))
+  })
+
+  it('leaves no answer position and, harder, no given position without training', () => {
+    const covered = (examples: readonly TaskExample[], position: number) =>
+      new Set(examples.map(({ completion }) => completion[position])).size
+    const hard = draw(harder, 200)
+    const many = draw(task, 2000)
+    for (let position = 0; position < task.block; position++)
+      expect(covered(many, position)).toBeGreaterThanOrEqual(
+        Math.min(covered(hard, position), name === 'dyck' ? 2 : task.alphabet.length - 2),
+      )
+  })
+
+  it('comes with a model that takes its templates', () => {
+    const directory = join(mkdtempSync(join(tmpdir(), 'basin-task-')), name)
+    writeTaskModel(directory, name, task)
+    const config = readConfig(directory)
+    const tokenizer = openTokenizer(directory)
+    expect(tokenizer.vocabSize).toBe(config.vocab_size)
+    for (const { template, completion } of made.slice(0, 20)) {
+      expect(parseTemplate(template, config, tokenizer)).toHaveLength(config.answer.block)
+      expect(tokenizer.decode(tokenizer.encode(completion))).toBe(completion)
+    }
+    expect(parseTemplate(config.template?.example ?? '', config, tokenizer)).toContain(-1)
+  })
+})
+
+describe('forms', () => {
+  it('of sums: either order, wherever they stand', () => {
+    const task = additionTask({ digits: { min: 1, max: 2 }, width: 4 })
+    const forms = ['21..+9...=_____', '.9..+.21.=_____', '..21+..9.=_____'].map((template) =>
+      task.form(template),
+    )
+    expect(new Set(forms).size).toBe(1)
+    expect(task.form('21..+8...=_____')).not.toBe(forms[0])
+    expect(task.form('.21.+9...=_____')).not.toBe(forms[0])
+  })
+
+  it('of mazes: turned, mirrored, moved, ends exchanged', () => {
+    const task = pathTask({ rooms: { min: 2, max: 2 }, side: 4, loops: 0 })
+    const maze = ['S__#', '_##', '__G#'].map((row) => row.padEnd(4, '#')).join('') + '####'
+    const same = ['####G__#_###__S#', '#___#_#_#S#G####', '####S_G#_#_#_#_#']
+    expect(same.slice(0, 2).map((m) => task.form(m))).toContain(task.form(maze))
+    expect(task.form(same[2] as string)).not.toBe(task.form(maze))
+  })
+
+  it('of brackets: kinds renamed', () => {
+    const task = dyckTask({ length: { min: 2, max: 4 }, kinds: 3, block: 8 })
+    expect(task.form('..[({___')).toBe(task.form('{[(_____'))
+    expect(task.form('..[([___')).not.toBe(task.form('{[(_____'))
+  })
+})
+
+describe('difficulty', () => {
+  it('lets carries travel further than random digits do', () => {
+    const task = additionTask({ digits: { min: 12, max: 12 }, width: 12 })
+    const carries = draw(task, 500).map(({ facts }) => facts['carry'] as number)
+    expect(carries.filter((carry) => carry >= 6).length).toBeGreaterThan(50)
+    expect(carries.filter((carry) => carry <= 2).length).toBeGreaterThan(50)
+  })
+
+  it('counts the columns of a carry', () => {
+    const task = additionTask({ digits: { min: 1, max: 3 }, width: 3 })
+    const facts = new Map(
+      draw(task, 3000).map(({ template, facts }) => [template.slice(0, 7), facts]),
+    )
+    for (const [given, { carry }] of facts) {
+      const [a = '', b = ''] = given.split('+')
+      const pairs = Array.from(a, (digit, i) => [digit, b[i] ?? '.'])
+        .map((pair) => pair.reduce((sum, d) => sum + (d === '.' ? 0 : Number(d)), 0))
+        .map((sum) => (sum > 9 ? 'g' : sum === 9 ? 'p' : '-'))
+      const runs = pairs.join('').match(/gp*/g) ?? []
+      expect(carry).toBe(Math.max(0, ...runs.map((run) => run.length)))
+    }
+  })
+
+  it('opens loops, with one shortest path all the same', () => {
+    const open = (loops: number) =>
+      draw(pathTask({ rooms: { min: 5, max: 5 }, side: 9, loops }), 50)
+        .map(({ template }) => template.replaceAll('#', '').length)
+        .reduce((a, b) => a + b, 0)
+    expect(open(0)).toBe(50 * (25 + 24))
+    expect(open(0.3)).toBeGreaterThan(open(0) + 50)
+  })
+
+  it('finds no path where there are two, or none', () => {
+    const square = { height: 3, width: 3, open: Array.from('111101111', (c) => c === '1') }
+    expect(shortestPath(square, 0, 8)).toBeUndefined()
+    expect(shortestPath(square, 0, 2)).toEqual([0, 1, 2])
+    const cut = { ...square, open: Array.from('101101101', (c) => c === '1') }
+    expect(shortestPath(cut, 0, 2)).toBeUndefined()
+  })
+})
+
+it.each([
+  [() => additionTask({ digits: { min: 1, max: 13 }, width: 12 }), /digits .*within 1 to 12/],
+  [() => additionTask({ digits: { min: 1, max: 2 }, width: 1e9 }), /width .*within 1 to 1364/],
+  [() => pathTask({ rooms: { min: 2, max: 7 }, side: 11, loops: 0 }), /rooms .*within 2 to 6/],
+  [() => pathTask({ rooms: { min: 2, max: 7 }, side: 65, loops: 0 }), /side .*within 3 to 64/],
+  [() => dyckTask({ length: { min: 1, max: 5 }, kinds: 3, block: 9 }), /length .*within 1 to 4/],
+  [() => dyckTask({ length: { min: 1, max: 5 }, kinds: 5, block: 48 }), /kinds .*within 1 to 4/],
+  [() => sortingTask({ items: { min: 1, max: 5 }, width: 9 }), /items .*within 2 to 9/],
+  [() => sudokuTask({ size: 4, givens: { min: 3, max: 2 } }), /givens .*within 1 to 16/],
+])('refuses what cannot be (%#)', (make, message) => {
+  expect(make).toThrow(message)
+})
