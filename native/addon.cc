@@ -133,7 +133,7 @@ Config configOf(napi_env env, napi_value o) {
   c.doubt = property(env, o, "doubt");
   c.conditioning = Conditioning(whole(env, o, "conditioning", 4));
   c.space = Space(whole(env, o, "space", 2));
-  c.start = Start(whole(env, o, "start", 3));
+  c.start = Start(whole(env, o, "start", 4));
   c.normalize = Normalize(whole(env, o, "normalize", 3));
   c.embed = EmbedWith(whole(env, o, "embed", 2));
   c.kind = EnergyKind(whole(env, o, "kind", 3));

@@ -7,7 +7,8 @@ namespace basin {
 
 enum class Space { vocab, latent };
 enum class Conditioning { none, timeEmbed, adaln, candidate };
-enum class Start { noise, zeros, draft };
+// `context`: what the observed stream itself expects next; no pass of its own.
+enum class Start { noise, zeros, draft, context };
 enum class Normalize { everyStep, firstStep, never };
 enum class EmbedWith { vocabToEmbed, embeddings };
 enum class EnergyKind { head, potential, residual };
@@ -62,6 +63,8 @@ struct Config {
     if (block > contextLength) throw Refusal{"answer.block", "at most context_length", double(block)};
     if (space == Space::vocab && (kind != EnergyKind::head || start == Start::draft))
       throw Refusal{"answer.space", "latent for this energy or start", 0};
+    if (start == Start::context && (kind != EnergyKind::residual || needsGradient() || block != 1 || caches() != 1))
+      throw Refusal{"answer.draft", "one of the queries for this energy, block or conditioning", 0};
     if (conditioning == Conditioning::none && landscapes != 1)
       throw Refusal{"landscapes", "1 without a conditioning", double(landscapes)};
   }

@@ -54,7 +54,8 @@ Engine::Engine(const Config& config, const Capacity& wanted, WeightType type, co
     }
   }
   bases = arena.take<float>(positions * ld());
-  opinions = arena.take<float>(positions * ld());
+  opinions = arena.take<float>(std::max<size_t>(positions, network.observePositions) * ld());
+  contextDrafts = c.start == Start::context ? arena.take<float>(cache.sequences.size() * ld()) : nullptr;
   directions = arena.take<float>(positions * ld());
   kept = arena.take<float>(positions * ld());
   compact = arena.take<float>(positions * ld());
@@ -148,7 +149,13 @@ void Engine::observePass(const std::vector<const int*>& tokens) {
       for (int p = 0; p < runs[i].positions; p++)
         memcpy(network.input() + (runs[i].first + p) * ld(), model.embeddings + tokens[i][p] * ld(), sizeof(float) * ld());
     }
-    network.observe(runs, false);
+    network.observe(runs, false, contextDrafts != nullptr);
+  }
+  if (contextDrafts) {
+    const int count = int(runs.size());
+    network.multiply(model.opinion, network.output(), int(ld()), count, opinions, int(ld()), nullptr);
+    for (int i = 0; i < count; i++)
+      memcpy(contextDrafts + runs[i].sequence * ld(), opinions + i * ld(), sizeof(float) * ld());
   }
   for (const Run& run : runs) cache.sequences[run.sequence].length += run.positions;
 }
@@ -180,7 +187,7 @@ void Engine::begin(const BeginRow& row) {
   for (size_t i = 0; i < k; i++) slot.clamped[i] = slot.clampedSome ? row.clamped[i] : -1;
   slot.bestEnergy = infinity;
   slot.embedded = Embedded::no;
-  slot.judged = c.start == Start::draft && !row.start;
+  slot.judged = (c.start == Start::draft || c.start == Start::context) && !row.start;
   memset(slot.state, 0, sizeof(float) * k * stateLd());
   if (row.start) {
     for (size_t i = 0; i < k; i++) memcpy(slot.state + i * stateLd(), row.start + i * width, sizeof(float) * width);
@@ -188,6 +195,8 @@ void Engine::begin(const BeginRow& row) {
     noise(slot, -1, c.startScale, slot.state, slot.state, false);
   } else if (c.start == Start::draft) {
     draft(row);
+  } else if (c.start == Start::context && cache.sequences[row.sequence].length > 0) {
+    memcpy(slot.state, contextDrafts + row.sequence * ld(), sizeof(float) * ld());
   }
   if (slot.last) memcpy(slot.last, slot.state, sizeof(float) * k * ld());
 }

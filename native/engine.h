@@ -148,6 +148,7 @@ class Engine {
   std::vector<Run> runs;
   std::vector<VocabPosition> vocabPositions;
   std::vector<int> wanted;                      // positions that move
+  float* contextDrafts;                         // [sequences][ld]: F of the observed stream at its last token
   float *bases, *opinions, *directions, *kept, *compact;  // latent: [positions][ld]
   float *doubts;                         // [positions][chunks][3]
   std::vector<float*> logitScratch;      // per thread: [doubtRows][doubtColumns]

@@ -81,6 +81,7 @@ Network::Network(const Model& m, const Kernels& k, Pool& p, Cache& paged, const 
     scratch.push_back(s);
   }
   shifts.resize(most);
+  lastOfRuns.reserve(most);
   scales.resize(most);
   gates.resize(most);
 }
@@ -434,8 +435,8 @@ void Network::mixObserved(const Run& run, int index, int head, int from, bool as
     memcpy(l.mixed + size_t(run.first + from + i) * ld + head * cache.d, s.out + size_t(i) * cache.dp, sizeof(float) * cache.d);
 }
 
-void Network::observe(const std::vector<Run>& runs, bool asSink) {
-  const int rows = positionsOf(runs);
+void Network::observe(const std::vector<Run>& runs, bool asSink, bool ends) {
+  int rows = positionsOf(runs);
   Saved& l = saved[0];
   for (int i = 0; i < config.layers; i++) {
     const Layer& w = model.layers[i];
@@ -449,10 +450,16 @@ void Network::observe(const std::vector<Run>& runs, bool asSink) {
     normalize(l.x, w.attentionNorm, rows, l.inverse1, normed, adaln);
     multiply(w.qkv, normed, ld, rows, l.qkv, ldQkv, nullptr);
     each([&](const Run& run, int head, Scratch& s) { remember(run, i, head, asSink, s); });
-    if (i + 1 == config.layers) return;
+    const bool atLast = i + 1 == config.layers;
+    if (atLast && !ends) return;
     each([&](const Run& run, int head, Scratch& s) {
-      for (int from = 0; from < run.positions; from += attentionQueries) mixObserved(run, i, head, from, asSink, s);
+      for (int from = atLast ? run.positions - 1 : 0; from < run.positions; from += attentionQueries) mixObserved(run, i, head, from, asSink, s);
     });
+    if (atLast) {
+      lastOfRuns.clear();
+      for (const Run& run : runs) lastOfRuns.push_back(run.first + run.positions - 1);
+      rows = onlyWanted(l, lastOfRuns);
+    }
     if (adaln) {
       multiply(w.out, l.mixed, ld, rows, temporary, ld, nullptr);
       for (size_t p = 0; p < size_t(rows); p++)
@@ -461,8 +468,9 @@ void Network::observe(const std::vector<Run>& runs, bool asSink) {
       multiply(w.out, l.mixed, ld, rows, l.h, ld, l.x);
     }
     modulations(runs, w.modulation, 6, 3, 4, 5);
-    feedForward(l, i, rows, l.x);
+    feedForward(l, i, rows, atLast ? last : l.x);
   }
+  normalize(last, model.norm, rows, finalInverse, final, adaln);
 }
 
 }  // namespace basin

@@ -36,8 +36,9 @@ class Network {
   void backward(const std::vector<Run>& runs);
   float* slope() { return dx; }
 
-  // Appends the runs, their embeddings in `input()`, to cache `landscape` of their sequences.
-  void observe(const std::vector<Run>& runs, bool asSink);
+  // Appends the runs, their embeddings in `input()`, to cache `landscape` of their sequences. With
+  // `ends`, `output()` holds norm(h) at the last position of each run, [runs][ld].
+  void observe(const std::vector<Run>& runs, bool asSink, bool ends = false);
 
   // y = x W^T (+ add), x [rows][ldx], y [rows][ldy].
   void multiply(const Matrix& w, const float* x, int ldx, int rows, float* y, int ldy, const float* add);
@@ -87,6 +88,7 @@ class Network {
   float *normed, *hidden, *temporary, *prescaled;
   float *dx, *dWide, *dHidden;
   std::vector<const float*> shifts, scales, gates;
+  std::vector<int> lastOfRuns;
 };
 
 }  // namespace basin

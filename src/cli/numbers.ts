@@ -25,4 +25,4 @@ export const real =
   }
 
 /** A parser for commander: positive integers with commas between, such as 1,2,4. */
-export const integerList = (text: string): number[] => text.split(',').map(integer(1))
+export const integerList = (text: string): number[] => text.split(',').map(integer(0))

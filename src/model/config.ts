@@ -50,6 +50,12 @@ export const ModelConfig = Type.Object(
         space: Type.Union([Type.Literal('vocab'), Type.Literal('latent')]),
         block: count(4096, 'K: positions inferred at once'),
         start: Type.Union([Type.Literal('noise'), Type.Literal('zeros'), Type.Literal('draft')]),
+        draft: Type.Optional(
+          Type.Union([Type.Literal('queries'), Type.Literal('observed')], {
+            description:
+              'what a draft is read from: a pass over the position queries (default), or the observed stream at the last token, which costs nothing (K = 1, residual)',
+          }),
+        ),
         start_scale: Type.Number({
           minimum: 0,
           maximum: 1000,
@@ -127,6 +133,10 @@ export const stateWidth = (config: ModelConfig): number =>
 export const contextCaches = (config: ModelConfig): number =>
   config.conditioning === 'time_embed' || config.conditioning === 'adaln' ? config.landscapes : 1
 
+/** Whether y_0 is the observed stream's own opinion of the next token, as a causal model's would be. */
+export const draftsFromContext = (config: ModelConfig): boolean =>
+  config.answer.draft === 'observed'
+
 /** RoPE position of the first observed token: the step token of `time_embed` takes position 0. */
 export const contextOffset = (config: ModelConfig): number =>
   config.conditioning === 'time_embed' ? 1 : 0
@@ -147,6 +157,19 @@ const rules: readonly [(c: ModelConfig) => boolean, string][] = [
   [
     (c) => c.answer.start !== 'draft' || c.answer.space === 'latent',
     'a draft start needs latent space (it is read from the position queries)',
+  ],
+  [
+    (c) => c.answer.draft === undefined || c.answer.start === 'draft',
+    'answer.draft needs answer.start draft',
+  ],
+  [
+    (c) =>
+      !draftsFromContext(c) ||
+      (c.answer.block === 1 &&
+        c.energy.kind === 'residual' &&
+        c.energy.direction === 'amortized' &&
+        contextCaches(c) === 1),
+    'a draft from the observed stream needs block 1, the residual energy along its amortized direction, and one context for all landscapes',
   ],
   [
     (c) => c.template?.length === undefined || c.template.length <= c.answer.block,

@@ -57,6 +57,10 @@ export const variants: { label: string; overrides: Overrides }[] = [
   },
   { label: 'latent residual, draft', overrides: { answer: { start: 'draft' } } },
   {
+    label: 'latent residual, K 1, draft from the context',
+    overrides: { answer: { block: 1, start: 'draft', draft: 'observed' } },
+  },
+  {
     label: 'latent potential',
     overrides: { energy: { kind: 'potential', direction: 'exact' }, answer: { start: 'noise' } },
   },

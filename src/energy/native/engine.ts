@@ -4,7 +4,7 @@
  */
 import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
-import type { ModelConfig } from '../../model/config.js'
+import { draftsFromContext, type ModelConfig } from '../../model/config.js'
 import { stepSizeOf } from '../../refine/budget.js'
 import type {
   BeginRow,
@@ -40,7 +40,7 @@ export const nativePageSize = 16
 /** In the order of the enumerations in native/config.h. */
 const conditionings = ['none', 'time_embed', 'adaln', 'candidate'] as const
 const spaces = ['vocab', 'latent'] as const
-const starts = ['noise', 'zeros', 'draft'] as const
+const starts = ['noise', 'zeros', 'draft', 'context'] as const
 const normalizations = ['every_step', 'first_step', 'never'] as const
 const embeddings = ['vocab_to_embed', 'embeddings'] as const
 const kinds = ['head', 'potential', 'residual'] as const
@@ -75,7 +75,7 @@ function openConfig(model: ModelConfig, options: NativeOptions): OpenConfig {
     doubt: energy.doubt,
     conditioning: conditionings.indexOf(model.conditioning),
     space: spaces.indexOf(answer.space),
-    start: starts.indexOf(answer.start),
+    start: starts.indexOf(draftsFromContext(model) ? 'context' : answer.start),
     normalize: normalizations.indexOf(answer.normalize),
     embed: embeddings.indexOf(answer.embed),
     kind: kinds.indexOf(energy.kind),

@@ -2,7 +2,12 @@
  * The context caches of the tfjs engine: per sequence and landscape, keys and values of every layer.
  * Each sequence is stored in one piece, so pages are only the scheduler's unit of account here.
  */
-import { contextCaches, contextOffset, type ModelConfig } from '../../model/config.js'
+import {
+  contextCaches,
+  contextOffset,
+  draftsFromContext,
+  type ModelConfig,
+} from '../../model/config.js'
 import type { Tensor } from './backend.js'
 import { prefixMask, type Context, type LayerContext, type Network } from './network.js'
 
@@ -11,6 +16,8 @@ interface Cache {
   length: number
   /** [1, H, T, d] */
   layers: LayerContext[]
+  /** The last layer's output at the last position, [1, 1, D], where drafts come from it. */
+  hidden: Tensor | null
 }
 
 export class Contexts {
@@ -43,7 +50,10 @@ export class Contexts {
   }
 
   release(sequence: number): void {
-    for (const cache of this.bySequence.get(sequence) ?? []) disposeLayers(cache.layers)
+    for (const cache of this.bySequence.get(sequence) ?? []) {
+      disposeLayers(cache.layers)
+      cache.hidden?.dispose()
+    }
     this.bySequence.delete(sequence)
   }
 
@@ -86,6 +96,7 @@ export class Contexts {
     const caches = Array.from({ length: contextCaches(this.config) }, () => ({
       length: 0,
       layers: [],
+      hidden: null,
     }))
     if (this.config.conditioning === 'time_embed')
       caches.forEach((cache, t) => this.append(cache, null, t))
@@ -95,7 +106,7 @@ export class Contexts {
   /** `null` appends the step token of `time_embed`. */
   private append(cache: Cache, tokens: readonly number[] | null, landscape: number): void {
     const { tf } = this.network
-    const layers = tf.tidy(() => {
+    const [hidden, ...flat] = tf.tidy(() => {
       const conditioned = this.config.conditioning === 'adaln' || tokens === null
       const step = conditioned ? this.network.stepEmbedding([landscape]) : null
       const x = tokens
@@ -112,15 +123,22 @@ export class Contexts {
         rotary,
         this.config.conditioning === 'adaln' ? step : null,
       )
-      return seen.layers.map((fresh, i) => {
+      const last = tf.slice(seen.hidden, [0, count - 1, 0], [-1, 1, -1])
+      const grown = seen.layers.flatMap((fresh, i) => {
         const old = past?.[i]
         return old
-          ? { k: tf.concat([old.k, fresh.k], 2), v: tf.concat([old.v, fresh.v], 2) }
-          : fresh
-      }) as never
-    }) as unknown as LayerContext[]
+          ? [tf.concat([old.k, fresh.k], 2), tf.concat([old.v, fresh.v], 2)]
+          : [fresh.k, fresh.v]
+      })
+      return [last, ...grown]
+    }) as [Tensor, ...Tensor[]]
     disposeLayers(cache.layers)
-    cache.layers = layers
+    cache.hidden?.dispose()
+    cache.layers = Array.from({ length: flat.length / 2 }, (_, i) => ({
+      k: flat[2 * i] as Tensor,
+      v: flat[2 * i + 1] as Tensor,
+    }))
+    cache.hidden = hidden
     cache.length += tokens?.length ?? 1
   }
 
@@ -145,13 +163,23 @@ export class Contexts {
       }))
       const visible = caches.map((cache) => new Array<number>(positions).fill(cache?.length ?? 0))
       const even = caches.every((cache) => cache?.length === longest)
-      return { layers, mask: even ? null : tf.keep(prefixMask(tf, visible, longest)) } as never
+      const mask = even ? null : tf.keep(prefixMask(tf, visible, longest))
+      return { layers, mask, hidden: this.hiddenOf(caches) } as never
     })
+  }
+
+  /** [B, 1, D], where drafts come from it; zeros where nothing was observed. */
+  private hiddenOf(caches: readonly (Cache | undefined)[]): Tensor | null {
+    if (!draftsFromContext(this.config)) return null
+    const { tf } = this.network
+    const nothing = tf.zeros([1, 1, this.config.dim])
+    return tf.keep(tf.concat(caches.map((cache) => cache?.hidden ?? nothing)))
   }
 
   private forget(): void {
     if (this.memo.context) {
       disposeLayers(this.memo.context.layers)
+      this.memo.context.hidden?.dispose()
       this.memo.context.mask?.dispose()
     }
     this.memo = { key: '', context: null }

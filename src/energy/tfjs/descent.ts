@@ -2,6 +2,7 @@
  * One descent step on a batch of states, and how answers are read from it. Formulas:
  * docs/mathematics.md, "Answer spaces". Shapes: B rows, N positions, W = V or D.
  */
+import { draftsFromContext } from '../../model/config.js'
 import type { Tensor } from './backend.js'
 import type { Landscape, Slope } from './landscape.js'
 import type { Network } from './network.js'
@@ -47,8 +48,9 @@ export function descend(
 export const logitsOf = (network: Network, answer: Tensor): Tensor =>
   network.config.answer.space === 'vocab' ? answer : network.readout(answer)
 
-/** y_0 of a draft: one pass over the position queries with y = 0. [B, N, D] */
+/** y_0 of a draft: the context's own, or one pass over the position queries with y = 0. [B, N, D] */
 export function draft(network: Network, landscape: Landscape, like: Tensor): Tensor {
+  if (draftsFromContext(network.config)) return landscape.contextDraft(like)
   const zero = { value: like, tangent: null }
   if (network.config.energy.kind === 'residual') return landscape.opinion(zero).value
   return network.num.linear(landscape.hidden(zero), network.weight('answer.draft.weight')).value

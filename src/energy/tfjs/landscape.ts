@@ -53,6 +53,12 @@ export class Landscape {
     return network.candidates(input, setting.block, setting.context, setting.rotary, setting.step)
   }
 
+  /** y_0 that the context alone suggests, [B, N, D]; zeros where nothing was observed. */
+  contextDraft(like: Tensor): Tensor {
+    const hidden = this.setting.context?.hidden
+    return hidden ? this.network.causalOpinion(hidden) : this.network.tf.zerosLike(like)
+  }
+
   /** Sum of head(h) over each answer's positions, [B, M]. */
   headEnergy(state: Num): Num {
     return this.network.num.each(this.network.head(this.hidden(state)), (t) => this.byAnswer(t))

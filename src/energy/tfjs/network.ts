@@ -24,6 +24,8 @@ export interface Context {
   layers: readonly LayerContext[]
   /** Added to the scores: 0 where a candidate may look, -1e9 where not. [B or 1, 1, N or 1, T]. */
   mask: Tensor | null
+  /** Where drafts come from it: the last layer's output at the token before each candidate, [B, N, D]. */
+  hidden: Tensor | null
 }
 
 /** cos and sin of the rotary angles, [B or 1, N, 1, d]. */
@@ -155,6 +157,12 @@ export class Network {
   /** F: the network's own opinion of the answer, [B, N, D]. */
   opinion(h: Num): Num {
     return this.num.linear(h, this.weight('answer.opinion.weight'))
+  }
+
+  /** F of the observed stream itself: its opinion of the token that follows, [B, N, D]. */
+  causalOpinion(hidden: Tensor): Tensor {
+    const weight = this.weight('transformer.norm.weight')
+    return this.opinion(this.num.rmsNorm(constant(hidden), weight, this.config.norm_eps)).value
   }
 
   /** logits of answer representations, [B, N, V]. */

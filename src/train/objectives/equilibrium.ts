@@ -1,7 +1,8 @@
 /**
  * `equilibrium`, for the residual energy: iterate y <- F(y) a random number of times without gradient
  * (the states inference will meet), then a few steps with cross-entropy on the read-out of F, detached
- * between them. First derivatives only; an update costs a few feed-forward updates however long the
+ * between them; a draft from the context is read out under the same loss. First derivatives only; an
+ * update costs a few feed-forward updates however long the
  * horizon. The observed stream is computed once for all steps. With a replay buffer, rows also go on
  * from where earlier updates left them, so that states far beyond the horizon are trained on.
  */
@@ -10,6 +11,7 @@ import type { Tensor } from '../../energy/tfjs/backend.js'
 import { constant } from '../../energy/tfjs/numbers.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import type { Landscape } from '../../energy/tfjs/landscape.js'
+import { draftsFromContext } from '../../model/config.js'
 import { crossEntropy, withoutGradient } from '../loss.js'
 import { ReplayBuffer, type ReplayOptions } from '../replay.js'
 import { gradientsOf } from './gradients.js'
@@ -62,22 +64,26 @@ export function equilibrium(options: EquilibriumOptions): Objective {
         const landscapeAt = landscapesOf(network, inputs)
         // The observed stream belongs on the tape, the iterates before the loss do not.
         const begun = landscapeAt(0)
+        const parts: Tensor[] = []
+        const count = (opinion: Tensor): void => {
+          const part = readLoss(network, inputs, opinion)
+          losses.push(scalarOf(part))
+          parts.push(part)
+        }
+        if (draftsFromContext(network.config)) count(begun.contextDraft(inputs.weights))
         let state = withoutGradient(tf, () => {
           let y = startingPoint(network, replayed, begun, options, draw)
           for (let step = 0; step < first; step++)
             y = tf.tidy(() => landscapeAt(step).opinion(constant(y)).value)
           return y
         })
-        const parts: Tensor[] = []
         for (let step = first; step < first + lossSteps; step++) {
           const opinion = landscapeAt(step).opinion(constant(state)).value
-          const part = readLoss(network, inputs, opinion)
-          losses.push(scalarOf(part))
-          parts.push(part)
+          count(opinion)
           state = withoutGradient(tf, () => tf.clone(opinion))
         }
         late = tf.keep(state)
-        return tf.div(tf.addN(parts), lossSteps)
+        return tf.div(tf.addN(parts), parts.length)
       })
       buffer?.add(inputs.batch, (late as unknown as Tensor).dataSync() as Float32Array)
       late?.dispose()
@@ -95,8 +101,9 @@ function startingPoint(
   draw: Draw,
 ): Tensor {
   const { tf, config } = network
-  // A draft is F at zero: the first iterate from there.
-  const drafted = config.answer.start === 'draft' && !inputs.batch.start
+  // A draft from the queries is F at zero: the first iterate from there.
+  const drafted =
+    config.answer.start === 'draft' && !draftsFromContext(config) && !inputs.batch.start
   const all = drafted
     ? tf.zeros([inputs.batch.rows, inputs.targets.shape[1] as number, config.dim])
     : startOf(network, inputs, landscape, seedFrom(draw))

@@ -8,7 +8,13 @@ import { Landscape } from '../../energy/tfjs/landscape.js'
 import type { Context, Network, Rotary } from '../../energy/tfjs/network.js'
 import { prefixMask } from '../../energy/tfjs/network.js'
 import type { Setting } from '../../energy/tfjs/landscape.js'
-import { contextCaches, landscapeOf, stateWidth, type ModelConfig } from '../../model/config.js'
+import {
+  contextCaches,
+  draftsFromContext,
+  landscapeOf,
+  stateWidth,
+  type ModelConfig,
+} from '../../model/config.js'
 import type { Float32Tensor } from '../../model/safetensors.js'
 import { normals } from '../../refine/random.js'
 import type { Batch } from '../batch.js'
@@ -95,7 +101,18 @@ export function inputsOf(network: Network, batch: Batch): Inputs {
 
 /** The observed stream of a batch under one landscape: what its candidates attend to. */
 export function contextOf(network: Network, inputs: Inputs, landscape: number): Context {
-  return { layers: observeBatch(network, inputs, landscape).layers, mask: inputs.mask }
+  const { layers, hidden } = observeBatch(network, inputs, landscape)
+  const drafts = draftsFromContext(network.config)
+  return { layers, mask: inputs.mask, hidden: drafts ? beforeEach(network, inputs, hidden) : null }
+}
+
+/** The observed stream's output at the token before each candidate: [B, T, D] -> [B, N, D]. */
+function beforeEach({ tf }: Network, { batch }: Inputs, hidden: Tensor): Tensor {
+  const [first] = batch.visible as [readonly number[]]
+  const rows = batch.visible.map((row) => row.map((seen) => Math.max(seen - 1, 0)))
+  if (rows.length > 1) return tf.gather(hidden, tf.tensor2d(rows, undefined, 'int32'), 1, 1)
+  const inOrder = first.length === batch.length && first.every((seen, i) => seen === i + 1)
+  return inOrder ? hidden : tf.gather(hidden, tf.tensor1d(rows[0] as number[], 'int32'), 1)
 }
 
 export function observeBatch(network: Network, inputs: Inputs, landscape: number) {
