@@ -19,6 +19,8 @@ export interface Generation {
   readonly capacity: EngineCapacity
   /** Bytes that the engine held when it was ready. */
   readonly memory: number
+  /** It has a chat template: `converse` answers. */
+  readonly chat: boolean
   /** Submitted and not yet started. */
   readonly waiting: number
   /** Submitted and not yet finished; held answers are finished. */
@@ -90,6 +92,7 @@ class WorkerGeneration implements Generation {
   readonly engine: EngineInfo
   readonly capacity: EngineCapacity
   readonly memory: number
+  readonly chat: boolean
   lastTick = performance.now()
   private readonly runs = new Map<string, WorkerRun>()
   private readonly replies = new Map<number, Reply>()
@@ -113,6 +116,7 @@ class WorkerGeneration implements Generation {
     this.engine = ready.engine
     this.capacity = ready.capacity
     this.memory = ready.memory
+    this.chat = ready.chat
     this.pulse = setInterval(() => {
       void this.feel()
     }, PULSE).unref()

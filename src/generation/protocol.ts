@@ -175,6 +175,8 @@ export type FromWorker =
       engine: EngineInfo
       capacity: EngineCapacity
       memory: number
+      /** It has a chat template. */
+      chat: boolean
     }
   | {
       type: 'events'

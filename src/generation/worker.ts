@@ -41,6 +41,7 @@ try {
     engine: engine.info,
     capacity: engine.capacity,
     memory: engine.memory(),
+    chat: chat !== undefined,
   })
 } catch (error) {
   send({ type: 'fatal', error: toErrorMessage(error) })

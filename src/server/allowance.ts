@@ -44,10 +44,16 @@ export class Allowance {
 
   /** Throws `out_of_range` where the sum would exceed a cap; grants the extra otherwise. */
   extend(extra: Extra): void {
-    const steps = this.raised('steps', extra.steps)
-    const seconds = this.raised('seconds', extra.seconds)
-    this.granted = { steps, seconds }
+    this.granted = this.check(extra)
     this.stood = undefined
+  }
+
+  /** What `extend` would grant; throws as it does, and grants nothing. */
+  check(extra: Extra): Cost {
+    return {
+      steps: this.raised('steps', extra.steps),
+      seconds: this.raised('seconds', extra.seconds),
+    }
   }
 
   private raised(param: keyof Cost, extra: number | undefined): number | undefined {

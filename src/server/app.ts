@@ -10,6 +10,8 @@ import { randomUUID } from 'node:crypto'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { BasinError } from '../errors.js'
 import type { Generation } from '../generation/client.js'
+import { MemoryStore } from '../jobs/memory-store.js'
+import type { JobStore } from '../jobs/store.js'
 import { Admission } from './admission.js'
 import { installErrorBoundary, refuseConnection } from './error-boundary.js'
 import type { Keys } from './keys.js'
@@ -17,15 +19,19 @@ import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
 import type { App, Parts } from './parts.js'
 import { Quotas } from './quotas.js'
+import { Responses } from './responses/responses.js'
 import { chatRoutes } from './routes/chat.js'
 import { completionRoutes } from './routes/completions.js'
 import { healthRoutes } from './routes/health.js'
 import { metricsRoutes } from './routes/metrics.js'
 import { modelRoutes } from './routes/models.js'
 import { refineRoutes } from './routes/refine.js'
+import { responseRoutes } from './routes/responses.js'
 import { scoreRoutes } from './routes/score.js'
+import { steeringRoutes } from './routes/steering.js'
 import { tokenizeRoutes } from './routes/tokenize.js'
 import { ServedModels } from './served.js'
+import { Steering } from './steering.js'
 
 export interface AppOptions {
   models: ReadonlyMap<string, Generation>
@@ -36,21 +42,32 @@ export interface AppOptions {
   version: string
   /** Without any, whoever reaches the server may ask. */
   keys?: Keys
+  /** Where responses are kept; absent: in memory. Closed with the app. */
+  store?: JobStore
   /** Going down: answers under way are finished, new ones refused. */
   draining?: () => boolean
 }
+
+/** Characters of responses that are kept in memory, where there is no store. */
+const RESPONSES = 128 * 2 ** 20
 
 export async function buildApp(options: AppOptions): Promise<App> {
   const { limits, logger, models, version } = options
   const served = new ServedModels(models, options.defaultModel)
   const metrics = new Metrics(models, version)
   const quotas = new Quotas(limits.rates)
+  const admission = new Admission(served, limits, quotas, metrics)
+  const steering = new Steering()
+  const store = options.store ?? new MemoryStore(RESPONSES)
   const parts: Parts = {
     models: served,
     limits,
     metrics,
     quotas,
-    admission: new Admission(served, limits, quotas, metrics),
+    admission,
+    steering,
+    responses: new Responses({ admission, limits, models: served, steering, store, log: logger }),
+    owner: (client) => (options.keys ? client : ''),
     version,
     draining: options.draining ?? (() => false),
   }
@@ -80,11 +97,15 @@ export async function buildApp(options: AppOptions): Promise<App> {
   modelRoutes(app, parts)
   completionRoutes(app, parts)
   chatRoutes(app, parts)
+  steeringRoutes(app, parts)
+  responseRoutes(app, parts)
   refineRoutes(app, parts)
   scoreRoutes(app, parts)
   tokenizeRoutes(app, parts)
   healthRoutes(app, parts)
   metricsRoutes(app, parts)
+  app.addHook('onClose', () => parts.responses.close())
+  parts.responses.resume()
   return app
 }
 

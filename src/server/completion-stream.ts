@@ -84,16 +84,19 @@ export async function streamCompletion(
     await Promise.race(firsts)
   } catch (error) {
     cancelAll(underway.runs)
+    underway.leave()
     throw error
   }
   const stream = new EventStream()
-  void relay(underway, firsts, options, stream, phrase).catch(async (error: unknown) => {
-    cancelAll(underway.runs)
-    const failure = error instanceof BasinError ? error : new BasinError('internal')
-    if (failure.status >= 500) log.error({ err: error }, 'a stream failed')
-    await stream.send(told(failure).toJSON())
-    stream.end()
-  })
+  void relay(underway, firsts, options, stream, phrase)
+    .catch(async (error: unknown) => {
+      cancelAll(underway.runs)
+      const failure = error instanceof BasinError ? error : new BasinError('internal')
+      if (failure.status >= 500) log.error({ err: error }, 'a stream failed')
+      await stream.send(told(failure).toJSON())
+      stream.end()
+    })
+    .finally(underway.leave)
   return stream.body
 }
 

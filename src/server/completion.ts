@@ -3,10 +3,11 @@ import { randomUUID } from 'node:crypto'
 import { BasinError } from '../errors.js'
 import type { Generation, Run } from '../generation/client.js'
 import type { JobEvent, Refinement, TokenLogprob } from '../generation/protocol.js'
-import type { Admission } from './admission.js'
 import type { Asked, Request } from './choices.js'
+import type { Parts } from './parts.js'
 import { cancelAll, endWith, follow } from './runs.js'
 import type { Completion, Logprobs } from './schemas/completion.js'
+import { both, Steered } from './steering.js'
 import { type Of, usageOf } from './wire.js'
 
 /** The first token of a text that is echoed has nothing before it, and so no probability. */
@@ -122,6 +123,8 @@ export interface Underway {
   kept: number
   choices: readonly Following[]
   runs: readonly Run[]
+  /** To be called when all is said: nobody steers it from then on. */
+  leave: () => void
 }
 
 /** What tells one of OpenAI's ways to ask from the other. */
@@ -139,37 +142,41 @@ export const chatCompletions: Api = {
   route: 'chat/completions',
 }
 
+export type Starting = Pick<Parts, 'admission' | 'limits' | 'owner' | 'steering'>
+
 /** Submits all choices, or none. They are cancelled when the client leaves. */
 export function start(
+  { admission, limits, owner, steering }: Starting,
   generation: Generation,
   { choices: asked, kept }: Request,
-  admission: Admission,
   abandoned: AbortSignal,
   api: Api = completions,
 ): Underway {
-  const model = generation.model.name
   const jobs = asked.map(({ job }) => job)
   const runs = endWith(abandoned, () => admission.submit(generation, jobs))
-  return {
-    head: {
-      id: `${api.prefix}-${randomUUID()}`,
-      object: api.object,
-      created: Math.floor(Date.now() / 1000),
-      model,
-    },
-    kept,
-    runs,
-    choices: asked.flatMap((choice, index) => {
-      const run = runs[index]
-      const ledger = admission.ledger(generation, choice.job.client, api.route)
-      return run ? [{ progress: new Progress(choice), events: follow(run, ledger) }] : []
-    }),
-  }
+  const choices = asked.flatMap((choice, index) => {
+    const run = runs[index]
+    if (!run) return []
+    const { budget, client } = choice.job
+    const steered = new Steered(run, budget, limits.caps)
+    const ledger = both(admission.ledger(generation, client, api.route), steered)
+    return [{ client, steered, progress: new Progress(choice), events: follow(run, ledger) }]
+  })
+  const id = `${api.prefix}-${randomUUID()}`
+  const leave = steering.enter(
+    id,
+    owner(choices[0]?.client ?? ''),
+    choices.map(({ steered }) => steered),
+  )
+  abandoned.addEventListener('abort', leave, { once: true })
+  const created = Math.floor(Date.now() / 1000)
+  const head = { id, object: api.object, created, model: generation.model.name }
+  return { head, kept, runs, choices, leave }
 }
 
 /** Runs every choice to its end. The first failure ends them all. */
 export async function complete(underway: Underway): Promise<Completion> {
-  const { choices, runs } = underway
+  const { choices, leave, runs } = underway
   const all = choices.map(async ({ progress, events }) => {
     for await (const event of events) progress.take(event)
   })
@@ -177,6 +184,7 @@ export async function complete(underway: Underway): Promise<Completion> {
     await Promise.all(all)
   } finally {
     cancelAll(runs)
+    leave()
   }
   return completionOf(underway)
 }

@@ -21,7 +21,8 @@ const unreadableBody: Readonly<Record<string, string>> = {
 function fromFastify(error: FastifyError, request: FastifyRequest, bodyBytes: number) {
   if (error.validation) {
     const context = error.validationContext ?? 'body'
-    const value = context === 'body' ? request.body : request.params
+    const { body, params, query } = request
+    const value = { body, params, querystring: query, headers: request.headers }[context]
     return refusal(error.validation, value, context)
   }
   const unreadable = unreadableBody[error.code]
@@ -79,7 +80,7 @@ export function refuseConnection({ code }: { code?: string }, socket: Socket): v
   )
 }
 
-const methods = ['GET', 'POST'] as const
+const methods = ['GET', 'POST', 'DELETE'] as const
 
 /** `count`: told the route and the code of every error. */
 export function installErrorBoundary(

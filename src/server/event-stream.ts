@@ -1,5 +1,15 @@
 /** A reply of server-sent events. Knows JSON and backpressure; knows nothing of what it carries. */
-import { PassThrough } from 'node:stream'
+import { PassThrough, type Readable } from 'node:stream'
+import type { FastifyReply } from 'fastify'
+
+/** No proxy on the way may keep events back. */
+export const sendEvents = <R extends Pick<FastifyReply, 'header' | 'type' | 'send'>>(
+  reply: R,
+  body: Readable,
+): ReturnType<R['send']> => {
+  void reply.header('cache-control', 'no-store').header('x-accel-buffering', 'no')
+  return reply.type('text/event-stream; charset=utf-8').send(body) as ReturnType<R['send']>
+}
 
 export class EventStream {
   readonly body = new PassThrough()
@@ -10,10 +20,15 @@ export class EventStream {
   }
 
   /** Resolves when the client can take more, at once after it has left. */
-  async send(data: object | '[DONE]'): Promise<void> {
+  send(data: object | '[DONE]'): Promise<void> {
+    return this.line(typeof data === 'string' ? data : JSON.stringify(data))
+  }
+
+  /** The same of a text without line breaks, under a name if it has one. */
+  async line(text: string, name?: string): Promise<void> {
     if (this.body.writableEnded || this.body.destroyed) return
-    const text = typeof data === 'string' ? data : JSON.stringify(data)
-    if (this.body.write(`data: ${text}\n\n`)) return
+    const event = name === undefined ? '' : `event: ${name}\n`
+    if (this.body.write(`${event}data: ${text}\n\n`)) return
     await new Promise<void>((resolve) => {
       const proceed = () => {
         this.body.off('drain', proceed).off('close', proceed)

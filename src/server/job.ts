@@ -34,6 +34,11 @@ const sampling = (asked: Settings, model: ModelConfig): Sampling => ({
   logitBias: logitBias(asked, model),
 })
 
+/** Unless it says otherwise, a conversation may fill the context. `prompt`: tokens. */
+export function roomAfter(prompt: number, { answer, context_length: length }: ModelConfig): number {
+  return Math.max(1, Math.floor((length - prompt - 1) / answer.block) * answer.block)
+}
+
 /** What all choices of a request share. Throws `out_of_range` naming the field. */
 export function jobOf(
   asked: Settings,

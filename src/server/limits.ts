@@ -13,6 +13,8 @@ export interface Limits {
   readonly steps: number
   /** What one client may use. */
   readonly rates: Rates
+  /** Seconds for which a response is kept after its end. */
+  readonly responseSeconds: number
   /** Seconds within which a request must have arrived in full. */
   readonly requestSeconds: number
   /** Seconds for which an engine may say nothing before health is bad. */
@@ -28,6 +30,7 @@ export const defaultLimits: Limits = Object.freeze({
   caps: Object.freeze({ maxSteps: 100_000, maxSeconds: 300, candidates: 64 }),
   steps: 100_000_000,
   rates: Object.freeze({}),
+  responseSeconds: 86_400,
   requestSeconds: 30,
   stallSeconds: 30,
   heartbeatSeconds: 15,

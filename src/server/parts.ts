@@ -11,7 +11,9 @@ import type { Admission } from './admission.js'
 import type { Limits } from './limits.js'
 import type { Metrics } from './metrics/metrics.js'
 import type { Quotas } from './quotas.js'
+import type { Responses } from './responses/responses.js'
 import type { ServedModels } from './served.js'
+import type { Steering } from './steering.js'
 
 export type App = FastifyInstance<
   RawServerDefault,
@@ -27,6 +29,10 @@ export interface Parts {
   models: ServedModels
   limits: Limits
   metrics: Metrics
+  steering: Steering
+  responses: Responses
+  /** Whose work of this client is: its key's; everybody's, where there are no keys. */
+  owner: (client: string) => string
   /** Of this software. */
   version: string
   /** Going down: answers under way are finished, new ones refused. */

@@ -43,6 +43,7 @@ export class ScriptedGeneration implements Generation {
   readonly engine = { name: 'scripted', backend: 'paper', threads: 1, reason: 'for tests' }
   readonly capacity
   readonly memory = 1024
+  readonly chat = false
   readonly maxQueue: number
   readonly jobs: Job[] = []
   lastTick = performance.now()
@@ -97,8 +98,10 @@ export class ScriptedGeneration implements Generation {
     return run
   }
 
-  tokenize(text: string): Promise<readonly number[]> {
-    return Promise.resolve(Array.from(text, (character) => character.codePointAt(0) ?? 0))
+  /** After whatever was submitted before has been looked at. */
+  async tokenize(text: string): Promise<readonly number[]> {
+    await new Promise(setImmediate)
+    return Array.from(text, (character) => character.codePointAt(0) ?? 0)
   }
 
   detokenize(tokens: readonly number[]): Promise<string> {
@@ -211,7 +214,7 @@ export class ScriptedGeneration implements Generation {
       seconds: 0.001,
       ...(job.logprobs !== undefined && { logprobs }),
     })
-    if (String(job.prompt).includes('explode')) {
+    if (textOf(job.prompt).includes('explode')) {
       this.end(each, failure(new BasinError('engine_failed', { reason: 'a secret of the engine' })))
       return
     }

@@ -5,19 +5,15 @@ import { chatChunkOf, chatOf, completionRequestOf, messagesOf } from '../chat.js
 import { choicesOf } from '../choices.js'
 import { streamCompletion } from '../completion-stream.js'
 import { chatCompletions, complete, start } from '../completion.js'
-import type { Generation } from '../../generation/client.js'
+import { sendEvents } from '../event-stream.js'
+import { roomAfter } from '../job.js'
 import type { App, Parts } from '../parts.js'
 import { abandonment } from '../runs.js'
 import { Chat, ChatRequest } from '../schemas/chat.js'
 import { bodyErrors, replies } from '../schemas/replies.js'
 
-/** Unless it says otherwise, a conversation may fill the context. */
-function roomAfter(prompt: number, { model }: Generation): number {
-  const room = model.context_length - prompt - 1
-  return Math.max(1, Math.floor(room / model.answer.block) * model.answer.block)
-}
-
-export function chatRoutes(app: App, { admission, models, limits }: Parts): void {
+export function chatRoutes(app: App, parts: Parts): void {
+  const { limits, models } = parts
   app.post(
     '/v1/chat/completions',
     {
@@ -35,16 +31,19 @@ export function chatRoutes(app: App, { admission, models, limits }: Parts): void
       const request = completionRequestOf(body, prompt)
       const options = body.stream_options ?? {}
       const asked = choicesOf(
-        { ...request, max_tokens: request.max_tokens ?? roomAfter(prompt.length, generation) },
+        {
+          ...request,
+          max_tokens: request.max_tokens ?? roomAfter(prompt.length, generation.model),
+        },
         generation,
         limits,
         { client, reportSteps: options.include_refinement ?? false },
       )
-      const underway = start(generation, asked, admission, abandoned, chatCompletions)
+      const underway = start(parts, generation, asked, abandoned, chatCompletions)
       if (!body.stream) return chatOf(await complete(underway))
       const stream = await streamCompletion(underway, options, log, chatChunkOf)
-      void reply.header('cache-control', 'no-store').header('x-accel-buffering', 'no')
-      return reply.type('text/event-stream; charset=utf-8').send(stream)
+      void reply.header('x-completion-id', underway.head.id)
+      return sendEvents(reply, stream)
     },
   )
 }

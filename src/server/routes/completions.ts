@@ -4,12 +4,14 @@ import { Type } from 'typebox'
 import { choicesOf } from '../choices.js'
 import { streamCompletion } from '../completion-stream.js'
 import { complete, start } from '../completion.js'
+import { sendEvents } from '../event-stream.js'
 import type { App, Parts } from '../parts.js'
 import { abandonment } from '../runs.js'
 import { Completion, CompletionRequest } from '../schemas/completion.js'
 import { bodyErrors, replies } from '../schemas/replies.js'
 
-export function completionRoutes(app: App, { admission, models, limits }: Parts): void {
+export function completionRoutes(app: App, parts: Parts): void {
+  const { limits, models } = parts
   app.post(
     '/v1/completions',
     {
@@ -28,11 +30,11 @@ export function completionRoutes(app: App, { admission, models, limits }: Parts)
         client,
         reportSteps: options.include_refinement ?? false,
       })
-      const underway = start(generation, asked, admission, abandoned)
+      const underway = start(parts, generation, asked, abandoned)
       if (!body.stream) return complete(underway)
       const stream = await streamCompletion(underway, options, log)
-      void reply.header('cache-control', 'no-store').header('x-accel-buffering', 'no')
-      return reply.type('text/event-stream; charset=utf-8').send(stream)
+      void reply.header('x-completion-id', underway.head.id)
+      return sendEvents(reply, stream)
     },
   )
 }

@@ -87,7 +87,7 @@ export const RefinementSettings = Type.Object(
 const nullableObject = <T extends TObject>(schema: T) =>
   Type.Unsafe<Static<T> | null>({ ...schema, type: ['object', 'null'] })
 
-const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
+export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
 
 /** What conversations have in common with completions. */
 export const sharedSettings = {

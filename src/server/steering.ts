@@ -1,0 +1,93 @@
+/**
+ * Completions under way, by the ids that their clients know: whoever asked for one may say that it has
+ * thought enough, or let it think longer. Knows runs and their caps; knows no transport.
+ */
+import { BasinError } from '../errors.js'
+import type { Run } from '../generation/client.js'
+import type { JobEvent } from '../generation/protocol.js'
+import type { Budget } from '../refine/budget.js'
+import type { Caps } from '../refine/presets.js'
+import type { Extra } from '../refine/stop.js'
+import { Allowance } from './allowance.js'
+import type { Ledger } from './runs.js'
+
+/** One run, and how far it may be extended. Its events are entered here too. */
+export class Steered implements Ledger {
+  ended = false
+  private readonly allowance: Allowance
+
+  constructor(
+    private readonly run: Run,
+    budget: Budget,
+    caps: Caps,
+    /** Called when its course is changed. */
+    private readonly heard: () => void = () => undefined,
+  ) {
+    this.allowance = new Allowance(budget, caps)
+  }
+
+  take(event: JobEvent): void {
+    this.allowance.take(event)
+    this.ended ||= event.type === 'finished' || event.type === 'failed'
+  }
+
+  finish(): void {
+    this.heard()
+    this.run.control({ type: 'finish' })
+  }
+
+  /** Throws `out_of_range` where an operator's cap would be passed. */
+  check(extra: Extra): void {
+    this.allowance.check(extra)
+  }
+
+  extend(extra: Extra): void {
+    this.allowance.extend(extra)
+    this.heard()
+    this.run.control({ type: 'extend', ...extra })
+  }
+}
+
+interface Entry {
+  owner: string
+  choices: readonly Steered[]
+}
+
+export class Steering {
+  private readonly byId = new Map<string, Entry>()
+
+  /** Until what it returns is called, `owner` and nobody else finds these runs. */
+  enter(id: string, owner: string, choices: readonly Steered[]): () => void {
+    this.byId.set(id, { owner, choices })
+    return () => this.byId.delete(id)
+  }
+
+  /** Each choice settles with the best it has. Returns how many heard it; throws `not_found`. */
+  finish(id: string, owner: string): number {
+    const running = this.running(id, owner)
+    for (const choice of running) choice.finish()
+    return running.length
+  }
+
+  /** More for the present answer of each choice, or for none. Throws `not_found`, `out_of_range`. */
+  extend(id: string, owner: string, extra: Extra): number {
+    const running = this.running(id, owner)
+    for (const choice of running) choice.check(extra)
+    for (const choice of running) choice.extend(extra)
+    return running.length
+  }
+
+  private running(id: string, owner: string): Steered[] {
+    const entry = this.byId.get(id)
+    const running = entry?.owner === owner ? entry.choices.filter(({ ended }) => !ended) : []
+    if (running.length > 0) return running
+    throw new BasinError('not_found', { param: 'id', what: `A run ${id} that is under way` })
+  }
+}
+
+/** Enters each event in all of them. */
+export const both = (...ledgers: readonly Ledger[]): Ledger => ({
+  take: (event) => {
+    for (const ledger of ledgers) ledger.take(event)
+  },
+})

@@ -1,0 +1,163 @@
+/** `finish` and `extend` over HTTP: a word to an answer under way. */
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { addKey, Keys } from '../../src/server/keys.js'
+import { eventsOf } from '../support/events.js'
+import { type ErrorBody, openServer, portOf, type TestServer } from '../support/server.js'
+
+interface Chunk {
+  choices: { index: number; finish_reason: string | null }[]
+  refinement?: { type: string; steps?: number; stop_reason?: string }
+}
+
+let server: TestServer
+let address: string
+afterEach(() => server.app.close())
+
+const open = async (keys?: Keys, limits = {}) => {
+  server = await openServer({ auto: false }, limits, keys)
+  address = `http://127.0.0.1:${await portOf(server.app)}`
+}
+
+const post = (path: string, body?: object, key?: string) =>
+  fetch(address + path, {
+    method: 'POST',
+    headers: {
+      ...(body && { 'content-type': 'application/json' }),
+      ...(key !== undefined && { authorization: `Bearer ${key}` }),
+    },
+    ...(body && { body: JSON.stringify(body) }),
+  })
+
+/** A stream that has begun: each of its answers has had its first step. */
+async function begin(payload: object, key?: string) {
+  const replying = post(
+    '/v1/completions',
+    { prompt: 'a', stream: true, stream_options: { include_refinement: true }, ...payload },
+    key,
+  )
+  await expect.poll(() => server.generation.outstanding).toBeGreaterThan(0)
+  server.generation.tick()
+  const reply = await replying
+  const id = reply.headers.get('x-completion-id') ?? ''
+  expect(id).toMatch(/^cmpl-/)
+  return {
+    id,
+    chunks: async () => eventsOf<Chunk>(await reply.text()).filter((e) => e !== '[DONE]'),
+  }
+}
+
+async function tickToTheEnd(): Promise<number> {
+  let ticks = 0
+  while (server.generation.outstanding > 0) {
+    server.generation.tick()
+    ticks++
+    await new Promise(setImmediate)
+  }
+  return ticks
+}
+
+const finals = (chunks: Chunk[]) =>
+  chunks.flatMap(({ refinement }) => (refinement?.type === 'finished' ? [refinement] : []))
+
+describe('finish', () => {
+  it('settles every choice with the best it has', async () => {
+    await open()
+    const { id, chunks } = await begin({ n: 2, max_tokens: 3, refinement: { max_steps: 1000 } })
+    const reply = await post(`/v1/completions/${id}/finish`)
+    expect(reply.status).toBe(200)
+    expect(await reply.json()).toEqual({ id, object: 'steering', action: 'finish', choices: 2 })
+    expect(await tickToTheEnd()).toBe(1)
+    const ended = finals(await chunks())
+    expect(ended).toHaveLength(2)
+    for (const each of ended) expect(each).toMatchObject({ steps: 2, stop_reason: 'finished' })
+  })
+
+  it('finds nothing to finish afterwards', async () => {
+    await open()
+    const { id, chunks } = await begin({ max_tokens: 1, refinement: { max_steps: 2 } })
+    await tickToTheEnd()
+    await chunks()
+    const reply = await post(`/v1/completions/${id}/finish`)
+    expect(reply.status).toBe(404)
+    expect(((await reply.json()) as ErrorBody).error).toMatchObject({
+      code: 'not_found',
+      param: 'id',
+    })
+  })
+
+  it('is not heard by an unknown id', async () => {
+    await open()
+    expect((await post('/v1/completions/cmpl-guess/finish')).status).toBe(404)
+    expect((await post('/v1/chat/completions/x/finish')).status).toBe(404)
+  })
+
+  it('forgets a client that has left', async () => {
+    await open()
+    const leaving = new AbortController()
+    const replying = fetch(`${address}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ prompt: 'a', stream: true, refinement: { max_steps: 1000 } }),
+      signal: leaving.signal,
+    })
+    await expect.poll(() => server.generation.outstanding).toBe(1)
+    server.generation.tick()
+    const id = (await replying).headers.get('x-completion-id') ?? ''
+    leaving.abort()
+    await expect.poll(() => server.generation.outstanding).toBe(0)
+    expect((await post(`/v1/completions/${id}/finish`)).status).toBe(404)
+  })
+})
+
+describe('extend', () => {
+  it('adds steps to the present answer', async () => {
+    await open()
+    const { id, chunks } = await begin({ max_tokens: 1, refinement: { max_steps: 4 } })
+    const reply = await post(`/v1/completions/${id}/extend`, { steps: 5 })
+    expect(await reply.json()).toEqual({ id, object: 'steering', action: 'extend', choices: 1 })
+    await tickToTheEnd()
+    expect(finals(await chunks())).toEqual([
+      expect.objectContaining({ steps: 9, stop_reason: 'max_steps' }),
+    ])
+  })
+
+  it('stays within the caps of the operator, for all choices or for none', async () => {
+    await open(undefined, { caps: { maxSteps: 10, maxSeconds: 60, candidates: 4 } })
+    const { id, chunks } = await begin({ n: 2, max_tokens: 1, refinement: { max_steps: 4 } })
+    const refused = await post(`/v1/completions/${id}/extend`, { steps: 7 })
+    expect(refused.status).toBe(400)
+    expect(((await refused.json()) as ErrorBody).error).toMatchObject({
+      code: 'out_of_range',
+      param: 'steps',
+    })
+    expect((await post(`/v1/completions/${id}/extend`, { steps: 6 })).status).toBe(200)
+    await tickToTheEnd()
+    expect(finals(await chunks()).map(({ steps }) => steps)).toEqual([10, 10])
+  })
+
+  it.each([[{}], [{ steps: -1 }], [{ steps: 1.5 }], [{ seconds: 'long' }], [{ pages: 1 }]])(
+    'refuses %j',
+    async (body) => {
+      await open()
+      const { id, chunks } = await begin({ max_tokens: 1 })
+      expect((await post(`/v1/completions/${id}/extend`, body)).status).toBe(400)
+      await tickToTheEnd()
+      await chunks()
+    },
+  )
+})
+
+it('is for the key that asked, and for no other', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'basin-keys-')), 'keys.json')
+  const [alice, bob] = [addKey(path, 'alice'), addKey(path, 'bob')]
+  await open(Keys.open(path))
+  const { id, chunks } = await begin({ max_tokens: 1, refinement: { max_steps: 50 } }, alice)
+  expect((await post(`/v1/completions/${id}/finish`)).status).toBe(401)
+  expect((await post(`/v1/completions/${id}/finish`, undefined, bob)).status).toBe(404)
+  expect((await post(`/v1/completions/${id}/finish`, undefined, alice)).status).toBe(200)
+  await tickToTheEnd()
+  expect(finals(await chunks())).toEqual([expect.objectContaining({ stop_reason: 'finished' })])
+})
