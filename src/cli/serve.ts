@@ -2,6 +2,9 @@
 import { Option, type Command } from 'commander'
 import { BasinError } from '../errors.js'
 import type { Generation } from '../generation/client.js'
+import { LmdbStore } from '../jobs/lmdb-store.js'
+import { MemoryStore } from '../jobs/memory-store.js'
+import type { JobStore } from '../jobs/store.js'
 import type { ModelConfig } from '../model/config.js'
 import { buildApp } from '../server/app.js'
 import { Keys } from '../server/keys.js'
@@ -34,6 +37,9 @@ interface ServeFlags extends WorkerFlags {
   stepsPerMinute?: number
   concurrent?: number
   keys?: string
+  dataDir?: string
+  responseTtl: number
+  responseMib: number
   logLevel: string
 }
 
@@ -165,6 +171,30 @@ export function registerServe(program: Command): void {
       ),
     )
     .addOption(
+      new Option(
+        '--data-dir <directory>',
+        'where responses are kept; without it they are kept in memory, and lost with the process',
+      ).env('BASIN_DATA_DIR'),
+    )
+    .addOption(
+      number(
+        '--response-ttl <seconds>',
+        'how long a response is kept after its end',
+        'BASIN_RESPONSE_TTL',
+        [1, 1e9],
+        defaultLimits.responseSeconds,
+      ),
+    )
+    .addOption(
+      number(
+        '--response-mib <n>',
+        'room for responses that are kept; beyond it the oldest ended ones go',
+        'BASIN_RESPONSE_MIB',
+        [1, 2 ** 20],
+        128,
+      ),
+    )
+    .addOption(
       new Option('--log-level <level>', 'least level of the log')
         .choices(logLevels)
         .env('BASIN_LOG_LEVEL')
@@ -187,6 +217,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       logger,
       version,
+      store: openStore(flags),
       ...(keys && { keys }),
       draining: () => draining,
     })
@@ -211,8 +242,14 @@ const limitsOf = (flags: ServeFlags): Limits => ({
     candidates: Math.min(flags.slots, defaultLimits.caps.candidates),
   },
   steps: flags.maxRequestSteps,
+  responseSeconds: flags.responseTtl,
   rates: ratesOf(flags),
 })
+
+const openStore = ({ dataDir, responseMib }: ServeFlags): JobStore => {
+  const limit = responseMib * 2 ** 20
+  return dataDir === undefined ? new MemoryStore(limit) : LmdbStore.open(dataDir, limit)
+}
 
 const ratesOf = (flags: ServeFlags): Rates => ({
   ...(flags.requestsPerMinute !== undefined && { requests: flags.requestsPerMinute }),

@@ -10,7 +10,6 @@ import { randomUUID } from 'node:crypto'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { BasinError } from '../errors.js'
 import type { Generation } from '../generation/client.js'
-import { MemoryStore } from '../jobs/memory-store.js'
 import type { JobStore } from '../jobs/store.js'
 import { Admission } from './admission.js'
 import { installErrorBoundary, refuseConnection } from './error-boundary.js'
@@ -42,23 +41,19 @@ export interface AppOptions {
   version: string
   /** Without any, whoever reaches the server may ask. */
   keys?: Keys
-  /** Where responses are kept; absent: in memory. Closed with the app. */
-  store?: JobStore
+  /** Where responses are kept. Closed with the app. */
+  store: JobStore
   /** Going down: answers under way are finished, new ones refused. */
   draining?: () => boolean
 }
 
-/** Characters of responses that are kept in memory, where there is no store. */
-const RESPONSES = 128 * 2 ** 20
-
 export async function buildApp(options: AppOptions): Promise<App> {
-  const { limits, logger, models, version } = options
+  const { limits, logger, models, store, version } = options
   const served = new ServedModels(models, options.defaultModel)
   const metrics = new Metrics(models, version)
   const quotas = new Quotas(limits.rates)
   const admission = new Admission(served, limits, quotas, metrics)
   const steering = new Steering()
-  const store = options.store ?? new MemoryStore(RESPONSES)
   const parts: Parts = {
     models: served,
     limits,

@@ -1,6 +1,7 @@
 /** The server over a scripted generation: everything of HTTP and sockets is real, the engine is not. */
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
+import { MemoryStore } from '../../src/jobs/memory-store.js'
 import { buildApp } from '../../src/server/app.js'
 import type { Keys } from '../../src/server/keys.js'
 import { defaultLimits, type Limits } from '../../src/server/limits.js'
@@ -26,6 +27,7 @@ export async function openServer(
     limits: { ...defaultLimits, ...limits },
     logger: pino({ level: 'silent' }),
     version: '0.0.0-test',
+    store: new MemoryStore(2 ** 24),
     ...(keys && { keys }),
     draining: () => server.draining,
   })
