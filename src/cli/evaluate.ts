@@ -5,10 +5,11 @@ import { loadBackend, type Backend, type BackendChoice } from '../energy/tfjs/ba
 import { Network } from '../energy/tfjs/network.js'
 import { openCheckpoint, parameterCount } from '../model/checkpoint.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
-import { evaluateBatches, type BudgetScore } from '../train/evaluate.js'
+import { budgetsOf, judgeBatches } from '../train/evaluate.js'
+import { areas, budgetScore, choiceScore, classesBy, type Judged } from '../train/judging.js'
 import { openData } from '../train/source.js'
-import { integer } from './numbers.js'
-import { integerList } from './numbers.js'
+import { describeEvaluation, type Evaluation } from './evaluation-tables.js'
+import { integer, integerList, real } from './numbers.js'
 
 interface Flags {
   model: string
@@ -19,17 +20,18 @@ interface Flags {
   batch: number
   budgets: number[]
   keep: 'best' | 'last'
+  candidates: number
+  noise?: number
+  noiseSteps: number
+  by?: string
   seed: number
   backend: BackendChoice
   threads: number
   json?: string
 }
 
-interface Evaluation {
-  name: string
-  parameters: number
-  scores: (BudgetScore & { bitsPerByte?: number })[]
-}
+/** Candidates of one answer differ by the noise of their first step alone, unless told otherwise. */
+const CANDIDATE_NOISE = 1
 
 export function registerEvaluate(program: Command): void {
   program
@@ -47,6 +49,19 @@ export function registerEvaluate(program: Command): void {
         .choices(['best', 'last'])
         .default('best'),
     )
+    .option(
+      '--candidates <m>',
+      'descents of each answer, one chosen by energy',
+      integer(1, 1024),
+      1,
+    )
+    .option(
+      '--noise <deviation>',
+      `Langevin noise before a step (default: ${CANDIDATE_NOISE} with several candidates, else 0)`,
+      real(0, 1000),
+    )
+    .option('--noise-steps <n>', 'first steps that have noise', integer(1, 1e6), 1)
+    .option('--by <figure>', 'classes by a figure of the data, such as givens; or by blanks')
     .option('--seed <n>', 'seed of random starts', integer(0, 2 ** 31 - 1), 7)
     .addOption(
       new Option('--backend <name>', 'TensorFlow.js backend')
@@ -64,12 +79,23 @@ async function evaluate(flags: Flags): Promise<void> {
   const directories = [flags.model, ...(flags.control === undefined ? [] : [flags.control])]
   const evaluations = directories.map((directory) => {
     const evaluation = measure(backend, directory, flags)
-    console.log(tableOf(evaluation))
+    console.log(describeEvaluation(evaluation, flags.by))
     return evaluation
   })
   if (flags.json === undefined) return
-  const { data, rows, window, keep, seed } = flags
-  const report = { data, rows, window, keep, seed, backend: backend.name, models: evaluations }
+  const { data, rows, window, keep, candidates, noiseSteps, by, seed } = flags
+  const settings = {
+    data,
+    rows,
+    window,
+    keep,
+    candidates,
+    noise: noiseOf(flags),
+    noiseSteps,
+    by,
+    seed,
+  }
+  const report = { ...settings, backend: backend.name, models: evaluations }
   writeFileSync(flags.json, `${JSON.stringify(report, null, 2)}\n`)
 }
 
@@ -87,34 +113,50 @@ function measure({ tf }: Backend, directory: string, flags: Flags): Evaluation {
   })
   const weights = new Map([...tensors].map(([name, t]) => [name, tf.tensor(t.data, [...t.shape])]))
   const network = new Network(tf, config, weights)
-  const scores = evaluateBatches(network, data.validation, flags)
+  const answers = [...judgeBatches(network, data.validation, { ...flags, noise: noiseOf(flags) })]
+  const budgets = budgetsOf(network, flags.budgets)
+  const counts = config.feed_forward ? [] : doublings(flags.candidates)
+  const bytes = data.bytesPerPosition * Math.LN2
   network.dispose()
   for (const tensor of weights.values()) tensor.dispose()
-  const perByte = data.bytesPerPosition * Math.LN2
   return {
     name: config.name,
     parameters: parameterCount(config),
-    scores: perByte > 0 ? scores.map((s) => ({ ...s, bitsPerByte: s.nats / perByte })) : scores,
+    ...figures(answers, budgets, counts, bytes),
+    ...(flags.by !== undefined && {
+      classes: classesBy(answers, flags.by).map(({ label, answers: members }) => {
+        const { scores, ...rest } = figures(members, budgets, counts, 0)
+        return { label, ...rest, budgets: scores }
+      }),
+    }),
   }
 }
 
-function tableOf({ name, parameters, scores }: Evaluation): string {
-  const text = scores.some((s) => s.bitsPerByte !== undefined)
-  const heads = ['steps', ...(text ? ['bits/byte'] : []), 'nats', 'right', 'whole', 'energy']
-  const lines = scores.map((s) => [
-    String(s.steps),
-    ...(text ? [(s.bitsPerByte ?? NaN).toFixed(4)] : []),
-    s.nats.toFixed(4),
-    `${(100 * s.accuracy).toFixed(2)} %`,
-    `${(100 * s.solved).toFixed(2)} %`,
-    s.energy.toFixed(4),
-  ])
-  const row = (cells: string[]) => `| ${cells.map((cell) => cell.padStart(9)).join(' | ')} |`
-  return [
-    `${name}, ${(parameters / 1e6).toFixed(2)}M parameters`,
-    row(heads),
-    row(heads.map(() => '---:')),
-    ...lines.map(row),
-    '',
-  ].join('\n')
+const noiseOf = ({ candidates, noise }: Flags): number =>
+  noise ?? (candidates > 1 ? CANDIDATE_NOISE : 0)
+
+/** 2, 4, ... up to the most, which is among them. */
+function doublings(most: number): number[] {
+  const counts: number[] = []
+  for (let count = 2; count < most; count *= 2) counts.push(count)
+  return most > 1 ? [...counts, most] : []
 }
+
+/** `bytes`: per position, times ln 2; 0 where the data is no text. */
+const figures = (
+  answers: readonly Judged[],
+  budgets: readonly number[],
+  counts: readonly number[],
+  bytes: number,
+): Pick<Evaluation, 'answers' | 'scores'> => ({
+  answers: answers.length,
+  scores: budgets.map((steps, budget) => {
+    const score = budgetScore(answers, steps, budget)
+    return {
+      ...score,
+      ...(bytes > 0 && { bitsPerByte: score.nats / bytes }),
+      judge: areas(answers, budget),
+      choices: counts.map((count) => choiceScore(answers, budget, count)),
+    }
+  }),
+})

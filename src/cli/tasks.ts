@@ -10,6 +10,7 @@ import { additionTask } from '../train/tasks/addition.js'
 import { dyckTask } from '../train/tasks/dyck.js'
 import { pathTask } from '../train/tasks/paths.js'
 import { sortingTask } from '../train/tasks/sorting.js'
+import { readPuzzleLine } from '../train/tasks/sudoku-lines.js'
 import { isSudokuSize, sudokuTask, type SudokuSize } from '../train/tasks/sudoku.js'
 import { drawExamples, type Range, type Task, type TaskExample } from '../train/tasks/task.js'
 import { readText } from '../train/text.js'
@@ -80,9 +81,9 @@ const lineOf = ({ template, completion, facts }: TaskExample): string =>
 
 /** "givens 8 to 19, 13.8 on average", for each fact. */
 function describeFacts(examples: readonly TaskExample[]): string {
-  const names = Object.keys(examples[0]?.facts ?? {})
-  const parts = names.map((name) => {
-    const values = examples.map(({ facts }) => facts[name] as number)
+  const names = new Set(examples.flatMap(({ facts }) => Object.keys(facts)))
+  const parts = Array.from(names, (name) => {
+    const values = examples.flatMap(({ facts }) => facts[name] ?? [])
     const [least, most] = values.reduce(
       ([low, high], v) => [Math.min(low, v), Math.max(high, v)],
       [Infinity, -Infinity],
@@ -94,7 +95,7 @@ function describeFacts(examples: readonly TaskExample[]): string {
 }
 
 function makeExamples(verb: string, task: Task, options: Common): void {
-  const { count, seed, out, model } = options
+  const { count, seed } = options
   const exclude = new Set(excludedForms(task, options))
   const bar = new SingleBar({ format: `${verb} {bar} {value}/{total} | {eta} s left` })
   const examples: TaskExample[] = []
@@ -104,6 +105,15 @@ function makeExamples(verb: string, task: Task, options: Common): void {
     bar.update(examples.length)
   }
   bar.stop()
+  writeExamples(examples, verb, task, options)
+}
+
+function writeExamples(
+  examples: readonly TaskExample[],
+  verb: string,
+  task: Task,
+  { out, model }: Common,
+): void {
   mkdirSync(dirname(out), { recursive: true })
   writeFileSync(out, examples.map(lineOf).join(''))
   console.log(`${out}: ${examples.length} examples, ${describeFacts(examples)}`)
@@ -112,10 +122,42 @@ function makeExamples(verb: string, task: Task, options: Common): void {
   console.log(`${model}: config.json and tokenizer.json for blocks of ${task.block}`)
 }
 
+/** Puzzles of a file, solved; those of another size, without one solution or excluded are left out. */
+function convertPuzzles(path: string, verb: string, task: Task, options: Common): void {
+  const excluded = new Set(excludedForms(task, options))
+  const examples: TaskExample[] = []
+  const left = new Map<string, { lines: number; first: number }>()
+  for (const [index, text] of readText(path).trimEnd().split('\n').entries()) {
+    if (examples.length === options.count) {
+      console.error(`stopped at ${path} line ${index + 1}: --count ${options.count} reached`)
+      break
+    }
+    const found = readPuzzleLine(text)
+    const reason = 'reason' in found ? found.reason : refusalOf(found.example, task, excluded)
+    if (reason === undefined && 'example' in found) examples.push(found.example)
+    if (reason === undefined) continue
+    const { lines, first } = left.get(reason) ?? { lines: 0, first: index + 1 }
+    left.set(reason, { lines: lines + 1, first })
+  }
+  for (const [reason, { lines, first }] of left)
+    console.error(`left out ${lines} lines, the first ${path} line ${first}: ${reason}`)
+  if (examples.length === 0) {
+    const reason = `no puzzle is left; ${[...left.keys()].join(', ')}`
+    throw new BasinError('invalid_data', { path, reason })
+  }
+  writeExamples(examples, verb, task, options)
+}
+
+function refusalOf({ template, completion }: TaskExample, task: Task, excluded: Set<string>) {
+  if (template.length !== task.block) return `not ${task.block} cells`
+  const known = excluded.has(task.form(template)) || excluded.has(task.answerForm(completion))
+  return known ? 'excluded' : undefined
+}
+
 /** The flags that every task has. */
 const withCommon = (command: Command): Command =>
   command
-    .requiredOption('--count <n>', 'number of examples', integer(1, 10_000_000))
+    .option('--count <n>', 'number of examples', integer(1, 10_000_000), 10_000)
     .option('--seed <n>', 'the same seed makes the same examples', integer(0, 2 ** 53 - 1), 1)
     .requiredOption('--out <file>', 'JSON lines to write')
     .option(
@@ -140,8 +182,14 @@ export function registerTasks(program: Command): void {
     .description(`sudoku puzzles with one solution each, ${JSON_LINES}`)
     .option('--size <n>', 'cells in a row: 4, 6 or 9', parseSize, 6)
     .option('--givens <range>', 'number of givens aimed at, such as 8-19', parseRange)
-    .action(({ size, givens = usualGivens[size], ...common }: SudokuFlags) => {
-      makeExamples(`sudoku${size}`, sudokuTask({ size, givens }), common)
+    .option(
+      '--from <file>',
+      'solve the puzzles of a file instead, one a line: id puzzle rating; 0 or . or _ for a blank',
+    )
+    .action(({ size, givens = usualGivens[size], from, ...common }: SudokuFlags) => {
+      const task = sudokuTask({ size, givens })
+      if (from === undefined) makeExamples(`sudoku${size}`, task, common)
+      else convertPuzzles(from, `sudoku${size}`, task, common)
     })
   withCommon(tasks.command('addition'))
     .description(`sums of two numbers, least significant digit first, ${JSON_LINES}`)
@@ -178,4 +226,5 @@ export function registerTasks(program: Command): void {
 interface SudokuFlags extends Common {
   size: SudokuSize
   givens?: Range
+  from?: string
 }

@@ -22,6 +22,8 @@ export interface Batch {
   moving: Float32Array
   /** True if some position is clamped. */
   clamped: boolean
+  /** [B] figures of difficulty that came with the data. */
+  facts?: readonly Readonly<Record<string, number>>[]
   /** Replaces the model's starting point: [B, N, W]. */
   start?: Float32Array
 }
@@ -63,6 +65,8 @@ export interface Example {
   answer: readonly number[]
   /** Known tokens of the answer, -1 where it is to be inferred. */
   clamped: readonly number[]
+  /** Figures of difficulty that came with it. */
+  facts?: Readonly<Record<string, number>>
 }
 
 /** Each example is one answer behind its own context; contexts are padded to the longest. */
@@ -86,7 +90,9 @@ export function batchOfExamples(config: ModelConfig, examples: readonly Example[
     visible.push(new Array<number>(block).fill(seen))
     positions.push(Array.from({ length: block }, (_, i) => contextOffset(config) + seen + i))
   })
-  return { rows, observed, length, visible, positions, answers: 1, targets, moving, clamped: true }
+  const facts = examples.map((example) => example.facts ?? {})
+  const batch = { rows, observed, length, visible, positions, answers: 1, targets, moving }
+  return { ...batch, clamped: true, facts }
 }
 
 const rowFrom = <T>(shared: readonly T[], row: number): T =>

@@ -4,142 +4,198 @@
  */
 import type { Tensor } from '../energy/tfjs/backend.js'
 import { descend, logitsOf } from '../energy/tfjs/descent.js'
+import type { Landscape, Slope } from '../energy/tfjs/landscape.js'
 import type { Network } from '../energy/tfjs/network.js'
+import { contextCaches, stateWidth } from '../model/config.js'
+import { answerSeed } from '../refine/candidates.js'
+import { normals } from '../refine/random.js'
 import type { Batch } from './batch.js'
+import { budgetScore, type AnswerScore, type BudgetScore, type Judged } from './judging.js'
 import { feedForwardLogits } from './objectives/feed-forward.js'
 import { inputsOf, landscapesOf, startOf, type Inputs } from './objectives/objective.js'
-
-export interface BudgetScore {
-  steps: number
-  /** Cross-entropy per moving position, nats. */
-  nats: number
-  /** Share of moving positions whose most probable token is right. */
-  accuracy: number
-  /** Share of answers right in every moving position. */
-  solved: number
-  /** Mean energy of the answers that are scored. */
-  energy: number
-}
-
-/** What one answer scored at one step. */
-interface AnswerScore {
-  energy: number
-  nats: number
-  right: number
-  solved: boolean
-}
 
 export interface EvaluateOptions {
   budgets: readonly number[]
   keep: 'best' | 'last'
   seed: number
+  /** M: descents of the same answer from noise of their own; 1 if absent. */
+  candidates?: number
+  /** Standard deviation of Langevin noise, added before each of the first `noiseSteps` steps. */
+  noise?: number
+  noiseSteps?: number
 }
 
-/** One line per budget. A feed-forward control has the single line `steps: 1`. */
+/** Budget 0 is a draft, where the model has one; a feed-forward control knows only one pass. */
+export function budgetsOf({ config }: Network, budgets: readonly number[]): number[] {
+  const least = config.answer.start === 'draft' ? 0 : 1
+  return config.feed_forward ? [1] : budgets.filter((b) => b >= least).sort((a, b) => a - b)
+}
+
+/** One line per budget of `budgetsOf`: means over answers and candidates. */
 export function evaluateBatches(
   network: Network,
   batches: readonly Batch[],
-  { budgets, keep, seed }: EvaluateOptions,
+  options: EvaluateOptions,
 ): BudgetScore[] {
-  const wanted = network.config.feed_forward ? [1] : [...budgets].sort((a, b) => a - b)
-  const totals = new Map(
-    wanted.map((steps) => [steps, { nats: 0, right: 0, solved: 0, energy: 0 }]),
+  const answers = [...judgeBatches(network, batches, options)]
+  return budgetsOf(network, options.budgets).map((steps, budget) =>
+    budgetScore(answers, steps, budget),
   )
-  let positions = 0
-  let answers = 0
-  for (const [index, batch] of batches.entries()) {
-    positions += batch.moving.reduce((a, b) => a + b, 0)
-    answers += batch.rows * batch.answers
+}
+
+/** Every answer with a moving position, as each candidate gave it at each budget of `budgetsOf`. */
+export function* judgeBatches(
+  network: Network,
+  batches: readonly Batch[],
+  options: EvaluateOptions,
+): Generator<Judged> {
+  const candidates = network.config.feed_forward ? 1 : (options.candidates ?? 1)
+  let rowsBefore = 0
+  for (const batch of batches) {
+    /** [candidates][budgets][answers] */
+    const scores: AnswerScore[][][] = []
     network.tf.tidy(() => {
       const inputs = inputsOf(network, batch)
-      let kept: AnswerScore[] = []
-      for (const { step, scores } of walk(network, inputs, Math.max(...wanted), seed + index)) {
-        kept = keep === 'last' || step === 1 ? scores : scores.map((s, i) => better(s, kept[i]))
-        const total = totals.get(step)
-        if (total) kept.forEach((score) => accumulate(total, score))
-      }
+      const landscapeAt = landscapesOf(network, inputs)
+      // Contexts are observed once for all candidates, outside their tidies.
+      if (!network.config.feed_forward)
+        for (let t = 0; t < contextCaches(network.config); t++) landscapeAt(t)
+      for (let candidate = 0; candidate < candidates; candidate++)
+        network.tf.tidy(() => {
+          const descent = { network, inputs, landscapeAt, candidate, rowsBefore, options }
+          scores.push(scoresAtBudgets(descent))
+        })
     })
+    rowsBefore += batch.rows
+    yield* judgedOf(batch, scores)
   }
-  return wanted.map((steps) => {
-    const total = totals.get(steps) as {
-      nats: number
-      right: number
-      solved: number
-      energy: number
-    }
-    return {
-      steps,
-      nats: total.nats / positions,
-      accuracy: total.right / positions,
-      solved: total.solved / answers,
-      energy: total.energy / answers,
-    }
-  })
+}
+
+/** One candidate for every answer of a batch. */
+interface Descent {
+  network: Network
+  inputs: Inputs
+  landscapeAt: (step: number) => Landscape
+  candidate: number
+  /** Rows in the batches before. */
+  rowsBefore: number
+  options: EvaluateOptions
+}
+
+/** [budgets][answers] */
+function scoresAtBudgets(descent: Descent): AnswerScore[][] {
+  const { network, options } = descent
+  const budgets = budgetsOf(network, options.budgets)
+  const found = new Map<number, AnswerScore[]>()
+  let kept: AnswerScore[] = []
+  for (const { step, scores } of walk(descent, Math.max(...budgets))) {
+    kept = options.keep === 'last' || step <= 1 ? scores : scores.map((s, i) => better(s, kept[i]))
+    found.set(step, kept)
+  }
+  return budgets.map((steps) => found.get(steps) as AnswerScore[])
 }
 
 const better = (a: AnswerScore, b: AnswerScore | undefined): AnswerScore =>
   !b || a.energy < b.energy ? a : b
 
-function accumulate(
-  total: { nats: number; right: number; solved: number; energy: number },
-  score: AnswerScore,
-): void {
-  total.nats += score.nats
-  total.right += score.right
-  total.solved += score.solved ? 1 : 0
-  total.energy += score.energy
+function judgedOf(batch: Batch, scores: readonly (readonly AnswerScore[][])[]): Judged[] {
+  const block = batch.targets.length / (batch.rows * batch.answers)
+  const [first = []] = scores
+  return Array.from({ length: batch.rows * batch.answers }, (_, answer): Judged => {
+    const moving = batch.moving
+      .subarray(answer * block, (answer + 1) * block)
+      .reduce((a, b) => a + b, 0)
+    const row = Math.floor(answer / batch.answers)
+    return {
+      moving,
+      facts: { blanks: moving, ...batch.facts?.[row] },
+      scores: first.map((_, budget) => scores.map((of) => of[budget]?.[answer] as AnswerScore)),
+    }
+  }).filter(({ moving }) => moving > 0)
 }
 
 /** Yields the scores of every answer after each step. Runs inside the caller's tidy. */
 function* walk(
-  network: Network,
-  inputs: Inputs,
+  descent: Descent,
   steps: number,
-  seed: number,
 ): Generator<{ step: number; scores: AnswerScore[] }> {
+  const { network, inputs, landscapeAt } = descent
   const { tf, config } = network
-  const { rows, answers } = inputs.batch
+  const score = (logits: Tensor, slope: SlopeFigures) =>
+    scoreAnswers(network, inputs, logits, slope)
   if (config.feed_forward) {
-    yield {
-      step: 1,
-      scores: scoreAnswers(
-        network,
-        inputs,
-        feedForwardLogits(network, inputs),
-        new Float32Array(rows * answers),
-      ),
-    }
+    const energy = new Float32Array(inputs.batch.rows * inputs.batch.answers)
+    yield { step: 1, scores: score(feedForwardLogits(network, inputs), { energy }) }
     return
   }
-  const landscapeAt = landscapesOf(network, inputs)
   const alpha = tf.maximum(network.weight('alpha'), 1e-4)
-  const residual = config.energy.kind === 'residual'
-  let state = startOf(network, inputs, landscapeAt(0), seed)
   // A head or potential energy judges the state that the step before produced, so it lags by one.
-  const lag = residual ? 0 : 1
+  const lag = config.energy.kind === 'residual' ? 0 : 1
+  let state = startingPoint(descent)
   for (let step = 0; step < steps + lag; step++) {
-    let energies: ArrayLike<number> = []
     const landscape = landscapeAt(step)
+    const noise = noiseOf(descent, step)
+    let figures: SlopeFigures = { energy: [] }
     const [next, judged] = tf.tidy(() => {
-      const options = { alpha, first: step === 0, noise: null }
-      const taken = descend(network, landscape, state, options)
-      energies = taken.slope.energy.dataSync()
+      const taken = descend(network, landscape, state, { alpha, first: step === 0, noise })
+      figures = figuresOf(taken.slope)
       return [taken.next, taken.slope.opinion ?? state] as [Tensor, Tensor]
     })
+    if (step === 0 && config.answer.start === 'draft')
+      yield { step: 0, scores: score(logitsOf(network, state), figures) }
     if (step >= lag)
-      yield {
-        step: step + 1 - lag,
-        scores: scoreAnswers(network, inputs, logitsOf(network, judged), energies),
-      }
+      yield { step: step + 1 - lag, scores: score(logitsOf(network, judged), figures) }
+    // Thousands of steps would otherwise pile up until the tidy ends.
+    tf.dispose([state, judged, ...(noise ? [noise] : [])])
     state = next
   }
 }
+
+/** [B, N, W]; noise as in serving, else the model's own start. */
+function startingPoint(descent: Descent): Tensor {
+  const { network, inputs, landscapeAt, options } = descent
+  const { start, start_scale: scale } = network.config.answer
+  return start === 'noise' && !inputs.batch.start
+    ? network.tf.mul(normalsOf(descent, -1), scale)
+    : startOf(network, inputs, landscapeAt(0), options.seed)
+}
+
+function noiseOf(descent: Descent, step: number): Tensor | null {
+  const { noise = 0, noiseSteps = Infinity } = descent.options
+  return noise === 0 || step >= noiseSteps
+    ? null
+    : descent.network.tf.mul(normalsOf(descent, step), noise)
+}
+
+/** [B, N, W]: of (seed, row, candidate, step) alone, however rows are batched. */
+function normalsOf({ network, inputs, candidate, rowsBefore, options }: Descent, step: number) {
+  const { rows, targets } = inputs.batch
+  const [n, width] = [targets.length / rows, stateWidth(network.config)]
+  const values = new Float32Array(rows * n * width)
+  for (let row = 0; row < rows; row++) {
+    const seed = answerSeed(options.seed, rowsBefore + row)
+    values.set(normals(seed, candidate, step, n * width), row * n * width)
+  }
+  return network.tf.tensor3d(values, [rows, n, width])
+}
+
+/** Energies of all answers, row-major, and their parts where there are two. */
+interface SlopeFigures {
+  energy: ArrayLike<number>
+  disagreement?: ArrayLike<number>
+  doubt?: ArrayLike<number>
+}
+
+const figuresOf = ({ energy, disagreement, doubt }: Slope): SlopeFigures => ({
+  energy: energy.dataSync(),
+  ...(disagreement && doubt && { disagreement: disagreement.dataSync(), doubt: doubt.dataSync() }),
+})
 
 function scoreAnswers(
   network: Network,
   inputs: Inputs,
   logits: Tensor,
-  energies: ArrayLike<number>,
+  { energy, disagreement, doubt }: SlopeFigures,
 ): AnswerScore[] {
   const { tf, config } = network
   const { batch } = inputs
@@ -154,7 +210,13 @@ function scoreAnswers(
   })
   const block = config.answer.block
   return Array.from({ length: batch.rows * batch.answers }, (_, a) => {
-    const score: AnswerScore = { energy: energies[a] as number, nats: 0, right: 0, solved: true }
+    const score: AnswerScore = {
+      energy: energy[a] as number,
+      ...(disagreement && doubt && { disagreement: disagreement[a], doubt: doubt[a] }),
+      nats: 0,
+      right: 0,
+      solved: true,
+    }
     for (let i = a * block; i < (a + 1) * block; i++) {
       if (!batch.moving[i]) continue
       score.nats += nats[i] as number

@@ -19,7 +19,8 @@ const Line = Type.Object({
   template: Type.Optional(Type.String({ minLength: 1 })),
   completion: Type.String({ minLength: 1 }),
 })
-type Line = Static<typeof Line>
+/** Further numbers of a line are figures of its difficulty. */
+type Line = Static<typeof Line> & { readonly [fact: string]: unknown }
 
 export interface JsonlOptions {
   tokenizer: Tokenizer
@@ -82,7 +83,14 @@ function tokenizeLine(line: Line, { tokenizer, config }: JsonlOptions): Example 
     throw new Error(`takes ${positions} positions, the model has ${config.context_length}`)
   }
   if (context.length === 0) throw new Error('prompt is empty, and there is no start token')
-  return { context, answer, clamped }
+  return { context, answer, clamped, ...factsOf(line) }
+}
+
+function factsOf(line: Line): Pick<Example, 'facts'> {
+  const numbers = Object.entries(line).filter(
+    (entry): entry is [string, number] => typeof entry[1] === 'number',
+  )
+  return numbers.length === 0 ? {} : { facts: Object.fromEntries(numbers) }
 }
 
 /** Block `index` of a line as an answer of its own, behind all that precedes it. */
@@ -92,6 +100,7 @@ function blockOf(line: Example, index: number, block: number): Example {
     context: [...line.context, ...line.answer.slice(0, start)],
     answer: line.answer.slice(start, start + block),
     clamped: line.clamped.slice(start, start + block),
+    ...(line.facts && { facts: line.facts }),
   }
 }
 
@@ -228,5 +237,6 @@ function permute(
     context: example.context.map(rename),
     answer: example.answer.map(rename),
     clamped: example.clamped.map(rename),
+    ...(example.facts && { facts: example.facts }),
   }
 }

@@ -5,6 +5,7 @@ import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { registerTasks } from '../../src/cli/tasks.js'
 import { registerTokenizer } from '../../src/cli/tokenize.js'
+import { readConfig } from '../../src/model/config.js'
 import { canonicalForm, isSolution } from '../../src/train/tasks/sudoku.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 
@@ -63,6 +64,71 @@ describe('basin tasks sudoku', () => {
     expect(() => sudoku('none.jsonl', '--exclude', path('broken.jsonl'))).toThrow(
       /broken\.jsonl: line 2 is not \{template, completion\}/,
     )
+  })
+})
+
+describe('basin tasks sudoku --from', () => {
+  const convert = (lines: string, ...more: string[]) => {
+    writeFileSync(path('given.txt'), lines)
+    return basin(
+      'tasks',
+      'sudoku',
+      '--from',
+      path('given.txt'),
+      '--out',
+      path('from.jsonl'),
+      ...more,
+    )
+  }
+
+  it('solves what has one solution, and keeps rating and givens', () => {
+    const [board] = readLines('train.jsonl')
+    const zeros = board?.template.replaceAll('_', '0') ?? ''
+    const dots = board?.template.replaceAll('_', '.') ?? ''
+    const many = '1' + '.'.repeat(15)
+    const none = '11' + '.'.repeat(14)
+    convert(`a ${zeros} 2.5\n${many}\n${none}\nno board\n${dots}\n`, '--size', '4')
+    const { template, completion } = board as Line
+    const givens = template.replaceAll('_', '').length
+    expect(readLines('from.jsonl')).toEqual([
+      { template, completion, givens, rating: 2.5 },
+      { template, completion, givens },
+    ])
+  })
+
+  it('leaves out what is excluded or of another size, and refuses a file with nothing left', () => {
+    const [board] = readLines('train.jsonl')
+    const text = board?.template ?? ''
+    expect(() => convert(text, '--size', '4', '--exclude', path('train.jsonl'))).toThrow(
+      /no puzzle is left; excluded/,
+    )
+    expect(() => convert(text, '--size', '6')).toThrow(/no puzzle is left; not 36 cells/)
+  })
+})
+
+describe.each([
+  ['addition', '--digits', '1-13', /digits must be a range within 1 to 12/],
+  ['paths', '--rooms', '2-7', /rooms must be a range within 2 to 6/],
+  ['dyck', '--kinds', '5', /integer from 1 to 4/],
+  ['sorting', '--items', '1-4', /items must be a range within 2 to 16/],
+])('basin tasks %s', (task, option, wrong, message) => {
+  it('writes lines with figures of difficulty, and a model to train', () => {
+    const model = path(`${task}-model`)
+    basin('tasks', task, '--count', '20', '--out', path(`${task}.jsonl`), '--model', model)
+    const lines = readLines(`${task}.jsonl`)
+    expect(lines).toHaveLength(20)
+    const { template, completion, ...facts } = lines[0] as Line
+    expect(completion).toHaveLength(template.length)
+    expect(Object.values(facts).every((fact) => typeof fact === 'number')).toBe(true)
+    const config = readConfig(model)
+    expect(config.answer.block).toBe(template.length)
+    expect(openTokenizer(model).encode(completion)).toHaveLength(template.length)
+  })
+
+  it(`refuses ${option} ${wrong}`, () => {
+    expect(() =>
+      basin('tasks', task, '--count', '1', '--out', path('none.jsonl'), option, wrong),
+    ).toThrow(message)
   })
 })
 
