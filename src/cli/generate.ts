@@ -11,7 +11,7 @@ import { integer, real } from './numbers.js'
 import { shippedModels } from './package.js'
 import { Screen } from './screen.js'
 import { sparkline } from './sparkline.js'
-import { engineOption, openModel, threadsOption, weightsOption } from './worker.js'
+import { engineOption, openModel, refinerOption, threadsOption, weightsOption } from './worker.js'
 
 interface GenerateFlags {
   model: string
@@ -25,6 +25,7 @@ interface GenerateFlags {
   engine: string
   threads: number
   weights: string
+  refiner: string
 }
 
 type Of<T extends JobEvent['type']> = Extract<JobEvent, { type: T }>
@@ -55,6 +56,7 @@ export function registerGenerate(program: Command): void {
     .addOption(engineOption())
     .addOption(threadsOption())
     .addOption(weightsOption())
+    .addOption(refinerOption())
     .action(generate)
 }
 
@@ -63,6 +65,7 @@ async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
     engine: flags.engine,
     threads: flags.threads,
     weights: flags.weights,
+    refiner: flags.refiner,
     slots: flags.candidates,
     maxQueue: 1,
     prefillChunk: 256,

@@ -18,6 +18,7 @@ import {
   engineOption,
   findModels,
   openModel,
+  refinerOption,
   threadsOption,
   weightsOption,
   type WorkerFlags,
@@ -89,6 +90,7 @@ export function registerServe(program: Command): void {
     .addOption(engineOption())
     .addOption(threadsOption())
     .addOption(weightsOption())
+    .addOption(refinerOption())
     .addOption(number('--slots <n>', 'answers at once', 'BASIN_SLOTS', [1, 65_536], 64))
     .addOption(
       number('--pages <n>', 'pages of the context cache (16 positions)', 'BASIN_PAGES', [1, 1e7]),

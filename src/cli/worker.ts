@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Option } from 'commander'
 import { weightTypes } from '../energy/native/engine.js'
-import { engineChoices } from '../energy/open.js'
+import { engineChoices, refiners } from '../energy/open.js'
 import { BasinError } from '../errors.js'
 import { type Generation, startGeneration } from '../generation/client.js'
 import type { WorkerOptions } from '../generation/protocol.js'
@@ -33,6 +33,12 @@ export const weightsOption = () =>
     .choices(weightTypes)
     .env('BASIN_WEIGHTS')
     .default('f32')
+
+export const refinerOption = () =>
+  new Option('--refiner <direction>', 'what a residual energy descends along')
+    .choices(refiners)
+    .env('BASIN_REFINER')
+    .default('model', 'as its checkpoint says')
 
 /** Most cache pages unless told otherwise: 65,536 positions. */
 const MOST_PAGES = 4096

@@ -1,6 +1,7 @@
 /** Picks an engine for a checkpoint, and says which it took and why. Nothing falls back silently. */
 import { BasinError } from '../errors.js'
-import { openCheckpoint } from '../model/checkpoint.js'
+import { openCheckpoint, type Checkpoint } from '../model/checkpoint.js'
+import { draftsFromContext } from '../model/config.js'
 import type { EnergyEngine } from './engine.js'
 import { loadAddon } from './native/addon.js'
 import { nativeEngine, weightTypes, type WeightType } from './native/engine.js'
@@ -28,7 +29,12 @@ export interface OpenOptions {
   pages: number
   /** One of `weightTypes`, float32 if absent. Anything else needs the native engine. */
   weights?: string
+  /** One of `refiners`, `model` if absent. */
+  refiner?: string
 }
+
+/** What a residual energy descends along: as its checkpoint says, or one of the two directions. */
+export const refiners = ['model', 'exact', 'amortized'] as const
 
 /** Positions per cache page of the tfjs engine. */
 const pageSize = 16
@@ -43,12 +49,30 @@ function oneOf<T extends string>(choices: readonly T[], value: string, engine: s
   return found
 }
 
+/**
+ * A checkpoint with another direction of descent. Throws `not_supported` where it has no choice: head
+ * and potential energies have their gradient only, a draft of the context the amortized direction.
+ */
+export function withRefiner(checkpoint: Checkpoint, refiner: string): Checkpoint {
+  const { config } = checkpoint
+  const { energy } = config
+  if (refiner === 'model' || refiner === energy.direction) return checkpoint
+  if (energy.kind !== 'residual' || (refiner === 'exact' && draftsFromContext(config)))
+    throw new BasinError('not_supported', {
+      param: 'refiner',
+      reason: `${config.name} descends along its ${energy.direction} direction only`,
+    })
+  const direction = refiner as (typeof energy)['direction']
+  return { ...checkpoint, config: { ...config, energy: { ...energy, direction } } }
+}
+
 /** Throws `invalid_checkpoint`, or `backend_missing` where the engine asked for cannot be had. */
 export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
   const { directory, threads, slots, sequences, pages } = options
   const engine = oneOf(engineChoices, options.engine, options.engine)
   const weights = oneOf(weightTypes, options.weights ?? 'f32', `${engine} with these weights`)
-  const checkpoint = openCheckpoint(directory)
+  const refiner = oneOf(refiners, options.refiner ?? 'model', `${engine} with this refiner`)
+  const checkpoint = withRefiner(openCheckpoint(directory), refiner)
   if (checkpoint.config.feed_forward)
     throw new BasinError('invalid_checkpoint', {
       path: directory,

@@ -198,6 +198,8 @@ export interface WorkerOptions {
   threads: number
   /** float32 if absent; the others need the native engine. */
   weights?: string
+  /** What a residual energy descends along; as the model says if absent. */
+  refiner?: string
   slots: number
   /** Cache pages; each holds `capacity.pageSize` positions. */
   pages: number

@@ -22,6 +22,7 @@ try {
     engine: options.engine,
     threads: options.threads,
     ...(options.weights !== undefined && { weights: options.weights }),
+    ...(options.refiner !== undefined && { refiner: options.refiner }),
     slots: options.slots,
     sequences: options.slots,
     pages: options.pages,

@@ -106,7 +106,7 @@ export class Contexts {
   /** `null` appends the step token of `time_embed`. */
   private append(cache: Cache, tokens: readonly number[] | null, landscape: number): void {
     const { tf } = this.network
-    const [hidden, ...flat] = tf.tidy(() => {
+    const [hidden, ...flat] = tf.tidy<Tensor[]>(() => {
       const conditioned = this.config.conditioning === 'adaln' || tokens === null
       const step = conditioned ? this.network.stepEmbedding([landscape]) : null
       const x = tokens
@@ -131,14 +131,14 @@ export class Contexts {
           : [fresh.k, fresh.v]
       })
       return [last, ...grown]
-    }) as [Tensor, ...Tensor[]]
+    })
     disposeLayers(cache.layers)
     cache.hidden?.dispose()
     cache.layers = Array.from({ length: flat.length / 2 }, (_, i) => ({
       k: flat[2 * i] as Tensor,
       v: flat[2 * i + 1] as Tensor,
     }))
-    cache.hidden = hidden
+    cache.hidden = hidden ?? null
     cache.length += tokens?.length ?? 1
   }
 

@@ -1,0 +1,52 @@
+import { describe, expect, it } from 'vitest'
+import { withRefiner } from '../../src/energy/open.js'
+import { loadBackend } from '../../src/energy/tfjs/backend.js'
+import { TfjsEngine } from '../../src/energy/tfjs/engine.js'
+import type { Checkpoint } from '../../src/model/checkpoint.js'
+import { modelOf } from '../support/models.js'
+
+const backend = await loadBackend('wasm', 1)
+const capacity = { slots: 1, sequences: 1, pages: 8, pageSize: 16 }
+
+/** Energies before and after a short step from zeros, and the norm of the first direction. */
+function descent(checkpoint: Checkpoint): { energies: number[]; norm: number } {
+  const engine = new TfjsEngine(checkpoint, { ...backend, reason: 'test' }, capacity, 1)
+  const { block } = engine.model.answer
+  const start = new Float32Array(block * engine.model.dim)
+  engine.observe([{ sequence: 0, tokens: [1, 2, 3], pages: [0] }])
+  engine.begin([{ slot: 0, sequence: 0, seed: 1, candidate: 0, start }])
+  const steps = [0, 1].map((step) =>
+    engine.descend([{ slot: 0, landscape: 0, noise: 0, step, stepSize: 0.01 }]),
+  )
+  engine.close()
+  return {
+    energies: steps.map(([result]) => result?.terms?.disagreement as number),
+    norm: steps[0]?.[0]?.gradientNorm as number,
+  }
+}
+
+describe('--refiner', () => {
+  it('changes the direction of a residual energy, not the energy', () => {
+    const model = modelOf('latent residual amortized, K 4')
+    const [own, exact] = [descent(model), descent(withRefiner(model, 'exact'))]
+    expect(exact.energies[0]).toBeCloseTo(own.energies[0] as number, 6)
+    expect(Math.abs(exact.norm / own.norm - 1)).toBeGreaterThan(0.01)
+    // A short enough step along the true gradient lowers what it is the gradient of.
+    expect(exact.energies[1] as number).toBeLessThan(exact.energies[0] as number)
+  })
+
+  it('leaves the checkpoint as it is where that is what it says', () => {
+    const model = modelOf('latent residual exact, noise')
+    expect(withRefiner(model, 'model')).toBe(model)
+    expect(withRefiner(model, 'exact')).toBe(model)
+    expect(withRefiner(model, 'amortized').config.energy.direction).toBe('amortized')
+  })
+
+  it('is refused where there is no choice', () => {
+    for (const label of ['latent potential', 'vocab head'])
+      expect(() => withRefiner(modelOf(label), 'amortized')).toThrow(/exact direction only/)
+    expect(() =>
+      withRefiner(modelOf('latent residual, K 1, draft from the context'), 'exact'),
+    ).toThrow(/amortized direction only/)
+  })
+})
