@@ -70,7 +70,7 @@ describe('basin tasks sudoku', () => {
 describe('basin tasks sudoku --from', () => {
   const convert = (lines: string, ...more: string[]) => {
     writeFileSync(path('given.txt'), lines)
-    return basin(
+    basin(
       'tasks',
       'sudoku',
       '--from',
@@ -78,7 +78,7 @@ describe('basin tasks sudoku --from', () => {
       '--out',
       path('from.jsonl'),
       ...more,
-    )
+    );
   }
 
   it('solves what has one solution, and keeps rating and givens', () => {
