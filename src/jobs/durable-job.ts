@@ -94,6 +94,11 @@ export class DurableJob {
     return this.over ? this.record.result : this.narrator.present()
   }
 
+  /** Settles when all that was said so far is in the store. */
+  async written(): Promise<void> {
+    await this.pumping
+  }
+
   /** Tells `run`, or one that is made as soon as there is room. */
   begin(run?: Run): void {
     this.say(this.narrator.open())

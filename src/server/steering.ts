@@ -20,8 +20,8 @@ export class Steered implements Ledger {
     private readonly run: Run,
     budget: Budget,
     caps: Caps,
-    /** Called when its course is changed. */
-    private readonly heard: () => void = () => undefined,
+    /** Called when its course is changed, and waited for before its client is told. */
+    private readonly heard: () => Promise<void> = () => Promise.resolve(),
   ) {
     this.allowance = new Allowance(budget, caps)
   }
@@ -31,9 +31,9 @@ export class Steered implements Ledger {
     this.ended ||= event.type === 'finished' || event.type === 'failed'
   }
 
-  finish(): void {
-    this.heard()
+  finish(): Promise<void> {
     this.run.control({ type: 'finish' })
+    return this.heard()
   }
 
   /** Throws `out_of_range` where an operator's cap would be passed. */
@@ -41,10 +41,10 @@ export class Steered implements Ledger {
     this.allowance.check(extra)
   }
 
-  extend(extra: Extra): void {
+  extend(extra: Extra): Promise<void> {
     this.allowance.extend(extra)
-    this.heard()
     this.run.control({ type: 'extend', ...extra })
+    return this.heard()
   }
 }
 
@@ -63,17 +63,17 @@ export class Steering {
   }
 
   /** Each choice settles with the best it has. Returns how many heard it; throws `not_found`. */
-  finish(id: string, owner: string): number {
+  async finish(id: string, owner: string): Promise<number> {
     const running = this.running(id, owner)
-    for (const choice of running) choice.finish()
+    await Promise.all(running.map((choice) => choice.finish()))
     return running.length
   }
 
   /** More for the present answer of each choice, or for none. Throws `not_found`, `out_of_range`. */
-  extend(id: string, owner: string, extra: Extra): number {
+  async extend(id: string, owner: string, extra: Extra): Promise<number> {
     const running = this.running(id, owner)
     for (const choice of running) choice.check(extra)
-    for (const choice of running) choice.extend(extra)
+    await Promise.all(running.map((choice) => choice.extend(extra)))
     return running.length
   }
 

@@ -26,11 +26,12 @@ export function writeModels(): string {
   return root
 }
 
-export function writeModel(root: string, name: string): string {
+/** `seed`: of its random weights. */
+export function writeModel(root: string, name: string, seed = 1): string {
   const directory = join(root, name)
   mkdirSync(directory)
   const config = configOf({ name, vocab_size: 28, answer: { block: 2 } })
-  writeCheckpoint(directory, { config, tensors: initialWeights(config, 1, 0.5) })
+  writeCheckpoint(directory, { config, tensors: initialWeights(config, seed, 0.5) })
   writeFileSync(join(directory, 'tokenizer.json'), JSON.stringify(characterDescriptor(true)))
   return directory
 }

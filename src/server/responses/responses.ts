@@ -93,6 +93,7 @@ export class Responses {
     // A worker answers in order: once this has an answer, it has looked at the job.
     await generation.tokenize('')
     await this.throwRefusal(job)
+    if (durable) await job.written()
     return job
   }
 
@@ -114,14 +115,16 @@ export class Responses {
   }
 
   /** Throws `not_found`, and `invalid_request` for a response that has a connection to close. */
-  cancel(id: string, { owner }: Requester): ResponseReply {
+  async cancel(id: string, { owner }: Requester): Promise<ResponseReply> {
     const record = this.record(id, owner)
     if (!record.durable) {
       const reason = 'only a background response can be cancelled; close the connection of this one'
       throw new BasinError('invalid_request', { param: 'id', reason })
     }
-    this.jobs.under(id, owner)?.cancel()
-    return replyOf(this.record(id, owner))
+    const job = this.jobs.under(id, owner)
+    job?.cancel()
+    await job?.written()
+    return replyOf(job?.record ?? record)
   }
 
   async delete(id: string, { owner }: Requester): Promise<void> {
@@ -197,6 +200,7 @@ export class Responses {
     const { id, job: asked, owner } = job.record
     const steered = new Steered(run, asked.budget, limits.caps, () => {
       job.steer()
+      return job.written()
     })
     const { enter } = making
     making.enter = (event) => {

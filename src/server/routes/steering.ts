@@ -37,8 +37,8 @@ export function steeringRoutes(app: App, { owner, steering }: Parts): void {
           response: replies(Steered, ...bodyErrors),
         },
       },
-      ({ client, params: { id } }) => {
-        const choices = steering.finish(id, owner(client))
+      async ({ client, params: { id } }) => {
+        const choices = await steering.finish(id, owner(client))
         return { id, object: 'steering' as const, action: 'finish' as const, choices }
       },
     )
@@ -53,8 +53,8 @@ export function steeringRoutes(app: App, { owner, steering }: Parts): void {
           response: replies(Steered, ...bodyErrors),
         },
       },
-      ({ body, client, params: { id } }) => {
-        const choices = steering.extend(id, owner(client), body)
+      async ({ body, client, params: { id } }) => {
+        const choices = await steering.extend(id, owner(client), body)
         return { id, object: 'steering' as const, action: 'extend' as const, choices }
       },
     )

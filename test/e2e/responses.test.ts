@@ -1,0 +1,200 @@
+/** Responses of a real process that is killed: what was said goes on as if nothing had happened. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { ResponseReply } from '../../src/server/schemas/responses.js'
+import { Server, writeModel, writeModels } from '../support/process.js'
+
+interface Event {
+  type: string
+  sequence_number: number
+  response?: ResponseReply
+  delta?: string
+}
+
+const models = writeModels()
+let server: Server | undefined
+afterEach(async () => {
+  await server?.stop()
+  server = undefined
+})
+
+const folder = () => mkdtempSync(join(tmpdir(), 'basin-data-'))
+const start = async (data: string, ...more: string[]) =>
+  (server = await Server.start(models, '--data-dir', data, ...more))
+
+const kill = async (victim: Server) => {
+  victim.signal('SIGKILL')
+  await victim.ended
+}
+
+/** 20 answers of 300 steps each: some seconds, and more than a thousand steps. */
+const long = {
+  ...{ input: 'once upon a time', max_output_tokens: 40, temperature: 1, seed: 11 },
+  refinement: { max_steps: 300 },
+  include: ['basin:refinement_step'],
+  background: true,
+}
+
+async function* events(reply: Response): AsyncGenerator<Event> {
+  let text = ''
+  for await (const chunk of reply.body ?? []) {
+    text += Buffer.from(chunk as Uint8Array).toString()
+    const parts = text.split('\n\n')
+    text = parts.pop() ?? ''
+    for (const part of parts) {
+      const data = part.split('\n').find((line) => line.startsWith('data: '))
+      if (data) yield JSON.parse(data.slice(6)) as Event
+    }
+  }
+}
+
+/** Reads until enough was said, or to the end. */
+async function read(reply: Response, enough: (event: Event) => boolean = () => false) {
+  const seen: Event[] = []
+  try {
+    for await (const event of events(reply)) {
+      seen.push(event)
+      if (enough(event)) break
+    }
+  } catch (error) {
+    // The connection of a killed process ends in the middle.
+    if (!(error instanceof TypeError)) throw error
+  }
+  return seen
+}
+
+const after = async (from: Server, id: string, number: number) =>
+  fetch(`${from.url}/v1/responses/${id}?stream=true&starting_after=${number}`)
+
+const retrieve = async (from: Server, id: string) =>
+  (await (await fetch(`${from.url}/v1/responses/${id}`)).json()) as ResponseReply
+
+/** Without what no two tellings share: ids and times. */
+const story = (told: Event[]): unknown =>
+  JSON.parse(
+    JSON.stringify(told)
+      .replaceAll(/(resp|msg)_[0-9a-f-]{36}/g, '$1')
+      .replaceAll(/"(created_at|completed_at)":\d+/g, '"$1":0'),
+  )
+
+const textOf = (told: Event[]) => told.map(({ delta }) => delta ?? '').join('')
+
+const consecutive = (told: Event[]) => {
+  expect(told.map((event) => event.sequence_number)).toEqual(told.map((_, i) => i))
+}
+
+describe('kill -9 during a background response', () => {
+  /** As it is told where nothing happens. */
+  let whole: Event[]
+  beforeAll(async () => {
+    const undisturbed = await start(folder())
+    whole = await read(await undisturbed.post('/v1/responses', { ...long, stream: true }))
+    await undisturbed.stop()
+    consecutive(whole)
+    expect(textOf(whole)).toHaveLength(40)
+    const steps = whole.filter(({ type }) => type === 'basin:refinement_step')
+    expect(steps.length).toBeGreaterThan(1000)
+  })
+
+  it.each([1, 12])('after %d texts: no gap, no repetition, the same story', async (texts) => {
+    const data = folder()
+    const first = await start(data)
+    let count = 0
+    const before = await read(
+      await first.post('/v1/responses', { ...long, stream: true }),
+      ({ delta }) => delta !== undefined && ++count === texts,
+    )
+    await kill(first)
+    const { id } = before[0]?.response ?? {}
+    const second = await start(data)
+    const rest = await read(await after(second, id ?? '', before.length - 1))
+    const told = [...before, ...rest]
+    consecutive(told)
+    expect(story(told)).toEqual(story(whole))
+    const kept = await retrieve(second, id ?? '')
+    expect(kept).toEqual(told.at(-1)?.response)
+    expect(kept.status).toBe('incomplete')
+  })
+
+  it('goes on with every one that was queued, and with none that was cancelled', async () => {
+    const data = folder()
+    const first = await start(data, '--slots', '1')
+    const begin = async () =>
+      (await (await first.post('/v1/responses', { ...long, include: [] })).json()) as ResponseReply
+    const made = [await begin(), await begin(), await begin()]
+    const [running, waiting, unwanted] = made.map(({ id }) => id)
+    await first.post(`/v1/responses/${unwanted ?? ''}/cancel`, {})
+    await kill(first)
+    const second = await start(data, '--slots', '1')
+    const statusOf = async (id = '') => (await retrieve(second, id)).status
+    expect(await statusOf(unwanted)).toBe('cancelled')
+    const patience = { timeout: 30_000 }
+    await expect.poll(() => statusOf(running), patience).toBe('incomplete')
+    await expect.poll(() => statusOf(waiting), patience).toBe('incomplete')
+    const [a, b] = [await retrieve(second, running ?? ''), await retrieve(second, waiting ?? '')]
+    expect(a.output[0]?.content[0]?.text).toBe(b.output[0]?.content[0]?.text)
+    expect(await statusOf(unwanted)).toBe('cancelled')
+  })
+
+  it('is a failure where its course had been changed', async () => {
+    const data = folder()
+    const first = await start(data)
+    const made = await first.post('/v1/responses', { ...long, refinement: { max_steps: 50_000 } })
+    const { id } = (await made.json()) as ResponseReply
+    await expect.poll(async () => (await retrieve(first, id)).status).toBe('in_progress')
+    expect((await first.post(`/v1/responses/${id}/extend`, { steps: 50 })).status).toBe(200)
+    await kill(first)
+    const second = await start(data)
+    expect(await retrieve(second, id)).toMatchObject({
+      status: 'failed',
+      error: { code: 'server_error' },
+    })
+    const told = await read(await fetch(`${second.url}/v1/responses/${id}?stream=true`))
+    consecutive(told)
+    expect(told.at(-1)?.type).toBe('response.failed')
+  })
+
+  it('is a failure where it comes out differently', async () => {
+    const own = mkdtempSync(join(tmpdir(), 'basin-models-'))
+    const path = writeModel(own, 'letters')
+    const data = folder()
+    const first = (server = await Server.start(own, '--data-dir', data))
+    let count = 0
+    const before = await read(
+      await first.post('/v1/responses', { ...long, stream: true }),
+      ({ delta }) => delta !== undefined && ++count === 8,
+    )
+    await kill(first)
+    rmSync(path, { recursive: true })
+    writeModel(own, 'letters', 2)
+    const second = (server = await Server.start(own, '--data-dir', data))
+    const { id } = before[0]?.response ?? {}
+    const rest = await read(await after(second, id ?? '', before.length - 1))
+    consecutive([...before, ...rest])
+    expect(rest.at(-1)).toMatchObject({ type: 'response.failed', response: { status: 'failed' } })
+    expect(textOf(rest)).toBe('')
+  })
+})
+
+describe('a restart in good order', () => {
+  it('keeps what has ended, forgets what was deleted, and goes on with the rest', async () => {
+    const data = folder()
+    const first = await start(data, '--drain-seconds', '0')
+    const make = async (more: object) =>
+      (await (await first.post('/v1/responses', { ...long, ...more })).json()) as ResponseReply
+    const short = { background: false, max_output_tokens: 2 }
+    const [kept, gone] = [await make(short), await make(short)]
+    await fetch(`${first.url}/v1/responses/${gone.id}`, { method: 'DELETE' })
+    const unfinished = await make({})
+    expect((await first.stop()).code).toBe(0)
+    const second = await start(data)
+    expect(await retrieve(second, kept.id)).toEqual(kept)
+    expect((await fetch(`${second.url}/v1/responses/${gone.id}`)).status).toBe(404)
+    const told = await read(await fetch(`${second.url}/v1/responses/${unfinished.id}?stream=true`))
+    consecutive(told)
+    expect(textOf(told)).toHaveLength(40)
+    expect(told.at(-1)?.type).toBe('response.incomplete')
+  })
+})
