@@ -107,6 +107,33 @@ describe('optimize, truncated', () => {
   })
 })
 
+describe('equilibrium along the exact direction', () => {
+  const model = modelOf('latent residual exact, noise')
+  const size = 3 * 4 * 16
+  const batch = {
+    ...batchFor(model),
+    start: Float32Array.from({ length: size }, (_, i) => (i % 5) / 9),
+  }
+  const lossesOf = (given: Batch, horizon: number, lossSteps: number, draw: number): number[] => {
+    const network = networkOf(tf, model)
+    const objective = equilibrium({ horizon, lossSteps, noise: 0, replay: null })
+    return objective.update(network, inputsOf(network, given), () => draw).losses
+  }
+
+  it('meets the states that serving reaches', () => {
+    const network = networkOf(tf, model)
+    const options = { budgets: [1, 2, 3], keep: 'last', seed: 1 } as const
+    const served = evaluateBatches(network, [batch], options).map(({ nats }) => nats)
+    const trained = lossesOf(batch, 0, 3, 0)
+    expect(trained).toHaveLength(3)
+    trained.forEach((nats, i) => expect(nats).toBeCloseTo(served[i] as number, 4))
+    // The states do move: else the losses would agree whatever the direction.
+    expect(Math.abs((served[0] as number) - (served[2] as number))).toBeGreaterThan(1e-3)
+    // Two steps without a loss, and then one with.
+    expect(lossesOf(batch, 2, 1, 0.99)[0]).toBeCloseTo(served[2] as number, 4)
+  })
+})
+
 describe('descents past the last landscape', () => {
   it.each(variants)('are walked and measured: $label', ({ label }) => {
     const model = modelOf(label)

@@ -1,7 +1,7 @@
 /**
- * `equilibrium`, for the residual energy: iterate y <- F(y) a random number of times without gradient
- * (the states inference will meet), then a few steps with cross-entropy on the read-out of F, detached
- * between them; a draft from the context is read out under the same loss. First derivatives only; an
+ * `equilibrium`, for the residual energy: descend a random number of steps without gradient (the states
+ * inference will meet: y <- F(y) along the amortized direction, y <- y - alpha (I - dF/dy)^T (y - F) along
+ * the exact one), then a few steps with cross-entropy on the read-out of F, detached between them; a draft from the context is read out under the same loss. First derivatives only; an
  * update costs a few feed-forward updates however long the
  * horizon. The observed stream is computed once for all steps. With a replay buffer, rows also go on
  * from where earlier updates left them, so that states far beyond the horizon are trained on.
@@ -59,6 +59,9 @@ export function equilibrium(options: EquilibriumOptions): Objective {
       const replayed = withReplay(network, given, buffer, draw)
       const { inputs } = replayed
       const losses: number[] = []
+      const exact = network.config.energy.direction === 'exact'
+      // What descends along the true gradient is a tape of its own, so it comes before the one below.
+      const visited = exact ? trajectory(network, replayed, options, first, draw) : []
       let late: Tensor | undefined
       const { value, gradients } = gradientsOf(network, () => {
         const landscapeAt = landscapesOf(network, inputs)
@@ -71,16 +74,18 @@ export function equilibrium(options: EquilibriumOptions): Objective {
           parts.push(part)
         }
         if (draftsFromContext(network.config)) count(begun.contextDraft(inputs.weights))
-        let state = withoutGradient(tf, () => {
-          let y = startingPoint(network, replayed, begun, options, draw)
-          for (let step = 0; step < first; step++)
-            y = tf.tidy(() => landscapeAt(step).opinion(constant(y)).value)
-          return y
-        })
+        let state = exact
+          ? (visited[0] as Tensor)
+          : withoutGradient(tf, () => {
+              let y = startingPoint(network, replayed, begun, options, draw)
+              for (let step = 0; step < first; step++)
+                y = tf.tidy(() => landscapeAt(step).opinion(constant(y)).value)
+              return y
+            })
         for (let step = first; step < first + lossSteps; step++) {
           const opinion = landscapeAt(step).opinion(constant(state)).value
           count(opinion)
-          state = withoutGradient(tf, () => tf.clone(opinion))
+          state = visited[step - first + 1] ?? withoutGradient(tf, () => tf.clone(opinion))
         }
         late = tf.keep(state)
         return tf.div(tf.addN(parts), parts.length)
@@ -90,6 +95,26 @@ export function equilibrium(options: EquilibriumOptions): Objective {
       return { value, losses, gradients }
     },
   }
+}
+
+/** The states before each step with a loss, and the one after the last, on the exact direction. */
+function trajectory(
+  network: Network,
+  replayed: Replayed,
+  options: EquilibriumOptions,
+  first: number,
+  draw: Draw,
+): Tensor[] {
+  const { tf } = network
+  const landscapeAt = landscapesOf(network, replayed.inputs)
+  const alpha = network.weight('alpha')
+  const states = [startingPoint(network, replayed, landscapeAt(0), options, draw)]
+  for (let step = 0; step < first + options.lossSteps; step++) {
+    const y = states.at(-1) as Tensor
+    const landscape = landscapeAt(step)
+    states.push(tf.tidy(() => tf.sub(y, tf.mul(alpha, landscape.slope(y).direction))))
+  }
+  return states.slice(first)
 }
 
 /** The model's start, or where a replayed row was left; with noise. */
