@@ -1,10 +1,11 @@
 /**
  * Initial weights, a function of the configuration and a seed. Latent models start as the recipe of
  * the residual energy does (scaled by width and depth); vocab models as the published ones do
- * (Xavier normal, unit embeddings).
+ * (Xavier normal, unit embeddings). Where the context drafts, opinions are the network's own output at
+ * first (C = I): a draft then passes through a step, and steps learn to change it.
  */
 import { tensorShapes } from '../model/checkpoint.js'
-import type { ModelConfig } from '../model/config.js'
+import { draftsFromContext, type ModelConfig } from '../model/config.js'
 import type { Float32Tensor } from '../model/safetensors.js'
 import { normals } from '../refine/random.js'
 
@@ -39,6 +40,8 @@ export function initialWeights(
     if (name === 'alpha') data.fill(alpha)
     else if (name === 'answer.scale') data.fill(10)
     else if (name.endsWith('norm.weight')) data.fill(1)
+    else if (name === 'answer.opinion.weight' && draftsFromContext(config))
+      for (let i = 0; i < config.dim; i++) data[i * (config.dim + 1)] = 1
     else if (!name.endsWith('bias')) {
       const scale = deviation(name, shape, config)
       data = normals(seed, index, 0, size).map((x) => x * scale)
