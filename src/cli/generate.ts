@@ -71,6 +71,7 @@ async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
     prefillChunk: 256,
     holdSeconds: 0,
     pauseSeconds: 0,
+    watchdogSeconds: 0,
   })
   try {
     await watch(generation, prompt, flags)

@@ -154,6 +154,15 @@ export function registerServe(program: Command): void {
     )
     .addOption(
       number(
+        '--watchdog-seconds <n>',
+        'how long an engine may not turn before it is started anew; 0: for ever',
+        'BASIN_WATCHDOG_SECONDS',
+        [0, 86_400],
+        defaultLimits.stallSeconds,
+      ),
+    )
+    .addOption(
+      number(
         '--max-request-steps <n>',
         'most steps of one request: choices x candidates x answers x steps',
         'BASIN_MAX_REQUEST_STEPS',
@@ -246,6 +255,7 @@ const limitsOf = (flags: ServeFlags): Limits => ({
   steps: flags.maxRequestSteps,
   responseSeconds: flags.responseTtl,
   rates: ratesOf(flags),
+  stallSeconds: flags.watchdogSeconds || defaultLimits.stallSeconds,
 })
 
 const openStore = ({ dataDir, responseMib }: ServeFlags): JobStore => {

@@ -1,17 +1,24 @@
 /**
  * The main thread's side of a generation worker: submits jobs, hands out their events, bounds the
- * queue. Does no arithmetic and reads no file.
+ * queue, and says what becomes of a job whose worker is lost. Does no arithmetic and reads no file.
  */
 import { randomUUID } from 'node:crypto'
-import { Worker } from 'node:worker_threads'
 import type { EngineCapacity, EngineInfo } from '../energy/engine.js'
-import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../errors.js'
+import { BasinError, type ErrorMessage } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
 import type { ChatMessage } from '../tokenizer/chat.js'
 import type { FromWorker, Job, JobEvent, TickStats, ToWorker, WorkerOptions } from './protocol.js'
 import { refuseIfFull, type Run, WorkerRun } from './run.js'
+import { type LossReason, Supervisor } from './supervisor.js'
+import { type Ready, WorkerThread } from './thread.js'
 
 export type { Run } from './run.js'
+
+/** What happened to the worker of a generation. */
+export type Fate =
+  | { type: 'lost'; reason: LossReason; error: ErrorMessage }
+  | { type: 'restored' }
+  | { type: 'not_restored'; error: ErrorMessage }
 
 export interface Generation {
   readonly model: ModelConfig
@@ -39,8 +46,10 @@ export interface Generation {
   onTick(listener: (stats: TickStats) => void): void
   /** When the worker last gave a sign of life, on the clock of `performance.now()`. */
   readonly lastTick: number
-  /** Seconds that the worker has left a question unanswered; Infinity once it is gone. */
+  /** Seconds that the worker has left a question unanswered; Infinity while there is none. */
   readonly silence: number
+  /** A worker that is lost is started anew; what it ran has failed, what waited goes on. */
+  onFate(listener: (fate: Fate) => void): void
   /** Refuses new jobs; resolves when none is outstanding. */
   drain(): Promise<void>
   /** Ends the worker; jobs still outstanding fail with `shutting_down`. */
@@ -51,40 +60,29 @@ export interface Generation {
  * Starts a worker from its built entry. Rejects with the worker's own error when the model, its
  * tokenizer or the engine cannot be opened.
  */
-export function startGeneration(options: WorkerOptions, entry: URL): Promise<Generation> {
-  const worker = new Worker(entry, { workerData: options })
-  return new Promise((resolve, reject) => {
-    const decide = (settle: () => void) => {
-      worker.off('error', failed).off('exit', exited).off('message', answered)
-      settle()
-    }
-    const failed = (error: unknown) => {
-      decide(() => {
-        reject(error instanceof BasinError ? error : fromErrorMessage(toErrorMessage(error)))
-      })
-    }
-    const exited = (code: number) => {
-      failed(new Error(`the worker exited with code ${code}`))
-    }
-    const answered = (message: FromWorker) => {
-      if (message.type === 'ready') {
-        decide(() => {
-          resolve(new WorkerGeneration(worker, message, options.maxQueue))
-        })
-      } else if (message.type === 'fatal') failed(fromErrorMessage(message.error))
-    }
-    worker.on('error', failed).on('exit', exited).on('message', answered)
-  })
+export async function startGeneration(options: WorkerOptions, entry: URL): Promise<Generation> {
+  const first = await WorkerThread.start(options, entry)
+  const model = JSON.stringify(first.ready.model)
+  const start = async () => {
+    const next = await WorkerThread.start(options, entry)
+    if (JSON.stringify(next.ready.model) === model) return next
+    await next.close()
+    const reason = 'it is not the model that it was when the server began'
+    throw new BasinError('invalid_data', { path: options.modelPath, reason })
+  }
+  return new WorkerGeneration(first, start, options)
 }
 
 const isOutstanding = ({ stage }: WorkerRun): boolean => stage === 'waiting' || stage === 'running'
 
-/** Milliseconds between the questions that show whether the worker still turns. */
-const PULSE = 1000
+/** A job that waited when its worker was lost is given to the next; so many get it at most. */
+const MOST_WORKERS = 3
 
-interface Reply {
-  resolve: (message: FromWorker) => void
-  reject: (error: BasinError) => void
+interface Entry {
+  run: WorkerRun
+  job: Job
+  /** Workers that it was given to. */
+  workers: number
 }
 
 class WorkerGeneration implements Generation {
@@ -93,50 +91,52 @@ class WorkerGeneration implements Generation {
   readonly capacity: EngineCapacity
   readonly memory: number
   readonly chat: boolean
-  lastTick = performance.now()
-  private readonly runs = new Map<string, WorkerRun>()
-  private readonly replies = new Map<number, Reply>()
+  private readonly maxQueue: number
+  private readonly entries = new Map<string, Entry>()
   private readonly listeners: ((stats: TickStats) => void)[] = []
+  private readonly witnesses: ((fate: Fate) => void)[] = []
   private readonly drained: (() => void)[] = []
+  /** Controls of jobs that wait while there is no worker. */
+  private deferred: ToWorker[] = []
   /** No new jobs: draining or closing. */
   private closing = false
-  private dead = false
-  private questions = 0
-  /** When the question was asked that has no answer yet. */
-  private asked: number | undefined
-  private readonly pulse: NodeJS.Timeout
-  private readonly exited: Promise<void>
+  private readonly worker: Supervisor
 
-  constructor(
-    private readonly worker: Worker,
-    ready: Extract<FromWorker, { type: 'ready' }>,
-    private readonly maxQueue: number,
-  ) {
+  constructor(first: WorkerThread, start: () => Promise<WorkerThread>, options: WorkerOptions) {
+    const ready: Ready = first.ready
     this.model = ready.model
     this.engine = ready.engine
     this.capacity = ready.capacity
     this.memory = ready.memory
     this.chat = ready.chat
-    this.pulse = setInterval(() => {
-      void this.feel()
-    }, PULSE).unref()
-    worker.on('message', (message: FromWorker) => {
-      this.receive(message)
-    })
-    worker.on('error', (error) => {
-      this.die(toErrorMessage(error))
-    })
-    this.exited = new Promise((resolve) => {
-      worker.once('exit', () => {
-        this.die(this.unavailable())
-        resolve()
-      })
+    this.maxQueue = options.maxQueue
+    const { watchdogSeconds } = options
+    const supervised = { model: this.model.name, start, watchdogSeconds }
+    this.worker = new Supervisor(first, supervised, {
+      message: (message) => {
+        this.receive(message)
+      },
+      lost: (reason, error) => {
+        this.tell({ type: 'lost', reason, error })
+        this.lose(error)
+      },
+      restored: () => {
+        this.tell({ type: 'restored' })
+        this.submitAgain()
+      },
+      notRestored: (error) => {
+        this.tell({ type: 'not_restored', error })
+        this.failAll(this.unavailable)
+      },
     })
   }
 
+  get lastTick(): number {
+    return this.worker.lastSign
+  }
+
   get silence(): number {
-    if (this.dead) return Infinity
-    return this.asked === undefined ? 0 : (performance.now() - this.asked) / 1000
+    return this.worker.silence
   }
 
   get waiting(): number {
@@ -151,38 +151,44 @@ class WorkerGeneration implements Generation {
     return this.count((run) => run.client === client && isOutstanding(run))
   }
 
-  submit(job: Omit<Job, 'id'> & { id?: string }): Run {
-    this.refuseUnlessOpen()
-    const id = job.id ?? randomUUID()
-    if (this.runs.has(id)) {
-      throw new BasinError('invalid_request', { param: 'id', reason: `${id} is running` })
+  submit(asked: Omit<Job, 'id'> & { id?: string }): Run {
+    if (this.closing) throw new BasinError('shutting_down')
+    if (!this.worker.alive) throw this.worker.unavailable()
+    const job = { ...asked, id: asked.id ?? randomUUID() }
+    if (this.entries.has(job.id)) {
+      throw new BasinError('invalid_request', { param: 'id', reason: `${job.id} is running` })
     }
-    const run = new WorkerRun({ ...job, id }, (message) => {
-      this.send(message)
+    const run = new WorkerRun(job, (message) => {
+      if (this.worker.alive) this.worker.send(message)
+      else this.deferred.push(message)
     })
-    refuseIfFull(this.runs.values(), run, this.capacity.slots, this.maxQueue)
-    this.runs.set(id, run)
-    this.send({ type: 'submit', job: { ...job, id } })
+    refuseIfFull(this.runs(), run, this.capacity.slots, this.maxQueue)
+    this.entries.set(job.id, { run, job, workers: 1 })
+    this.worker.send({ type: 'submit', job })
     return run
   }
 
   async tokenize(text: string): Promise<readonly number[]> {
-    const reply = await this.ask((id) => ({ type: 'tokenize', id, text }))
+    const reply = await this.worker.ask((id) => ({ type: 'tokenize', id, text }))
     return reply.type === 'tokens' ? reply.tokens : []
   }
 
   async detokenize(tokens: readonly number[]): Promise<string> {
-    const reply = await this.ask((id) => ({ type: 'detokenize', id, tokens }))
+    const reply = await this.worker.ask((id) => ({ type: 'detokenize', id, tokens }))
     return reply.type === 'text' ? reply.text : ''
   }
 
   async converse(messages: readonly ChatMessage[]): Promise<readonly number[]> {
-    const reply = await this.ask((id) => ({ type: 'chat', id, messages }))
+    const reply = await this.worker.ask((id) => ({ type: 'chat', id, messages }))
     return reply.type === 'tokens' ? reply.tokens : []
   }
 
   onTick(listener: (stats: TickStats) => void): void {
     this.listeners.push(listener)
+  }
+
+  onFate(listener: (fate: Fate) => void): void {
+    this.witnesses.push(listener)
   }
 
   drain(): Promise<void> {
@@ -195,102 +201,65 @@ class WorkerGeneration implements Generation {
 
   async close(): Promise<void> {
     this.closing = true
-    if (!this.dead) {
-      this.send({ type: 'close' })
-      this.failAll({ code: 'shutting_down', facts: {} })
-    }
-    await this.exited
+    this.failAll({ code: 'shutting_down', facts: {} })
+    await this.worker.close()
   }
 
   private receive(message: FromWorker): void {
-    this.lastTick = performance.now()
-    switch (message.type) {
-      case 'events':
-        for (const { id, event } of message.events) this.deliver(id, event)
-        for (const id of message.released) this.release(id)
-        for (const listener of this.listeners) listener(message.stats)
-        this.settleDrain()
-        break
-      case 'tokens':
-      case 'text':
-        this.reply(message.id)?.resolve(message)
-        break
-      case 'refused':
-        this.reply(message.id)?.reject(fromErrorMessage(message.error))
-        break
-      case 'fatal':
-        this.die(message.error)
-        break
-      case 'closed':
-        void this.worker.terminate()
-        break
-      case 'ready':
-    }
+    if (message.type !== 'events') return
+    for (const { id, event } of message.events) this.deliver(id, event)
+    for (const id of message.released) this.release(id)
+    for (const listener of this.listeners) listener(message.stats)
+    this.settleDrain()
   }
 
   private deliver(id: string, event: JobEvent): void {
-    const run = this.runs.get(id)
+    const run = this.entries.get(id)?.run
     run?.take(event)
-    if (run?.stage === 'ended') this.runs.delete(id)
+    if (run?.stage === 'ended') this.entries.delete(id)
   }
 
   private release(id: string): void {
-    this.runs.get(id)?.release()
-    this.runs.delete(id)
+    this.entries.get(id)?.run.release()
+    this.entries.delete(id)
   }
 
-  private reply(id: number): Reply | undefined {
-    const reply = this.replies.get(id)
-    this.replies.delete(id)
-    return reply
+  /** What ran is not run again: it may be what ended the worker, and clients may have seen a part. */
+  private lose(error: ErrorMessage): void {
+    for (const [id, { run, workers }] of this.entries) {
+      if (run.stage === 'held') this.release(id)
+      else if (run.stage === 'running') this.fail(id, this.unavailable)
+      else if (workers >= MOST_WORKERS) this.fail(id, error)
+    }
+    this.settleDrain()
   }
 
-  /** A worker that computes for long, or for ever, does not answer; neither does one that is gone. */
-  private async feel(): Promise<void> {
-    if (this.asked !== undefined || this.closing) return
-    this.asked = performance.now()
-    await this.tokenize('').catch(() => undefined)
-    this.asked = undefined
+  private submitAgain(): void {
+    for (const entry of this.entries.values()) {
+      entry.workers++
+      this.worker.send({ type: 'submit', job: entry.job })
+    }
+    for (const message of this.deferred.splice(0)) this.worker.send(message)
   }
 
-  private ask(question: (id: number) => ToWorker): Promise<FromWorker> {
-    const id = this.questions++
-    return new Promise((resolve, reject) => {
-      if (this.dead) {
-        reject(fromErrorMessage(this.unavailable()))
-        return
-      }
-      this.replies.set(id, { resolve, reject })
-      this.send(question(id))
-    })
+  private get unavailable(): ErrorMessage {
+    const { code, facts } = this.worker.unavailable()
+    return { code, facts }
   }
 
-  private refuseUnlessOpen(): void {
-    if (this.closing) throw new BasinError('shutting_down')
-    if (this.dead) throw fromErrorMessage(this.unavailable())
+  private tell(fate: Fate): void {
+    for (const witness of this.witnesses) witness(fate)
   }
 
-  private send(message: ToWorker): void {
-    this.worker.postMessage(message)
-  }
-
-  private unavailable(): ErrorMessage {
-    return { code: 'engine_unavailable', facts: { model: this.model.name } }
-  }
-
-  private die(error: ErrorMessage): void {
-    if (this.dead) return
-    this.dead = true
-    clearInterval(this.pulse)
-    this.failAll(error)
-    for (const { reject } of this.replies.values()) reject(fromErrorMessage(error))
-    this.replies.clear()
+  private fail(id: string, error: ErrorMessage): void {
+    this.deliver(id, { type: 'failed', error })
   }
 
   private failAll(error: ErrorMessage): void {
-    for (const [id, run] of this.runs) {
+    this.deferred = []
+    for (const [id, { run }] of this.entries) {
       if (run.stage === 'held') this.release(id)
-      else this.deliver(id, { type: 'failed', error })
+      else this.fail(id, error)
     }
     this.settleDrain()
   }
@@ -300,9 +269,13 @@ class WorkerGeneration implements Generation {
     for (const resolve of this.drained.splice(0)) resolve()
   }
 
+  private *runs(): Generator<WorkerRun> {
+    for (const { run } of this.entries.values()) yield run
+  }
+
   private count(matches: (run: WorkerRun) => boolean): number {
     let count = 0
-    for (const run of this.runs.values()) if (matches(run)) count++
+    for (const run of this.runs()) if (matches(run)) count++
     return count
   }
 }

@@ -211,4 +211,6 @@ export interface WorkerOptions {
   holdSeconds: number
   /** Seconds an answer may be paused; then it is finished with the best so far. */
   pauseSeconds: number
+  /** Seconds that a worker may not turn before it is ended and started anew; 0: for ever. */
+  watchdogSeconds: number
 }

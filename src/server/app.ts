@@ -66,6 +66,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
     version,
     draining: options.draining ?? (() => false),
   }
+  for (const [model, generation] of models) logFate(logger, model, generation)
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -102,6 +103,14 @@ export async function buildApp(options: AppOptions): Promise<App> {
   app.addHook('onClose', () => parts.responses.close())
   parts.responses.resume()
   return app
+}
+
+/** What happened to the workers is for the operator, with its reason. */
+function logFate(logger: FastifyBaseLogger, model: string, generation: Generation): void {
+  generation.onFate((fate) => {
+    if (fate.type === 'restored') logger.warn({ model }, 'a worker was started anew')
+    else logger.error({ model, ...fate }, 'a worker is not there')
+  })
 }
 
 /** JSON in UTF-8, and nothing else: bytes that are not UTF-8 are refused, not replaced. */

@@ -39,6 +39,7 @@ const optionsOf = (overrides: Partial<WorkerOptions> = {}): WorkerOptions => ({
   prefillChunk: 32,
   holdSeconds: 60,
   pauseSeconds: 60,
+  watchdogSeconds: 30,
   ...overrides,
 })
 

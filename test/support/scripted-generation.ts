@@ -121,6 +121,9 @@ export class ScriptedGeneration implements Generation {
     this.listeners.push(listener)
   }
 
+  /** It has no worker to lose. */
+  onFate(): void {}
+
   drain(): Promise<void> {
     this.closing = true
     return new Promise((resolve) => {

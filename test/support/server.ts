@@ -2,7 +2,8 @@
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
-import { buildApp } from '../../src/server/app.js'
+import type { Generation } from '../../src/generation/client.js'
+import { type AppOptions, buildApp } from '../../src/server/app.js'
 import type { Keys } from '../../src/server/keys.js'
 import { defaultLimits, type Limits } from '../../src/server/limits.js'
 import type { App } from '../../src/server/parts.js'
@@ -20,20 +21,26 @@ export async function openServer(
   keys?: Keys,
 ): Promise<TestServer> {
   const generation = new ScriptedGeneration(script)
-  const name = generation.model.name
-  const app = await buildApp({
-    models: new Map([[name, generation]]),
-    defaultModel: name,
+  const app = await appOf(generation, {
     limits: { ...defaultLimits, ...limits },
-    logger: pino({ level: 'silent' }),
-    version: '0.0.0-test',
-    store: new MemoryStore(2 ** 24),
     ...(keys && { keys }),
     draining: () => server.draining,
   })
   const server: TestServer = { app, generation, draining: false }
   return server
 }
+
+/** Over any generation, under its model's name. */
+export const appOf = (generation: Generation, options: Partial<AppOptions> = {}): Promise<App> =>
+  buildApp({
+    models: new Map([[generation.model.name, generation]]),
+    defaultModel: generation.model.name,
+    limits: defaultLimits,
+    logger: pino({ level: 'silent' }),
+    version: '0.0.0-test',
+    store: new MemoryStore(2 ** 24),
+    ...options,
+  })
 
 export interface ErrorBody {
   error: { message: string; type: string; param: string | null; code: string }

@@ -141,6 +141,13 @@ export function instruments(registry: Registry) {
     pages: gauge('cache_pages', 'Pages of the context cache', 'model'),
     pagePositions: gauge('cache_page_positions', 'Positions that a page holds', 'model'),
     memory: gauge('engine_memory_bytes', 'What the engine held when it was ready', 'model'),
+    restarts: counter(
+      'engine_restarts_total',
+      'Workers that were started anew, by what happened to the one before: died or stalled',
+      'model',
+      'reason',
+    ),
+    up: gauge('engine_up', '1 while the worker of a model is there, 0 while it is not', 'model'),
     sinceTick: gauge('engine_idle_seconds', 'Since the engine last gave a sign of life', 'model'),
     engine: gauge(
       'engine_info',

@@ -2,6 +2,7 @@
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { Generation } from '../../generation/client.js'
 import type { TickStats } from '../../generation/protocol.js'
+import type { LossReason } from '../../generation/supervisor.js'
 import type { ErrorCode } from '../../errors.js'
 import type { StopReason } from '../../refine/budget.js'
 import { Account, type FinishReason } from './account.js'
@@ -25,6 +26,7 @@ const stopReasons: StopReason[] = [
   'finished',
   'diverged',
 ]
+const lossReasons: LossReason[] = ['died', 'stalled']
 const operatorErrors: ErrorCode[] = [
   'queue_full',
   'engine_failed',
@@ -63,6 +65,7 @@ export class Metrics {
       generation.onTick((stats) => {
         this.tick(model, stats)
       })
+      this.followFate(model, generation)
     }
   }
 
@@ -94,8 +97,20 @@ export class Metrics {
     this.startAtZero(model)
   }
 
+  private followFate(model: string, generation: Generation): void {
+    const { restarts, up } = this.to
+    let reason: LossReason = 'died'
+    generation.onFate((fate) => {
+      if (fate.type === 'lost') reason = fate.reason
+      if (fate.type === 'restored') restarts.inc({ model, reason })
+      up.set({ model }, fate.type === 'restored' ? 1 : 0)
+    })
+  }
+
   private startAtZero(model: string): void {
     const { to } = this
+    to.up.set({ model }, 1)
+    for (const reason of lossReasons) to.restarts.inc({ model, reason }, 0)
     for (const stop_reason of stopReasons) to.answers.inc({ model, stop_reason }, 0)
     for (const route of routes) {
       for (const finish_reason of finishReasons) {

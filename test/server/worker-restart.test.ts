@@ -1,0 +1,160 @@
+/** An engine's worker dies or hangs under a real server: what its clients get, and that it comes back. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { type Fate, type Generation, startGeneration } from '../../src/generation/client.js'
+import { defaultLimits } from '../../src/server/limits.js'
+import type { App } from '../../src/server/parts.js'
+import { faultyEntry } from '../support/faults.js'
+import { writeModel } from '../support/process.js'
+import { appOf, type ErrorBody, portOf } from '../support/server.js'
+
+let root: string
+let generation: Generation
+let app: App
+let url: string
+let fates: Fate[]
+
+const WATCHDOG = 1
+
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), 'basin-restart-'))
+  writeModel(root, 'letters')
+})
+afterAll(() => {
+  rmSync(root, { recursive: true })
+})
+
+beforeEach(async () => {
+  const options = {
+    ...{ modelPath: join(root, 'letters'), engine: 'tfjs:wasm', threads: 1 },
+    ...{ slots: 1, pages: 16, maxQueue: 8, prefillChunk: 32 },
+    ...{ holdSeconds: 60, pauseSeconds: 60, watchdogSeconds: WATCHDOG },
+  }
+  generation = await startGeneration(options, faultyEntry)
+  fates = []
+  generation.onFate((fate) => fates.push(fate))
+  app = await appOf(generation, { limits: { ...defaultLimits, stallSeconds: WATCHDOG } })
+  url = `http://127.0.0.1:${await portOf(app)}`
+})
+afterEach(async () => {
+  await generation.close()
+  await app.close()
+})
+
+const ask = (prompt: string, more: object = {}): Promise<Response> =>
+  fetch(`${url}/v1/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ prompt, max_tokens: 4, temperature: 0, ...more }),
+  })
+const textOf = async (reply: Response): Promise<string | undefined> =>
+  ((await reply.json()) as { choices: { text: string }[] }).choices[0]?.text
+
+const health = async () => (await fetch(`${url}/health`)).status
+const running = () => generation.outstanding - generation.waiting
+const restarts = async (reason: string): Promise<number> => {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  const line = `basin_engine_restarts_total{model="letters",reason="${reason}"} `
+  return Number(text.split(line)[1]?.split('\n')[0])
+}
+
+/** Within the time that a new thread needs on a busy machine. */
+const soon = { timeout: 30_000, interval: 20 }
+
+describe.each([
+  ['dies', 'die', 'died'],
+  ['hangs', 'hang', 'stalled'],
+])('a worker that %s', (_, fault, reason) => {
+  it('fails what it ran, goes on with what waited, and health says so meanwhile', async () => {
+    const alone = await textOf(await ask('once'))
+    const lost = ask(fault, { refinement: { max_steps: 1000 } })
+    await expect.poll(running, soon).toBe(1)
+    const queued = ask('once')
+    await expect.poll(() => generation.waiting, soon).toBe(1)
+    await expect.poll(health, soon).toBe(503)
+    const failed = await lost
+    expect(failed.status).toBe(503)
+    expect(failed.headers.get('retry-after')).toBe('5')
+    expect(((await failed.json()) as ErrorBody).error.code).toBe('engine_unavailable')
+    const answered = await queued
+    expect(answered.status).toBe(200)
+    expect(await textOf(answered)).toBe(alone)
+    expect(await health()).toBe(200)
+    expect(await restarts(reason)).toBe(1)
+    expect(fates).toMatchObject([{ type: 'lost', reason }, { type: 'restored' }])
+    expect(await textOf(await ask('once'))).toBe(alone)
+  })
+
+  it('ends a stream with an error event', async () => {
+    const include = { stream: true, stream_options: { include_refinement: true } }
+    const reply = await ask(fault, { ...include, refinement: { max_steps: 1000 } })
+    expect(reply.status).toBe(200)
+    const events = (await reply.text()).trim().split('\n\n')
+    expect(events.length).toBeGreaterThan(1)
+    const last = JSON.parse(events.at(-1)?.replace('data: ', '') ?? '') as ErrorBody
+    expect(last.error.code).toBe('engine_unavailable')
+  })
+})
+
+describe('while there is no worker', () => {
+  it('new requests are refused at once, and those of clients that leave are forgotten', async () => {
+    const lost = ask('die', { refinement: { max_steps: 1000 } })
+    await expect.poll(running, soon).toBe(1)
+    const leaving = new AbortController()
+    const left = fetch(`${url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ prompt: 'once' }),
+      signal: leaving.signal,
+    })
+    await expect.poll(() => generation.waiting, soon).toBe(1)
+    await expect.poll(() => fates.length, soon).toBe(1)
+    expect((await ask('once')).status).toBe(503)
+    leaving.abort()
+    await expect(left).rejects.toThrow()
+    expect((await lost).status).toBe(503)
+    await expect.poll(() => generation.outstanding, soon).toBe(0)
+    await expect.poll(health, soon).toBe(200)
+    expect((await ask('once')).status).toBe(200)
+  })
+
+  it('closing fails what waits and starts no other', async () => {
+    const lost = ask('die', { refinement: { max_steps: 1000 } })
+    await expect.poll(running, soon).toBe(1)
+    const queued = ask('once')
+    await expect.poll(() => fates.length, soon).toBe(1)
+    await generation.close()
+    expect((await lost).status).toBe(503)
+    expect(((await (await queued).json()) as ErrorBody).error.code).toBe('shutting_down')
+    expect(fates).toHaveLength(1)
+  })
+})
+
+describe('a job that ends every worker', () => {
+  it('is given to three of them, and fails', async () => {
+    const reply = await ask('poison')
+    expect(reply.status).toBe(500)
+    expect(((await reply.json()) as ErrorBody).error.code).toBe('internal')
+    expect(fates.map(({ type }) => type)).toEqual(['lost', 'restored', 'lost', 'restored', 'lost'])
+    await expect.poll(health, soon).toBe(200)
+    expect((await ask('once')).status).toBe(200)
+  })
+})
+
+describe('a model that is not there any more', () => {
+  it('fails what waited, and is served when it is back', async () => {
+    const lost = ask('die', { refinement: { max_steps: 1000 } })
+    await expect.poll(running, soon).toBe(1)
+    const queued = ask('once')
+    await expect.poll(() => generation.waiting, soon).toBe(1)
+    rmSync(join(root, 'letters'), { recursive: true })
+    expect((await lost).status).toBe(503)
+    expect(((await (await queued).json()) as ErrorBody).error.code).toBe('engine_unavailable')
+    expect(fates.at(-1)).toMatchObject({ type: 'not_restored' })
+    writeModel(root, 'letters')
+    await expect.poll(health, soon).toBe(200)
+    expect((await ask('once')).status).toBe(200)
+  })
+})
