@@ -3,6 +3,7 @@
  * the stop rules of src/refine; knows neither engine nor text.
  */
 import type { EnergyResult, StepResult } from '../energy/engine.js'
+import { atRest, hasTurn, totalSteps } from '../refine/allocation.js'
 import type { Budget, StopReason } from '../refine/budget.js'
 import { choose } from '../refine/candidates.js'
 import {
@@ -49,6 +50,8 @@ export class Answer {
     private budget: Budget,
     slots: readonly number[],
     private since: number | undefined,
+    /** Steps beyond the budget that answers before left over; adaptive allocation only. */
+    private carried = 0,
   ) {
     this.candidates = slots.map((slot) => ({
       slot,
@@ -61,6 +64,12 @@ export class Answer {
 
   get limits(): Readonly<Budget> {
     return this.budget
+  }
+
+  /** Steps of its total that are left for the answers after it; 0 unless it is adaptive. */
+  get unspent(): number {
+    const left = this.adaptive ? this.stepsLeft : 0
+    return Number.isFinite(left) ? Math.max(0, left) : 0
   }
 
   get settled(): boolean {
@@ -85,18 +94,36 @@ export class Answer {
     this.since ??= now
   }
 
+  /** Whether a candidate takes a step in the next tick. */
+  hasTurn(index: number): boolean {
+    const stopped = this.candidates.map((candidate) => candidate.stopped !== undefined)
+    return hasTurn(this.budget.allocation ?? 'even', stopped, index)
+  }
+
   /** Takes in a step of one candidate and applies the stop rules. */
   step(candidate: Candidate, result: StepResult, now: number): void {
     candidate.closed = undefined
     candidate.progress = advance(candidate.progress, result, this.budget)
-    candidate.stopped = decide(this.budget, candidate.progress, this.elapsed(now), this.asked)
+    const limits = this.adaptive ? withoutSteps(this.budget) : this.budget
+    candidate.stopped = decide(limits, candidate.progress, this.elapsed(now), this.asked)
+    if (this.adaptive) this.passOn(candidate)
+  }
+
+  /** Ends the turn of a candidate at rest, and with a limit of the whole answer everybody's. */
+  private passOn(candidate: Candidate): void {
+    if (atRest(candidate.progress, this.budget)) candidate.stopped ??= 'converged'
+    const spent = this.stepsLeft <= 0 ? 'max_steps' : undefined
+    const reason = candidate.stopped ?? spent
+    const ends = reason !== 'converged' && reason !== 'diverged' ? reason : spent
+    if (ends) for (const each of this.candidates) each.stopped ??= ends
   }
 
   /** Stops every candidate that has an answer; one without a step takes its first, then stops. */
   finish(): void {
     this.asked = 'finished'
+    const begun = this.candidates.some(({ progress }) => progress.steps > 0)
     for (const candidate of this.candidates) {
-      if (candidate.progress.steps > 0) candidate.stopped ??= 'finished'
+      if (candidate.progress.steps > 0 || (this.adaptive && begun)) candidate.stopped ??= 'finished'
     }
   }
 
@@ -116,6 +143,7 @@ export class Answer {
     const moving = limited.length > 0 ? limited : finite
     const steps = Math.max(0, ...moving.map(({ progress }) => progress.steps))
     this.budget = extend(this.budget, extra, { steps, seconds: this.elapsed(now) })
+    if (extra.steps !== undefined) this.grantAnew(extra.steps)
     this.asked = undefined
     this.startClock(now)
     for (const candidate of moving) {
@@ -132,10 +160,13 @@ export class Answer {
    * the state before the step, except residual ones (docs/mathematics.md).
    */
   unclosed(residual: boolean): Candidate[] {
+    const begun = this.stepsSpent > 0
     return this.candidates.filter(
       ({ progress, stopped, closed }) =>
         !closed &&
         stopped !== 'diverged' &&
+        // A candidate whose turn never came is no answer.
+        (progress.steps > 0 || !begun) &&
         (progress.steps === 0 || (!residual && this.budget.keep === 'best')),
     )
   }
@@ -158,9 +189,34 @@ export class Answer {
     return this.budget.keep === 'last' && Number.isFinite(summit(candidate).final) ? 'last' : 'best'
   }
 
-  private stopWhereExhausted(candidate: Candidate, elapsed: number): void {
-    candidate.stopped = exhausted(this.budget, candidate.progress, elapsed)
+  private get adaptive(): boolean {
+    return this.budget.allocation === 'adaptive'
   }
+
+  private get stepsSpent(): number {
+    return this.candidates.reduce((sum, { progress }) => sum + progress.steps, 0)
+  }
+
+  private get stepsLeft(): number {
+    return totalSteps(this.budget) + this.carried - this.stepsSpent
+  }
+
+  /** `steps` per candidate are left from here on, whatever was spent. */
+  private grantAnew(steps: number): void {
+    const left = steps * this.budget.candidates
+    this.carried = Number.isFinite(this.stepsLeft) ? this.carried + left - this.stepsLeft : 0
+  }
+
+  private stopWhereExhausted(candidate: Candidate, elapsed: number): void {
+    const limits = this.adaptive && this.stepsLeft > 0 ? withoutSteps(this.budget) : this.budget
+    candidate.stopped = exhausted(limits, candidate.progress, elapsed)
+  }
+}
+
+function withoutSteps(budget: Budget): Budget {
+  const others = { ...budget }
+  delete others.maxSteps
+  return others
 }
 
 /** Where a candidate stands, its closing evaluation included. */

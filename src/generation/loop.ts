@@ -157,7 +157,7 @@ export class GenerationLoop {
       const running = this.jobs.of(ticket)
       const answer = running?.answer
       const candidate = answer?.candidates[index]
-      return running && answer && candidate && !candidate.stopped
+      return running && answer && candidate && answer.hasTurn(index)
         ? [{ running, answer, candidate }]
         : []
     })

@@ -45,6 +45,8 @@ export class Running {
   private takenBefore: Taken
   /** Budget asked for by `extend` while no answer was in descent. */
   private extra: Extra = {}
+  /** Steps that the answer before left over. */
+  private unspent = 0
   private readonly prepared: Prepared
   /** Tokens of the prompt alone. */
   private readonly prompt: number
@@ -111,7 +113,7 @@ export class Running {
     this.takenBefore = this.completion.taken
     const budget = extend(this.job.budget, this.extra)
     const steps = this.scoring ? { maxSteps: 0 } : {}
-    const answer = new Answer(this.nextShape(), { ...budget, ...steps }, slots, now)
+    const answer = new Answer(this.nextShape(), { ...budget, ...steps }, slots, now, this.unspent)
     this.extra = {}
     if (this.finishing) answer.finish()
     this.answer = answer
@@ -137,6 +139,7 @@ export class Running {
   /** Leaves the present answer behind. Returns how many tokens the context has grown by. */
   proceed(steps: number, converged: boolean): number {
     this.settledSteps += steps
+    this.unspent = this.answer?.unspent ?? 0
     this.allConverged &&= converged
     this.answer = undefined
     return this.context.length - this.contextBefore

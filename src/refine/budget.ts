@@ -3,6 +3,8 @@
  * out; no clock, no tensor.
  */
 
+import type { Allocation } from './allocation.js'
+
 /** Absent limits do not bind: without maxSteps refinement is unbounded. */
 export interface Budget {
   /** Most steps per answer. Absent: unbounded. 0 needs a draft. */
@@ -21,6 +23,8 @@ export interface Budget {
   /** M: independent starting points for the same answer. */
   candidates: number
   select: Selection
+  /** How the candidates share the steps. Absent: even. */
+  allocation?: Allocation
   /** Replaces the trained step size when >= 1, multiplies it when in (0, 1) (reference: infer_ebt_override_alpha). */
   stepSize?: number
   /** `last_landscape`: earlier landscapes keep the trained step size (reference: infer_alpha_final_landscape). */

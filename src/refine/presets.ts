@@ -4,6 +4,7 @@
  * answers start.
  */
 import { BasinError } from '../errors.js'
+import type { Allocation } from './allocation.js'
 import type { Budget, Selection, StepSizeOn } from './budget.js'
 
 export type ReasoningEffort = 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | 'max'
@@ -26,6 +27,7 @@ export interface RefinementRequest {
   energy_target?: number | undefined
   candidates?: number | undefined
   select?: Selection | undefined
+  allocation?: Allocation | undefined
   step_size?: number | undefined
   step_size_on?: StepSizeOn | undefined
   noise?: number | undefined
@@ -172,6 +174,7 @@ export function resolveBudget(
       stepSizeOn: asked.step_size_on,
       noiseSteps: asked.noise_steps,
       landscapeSteps: asked.landscape_steps,
+      allocation: asked.allocation,
     }),
   }
 }

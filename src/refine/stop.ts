@@ -24,6 +24,8 @@ export interface Progress {
   readonly gradientNorm: number
   /** Steps in a row whose energy changed by no more than the tolerance. */
   readonly calm: number
+  /** Steps in a row by which the best energy hardly fell. */
+  readonly idle: number
   readonly terms: { readonly disagreement: number; readonly doubt: number } | undefined
 }
 
@@ -34,11 +36,21 @@ export const beforeFirstStep: Progress = Object.freeze({
   best: Infinity,
   gradientNorm: Infinity,
   calm: 0,
+  idle: 0,
   terms: undefined,
 })
 
 /** The smallest |E| that a relative change is measured against. */
 const ENERGY_FLOOR = 1e-6
+
+/** A step lets the energy fall if it adds this share to what the steps before it did. */
+const FALL = 0.01
+
+function idleAfter(before: Progress, best: number): number {
+  if (!Number.isFinite(before.best)) return 0
+  const fell = before.best - best
+  return fell > FALL * Math.max(0, before.initial - before.best) ? 0 : before.idle + 1
+}
 
 export function advance(before: Progress, judged: Judged, budget: Budget): Progress {
   const change = Math.abs(judged.energy - before.final)
@@ -53,6 +65,7 @@ export function advance(before: Progress, judged: Judged, budget: Budget): Progr
     best: judged.best,
     gradientNorm: judged.gradientNorm,
     calm: still ? before.calm + 1 : 0,
+    idle: idleAfter(before, judged.best),
     terms: judged.terms,
   }
 }
@@ -130,5 +143,5 @@ export function extend(
 
 /** A stopped candidate goes on: what ended it, other than a limit, has to hold anew. */
 export function reopen(progress: Progress, reason: StopReason): Progress {
-  return reason === 'converged' ? { ...progress, calm: 0 } : progress
+  return reason === 'converged' ? { ...progress, calm: 0, idle: 0 } : progress
 }

@@ -60,6 +60,12 @@ export const RefinementSettings = Type.Object(
         'which candidate is the answer: lowest energy, largest drop, highest energy',
       ),
     ),
+    allocation: Type.Optional(
+      choice(
+        ['even', 'adaptive'],
+        'max_steps for each candidate, or one total of max_steps x candidates, spent where the energy still falls; default even',
+      ),
+    ),
     step_size: Type.Optional(
       real('replaces the trained step size when >= 1, multiplies it when below 1'),
     ),
