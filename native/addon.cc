@@ -206,7 +206,14 @@ napi_value observe(const Call& call) {
     for (size_t i = 0; i < pages; i++) row.pages.push_back(reader.index("pages", engine.capacity.pages));
     rows.push_back(std::move(row));
   }
-  engine.observe(rows);
+  if (call.absent(2)) {
+    engine.observe(rows);
+    return none(call.env);
+  }
+  size_t room = 0;
+  float* sums = call.array<float>(2, room);
+  if (room < rows.size() * engine.config().dim) throw Refusal{"sums", "room for all rows", double(room)};
+  engine.observe(rows, sums);
   return none(call.env);
 }
 
@@ -298,6 +305,19 @@ napi_value read(const Call& call) {
   if (tokens < k * top || logProbs < k * top) throw Refusal{"top", "what the arrays have room for", double(top)};
   if (logits != 0 && logits < k * vocab) throw Refusal{"logits", "room for all positions", double(logits)};
   engine.read(slot, best, top, tokenData, logProbData, logits ? logitData : nullptr);
+  return none(call.env);
+}
+
+napi_value point(const Call& call) {
+  Engine& engine = call.engine();
+  const int slot = indexBelow("slot", call.number(1), engine.capacity.slots);
+  const int which = indexBelow("which", call.number(2), 3);
+  const size_t width = which == 2 ? engine.config().stateWidth() : engine.config().dim;
+  size_t room = 0;
+  float* out = call.array<float>(3, room);
+  if (room < engine.config().block * width) throw Refusal{"point", "room for all positions", double(room)};
+  if (which == 2) engine.present(slot, out);
+  else engine.embedding(slot, which == 1, out);
   return none(call.env);
 }
 
@@ -407,6 +427,7 @@ napi_value init(napi_env env, napi_value exports) {
   add<descend>(env, exports, "descend");
   add<energy>(env, exports, "energy");
   add<read>(env, exports, "read");
+  add<point>(env, exports, "point");
   add<release>(env, exports, "release");
   add<describe>(env, exports, "describe");
   add<measure>(env, exports, "measure");

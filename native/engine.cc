@@ -107,18 +107,22 @@ void Engine::checkObserve(const std::vector<ObserveRow>& given) {
   }
 }
 
-void Engine::observe(const std::vector<ObserveRow>& given) {
+void Engine::observe(const std::vector<ObserveRow>& given, float* sums) {
   checkObserve(given);
   std::vector<const int*> tokens;
+  std::vector<float*> into;  // per run, where its states are added; empty if nobody asks
+  if (sums) memset(sums, 0, sizeof(float) * given.size() * model.config.dim);
   runs.clear();
   int used = 0;
   const auto flush = [&] {
-    if (!runs.empty()) observePass(tokens);
+    if (!runs.empty()) observePass(tokens, into);
     runs.clear();
     tokens.clear();
+    into.clear();
     used = 0;
   };
-  for (const ObserveRow& row : given) {
+  for (size_t index = 0; index < given.size(); index++) {
+    const ObserveRow& row = given[index];
     Sequence& sequence = cache.sequences[row.sequence];
     // Rows of one sequence follow each other: each pass sees a sequence once.
     for (const Run& run : runs)
@@ -133,6 +137,7 @@ void Engine::observe(const std::vector<ObserveRow>& given) {
       const int count = int(std::min<size_t>(network.observePositions - used, row.tokens.size() - done));
       runs.push_back({row.sequence, 0, used, count, sequence.length});
       tokens.push_back(row.tokens.data() + done);
+      if (sums) into.push_back(sums + index * model.config.dim);
       used += count;
       done += count;
       if (done < row.tokens.size()) flush();
@@ -142,21 +147,30 @@ void Engine::observe(const std::vector<ObserveRow>& given) {
 }
 
 // The runs of one pass into every cache of their sequences.
-void Engine::observePass(const std::vector<const int*>& tokens) {
+void Engine::observePass(const std::vector<const int*>& tokens, const std::vector<float*>& sums) {
+  const bool all = !sums.empty();
   for (int t = 0; t < model.config.caches(); t++) {
     for (size_t i = 0; i < runs.size(); i++) {
       runs[i].landscape = t;
       for (int p = 0; p < runs[i].positions; p++)
         memcpy(network.input() + (runs[i].first + p) * ld(), model.embeddings + tokens[i][p] * ld(), sizeof(float) * ld());
     }
-    network.observe(runs, false, contextDrafts != nullptr);
+    const bool lastCache = t + 1 == model.config.caches();
+    network.observe(runs, false, all && lastCache ? Ends::all : contextDrafts ? Ends::last : Ends::none);
   }
   if (contextDrafts) {
     const int count = int(runs.size());
-    network.multiply(model.opinion, network.output(), int(ld()), count, opinions, int(ld()), nullptr);
+    if (!all) network.multiply(model.opinion, network.output(), int(ld()), count, opinions, int(ld()), nullptr);
+    for (int i = 0; i < count && all; i++) {
+      const float* end = network.output() + size_t(runs[i].first + runs[i].positions - 1) * ld();
+      network.multiply(model.opinion, end, int(ld()), 1, opinions + i * ld(), int(ld()), nullptr);
+    }
     for (int i = 0; i < count; i++)
       memcpy(contextDrafts + runs[i].sequence * ld(), opinions + i * ld(), sizeof(float) * ld());
   }
+  for (size_t i = 0; i < sums.size(); i++)
+    for (int p = runs[i].first; p < runs[i].first + runs[i].positions; p++)
+      for (int j = 0; j < model.config.dim; j++) sums[i][j] += network.output()[p * ld() + j];
   for (const Run& run : runs) cache.sequences[run.sequence].length += run.positions;
 }
 
@@ -318,6 +332,37 @@ void Engine::read(int index, bool best, int top, int32_t* tokens, float* logProb
       if (top > 0) topOf(row, top, tokens + size_t(from + i) * top, logProbs + size_t(from + i) * top);
     }
   }
+}
+
+void Engine::embedding(int index, bool best, float* out) {
+  Slot& slot = begunSlot(index);
+  const float* answer = best && slot.bestEnergy < infinity ? slot.best : vocabSpace() ? slot.state : slot.last;
+  const Config& c = model.config;
+  std::vector<float> row(ld());
+  for (int i = 0; i < block(); i++, out += c.dim) {
+    const float* z = answer + i * stateLd();
+    if (!vocabSpace()) {
+      memcpy(out, z, sizeof(float) * c.dim);
+      continue;
+    }
+    const float largest = *std::max_element(z, z + c.vocab);
+    double total = 0;
+    for (int v = 0; v < c.vocab; v++) total += std::exp(double(z[v]) - largest);
+    std::vector<double> sum(c.dim);
+    for (int v = 0; v < c.vocab; v++) {
+      const double p = std::exp(double(z[v]) - largest) / total;
+      if (p < 1e-12) continue;
+      model.vocabRow(v, row.data());
+      for (int j = 0; j < c.dim; j++) sum[j] += p * row[j];
+    }
+    for (int j = 0; j < c.dim; j++) out[j] = float(sum[j]);
+  }
+}
+
+void Engine::present(int index, float* out) {
+  const Slot& slot = begunSlot(index);
+  const size_t width = model.config.stateWidth();
+  for (int i = 0; i < block(); i++) memcpy(out + i * width, slot.state + i * stateLd(), sizeof(float) * width);
 }
 
 // The `top` largest logits, ties to the lowest token, with their log-probabilities.

@@ -48,12 +48,17 @@ class Engine {
 
   Engine(const Config& config, const Capacity& capacity, WeightType type, const Kernels& kernels, const Tensors& tensors);
 
-  void observe(const std::vector<ObserveRow>& rows);
+  // `sums`: for each row the sum of norm(h) over its tokens on the last landscape, [D]; or null.
+  void observe(const std::vector<ObserveRow>& rows, float* sums = nullptr);
   void begin(const BeginRow& row);
   void descend(const std::vector<DescendRow>& rows, RowResult* results);
   void energy(const std::vector<EnergyRow>& rows, RowResult* results);
   // Most probable tokens [K][top] and their log-probabilities; or, with top 0, all logits [K][V].
   void read(int slot, bool best, int top, int32_t* tokens, float* logProbs, float* logits);
+  // The answer as embeddings [K][D].
+  void embedding(int slot, bool best, float* out);
+  // Where the next step begins, [K][state width].
+  void present(int slot, float* out);
   void release(int sequence);
 
   size_t bytes() const { return arena.bytes() + model.bytes(); }
@@ -130,7 +135,7 @@ class Engine {
 
   void draft(const BeginRow& row);
   void checkObserve(const std::vector<ObserveRow>& given);
-  void observePass(const std::vector<const int*>& tokens);
+  void observePass(const std::vector<const int*>& tokens, const std::vector<float*>& sums);
   void observeStepTokens();
   void topOf(float* logits, int top, int32_t* tokens, float* logProbs);
 

@@ -435,7 +435,7 @@ void Network::mixObserved(const Run& run, int index, int head, int from, bool as
     memcpy(l.mixed + size_t(run.first + from + i) * ld + head * cache.d, s.out + size_t(i) * cache.dp, sizeof(float) * cache.d);
 }
 
-void Network::observe(const std::vector<Run>& runs, bool asSink, bool ends) {
+void Network::observe(const std::vector<Run>& runs, bool asSink, Ends ends) {
   int rows = positionsOf(runs);
   Saved& l = saved[0];
   for (int i = 0; i < config.layers; i++) {
@@ -451,11 +451,12 @@ void Network::observe(const std::vector<Run>& runs, bool asSink, bool ends) {
     multiply(w.qkv, normed, ld, rows, l.qkv, ldQkv, nullptr);
     each([&](const Run& run, int head, Scratch& s) { remember(run, i, head, asSink, s); });
     const bool atLast = i + 1 == config.layers;
-    if (atLast && !ends) return;
+    if (atLast && ends == Ends::none) return;
+    const bool onlyLast = atLast && ends == Ends::last;
     each([&](const Run& run, int head, Scratch& s) {
-      for (int from = atLast ? run.positions - 1 : 0; from < run.positions; from += attentionQueries) mixObserved(run, i, head, from, asSink, s);
+      for (int from = onlyLast ? run.positions - 1 : 0; from < run.positions; from += attentionQueries) mixObserved(run, i, head, from, asSink, s);
     });
-    if (atLast) {
+    if (onlyLast) {
       lastOfRuns.clear();
       for (const Run& run : runs) lastOfRuns.push_back(run.first + run.positions - 1);
       rows = onlyWanted(l, lastOfRuns);
@@ -470,7 +471,7 @@ void Network::observe(const std::vector<Run>& runs, bool asSink, bool ends) {
     modulations(runs, w.modulation, 6, 3, 4, 5);
     feedForward(l, i, rows, atLast ? last : l.x);
   }
-  normalize(last, model.norm, rows, finalInverse, final, adaln);
+  normalize(last, model.norm, rows, finalInverse, final, false);
 }
 
 }  // namespace basin

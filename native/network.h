@@ -18,6 +18,9 @@ struct Run {
   int context;    // observed tokens before its first position
 };
 
+// Of which observed positions `output()` is wanted: norm(h) after the last layer.
+enum class Ends { none, last, all };
+
 class Network {
  public:
   Network(const Model& model, const Kernels& kernels, Pool& pool, Cache& cache, const Capacity& capacity, Arena& arena);
@@ -38,7 +41,7 @@ class Network {
 
   // Appends the runs, their embeddings in `input()`, to cache `landscape` of their sequences. With
   // `ends`, `output()` holds norm(h) at the last position of each run, [runs][ld].
-  void observe(const std::vector<Run>& runs, bool asSink, bool ends = false);
+  void observe(const std::vector<Run>& runs, bool asSink, Ends ends = Ends::none);
 
   // y = x W^T (+ add), x [rows][ldx], y [rows][ldy].
   void multiply(const Matrix& w, const float* x, int ldx, int rows, float* y, int ldy, const float* add);

@@ -94,6 +94,16 @@ export interface Reading {
   logits: Float32Array
 }
 
+/**
+ * The numbers of an answer. `best` and `last`: what is read out, as embeddings [K, D] (in vocab space
+ * the expected embedding of its tokens); clamped positions hold nothing of interest. `present`: where
+ * the next step begins, [K, stateWidth(model)]; as a `start` it gives the same answer again.
+ */
+export interface PointRow {
+  slot: number
+  which: 'best' | 'last' | 'present'
+}
+
 export interface EngineCapacity {
   /** Answers (candidates) that may be in descent at once. */
   slots: number
@@ -120,11 +130,17 @@ export interface EnergyEngine {
   readonly capacity: EngineCapacity
 
   observe(rows: readonly ObserveRow[]): void
+  /**
+   * Observes, and says what the network made of it: for each row the sum over its tokens of norm(h) of
+   * the observed stream's last layer, on the last landscape, [D].
+   */
+  encode(rows: readonly ObserveRow[]): Float32Array[]
   begin(rows: readonly BeginRow[]): void
   /** One step on every row, in place. */
   descend(rows: readonly DescendRow[]): StepResult[]
   energy(rows: readonly EnergyRow[]): EnergyResult[]
   read(rows: readonly ReadRow[]): Reading[]
+  points(rows: readonly PointRow[]): Float32Array[]
   /** Forgets a context and unbinds its slots. Releasing what is not held does nothing. */
   release(sequence: number): void
   /** Bytes of memory the engine holds for weights, caches and states. */

@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest'
 import type { EnergyEngine } from '../../src/energy/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
-import { landscapeOf } from '../../src/model/config.js'
+import { landscapeOf, stateWidth } from '../../src/model/config.js'
 import { BasinError } from '../../src/errors.js'
 import { golden, relativeError } from '../support/golden.js'
 import { modelOf, variants } from '../support/models.js'
@@ -166,6 +166,50 @@ export function engineContract(name: string, open: Open): void {
         [0, 1].map((slot) => ({ slot, landscape: 0, noise: 0, step: 0 })),
       )
       expect(a?.energy).toBeCloseTo(b?.energy as number, 4)
+      engine.close()
+    })
+
+    it('encodes in chunks as at once, and observes by it', async () => {
+      const engine = await open(modelOf(label))
+      const encode = (sequence: number, tokens: number[]) =>
+        engine.encode([{ sequence, tokens, pages: pagesFor(sequence, 8) }])[0] as Float32Array
+      const whole = encode(0, context)
+      const parts = [encode(1, context.slice(0, 2)), encode(1, context.slice(2))]
+      expect(whole).toHaveLength(engine.model.dim)
+      expect(Math.hypot(...whole)).toBeGreaterThan(0)
+      const summed = [...whole].map((_, d) => (parts[0]?.[d] ?? 0) + (parts[1]?.[d] ?? 0))
+      expect(relativeError(summed, [...whole])).toBeLessThan(tolerance)
+      engine.observe([{ sequence: 2, tokens: context, pages: pagesFor(2, 8) }])
+      engine.begin([0, 1, 2].map((i) => ({ slot: i, sequence: i, seed: 1, candidate: 0 })))
+      const [a, b, c] = engine.descend(
+        [0, 1, 2].map((slot) => ({ slot, landscape: 0, noise: 0, step: 0 })),
+      )
+      expect(a?.energy).toBeCloseTo(c?.energy as number, 4)
+      expect(b?.energy).toBeCloseTo(c?.energy as number, 4)
+      engine.close()
+    })
+
+    it('gives its points away, and takes them as a start', async () => {
+      const engine = await open(modelOf(label))
+      const { answer, dim } = engine.model
+      engine.observe([{ sequence: 0, tokens: context, pages: pagesFor(0, 8) }])
+      engine.begin([{ slot: 0, sequence: 0, seed: 3, candidate: 0 }])
+      for (let step = 0; step < 3; step++)
+        engine.descend([{ slot: 0, landscape: landscapeOf(engine.model, step), noise: 0, step }])
+      const [best, last, start] = engine.points(
+        (['best', 'last', 'present'] as const).map((which) => ({ slot: 0, which })),
+      )
+      expect(best).toHaveLength(answer.block * dim)
+      expect(last).toHaveLength(answer.block * dim)
+      expect(start).toHaveLength(answer.block * stateWidth(engine.model))
+      const landscape = landscapeOf(engine.model, 3)
+      const there = engine.energy([{ slot: 0, landscape }])[0]?.energy as number
+      if (!start) throw new Error('no point')
+      engine.begin([{ slot: 1, sequence: 0, seed: 9, candidate: 5, start }])
+      const again = engine.energy([{ slot: 1, landscape }])[0]?.energy
+      // Only the first step of an answer passes through softmax there.
+      if (answer.normalize !== 'first_step') expect(again).toBeCloseTo(there, 4)
+      expect([...(engine.points([{ slot: 1, which: 'present' }])[0] ?? [])]).toEqual([...start])
       engine.close()
     })
 

@@ -84,6 +84,32 @@ describe.each(variants)('native as tfjs: $label', ({ label }) => {
     definition.close()
   })
 
+  it('states of observed tokens, and the points of an answer', () => {
+    const [definition, native] = openBoth(modelOf(label))
+    const known = native.model.answer.block > 1 ? 1 : 0
+    const told = [definition, native].map((engine) => {
+      const { block, space } = engine.model.answer
+      const tokens = Array.from({ length: 21 }, (_, i) => (i * 7) % 11)
+      const sums = engine.encode([
+        { sequence: 0, tokens, pages: [1, 2] },
+        { sequence: 1, tokens: [4], pages: [3] },
+      ])
+      const clamped = Array.from({ length: block }, (_, i) => (i < known ? 4 : -1))
+      engine.begin([{ slot: 0, sequence: 0, seed: 7, candidate: 0, clamped }])
+      for (let step = 0; step < 3; step++)
+        engine.descend([{ slot: 0, landscape: landscapeOf(engine.model, step), noise: 0, step }])
+      const whiches = ['best', 'last', 'present'] as const
+      const points = engine.points(whiches.map((which) => ({ slot: 0, which })))
+      // Clamped positions hold nothing of interest.
+      const moving = points.map((point) => point.slice((known * point.length) / block))
+      return [...sums, ...(space === 'vocab' ? moving.slice(0, 2) : moving)]
+    })
+    told[0]?.forEach((numbers, i) => closeTo(told[1]?.[i] ?? [], numbers))
+    expect(told[1]).toHaveLength(told[0]?.length ?? 0)
+    native.close()
+    definition.close()
+  })
+
   it('energies of given answers, short ones too', () => {
     const [definition, native] = openBoth(modelOf(label))
     const { block } = native.model.answer

@@ -17,6 +17,7 @@ import type {
   EnergyRow,
   EngineCapacity,
   ObserveRow,
+  PointRow,
   Reading,
   ReadRow,
   StepResult,
@@ -107,6 +108,17 @@ export class QuadraticEngine implements EnergyEngine {
     )
   }
 
+  /** A token's state is its readout vector. */
+  encode(rows: readonly ObserveRow[]): Float32Array[] {
+    this.observe(rows)
+    const { dim } = this.model
+    return rows.map(({ tokens }) =>
+      Float32Array.from({ length: dim }, (_, d) =>
+        tokens.reduce((sum, token) => sum + (this.readout[token * dim + d] as number), 0),
+      ),
+    )
+  }
+
   begin(rows: readonly BeginRow[]): void {
     this.calls++
     const { answer, dim } = this.model
@@ -178,6 +190,16 @@ export class QuadraticEngine implements EnergyEngine {
       const answer = which === 'best' && slot.best < Infinity ? slot.bestAnswer : slot.last
       const { block } = this.model.answer
       return readLogits(this.logitsOf(answer), block, top, slot.clamped)
+    })
+  }
+
+  points(rows: readonly PointRow[]): Float32Array[] {
+    this.calls++
+    return rows.map(({ slot: index, which }) => {
+      const slot = this.slotOf(index)
+      if (which === 'present') return Float32Array.from(slot.y)
+      const best = which === 'best' && slot.best < Infinity
+      return Float32Array.from(best ? slot.bestAnswer : slot.last)
     })
   }
 

@@ -51,8 +51,11 @@ export const descendWidth = 6
 export interface Addon {
   open(config: OpenConfig, tensors: Readonly<Record<string, Float32Array>>): Handle
   close(engine: Handle): void
-  /** Rows: sequence, number of tokens, number of pages, tokens, pages. */
-  observe(engine: Handle, rows: Float64Array): void
+  /**
+   * Rows: sequence, number of tokens, number of pages, tokens, pages. Fills `sums`, [rows][D], if given:
+   * of the tokens' states.
+   */
+  observe(engine: Handle, rows: Float64Array, sums?: Float32Array): void
   begin(
     engine: Handle,
     slot: number,
@@ -77,6 +80,8 @@ export interface Addon {
     logProbs: Float32Array,
     logits: Float32Array,
   ): void
+  /** `which`: 0 the last answer, 1 the best, both [K, D]; 2 the present state, [K, W]. */
+  point(engine: Handle, slot: number, which: number, point: Float32Array): void
   release(engine: Handle, sequence: number): void
   /** `stepBytes`: weights that a step reads. */
   describe(engine: Handle): { backend: string; bytes: number; stepBytes: number }

@@ -4,7 +4,7 @@
  */
 import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
-import { draftsFromContext, type ModelConfig } from '../../model/config.js'
+import { draftsFromContext, stateWidth, type ModelConfig } from '../../model/config.js'
 import { stepSizeOf } from '../../refine/budget.js'
 import type {
   BeginRow,
@@ -15,6 +15,7 @@ import type {
   EngineCapacity,
   EngineInfo,
   ObserveRow,
+  PointRow,
   Reading,
   ReadRow,
   StepResult,
@@ -45,6 +46,20 @@ const normalizations = ['every_step', 'first_step', 'never'] as const
 const embeddings = ['vocab_to_embed', 'embeddings'] as const
 const kinds = ['head', 'potential', 'residual'] as const
 const directions = ['exact', 'amortized'] as const
+
+/** In the order of the addon's numbers for them. */
+const points = ['last', 'best', 'present'] as const
+
+const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
+  Float64Array.from(
+    rows.flatMap(({ sequence, tokens, pages }) => [
+      sequence,
+      tokens.length,
+      pages.length,
+      ...tokens,
+      ...pages,
+    ]),
+  )
 
 const lowestAlpha = 1e-4
 
@@ -117,14 +132,14 @@ export class NativeEngine implements EnergyEngine {
   }
 
   observe(rows: readonly ObserveRow[]): void {
-    const flat = rows.flatMap(({ sequence, tokens, pages }) => [
-      sequence,
-      tokens.length,
-      pages.length,
-      ...tokens,
-      ...pages,
-    ])
-    refusing(() => this.addon.observe(this.handle, Float64Array.from(flat)))
+    refusing(() => this.addon.observe(this.handle, flatOf(rows)))
+  }
+
+  encode(rows: readonly ObserveRow[]): Float32Array[] {
+    const { dim } = this.model
+    const sums = new Float32Array(rows.length * dim)
+    refusing(() => this.addon.observe(this.handle, flatOf(rows), sums))
+    return rows.map((_, i) => sums.slice(i * dim, (i + 1) * dim))
   }
 
   begin(rows: readonly BeginRow[]): void {
@@ -179,6 +194,16 @@ export class NativeEngine implements EnergyEngine {
       const best = which === 'best' ? 1 : 0
       refusing(() => this.addon.read(this.handle, slot, best, count, tokens, logProbs, logits))
       return { tokens, logProbs, logits }
+    })
+  }
+
+  points(rows: readonly PointRow[]): Float32Array[] {
+    const { answer, dim } = this.model
+    return rows.map(({ slot, which }) => {
+      const width = which === 'present' ? stateWidth(this.model) : dim
+      const point = new Float32Array(answer.block * width)
+      refusing(() => this.addon.point(this.handle, slot, points.indexOf(which), point))
+      return point
     })
   }
 

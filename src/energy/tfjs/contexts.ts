@@ -46,7 +46,16 @@ export class Contexts {
     const caches = this.bySequence.get(sequence) ?? this.openSequence()
     this.bySequence.set(sequence, caches)
     if (tokens.length > 0)
-      caches.forEach((cache, landscape) => this.append(cache, tokens, landscape))
+      caches.forEach((cache, landscape) => this.append(cache, tokens, landscape, false))
+  }
+
+  /** Observes; returns the sum of norm(h) over the tokens, on the last landscape, [D]. */
+  encode(sequence: number, tokens: readonly number[]): Float32Array {
+    this.observe(sequence, [])
+    const sums = (this.bySequence.get(sequence) ?? []).map((cache, landscape) =>
+      tokens.length > 0 ? this.append(cache, tokens, landscape, true) : undefined,
+    )
+    return sums.at(-1) ?? new Float32Array(this.config.dim)
   }
 
   release(sequence: number): void {
@@ -99,13 +108,19 @@ export class Contexts {
       hidden: null,
     }))
     if (this.config.conditioning === 'time_embed')
-      caches.forEach((cache, t) => this.append(cache, null, t))
+      caches.forEach((cache, t) => this.append(cache, null, t, false))
     return caches
   }
 
-  /** `null` appends the step token of `time_embed`. */
-  private append(cache: Cache, tokens: readonly number[] | null, landscape: number): void {
+  /** `null` appends the step token of `time_embed`. Returns the sum of the tokens' states, [D]. */
+  private append(
+    cache: Cache,
+    tokens: readonly number[] | null,
+    landscape: number,
+    summed: boolean,
+  ): Float32Array | undefined {
     const { tf } = this.network
+    let sum: Float32Array | undefined
     const [hidden, ...flat] = tf.tidy<Tensor[]>(() => {
       const conditioned = this.config.conditioning === 'adaln' || tokens === null
       const step = conditioned ? this.network.stepEmbedding([landscape]) : null
@@ -123,6 +138,7 @@ export class Contexts {
         rotary,
         this.config.conditioning === 'adaln' ? step : null,
       )
+      if (summed) sum = this.network.sumOfStates(seen.hidden).dataSync<'float32'>().slice()
       const last = tf.slice(seen.hidden, [0, count - 1, 0], [-1, 1, -1])
       const grown = seen.layers.flatMap((fresh, i) => {
         const old = past?.[i]
@@ -140,6 +156,7 @@ export class Contexts {
     }))
     cache.hidden = hidden ?? null
     cache.length += tokens?.length ?? 1
+    return sum
   }
 
   private pad(caches: readonly (Cache | undefined)[], positions: number): Context | null {

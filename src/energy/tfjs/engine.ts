@@ -16,6 +16,7 @@ import type {
   EngineCapacity,
   EngineInfo,
   ObserveRow,
+  PointRow,
   Reading,
   ReadRow,
   StepResult,
@@ -71,18 +72,17 @@ export class TfjsEngine implements EnergyEngine {
   }
 
   observe(rows: readonly ObserveRow[]): void {
-    for (const { sequence, tokens } of rows) {
-      checkRange('sequence', sequence, this.capacity.sequences)
-      tokens.forEach((token) => checkRange('token', token, this.model.vocab_size))
-      const room = this.model.context_length - this.contexts.length(sequence)
-      if (tokens.length > room)
-        throw new BasinError('out_of_range', {
-          param: 'tokens',
-          bound: `at most ${room}`,
-          value: tokens.length,
-        })
-      this.contexts.observe(sequence, tokens)
+    for (const row of rows) {
+      this.checkObserve(row)
+      this.contexts.observe(row.sequence, row.tokens)
     }
+  }
+
+  encode(rows: readonly ObserveRow[]): Float32Array[] {
+    return rows.map((row) => {
+      this.checkObserve(row)
+      return this.contexts.encode(row.sequence, row.tokens)
+    })
   }
 
   begin(rows: readonly BeginRow[]): void {
@@ -124,9 +124,23 @@ export class TfjsEngine implements EnergyEngine {
   read(rows: readonly ReadRow[]): Reading[] {
     return rows.map(({ slot: index, which, top }) => {
       const slot = this.slot(index)
-      const answer = which === 'best' && slot.bestEnergy < Infinity ? slot.best : slot.last
+      const answer = this.answerOf(slot, which)
       const logits = this.tf.tidy(() => logitsOf(this.network, answer).dataSync()) as Float32Array
       return readLogits(logits.slice(), this.model.answer.block, top, slot.clamped)
+    })
+  }
+
+  points(rows: readonly PointRow[]): Float32Array[] {
+    const { network, tf } = this
+    return rows.map(({ slot: index, which }) => {
+      const slot = this.slot(index)
+      if (which === 'present') return slot.state.dataSync<'float32'>().slice()
+      const answer = this.answerOf(slot, which)
+      if (this.model.answer.space === 'latent') return answer.dataSync<'float32'>().slice()
+      return tf.tidy(() => {
+        const { value } = network.vocabInput({ value: tf.softmax(answer), tangent: null })
+        return value.dataSync<'float32'>().slice() as never
+      })
     })
   }
 
@@ -145,6 +159,22 @@ export class TfjsEngine implements EnergyEngine {
     this.network.dispose()
     for (const tensor of this.weights.values()) tensor.dispose()
     this.weights.clear()
+  }
+
+  private answerOf(slot: Slot, which: ReadRow['which']): Tensor {
+    return which === 'best' && slot.bestEnergy < Infinity ? slot.best : slot.last
+  }
+
+  private checkObserve({ sequence, tokens }: ObserveRow): void {
+    checkRange('sequence', sequence, this.capacity.sequences)
+    tokens.forEach((token) => checkRange('token', token, this.model.vocab_size))
+    const room = this.model.context_length - this.contexts.length(sequence)
+    if (tokens.length <= room) return
+    throw new BasinError('out_of_range', {
+      param: 'tokens',
+      bound: `at most ${room}`,
+      value: tokens.length,
+    })
   }
 
   /** Rows that may share a batch: only `normalize: first_step` tells first steps from later ones. */

@@ -145,6 +145,13 @@ export class Network {
     return this.modulate(normed, shift, scale)
   }
 
+  /** sum_i norm(h_i) of an observed stream h [1, N, D]: [D]. */
+  sumOfStates(h: Tensor): Tensor {
+    const { config, num, tf } = this
+    const normed = num.rmsNorm(constant(h), this.weight('transformer.norm.weight'), config.norm_eps)
+    return tf.sum(normed.value, [0, 1])
+  }
+
   /** head(h) per position, [B, N]. */
   head(h: Num): Num {
     const name =
