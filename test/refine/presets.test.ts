@@ -12,6 +12,11 @@ const caps: Caps = { maxSteps: 512, maxSeconds: 60, candidates: 8 }
 const resolve = (refinement: RefinementRequest, model: typeof plain | typeof drafting = plain) =>
   resolveBudget(model, undefined, refinement, caps)
 
+it('hands on how the candidates share their steps', () => {
+  expect(resolve({ candidates: 4, allocation: 'adaptive' }).allocation).toBe('adaptive')
+  expect(resolve({ candidates: 4 }).allocation).toBeUndefined()
+})
+
 describe('efforts', () => {
   it.each([
     ['none', 1],

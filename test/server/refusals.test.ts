@@ -79,6 +79,7 @@ const wrongFields: [object | string, string][] = [
   [{ refinement: { candidates: 0 } }, 'refinement.candidates'],
   [{ refinement: { candidates: 65 } }, 'refinement.candidates'],
   [{ refinement: { select: 'best' } }, 'refinement.select'],
+  [{ refinement: { allocation: 'fair' } }, 'refinement.allocation'],
   [{ refinement: { step_size: 0 } }, 'refinement.step_size'],
   [{ refinement: { noise: -1 } }, 'refinement.noise'],
   [{ refinement: { keep: 'first' } }, 'refinement.keep'],

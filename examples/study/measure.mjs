@@ -1,0 +1,103 @@
+/** Descends answers on the engine that serves them, and records what every candidate gives at every budget. */
+import { readFileSync } from 'node:fs'
+import { openEngine } from '../../dist/energy/open.js'
+import { landscapeOf } from '../../dist/model/config.js'
+import { answerSeed } from '../../dist/refine/candidates.js'
+import { advance, beforeFirstStep, decide } from '../../dist/refine/stop.js'
+import { encodeTemplate } from '../../dist/tokenizer/template.js'
+import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
+
+/** Answers in descent at once. */
+const SLOTS = 16
+/** Seed of the noise that sets candidates apart, before their first step only. */
+export const SEED = 7
+const NOISE = 1
+/** What `converged` means in presets that have it: `high`, `xhigh` and `max`. */
+const CONVERGENCE = { minSteps: 0, tolerance: 1e-3, patience: 3 }
+
+export const readExamples = (path, rows) =>
+  readFileSync(path, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .slice(0, rows)
+    .map((line) => JSON.parse(line))
+
+export async function openModel(directory) {
+  const tokenizer = openTokenizer(directory)
+  const engine = await openEngine({
+    directory,
+    engine: 'auto',
+    threads: 1,
+    slots: SLOTS,
+    sequences: 1,
+    pages: 64,
+  })
+  engine.observe([{ sequence: 0, tokens: [tokenizer.bos], pages: [0] }])
+  return { engine, tokenizer }
+}
+
+/**
+ * As `Judged` of dist/train/judging.js: per example, scores [budgets][candidates] of the best answer so far;
+ * of the first candidate also the step at which it counts as converged, and its last energy.
+ * One candidate starts as the model does, several from noise.
+ */
+export function judgeExamples({ engine, tokenizer }, examples, { budgets, candidates = 1 }) {
+  const blank = engine.model.template?.blank ?? '_'
+  const descents = examples.flatMap((example, row) => {
+    const answer = tokenizer.encode(example.completion)
+    const clamped = encodeTemplate(tokenizer, example.template, blank)
+    return Array.from({ length: candidates }, (_, candidate) => ({
+      row,
+      candidate,
+      clamped,
+      answer,
+      scores: [],
+      terms: {},
+      best: Infinity,
+      progress: beforeFirstStep,
+      convergedAt: undefined,
+    }))
+  })
+  for (let from = 0; from < descents.length; from += SLOTS)
+    descendTogether(engine, descents.slice(from, from + SLOTS), budgets, candidates > 1 ? NOISE : 0)
+  return examples.map(({ template: _, completion: __, ...facts }, row) => {
+    const own = descents.filter((descent) => descent.row === row)
+    const moving = own[0].clamped.filter((token) => token < 0).length
+    const scores = budgets.map((_, budget) => own.map(({ scores }) => scores[budget]))
+    const [{ convergedAt, progress }] = own
+    return { moving, facts, scores, convergedAt, lastEnergy: progress.final }
+  })
+}
+
+function descendTogether(engine, descents, budgets, noise) {
+  engine.begin(
+    descents.map(({ row, candidate, clamped }, slot) => {
+      return { slot, sequence: 0, seed: answerSeed(SEED, row), candidate, clamped }
+    }),
+  )
+  const most = Math.max(...budgets)
+  for (let step = 0; step < most; step++) {
+    const landscape = landscapeOf(engine.model, step)
+    const results = engine.descend(
+      descents.map((_, slot) => ({ slot, landscape, noise: step === 0 ? noise : 0, step })),
+    )
+    results.forEach((result, slot) => {
+      const descent = descents[slot]
+      if (result.best < descent.best)
+        Object.assign(descent, { best: result.best, terms: result.terms ?? {} })
+      descent.progress = advance(descent.progress, result, CONVERGENCE)
+      if (decide(CONVERGENCE, descent.progress, 0) === 'converged') descent.convergedAt ??= step + 1
+    })
+    if (budgets.includes(step + 1)) record(engine, descents)
+  }
+}
+
+function record(engine, descents) {
+  const readings = engine.read(descents.map((_, slot) => ({ slot, which: 'best', top: 1 })))
+  readings.forEach(({ tokens }, slot) => {
+    const { answer, clamped, scores, best, terms } = descents[slot]
+    const right = answer.filter((token, i) => clamped[i] < 0 && tokens[i] === token).length
+    const solved = answer.every((token, i) => tokens[i] === token)
+    scores.push({ energy: best, ...terms, nats: NaN, right, solved })
+  })
+}

@@ -1,0 +1,81 @@
+/**
+ * What is measured for each shipped model: data that `basin tasks` makes, with seeds no training used, and
+ * budgets. `harder` data goes beyond what the model was trained on. A model without a plan is an error, so
+ * that none is shipped unmeasured.
+ */
+
+const long = { rows: 48, budgets: [16, 64, 256, 1024] }
+const budgets = [1, 2, 4, 8, 16, 32]
+const candidates = { counts: [1, 2, 4, 8], budgets: [4, 8, 16, 32] }
+
+/** Totals of steps. */
+const allocation = { rows: 100, totals: [8, 16, 24, 32, 64] }
+
+const task = (name, words, more = {}) => ({ name, words, ...more })
+
+export const plans = {
+  sudoku6: {
+    title: '6x6 sudoku',
+    trained: task('trained on', ['sudoku', '--size', '6', '--count', '60000', '--seed', '1']),
+    data: [
+      task('held out', ['sudoku', '--size', '6', '--seed', '777'], { rows: 400 }),
+      task('harder', ['sudoku', '--size', '6', '--givens', '8-9', '--seed', '4242'], {
+        rows: 400,
+        harder: 'as few givens as its solution allows, 8 at the least',
+      }),
+    ],
+    by: 'givens',
+    budgets,
+    candidates: { ...candidates, rows: 150 },
+    long,
+    allocation,
+  },
+  sudoku9: {
+    title: '9x9 sudoku',
+    data: [
+      task('held out', ['sudoku', '--size', '9', '--givens', '30-45', '--seed', '777'], {
+        rows: 160,
+      }),
+      task('harder', ['sudoku', '--size', '9', '--givens', '23-28', '--seed', '4242'], {
+        rows: 160,
+        harder: '23 to 28 givens',
+      }),
+    ],
+    by: 'givens',
+    budgets: [1, 2, 4, 8, 16, 32, 64],
+    candidates: { ...candidates, budgets: [16, 32, 64], rows: 40 },
+    long: { ...long, rows: 16 },
+    allocation: { rows: 40, totals: [32, 64, 128] },
+  },
+  addition: {
+    title: 'Addition',
+    data: [
+      task('held out', ['addition', '--digits', '1-8', '--seed', '777'], { rows: 400 }),
+      task('harder', ['addition', '--digits', '9-12', '--seed', '4242'], {
+        rows: 400,
+        harder: '9 to 12 digits, trained on 1 to 8',
+      }),
+    ],
+    by: 'carry',
+    budgets,
+    candidates: { ...candidates, rows: 100 },
+    long,
+    allocation,
+  },
+  paths: {
+    title: 'Shortest paths',
+    data: [
+      task('held out', ['paths', '--rooms', '2-4', '--seed', '777'], { rows: 200 }),
+      task('harder', ['paths', '--rooms', '5-6', '--seed', '4242'], {
+        rows: 200,
+        harder: 'mazes of 5 to 6 rooms a side, trained on 2 to 4',
+      }),
+    ],
+    by: 'length',
+    budgets: [1, 2, 4, 8, 16, 32, 64],
+    candidates: { ...candidates, budgets: [16, 32, 64], rows: 40 },
+    long: { ...long, rows: 16 },
+    allocation: { rows: 40, totals: [32, 64, 128] },
+  },
+  stories: { title: 'Stories', text: true, budgets },
+}

@@ -1,0 +1,184 @@
+/** From the figures of a study to docs/thinking.md and its pictures. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { chart } from './chart.mjs'
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`
+const area = (value) => (value === null || value === undefined ? '-' : value.toFixed(3))
+const table = (heads, lines) =>
+  [heads, heads.map(() => '---:'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+
+/** Says whether any budget did worse than a smaller one. */
+function growth(scores, of) {
+  const falls = scores.flatMap((score, i) =>
+    i > 0 && of(score) < of(scores[i - 1]) ? [`${scores[i - 1].steps} to ${score.steps}`] : [],
+  )
+  return falls.length === 0
+    ? 'No budget did worse than a smaller one.'
+    : `A larger budget did worse from ${falls.join(', ')} steps.`
+}
+
+function answersSection(docs, plan, figures) {
+  const { name, trained, sets, long, candidates, allocation, control } = figures
+  const budgets = sets[0].scores.map(({ steps }) => steps)
+  const hard = sets.at(-1)
+  const controlRow = control && [
+    'control, one pass',
+    ...sets.flatMap(({ name: set }) => {
+      const found = control.scores[set]
+      return found ? [percent(found.solved), ''] : ['', '']
+    }),
+  ]
+  const quality = table(
+    ['steps', ...sets.flatMap((set) => [set.name, 'judge'])],
+    [
+      ...budgets.map((steps, i) => [
+        steps,
+        ...sets.flatMap(({ scores }) => [percent(scores[i].solved), area(scores[i].judge.energy)]),
+      ]),
+      ...(controlRow ? [controlRow] : []),
+    ],
+  )
+  draw(docs, `${name}-steps`, `${plan.title}: whole answers right`, 'steps', [
+    ...sets.map((set) => ({
+      name: set.name,
+      points: set.scores.map(({ steps, solved }) => [steps, solved]),
+    })),
+    ...sets.flatMap((set) => {
+      const found = control?.scores[set.name]
+      return found ? [{ name: `control, ${set.name}`, level: found.solved, dashed: true }] : []
+    }),
+  ])
+  const counts = candidates.budgets[0].choices.map((choice) => choice.candidates)
+  draw(docs, `${name}-candidates`, `${plan.title}, ${hard.name}: chosen by energy`, 'candidates', [
+    ...candidates.budgets.map(({ steps, choices }) => ({
+      name: `${steps} steps`,
+      points: choices.map((choice) => [choice.candidates, choice.byEnergy]),
+    })),
+  ])
+  const choosing = table(
+    [
+      'steps',
+      ...counts.map((c) => `of ${c}`),
+      `best of ${counts.at(-1)}`,
+      'energy',
+      'disagreement',
+      'doubt',
+    ],
+    candidates.budgets.map(({ steps, choices, judge }) => [
+      steps,
+      ...choices.map(({ byEnergy, atRandom, candidates: c }) =>
+        percent(c === 1 ? atRandom : byEnergy),
+      ),
+      percent(choices.at(-1).best),
+      area(judge.energy),
+      area(judge.disagreement),
+      area(judge.doubt),
+    ]),
+  )
+  const classes = table(
+    [plan.by, 'answers', ...budgets.map((b) => `${b}`)],
+    hard.classes.map(({ label, answers, scores }) => [
+      label,
+      answers,
+      ...scores.map(({ solved }) => percent(solved)),
+    ]),
+  )
+  const sharing = table(
+    [
+      'steps in all',
+      ...allocation.totals[0].even.map(({ candidates: c }) => `even, ${c}`),
+      'adaptive, 8',
+      'steps it took',
+    ],
+    allocation.totals.map(({ total, even, adaptive }) => [
+      total,
+      ...even.map(({ solved, candidates: c }) => (c > total ? '-' : percent(solved))),
+      percent(adaptive.solved),
+      adaptive.steps.toFixed(1),
+    ]),
+  )
+  const stays = table(
+    ['steps', 'whole', 'energy'],
+    long.scores.map(({ steps, solved, energy }) => [steps, percent(solved), energy.toPrecision(4)]),
+  )
+  return [
+    ...sets.map(
+      (set) =>
+        `\`${set.name}\`: ${set.rows} answers of \`basin tasks ${set.words.join(' ')} --count ${set.rows}\`${trained ? `, none of them in \`basin tasks ${trained}\`` : ''}${set.harder ? ` (${set.harder})` : ''}.`,
+    ),
+    `Whole answers right, the best so far by energy, and the area under the curve of that energy as the judge of right and wrong:`,
+    quality,
+    `![whole answers against steps](thinking/${name}-steps.svg)`,
+    sets.map((set) => `${set.name}: ${growth(set.scores, (s) => s.solved)}`).join(' '),
+    `Far beyond the trained horizon (${long.rows} answers held out). ${percent(long.converged)} of them count as converged (change of energy at most 1e-3 of itself, three steps in a row) within ${long.scores.at(-1).steps} steps, ${long.median === null ? '' : `half of these by step ${long.median}; `}the highest energy at the last step is ${long.highestLastEnergy.toPrecision(3)}. ${growth(long.scores, (s) => s.solved)}`,
+    stays,
+    `Several candidates from noise, ${hard.name} (${candidates.rows} answers). \`of 1\` is one at random; the last three columns are areas under the curve over all candidates:`,
+    choosing,
+    `![candidates](thinking/${name}-candidates.svg)`,
+    `By ${plan.by}, ${hard.name}, after so many steps:`,
+    classes,
+    `One total of steps, ${hard.name} (${allocation.rows} answers): even over 1 to 8 candidates, or adaptive (\`refinement.allocation\`) over 8:`,
+    sharing,
+  ]
+}
+
+function textSection(docs, plan, { name, text, control }) {
+  const found = control?.scores.text
+  draw(docs, `${name}-steps`, `${plan.title}: next token right`, 'steps', [
+    { name: 'energy', points: text.map(({ steps, accuracy }) => [steps, accuracy]) },
+    ...(found ? [{ name: 'control', level: found.accuracy, dashed: true }] : []),
+  ])
+  return [
+    table(
+      ['steps', 'bits per byte', 'next token right'],
+      [
+        ...text.map(({ steps, bitsPerByte, accuracy }) => [
+          steps,
+          bitsPerByte.toFixed(4),
+          percent(accuracy),
+        ]),
+        ...(found ? [['control', found.bitsPerByte.toFixed(4), percent(found.accuracy)]] : []),
+      ],
+    ),
+    `![next token against steps](thinking/${name}-steps.svg)`,
+    growth(text, ({ bitsPerByte }) => -bitsPerByte),
+  ]
+}
+
+const draw = (docs, file, ...what) => {
+  writeFileSync(join(docs, 'thinking', `${file}.svg`), chart(...what))
+}
+
+function section(docs, name, plan) {
+  const path = join(docs, 'thinking', `${name}.json`)
+  if (!existsSync(path)) return [`## ${plan.title}`, 'Not measured yet.']
+  const figures = JSON.parse(readFileSync(path, 'utf8'))
+  const { commit, engine, machine, seconds, control } = figures
+  const recorded = control
+    ? ` The control's figures are those of \`evaluation.json\`, measured at commit ${control.commit}.`
+    : ' No control has been recorded.'
+  return [
+    `## ${plan.title}`,
+    `[models/${name}](../models/${name}/README.md), ${engine}, ${machine}, ${seconds} s, commit ${commit}.${recorded}`,
+    ...(figures.text ? textSection(docs, plan, figures) : answersSection(docs, plan, figures)),
+  ]
+}
+
+const introduction = `# Thinking longer
+
+What more steps and more candidates give, for each shipped model, as measured; and whether the energy knows
+when an answer is right. Written by
+
+    npm run build && npm run study
+
+which makes the data itself (seeds are in the commands below; descents start from noise of seed 7) and takes
+some minutes for each model on one core. Pictures and raw figures are in [thinking/](thinking). A control is a
+feed-forward transformer of the same size, trained on the same data for as much processor time; it answers in
+one pass. Controls are not shipped: their figures are recorded beside the model, by the same study with
+\`--control NAME=DIRECTORY\`.`
+
+export function writeReport(docs, names, plans) {
+  const sections = names.flatMap((name) => section(docs, name, plans[name]))
+  writeFileSync(join(docs, 'thinking.md'), `${[introduction, ...sections].join('\n\n')}\n`)
+}
