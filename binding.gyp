@@ -27,6 +27,12 @@
         "native/model.cc",
         "native/network.cc",
         "native/pool.cc",
+        "native/training/duals.cc",
+        "native/training/moves.cc",
+        "native/training/product.cc",
+        "native/training/reductions.cc",
+        "native/training/register.cc",
+        "native/training/trainer.cc",
         "native/vocabulary.cc",
         "native/weights.cc"
       ],
@@ -36,7 +42,7 @@
     {
       "target_name": "kernels_baseline",
       "type": "static_library",
-      "sources": ["native/kernels/kernels.cc"],
+      "sources": ["native/kernels/kernels.cc", "native/training/kernels.cc"],
       "defines": ["BASIN_ISA=baseline"]
     }
   ],
@@ -46,7 +52,7 @@
         {
           "target_name": "kernels_avx512",
           "type": "static_library",
-          "sources": ["native/kernels/kernels.cc"],
+          "sources": ["native/kernels/kernels.cc", "native/training/kernels.cc"],
           "defines": ["BASIN_ISA=avx512"],
           "cflags_cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512"],
           "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"] }
@@ -54,7 +60,7 @@
         {
           "target_name": "kernels_avx2",
           "type": "static_library",
-          "sources": ["native/kernels/kernels.cc"],
+          "sources": ["native/kernels/kernels.cc", "native/training/kernels.cc"],
           "defines": ["BASIN_ISA=avx2"],
           "cflags_cc": ["-mavx2", "-mfma"],
           "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx2", "-mfma"] }

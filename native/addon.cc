@@ -10,6 +10,7 @@
 #include <new>
 
 #include "engine.h"
+#include "training/register.h"
 
 namespace basin {
 namespace {
@@ -431,6 +432,7 @@ napi_value init(napi_env env, napi_value exports) {
   add<release>(env, exports, "release");
   add<describe>(env, exports, "describe");
   add<measure>(env, exports, "measure");
+  registerTraining(env, exports);
   return exports;
 }
 

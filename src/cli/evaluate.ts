@@ -1,7 +1,12 @@
 /** `basin evaluate`: how good the answers of a model are at each budget, beside a control. */
 import { writeFileSync } from 'node:fs'
 import { Option, type Command } from 'commander'
-import { loadBackend, type Backend, type BackendChoice } from '../energy/tfjs/backend.js'
+import {
+  backendChoices,
+  loadBackend,
+  type Backend,
+  type BackendChoice,
+} from '../energy/tfjs/backend.js'
 import { Network } from '../energy/tfjs/network.js'
 import { openCheckpoint, parameterCount } from '../model/checkpoint.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
@@ -65,10 +70,10 @@ export function registerEvaluate(program: Command): void {
     .option('--seed <n>', 'seed of random starts', integer(0, 2 ** 31 - 1), 7)
     .addOption(
       new Option('--backend <name>', 'TensorFlow.js backend')
-        .choices(['auto', 'wasm', 'node', 'node-gpu'])
+        .choices(backendChoices)
         .default('auto'),
     )
-    .option('--threads <n>', 'threads of the wasm backend', integer(1, 1024), 1)
+    .option('--threads <n>', 'threads of the native and wasm backends', integer(1, 1024), 1)
     .option('--json <file>', 'write the figures there as well')
     .action(evaluate)
 }

@@ -2,7 +2,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Option, type Command } from 'commander'
-import { loadBackend, type Backend, type BackendChoice } from '../energy/tfjs/backend.js'
+import {
+  backendChoices,
+  loadBackend,
+  type Backend,
+  type BackendChoice,
+} from '../energy/tfjs/backend.js'
 import { Network } from '../energy/tfjs/network.js'
 import { BasinError } from '../errors.js'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint.js'
@@ -65,10 +70,10 @@ export function registerLandscape(program: Command): void {
     .option('--seed <n>', 'seed of directions and starts', integer(0, 2 ** 31 - 1), 7)
     .addOption(
       new Option('--backend <name>', 'TensorFlow.js backend')
-        .choices(['auto', 'wasm', 'node', 'node-gpu'])
+        .choices(backendChoices)
         .default('auto'),
     )
-    .option('--threads <n>', 'threads of the wasm backend', integer(1, 1024), 1)
+    .option('--threads <n>', 'threads of the native and wasm backends', integer(1, 1024), 1)
     .action(landscape)
 }
 

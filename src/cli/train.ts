@@ -3,7 +3,8 @@ import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { Option, type Command } from 'commander'
-import { loadBackend, type BackendChoice } from '../energy/tfjs/backend.js'
+import { backendChoices, loadBackend, type BackendChoice } from '../energy/tfjs/backend.js'
+import { Profile } from '../energy/tfjs/profile.js'
 import { BasinError } from '../errors.js'
 import { parameterCount } from '../model/checkpoint.js'
 import { parseConfig, type ModelConfig } from '../model/config.js'
@@ -47,6 +48,7 @@ interface Flags extends ObjectiveFlags {
   maxSeconds: number
   backend: BackendChoice
   threads: number
+  profile?: boolean
   strict?: boolean
   cache?: string
   collapseAt: number
@@ -107,10 +109,11 @@ export function registerTrain(program: Command): void {
     .option('--max-seconds <s>', 'stop, saved, after this much training', real(0), Infinity)
     .addOption(
       new Option('--backend <name>', 'TensorFlow.js backend')
-        .choices(['auto', 'wasm', 'node', 'node-gpu'])
+        .choices(backendChoices)
         .default('auto'),
     )
-    .option('--threads <n>', 'threads of the wasm backend', integer(1), 1)
+    .option('--threads <n>', 'threads of the native and wasm backends', integer(1), 1)
+    .option('--profile', 'at the end, say which kernels the time went to')
     .option('--strict', 'fail at the first bad line of data')
     .option('--cache <dir>', 'keep the tokenised data there; read again only if files change')
     .option(
@@ -136,7 +139,7 @@ function configOf(flags: Flags): ModelConfig {
 
 /** Flags that the numbers of a run do not depend on, or that may change between its sittings. */
 const free = new Set(
-  'config tokenizer data valid out updates budgets validRows validateEvery saveEvery maxSeconds backend threads collapseAt metricsPort metricsHost cache teacher seed'.split(
+  'config tokenizer data valid out updates budgets validRows validateEvery saveEvery maxSeconds backend threads profile collapseAt metricsPort metricsHost cache teacher seed'.split(
     ' ',
   ),
 )
@@ -181,7 +184,8 @@ function prepareOut({ out, tokenizer }: Flags): void {
 async function train(flags: Flags): Promise<void> {
   const config = configOf(flags)
   const data = dataOf(flags, config)
-  const { tf, name } = await loadBackend(flags.backend, flags.threads)
+  const backend = await loadBackend(flags.backend, flags.threads)
+  const { tf, name, reason } = backend
   prepareOut(flags)
   const view = new TrainingView(flags.out, data.bytesPerPosition)
   const { objective } = flags
@@ -214,13 +218,15 @@ async function train(flags: Flags): Promise<void> {
     console.error(`metrics on http://${address}:${port}/metrics`)
   }
   const millions = (parameterCount(config) / 1e6).toFixed(2)
-  console.error(`${config.name}: ${millions}M parameters, ${data.describe}, on ${name}`)
+  console.error(`${config.name}: ${millions}M parameters, ${data.describe}, on ${name} (${reason})`)
   reportBadLines(data)
   if (training.update > 0) console.error(`resumed at update ${training.update}`)
+  const profile = flags.profile ? new Profile(backend) : null
   try {
     await training.run()
   } finally {
     view.close()
+    if (profile) console.error(profile.table())
     server?.close()
   }
 }

@@ -13,6 +13,7 @@ export const engineChoices = [
   'auto',
   'native',
   'tfjs',
+  'tfjs:native',
   'tfjs:wasm',
   'tfjs:node',
   'tfjs:node-gpu',

@@ -1,5 +1,6 @@
 /** Losses, the stop-gradient and the scope that the objectives and diagnoses share. */
 import type { Tensor, Tf } from '../energy/tfjs/backend.js'
+import { fused } from '../energy/tfjs/fused.js'
 import type { Network } from '../energy/tfjs/network.js'
 import type { Inputs } from './objectives/objective.js'
 
@@ -15,6 +16,8 @@ export function crossEntropy(
   count: number,
 ): Tensor {
   const vocab = logits.shape[2] as number
+  const known = fused(tf, 'BasinCrossEntropy', { logits, targets })
+  if (known) return tf.div(tf.neg(tf.sum(tf.mul(known, weights))), count)
   const op = tf.customGrad((...args) => {
     const [z, save] = args as unknown as [Tensor, (tensors: Tensor[]) => void]
     const logProbs = tf.logSoftmax(z)
@@ -39,8 +42,11 @@ export function withoutGradient(tf: Tf, compute: () => Tensor): Tensor {
 /** Cross-entropy in nats of every answer, the sum over its moving positions, [B, M]. */
 export function answerNats({ tf, config }: Network, inputs: Inputs, logits: Tensor): Tensor {
   const { rows, answers } = inputs.batch
-  const picked = tf.mul(tf.logSoftmax(logits), tf.oneHot(inputs.targets, config.vocab_size))
-  const byPosition = tf.mul(tf.sum(picked, 2), inputs.weights)
+  const { targets } = inputs
+  const picked =
+    fused(tf, 'BasinCrossEntropy', { logits, targets }) ??
+    tf.sum(tf.mul(tf.logSoftmax(logits), tf.oneHot(targets, config.vocab_size)), 2)
+  const byPosition = tf.mul(picked, inputs.weights)
   return tf.neg(tf.sum(tf.reshape(byPosition, [rows, answers, config.answer.block]), 2))
 }
 

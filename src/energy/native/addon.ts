@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { BasinError } from '../../errors.js'
+import type { TrainingAddon } from '../tfjs/native/surface.js'
 
 declare const engineBrand: unique symbol
 /** An engine on the other side: only the addon's functions know what to do with it. */
@@ -87,6 +88,8 @@ export interface Addon {
   describe(engine: Handle): { backend: string; bytes: number; stepBytes: number }
   /** What the machine does right now with the engine's threads. */
   measure(engine: Handle): { flops: number; bytesPerSecond: number }
+  /** Absent from builds older than it. */
+  readonly training?: TrainingAddon
 }
 
 interface Refusal extends Error {

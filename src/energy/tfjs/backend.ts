@@ -1,23 +1,28 @@
 /**
- * Finds a TensorFlow.js to compute with: the native packages when the user has installed them, else
- * the wasm backend that comes with Basin. Nothing here knows a model.
+ * Finds a TensorFlow.js to compute with: TensorFlow on a GPU where the user has installed it, else the
+ * backend of Basin's own addon (native/) where that is built, else TensorFlow on the processor, else the
+ * wasm backend. Nothing here knows a model.
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type * as TfWasm from '@tensorflow/tfjs-backend-wasm'
 import type * as TfCore from '@tensorflow/tfjs-core'
 import { BasinError } from '../../errors.js'
+import { findTraining, openNative } from './native/open.js'
 
 export type Tf = typeof TfCore
 export type Tensor = TfCore.Tensor
 
-export type BackendChoice = 'auto' | 'wasm' | 'node' | 'node-gpu'
+export const backendChoices = ['auto', 'native', 'wasm', 'node', 'node-gpu'] as const
+export type BackendChoice = (typeof backendChoices)[number]
 
 export interface Backend {
   tf: Tf
-  /** `wasm` or `tensorflow`. */
+  /** `native`, `wasm` or `tensorflow`. */
   name: string
   reason: string
+  /** Calls of kernels that the native backend takes from the CPU backend, by name. */
+  inherited?: ReadonlyMap<string, number>
 }
 
 const require = createRequire(import.meta.url)
@@ -101,21 +106,40 @@ function registerSegmentSum(tf: Tf): void {
   })
 }
 
+const missing = (engine: string, reason: string): BasinError =>
+  new BasinError('backend_missing', { engine, reason })
+
 /** Throws `backend_missing` when a backend that was asked for by name cannot be had. */
 export async function loadBackend(choice: BackendChoice, threads: number): Promise<Backend> {
-  const found =
-    choice === 'auto' ? (['node-gpu', 'node'] as const).find((c) => installed(optional[c])) : choice
-  if (found === undefined || found === 'wasm')
-    return {
-      tf: await loadWasm(threads),
-      name: 'wasm',
-      reason:
-        choice === 'wasm'
-          ? 'asked for'
-          : 'neither @tensorflow/tfjs-node-gpu nor @tensorflow/tfjs-node is installed',
-    }
-  const tf = loadOptional(found)
+  if (choice === 'native') {
+    const found = findTraining()
+    if ('missing' in found) throw missing('tfjs:native', found.missing)
+    return { ...(await loadNative(found, threads)), reason: 'asked for' }
+  }
+  if (choice === 'wasm') return { tf: await loadWasm(threads), name: 'wasm', reason: 'asked for' }
+  if (choice !== 'auto') return loadTensorFlow(choice)
+  if (installed(optional['node-gpu'])) return loadTensorFlow('node-gpu')
+  const found = findTraining()
+  if ('training' in found)
+    return { ...(await loadNative(found, threads)), reason: 'its addon is built' }
+  if (installed(optional.node)) return loadTensorFlow('node')
+  const reason = `no native backend (${found.missing}), and neither @tensorflow/tfjs-node-gpu nor @tensorflow/tfjs-node is installed`
+  return { tf: await loadWasm(threads), name: 'wasm', reason }
+}
+
+async function loadNative(
+  { training }: Extract<ReturnType<typeof findTraining>, { training: unknown }>,
+  threads: number,
+): Promise<Omit<Backend, 'reason'>> {
+  const tf = require('@tensorflow/tfjs') as Tf
+  tf.enableProdMode()
+  const { inherited } = await openNative(tf, training, threads)
+  return { tf, name: 'native', inherited }
+}
+
+async function loadTensorFlow(choice: keyof typeof optional): Promise<Backend> {
+  const tf = loadOptional(choice)
   await tf.ready()
   tf.enableProdMode()
-  return { tf, name: tf.getBackend(), reason: `${optional[found]} is installed` }
+  return { tf, name: tf.getBackend(), reason: `${optional[choice]} is installed` }
 }

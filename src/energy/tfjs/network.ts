@@ -9,6 +9,7 @@
 import { BasinError } from '../../errors.js'
 import { contextOffset, type ModelConfig } from '../../model/config.js'
 import type { Tensor, Tf } from './backend.js'
+import { fused } from './fused.js'
 import { constant, numbers, type Num, type Numbers } from './numbers.js'
 
 export type Weights = ReadonlyMap<string, Tensor>
@@ -249,15 +250,9 @@ export class Network {
     seen: LayerContext,
     mask: Tensor | null,
   ): Num {
-    const { num, tf } = this
-    const t = seen.k.shape[2] as number
+    const { num } = this
     const far = num.matMul(q, constant(seen.k), true)
-    const visible = mask ? num.add(far, constant(mask)) : far
-    const weights = num.softmax(num.concat([visible, this.ownScores(q, k, block)], 3))
-    const [farWeights, ownWeights] = [
-      num.each(weights, (x) => tf.slice(x, [0, 0, 0, 0], [-1, -1, -1, t])),
-      num.each(weights, (x) => tf.slice(x, [0, 0, 0, t], [-1, -1, -1, -1])),
-    ]
+    const [farWeights, ownWeights] = num.softmaxOfTwo(far, mask, this.ownScores(q, k, block))
     return num.add(num.matMul(farWeights, constant(seen.v)), this.ownValues(ownWeights, v, block))
   }
 
@@ -310,6 +305,8 @@ export class Network {
     const { tf, headWidth } = this
     const [c, s] = factor === 1 ? [cos, sin] : [tf.mul(cos, factor), tf.mul(sin, factor)]
     return this.num.each(x, (t) => {
+      const whole = fused(tf, 'BasinRotate', { x: t, cos: c, sin: s }, { back: false })
+      if (whole) return whole
       const swapped = tf.matMul(tf.reshape(t, [-1, headWidth]), this.pairSwap)
       return tf.add(tf.mul(t, c), tf.mul(tf.reshape(swapped, t.shape), s))
     })

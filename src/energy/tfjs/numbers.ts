@@ -8,6 +8,7 @@
  * one ordinary reverse pass goes through it (docs/mathematics.md).
  */
 import type { Tensor, Tf } from './backend.js'
+import { fused, fusedAll } from './fused.js'
 
 export interface Num {
   value: Tensor
@@ -78,9 +79,27 @@ export function numbers(tf: Tf) {
     return { value, tangent: tf.sub(weighted, tf.mul(value, tf.sum(weighted, -1, true))) }
   }
 
+  /**
+   * One softmax over scores [B, H, N, T], with `mask` added, and `own` scores [B, H, N, K]; in two parts
+   * again.
+   */
+  const softmaxOfTwo = (far: Num, mask: Tensor | null, own: Num): [Num, Num] => {
+    const whole = jointSoftmax(tf, far, mask, own)
+    if (whole) return whole
+    const visible = mask ? add(far, constant(mask)) : far
+    const weights = softmax(concat([visible, own], 3))
+    const t = far.value.shape[3] as number
+    return [
+      each(weights, (x) => tf.slice(x, [0, 0, 0, 0], [-1, -1, -1, t])),
+      each(weights, (x) => tf.slice(x, [0, 0, 0, t], [-1, -1, -1, -1])),
+    ]
+  }
+
   /** x / sqrt(mean(x^2) + eps) * w; x [..., D], w [D]. */
   const rmsNorm = (x: Num, w: Tensor, eps: number): Num => {
     if (!x.tangent) return { value: rmsNormValue(tf, x.value, w, eps), tangent: null }
+    const whole = fusedAll(tf, 'BasinNormDual', { x: x.value, t: x.tangent, w }, { eps })
+    if (whole) return dual(whole)
     const r = tf.rsqrt(tf.add(tf.mean(tf.square(x.value), -1, true), eps))
     const normed = tf.mul(x.value, r)
     const along = tf.mean(tf.mul(normed, x.tangent), -1, true)
@@ -91,6 +110,11 @@ export function numbers(tf: Tf) {
   /** silu(a) * b, the gate of SwiGLU. */
   const gate = (a: Num, b: Num): Num => {
     if (!a.tangent && !b.tangent) return { value: gateValue(tf, a.value, b.value), tangent: null }
+    if (a.tangent && b.tangent) {
+      const inputs = { a: a.value, b: b.value, ta: a.tangent, tb: b.tangent }
+      const whole = fusedAll(tf, 'BasinGateDual', inputs)
+      if (whole) return dual(whole)
+    }
     const s = tf.sigmoid(a.value)
     const silu = tf.mul(a.value, s)
     const slope = tf.add(s, tf.mul(silu, tf.sub(1, s)))
@@ -102,13 +126,40 @@ export function numbers(tf: Tf) {
     return { value, tangent }
   }
 
-  return { add, each, mul, matMul, linear, concat, sum, softmax, rmsNorm, gate }
+  return { add, each, mul, matMul, linear, concat, sum, softmax, softmaxOfTwo, rmsNorm, gate }
+}
+
+const dual = ([value, tangent]: readonly Tensor[]): Num =>
+  ({ value, tangent }) as { value: Tensor; tangent: Tensor }
+
+/** Where the backend has a kernel for it, and either both parts have a tangent or none has. */
+function jointSoftmax(tf: Tf, far: Num, mask: Tensor | null, own: Num): [Num, Num] | null {
+  if ((far.tangent === null) !== (own.tangent === null)) return null
+  const whole = fusedAll(tf, far.tangent ? 'BasinJointSoftmaxDual' : 'BasinJointSoftmax', {
+    far: far.value,
+    own: own.value,
+    ...(mask && { mask }),
+    ...(far.tangent && own.tangent && { farTangent: far.tangent, ownTangent: own.tangent }),
+  })
+  if (!whole) return null
+  const [farWeights, ownWeights, farMoved = null, ownMoved = null] = whole as [
+    Tensor,
+    Tensor,
+    Tensor?,
+    Tensor?,
+  ]
+  return [
+    { value: farWeights, tangent: farMoved },
+    { value: ownWeights, tangent: ownMoved },
+  ]
 }
 
 /** The two custom gradients below replace chains of small ops, for speed; both are first-order. */
 type Save = (tensors: Tensor[]) => void
 
 function rmsNormValue(tf: Tf, x: Tensor, w: Tensor, eps: number): Tensor {
+  const whole = fused(tf, 'BasinNorm', { x, w }, { eps })
+  if (whole) return whole
   const op = tf.customGrad((...args) => {
     const [input, weight, save] = args as unknown as [Tensor, Tensor, Save]
     const r = tf.rsqrt(tf.add(tf.mean(tf.square(input), -1, true), eps))
@@ -127,6 +178,8 @@ function rmsNormValue(tf: Tf, x: Tensor, w: Tensor, eps: number): Tensor {
 }
 
 function gateValue(tf: Tf, a: Tensor, b: Tensor): Tensor {
+  const whole = fused(tf, 'BasinGate', { a, b })
+  if (whole) return whole
   const op = tf.customGrad((...args) => {
     const [left, right, save] = args as unknown as [Tensor, Tensor, Save]
     const s = tf.sigmoid(left)

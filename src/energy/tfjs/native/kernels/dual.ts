@@ -1,0 +1,175 @@
+/** Kernels of values together with a directional derivative (../../numbers.ts), and their gradients. */
+import type { Tensor, TensorInfo } from '@tensorflow/tfjs-core'
+import { sizeOf, type NativeBackend } from '../backend.js'
+import { input, runKernel, type Inputs, type Kernel, type Kernels, type Tf } from './kernel.js'
+
+const blocksOf = (backend: NativeBackend, tensors: readonly TensorInfo[]): number[] =>
+  tensors.map((t) => backend.block(t))
+
+/** Inputs by name, in order. */
+const given = (inputs: Inputs, names: string): TensorInfo[] =>
+  names.split(' ').map((name) => input(inputs, name))
+
+const outputsLike = (backend: NativeBackend, tensors: readonly TensorInfo[]): TensorInfo[] =>
+  tensors.map((t) => backend.output(t.shape, 'float32'))
+
+const gate: Kernel = (backend, inputs) => {
+  const [a, b, ta, tb] = given(inputs, 'a b ta tb') as [
+    TensorInfo,
+    TensorInfo,
+    TensorInfo,
+    TensorInfo,
+  ]
+  const outs = outputsLike(backend, [a, a])
+  backend.run('gateDual', [sizeOf(a.shape), ...blocksOf(backend, [a, b, ta, tb, ...outs])])
+  return outs
+}
+
+const gateGradient: Kernel = (backend, inputs) => {
+  const all = given(inputs, 'a b ta tb g h')
+  const outs = outputsLike(backend, all.slice(0, 4))
+  const size = sizeOf((all[0] as TensorInfo).shape)
+  backend.run('gateDualGradient', [size, ...blocksOf(backend, [...all, ...outs])])
+  return outs
+}
+
+const norm: Kernel = (backend, inputs, attributes) => {
+  const [x, t, w] = given(inputs, 'x t w') as [TensorInfo, TensorInfo, TensorInfo]
+  const width = sizeOf(w.shape)
+  const rows = sizeOf(x.shape) / width
+  const outs = [...outputsLike(backend, [x, t]), backend.output([rows], 'float32')]
+  const blocks = blocksOf(backend, [x, t, w, ...outs])
+  backend.run('normDual', [rows, width, attributes['eps'] as number, ...blocks])
+  return outs
+}
+
+const normGradient: Kernel = (backend, inputs) => {
+  const all = given(inputs, 'x t w r g h')
+  const [x, t, w] = all as [TensorInfo, TensorInfo, TensorInfo]
+  const width = sizeOf(w.shape)
+  const outs = outputsLike(backend, [x, t, w])
+  const blocks = blocksOf(backend, [...all, ...outs])
+  backend.run('normDualGradient', [sizeOf(x.shape) / width, width, ...blocks])
+  return outs
+}
+
+/** B, H, N, T, K, and the sizes of the mask, which is [B or 1, 1, N or 1, T]. */
+function scoresOf(far: TensorInfo, own: TensorInfo, mask: TensorInfo | undefined): number[] {
+  const [b, h, n, t] = far.shape as [number, number, number, number]
+  const [maskRows, , maskPositions] = (mask?.shape ?? [1, 1, 1]) as [number, number, number]
+  return [b, h, n, t, own.shape[3] as number, maskRows, maskPositions]
+}
+
+const jointSoftmax: Kernel = (backend, inputs) => {
+  const [far, own] = given(inputs, 'far own') as [TensorInfo, TensorInfo]
+  const { mask, farTangent, ownTangent } = inputs
+  const outs = outputsLike(backend, farTangent ? [far, own, far, own] : [far, own])
+  const all = [
+    far,
+    mask,
+    own,
+    farTangent,
+    ownTangent,
+    ...outs,
+    ...(farTangent ? [] : [undefined, undefined]),
+  ]
+  backend.run('jointSoftmax', [
+    ...scoresOf(far, own, mask),
+    ...all.map((t) => (t ? backend.block(t) : -1)),
+  ])
+  return outs
+}
+
+const jointSoftmaxGradient: Kernel = (backend, inputs) => {
+  const [far, own] = given(inputs, 'far own') as [TensorInfo, TensorInfo]
+  const { farTangent, ownTangent, farG, ownG, farH, ownH } = inputs
+  const outs = outputsLike(backend, farTangent ? [far, own, far, own] : [far, own])
+  const all = [
+    far,
+    own,
+    farTangent,
+    ownTangent,
+    farG,
+    ownG,
+    farH,
+    ownH,
+    outs[0],
+    outs[1],
+    outs[2],
+    outs[3],
+  ]
+  backend.run('jointSoftmaxGradient', [
+    ...scoresOf(far, own, undefined),
+    ...all.map((t) => (t ? backend.block(t) : -1)),
+  ])
+  return outs
+}
+
+export const duals: Kernels = {
+  BasinGateDual: gate,
+  BasinGateDualGradient: gateGradient,
+  BasinNormDual: norm,
+  BasinNormDualGradient: normGradient,
+  BasinJointSoftmax: jointSoftmax,
+  BasinJointSoftmaxDual: jointSoftmax,
+  BasinJointSoftmaxGradient: jointSoftmaxGradient,
+}
+
+export function registerDualGradients(tf: Tf): void {
+  tf.registerGradient({
+    kernelName: 'BasinGateDual',
+    inputsToSave: ['a', 'b', 'ta', 'tb'],
+    gradFunc: (dys, saved) => {
+      const [a, b, ta, tb] = saved as [Tensor, Tensor, Tensor, Tensor]
+      const [g, h] = dys as [Tensor, Tensor]
+      const inputs = { a, b, ta, tb, g, h }
+      const [da, db, dta, dtb] = runKernel(tf, 'BasinGateDualGradient', inputs) as [
+        Tensor,
+        Tensor,
+        Tensor,
+        Tensor,
+      ]
+      return { a: () => da, b: () => db, ta: () => dta, tb: () => dtb }
+    },
+  })
+  tf.registerGradient({
+    kernelName: 'BasinNormDual',
+    inputsToSave: ['x', 't', 'w'],
+    outputsToSave: [false, false, true],
+    gradFunc: (dys, saved) => {
+      const [x, t, w, r] = saved as [Tensor, Tensor, Tensor, Tensor]
+      const [g, h] = dys as [Tensor, Tensor]
+      const inputs = { x, t, w, r, g, h }
+      const [dx, dt, dw] = runKernel(tf, 'BasinNormDualGradient', inputs) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ]
+      return { x: () => dx, t: () => dt, w: () => dw }
+    },
+  })
+  tf.registerGradient({
+    kernelName: 'BasinJointSoftmax',
+    outputsToSave: [true, true],
+    gradFunc: (dys, saved) => {
+      const [far, own] = saved as [Tensor, Tensor]
+      const [farG, ownG] = dys as [Tensor, Tensor]
+      const name = 'BasinJointSoftmaxGradient'
+      const [df, dO] = runKernel(tf, name, { far, own, farG, ownG }) as [Tensor, Tensor]
+      return { far: () => df, own: () => dO }
+    },
+  })
+  tf.registerGradient({
+    kernelName: 'BasinJointSoftmaxDual',
+    inputsToSave: ['farTangent', 'ownTangent'],
+    outputsToSave: [true, true, false, false],
+    gradFunc: (dys, saved) => {
+      const [farTangent, ownTangent, far, own] = saved as [Tensor, Tensor, Tensor, Tensor]
+      const [farG, ownG, farH, ownH] = dys as [Tensor, Tensor, Tensor, Tensor]
+      const inputs = { far, own, farTangent, ownTangent, farG, ownG, farH, ownH }
+      const outs = runKernel(tf, 'BasinJointSoftmaxGradient', inputs)
+      const [df, dO, dft, dot] = outs as [Tensor, Tensor, Tensor, Tensor]
+      return { far: () => df, own: () => dO, farTangent: () => dft, ownTangent: () => dot }
+    },
+  })
+}

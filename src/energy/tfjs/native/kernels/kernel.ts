@@ -1,0 +1,31 @@
+/** How a kernel of this backend is written: a function of the backend, its inputs and its attributes. */
+import type * as TfCore from '@tensorflow/tfjs-core'
+import type { Tensor, TensorInfo } from '@tensorflow/tfjs-core'
+import type { NativeBackend } from '../backend.js'
+
+export type Tf = typeof TfCore
+export type Inputs = Readonly<Record<string, TensorInfo>>
+export type Attributes = Readonly<Record<string, unknown>>
+
+/** Null where the inputs are of a kind that only the CPU backend's kernel of the name knows. */
+export type Kernel = (
+  backend: NativeBackend,
+  inputs: Inputs,
+  attributes: Attributes,
+) => TensorInfo | TensorInfo[] | null
+
+export type Kernels = Readonly<Record<string, Kernel>>
+
+export function input(inputs: Inputs, name: string): TensorInfo {
+  const found = inputs[name]
+  if (!found) throw new Error(`a kernel was called without its input ${name}`)
+  return found
+}
+
+/** Runs a kernel as TensorFlow.js does, on the tape where there is one. */
+export const runKernel = (
+  tf: Tf,
+  name: string,
+  inputs: Record<string, TensorInfo>,
+  attributes: Record<string, boolean> = {},
+): Tensor | Tensor[] => tf.engine().runKernel(name, inputs as never, attributes)

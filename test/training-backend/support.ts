@@ -1,0 +1,122 @@
+/** Runs the same ops on the native backend and on the CPU backend of TensorFlow.js, and compares. */
+import { expect } from 'vitest'
+import { loadBackend, type Tensor, type Tf } from '../../src/energy/tfjs/backend.js'
+import { normals, uniform } from '../../src/refine/random.js'
+
+export const { tf, inherited } = await loadBackend('native', 1)
+/** The same kernels on two threads. */
+const twoThreads = (await loadBackend('native', 2)).tf.getBackend()
+export const backends = { native: 'native', two: twoThreads, cpu: 'cpu' } as const
+
+/** Data of random tensors; a case draws from it the same numbers on every backend. */
+export class Draws {
+  private at = 0
+  constructor(
+    readonly tf: Tf,
+    private readonly seed: number,
+  ) {}
+
+  whole(below: number): number {
+    return Math.floor(uniform(this.seed, 1, this.at++) * below)
+  }
+
+  shape(rank: number, most = 9): number[] {
+    return Array.from({ length: rank }, () => 1 + this.whole(most))
+  }
+
+  normal(shape: number[]): Tensor {
+    const size = shape.reduce((a, b) => a * b, 1)
+    return this.tf.tensor(normals(this.seed, this.at++, 0, size), shape)
+  }
+
+  positive(shape: number[]): Tensor {
+    return this.tf.add(this.tf.abs(this.normal(shape)), 0.01)
+  }
+
+  integers(shape: number[], below: number): Tensor {
+    const size = shape.reduce((a, b) => a * b, 1)
+    return this.tf.tensor(
+      Int32Array.from({ length: size }, () => this.whole(below)),
+      shape,
+      'int32',
+    )
+  }
+
+  truths(shape: number[]): Tensor {
+    return this.tf.less(this.normal(shape), 0.2)
+  }
+
+  /** Normal, with what breaks arithmetic in between. */
+  odd(shape: number[]): Tensor {
+    return this.mixed(shape, [NaN, Infinity, -Infinity, 0, -0, 1e-40, 1e30, -1e30])
+  }
+
+  /** Normal with NaN and infinities: sums of it do not depend on their order. */
+  strange(shape: number[]): Tensor {
+    return this.mixed(shape, [NaN, Infinity, -Infinity, 0])
+  }
+
+  private mixed(shape: number[], strange: readonly number[]): Tensor {
+    const data = this.normal(shape).dataSync().slice()
+    data.forEach((_, i) => {
+      if (this.whole(9) === 0) data[i] = strange[this.whole(strange.length)] as number
+    })
+    return this.tf.tensor(data, shape)
+  }
+
+  /** Two shapes that broadcast to one. */
+  pair(rank: number, most = 9): [number[], number[]] {
+    const full = this.shape(rank, most)
+    const thin = () => full.map((n) => (this.whole(3) === 0 ? 1 : n))
+    const [a, b] = [thin(), thin()]
+    return [a, b.slice(this.whole(rank + 1))]
+  }
+}
+
+type Results = readonly { shape: number[]; dtype: string; data: ArrayLike<number> }[]
+
+async function resultsOn(
+  backend: string,
+  seed: number,
+  compute: (draws: Draws) => Tensor | Tensor[],
+): Promise<Results> {
+  await tf.setBackend(backend)
+  tf.engine().startScope()
+  const made = compute(new Draws(tf, seed))
+  const results = (Array.isArray(made) ? made : [made]).map((t) => ({
+    shape: t.shape,
+    dtype: t.dtype,
+    data: t.dataSync(),
+  }))
+  tf.engine().endScope()
+  return results
+}
+
+/** Equal numbers up to `tolerance` of the larger magnitude or of one; NaN where NaN. */
+function expectNear(actual: ArrayLike<number>, wanted: ArrayLike<number>, tolerance: number): void {
+  expect(actual.length).toBe(wanted.length)
+  for (let i = 0; i < actual.length; i++) {
+    const [a, w] = [actual[i] as number, wanted[i] as number]
+    if (Object.is(a, w) || a === w) continue
+    const far = Math.abs(a - w) / Math.max(1, Math.abs(w))
+    if (!(far <= tolerance)) expect.fail(`element ${i} is ${a}, not ${w}`)
+  }
+}
+
+/** The case on the CPU backend, natively, and natively on two threads, whose bits must be the same. */
+export async function expectSame(
+  seed: number,
+  compute: (draws: Draws) => Tensor | Tensor[],
+  tolerance = 2e-6,
+): Promise<void> {
+  const wanted = await resultsOn(backends.cpu, seed, compute)
+  const before = new Map(inherited)
+  const actual = await resultsOn(backends.native, seed, compute)
+  expect(new Map(inherited), 'kernels left to the CPU backend').toEqual(before)
+  actual.forEach(({ shape, dtype, data }, i) => {
+    const { shape: wantedShape, dtype: wantedType, data: wantedData } = wanted[i] as Results[number]
+    expect({ shape, dtype }).toEqual({ shape: wantedShape, dtype: wantedType })
+    expectNear(data, wantedData, tolerance)
+  })
+  expect(await resultsOn(backends.two, seed, compute)).toEqual(actual)
+}
