@@ -31,6 +31,7 @@ export interface ObjectiveFlags {
   stage: 's1' | 's2'
   steps?: number
   through?: true
+  lastLoss?: true
   truncate?: true
   stepSizeScale?: number
   repeats?: number
@@ -150,7 +151,11 @@ const optimizeFlags = (): Option[] => [
     'optimize, divergence: steps of an update (mcmc_num_steps; default: config.steps, s2: 1)',
     integer(1, 4096),
   ),
-  new Option('--through', 'optimize: differentiate through all steps (no_mcmc_detach)'),
+  new Option(
+    '--through',
+    'optimize: differentiate through all steps (no_mcmc_detach); equilibrium: through those with a loss',
+  ),
+  new Option('--last-loss', 'equilibrium: of the steps with a loss, read only the last'),
   new Option('--truncate', 'optimize: loss and derivative of the last step only (truncate_mcmc)'),
   number(
     '--step-size-scale <s>',

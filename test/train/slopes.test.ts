@@ -107,6 +107,19 @@ for (const capacity of ['kl', 'e2'] as const) {
 each('equilibrium, at its start', () =>
   equilibrium({ horizon: 0, lossSteps: 1, noise: 0.5, replay: null }),
 )
+each('equilibrium, through three steps', () =>
+  equilibrium({ horizon: 0, lossSteps: 3, through: true, noise: 0.5, replay: null }),
+)
+each('equilibrium, through two steps of which the last is read', () =>
+  equilibrium({
+    horizon: 0,
+    lossSteps: 2,
+    through: true,
+    lastLoss: true,
+    noise: 0.5,
+    replay: null,
+  }),
+)
 
 describe('feed-forward', () => {
   it.each([1, 4])('K = %i', (block) => {

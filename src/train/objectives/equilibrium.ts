@@ -1,10 +1,11 @@
 /**
  * `equilibrium`, for the residual energy: descend a random number of steps without gradient (the states
  * inference will meet: y <- F(y) along the amortized direction, y <- y - alpha (I - dF/dy)^T (y - F) along
- * the exact one), then a few steps with cross-entropy on the read-out of F, detached between them; a draft from the context is read out under the same loss. First derivatives only; an
- * update costs a few feed-forward updates however long the
- * horizon. The observed stream is computed once for all steps. With a replay buffer, rows also go on
- * from where earlier updates left them, so that states far beyond the horizon are trained on.
+ * the exact one), then a few steps with cross-entropy on the read-out of F, detached between them unless
+ * told otherwise; a draft from the context is read out under the same loss. First derivatives only; an
+ * update costs a few feed-forward updates however long the horizon. The observed stream is computed once
+ * for all steps. With a replay buffer, rows also go on from where earlier updates left them, so that
+ * states far beyond the horizon are trained on.
  */
 import { BasinError } from '../../errors.js'
 import type { Tensor } from '../../energy/tfjs/backend.js'
@@ -30,6 +31,10 @@ export interface EquilibriumOptions {
   horizon: number
   /** Steps with a loss after them. */
   lossSteps: number
+  /** Differentiate through the steps with a loss, so that they work for each other. */
+  through?: true
+  /** Of those steps, only the last is read out. */
+  lastLoss?: true
   /** Standard deviation of noise on every starting point, replayed ones included. */
   noise: number
   replay: ReplayOptions | null
@@ -42,6 +47,11 @@ export function equilibrium(options: EquilibriumOptions): Objective {
     name: 'equilibrium',
     ...(buffer && { memory: buffer }),
     check({ energy, conditioning, feed_forward }) {
+      if (options.through && energy.direction === 'exact')
+        throw new BasinError('not_supported', {
+          param: 'through',
+          reason: 'equilibrium differentiates through the amortized direction only',
+        })
       if (energy.kind !== 'residual' || feed_forward)
         throw new BasinError('not_supported', {
           param: 'objective',
@@ -84,8 +94,9 @@ export function equilibrium(options: EquilibriumOptions): Objective {
             })
         for (let step = first; step < first + lossSteps; step++) {
           const opinion = landscapeAt(step).opinion(constant(state)).value
-          count(opinion)
-          state = visited[step - first + 1] ?? withoutGradient(tf, () => tf.clone(opinion))
+          if (!options.lastLoss || step === first + lossSteps - 1) count(opinion)
+          const detached = () => withoutGradient(tf, () => tf.clone(opinion))
+          state = options.through ? opinion : (visited[step - first + 1] ?? detached())
         }
         late = tf.keep(state)
         return tf.div(tf.addN(parts), parts.length)
