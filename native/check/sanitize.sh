@@ -11,6 +11,7 @@ mkdir -p "$out"
 headers=$(node -p 'require("node:path").join(process.execPath, "..", "..", "include", "node")')
 flags="-std=c++17 -O1 -g -fPIC -fno-omit-frame-pointer -ffp-contract=off -Wno-maybe-uninitialized -Inative -Inative/kernels"
 sources="native/descent.cc native/engine.cc native/model.cc native/network.cc native/pool.cc native/vocabulary.cc native/weights.cc native/kernels/choose.cc"
+training="native/training/duals.cc native/training/moves.cc native/training/product.cc native/training/reductions.cc native/training/register.cc native/training/trainer.cc"
 
 # Every kernel set of this machine's architecture, as objects in $out; $1: sanitizer flags.
 kernels() {
@@ -21,19 +22,21 @@ kernels() {
     local isa=""
     [ "$name" = avx2 ] && isa="-mavx2 -mfma"
     [ "$name" = avx512 ] && isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma"
-    g++ $flags $1 $isa -DBASIN_ISA="$name" -c native/kernels/kernels.cc -o "$out/$name.o"
-    objects+=("$out/$name.o")
+    for folder in kernels training; do
+      g++ $flags $1 $isa -DBASIN_ISA="$name" -c "native/$folder/kernels.cc" -o "$out/$name-$folder.o"
+      objects+=("$out/$name-$folder.o")
+    done
   done
 }
 
 address() {
   local sanitizers="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
   kernels "$sanitizers"
-  g++ $flags $sanitizers -shared -I"$headers" native/addon.cc $sources "${objects[@]}" -lpthread -o "$out/basin.node"
+  g++ $flags $sanitizers -shared -I"$headers" native/addon.cc $sources $training "${objects[@]}" -lpthread -o "$out/basin.node"
   # Node itself is not instrumented, so the runtimes must come first; leaks are V8's business.
   LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)" \
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 BASIN_ADDON="$PWD/$out/basin.node" \
-    node node_modules/vitest/vitest.mjs run test/native
+    node node_modules/vitest/vitest.mjs run test/native test/training-backend
 }
 
 thread() {
