@@ -14,6 +14,11 @@ const table = {
   ],
   template_mismatch: [400, 'invalid_request_error', 'template: {reason}'],
   not_supported: [400, 'invalid_request_error', '{param} is not supported: {reason}'],
+  idempotency_mismatch: [
+    400,
+    'invalid_request_error',
+    '{param} was used before, for another request',
+  ],
   invalid_frame: [400, 'invalid_request_error', 'frame: {reason}'],
   unauthorized: [401, 'authentication_error', 'Missing or invalid API key'],
   not_found: [404, 'invalid_request_error', '{what} not found'],

@@ -15,8 +15,10 @@ import { Jobs, type LoopOptions } from './jobs.js'
 import type { Control, FromWorker, Job, TickStats } from './protocol.js'
 import type { Running } from './running.js'
 import { judged, judgeTokens, tokenEnergy } from './judge.js'
+import { observeStates, representationOf } from './represent.js'
 import { energySummary, readRow, takeTokens } from './settle.js'
 import { STEP_ALTERNATIVES, stepEvent } from './step-event.js'
+import { Survey } from './survey.js'
 
 /** What happened since the last report. */
 export type Report = Omit<Extract<FromWorker, { type: 'events' }>, 'type'>
@@ -28,6 +30,9 @@ interface Row {
   candidate: Candidate
 }
 
+/** Busy ticks after which a survey gets a turn all the same. */
+const PATIENCE = 16
+
 const noWork = () => ({
   rows: 0,
   observedTokens: 0,
@@ -37,6 +42,10 @@ const noWork = () => ({
 export class GenerationLoop {
   private readonly jobs: Jobs
   private work = noWork()
+  /** In the order of their answers. */
+  private readonly surveys = new Set<Survey>()
+  /** Busy ticks since one had time for a survey. */
+  private waited = 0
 
   constructor(
     private readonly engine: EnergyEngine,
@@ -53,7 +62,9 @@ export class GenerationLoop {
     const plan = this.schedule()
     this.refine(plan)
     const settled = this.settle()
-    return settled || plan.admitted.length + plan.observe.length + plan.descend.length > 0
+    const busy = settled || plan.admitted.length + plan.observe.length + plan.descend.length > 0
+    this.survey(busy)
+    return busy || this.surveys.size > 0
   }
 
   /** Queues a job. Throws what is wrong with it. */
@@ -115,13 +126,12 @@ export class GenerationLoop {
       return running ? [{ running, ...range }] : []
     })
     this.call('observe', ranges, () => {
-      this.engine.observe(
-        ranges.map(({ running, sequence, pages, from, to }) => ({
-          sequence,
-          pages,
-          tokens: running.context.slice(from, to),
-        })),
-      )
+      const rows = ranges.map(({ running, sequence, pages, from, to }) => {
+        return { running, from, row: { sequence, pages, tokens: running.context.slice(from, to) } }
+      })
+      const encoding = rows.filter(({ running }) => running.encoding)
+      this.engine.observe(rows.flatMap(({ row, running }) => (running.encoding ? [] : [row])))
+      if (encoding.length > 0) observeStates(this.engine, encoding, this.tokenizer.bos)
       for (const { from, to } of ranges) this.work.observedTokens += to - from
     })
   }
@@ -134,8 +144,9 @@ export class GenerationLoop {
       running.sequence = sequence
       return [{ running, sequence, answer: running.begin(slots, now) }]
     })
-    for (const { running } of starting) if (running.scoring) this.jobs.settling.add(running)
-    const descending = starting.filter(({ running }) => !running.scoring)
+    const still = ({ running }: { running: Running }) => running.scoring || running.encoding
+    for (const each of starting) if (still(each)) this.jobs.settling.add(each.running)
+    const descending = starting.filter((each) => !still(each))
     this.call('descend', descending, () => {
       this.engine.begin(
         descending.flatMap(({ running, sequence, answer: { candidates, shape } }) =>
@@ -217,6 +228,7 @@ export class GenerationLoop {
   /** Given answers whose energies are asked for: nothing has descended, and nothing is read. */
   private score(): void {
     for (const running of this.jobs.settling) {
+      if (running.encoding) this.tellStates(running)
       if (!running.scoring) continue
       this.jobs.settling.delete(running)
       this.call('read', [{ running }], () => {
@@ -224,6 +236,36 @@ export class GenerationLoop {
         judged(this.jobs, running, undefined, { energy, ...terms })
       })
     }
+  }
+
+  /** A text whose states are asked for has been observed. */
+  private tellStates(running: Running): void {
+    this.jobs.settling.delete(running)
+    const representation = running.states.mean
+    const tokens = running.promptTokens
+    this.jobs.emit(running, { type: 'judged', text: '', tokens, representation })
+    this.jobs.complete(running, undefined)
+  }
+
+  /**
+   * Low-priority work: a few points of one landscape, in ticks that have nothing else to do, or after
+   * so many that had.
+   */
+  private survey(busy: boolean): void {
+    const [survey] = this.surveys
+    if (!survey || (busy && ++this.waited < PATIENCE)) return
+    this.waited = 0
+    const { chosen, running } = survey
+    if (this.jobs.of(running.ticket) !== running) {
+      this.surveys.delete(survey)
+      return
+    }
+    const done = this.call('read', [{ running }], () => survey.proceed())
+    if (done === false) return
+    this.surveys.delete(survey)
+    if (done !== true) return
+    this.jobs.emit(running, { type: 'surveyed', lines: survey.result })
+    this.jobs.complete(running, chosen)
   }
 
   /** Judges the last states of settled answers, where their steps' energies do not. */
@@ -274,6 +316,8 @@ export class GenerationLoop {
     const chosen = takeTokens(running, answer, reading, block, this.tokenizer)
     const judgement = running.job.judge && chosen.length > 0
     const energy = judgement && tokenEnergy(this.engine, running, chosen).energy
+    const told = running.job.represent === 'answer'
+    const representation = told && representationOf(this.engine, answer, candidate)
     running.accept(chosen)
     const ends = completion.ended || running.full || running.finishing
     if (ends) completion.flush()
@@ -290,7 +334,12 @@ export class GenerationLoop {
       seconds: answer.elapsed(this.now()),
       ...(running.job.logprobs !== undefined && { logprobs }),
       ...(typeof energy === 'number' && { tokenEnergy: energy }),
+      ...(representation && { representation }),
     })
+    if (running.job.survey) {
+      this.surveys.add(new Survey(this.engine, running, answer, candidate, running.job.survey))
+      return
+    }
     if (ends) {
       this.jobs.complete(running, candidate)
       return

@@ -67,7 +67,7 @@ export function prepare(job: Job, model: ModelConfig, tokenizer: Tokenizer): Pre
   if (prompt.length + given.length === 0 && !template) {
     throw new BasinError('empty_prompt', { param: 'prompt' })
   }
-  const least = job.given ? 0 : 1
+  const least = job.given || job.represent === 'observed' ? 0 : 1
   if (!template && !(Number.isInteger(job.maxTokens) && job.maxTokens >= least)) {
     throw new BasinError('out_of_range', {
       param: 'max_tokens',

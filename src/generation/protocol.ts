@@ -29,7 +29,14 @@ export interface Job {
   echo?: boolean
   /** Report the energy of each committed answer's tokens: what `given` by energy would cost. */
   judge?: boolean
-  /** 0 only with `given`. */
+  /**
+   * As a vector too: `observed`, the mean state of the prompt's tokens, in a `judged` event;
+   * `answer`, where each answer settled, in its `committed`.
+   */
+  represent?: 'observed' | 'answer'
+  /** When its first answer is settled, look around it: a `surveyed` event, and the end. */
+  survey?: SurveyRequest
+  /** 0 only with `given`, or to represent what is observed. */
   maxTokens: number
   sampling: Sampling
   /** Texts that end the completion; they are not part of it. At most 4. */
@@ -41,6 +48,28 @@ export interface Job {
   reportSteps: boolean
   /** After it finished, keep the last answer so that `extend` can go on from it. */
   hold: boolean
+}
+
+/** Lines through a settled answer along which energies are wanted. */
+export interface SurveyRequest {
+  directions: readonly ('candidates' | 'gradient' | 'random')[]
+  /** Random directions. */
+  random: number
+  /** Of each line, at least 2. */
+  points: number
+  /** Lines go from -reach to reach. */
+  reach: number
+}
+
+export interface SurveyLine {
+  direction: 'candidate' | 'gradient' | 'random'
+  /** Which one the line goes to. */
+  candidate?: number
+  /** From the centre to t = 1: to that candidate; else as far as the centre is from the origin. */
+  length: number
+  /** t */
+  at: number[]
+  energies: number[]
 }
 
 export type Control =
@@ -103,7 +132,10 @@ export type JobEvent =
       disagreement?: number
       doubt?: number
       logprobs?: readonly TokenLogprob[]
+      /** [D], if `represent` asked for what is observed. */
+      representation?: Float32Array
     }
+  | { type: 'surveyed'; lines: readonly SurveyLine[] }
   | {
       type: 'step'
       /** Index of the answer's first position in the completion, in tokens. */
@@ -135,6 +167,8 @@ export type JobEvent =
       logprobs?: readonly TokenLogprob[]
       /** Of its tokens as a given answer, if `judge` was asked for. */
       tokenEnergy?: number
+      /** [D], if `represent` asked for answers. */
+      representation?: Float32Array
     }
   | {
       type: 'finished'

@@ -10,6 +10,7 @@ import { Answer, type AnswerShape } from './answer.js'
 import { Completion, type Taken } from './completion.js'
 import { prepare, type Prepared } from './prepare.js'
 import type { Job } from './protocol.js'
+import { States } from './states.js'
 import { BLANK } from './template.js'
 
 const sum = (a: Extra, b: Extra): Extra => ({
@@ -35,6 +36,8 @@ export class Running {
   pausedUntil: number | undefined
   /** The engine's index of its context, once it has one. */
   sequence = -1
+  /** Of its prompt, if they are asked for. */
+  readonly states = new States()
   private answers = 0
   /** How many of the given tokens have been judged. */
   private judged = 0
@@ -92,6 +95,11 @@ export class Running {
     return this.job.given?.by === 'energy' && this.reading.length > 0
   }
 
+  /** The prompt's states are asked for, and nothing else. */
+  get encoding(): boolean {
+    return this.job.represent === 'observed'
+  }
+
   /** Prompt and given tokens. */
   get promptText(): string {
     const start = this.tokenizer.bos === undefined ? 0 : 1
@@ -112,7 +120,7 @@ export class Running {
     this.contextBefore = this.context.length
     this.takenBefore = this.completion.taken
     const budget = extend(this.job.budget, this.extra)
-    const steps = this.scoring ? { maxSteps: 0 } : {}
+    const steps = this.scoring || this.encoding ? { maxSteps: 0 } : {}
     const answer = new Answer(this.nextShape(), { ...budget, ...steps }, slots, now, this.unspent)
     this.extra = {}
     if (this.finishing) answer.finish()

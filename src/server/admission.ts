@@ -18,9 +18,10 @@ type Asked = Omit<Job, 'id'>
 function costOf(job: Asked, { answer }: ModelConfig, mostSteps: number): number {
   const given = job.given?.by === 'logprobs' ? job.given.answer.length : 0
   const tokens = (job.template?.length ?? job.maxTokens) + given
-  return (
-    Math.ceil(tokens / answer.block) * job.budget.candidates * (job.budget.maxSteps ?? mostSteps)
-  )
+  const { candidates, maxSteps = mostSteps } = job.budget
+  // A look at the landscape costs as much as a step.
+  const looks = job.survey ? job.survey.points * (candidates + job.survey.random) : 0
+  return Math.ceil(tokens / answer.block) * candidates * maxSteps + looks
 }
 
 export class Admission {

@@ -13,6 +13,7 @@ import type { Generation } from '../generation/client.js'
 import type { JobStore } from '../jobs/store.js'
 import { Admission } from './admission.js'
 import { installErrorBoundary, refuseConnection } from './error-boundary.js'
+import { rememberReplies } from './idempotency.js'
 import type { Keys } from './keys.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
@@ -21,7 +22,9 @@ import { Quotas } from './quotas.js'
 import { Responses } from './responses/responses.js'
 import { chatRoutes } from './routes/chat.js'
 import { completionRoutes } from './routes/completions.js'
+import { embeddingRoutes } from './routes/embeddings.js'
 import { healthRoutes } from './routes/health.js'
+import { landscapeRoutes } from './routes/landscape.js'
 import { metricsRoutes } from './routes/metrics.js'
 import { modelRoutes } from './routes/models.js'
 import { refineRoutes } from './routes/refine.js'
@@ -89,6 +92,7 @@ export async function buildApp(options: AppOptions): Promise<App> {
   await openSockets(app, limits.frameBytes)
   knowClients(app, options.keys)
   tellQuotas(app, quotas)
+  rememberReplies(app, parts.owner)
   await document(app, version)
   modelRoutes(app, parts)
   completionRoutes(app, parts)
@@ -97,6 +101,8 @@ export async function buildApp(options: AppOptions): Promise<App> {
   responseRoutes(app, parts)
   refineRoutes(app, parts)
   scoreRoutes(app, parts)
+  embeddingRoutes(app, parts)
+  landscapeRoutes(app, parts)
   tokenizeRoutes(app, parts)
   healthRoutes(app, parts)
   metricsRoutes(app, parts)

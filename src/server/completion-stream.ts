@@ -57,6 +57,8 @@ function partOf(
       return refinement ? { ...part, refinement: { type: 'step', ...stepOf(event) } } : undefined
     case 'judged':
       return part
+    case 'surveyed':
+      return undefined
     case 'committed':
       if (refinement) return { ...part, refinement: { type: 'committed', ...settledOf(event) } }
       return part.text || part.logprobs ? part : undefined

@@ -71,6 +71,7 @@ export class Progress {
         this.finished = event
         return { text: '', logprobs: null }
       case 'step':
+      case 'surveyed':
         return { text: '', logprobs: null }
     }
   }

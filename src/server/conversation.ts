@@ -115,7 +115,7 @@ export class Conversation {
       for await (const event of follow(run, ledger)) {
         allowance.take(event)
         if (event.type === 'finished' && this.present === present) this.running = false
-        if (event.type === 'judged') continue
+        if (event.type === 'judged' || event.type === 'surveyed') continue
         await this.say(frameOf(event, { id: run.id, model }))
       }
     } catch (error) {

@@ -48,7 +48,7 @@ export interface ServerFrame {
 
 /** Without the sequence number, which belongs to the connection. */
 export function frameOf(
-  event: Exclude<JobEvent, { type: 'failed' | 'judged' }>,
+  event: Exclude<JobEvent, { type: 'failed' | 'judged' | 'surveyed' }>,
   run: { id: string; model: string },
 ): ServerFrame {
   switch (event.type) {

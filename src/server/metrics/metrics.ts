@@ -14,9 +14,10 @@ const states = ['running', 'waiting', 'paused', 'held'] as const
  * Series that exist from the start, at 0: a rate sees nothing of a counter's first step if the
  * counter appears with it, and an alert cannot tell "never" from "not measured".
  */
-const routes = ['completions', 'chat/completions', 'responses', 'refine', 'score', 'rerank'].map(
-  (name) => `/v1/${name}`,
-)
+const routes = [
+  ...['completions', 'chat/completions', 'responses', 'refine', 'score', 'rerank'],
+  ...['embeddings', 'landscape'],
+].map((name) => `/v1/${name}`)
 const finishReasons: FinishReason[] = ['stop', 'length', 'cancelled', 'failed']
 const stopReasons: StopReason[] = [
   'converged',

@@ -84,6 +84,7 @@ export class ResponseNarrator implements Narrator {
         return this.end({ status: 'failed', error: { code, message: error.message } })
       }
       case 'judged':
+      case 'surveyed':
         return { events: [] }
     }
   }

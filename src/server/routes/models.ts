@@ -1,6 +1,7 @@
 /** `/v1/models`: what is served, and what each model can do. */
 import { Type, type Static } from 'typebox'
 import type { Generation } from '../../generation/client.js'
+import type { Limits } from '../limits.js'
 import type { App, Parts } from '../parts.js'
 import { replies } from '../schemas/replies.js'
 
@@ -14,6 +15,12 @@ const Model = Type.Object({
     context_length: Type.Integer({ description: 'positions of prompt and completion together' }),
     vocab_size: Type.Integer(),
     block: Type.Integer({ description: 'positions that are inferred at once' }),
+    dimensions: Type.Integer({ description: 'numbers of an embedding' }),
+    chat: Type.Boolean({ description: 'has a chat template: conversations and instructions' }),
+    endpoints: Type.Array(Type.String(), { description: 'routes that answer with this model' }),
+    max_steps: Type.Integer({ description: "the operator's cap on steps of an answer" }),
+    max_seconds: Type.Number({ description: "the operator's cap on seconds of an answer" }),
+    max_candidates: Type.Integer({ description: 'of an answer' }),
     steps: Type.Integer({ description: 'trained number of steps: the default budget' }),
     answer_space: Type.String(),
     energy: Type.String(),
@@ -30,7 +37,17 @@ const Model = Type.Object({
   }),
 })
 
-function modelOf({ model }: Generation): Static<typeof Model> {
+const routes = ['completions', 'responses', 'refine', 'score', 'rerank', 'embeddings']
+
+/** Where requests for a model lead to something. */
+function endpointsOf({ chat, model }: Generation): string[] {
+  const conversations = chat ? ['chat/completions'] : []
+  const landscape = model.answer.normalize === 'first_step' ? [] : ['landscape']
+  return [...routes, ...conversations, ...landscape].map((route) => `/v1/${route}`)
+}
+
+function modelOf(generation: Generation, { caps }: Limits): Static<typeof Model> {
+  const { chat, model } = generation
   const { answer, energy, template } = model
   return {
     id: model.name,
@@ -42,6 +59,12 @@ function modelOf({ model }: Generation): Static<typeof Model> {
       context_length: model.context_length,
       vocab_size: model.vocab_size,
       block: answer.block,
+      dimensions: model.dim,
+      chat,
+      endpoints: endpointsOf(generation),
+      max_steps: caps.maxSteps,
+      max_seconds: caps.maxSeconds,
+      max_candidates: caps.candidates,
       steps: model.steps,
       answer_space: answer.space,
       energy: energy.kind,
@@ -51,7 +74,7 @@ function modelOf({ model }: Generation): Static<typeof Model> {
   }
 }
 
-export function modelRoutes(app: App, { models }: Parts): void {
+export function modelRoutes(app: App, { limits, models }: Parts): void {
   const tags = ['models']
   const List = Type.Object({ object: Type.Literal('list'), data: Type.Array(Model) })
   app.get(
@@ -60,7 +83,10 @@ export function modelRoutes(app: App, { models }: Parts): void {
     () => {
       const first = models.pick(undefined)
       const rest = [...models.byName.values()].filter((other) => other !== first)
-      return { object: 'list' as const, data: [first, ...rest].map(modelOf) }
+      return {
+        object: 'list' as const,
+        data: [first, ...rest].map((each) => modelOf(each, limits)),
+      }
     },
   )
   app.get(
@@ -73,6 +99,6 @@ export function modelRoutes(app: App, { models }: Parts): void {
         response: replies(Model, 404),
       },
     },
-    ({ params }) => modelOf(models.pick(params.model)),
+    ({ params }) => modelOf(models.pick(params.model), limits),
   )
 }

@@ -1,0 +1,43 @@
+/** Texts and answers as vectors: what the observed stream made of a text, where an answer settled. */
+import type { EnergyEngine, ObserveRow } from '../energy/engine.js'
+import type { Answer, Candidate } from './answer.js'
+import type { Running } from './running.js'
+import { States } from './states.js'
+
+/**
+ * Observes rows whose states are asked for. `bos`: at the beginning of every context, and no part of
+ * its text.
+ */
+export function observeStates(
+  engine: EnergyEngine,
+  rows: readonly { running: Running; from: number; row: ObserveRow }[],
+  bos: number | undefined,
+): void {
+  const parts = rows.map(({ from, row, running }) => {
+    const skipped = from === 0 && bos !== undefined ? 1 : 0
+    const head = { ...row, tokens: row.tokens.slice(0, skipped) }
+    return { running, head, rest: { ...row, tokens: row.tokens.slice(skipped) } }
+  })
+  engine.observe(parts.map(({ head }) => head).filter(({ tokens }) => tokens.length > 0))
+  const texts = parts.filter(({ rest }) => rest.tokens.length > 0)
+  engine.encode(texts.map(({ rest }) => rest)).forEach((sum, i) => {
+    const { rest, running } = texts[i] as (typeof texts)[number]
+    running.states.add(sum, rest.tokens.length)
+  })
+}
+
+/** The mean over the positions that were inferred, [D]. */
+export function representationOf(
+  engine: EnergyEngine,
+  answer: Answer,
+  candidate: Candidate,
+): Float32Array {
+  const { dim } = engine.model
+  const [point] = engine.points([{ slot: candidate.slot, which: answer.reads(candidate) }])
+  if (!point) throw new RangeError('the engine gave no point')
+  const states = new States()
+  for (let i = 0; i < answer.shape.length; i++) {
+    if ((answer.shape.clamped?.[i] ?? -1) < 0) states.add(point.slice(i * dim, (i + 1) * dim), 1)
+  }
+  return states.mean
+}
