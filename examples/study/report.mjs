@@ -113,7 +113,7 @@ function answersSection(docs, plan, figures) {
     sets.map((set) => `${set.name}: ${growth(set.scores, (s) => s.solved)}`).join(' '),
     `Far beyond the trained horizon (${long.rows} answers held out). ${percent(long.converged)} of them count as converged (change of energy at most 1e-3 of itself, three steps in a row) within ${long.scores.at(-1).steps} steps, ${long.median === null ? '' : `half of these by step ${long.median}; `}the highest energy at the last step is ${long.highestLastEnergy.toPrecision(3)}. ${growth(long.scores, (s) => s.solved)}`,
     stays,
-    `Several candidates from noise, ${hard.name} (${candidates.rows} answers). \`of 1\` is one at random; the last three columns are areas under the curve over all candidates:`,
+    `Several candidates from noise, ${hard.name} (${candidates.rows} answers). A start from noise costs a step or two over the model's own start, which the first table has. \`of 1\` is one at random; the last three columns are areas under the curve over all candidates:`,
     choosing,
     `![candidates](thinking/${name}-candidates.svg)`,
     `By ${plan.by}, ${hard.name}, after so many steps:`,
@@ -123,13 +123,14 @@ function answersSection(docs, plan, figures) {
   ]
 }
 
-function textSection(docs, plan, { name, text, control }) {
+function textSection(docs, plan, { name, source, text, control }) {
   const found = control?.scores.text
   draw(docs, `${name}-steps`, `${plan.title}: next token right`, 'steps', [
     { name: 'energy', points: text.map(({ steps, accuracy }) => [steps, accuracy]) },
     ...(found ? [{ name: 'control', level: found.accuracy, dashed: true }] : []),
   ])
   return [
+    `The first ${source.rows} windows of ${source.window} tokens of a held-out text (${source.bytes} bytes, SHA-256 ${source.hash}...), given by \`--text\`:`,
     table(
       ['steps', 'bits per byte', 'next token right'],
       [

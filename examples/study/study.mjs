@@ -8,6 +8,7 @@
  * take it. --rows and --steps cut the study short, to try it. --text is held-out text for models of text; without it their recorded figures stay.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -212,7 +213,10 @@ function studyText(name, plan, previous) {
     return { steps, bitsPerByte, accuracy, energy }
   })
   const control = controlOf(name, { text: values.text }, { text: 32 })
-  return { engine: `tfjs, ${backend}`, text: scores, control, commit }
+  const content = readFileSync(values.text)
+  const hash = createHash('sha256').update(content).digest('hex').slice(0, 16)
+  const source = { rows: 32, window: 192, bytes: content.length, hash }
+  return { engine: `tfjs, ${backend}`, source, text: scores, control }
 }
 
 mkdirSync(values.work, { recursive: true })
@@ -227,9 +231,10 @@ for (const name of names) {
   const previous = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined
   const started = performance.now()
   const found = plan.text ? studyText(name, plan, previous) : await studyAnswers(name, plan)
-  if (found === previous) continue
-  const seconds = Math.round((performance.now() - started) / 1000)
-  const figures = { name, commit, machine: cpus()[0].model, seconds, ...rounded(found) }
-  writeFileSync(path, `${JSON.stringify(figures)}\n`)
+  if (found !== previous) {
+    const seconds = Math.round((performance.now() - started) / 1000)
+    const figures = { name, commit, machine: cpus()[0].model, seconds, ...rounded(found) }
+    writeFileSync(path, `${JSON.stringify(figures)}\n`)
+  }
+  writeReport(docs, shipped, plans)
 }
-writeReport(docs, shipped, plans)
