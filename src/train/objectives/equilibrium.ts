@@ -67,7 +67,7 @@ export function equilibrium(options: EquilibriumOptions): Objective {
       const { tf } = network
       const first = Math.floor(draw() * (horizon + 1))
       const replayed = withReplay(network, given, buffer, draw)
-      const { inputs } = replayed
+      const { inputs, states } = replayed
       const losses: number[] = []
       const exact = network.config.energy.direction === 'exact'
       // What descends along the true gradient is a tape of its own, so it comes before the one below.
@@ -83,15 +83,21 @@ export function equilibrium(options: EquilibriumOptions): Objective {
           losses.push(scalarOf(part))
           parts.push(part)
         }
-        if (draftsFromContext(network.config)) count(begun.contextDraft(inputs.weights))
-        let state = exact
-          ? (visited[0] as Tensor)
-          : withoutGradient(tf, () => {
-              let y = startingPoint(network, replayed, begun, options, draw)
-              for (let step = 0; step < first; step++)
-                y = tf.tidy(() => landscapeAt(step).opinion(constant(y)).value)
-              return y
-            })
+        const drafted = draftsFromContext(network.config)
+          ? begun.contextDraft(inputs.weights)
+          : undefined
+        if (drafted && !options.lastLoss) count(drafted)
+        const unchanged = first === 0 && options.noise === 0 && !states && !inputs.batch.start
+        const arrive = (): Tensor =>
+          withoutGradient(tf, () => {
+            let y = startingPoint(network, replayed, begun, options, draw)
+            for (let step = 0; step < first; step++)
+              y = tf.tidy(() => landscapeAt(step).opinion(constant(y)).value)
+            return y
+          })
+        // A draft that the steps with a loss begin at is one of those that work for each other.
+        const whole = options.through && unchanged ? drafted : undefined
+        let state = exact ? (visited[0] as Tensor) : (whole ?? arrive())
         for (let step = first; step < first + lossSteps; step++) {
           const opinion = landscapeAt(step).opinion(constant(state)).value
           if (!options.lastLoss || step === first + lossSteps - 1) count(opinion)
