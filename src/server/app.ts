@@ -125,6 +125,11 @@ function readBodies(app: App): void {
   const parseJson = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    // Python's official client says that nothing is JSON where there is nothing to say.
+    if (body.length === 0 && !request.routeOptions.schema?.body) {
+      done(null, undefined)
+      return
+    }
     let text: string
     try {
       text = utf8.decode(body as Buffer)

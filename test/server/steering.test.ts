@@ -88,6 +88,23 @@ describe('finish', () => {
     })
   })
 
+  it('needs no body, and takes an empty one of any type for none', async () => {
+    await open()
+    const { id, chunks } = await begin({ max_tokens: 1, refinement: { max_steps: 1000 } })
+    const reply = await fetch(`${address}/v1/completions/${id}/finish`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+    })
+    expect(reply.status).toBe(200)
+    const empty = await fetch(`${address}/v1/completions/${id}/extend`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+    })
+    expect(empty.status).toBe(400)
+    await tickToTheEnd()
+    await chunks()
+  })
+
   it('is not heard by an unknown id', async () => {
     await open()
     expect((await post('/v1/completions/cmpl-guess/finish')).status).toBe(404)
