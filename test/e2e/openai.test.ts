@@ -230,7 +230,7 @@ describe('embeddings', () => {
       (
         await client.embeddings.create({
           ...{ model: 'letters', input: 'once', encoding_format: 'float', ...more },
-        } as OpenAI.EmbeddingCreateParams)
+        })
       ).data[0]?.embedding
     const text = await ask({})
     expect(await ask({ input: tokens })).toEqual(text)

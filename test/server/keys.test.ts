@@ -23,9 +23,10 @@ const routes = [
   ...(['/v1/models', '/v1/models/scripted', '/v1/refine', '/metrics', '/openapi.json'] as const),
   ...(['/docs', '/', '/v1/nothing'] as const),
 ].map((url) => ['GET', url] as const)
-const posts = ['completions', 'chat/completions', 'score', 'rerank', 'tokenize', 'detokenize'].map(
-  (name) => ['POST', `/v1/${name}`] as const,
-)
+const posts = [
+  ...['completions', 'chat/completions', 'responses', 'score', 'rerank', 'embeddings'],
+  ...['landscape', 'tokenize', 'detokenize', 'completions/x/finish', 'responses/x/cancel'],
+].map((name) => ['POST', `/v1/${name}`] as const)
 
 describe('without a key', () => {
   it.each([...routes, ...posts])('%s %s answers 401', async (method, url) => {
