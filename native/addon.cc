@@ -201,6 +201,7 @@ napi_value observe(const Call& call) {
   while (reader.more()) {
     ObserveRow row;
     row.sequence = reader.index("sequence", engine.capacity.sequences);
+    row.from = indexBelow("from", reader.next() + 1, double(engine.config().contextLength) + 1) - 1;
     const size_t tokens = reader.countLeft();
     const size_t pages = reader.countLeft();
     for (size_t i = 0; i < tokens; i++) row.tokens.push_back(reader.index("token", engine.config().vocab));

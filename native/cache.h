@@ -1,7 +1,8 @@
 // The paged cache of the observed stream: keys (rotated) and values of every layer and head.
 // A page holds sixteen positions as one KeyBlock for each (cache, layer, head): keys [d][16], values
 // [16][dp]. Blocks of one head lie together, so consecutive pages of a sequence are read in a run.
-// Which page belongs to whom is the scheduler's business; sequences may share pages.
+// Which page belongs to whom is the scheduler's business; sequences whose contexts begin alike may
+// share pages, and a sequence may leave its pages and come back on others.
 //
 // The step token of `time_embed` sees itself alone: its keys and values are the model's, computed
 // once, and stand as a block of one position before every sequence.
@@ -27,7 +28,8 @@ class Cache {
         heads(config.heads),
         pages(capacity.pages),
         sinks(config.conditioning == Conditioning::timeEmbed),
-        sequences(capacity.sequences) {
+        sequences(capacity.sequences),
+        filled(capacity.pages) {
     const size_t perPage = size_t(config.caches()) * layers * heads;
     pool = arena.take<float>(perPage * pages * blockFloats());
     if (sinks) sinkPool = arena.take<float>(perPage * blockFloats());
@@ -67,6 +69,8 @@ class Cache {
  public:
   const bool sinks;
   std::vector<Sequence> sequences;
+  // Positions that each page holds: what a context may be said to have without observing it.
+  std::vector<uint8_t> filled;
 };
 
 }  // namespace basin

@@ -89,21 +89,41 @@ Engine::Slot& Engine::begunSlot(double index) {
   return slot;
 }
 
+// Checks a row of a sequence that has `length` tokens by then, and enters into `filled` what its pages
+// will hold, keeping in `before` what they held. Returns the length after it.
+int Engine::checkRow(const ObserveRow& row, int length, std::vector<std::pair<int, uint8_t>>& before) {
+  const int count = int(row.tokens.size()), from = row.from < 0 ? length : row.from;
+  for (const int token : row.tokens) indexBelow("token", token, model.config.vocab);
+  if (row.from >= 0 && count == 0) throw Refusal{"from", "followed by a token", double(row.from)};
+  const int room = model.config.contextLength - from;
+  if (count > room) throw Refusal{"tokens", "at most " + std::to_string(room), double(count)};
+  if (row.pages.size() > size_t(capacity.pages))
+    throw Refusal{"pages", "at most " + std::to_string(capacity.pages), double(row.pages.size())};
+  if (row.pages.size() * pageSize < size_t(from) + count)
+    throw Refusal{"pages", "enough for " + std::to_string(from + count) + " positions", double(row.pages.size())};
+  for (const int page : row.pages) indexBelow("pages", page, capacity.pages);
+  for (int at = 0; at < from; at += pageSize)
+    if (cache.filled[row.pages[at / pageSize]] < std::min(pageSize, from - at))
+      throw Refusal{"pages", "pages that hold the positions before the first token", double(row.pages[at / pageSize])};
+  for (int at = from; at < from + count; at = (at / pageSize + 1) * pageSize) {
+    const int page = row.pages[at / pageSize], start = at / pageSize * pageSize;
+    before.push_back({page, cache.filled[page]});
+    cache.filled[page] = uint8_t(std::min(pageSize, from + count - start));
+  }
+  return from + count;
+}
+
 void Engine::checkObserve(const std::vector<ObserveRow>& given) {
   std::vector<int> lengths(capacity.sequences, -1);
-  for (const ObserveRow& row : given) {
-    const int index = indexBelow("sequence", row.sequence, capacity.sequences);
-    if (lengths[index] < 0) lengths[index] = cache.sequences[index].length;
-    for (const int token : row.tokens) indexBelow("token", token, model.config.vocab);
-    const int room = model.config.contextLength - lengths[index];
-    if (int(row.tokens.size()) > room)
-      throw Refusal{"tokens", "at most " + std::to_string(room), double(row.tokens.size())};
-    lengths[index] += int(row.tokens.size());
-    if (row.pages.size() > size_t(capacity.pages))
-      throw Refusal{"pages", "at most " + std::to_string(capacity.pages), double(row.pages.size())};
-    if (row.pages.size() * pageSize < size_t(lengths[index]))
-      throw Refusal{"pages", "enough for " + std::to_string(lengths[index]) + " positions", double(row.pages.size())};
-    for (const int page : row.pages) indexBelow("pages", page, capacity.pages);
+  std::vector<std::pair<int, uint8_t>> before;
+  try {
+    for (const ObserveRow& row : given) {
+      int& length = lengths[indexBelow("sequence", row.sequence, capacity.sequences)];
+      length = checkRow(row, length < 0 ? cache.sequences[row.sequence].length : length, before);
+    }
+  } catch (const Refusal&) {
+    for (size_t i = before.size(); i-- > 0;) cache.filled[before[i].first] = before[i].second;
+    throw;
   }
 }
 
@@ -131,6 +151,7 @@ void Engine::observe(const std::vector<ObserveRow>& given, float* sums) {
         break;
       }
     sequence.open = true;
+    if (row.from >= 0) sequence.length = row.from;
     sequence.pages.assign(row.pages.begin(), row.pages.end());
     for (size_t done = 0; done < row.tokens.size();) {
       if (used == network.observePositions) flush();

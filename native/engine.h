@@ -12,6 +12,7 @@ namespace basin {
 
 struct ObserveRow {
   int sequence;
+  int from;  // position of the first token; -1: the end of the context
   std::vector<int> tokens, pages;
 };
 
@@ -135,6 +136,7 @@ class Engine {
 
   void draft(const BeginRow& row);
   void checkObserve(const std::vector<ObserveRow>& given);
+  int checkRow(const ObserveRow& row, int length, std::vector<std::pair<int, uint8_t>>& before);
   void observePass(const std::vector<const int*>& tokens, const std::vector<float*>& sums);
   void observeStepTokens();
   void topOf(float* logits, int top, int32_t* tokens, float* logProbs);

@@ -61,7 +61,7 @@ std::vector<double> energies(int threads) {
   Engine engine(c, {rows, rows, rows * 3, threads}, WeightType::f32, chooseKernels(""), tensors);
   std::vector<DescendRow> batch;
   for (int i = 0; i < rows; i++) {
-    engine.observe({{i, std::vector<int>(5 * i, i), {3 * i, 3 * i + 1, 3 * i + 2}}});
+    engine.observe({{i, -1, std::vector<int>(5 * i, i), {3 * i, 3 * i + 1, 3 * i + 2}}});
     engine.begin({i, i, uint64_t(i), 0, {}, nullptr, 0});
     batch.push_back({i, 0, 1, 0.5f, i % 2 ? 0.01 : 0, i % 3 == 0});
   }

@@ -12,6 +12,13 @@ import type { ModelConfig } from '../model/config.js'
 export interface ObserveRow {
   /** 0 <= sequence < capacity.sequences; a sequence begins with its first observe. */
   sequence: number
+  /**
+   * Position of the first token, of which there is at least one; absent: the end of the context. What
+   * the sequence held from there on is forgotten, what comes before is held by `pages`: observed by
+   * this sequence or, where `capacity.sharesPages`, by another, in an earlier row or call. Answers
+   * stay bound, so a context whose pages were given away comes back under them.
+   */
+  from?: number
   tokens: readonly number[]
   /** Page table that covers the context after this call; engines without pages ignore it. */
   pages: readonly number[]
@@ -112,6 +119,8 @@ export interface EngineCapacity {
   /** Cache pages and positions per page: the scheduler's unit of account. */
   pages: number
   pageSize: number
+  /** Pages hold contexts, and those that begin alike may share them. Absent: they do not. */
+  sharesPages?: boolean
 }
 
 export interface EngineInfo {

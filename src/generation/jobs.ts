@@ -7,7 +7,8 @@ import { BasinError, toErrorMessage } from '../errors.js'
 import type { EnergyEngine } from '../energy/engine.js'
 import type { StopReason } from '../refine/budget.js'
 import type { Extra } from '../refine/stop.js'
-import { Scheduler, type Sequence } from '../scheduler/scheduler.js'
+import type { Sequence } from '../scheduler/plan.js'
+import { Scheduler } from '../scheduler/scheduler.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Candidate } from './answer.js'
 import type { Control, Job, JobEvent } from './protocol.js'
@@ -21,6 +22,8 @@ export interface LoopOptions {
   holdSeconds: number
   /** Seconds an answer may be paused; then it is finished with the best so far. */
   pauseSeconds: number
+  /** Contexts of one client that begin alike share pages, where the engine can. Absent: they do. */
+  sharePrefixes?: boolean
 }
 
 export class Jobs {
@@ -38,7 +41,9 @@ export class Jobs {
     private readonly options: LoopOptions,
     private readonly now: () => number,
   ) {
-    this.scheduler = new Scheduler(engine.capacity, options.prefillChunk)
+    const { capacity } = engine
+    const sharesPages = capacity.sharesPages === true && options.sharePrefixes !== false
+    this.scheduler = new Scheduler({ ...capacity, sharesPages }, options.prefillChunk)
   }
 
   submit(job: Job): void {
@@ -48,7 +53,8 @@ export class Jobs {
     const running = new Running(job, this.engine.model, this.tokenizer, this.now())
     running.ticket = this.scheduler.submit({
       client: job.client,
-      prompt: running.context.length,
+      context: running.context,
+      whole: running.encoding,
       positions: running.positions,
       candidates: job.budget.candidates,
     })
@@ -125,6 +131,13 @@ export class Jobs {
     if (!running) return
     this.engine.release(sequence.sequence)
     this.forget(running)
+  }
+
+  /** Time without pages is not counted: the clocks of answers that wait for theirs stand still. */
+  interrupt(sequence: Sequence, interrupted: boolean): void {
+    const answer = this.byTicket.get(sequence.ticket)?.answer
+    if (interrupted) answer?.stopClock(this.now())
+    else answer?.startClock(this.now())
   }
 
   /** Lets go of held answers whose time is over, and finishes paused ones. */

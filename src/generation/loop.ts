@@ -8,7 +8,7 @@ import { BasinError } from '../errors.js'
 import { landscapeOf } from '../model/config.js'
 import { planStep } from '../refine/budget.js'
 import { answerSeed } from '../refine/candidates.js'
-import type { Plan } from '../scheduler/scheduler.js'
+import type { CacheCounts, Plan } from '../scheduler/plan.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Answer, Candidate } from './answer.js'
 import { Jobs, type LoopOptions } from './jobs.js'
@@ -46,6 +46,7 @@ export class GenerationLoop {
   private readonly surveys = new Set<Survey>()
   /** Busy ticks since one had time for a survey. */
   private waited = 0
+  private reported: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
 
   constructor(
     private readonly engine: EnergyEngine,
@@ -90,13 +91,18 @@ export class GenerationLoop {
   /** Events since the last call, and the account of the ticks between. */
   report(): Report {
     const { scheduler } = this.jobs
+    const cache = { ...scheduler.cache }
     const stats = {
       ...this.work,
       ...scheduler.counts,
       waiting: scheduler.waiting,
       slotsUsed: scheduler.slotsUsed,
       pagesUsed: scheduler.pagesUsed,
+      prefixQueries: cache.queries - this.reported.queries,
+      prefixHits: cache.hits - this.reported.hits,
+      preemptions: cache.preemptions - this.reported.preemptions,
     }
+    this.reported = cache
     this.work = noWork()
     return { ...this.jobs.takeEvents(), stats }
   }
@@ -104,6 +110,7 @@ export class GenerationLoop {
   private schedule(): Plan {
     const plan = this.jobs.scheduler.plan()
     for (const sequence of plan.evicted) this.jobs.evict(sequence)
+    for (const sequence of plan.preempted) this.jobs.interrupt(sequence, true)
     for (const { ticket } of plan.admitted) {
       const running = this.jobs.of(ticket)
       if (!running) continue
@@ -116,6 +123,7 @@ export class GenerationLoop {
       })
     }
     this.observe(plan)
+    for (const sequence of plan.resumed) this.jobs.interrupt(sequence, false)
     this.begin(plan)
     return plan
   }
@@ -125,15 +133,19 @@ export class GenerationLoop {
       const running = this.jobs.of(ticket)
       return running ? [{ running, ...range }] : []
     })
-    this.call('observe', ranges, () => {
+    const observed = this.call('observe', ranges, () => {
       const rows = ranges.map(({ running, sequence, pages, from, to }) => {
-        return { running, from, row: { sequence, pages, tokens: running.context.slice(from, to) } }
+        const tokens = running.context.slice(from, to)
+        return { running, from, row: { sequence, pages, tokens, ...(to > from && { from }) } }
       })
       const encoding = rows.filter(({ running }) => running.encoding)
       this.engine.observe(rows.flatMap(({ row, running }) => (running.encoding ? [] : [row])))
       if (encoding.length > 0) observeStates(this.engine, encoding, this.tokenizer.bos)
       for (const { from, to } of ranges) this.work.observedTokens += to - from
+      return true
     })
+    // Pages that it was to fill may hold anything.
+    if (ranges.length > 0 && !observed) this.jobs.scheduler.forgetPages()
   }
 
   private begin(plan: Plan): void {
@@ -208,7 +220,16 @@ export class GenerationLoop {
   }
 
   private settle(): boolean {
-    if (this.jobs.settling.size === 0) return false
+    const { scheduler, settling } = this.jobs
+    const absent = [...settling].filter(({ ticket }) => !scheduler.isPresent(ticket))
+    for (const running of absent) settling.delete(running)
+    const some = settling.size > 0
+    if (some) this.settlePresent()
+    for (const running of absent) settling.add(running)
+    return some
+  }
+
+  private settlePresent(): void {
     this.score()
     this.closeDescents()
     const rows = this.chooseCandidates()
@@ -222,7 +243,6 @@ export class GenerationLoop {
         this.commit(row, reading)
       })
     })
-    return true
   }
 
   /** Given answers whose energies are asked for: nothing has descended, and nothing is read. */

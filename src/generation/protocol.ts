@@ -192,6 +192,11 @@ export interface TickStats {
   held: number
   slotsUsed: number
   pagesUsed: number
+  /** Prompt tokens looked for among the pages of earlier contexts, and those found there. */
+  prefixQueries: number
+  prefixHits: number
+  /** Requests that gave up their pages to others and wait for new ones. */
+  preemptions: number
 }
 
 export type ToWorker =

@@ -15,8 +15,11 @@ export function observeStates(
 ): void {
   const parts = rows.map(({ from, row, running }) => {
     const skipped = from === 0 && bos !== undefined ? 1 : 0
+    // Again, if it lost its pages.
+    if (from === 0) running.states.clear()
     const head = { ...row, tokens: row.tokens.slice(0, skipped) }
-    return { running, head, rest: { ...row, tokens: row.tokens.slice(skipped) } }
+    const rest = { ...row, from: from + skipped, tokens: row.tokens.slice(skipped) }
+    return { running, head, rest }
   })
   engine.observe(parts.map(({ head }) => head).filter(({ tokens }) => tokens.length > 0))
   const texts = parts.filter(({ rest }) => rest.tokens.length > 0)

@@ -10,6 +10,11 @@ export class States {
     this.count += count
   }
 
+  clear(): void {
+    this.sum = undefined
+    this.count = 0
+  }
+
   get mean(): Float32Array {
     return Float32Array.from(this.sum ?? [], (x) => x / this.count)
   }

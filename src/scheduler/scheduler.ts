@@ -2,82 +2,25 @@
  * Who has which slots and pages, and what each tick does: integers only. Knows no tensor, no text,
  * no energy and no clock.
  *
- * Admission reserves all that a request may need, its pages up to its last position included, so
- * what was admitted always runs to its end: nothing is preempted. Clients take turns; a request
- * that does not fit yet keeps its turn, so that wide ones are not starved by narrow ones.
+ * A request is admitted when its slots are free and its prompt fits; pages for what comes after it
+ * takes as its context grows. When they run out, held answers give way, then paused requests, then
+ * those admitted last: such a request is preempted. It keeps its slots and their states, and its
+ * context is observed again when there is room, so it goes on where it was. Who was admitted first
+ * always gets what it needs, so all come to their end. Clients take turns; a request that does not
+ * fit yet keeps its turn, so that wide ones are not starved by narrow ones.
  */
 import { BasinError } from '../errors.js'
+import { admitted, interrupt, isSettling, type Admitted } from './admitted.js'
 import { fairShares } from './batch.js'
+import { PageNames, PageTables } from './contexts.js'
 import { PagePool } from './pages.js'
+import type { CacheCounts, Capacity, ObserveRange, Plan, Request, Sequence } from './plan.js'
 import { FairQueue } from './queue.js'
-
-export interface Capacity {
-  slots: number
-  sequences: number
-  pages: number
-  pageSize: number
-}
-
-export interface Request {
-  client: string
-  /** Tokens to observe before the first answer. */
-  prompt: number
-  /** The most positions that its context and answers take together. */
-  positions: number
-  /** M: slots it needs. */
-  candidates: number
-}
-
-/** An admitted request. */
-export interface Sequence {
-  readonly ticket: number
-  /** The engine's index of the context. */
-  readonly sequence: number
-  /** One per candidate. */
-  readonly slots: readonly number[]
-  readonly pages: readonly number[]
-}
-
-export interface ObserveRange extends Sequence {
-  /** Tokens [from, to) of the context; empty only for a context that begins without tokens. */
-  from: number
-  to: number
-}
-
-export interface DescendingRow {
-  ticket: number
-  candidate: number
-  slot: number
-}
-
-/** What one tick does, in this order. */
-export interface Plan {
-  /** Held sequences that had to give way. */
-  evicted: readonly Sequence[]
-  admitted: readonly Sequence[]
-  observe: readonly ObserveRange[]
-  /** Their context is complete: their answers begin, and are among the rows that descend. */
-  begin: readonly Sequence[]
-  descend: readonly DescendingRow[]
-}
 
 interface Waiting {
   ticket: number
   request: Request
   paused: boolean
-}
-
-interface Admitted extends Sequence {
-  phase: 'observing' | 'refining' | 'held'
-  paused: boolean
-  /** Tokens of the context that the engine has seen, and that it has to see before the next answer. */
-  observed: number
-  target: number
-  prompt: number
-  /** The engine knows this context, if only as an empty one. */
-  opened: boolean
-  /** Candidates still in descent. */
-  moving: Set<number>
 }
 
 export class Scheduler {
@@ -86,16 +29,23 @@ export class Scheduler {
   private readonly running = new Map<number, Admitted>()
   /** Tickets, oldest first. */
   private readonly held = new Set<number>()
-  private readonly pool: PagePool
+  private readonly tables: PageTables
   private readonly freeSlots: number[]
   private readonly freeSequences: number[]
   private nextTicket = 0
+  /** Somebody found no page in the last tick. */
+  private short = false
+  /** Of the tick that is being planned. */
+  private evicted: Sequence[] = []
+  private preempted: Sequence[] = []
+  readonly cache: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
 
   constructor(
     private readonly capacity: Capacity,
     private readonly prefillChunk: number,
   ) {
-    this.pool = new PagePool(capacity.pages)
+    const { pages, pageSize, sharesPages } = capacity
+    this.tables = new PageTables(new PagePool(pages), pageSize, sharesPages ?? false)
     this.freeSlots = Array.from({ length: capacity.slots }, (_, i) => capacity.slots - 1 - i)
     this.freeSequences = Array.from(
       { length: capacity.sequences },
@@ -119,7 +69,7 @@ export class Scheduler {
   }
 
   get pagesUsed(): number {
-    return this.pool.used
+    return this.tables.pool.used
   }
 
   get sequencesUsed(): number {
@@ -136,11 +86,11 @@ export class Scheduler {
         value: request.candidates,
       })
     }
-    if (this.pagesFor(request) > pages) {
+    if (this.tables.pagesFor(request.positions) > pages) {
       throw new BasinError('out_of_range', {
         param: 'max_tokens',
         bound: `such that prompt and answer fit the ${pages * pageSize} positions of the cache`,
-        value: request.positions - request.prompt,
+        value: request.positions - request.context.length,
       })
     }
     const ticket = this.nextTicket++
@@ -149,18 +99,21 @@ export class Scheduler {
   }
 
   plan(): Plan {
-    const { admitted, evicted } = this.admit()
+    this.evicted = []
+    this.preempted = []
+    const fitting = this.admit()
     const active = [...this.running.values()].filter(
       ({ paused, phase }) => !paused && phase !== 'held',
     )
     const observe = this.observe(active.filter(({ phase }) => phase === 'observing'))
-    const begin = active.filter(
+    const complete = active.filter(
       (s) => s.phase === 'observing' && s.opened && s.observed === s.target,
     )
-    for (const sequence of begin) {
-      sequence.phase = 'refining'
-      sequence.moving = new Set(sequence.slots.keys())
-    }
+    const resumed = complete.filter(({ interrupted }) => interrupted)
+    const begin = complete.filter(({ interrupted }) => !interrupted)
+    for (const sequence of complete) sequence.phase = 'refining'
+    for (const sequence of resumed) sequence.interrupted = false
+    for (const sequence of begin) sequence.moving = new Set(sequence.slots.keys())
     const descend = active.flatMap((s) =>
       s.phase === 'refining'
         ? [...s.moving].map((candidate) => ({
@@ -170,7 +123,18 @@ export class Scheduler {
           }))
         : [],
     )
-    return { evicted, admitted, observe, begin, descend }
+    const { evicted, preempted } = this
+    return { evicted, admitted: fitting, preempted, resumed, observe, begin, descend }
+  }
+
+  /** Whether the engine holds the context of a running request, so that its answer can be judged. */
+  isPresent(ticket: number): boolean {
+    return !this.admittedAs(ticket).interrupted
+  }
+
+  /** What pages hold is not known any more: nothing that was observed is found again. */
+  forgetPages(): void {
+    this.tables.pool.forget()
   }
 
   /** A candidate has settled or failed: its row leaves the batch. */
@@ -217,12 +181,8 @@ export class Scheduler {
     this.held.delete(ticket)
     this.freeSlots.push(...sequence.slots)
     this.freeSequences.push(sequence.sequence)
-    this.pool.give(sequence.pages)
+    this.tables.drop(sequence)
     return sequence
-  }
-
-  private pagesFor(request: Request): number {
-    return Math.ceil(request.positions / this.capacity.pageSize)
   }
 
   private admittedAs(ticket: number): Admitted {
@@ -231,29 +191,37 @@ export class Scheduler {
     return sequence
   }
 
-  private admit(): { admitted: Sequence[]; evicted: Sequence[] } {
-    const admitted: Sequence[] = []
-    const evicted: Sequence[] = []
+  private admit(): Sequence[] {
+    const fitting: Sequence[] = []
+    if (this.short) return fitting
     for (let next = this.queue.peek(); next; next = this.queue.peek()) {
-      const gone = this.makeRoom(next.request)
-      if (!gone) break
-      evicted.push(...gone)
+      if (!this.makeRoom(next.request)) break
       this.queue.take()
       const sequence = this.place(next)
       this.running.set(sequence.ticket, sequence)
-      admitted.push(sequence)
+      fitting.push(sequence)
     }
-    return { admitted, evicted }
+    return fitting
   }
 
-  /** Evicts held sequences, oldest first, only if that suffices. Undefined: it does not fit yet. */
-  private makeRoom(request: Request): Sequence[] | undefined {
+  /** Pages for the context of a request, and to go on a little, that no other holds yet. */
+  private pagesToBegin({ client, context, positions }: Request): number {
+    const { tables } = this
+    const most = Math.min(positions, context.length + this.capacity.pageSize)
+    const names = new PageNames(client, context, this.capacity.pageSize)
+    return tables.pagesFor(most) - tables.heldByOthers(names, context.length)
+  }
+
+  /** Evicts held sequences, oldest first, only if that suffices. False: it does not fit yet. */
+  private makeRoom(request: Request): boolean {
     let slots = this.freeSlots.length
     let sequences = this.freeSequences.length
-    let pages = this.pool.available
+    let pages = this.tables.pool.available
+    for (const s of this.running.values())
+      if (s.phase === 'observing') pages -= this.tables.lacking(s, s.target)
     const giving: number[] = []
-    const fits = () =>
-      slots >= request.candidates && sequences >= 1 && pages >= this.pagesFor(request)
+    const needed = this.pagesToBegin(request)
+    const fits = () => slots >= request.candidates && sequences >= 1 && pages >= needed
     for (const ticket of this.held) {
       if (fits()) break
       const sequence = this.admittedAs(ticket)
@@ -262,44 +230,87 @@ export class Scheduler {
       pages += sequence.pages.length
       giving.push(ticket)
     }
-    if (!fits()) return undefined
-    return giving.flatMap((ticket) => this.release(ticket) ?? [])
+    if (!fits()) return false
+    for (const ticket of giving) this.evict(ticket)
+    return true
+  }
+
+  private evict(ticket: number): void {
+    const sequence = this.release(ticket)
+    if (sequence) this.evicted.push(sequence)
   }
 
   private place({ ticket, request, paused }: Waiting): Admitted {
+    const { candidates, client, context, whole = false } = request
     const sequence = this.freeSequences.pop()
-    const pages = this.pool.take(this.pagesFor(request))
-    if (sequence === undefined || !pages) throw new RangeError('admitted without room')
-    return {
-      ticket,
-      sequence,
-      slots: this.freeSlots.splice(this.freeSlots.length - request.candidates).reverse(),
-      pages,
-      phase: 'observing',
-      paused,
-      observed: 0,
-      target: request.prompt,
-      prompt: request.prompt,
-      opened: false,
-      moving: new Set(),
-    }
+    if (sequence === undefined) throw new RangeError('admitted without room')
+    if (this.tables.sharing && !whole) this.cache.queries += context.length
+    const slots = this.freeSlots.splice(this.freeSlots.length - candidates).reverse()
+    const names = new PageNames(client, context, this.capacity.pageSize)
+    return admitted({ ticket, sequence, slots, paused, names, whole, prompt: context.length })
   }
 
   /** Prompts share `prefillChunk` tokens of this tick; commits are short and observed whole. */
   private observe(sequences: readonly Admitted[]): ObserveRange[] {
-    const prefilling = sequences.filter((s) => s.observed < s.prompt)
+    for (const sequence of sequences) this.adopt(sequence)
+    const prefilling = sequences.filter((s) => s.observed < s.prefill)
+    const following = this.tables.following(prefilling)
     const shares = fairShares(
-      prefilling.map((s) => s.prompt - s.observed),
+      prefilling.map((s, i) => (following[i] ? 0 : s.prefill - s.observed)),
       this.prefillChunk,
     )
     const granted = new Map(prefilling.map((s, i) => [s.ticket, shares[i] as number]))
+    this.short = false
     return sequences.flatMap((s) => {
+      if (this.preempted.includes(s)) return []
+      // What the one that it follows observes in this very tick.
+      this.adopt(s)
       const from = s.observed
-      const to = from + (granted.get(s.ticket) ?? s.target - from)
+      const asked = Math.min(s.target, from + (granted.get(s.ticket) ?? s.target - from))
+      const to = this.cover(s, this.tables.whole(s, asked))
       if (to === from && (s.opened || s.target > 0)) return []
-      s.observed = to
+      this.tables.advance(s, to)
       s.opened = true
       return [{ ticket: s.ticket, sequence: s.sequence, slots: s.slots, pages: s.pages, from, to }]
     })
+  }
+
+  private adopt(s: Admitted): void {
+    const tokens = this.tables.adopt(s)
+    if (!s.again) this.cache.hits += tokens
+  }
+
+  /** Takes pages for the context up to `to`, or as far as there are any; returns how far. */
+  private cover(s: Admitted, to: number): number {
+    const { pool } = this.tables
+    const lacking = this.tables.lacking(s, to)
+    while (pool.available < lacking && this.makeWay(s));
+    const count = Math.min(lacking, pool.available)
+    if (count < lacking) this.short = true
+    s.pages.push(...(pool.take(count) ?? []))
+    return Math.min(to, Math.max(s.observed, s.pages.length * this.capacity.pageSize))
+  }
+
+  /** Somebody gives up pages for `needy`. False: nobody is left who would. */
+  private makeWay(needy: Admitted): boolean {
+    for (const ticket of this.held) {
+      this.evict(ticket)
+      return true
+    }
+    const all = [...this.running.values()]
+    const younger = all.slice(all.indexOf(needy) + 1)
+    const gives = (s: Admitted) => s.pages.length > 0 && !isSettling(s)
+    const victim =
+      all.findLast((s) => s !== needy && s.paused && gives(s)) ?? younger.findLast(gives)
+    if (!victim) return false
+    this.preempt(victim)
+    return true
+  }
+
+  private preempt(s: Admitted): void {
+    this.tables.drop(s)
+    interrupt(s)
+    this.preempted.push(s)
+    this.cache.preemptions++
   }
 }

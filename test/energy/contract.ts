@@ -169,6 +169,71 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
+    it('a context whose pages were given away comes back under its answers', async () => {
+      const engine = await open(modelOf(label))
+      const elsewhere = pagesFor(2, 64)
+      const steps = (slot: number, from: number, to: number) =>
+        Array.from({ length: to - from }, (_, i) => {
+          const step = from + i
+          const landscape = landscapeOf(engine.model, step)
+          return engine.descend([{ slot, landscape, noise: 0, step }])[0]?.energy
+        })
+      for (const sequence of [0, 1]) {
+        engine.observe([{ sequence, tokens: context, pages: pagesFor(sequence, 8) }])
+        engine.begin([{ slot: sequence, sequence, seed: 5, candidate: 0 }])
+      }
+      const undisturbed = steps(0, 0, 4)
+      const first = steps(1, 0, 2)
+      engine.observe([{ sequence: 3, tokens: [1, 1, 2, 1], pages: pagesFor(1, 8) }])
+      engine.observe([{ sequence: 1, from: 0, tokens: context, pages: elsewhere }])
+      expect([...first, ...steps(1, 2, 4)]).toEqual(undisturbed)
+      engine.close()
+    })
+
+    it('a context goes back to an earlier length, and on from there', async () => {
+      const engine = await open(modelOf(label))
+      const [pages, rest] = [pagesFor(0, 8), context.slice(3)]
+      const energyOf = (sequence: number) => {
+        engine.begin([{ slot: sequence, sequence, seed: 5, candidate: 0 }])
+        return engine.descend([{ slot: sequence, landscape: 0, noise: 0, step: 0 }])[0]?.energy
+      }
+      engine.observe([{ sequence: 0, tokens: context, pages }])
+      const whole = energyOf(0)
+      engine.observe([{ sequence: 0, from: 3, tokens: rest.map(() => 0), pages }])
+      expect(energyOf(0)).not.toBeCloseTo(whole as number, 6)
+      engine.observe([{ sequence: 0, from: 3, tokens: rest, pages }])
+      expect(energyOf(0)).toBeCloseTo(whole as number, 4)
+      engine.release(0)
+      engine.observe([{ sequence: 0, tokens: rest.concat(rest), pages }])
+      expect(energyOf(0)).not.toBeCloseTo(whole as number, 6)
+      engine.close()
+    })
+
+    it('contexts that begin alike share the pages of their beginning, where the engine can', async () => {
+      const engine = await open(modelOf(label))
+      const { sharesPages = false, pageSize } = engine.capacity
+      const beginning = Array.from({ length: pageSize }, (_, i) => (i * 3) % 7)
+      const tokens = [...beginning, ...context]
+      const [mine, theirs] = [pagesFor(0, 64), pagesFor(1, 64)]
+      const shared = [mine[0] as number, ...theirs.slice(1)]
+      const follow = { sequence: 1, from: pageSize, tokens: context, pages: shared }
+      if (!sharesPages) {
+        engine.observe([{ sequence: 0, tokens, pages: mine }])
+        expect(() => engine.observe([follow])).toThrow(BasinError)
+        return
+      }
+      expect(() => engine.observe([follow])).toThrow(BasinError)
+      engine.observe([{ sequence: 0, tokens, pages: mine }, follow])
+      engine.begin([0, 1].map((i) => ({ slot: i, sequence: i, seed: 5, candidate: 0 })))
+      const [a, b] = engine.descend(
+        [0, 1].map((slot) => ({ slot, landscape: 0, noise: 0, step: 0 })),
+      )
+      expect(b?.energy).toBe(a?.energy)
+      engine.release(0)
+      expect(engine.energy([{ slot: 1, landscape: 0 }])).toHaveLength(1)
+      engine.close()
+    })
+
     it('encodes in chunks as at once, and observes by it', async () => {
       const engine = await open(modelOf(label))
       const encode = (sequence: number, tokens: number[]) =>
@@ -277,6 +342,9 @@ export function engineContract(name: string, open: Open): void {
       rejects(() => engine.observe([{ sequence: 0, tokens: [1e6], pages: pagesFor(0, 8) }]))
       rejects(() => engine.observe([{ sequence: 0, tokens: [NaN], pages: pagesFor(0, 8) }]))
       rejects(() => engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }]))
+      rejects(() => engine.observe([{ sequence: 0, from: 9, tokens: [1], pages: pagesFor(0, 16) }]))
+      rejects(() => engine.observe([{ sequence: 0, from: -2, tokens: [1], pages: pagesFor(0, 8) }]))
+      rejects(() => engine.observe([{ sequence: 0, from: 0, tokens: [], pages: pagesFor(0, 8) }]))
       rejects(() => engine.read([{ slot: 99, which: 'best', top: 1 }]))
       engine.observe([{ sequence: 0, tokens: [1], pages: pagesFor(0, 8) }])
       rejects(() =>

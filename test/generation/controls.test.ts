@@ -257,8 +257,8 @@ describe('hold', () => {
   })
 
   it('gives way to those who wait, oldest first, and only as far as needed', () => {
-    const bench = new LoopBench({ ...head, capacity: { slots: 2 } }).run(held('a'), held('b'))
-    bench.run(jobOf('c'))
+    const bench = new LoopBench({ ...head, capacity: { slots: 2 } }).run(held('a'))
+    bench.run(held('b')).run(jobOf('c'))
     expect(bench.released).toEqual(['a'])
     expect(bench.finished('c').text).toHaveLength(8)
     bench.loop.control('b', { type: 'cancel' })

@@ -26,8 +26,9 @@ function anyJob(id: string, dice: Dice, hold: boolean): Job {
   const template = dice.below(4) === 0
   return jobOf(id, {
     client: dice.from(['x', 'y', 'z']),
-    prompt: dice.word(1 + dice.below(40)),
-    maxTokens: 1 + dice.below(12),
+    // Many begin alike.
+    prompt: 'once upon'.slice(0, dice.below(10)) + dice.word(1 + dice.below(6)),
+    maxTokens: 1 + dice.below(40),
     ...(template && { template: `${dice.word(dice.below(6))}_${dice.word(dice.below(6))}_` }),
     stop: dice.below(3) === 0 ? [dice.word(1)] : [],
     reportSteps: dice.below(2) === 0,
@@ -65,18 +66,26 @@ const engines = [
     },
   },
 ] as const
-const capacity = { slots: 6, sequences: 5, pages: 30, pageSize: 4 }
+/** Pages for one of the longest, so that they run out. */
+const capacity = { slots: 6, sequences: 5, pages: 16, pageSize: 4 }
 
 describe.each(engines)('any mix of jobs, $model.answer', (options) => {
-  it('gives each the text it gets alone', () => {
+  it.each([true, false])('gives each the text it gets alone (sharing: %s)', (sharePrefixes) => {
     const dice = new Dice(11)
     const jobs = Array.from({ length: 30 }, (_, i) => anyJob(`job-${i}`, dice, false))
-    const together = new LoopBench({ ...options, capacity, prefillChunk: 7 })
+    const together = new LoopBench({ ...options, capacity, prefillChunk: 7, sharePrefixes })
+    const seen = { hits: 0, preemptions: 0 }
+    together.watch(({ preemptions, prefixHits }) => {
+      seen.hits += prefixHits
+      seen.preemptions += preemptions
+    })
     for (const job of jobs) {
       together.loop.submit(job)
       for (let i = dice.below(3); i > 0; i--) together.tick()
     }
     together.settle()
+    expect(seen.hits > 0).toBe(sharePrefixes)
+    expect(seen.preemptions).toBeGreaterThan(0)
     for (const job of jobs) {
       const alone = new LoopBench(options).run(job)
       expect(together.finished(job.id)).toEqual(alone.finished(job.id))

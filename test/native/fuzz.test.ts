@@ -130,7 +130,7 @@ it('verbs on an open engine', () => {
     attempt(() => loose.describe(value(engine)))
   }
   // It still works.
-  addon.observe(engine, Float64Array.of(0, 2, 1, 1, 5, 3))
+  addon.observe(engine, Float64Array.of(0, 0, 2, 1, 1, 5, 3))
   addon.begin(engine, 0, 0, 1, 0, 0, null, null)
   const results = new Float64Array(5)
   addon.descend(engine, Float64Array.of(0, 0, 0, 0.5, 0, 0), results)

@@ -34,7 +34,7 @@ const reference = (): string => {
     '',
     'What `/metrics` shows. Units are seconds, bytes, tokens and steps; energies have none. Labels are bounded: a model,',
     'an engine, a route, a reason; never a text, an id or an address. Counters that alerts watch exist from the start, at 0.',
-    'Nothing is ever preempted and no prefix is shared between requests, so there is no metric for either.',
+    'Prefix-cache queries and hits, preemptions and cache usage mean what they mean for vLLM.',
     '',
     'This page is made by `npx vitest run test/operations -u`, which every other run compares it with.',
     '',

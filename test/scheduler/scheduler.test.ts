@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { fairShares } from '../../src/scheduler/batch.js'
 import { PagePool } from '../../src/scheduler/pages.js'
 import { FairQueue } from '../../src/scheduler/queue.js'
-import { type Request, Scheduler } from '../../src/scheduler/scheduler.js'
+import type { Request } from '../../src/scheduler/plan.js'
+import { Scheduler } from '../../src/scheduler/scheduler.js'
 
 describe('pages', () => {
   it('go back at once, and not before their last holder lets go', () => {
@@ -11,7 +12,7 @@ describe('pages', () => {
     expect(new Set(pages).size).toBe(3)
     expect(pool.take(2)).toBeUndefined()
     expect(pool.used).toBe(3)
-    pool.share(pages)
+    for (const page of pages) pool.share(page)
     pool.give(pages)
     expect(pool.available).toBe(1)
     pool.give(pages)
@@ -21,7 +22,36 @@ describe('pages', () => {
   it('held by nobody cannot be given or shared', () => {
     const pool = new PagePool(2)
     expect(() => pool.give([0])).toThrow(RangeError)
-    expect(() => pool.share([7])).toThrow(RangeError)
+    expect(() => pool.share(1)).toThrow(RangeError)
+  })
+
+  it('can be found while nobody needs their room, the longest idle going first', () => {
+    const pool = new PagePool(3)
+    const [a, b, c] = pool.take(3) as [number, number, number]
+    pool.name(a, 'a')
+    pool.name(b, 'b')
+    pool.give([a, b])
+    pool.give([c])
+    expect([pool.find('a'), pool.find('b'), pool.used]).toEqual([a, b, 0])
+    pool.share(b)
+    expect(pool.used).toBe(1)
+    pool.give([b])
+    // c holds nothing of use, then a: b was let go of after it.
+    expect(pool.take(2)).toEqual([c, a])
+    expect([pool.find('a'), pool.find('b')]).toEqual([undefined, b])
+    pool.forget()
+    expect(pool.find('b')).toBeUndefined()
+    expect(pool.take(1)).toEqual([b])
+  })
+
+  it('keep the name that was given first', () => {
+    const pool = new PagePool(2)
+    const [a, b] = pool.take(2) as [number, number]
+    pool.name(a, 'same')
+    pool.name(b, 'same')
+    pool.give([b])
+    expect(pool.find('same')).toBe(a)
+    expect(pool.take(1)).toEqual([b])
   })
 })
 
@@ -61,12 +91,14 @@ describe('fair shares', () => {
   })
 })
 
-const request = (overrides: Partial<Request> = {}): Request => ({
+type Asked = Partial<Omit<Request, 'context'>> & { prompt?: number }
+
+const request = ({ prompt = 10, ...asked }: Asked = {}): Request => ({
   client: 'a',
-  prompt: 10,
+  context: Array.from({ length: prompt }, (_, i) => i),
   positions: 16,
   candidates: 1,
-  ...overrides,
+  ...asked,
 })
 
 const scheduler = (capacity = {}, chunk = 8) =>
@@ -83,7 +115,7 @@ describe('admission', () => {
     expect(scheduler().submit(request({ positions: 64, candidates: 4 }))).toBe(0)
   })
 
-  it.each<[string, object, Partial<Request>]>([
+  it.each<[string, object, Asked]>([
     ['slots', {}, { candidates: 2 }],
     ['pages', { pages: 8 }, { positions: 16 }],
     ['sequences', { sequences: 2 }, {}],
@@ -187,13 +219,155 @@ describe('a tick', () => {
     expect(it.plan().descend.map(({ ticket }) => ticket)).toEqual([resting, paused, held])
   })
 
-  it('never gives a page or a slot to two sequences', () => {
-    const it = scheduler()
+  it('never gives a page or a slot to two sequences that do not share', () => {
+    const it = scheduler({}, 64)
     for (let i = 0; i < 4; i++) it.submit(request())
-    const { admitted } = it.plan()
-    const pages = admitted.flatMap((sequence) => sequence.pages)
-    const slots = admitted.flatMap((sequence) => sequence.slots)
-    expect(new Set(pages).size).toBe(16)
+    const { observe } = it.plan()
+    const pages = observe.flatMap((sequence) => sequence.pages)
+    const slots = observe.flatMap((sequence) => sequence.slots)
+    expect([new Set(pages).size, pages.length]).toEqual([12, 12])
     expect(new Set(slots).size).toBe(4)
+  })
+})
+
+describe('contexts that begin alike', () => {
+  const sharing = (capacity = {}, chunk = 64) =>
+    scheduler({ sharesPages: true, ...capacity }, chunk)
+  const ranges = (it: Scheduler) => it.plan().observe.map(({ from, to }) => [from, to])
+
+  it('observe what they have in common once, in the same tick and later', () => {
+    const it = sharing()
+    const [one, two] = [0, 1].map(() => it.submit(request())) as [number, number]
+    const { observe } = it.plan()
+    expect(observe.map(({ from, to }) => [from, to])).toEqual([[0, 10]])
+    const second = it.plan().observe
+    expect(second.map(({ from, to }) => [from, to])).toEqual([[8, 10]])
+    const [a, b] = [...observe, ...second].map(({ pages }) => pages) as [number[], number[]]
+    expect(b.slice(0, 2)).toEqual(a.slice(0, 2))
+    expect(b[2]).not.toBe(a[2])
+    expect(it.pagesUsed).toBe(4)
+    it.release(one)
+    it.release(two)
+    expect(it.pagesUsed).toBe(0)
+    it.submit(request())
+    expect(ranges(it)).toEqual([[8, 10]])
+    expect(it.cache).toEqual({ queries: 30, hits: 16, preemptions: 0 })
+  })
+
+  it('do not share the tokens of a tick, but follow one of them', () => {
+    const it = sharing({}, 6)
+    const tickets = [0, 1, 2].map(() => it.submit(request({ prompt: 14 })))
+    expect(ranges(it)).toEqual([[0, 4]])
+    expect(ranges(it)).toEqual([[4, 8]])
+    it.release(tickets[0] as number)
+    expect(ranges(it)).toEqual([[8, 14]])
+    expect(ranges(it)).toEqual([[12, 14]])
+  })
+
+  it('always leave the last token to be observed', () => {
+    const it = sharing()
+    for (let i = 0; i < 2; i++) it.submit(request({ prompt: 8 }))
+    expect(ranges(it)).toEqual([[0, 8]])
+    expect(ranges(it)).toEqual([[4, 8]])
+  })
+
+  it('do not find pages of other clients, of other tokens, or of what failed', () => {
+    const it = sharing()
+    const first = it.submit(request())
+    it.plan()
+    it.submit(request({ client: 'b' }))
+    expect(ranges(it)).toEqual([[0, 10]])
+    it.submit({ ...request(), context: [9, 1, 2, 3, 4, 5, 6, 7, 8, 9] })
+    expect(ranges(it)).toEqual([[0, 10]])
+    it.release(first)
+    it.forgetPages()
+    it.submit(request())
+    expect(ranges(it)).toEqual([[0, 10]])
+    expect(it.cache.hits).toBe(0)
+  })
+
+  it('find the answers of earlier ones, as a conversation goes on', () => {
+    const it = sharing()
+    const context = Array.from({ length: 6 }, (_, i) => i)
+    const first = it.submit({ ...request(), context })
+    it.plan()
+    context.push(6, 7, 8)
+    it.commit(first, 3)
+    expect(ranges(it)).toEqual([[6, 9]])
+    it.release(first)
+    it.submit(request({ prompt: 12 }))
+    expect(ranges(it)).toEqual([[8, 12]])
+  })
+})
+
+describe('when pages run out', () => {
+  const grow = (it: Scheduler, context: number[], ticket: number) => {
+    context.push(0, 1, 2, 3)
+    it.commit(ticket, 4)
+  }
+  const two = (capacity: object) => {
+    const it = scheduler({ pages: 6, ...capacity }, 64)
+    const contexts = [0, 1].map((i) => Array.from({ length: 8 }, () => i))
+    const tickets = contexts.map((context) => it.submit({ ...request({ positions: 24 }), context }))
+    expect(it.plan().begin).toHaveLength(2)
+    return { it, contexts: contexts as [number[], number[]], tickets: tickets as [number, number] }
+  }
+
+  it('the one admitted last waits, and goes on where it was', () => {
+    const { it, contexts, tickets } = two({})
+    grow(it, contexts[0], tickets[0])
+    expect(it.plan().preempted).toEqual([])
+    grow(it, contexts[0], tickets[0])
+    expect(it.plan().preempted).toEqual([])
+    grow(it, contexts[0], tickets[0])
+    const plan = it.plan()
+    expect(plan.preempted.map(({ ticket }) => ticket)).toEqual([tickets[1]])
+    expect(plan.descend.map(({ ticket }) => ticket)).toEqual([tickets[0]])
+    expect(it.isPresent(tickets[1])).toBe(false)
+    // One page is left for it; it needs two.
+    expect(it.plan().observe.map(({ from, to }) => [from, to])).toEqual([[0, 4]])
+    it.release(tickets[0])
+    const back = it.plan()
+    expect(back.observe.map(({ from, to }) => [from, to])).toEqual([[4, 8]])
+    expect(back.resumed.map(({ ticket }) => ticket)).toEqual([tickets[1]])
+    expect(back.begin).toEqual([])
+    expect(back.descend.map(({ ticket }) => ticket)).toEqual([tickets[1]])
+    expect(it.cache.preemptions).toBe(1)
+    it.release(tickets[1])
+    expect(it.pagesUsed).toBe(0)
+  })
+
+  it('a paused one gives way even to those after it', () => {
+    const { it, contexts, tickets } = two({})
+    it.pause(tickets[0], true)
+    for (let i = 0; i < 3; i++) {
+      grow(it, contexts[1], tickets[1])
+      it.plan()
+    }
+    expect(it.cache.preemptions).toBe(1)
+    expect(it.isPresent(tickets[0])).toBe(false)
+  })
+
+  it('nobody new is admitted before all have what they need', () => {
+    const { it, contexts, tickets } = two({})
+    for (let i = 0; i < 3; i++) {
+      grow(it, contexts[0], tickets[0])
+      it.plan()
+    }
+    const third = it.submit(request({ prompt: 1, positions: 4 }))
+    expect(it.plan().admitted).toEqual([])
+    it.release(tickets[0])
+    it.plan()
+    expect(it.plan().admitted.map(({ ticket }) => ticket)).toEqual([third])
+  })
+
+  it('one whose answer is about to be judged keeps its pages', () => {
+    const { it, contexts, tickets } = two({})
+    it.rest(tickets[1], 0)
+    for (let i = 0; i < 3; i++) {
+      grow(it, contexts[0], tickets[0])
+      expect(it.plan().preempted).toEqual([])
+    }
+    expect(it.isPresent(tickets[1])).toBe(true)
   })
 })

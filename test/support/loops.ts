@@ -74,6 +74,7 @@ export interface BenchOptions extends QuadraticOptions {
   prefillChunk?: number
   holdSeconds?: number
   pauseSeconds?: number
+  sharePrefixes?: boolean
   tokenizer?: Tokenizer
 }
 
@@ -87,6 +88,7 @@ export class LoopBench {
   readonly released: string[] = []
   seconds = 0
   stats: TickStats | undefined
+  private watcher: (stats: TickStats) => void = () => undefined
 
   constructor(options: BenchOptions = {}) {
     this.engine = new QuadraticEngine(options)
@@ -97,6 +99,7 @@ export class LoopBench {
         prefillChunk: options.prefillChunk ?? 32,
         holdSeconds: options.holdSeconds ?? 60,
         pauseSeconds: options.pauseSeconds ?? 60,
+        sharePrefixes: options.sharePrefixes ?? true,
       },
       () => this.seconds,
     )
@@ -118,7 +121,13 @@ export class LoopBench {
     }
     this.released.push(...released)
     this.stats = stats
+    this.watcher(stats)
     return stats
+  }
+
+  /** Hears of every tick. */
+  watch(watcher: (stats: TickStats) => void): void {
+    this.watcher = watcher
   }
 
   /** Ticks until there is nothing to do. */

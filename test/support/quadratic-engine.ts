@@ -7,7 +7,7 @@
  *
  * t_i is the readout vector of a token that the whole context and the position decide, so the
  * settled text depends on every token before it. It keeps the contract strictly: unknown slots and
- * sequences, uncovered contexts and pages with two owners are errors.
+ * sequences, uncovered contexts and answers to contexts whose pages were written over are errors.
  */
 import type {
   BeginRow,
@@ -34,6 +34,8 @@ const SHARPNESS = 2
 interface Context {
   tokens: number[]
   pages: readonly number[]
+  /** Another context was written over its pages: it has to be observed again. */
+  lost: boolean
 }
 
 interface Slot {
@@ -70,11 +72,14 @@ export class QuadraticEngine implements EnergyEngine {
   calls = 0
   private readonly contexts = new Map<number, Context>()
   private readonly slots = new Map<number, Slot>()
+  /** What each page holds. */
+  private readonly written = new Map<number, readonly number[]>()
   private readonly readout: Float32Array
 
   constructor(private readonly options: QuadraticOptions = {}) {
     this.model = configOf({ vocab_size: 28, dim: 8, context_length: 256, ...options.model })
-    this.capacity = { slots: 8, sequences: 8, pages: 64, pageSize: 8, ...options.capacity }
+    const capacity = { slots: 8, sequences: 8, pages: 64, pageSize: 8, sharesPages: true }
+    this.capacity = { ...capacity, ...options.capacity }
     this.readout = normals(7, 0, 0, this.model.vocab_size * this.model.dim)
   }
 
@@ -84,28 +89,47 @@ export class QuadraticEngine implements EnergyEngine {
 
   observe(rows: readonly ObserveRow[]): void {
     this.calls++
-    for (const { sequence, tokens, pages } of rows) {
+    for (const { sequence, from, tokens, pages } of rows) {
       check(sequence >= 0 && sequence < this.capacity.sequences, `sequence ${sequence}`)
-      const context = this.contexts.get(sequence) ?? { tokens: [], pages }
+      const present = this.contexts.get(sequence) ?? { tokens: [], pages, lost: false }
+      check(from !== undefined || !present.lost, `the context of ${sequence} is lost`)
+      check(from === undefined || tokens.length > 0, 'no token follows')
+      const before = from === undefined ? present.tokens : this.heldBy(pages, present, from)
+      const context = { tokens: [...before], pages, lost: false }
+      this.contexts.set(sequence, context)
       for (const token of tokens) {
         check(
           Number.isInteger(token) && token >= 0 && token < this.model.vocab_size,
           `token ${token}`,
         )
-        context.tokens.push(token)
+        this.write(context, token)
       }
-      context.pages = pages
-      const { length } = context.tokens
-      check(length <= this.model.context_length, `context of ${length}`)
-      check(length <= pages.length * this.capacity.pageSize, `${length} positions uncovered`)
-      this.contexts.set(sequence, context)
+      check(context.tokens.length <= this.model.context_length, `${context.tokens.length} tokens`)
     }
-    const owned = [...this.contexts.values()].flatMap(({ pages }) => pages)
-    check(new Set(owned).size === owned.length, 'a page has two owners')
-    check(
-      owned.every((page) => page >= 0 && page < this.capacity.pages),
-      'no such page',
-    )
+  }
+
+  /** The first `length` tokens of a context on `pages`. */
+  private heldBy(pages: readonly number[], { tokens }: Context, length: number): readonly number[] {
+    const { pageSize, sharesPages } = this.capacity
+    const held = sharesPages
+      ? pages.flatMap((page, i) => this.written.get(page)?.slice(0, length - i * pageSize) ?? [])
+      : tokens.slice(0, length)
+    check(held.length >= length, `${held.length} of ${length} positions held`)
+    return held.slice(0, length)
+  }
+
+  private write(context: Context, token: number): void {
+    const { pageSize } = this.capacity
+    const at = context.tokens.length
+    const page = context.pages[Math.floor(at / pageSize)]
+    if (page === undefined) throw new RangeError(`${at + 1} positions uncovered`)
+    check(page >= 0 && page < this.capacity.pages, `page ${page}`)
+    for (const other of this.contexts.values()) {
+      const used = Math.ceil(other.tokens.length / pageSize)
+      if (other !== context && other.pages.slice(0, used).includes(page)) other.lost = true
+    }
+    this.written.set(page, [...(this.written.get(page) ?? []).slice(0, at % pageSize), token])
+    context.tokens.push(token)
   }
 
   /** A token's state is its readout vector. */
@@ -125,8 +149,7 @@ export class QuadraticEngine implements EnergyEngine {
     const size = answer.block * dim
     for (const { slot, sequence, seed, candidate, clamped, start } of rows) {
       check(slot >= 0 && slot < this.capacity.slots, `slot ${slot}`)
-      const context = this.contexts.get(sequence)
-      if (!context) throw new RangeError(`sequence ${sequence} is not observed`)
+      const context = this.contextOf(sequence)
       const owner = this.slots.get(slot)?.sequence ?? sequence
       check(owner === sequence, `slot ${slot} belongs to sequence ${owner}`)
       const target = this.targetOf(context.tokens, clamped ?? [])
@@ -151,6 +174,7 @@ export class QuadraticEngine implements EnergyEngine {
     check(new Set(rows.map(({ slot }) => slot)).size === rows.length, 'a slot descends twice')
     return rows.map((row) => {
       const slot = this.slotOf(row.slot)
+      this.contextOf(slot.sequence)
       check(row.step === slot.steps, `step ${row.step} follows ${slot.steps}`)
       this.checkLandscape(row.landscape)
       if (this.holds(slot, this.options.throwsAt)) throw new Error('the arithmetic broke')
@@ -177,6 +201,7 @@ export class QuadraticEngine implements EnergyEngine {
       this.checkLandscape(row.landscape)
       if (!('slot' in row)) return this.energyOfAnswer(row.sequence, row.answer)
       const slot = this.slotOf(row.slot)
+      this.contextOf(slot.sequence)
       const { energy, next } = this.judge(slot, ALPHA)
       this.keepBest(slot, energy, this.model.energy.kind === 'residual' ? next : slot.y)
       return { energy, best: slot.best }
@@ -220,8 +245,7 @@ export class QuadraticEngine implements EnergyEngine {
 
   /** 1/2 |u_token - t|^2, summed over the given positions. */
   private energyOfAnswer(sequence: number, answer: readonly number[]): EnergyResult {
-    const context = this.contexts.get(sequence)
-    if (!context) throw new RangeError(`sequence ${sequence} is not observed`)
+    const context = this.contextOf(sequence)
     check(answer.length > 0 && answer.length <= this.model.answer.block, 'the answer has no place')
     const { dim } = this.model
     const target = this.targetOf(context.tokens, [])
@@ -239,6 +263,13 @@ export class QuadraticEngine implements EnergyEngine {
     const slot = this.slots.get(index)
     if (!slot) throw new RangeError(`slot ${index} is empty`)
     return slot
+  }
+
+  private contextOf(sequence: number): Context {
+    const context = this.contexts.get(sequence)
+    if (!context) throw new RangeError(`sequence ${sequence} is not observed`)
+    check(!context.lost, `the context of ${sequence} is lost`)
+    return context
   }
 
   private checkLandscape(landscape: number): void {

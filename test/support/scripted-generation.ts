@@ -164,6 +164,7 @@ export class ScriptedGeneration implements Generation {
         held: all.filter(({ held }) => held).length,
         slotsUsed: running,
         pagesUsed: running,
+        ...{ prefixQueries: 0, prefixHits: 0, preemptions: 0 },
       })
     }
   }

@@ -53,7 +53,7 @@ export interface Addon {
   open(config: OpenConfig, tensors: Readonly<Record<string, Float32Array>>): Handle
   close(engine: Handle): void
   /**
-   * Rows: sequence, number of tokens, number of pages, tokens, pages. Fills `sums`, [rows][D], if given:
+   * Rows: sequence, position of the first token or -1, number of tokens, of pages, tokens, pages. Fills `sums`, [rows][D], if given:
    * of the tokens' states.
    */
   observe(engine: Handle, rows: Float64Array, sums?: Float32Array): void

@@ -52,8 +52,9 @@ const points = ['last', 'best', 'present'] as const
 
 const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
   Float64Array.from(
-    rows.flatMap(({ sequence, tokens, pages }) => [
+    rows.flatMap(({ sequence, from, tokens, pages }) => [
       sequence,
+      from ?? -1,
       tokens.length,
       pages.length,
       ...tokens,
@@ -121,7 +122,7 @@ export class NativeEngine implements EnergyEngine {
     options: NativeOptions,
   ) {
     this.model = checkpoint.config
-    this.capacity = { ...options.capacity, pageSize: nativePageSize }
+    this.capacity = { ...options.capacity, pageSize: nativePageSize, sharesPages: true }
     const tensors = Object.fromEntries([...checkpoint.tensors].map(([name, t]) => [name, t.data]))
     this.handle = refusing(() => addon.open(openConfig(this.model, options), tensors))
     const { backend, bytes } = addon.describe(this.handle)

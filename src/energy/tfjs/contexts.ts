@@ -58,7 +58,25 @@ export class Contexts {
     return sums.at(-1) ?? new Float32Array(this.config.dim)
   }
 
+  /** Forgets all tokens from the first `length` on. */
+  truncate(sequence: number, length: number): void {
+    if (length >= this.length(sequence)) return
+    this.forget()
+    const { tf } = this.network
+    const kept = length + contextOffset(this.config)
+    for (const cache of this.bySequence.get(sequence) ?? []) {
+      const layers = cache.layers.map(({ k, v }) => ({ k: head(k), v: head(v) }))
+      disposeLayers(cache.layers)
+      cache.layers = layers
+      cache.length = kept
+    }
+    function head(keys: Tensor): Tensor {
+      return tf.slice(keys, [0, 0, 0, 0], [-1, -1, kept, -1])
+    }
+  }
+
   release(sequence: number): void {
+    this.forget()
     for (const cache of this.bySequence.get(sequence) ?? []) {
       disposeLayers(cache.layers)
       cache.hidden?.dispose()

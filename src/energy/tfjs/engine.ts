@@ -74,6 +74,7 @@ export class TfjsEngine implements EnergyEngine {
   observe(rows: readonly ObserveRow[]): void {
     for (const row of rows) {
       this.checkObserve(row)
+      if (row.from !== undefined) this.contexts.truncate(row.sequence, row.from)
       this.contexts.observe(row.sequence, row.tokens)
     }
   }
@@ -81,6 +82,7 @@ export class TfjsEngine implements EnergyEngine {
   encode(rows: readonly ObserveRow[]): Float32Array[] {
     return rows.map((row) => {
       this.checkObserve(row)
+      if (row.from !== undefined) this.contexts.truncate(row.sequence, row.from)
       return this.contexts.encode(row.sequence, row.tokens)
     })
   }
@@ -165,10 +167,15 @@ export class TfjsEngine implements EnergyEngine {
     return which === 'best' && slot.bestEnergy < Infinity ? slot.best : slot.last
   }
 
-  private checkObserve({ sequence, tokens }: ObserveRow): void {
+  private checkObserve({ sequence, from, tokens }: ObserveRow): void {
     checkRange('sequence', sequence, this.capacity.sequences)
     tokens.forEach((token) => checkRange('token', token, this.model.vocab_size))
-    const room = this.model.context_length - this.contexts.length(sequence)
+    const length = this.contexts.length(sequence)
+    if (from !== undefined) {
+      checkRange('from', from, length + 1)
+      checkRange('from', from, from + tokens.length)
+    }
+    const room = this.model.context_length - (from ?? length)
     if (tokens.length <= room) return
     throw new BasinError('out_of_range', {
       param: 'tokens',

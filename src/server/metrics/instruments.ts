@@ -137,6 +137,18 @@ export function instruments(registry: Registry) {
     ),
     slotsUsed: gauge('slots_used', 'Answer slots in use', 'model'),
     slots: gauge('slots', 'Answer slots there are', 'model'),
+    cacheUsage: gauge('cache_usage_ratio', 'Share of the cache pages in use, 0 to 1', 'model'),
+    prefixQueries: counter(
+      'prefix_cache_queries_total',
+      'Prompt tokens looked for among the pages of earlier contexts',
+      'model',
+    ),
+    prefixHits: counter('prefix_cache_hits_total', 'Prompt tokens found there', 'model'),
+    preemptions: counter(
+      'preemptions_total',
+      'Requests that gave up their pages to others, to observe their context again later',
+      'model',
+    ),
     pagesUsed: gauge('cache_pages_used', 'Pages of the context cache in use', 'model'),
     pages: gauge('cache_pages', 'Pages of the context cache', 'model'),
     pagePositions: gauge('cache_page_positions', 'Positions that a page holds', 'model'),

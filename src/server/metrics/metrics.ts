@@ -64,7 +64,7 @@ export class Metrics {
     for (const [model, generation] of models) {
       this.describe(model, generation)
       generation.onTick((stats) => {
-        this.tick(model, stats)
+        this.tick(model, generation.capacity.pages, stats)
       })
       this.followFate(model, generation)
     }
@@ -94,6 +94,7 @@ export class Metrics {
     to.pagePositions.set({ model }, capacity.pageSize)
     to.slotsUsed.set({ model }, 0)
     to.pagesUsed.set({ model }, 0)
+    to.cacheUsage.set({ model }, 0)
     for (const state of states) to.requests.set({ model, state }, 0)
     this.startAtZero(model)
   }
@@ -118,17 +119,23 @@ export class Metrics {
         to.completions.inc({ model, route, finish_reason }, 0)
       }
     }
-    const { completionTokens, observedTokens, promptTokens, steps, ticks } = to
-    for (const counter of [completionTokens, observedTokens, promptTokens, steps, ticks]) {
+    for (const counter of [
+      ...[to.completionTokens, to.observedTokens, to.promptTokens, to.steps, to.ticks],
+      ...[to.prefixQueries, to.prefixHits, to.preemptions],
+    ]) {
       counter.inc({ model }, 0)
     }
   }
 
-  private tick(model: string, stats: TickStats): void {
+  private tick(model: string, pages: number, stats: TickStats): void {
     const { to } = this
     for (const state of states) to.requests.set({ model, state }, stats[state])
     to.slotsUsed.set({ model }, stats.slotsUsed)
     to.pagesUsed.set({ model }, stats.pagesUsed)
+    to.cacheUsage.set({ model }, stats.pagesUsed / pages)
+    to.prefixQueries.inc({ model }, stats.prefixQueries)
+    to.prefixHits.inc({ model }, stats.prefixHits)
+    to.preemptions.inc({ model }, stats.preemptions)
     to.observedTokens.inc({ model }, stats.observedTokens)
     for (const [phase, seconds] of Object.entries(stats.seconds)) {
       to.engineSeconds.inc({ model, phase }, seconds)

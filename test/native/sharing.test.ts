@@ -1,0 +1,69 @@
+/**
+ * Real contexts on shared pages, and on pages that ran out: the shipped text model gives every job the
+ * text it gets with a cache of its own.
+ */
+import { describe, expect, it } from 'vitest'
+import { openEngine } from '../../src/energy/open.js'
+import type { Job, TickStats } from '../../src/generation/protocol.js'
+import { GenerationLoop } from '../../src/generation/loop.js'
+import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
+import { budget, greedy, jobOf } from '../support/loops.js'
+
+const directory = new URL('../../models/stories', import.meta.url).pathname
+const tokenizer = openTokenizer(directory)
+const beginning =
+  'Once upon a time there was a little dog. He liked to run and to jump, and most of all to play in the '
+
+const jobs: Job[] = Array.from({ length: 8 }, (_, i) =>
+  jobOf(`job-${i}`, {
+    client: i === 7 ? 'another' : 'someone',
+    prompt: beginning + (['park. ', 'sun', 'house with '][i % 3] ?? ''),
+    maxTokens: 24 + 12 * (i % 3),
+    sampling: { ...greedy, temperature: i % 2, seed: i },
+    budget: budget({ maxSteps: 2, candidates: 1 + (i % 2) }),
+  }),
+)
+
+type Totals = Pick<TickStats, 'prefixHits' | 'prefixQueries' | 'preemptions' | 'observedTokens'>
+
+async function texts(sharePrefixes: boolean, pages: number, given: readonly Job[]) {
+  const engine = await openEngine({
+    ...{ directory, engine: 'native', threads: 2 },
+    ...{ slots: 16, sequences: 16, pages },
+  })
+  const options = { prefillChunk: 48, holdSeconds: 1, pauseSeconds: 1, sharePrefixes }
+  const loop = new GenerationLoop(engine, tokenizer, options)
+  const totals: Totals = { prefixHits: 0, prefixQueries: 0, preemptions: 0, observedTokens: 0 }
+  const found = new Map<string, string>()
+  for (const job of given) loop.submit(job)
+  for (let busy = true; busy;) {
+    busy = loop.tick()
+    const { events, stats } = loop.report()
+    for (const key of Object.keys(totals) as (keyof Totals)[]) totals[key] += stats[key]
+    for (const { id, event } of events) {
+      if (event.type === 'failed') throw new Error(event.error.code)
+      if (event.type === 'finished') found.set(id, event.text)
+    }
+  }
+  engine.close()
+  return { found, totals }
+}
+
+describe('texts of the shipped model', () => {
+  it('are the same with pages shared, not shared, and short', async () => {
+    const apart = await texts(false, 256, jobs)
+    const shared = await texts(true, 256, jobs)
+    const short = await texts(true, 15, jobs)
+    const shortApart = await texts(false, 15, jobs)
+    expect(apart.found.size).toBe(jobs.length)
+    for (const other of [shared, short, shortApart]) expect(other.found).toEqual(apart.found)
+    expect(apart.totals).toMatchObject({ prefixHits: 0, prefixQueries: 0, preemptions: 0 })
+    // One page of sixteen, for all but the first of those who may share it.
+    expect(shared.totals.prefixHits).toBe(6 * 16)
+    expect(shared.totals.observedTokens + shared.totals.prefixHits).toBe(
+      apart.totals.observedTokens,
+    )
+    expect(short.totals.preemptions).toBeGreaterThan(0)
+    expect(shortApart.totals.preemptions).toBeGreaterThan(0)
+  })
+})
