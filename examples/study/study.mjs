@@ -194,9 +194,9 @@ async function studyAnswers(name, plan) {
 
 function studyText(name, plan, previous) {
   if (values.text === undefined) {
-    if (previous) return previous
-    console.error(`${name}: needs --text, for there are no recorded figures`)
-    process.exit(1)
+    const instead = previous ? 'recorded figures stay' : 'it is left out'
+    console.error(`${name}: no --text, so ${instead}`)
+    return previous
   }
   const report = join(values.work, `${name}.json`)
   const words = ['--data', values.text, '--rows', '32', '--json', report]
