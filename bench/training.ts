@@ -5,7 +5,8 @@
  * alone, and their share of the peak. Medians.
  *
  *   npx tsc -p bench && node build/bench/training.js [--backends native,wasm,node] [--threads 1]
- *     [--cases sudoku6,stories,s1] [--updates 5] [--products 128,512,2048] [--json file]
+ *     [--cases sudoku6,stories,s1] [--updates 5] [--scale 1] [--products 128,512,2048] [--json file]
+ * `--scale 8` has an eighth of the rows, where a slow backend is to be compared with.
  */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -36,6 +37,7 @@ const { values: flags } = parseArgs({
     threads: { type: 'string', default: '1' },
     cases: { type: 'string', default: 'sudoku6,stories,s1' },
     updates: { type: 'string', default: '5' },
+    scale: { type: 'string', default: '1' },
     products: { type: 'string', default: '128,256,512,1024,2048' },
     json: { type: 'string' },
   },
@@ -46,6 +48,9 @@ process.env['BASIN_ADDON'] ??= fileURLToPath(new URL('../Release/basin.node', im
 const list = (text: string): string[] => text.split(',').filter((word) => word !== '')
 const threads = Number(flags.threads)
 const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/** So many rows of a case at full scale. */
+const rowsOf = (rows: number): number => Math.max(1, Math.round(rows / Number(flags.scale)))
 
 const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN
@@ -82,11 +87,14 @@ interface Case {
 const tokens = (count: number, vocab: number): Int32Array =>
   Int32Array.from({ length: count }, (_, i) => Math.floor(uniform(1, 2, i) * vocab))
 
+const windows = (config: ModelConfig, n: number, rows: number): Batch =>
+  batchOfWindows(config, tokens(rows * (n + 1), config.vocab_size), rows)
+
 const cases: Record<string, () => Case> = {
   /** 64 boards of 36 cells, half of them given. */
   sudoku6: () => {
     const config = readConfig(`${root}models/sudoku6`)
-    const examples = Array.from({ length: 64 }, () => {
+    const examples = Array.from({ length: rowsOf(64) }, () => {
       const answer = [...tokens(36, 6)]
       return { context: [6], answer, clamped: answer.map((token, i) => (i % 2 ? token : -1)) }
     })
@@ -95,7 +103,7 @@ const cases: Record<string, () => Case> = {
   },
   stories: () => {
     const config = readConfig(`${root}models/stories`)
-    const batch = batchOfWindows(config, tokens(20 * 193, config.vocab_size), 20)
+    const batch = windows(config, 192, rowsOf(20))
     return { config, batch, objective: () => equilibrium({ ...iterated }) }
   },
   /** The published recipe on 6 layers of width 256, 16 rows of 256 positions, characters. */
@@ -120,7 +128,7 @@ const cases: Record<string, () => Case> = {
       },
       's1',
     )
-    const batch = batchOfWindows(config, tokens(16 * 257, config.vocab_size), 16)
+    const batch = windows(config, 256, rowsOf(16))
     return { config, batch, objective: () => optimize({ ...stageOne, steps: 2 }) }
   },
 }
@@ -197,7 +205,7 @@ console.log(
   `${machine.cpu}, ${machine.cores} cores, load ${machine.load.toFixed(1)}, node ${machine.node}, commit ${machine.commit}`,
 )
 console.log(
-  `${threads} threads, peak ${(peak / 1e9).toFixed(0)} GFLOP/s; share: of that peak, by the processor's time`,
+  `${threads} threads, rows / ${flags.scale}, peak ${(peak / 1e9).toFixed(0)} GFLOP/s; share: of that peak, by the processor's time`,
 )
 
 for (const choice of list(flags.backends) as BackendChoice[]) {
@@ -237,7 +245,16 @@ for (const choice of list(flags.backends) as BackendChoice[]) {
     console.log(
       `${name.padEnd(10)} ${label.padEnd(8)} ${wall.toFixed(3).padStart(9)} s/update, ${(1 / wall).toFixed(3)} updates/s, processor ${cpu.toFixed(3)} s, ${(operations / 1e9).toFixed(0)} GFLOP, share ${share.toFixed(0)} %`,
     )
-    results.push({ backend: name, threads, case: label, wall, cpu, operations, share })
+    results.push({
+      backend: name,
+      threads,
+      case: label,
+      scale: Number(flags.scale),
+      wall,
+      cpu,
+      operations,
+      share,
+    })
   }
 }
 if (flags.json)

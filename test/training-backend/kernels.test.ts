@@ -1,6 +1,7 @@
 /** Every kernel of the native backend against the CPU backend of TensorFlow.js, over random shapes. */
 import { afterAll, describe, expect, it } from 'vitest'
 import type { Tensor } from '../../src/energy/tfjs/backend.js'
+import { Profile } from '../../src/energy/tfjs/profile.js'
 import { backends, expectSame, inherited, tf, type Draws } from './support.js'
 
 afterAll(() => tf.setBackend(backends.native))
@@ -285,4 +286,16 @@ it('keeps what was read when its tensor is gone', async () => {
   x.dispose()
   tf.fill([100], 8)
   expect(data.every((value) => value === 7)).toBe(true)
+})
+
+it('profiles its kernels by name, and tells those of the CPU backend', async () => {
+  await tf.setBackend(backends.native)
+  const before = inherited?.get('TopK') ?? 0
+  const profile = new Profile({ tf, ...(inherited && { inherited }) })
+  tf.matMul(tf.ones([30, 20]), tf.ones([20, 10]))
+  tf.topk(tf.tensor1d([3, 1, 2]), 2)
+  const calls = Object.fromEntries(profile.kernels().map((k) => [k.kernel, [k.calls, k.inherited]]))
+  expect(calls).toMatchObject({ BatchMatMul: [1, 0], TopK: [1, before + 1] })
+  expect(profile.kernels().every((k) => k.seconds <= profile.seconds)).toBe(true)
+  expect(profile.table()).toMatch(/TopK .* 1 .* by the CPU backend/)
 })

@@ -1,14 +1,14 @@
 /**
- * Finds a TensorFlow.js to compute with: TensorFlow on a GPU where the user has installed it, else the
- * backend of Basin's own addon (native/) where that is built, else TensorFlow on the processor, else the
- * wasm backend. Nothing here knows a model.
+ * Finds a TensorFlow.js to compute with: the backend of Basin's own addon (native/) where that is built,
+ * else TensorFlow where the user has installed it, else the wasm backend. A GPU is asked for by name:
+ * that its package is installed does not say that there is one. Nothing here knows a model.
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type * as TfWasm from '@tensorflow/tfjs-backend-wasm'
 import type * as TfCore from '@tensorflow/tfjs-core'
 import { BasinError } from '../../errors.js'
-import { findTraining, openNative } from './native/open.js'
+import { findTraining } from './native/find.js'
 
 export type Tf = typeof TfCore
 export type Tensor = TfCore.Tensor
@@ -118,11 +118,11 @@ export async function loadBackend(choice: BackendChoice, threads: number): Promi
   }
   if (choice === 'wasm') return { tf: await loadWasm(threads), name: 'wasm', reason: 'asked for' }
   if (choice !== 'auto') return loadTensorFlow(choice)
-  if (installed(optional['node-gpu'])) return loadTensorFlow('node-gpu')
   const found = findTraining()
   if ('training' in found)
     return { ...(await loadNative(found, threads)), reason: 'its addon is built' }
-  if (installed(optional.node)) return loadTensorFlow('node')
+  const other = (['node-gpu', 'node'] as const).find((name) => installed(optional[name]))
+  if (other) return loadTensorFlow(other)
   const reason = `no native backend (${found.missing}), and neither @tensorflow/tfjs-node-gpu nor @tensorflow/tfjs-node is installed`
   return { tf: await loadWasm(threads), name: 'wasm', reason }
 }
@@ -133,6 +133,7 @@ async function loadNative(
 ): Promise<Omit<Backend, 'reason'>> {
   const tf = require('@tensorflow/tfjs') as Tf
   tf.enableProdMode()
+  const { openNative } = await import('./native/open.js')
   const { inherited } = await openNative(tf, training, threads)
   return { tf, name: 'native', inherited }
 }

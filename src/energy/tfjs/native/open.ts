@@ -1,5 +1,7 @@
-/** Finds the addon and registers the backend with TensorFlow.js. */
-import { loadAddon } from '../../native/addon.js'
+/**
+ * Registers the backend with TensorFlow.js. To be imported only where it is used: it brings the kernels of
+ * the CPU backend along, which TensorFlow's own packages register too, with a warning for each.
+ */
 import { NativeBackend } from './backend.js'
 import { Calls } from './calls.js'
 import { duals, registerDualGradients } from './kernels/dual.js'
@@ -10,14 +12,6 @@ import { indices } from './kernels/indices.js'
 import { moves } from './kernels/moves.js'
 import { products } from './kernels/products.js'
 import type { TrainingAddon } from './surface.js'
-
-/** What the addon offers for training, or why there is none. */
-export function findTraining(): { training: TrainingAddon } | { missing: string } {
-  const loaded = loadAddon()
-  if ('missing' in loaded) return loaded
-  const { training } = loaded.addon
-  return training ? { training } : { missing: 'the addon is an older build, without training' }
-}
 
 /** The name by which TensorFlow.js knows the backend: one for each number of threads. */
 const nameFor = (threads: number): string => (threads === 1 ? 'native' : `native:${threads}`)
