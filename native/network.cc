@@ -195,7 +195,7 @@ Head Network::slice(float* qkv, const Run& run, int from, int count, int part, i
   return h;
 }
 
-Attention Network::attention(Scratch& s, int blocks, int queries) const {
+Attention Network::attention(Scratch& s, int blocks, int context, int queries) const {
   Attention a{};
   a.q = s.q;
   a.queries = queries;
@@ -203,6 +203,7 @@ Attention Network::attention(Scratch& s, int blocks, int queries) const {
   a.dp = cache.dp;
   a.blocks = s.blocks;
   a.blockCount = blocks;
+  a.contextBlocks = context;
   a.scores = s.scores;
   a.out = s.out;
   a.logSum = gradient ? s.logSum : nullptr;
@@ -237,11 +238,12 @@ const int everything[attentionQueries] = {sees, sees, sees, sees};
 void Network::mixRun(const Run& run, int index, int head, Scratch& s) {
   Saved& l = layer(index);
   const int blocks = gatherOwn(run, index, head, s);
+  const int own = padded(run.positions, pageSize) / pageSize;
   const float factor = 1.f / std::sqrt(float(cache.d));
   for (int from = 0; from < run.positions; from += attentionQueries) {
     const int queries = std::min(attentionQueries, run.positions - from);
     kernels.rotate(slice(l.qkv, run, from, queries, 0, head, factor, s.q));
-    Attention a = attention(s, blocks, queries);
+    Attention a = attention(s, blocks, blocks - own, queries);
     a.limit = everything;
     kernels.attention(a);
     for (int i = 0; i < queries; i++) {
@@ -276,7 +278,7 @@ void Network::mixRunBack(const Run& run, int index, int head, Scratch& s) {
       for (int j = cache.d; j < cache.dp; j++) s.out[size_t(i) * cache.dp + j] = s.dout[size_t(i) * cache.dp + j] = 0;
       s.logSum[i] = l.logSum[at * config.heads + head];
     }
-    Attention a = attention(s, blocks, queries);
+    Attention a = attention(s, blocks, blocks - own, queries);
     a.limit = everything;
     a.ownFrom = blocks - own;
     a.dkeys = s.dOwnKeys;
@@ -428,7 +430,7 @@ void Network::mixObserved(const Run& run, int index, int head, int from, bool as
   int limit[attentionQueries];
   for (int i = 0; i < queries; i++)
     limit[i] = asSink ? 1 : (cache.sinks ? pageSize : 0) + run.context + from + i + 1;
-  Attention a = attention(s, blocks, queries);
+  Attention a = attention(s, blocks, blocks, queries);
   a.limit = limit;
   kernels.attention(a);
   for (int i = 0; i < queries; i++)

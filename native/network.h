@@ -75,7 +75,7 @@ class Network {
   int onlyWanted(Saved& l, const std::vector<int>& wanted);
   void feedForward(Saved& l, int index, int rows, float* next);
   Head slice(float* qkv, const Run& run, int from, int count, int part, int head, float factor, float* narrow) const;
-  Attention attention(Scratch& s, int blocks, int queries) const;
+  Attention attention(Scratch& s, int blocks, int context, int queries) const;
 
   const Model& model;
   const Config& config;

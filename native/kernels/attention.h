@@ -22,9 +22,17 @@ INLINE int seenLanes(const Attention& a, int block, int query) {
   return left < count ? left : count;
 }
 
+// The next block of the context, to be fetched while this one is worked on: hardware does not look past
+// 4 KiB, and pages lie anywhere.
+INLINE const KeyBlock* nextBlock(const Attention& a, int block) {
+  return block + 1 < a.contextBlocks ? a.blocks + block + 1 : nullptr;
+}
+
 template <int Q>
 INLINE void scoresOf(const Attention& a, int block, F16* s) {
   UNROLL for (int i = 0; i < Q; i++) s[i] = zero();
+  if (const KeyBlock* next = nextBlock(a, block))
+    for (int j = 0; j < a.d; j++) fetch(next->keys + (size_t)j * pageSize);
   const float* keys = a.blocks[block].keys;
   for (int j = 0; j < a.d; j++) {
     const F16 key = load(keys + (size_t)j * pageSize);
@@ -45,6 +53,9 @@ INLINE void mixValues(const Attention& a, int column, const float* scale) {
     const int left = most - b * pageSize;
     const int count = left < a.blocks[b].count ? left : a.blocks[b].count;
     const float* values = a.blocks[b].values + column;
+    if (const KeyBlock* next = nextBlock(a, b))
+      for (int t = 0; t < pageSize; t++)
+        for (int c = 0; c < C; c++) fetch(next->values + (size_t)t * a.dp + column + c * lanes);
     for (int t = 0; t < count; t++, values += a.dp) {
       F16 value[C];
       UNROLL for (int c = 0; c < C; c++) value[c] = load(values + c * lanes);
@@ -142,6 +153,8 @@ void attendGradient(const Attention& a) {
   for (int b = 0; b < a.blockCount; b++) {
     F16 s[Q], ds[Q];
     scoresOf<Q>(a, b, s);
+    if (const KeyBlock* next = nextBlock(a, b))
+      for (int j = 0; j < a.dp; j++) fetch(next->values + (size_t)j * pageSize);
     UNROLL for (int i = 0; i < Q; i++) {
       const int seen = seenLanes(a, b, i);
       F16 p = exp(sub(s[i], set1(a.logSum[i])));

@@ -77,6 +77,7 @@ struct Attention {
   int d, dp;
   const KeyBlock* blocks;
   int blockCount;
+  int contextBlocks;  // of them, those that come from memory and not from the pass
   const int* limit;  // per query: it sees lane i of block b where 16 b + i < limit
   float* scores;     // [queries][16 blockCount], scratch
   float* out;        // [queries][dp]

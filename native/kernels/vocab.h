@@ -17,14 +17,17 @@ namespace BASIN_ISA {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int slopeRows = 6, slopeColumns = 4, slopeColumnsAlone = 16;
-constexpr int sumRows = 6, sumVectors = 4, sumVectorsAlone = 12;
+constexpr int slopeRows = 6, sumRows = 6;
+constexpr int slopeColumns(int rows) { return rows == 1 ? 16 : rows == 2 ? 8 : 4; }
+constexpr int sumVectors(int rows) { return rows == 1 ? 12 : rows == 2 ? 8 : 4; }
 #elif defined(__AVX2__)
-constexpr int slopeRows = 2, slopeColumns = 2, slopeColumnsAlone = 4;
-constexpr int sumRows = 3, sumVectors = 2, sumVectorsAlone = 4;
+constexpr int slopeRows = 2, sumRows = 3;
+constexpr int slopeColumns(int rows) { return rows == 1 ? 4 : 2; }
+constexpr int sumVectors(int rows) { return rows == 1 ? 4 : 2; }
 #else
-constexpr int slopeRows = 1, slopeColumns = 2, slopeColumnsAlone = 2;
-constexpr int sumRows = 2, sumVectors = 1, sumVectorsAlone = 2;
+constexpr int slopeRows = 1, sumRows = 2;
+constexpr int slopeColumns(int) { return 2; }
+constexpr int sumVectors(int rows) { return rows == 1 ? 2 : 1; }
 #endif
 
 // d of R positions by C vocabulary rows into [R][tileWidth].
@@ -47,18 +50,15 @@ INLINE void slopes(const float* g, const W* w, int ld, float* d) {
     UNROLL for (int c = 0; c < C; c++) d[r * tileWidth + c] = all[r * C + c];
 }
 
-// d [R][32] of one block of vocabulary rows into `a.weights`.
-template <typename W>
-INLINE void blockSlopes(const Vocab& a, const W* w) {
-  int row = 0;
-  for (; slopeRows > 1 && row + slopeRows <= a.rows; row += slopeRows)
-    for (int v = 0; v < tileWidth; v += slopeColumns)
-      slopes<W, slopeRows, slopeColumns>(a.g + (size_t)row * a.ld, w + (size_t)v * a.ld, a.ld,
-                                         a.weights + (size_t)row * tileWidth + v);
-  for (; row < a.rows; row++)
-    for (int v = 0; v < tileWidth; v += slopeColumnsAlone)
-      slopes<W, 1, slopeColumnsAlone>(a.g + (size_t)row * a.ld, w + (size_t)v * a.ld, a.ld,
-                                      a.weights + (size_t)row * tileWidth + v);
+// d [R][32] of one block of vocabulary rows into `a.weights`; the last rows are fewer than R.
+template <typename W, int R>
+INLINE void blockSlopes(const Vocab& a, const W* w, int row) {
+  for (; row + R <= a.rows; row += R)
+    for (int v = 0; v < tileWidth; v += slopeColumns(R))
+      slopes<W, R, slopeColumns(R)>(a.g + (size_t)row * a.ld, w + (size_t)v * a.ld, a.ld,
+                                    a.weights + (size_t)row * tileWidth + v);
+  if constexpr (R > 1)
+    if (row < a.rows) blockSlopes<W, R - 1>(a, w, row);
 }
 
 // From d (or nothing) to the weights of the embedding; keeps z, the running maximum and the sums.
@@ -123,24 +123,22 @@ INLINE void addRows(const Vocab& a, const W* w, int row, int column, size_t ahea
     UNROLL for (int c = 0; c < C; c++) store(e + (size_t)r * a.ld + c * lanes, sum[r][c]);
 }
 
-// Columns outside, so that their part of the block stays in the first cache while rows pass by.
-template <typename W>
-INLINE void blockSums(const Vocab& a, const W* w, size_t ahead) {
-  const int together = a.rows / sumRows * sumRows;
-  for (int column = 0; column < a.ld;) {
-    const bool wide = column + sumVectors * lanes <= a.ld;
-    for (int row = 0; row < together; row += sumRows) {
-      if (wide) addRows<W, sumRows, sumVectors>(a, w, row, column, row == 0 ? ahead : 0);
-      else addRows<W, sumRows, 1>(a, w, row, column, row == 0 ? ahead : 0);
+// Columns outside, so that their part of the block stays in the first cache while rows pass by. The
+// last rows are fewer than R.
+template <typename W, int R>
+INLINE void blockSums(const Vocab& a, const W* w, int first, size_t ahead) {
+  constexpr int C = sumVectors(R);
+  const int last = first + (a.rows - first) / R * R;
+  for (int column = 0; first < last && column < a.ld;) {
+    const bool wide = column + C * lanes <= a.ld;
+    for (int row = first; row < last; row += R) {
+      if (wide) addRows<W, R, C>(a, w, row, column, row == 0 ? ahead : 0);
+      else addRows<W, R, 1>(a, w, row, column, row == 0 ? ahead : 0);
     }
-    column += wide ? sumVectors * lanes : lanes;
+    column += wide ? C * lanes : lanes;
   }
-  for (int row = together; row < a.rows; row++) {
-    int column = 0;
-    for (; column + sumVectorsAlone * lanes <= a.ld; column += sumVectorsAlone * lanes)
-      addRows<W, 1, sumVectorsAlone>(a, w, row, column, row == 0 ? ahead : 0);
-    for (; column < a.ld; column += lanes) addRows<W, 1, 1>(a, w, row, column, row == 0 ? ahead : 0);
-  }
+  if constexpr (R > 1)
+    if (last < a.rows) blockSums<W, R - 1>(a, w, last, ahead);
 }
 
 template <typename W, bool update>
@@ -153,9 +151,9 @@ void vocabPass(const Vocab& a) {
   memset(a.e, 0, sizeof(float) * (size_t)a.rows * a.ld);
   for (int v = a.from; v < a.to; v += tileWidth) {
     const W* w = (const W*)a.table + (size_t)v * a.ld;
-    if (update) blockSlopes<W>(a, w);
+    if (update) blockSlopes<W, slopeRows>(a, w, 0);
     blockWeights<update>(a, v);
-    blockSums<W>(a, w, v + tileWidth < a.to ? (size_t)tileWidth * a.ld : 0);
+    blockSums<W, sumRows>(a, w, 0, v + tileWidth < a.to ? (size_t)tileWidth * a.ld : 0);
   }
 }
 
