@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { ResponseReply } from '../../src/server/schemas/responses.js'
 import { Server, writeModel, writeModels } from '../support/process.js'
 
@@ -12,6 +12,9 @@ interface Event {
   response?: ResponseReply
   delta?: string
 }
+
+// Servers are started and killed, on engines of any speed.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 })
 
 const models = writeModels()
 let server: Server | undefined
@@ -29,10 +32,10 @@ const kill = async (victim: Server) => {
   await victim.ended
 }
 
-/** 20 answers of 300 steps each: some seconds, and more than a thousand steps. */
+/** 20 answers of 100 steps each: more than the thousand that are told one by one. */
 const long = {
   ...{ input: 'once upon a time', max_output_tokens: 40, temperature: 1, seed: 11 },
-  refinement: { max_steps: 300 },
+  refinement: { max_steps: 100 },
   include: ['basin:refinement_step'],
   background: true,
 }
@@ -98,7 +101,7 @@ describe('kill -9 during a background response', () => {
     expect(steps.length).toBeGreaterThan(1000)
   })
 
-  it.each([1, 12])('after %d texts: no gap, no repetition, the same story', async (texts) => {
+  it.each([1, 10])('after %d texts: no gap, no repetition, the same story', async (texts) => {
     const data = folder()
     const first = await start(data)
     let count = 0
@@ -130,7 +133,7 @@ describe('kill -9 during a background response', () => {
     const second = await start(data, '--slots', '1')
     const statusOf = async (id = '') => (await retrieve(second, id)).status
     expect(await statusOf(unwanted)).toBe('cancelled')
-    const patience = { timeout: 30_000 }
+    const patience = { timeout: 120_000 }
     await expect.poll(() => statusOf(running), patience).toBe('incomplete')
     await expect.poll(() => statusOf(waiting), patience).toBe('incomplete')
     const [a, b] = [await retrieve(second, running ?? ''), await retrieve(second, waiting ?? '')]
@@ -163,8 +166,8 @@ describe('kill -9 during a background response', () => {
     const first = (server = await Server.start(own, '--data-dir', data))
     let count = 0
     const before = await read(
-      await first.post('/v1/responses', { ...long, stream: true }),
-      ({ delta }) => delta !== undefined && ++count === 8,
+      await first.post('/v1/responses', { ...long, stream: true, refinement: { max_steps: 300 } }),
+      ({ delta }) => delta !== undefined && ++count === 2,
     )
     await kill(first)
     rmSync(path, { recursive: true })
