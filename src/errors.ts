@@ -21,6 +21,7 @@ const table = {
   ],
   invalid_frame: [400, 'invalid_request_error', 'frame: {reason}'],
   unauthorized: [401, 'authentication_error', 'Missing or invalid API key'],
+  forbidden: [403, 'permission_error', '{reason}'],
   not_found: [404, 'invalid_request_error', '{what} not found'],
   model_not_found: [
     404,
@@ -40,6 +41,7 @@ const table = {
   engine_failed: [500, 'server_error', 'The engine failed: {reason}'],
   shutting_down: [503, 'server_error', 'The server is shutting down'],
   engine_unavailable: [503, 'server_error', 'The engine of {model} is not ready'],
+  no_room: [503, 'server_error', 'There is no room for {model} now: other models are in use'],
   invalid_checkpoint: [500, 'server_error', '{path}: {reason}'],
   invalid_tokenizer: [500, 'server_error', '{path}: {reason}'],
   invalid_data: [400, 'invalid_request_error', '{path}: {reason}'],

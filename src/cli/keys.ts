@@ -10,7 +10,8 @@ export function registerKeys(program: Command): void {
     .description('a new key, told once; its hash goes into the file')
     .argument('<name>', 'whose it is: names the client in fair queueing and limits')
     .requiredOption('--file <file>', 'JSON file of names and hashes; made if it is not there')
-    .action((name: string, { file }: { file: string }) => {
-      console.log(addKey(file, name))
+    .option('--admin', 'may load and unload models too')
+    .action((name: string, { admin, file }: { admin?: true; file: string }) => {
+      console.log(addKey(file, name, admin))
     })
 }

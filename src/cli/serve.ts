@@ -6,18 +6,19 @@ import { LmdbStore } from '../jobs/lmdb-store.js'
 import { MemoryStore } from '../jobs/memory-store.js'
 import type { JobStore } from '../jobs/store.js'
 import type { ModelConfig } from '../model/config.js'
-import { buildApp } from '../server/app.js'
+import { type AppOptions, buildApart, buildApp } from '../server/app.js'
 import { Keys } from '../server/keys.js'
 import { defaultLimits, type Limits } from '../server/limits.js'
 import { listen } from '../server/listen.js'
 import type { Rates } from '../server/quotas.js'
+import type { Offer } from '../server/served.js'
 import { logLevels, openLog } from './log.js'
 import { integer } from './numbers.js'
 import { shippedModels, version } from './package.js'
 import {
   engineOption,
   findModels,
-  openModel,
+  offerOf,
   refinerOption,
   threadsOption,
   weightsOption,
@@ -38,6 +39,11 @@ interface ServeFlags extends WorkerFlags {
   stepsPerMinute?: number
   concurrent?: number
   keys?: string
+  allowedHost?: string[]
+  corsOrigin?: string[]
+  adminPort?: number
+  adminHost: string
+  memoryMib?: number
   dataDir?: string
   responseTtl: number
   responseMib: number
@@ -206,6 +212,43 @@ export function registerServe(program: Command): void {
       ),
     )
     .addOption(
+      new Option(
+        '--allowed-host <name>',
+        'a name that requests may call the server by (repeatable); *: any',
+      )
+        .env('BASIN_ALLOWED_HOST')
+        .argParser(append),
+    )
+    .addOption(
+      new Option(
+        '--cors-origin <origin>',
+        'whose pages may ask, such as https://chat.example (repeatable); *: all',
+      )
+        .env('BASIN_CORS_ORIGIN')
+        .argParser(append),
+    )
+    .addOption(
+      number(
+        '--admin-port <n>',
+        'a port for metrics and administration alone, which the other then does not have',
+        'BASIN_ADMIN_PORT',
+        [0, 65_535],
+      ),
+    )
+    .addOption(
+      new Option('--admin-host <address>', 'where that port listens')
+        .env('BASIN_ADMIN_HOST')
+        .default('127.0.0.1'),
+    )
+    .addOption(
+      number(
+        '--memory-mib <n>',
+        'most that the engines may take together; who is not used gives way',
+        'BASIN_MEMORY_MIB',
+        [1, 2 ** 30],
+      ),
+    )
+    .addOption(
       new Option('--log-level <level>', 'least level of the log')
         .choices(logLevels)
         .env('BASIN_LOG_LEVEL')
@@ -217,28 +260,34 @@ export function registerServe(program: Command): void {
 async function serve(flags: ServeFlags): Promise<void> {
   const logger = openLog(flags.logLevel)
   const keys = flags.keys === undefined ? undefined : Keys.open(flags.keys)
-  const models = await openModels(flags)
+  const offers = offersOf(flags)
+  const [defaultModel = ''] = offers.keys()
+  const memoryBytes = flags.memoryMib === undefined ? Infinity : flags.memoryMib * 2 ** 20
+  const models = await openModels(offers, memoryBytes)
   try {
-    const [defaultModel] = models.keys()
-    if (defaultModel === undefined) throw new BasinError('internal')
     let draining = false
-    const app = await buildApp({
-      models,
-      defaultModel,
+    const options: AppOptions = {
+      ...{ models, offers, memoryBytes, defaultModel, logger, version },
       limits: limitsOf(flags),
-      logger,
-      version,
       store: openStore(flags),
       ...(keys && { keys }),
+      doors: {
+        ...(flags.allowedHost && { hosts: flags.allowedHost }),
+        ...(flags.corsOrigin && { origins: flags.corsOrigin }),
+      },
       draining: () => draining,
-    })
-    const address = await listen(app, {
-      ...flags,
-      models,
-      logger,
-      onDrain: () => (draining = true),
-    })
+    }
+    const { app, operations } =
+      flags.adminPort === undefined
+        ? { app: await buildApp(options), operations: undefined }
+        : await buildApart(options)
+    const onDrain = () => (draining = true)
+    const address = await listen(app, { ...flags, models, logger, onDrain, also: operations })
     console.log(greeting(models, address))
+    if (operations && flags.adminPort !== undefined) {
+      const at = await operations.listen({ host: flags.adminHost, port: flags.adminPort })
+      console.log(`metrics and administration are at ${at}`)
+    }
   } catch (error) {
     await closeAll(models.values())
     throw error
@@ -274,18 +323,28 @@ async function closeAll(generations: Iterable<Generation>): Promise<void> {
   await Promise.all([...generations].map((generation) => generation.close()))
 }
 
-/** By the names that requests use, in the order asked for. All of them, or an error. */
-async function openModels(flags: ServeFlags): Promise<Map<string, Generation>> {
+/** By the names that requests use, in the order asked for. */
+function offersOf(flags: ServeFlags): Map<string, Offer> {
   const directories = chosen(findModels(flags.models), flags)
-  const opened = await Promise.allSettled(directories.map((path) => openModel(path, flags)))
-  const generations = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
-  const models = new Map(generations.map((generation) => [generation.model.name, generation]))
-  const failed = opened.find((each) => each.status === 'rejected')
-  if (!failed && models.size === generations.length) return models
-  await closeAll(generations)
-  if (failed) throw failed.reason
+  const offers = new Map(directories.map((path) => offerOf(path, flags)))
+  if (offers.size === directories.length) return offers
   const reason = 'two models have the same name in their config.json'
   throw new BasinError('invalid_data', { path: flags.models, reason })
+}
+
+/** As many as there is room for, at least the first. All of those, or an error. */
+async function openModels(
+  offers: ReadonlyMap<string, Offer>,
+  memoryBytes: number,
+): Promise<Map<string, Generation>> {
+  let taken = 0
+  const first = [...offers].filter(([, { bytes }], i) => (taken += bytes) <= memoryBytes || i === 0)
+  const opened = await Promise.allSettled(first.map(([, offer]) => offer.open()))
+  const generations = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  const failed = opened.find((each) => each.status === 'rejected')
+  if (!failed) return new Map(generations.map((generation) => [generation.model.name, generation]))
+  await closeAll(generations)
+  throw failed.reason
 }
 
 /** Models are chosen by the names of their directories. */

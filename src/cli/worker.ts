@@ -1,5 +1,5 @@
 /** Flags and defaults of the workers that models run in: shared by the verbs that answer. */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { Option } from 'commander'
@@ -8,7 +8,10 @@ import { engineChoices, refiners } from '../energy/open.js'
 import { BasinError } from '../errors.js'
 import { type Generation, startGeneration } from '../generation/client.js'
 import type { WorkerOptions } from '../generation/protocol.js'
+import { weightsFile } from '../model/checkpoint.js'
 import { readConfig } from '../model/config.js'
+import type { Offer } from '../server/served.js'
+import { hasChatTemplate } from '../tokenizer/chat.js'
 import { integer } from './numbers.js'
 
 const entry = new URL('../generation/worker.js', import.meta.url)
@@ -51,6 +54,15 @@ export async function openModel(directory: string, flags: WorkerFlags): Promise<
   const perSlot = Math.ceil(readConfig(directory).context_length / PAGE_POSITIONS)
   const pages = flags.pages ?? Math.max(perSlot, Math.min(MOST_PAGES, flags.slots * perSlot))
   return startGeneration({ ...flags, modelPath: directory, pages }, entry)
+}
+
+/** The model of a directory, by its name, for when it is wanted. */
+export function offerOf(directory: string, flags: WorkerFlags): [string, Offer] {
+  const model = readConfig(directory)
+  const weights = join(directory, weightsFile)
+  const bytes = existsSync(weights) ? statSync(weights).size : 0
+  const chat = hasChatTemplate(directory)
+  return [model.name, { model, chat, bytes, open: () => openModel(directory, flags) }]
 }
 
 /** The model directories in `root`, by name. Throws `invalid_data` when there is none. */

@@ -4,22 +4,19 @@
  */
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import websocket from '@fastify/websocket'
-import { randomUUID } from 'node:crypto'
-import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
-import { BasinError } from '../errors.js'
+import type { FastifyBaseLogger } from 'fastify'
 import type { Generation } from '../generation/client.js'
 import type { JobStore } from '../jobs/store.js'
 import { Admission } from './admission.js'
-import { installErrorBoundary, refuseConnection } from './error-boundary.js'
+import { createApp, type Guards, guardApp } from './base.js'
 import { rememberReplies } from './idempotency.js'
-import type { Keys } from './keys.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
 import type { App, Parts } from './parts.js'
 import { Quotas } from './quotas.js'
 import { Responses } from './responses/responses.js'
+import { adminRoutes } from './routes/admin.js'
 import { chatRoutes } from './routes/chat.js'
 import { completionRoutes } from './routes/completions.js'
 import { embeddingRoutes } from './routes/embeddings.js'
@@ -32,32 +29,62 @@ import { responseRoutes } from './routes/responses.js'
 import { scoreRoutes } from './routes/score.js'
 import { steeringRoutes } from './routes/steering.js'
 import { tokenizeRoutes } from './routes/tokenize.js'
-import { ServedModels } from './served.js'
+import { type Offer, ServedModels, type Witness } from './served.js'
 import { Steering } from './steering.js'
 
-export interface AppOptions {
-  models: ReadonlyMap<string, Generation>
+export interface AppOptions extends Guards {
+  /** In memory. The server keeps it up to date where models come and go. */
+  models: Map<string, Generation>
+  /** Models that can be brought into memory, those that are there included. */
+  offers?: ReadonlyMap<string, Offer>
+  /** Most that the models in memory may take together. */
+  memoryBytes?: number
   /** Answers requests that name no model. */
   defaultModel: string
   limits: Limits
   logger: FastifyBaseLogger
   version: string
-  /** Without any, whoever reaches the server may ask. */
-  keys?: Keys
   /** Where responses are kept. Closed with the app. */
   store: JobStore
   /** Going down: answers under way are finished, new ones refused. */
   draining?: () => boolean
 }
 
+/** Everything on one port. */
 export async function buildApp(options: AppOptions): Promise<App> {
+  const parts = partsOf(options)
+  const app = await openFront(parts, options)
+  operationRoutes(app, parts)
+  return app
+}
+
+/** Metrics and administration apart from what clients reach. */
+export async function buildApart(options: AppOptions): Promise<Record<'app' | 'operations', App>> {
+  const parts = partsOf(options)
+  const app = await openFront(parts, options)
+  const operations = createApp(options.limits, parts.metrics, options.logger)
+  await guardApp(operations, parts, options)
+  healthRoutes(operations, parts)
+  operationRoutes(operations, parts)
+  return { app, operations }
+}
+
+function partsOf(options: AppOptions): Parts {
   const { limits, logger, models, store, version } = options
-  const served = new ServedModels(models, options.defaultModel)
-  const metrics = new Metrics(models, version)
+  const metrics = new Metrics(version)
+  const served = new ServedModels(
+    {
+      loaded: models,
+      defaultName: options.defaultModel,
+      ...(options.offers && { offers: options.offers }),
+      ...(options.memoryBytes !== undefined && { memoryBytes: options.memoryBytes }),
+    },
+    witnessOf(metrics, logger),
+  )
   const quotas = new Quotas(limits.rates)
   const admission = new Admission(served, limits, quotas, metrics)
   const steering = new Steering()
-  const parts: Parts = {
+  return {
     models: served,
     limits,
     metrics,
@@ -69,29 +96,13 @@ export async function buildApp(options: AppOptions): Promise<App> {
     version,
     draining: options.draining ?? (() => false),
   }
-  for (const [model, generation] of models) logFate(logger, model, generation)
-  const app = Fastify({
-    loggerInstance: logger,
-    logController: new LogController({ disableRequestLogging: true }),
-    bodyLimit: limits.bodyBytes,
-    requestTimeout: limits.requestSeconds * 1000,
-    forceCloseConnections: 'idle',
-    genReqId: () => `req_${randomUUID()}`,
-    clientErrorHandler: refuseConnection,
-    frameworkErrors: (error, request, reply) => {
-      app.errorHandler(error, request, reply)
-    },
-  }).withTypeProvider<TypeBoxTypeProvider>()
+}
 
-  app.setValidatorCompiler(TypeBoxValidatorCompiler)
-  installErrorBoundary(app, limits.bodyBytes, (route, code) => {
-    parts.metrics.to.errors.inc({ route, code })
-  })
-  readBodies(app)
-  keepAccounts(app, parts.metrics)
+async function openFront(parts: Parts, options: AppOptions): Promise<App> {
+  const { limits, logger, version } = options
+  const app = createApp(limits, parts.metrics, logger)
   await openSockets(app, limits.frameBytes)
-  knowClients(app, options.keys)
-  tellQuotas(app, quotas)
+  await guardApp(app, parts, options)
   rememberReplies(app, parts.owner)
   await document(app, version)
   modelRoutes(app, parts)
@@ -105,87 +116,34 @@ export async function buildApp(options: AppOptions): Promise<App> {
   landscapeRoutes(app, parts)
   tokenizeRoutes(app, parts)
   healthRoutes(app, parts)
-  metricsRoutes(app, parts)
-  app.addHook('onClose', () => parts.responses.close())
+  app.addHook('onClose', async () => {
+    await parts.responses.close()
+    await parts.models.close()
+  })
   parts.responses.resume()
   return app
 }
 
-/** What happened to the workers is for the operator, with its reason. */
-function logFate(logger: FastifyBaseLogger, model: string, generation: Generation): void {
-  generation.onFate((fate) => {
-    if (fate.type === 'restored') logger.warn({ model }, 'a worker was started anew')
-    else logger.error({ model, ...fate }, 'a worker is not there')
-  })
+function operationRoutes(app: App, parts: Parts): void {
+  metricsRoutes(app, parts)
+  adminRoutes(app, parts)
 }
 
-/** JSON in UTF-8, and nothing else: bytes that are not UTF-8 are refused, not replaced. */
-function readBodies(app: App): void {
-  const utf8 = new TextDecoder('utf-8', { fatal: true })
-  const parseJson = app.getDefaultJsonParser('error', 'error')
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    // Python's official client says that nothing is JSON where there is nothing to say.
-    if (body.length === 0 && !request.routeOptions.schema?.body) {
-      done(null, undefined)
-      return
-    }
-    let text: string
-    try {
-      text = utf8.decode(body as Buffer)
-    } catch (cause) {
-      const facts = { param: 'body', reason: 'it is not valid UTF-8' }
-      done(new BasinError('invalid_request', facts, { cause }))
-      return
-    }
-    void parseJson(request, text, done)
-  })
-}
-
-/** Each reply leaves its id with the client, a line in the log and a count in the metrics. */
-function keepAccounts(app: App, { to }: Metrics): void {
-  app.addHook('onRequest', async (request, reply) => {
-    void reply.header('x-request-id', request.id)
-  })
-  app.addHook('onResponse', async (request, reply) => {
-    const { method, routeOptions } = request
-    const route = routeOptions.url ?? 'unknown'
-    const status = reply.statusCode
-    const seconds = reply.elapsedTime / 1000
-    to.httpRequests.inc({ method, route, status })
-    to.httpSeconds.observe({ route }, seconds)
-    request.log.info({ method, route, status, seconds }, 'answered')
-  })
-}
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Who asks: the name of a key, or an address where there are no keys. */
-    client: string
-  }
-}
-
-/** Whoever has no key, where keys are asked for, learns whether the process lives and nothing else. */
-const open: readonly (string | undefined)[] = ['/health', '/ready']
-
-/** After the hooks for sockets, which close a connection whose upgrade is refused. */
-function knowClients(app: App, keys: Keys | undefined): void {
-  app.decorateRequest('client', '')
-  app.addHook('onRequest', async (request, reply) => {
-    request.client = request.ip
-    if (!keys || open.includes(request.routeOptions.url)) return
-    void reply.header('www-authenticate', 'Bearer')
-    request.client = keys.identify(request.headers)
-    void reply.removeHeader('www-authenticate')
-  })
-}
-
-/** Replies to requests that count say what is left. */
-function tellQuotas(app: App, quotas: Quotas): void {
-  app.addHook('onSend', async (request, reply) => {
-    if (request.method === 'POST') void reply.headers(quotas.headers(request.client))
-  })
-}
+/** What happens to models and their workers is for the metrics, and with its reason for the log. */
+const witnessOf = (metrics: Metrics, logger: FastifyBaseLogger): Witness => ({
+  loaded: (model, generation) => {
+    metrics.adopt(model, generation)
+    logger.info({ model, bytes: generation.memory }, 'a model is in memory')
+    generation.onFate((fate) => {
+      if (fate.type === 'restored') logger.warn({ model }, 'a worker was started anew')
+      else logger.error({ model, ...fate }, 'a worker is not there')
+    })
+  },
+  unloaded: (model, reason) => {
+    metrics.forget(model, reason)
+    logger.info({ model, reason }, 'a model has left memory')
+  },
+})
 
 /** Seconds that a peer has to take part in the end of its connection. */
 const FAREWELL_SECONDS = 1
@@ -221,7 +179,7 @@ async function document(app: App, version: string): Promise<void> {
       },
     },
   })
-  await app.register(swaggerUi, { routePrefix: '/docs' })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
   app.get('/', { schema: { hide: true } }, (_, reply) => reply.redirect('/docs'))
 }

@@ -61,8 +61,9 @@ export class Conversation {
 
   private receive(data: Buffer, binary: boolean): void {
     try {
-      checkMessage(data.length, binary, this.parts.limits.frameBytes)
-      this.act(parseFrame(data.toString('utf8')))
+      const { frameBytes, nesting } = this.parts.limits
+      checkMessage(data.length, binary, frameBytes)
+      this.act(parseFrame(data.toString('utf8'), nesting))
     } catch (error) {
       this.complain(error)
     }

@@ -2,6 +2,7 @@
 import { Compile } from 'typebox/compile'
 import { BasinError } from '../errors.js'
 import type { JobEvent } from '../generation/protocol.js'
+import { nestsBeyond } from './nesting.js'
 import { type ClientFrame, clientFrames } from './schemas/frames.js'
 import { refusal } from './validation.js'
 import { settledOf, stepOf, usageOf } from './wire.js'
@@ -19,7 +20,8 @@ const invalid = (reason: string, cause?: unknown): BasinError =>
   new BasinError('invalid_frame', { param: 'frame', reason }, { cause })
 
 /** Reads a text message. Throws `invalid_frame`, or what is wrong with a field. */
-export function parseFrame(text: string): ClientFrame {
+export function parseFrame(text: string, nesting: number): ClientFrame {
+  if (nestsBeyond(text, nesting)) throw invalid(`it nests deeper than ${nesting}`)
   let json: unknown
   try {
     json = JSON.parse(text)

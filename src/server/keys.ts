@@ -16,6 +16,7 @@ const KeyFile = Type.Object(
         {
           name: Type.String({ minLength: 1, maxLength: 64 }),
           sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+          admin: Type.Optional(Type.Boolean()),
         },
         { additionalProperties: false },
       ),
@@ -42,11 +43,21 @@ function readKeyFile(path: string): KeyFile {
   throw fail('is not a file of keys: {keys: [{name, sha256}]}')
 }
 
+/** Whose key it is. */
+export interface Holder {
+  name: string
+  /** May administer. */
+  admin: boolean
+}
+
 export class Keys {
-  private readonly entries: { name: string; hash: Buffer }[]
+  private readonly entries: { holder: Holder; hash: Buffer }[]
 
   constructor({ keys }: KeyFile) {
-    this.entries = keys.map(({ name, sha256 }) => ({ name, hash: Buffer.from(sha256, 'hex') }))
+    this.entries = keys.map(({ admin = false, name, sha256 }) => ({
+      holder: { name, admin },
+      hash: Buffer.from(sha256, 'hex'),
+    }))
   }
 
   /** Throws `invalid_data`, for a file without keys too: it would lock everybody out. */
@@ -56,11 +67,11 @@ export class Keys {
     throw new BasinError('invalid_data', { path, reason: 'holds no key' })
   }
 
-  /** The name of the key that a request carries. Throws `unauthorized`. */
-  identify(headers: IncomingHttpHeaders): string {
+  /** Whose key a request carries. Throws `unauthorized`. */
+  identify(headers: IncomingHttpHeaders): Holder {
     const hash = hashOf(presented(headers) ?? '')
-    let found: string | undefined
-    for (const entry of this.entries) if (timingSafeEqual(hash, entry.hash)) found = entry.name
+    let found: Holder | undefined
+    for (const entry of this.entries) if (timingSafeEqual(hash, entry.hash)) found = entry.holder
     if (found === undefined) throw new BasinError('unauthorized')
     return found
   }
@@ -73,13 +84,14 @@ function presented({ authorization, 'x-api-key': own }: IncomingHttpHeaders): st
 }
 
 /** Adds a new key to a file, which may not exist yet. Returns the key: it is written nowhere. */
-export function addKey(path: string, name: string): string {
+export function addKey(path: string, name: string, admin = false): string {
   const { keys } = existsSync(path) ? readKeyFile(path) : { keys: [] }
   if (keys.some((key) => key.name === name)) {
     throw new BasinError('invalid_data', { path, reason: `has a key named ${name} already` })
   }
   const key = `basin_${randomBytes(24).toString('base64url')}`
-  const file = { keys: [...keys, { name, sha256: hashOf(key).toString('hex') }] }
+  const added = { name, sha256: hashOf(key).toString('hex'), ...(admin && { admin }) }
+  const file = { keys: [...keys, added] }
   writeFileSync(path, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
   return key
 }

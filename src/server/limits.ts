@@ -4,6 +4,8 @@ import type { Rates } from './quotas.js'
 
 export interface Limits {
   readonly bodyBytes: number
+  /** How deep the JSON of a body or a frame may nest. */
+  readonly nesting: number
   /** A longer socket frame is refused; one of four times this length ends its connection. */
   readonly frameBytes: number
   /** Most choices of one request: prompts times `n` or `best_of`. */
@@ -25,6 +27,7 @@ export interface Limits {
 
 export const defaultLimits: Limits = Object.freeze({
   bodyBytes: 1024 * 1024,
+  nesting: 32,
   frameBytes: 1024 * 1024,
   choices: 64,
   caps: Object.freeze({ maxSteps: 100_000, maxSeconds: 300, candidates: 64 }),

@@ -11,6 +11,8 @@ export interface ListenOptions {
   host: string
   port: number
   models: ReadonlyMap<string, Generation>
+  /** Goes down when all that was asked is answered: metrics are to be seen until then. */
+  also: App | undefined
   /** Most seconds that answers under way may still take. */
   drainSeconds: number
   logger: FastifyBaseLogger
@@ -24,7 +26,7 @@ const CLOSING_SECONDS = 5
 /** Resolves with the address, such as `http://127.0.0.1:8000`. */
 export async function listen(app: App, options: ListenOptions): Promise<string> {
   const address = await app.listen({ host: options.host, port: options.port })
-  const { drainSeconds, logger, models, onDrain } = options
+  const { also, drainSeconds, logger, models, onDrain } = options
   const close = async ({ err, signal }: { err?: Error; signal?: string }) => {
     if (err) logger.fatal({ err }, 'going down')
     else logger.info({ signal, drainSeconds }, 'draining')
@@ -34,6 +36,7 @@ export async function listen(app: App, options: ListenOptions): Promise<string> 
     await Promise.all(generations.map((each) => each.close()))
     await withDeadline(app.close(), CLOSING_SECONDS)
     app.server.closeAllConnections()
+    await also?.close()
     logger.info('closed')
   }
   const delay = (drainSeconds + 2 * CLOSING_SECONDS) * 1000

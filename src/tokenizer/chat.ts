@@ -22,12 +22,20 @@ export interface ChatTemplate {
 
 const MOST_BYTES = 2 ** 20
 
+const pathIn = (directory: string): string => join(directory, 'tokenizer_config.json')
+
+/** Throws `invalid_tokenizer`. */
+export function hasChatTemplate(directory: string): boolean {
+  const path = pathIn(directory)
+  return existsSync(path) && templateOf(path) !== undefined
+}
+
 /** Undefined for a model without a chat template. Throws `invalid_tokenizer`. */
 export function openChatTemplate(
   directory: string,
   tokenizer: Tokenizer,
 ): ChatTemplate | undefined {
-  const path = join(directory, 'tokenizer_config.json')
+  const path = pathIn(directory)
   if (!existsSync(path)) return undefined
   const source = templateOf(path)
   if (source === undefined) return undefined

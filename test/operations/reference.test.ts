@@ -18,7 +18,7 @@ interface Described {
   type: string
   labelNames: string[]
 }
-const metrics = new Metrics(new Map(), '').registry.getMetricsAsArray() as unknown as Described[]
+const metrics = new Metrics('').registry.getMetricsAsArray() as unknown as Described[]
 
 const ownFirst = ({ name }: Described) => (/^basin_(process|nodejs)_/.test(name) ? 1 : 0)
 

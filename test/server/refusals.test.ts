@@ -130,7 +130,7 @@ describe('a completion request', () => {
   it('nested 30,000 deep is refused', async () => {
     const body = `{"prompt":${'['.repeat(30_000)}${']'.repeat(30_000)}}`
     const reply = await post(server.app, '/v1/completions', body)
-    expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'prompt'])
+    expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'body'])
   })
 
   it('over the limit on bodies is answered 413', async () => {

@@ -153,6 +153,13 @@ export function instruments(registry: Registry) {
     pages: gauge('cache_pages', 'Pages of the context cache', 'model'),
     pagePositions: gauge('cache_page_positions', 'Positions that a page holds', 'model'),
     memory: gauge('engine_memory_bytes', 'What the engine held when it was ready', 'model'),
+    loads: counter('model_loads_total', 'Times that a model came into memory', 'model'),
+    unloads: counter(
+      'model_unloads_total',
+      'Times that a model left memory: asked to by an administrator, or for the room',
+      'model',
+      'reason',
+    ),
     restarts: counter(
       'engine_restarts_total',
       'Workers that were started anew, by what happened to the one before: died or stalled',

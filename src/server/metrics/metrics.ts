@@ -5,6 +5,7 @@ import type { TickStats } from '../../generation/protocol.js'
 import type { LossReason } from '../../generation/supervisor.js'
 import type { ErrorCode } from '../../errors.js'
 import type { StopReason } from '../../refine/budget.js'
+import type { UnloadReason } from '../served.js'
 import { Account, type FinishReason } from './account.js'
 import { type Instruments, instruments } from './instruments.js'
 
@@ -28,6 +29,7 @@ const stopReasons: StopReason[] = [
   'diverged',
 ]
 const lossReasons: LossReason[] = ['died', 'stalled']
+const unloadReasons: UnloadReason[] = ['asked', 'room']
 const operatorErrors: ErrorCode[] = [
   'queue_full',
   'engine_failed',
@@ -49,7 +51,7 @@ export class Metrics {
   readonly registry = new Registry()
   readonly to: Instruments
 
-  constructor(models: ReadonlyMap<string, Generation>, version: string) {
+  constructor(version: string) {
     collectDefaultMetrics({
       register: this.registry,
       prefix: 'basin_',
@@ -61,13 +63,27 @@ export class Metrics {
     for (const route of routes) {
       for (const code of operatorErrors) this.to.errors.inc({ route, code }, 0)
     }
-    for (const [model, generation] of models) {
-      this.describe(model, generation)
-      generation.onTick((stats) => {
-        this.tick(model, generation.capacity.pages, stats)
-      })
-      this.followFate(model, generation)
-    }
+  }
+
+  /** Follows a model that has come into memory. */
+  adopt(model: string, generation: Generation): void {
+    this.describe(model, generation)
+    this.to.loads.inc({ model })
+    for (const reason of unloadReasons) this.to.unloads.inc({ model, reason }, 0)
+    generation.onTick((stats) => {
+      this.tick(model, generation.capacity.pages, stats)
+    })
+    this.followFate(model, generation)
+  }
+
+  /** What a model that has left memory did is still counted; what it has is nothing. */
+  forget(model: string, reason: UnloadReason): void {
+    const { engine, memory, pages, pagesUsed, sinceTick, slots, slotsUsed, unloads, up } = this.to
+    unloads.inc({ model, reason })
+    for (const gauge of [memory, pages, pagesUsed, slots, slotsUsed]) gauge.set({ model }, 0)
+    for (const gauge of [sinceTick, up]) gauge.remove({ model })
+    engine.remove({ model })
+    for (const state of states) this.to.requests.set({ model, state }, 0)
   }
 
   /** Of one completion of `model`, asked for through `/v1/` and `route`. */

@@ -1,9 +1,9 @@
 /** `/v1/models`: what is served, and what each model can do. */
 import { Type, type Static } from 'typebox'
-import type { Generation } from '../../generation/client.js'
 import type { Limits } from '../limits.js'
 import type { App, Parts } from '../parts.js'
 import { replies } from '../schemas/replies.js'
+import type { Profile } from '../served.js'
 
 const Model = Type.Object({
   id: Type.String(),
@@ -40,14 +40,14 @@ const Model = Type.Object({
 const routes = ['completions', 'responses', 'refine', 'score', 'rerank', 'embeddings']
 
 /** Where requests for a model lead to something. */
-function endpointsOf({ chat, model }: Generation): string[] {
+function endpointsOf({ chat, model }: Profile): string[] {
   const conversations = chat ? ['chat/completions'] : []
   const landscape = model.answer.normalize === 'first_step' ? [] : ['landscape']
   return [...routes, ...conversations, ...landscape].map((route) => `/v1/${route}`)
 }
 
-function modelOf(generation: Generation, { caps }: Limits): Static<typeof Model> {
-  const { chat, model } = generation
+function modelOf(profile: Profile, { caps }: Limits): Static<typeof Model> {
+  const { chat, model } = profile
   const { answer, energy, template } = model
   return {
     id: model.name,
@@ -61,7 +61,7 @@ function modelOf(generation: Generation, { caps }: Limits): Static<typeof Model>
       block: answer.block,
       dimensions: model.dim,
       chat,
-      endpoints: endpointsOf(generation),
+      endpoints: endpointsOf(profile),
       max_steps: caps.maxSteps,
       max_seconds: caps.maxSeconds,
       max_candidates: caps.candidates,
@@ -80,14 +80,10 @@ export function modelRoutes(app: App, { limits, models }: Parts): void {
   app.get(
     '/v1/models',
     { schema: { summary: 'The default model first', tags, response: replies(List) } },
-    () => {
-      const first = models.pick(undefined)
-      const rest = [...models.byName.values()].filter((other) => other !== first)
-      return {
-        object: 'list' as const,
-        data: [first, ...rest].map((each) => modelOf(each, limits)),
-      }
-    },
+    () => ({
+      object: 'list' as const,
+      data: models.profiles.map((profile) => modelOf(profile, limits)),
+    }),
   )
   app.get(
     '/v1/models/:model',
@@ -96,9 +92,9 @@ export function modelRoutes(app: App, { limits, models }: Parts): void {
         summary: 'One model',
         tags,
         params: Type.Object({ model: Type.String() }),
-        response: replies(Model, 404),
+        response: replies(Model, 400, 404),
       },
     },
-    ({ params }) => modelOf(models.pick(params.model), limits),
+    ({ params }) => modelOf(models.profile(params.model), limits),
   )
 }

@@ -16,7 +16,7 @@ export const ErrorReply = Type.Object(
 /** `success`, and an error body for each of the statuses that any route may answer. */
 export const replies = <T extends TSchema>(success: T, ...errors: readonly number[]) => ({
   200: success,
-  ...Object.fromEntries([...errors, 401, 500, 503].map((status) => [status, ErrorReply])),
+  ...Object.fromEntries([...errors, 401, 403, 500, 503].map((status) => [status, ErrorReply])),
 })
 
 /** Statuses of a route that reads a body. */

@@ -1,0 +1,154 @@
+/**
+ * A real server under requests made from its own description: none makes it fail, hang, or answer
+ * with a status that the description does not know. The same seed makes the same requests.
+ *
+ *   BASIN_FUZZ_REQUESTS=20000 BASIN_FUZZ_SEED=7 npx vitest run test/e2e/fuzz.test.ts
+ */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { damaged, pick, type Random, randomOf, type Schema, valueOf } from '../support/arbitrary.js'
+import { Server, writeModels } from '../support/process.js'
+
+const requests = Number(process.env['BASIN_FUZZ_REQUESTS'] ?? 400)
+const seed = Number(process.env['BASIN_FUZZ_SEED'] ?? 1)
+const AT_ONCE = 8
+/** Milliseconds after which a reply counts as one that never comes: budgets end after 1 s an answer. */
+const HANG = 120_000
+
+interface Operation {
+  method: string
+  path: string
+  statuses: string[]
+  body: Schema | undefined
+  query: [string, Schema][]
+}
+
+interface Described {
+  parameters?: { in: string; name: string; schema: Schema }[]
+  requestBody?: { content: Record<string, { schema: Schema } | undefined> }
+  responses: Record<string, unknown>
+}
+
+interface Sent {
+  method: string
+  url: string
+  headers: Record<string, string>
+  body?: string | Uint8Array<ArrayBuffer> | undefined
+}
+
+let server: Server
+let operations: Operation[]
+
+beforeAll(async () => {
+  const small = ['--max-seconds-cap', '1', '--max-steps-cap', '64', '--max-request-steps', '4096']
+  server = await Server.start(writeModels(), '--slots', '8', '--log-level', 'silent', ...small)
+  const { paths } = (await (await fetch(`${server.url}/openapi.json`)).json()) as {
+    paths: Record<string, Record<string, Described>>
+  }
+  operations = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { parameters = [], requestBody, responses }]) => ({
+      ...{ method: method.toUpperCase(), path, statuses: Object.keys(responses) },
+      body: requestBody?.content['application/json']?.schema,
+      query: parameters
+        .filter((parameter) => parameter.in === 'query')
+        .map(({ name, schema }) => [name, schema] as [string, Schema]),
+    })),
+  )
+})
+afterAll(() => server.stop())
+
+/** Ids of what was made, so that some paths lead somewhere. */
+const known: string[] = ['letters']
+
+const pathOf = (path: string, random: Random): string =>
+  path.replace(/\{\w+\}/g, () => {
+    const value =
+      random() < 0.6 ? pick(random, known.slice(-20)) : pick(random, ['', 'x', '%', '😀'])
+    return random() < 0.05 ? value : encodeURIComponent(value)
+  })
+
+function queryOf(query: Operation['query'], random: Random): string {
+  const chosen = query.filter(() => random() < 0.5)
+  const pairs = chosen.map(([name, schema]): [string, string] => {
+    const value = random() < 0.8 ? valueOf(schema, random) : pick(random, ['', 'x', '-1', '1e99'])
+    return [name, String(value)]
+  })
+  return pairs.length > 0 ? `?${new URLSearchParams(pairs).toString()}` : ''
+}
+
+function bodyOf(schema: Schema, random: Random): string | Uint8Array<ArrayBuffer> {
+  const kind = random()
+  if (kind < 0.02) return Uint8Array.from({ length: 40 }, () => Math.floor(random() * 256))
+  const value = valueOf(schema, random)
+  const text = JSON.stringify(kind < 0.45 ? damaged(value, random) : value)
+  if (kind < 0.04) return text.slice(0, Math.floor(random() * text.length))
+  return kind < 0.05 ? `${'['.repeat(1000)}${text}` : text
+}
+
+function requestOf({ body, method, path, query }: Operation, random: Random): Sent {
+  const url = pathOf(path, random) + queryOf(query, random)
+  const odd = random() < 0.03
+  return {
+    method: odd ? pick(random, ['GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) : method,
+    url,
+    headers: {
+      'content-type': random() < 0.98 ? 'application/json' : pick(random, ['text/plain', 'a/b; c']),
+    },
+    ...(body && { body: bodyOf(body, random) }),
+  }
+}
+
+/** How often each status was the answer. */
+const answered: Record<number, number> = {}
+
+/** What is wrong with the reply, if anything is. */
+async function fault(operation: Operation, sent: Sent): Promise<string | undefined> {
+  const { body, headers, method, url } = sent
+  const carries = body !== undefined && method !== 'GET'
+  const reply = await fetch(server.url + url, {
+    method,
+    ...(carries && { headers, body }),
+    signal: AbortSignal.timeout(HANG),
+  })
+  const text = await reply.text()
+  answered[reply.status] = (answered[reply.status] ?? 0) + 1
+  const id = /"id":"([\w-]+)"/.exec(text)?.[1] ?? reply.headers.get('x-completion-id')
+  if (id) known.push(id)
+  if (reply.status >= 500) return `${reply.status} ${text.slice(0, 200)}`
+  if (text.includes('"code":"internal"')) return `an internal error within: ${text.slice(-200)}`
+  const led =
+    new URL(server.url + url).pathname.split('/').length === operation.path.split('/').length
+  const declared = operation.statuses.includes(String(reply.status))
+  if (method === operation.method && led && !declared) {
+    return `undeclared ${reply.status} ${text.slice(0, 200)}`
+  }
+  return undefined
+}
+
+it(
+  `${requests} requests of seed ${seed} find no 5xx, no hang and no undeclared status`,
+  { timeout: Math.max(300_000, requests * 1000) },
+  async () => {
+    const random = randomOf(seed)
+    const statuses: Record<string, number> = {}
+    const faults: Record<string, string> = {}
+    let left = requests
+    const client = async () => {
+      while (left-- > 0) {
+        const operation = pick(random, operations)
+        const sent = requestOf(operation, random)
+        const name = `${operation.method} ${operation.path}`
+        const found = await fault(operation, sent).catch((error: unknown) => String(error))
+        statuses[name] = (statuses[name] ?? 0) + 1
+        if (found === undefined) continue
+        const key = `${name}: ${found.slice(0, 60)}`
+        faults[key] ??= `${found} for ${sent.method} ${sent.url} ${String(sent.body).slice(0, 400)}`
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, client))
+    expect(Object.values(faults)).toEqual([])
+    expect(Object.keys(statuses)).toHaveLength(operations.length)
+    if (process.env['BASIN_FUZZ_REQUESTS']) console.info(answered)
+    for (const status of [200, 400]) expect(answered[status]).toBeGreaterThan(requests / 10)
+    expect((await fetch(`${server.url}/health`)).status).toBe(200)
+  },
+)

@@ -1,0 +1,220 @@
+/** Models come and go: by an administrator, and for the room. Real engines; what runs is not dropped. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { type Generation, startGeneration } from '../../src/generation/client.js'
+import { MemoryStore } from '../../src/jobs/memory-store.js'
+import { readConfig } from '../../src/model/config.js'
+import { buildApart, buildApp } from '../../src/server/app.js'
+import { addKey, Keys } from '../../src/server/keys.js'
+import { defaultLimits } from '../../src/server/limits.js'
+import type { App } from '../../src/server/parts.js'
+import type { Offer } from '../../src/server/served.js'
+import { writeModel } from '../support/process.js'
+import { type ErrorBody, portOf } from '../support/server.js'
+
+const entry = new URL('../../dist/generation/worker.js', import.meta.url)
+const names = ['one', 'two', 'three'] as const
+
+let root: string
+let keys: Keys
+let user: string
+let admin: string
+let models: Map<string, Generation>
+let app: App
+let url: string
+
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), 'basin-admin-'))
+  for (const name of names) writeModel(root, name)
+  const path = join(root, 'keys.json')
+  user = addKey(path, 'user')
+  admin = addKey(path, 'admin', true)
+  keys = Keys.open(path)
+})
+afterAll(() => {
+  rmSync(root, { recursive: true })
+})
+
+const open = (name: string): Promise<Generation> =>
+  startGeneration(
+    {
+      ...{ modelPath: join(root, name), engine: 'tfjs:wasm', threads: 1 },
+      ...{ slots: 2, pages: 16, maxQueue: 8, prefillChunk: 32 },
+      ...{ holdSeconds: 60, pauseSeconds: 60, watchdogSeconds: 0 },
+    },
+    entry,
+  )
+
+const optionsWith = async (room: number) => {
+  models = new Map([['one', await open('one')]])
+  const bytes = models.get('one')?.memory ?? 0
+  const offers = new Map<string, Offer>(
+    names.map((name) => [
+      name,
+      { model: readConfig(join(root, name)), chat: false, bytes, open: () => open(name) },
+    ]),
+  )
+  return {
+    ...{ models, offers, defaultModel: 'one', keys, version: '0.0.0-test' },
+    memoryBytes: room * bytes,
+    limits: defaultLimits,
+    logger: pino({ level: 'silent' }),
+    store: new MemoryStore(2 ** 20),
+  }
+}
+
+const start = async (room: number): Promise<void> => {
+  app = await buildApp(await optionsWith(room))
+  url = `http://127.0.0.1:${await portOf(app)}`
+}
+
+afterEach(async () => {
+  await Promise.all([...models.values()].map((generation) => generation.close()))
+  await app.close()
+})
+
+const call = (method: string, path: string, key = admin, body?: object): Promise<Response> =>
+  fetch(url + path, {
+    method,
+    headers: {
+      authorization: `Bearer ${key}`,
+      ...(body && { 'content-type': 'application/json' }),
+    },
+    ...(body && { body: JSON.stringify(body) }),
+  })
+
+const ask = (model: string | undefined, more: object = {}): Promise<Response> =>
+  call('POST', '/v1/completions', user, {
+    ...(model !== undefined && { model }),
+    ...{ prompt: 'once', max_tokens: 4, temperature: 0, ...more },
+  })
+const stateOf = async (model: string): Promise<string | undefined> => {
+  const { data } = (await (await call('GET', '/admin/models')).json()) as {
+    data: { id: string; state: string }[]
+  }
+  return data.find(({ id }) => id === model)?.state
+}
+const codeOf = async (reply: Response) => ((await reply.json()) as ErrorBody).error.code
+const unbounded = { refinement: { max_steps: null, tolerance: 0, max_seconds: 2 }, max_tokens: 2 }
+const outstanding = (model: string) => models.get(model)?.outstanding
+const soon = { timeout: 30_000, interval: 10 }
+
+describe('an administrator', () => {
+  beforeEach(() => start(Infinity))
+
+  it('is asked for a key, and a key of theirs', async () => {
+    for (const [method, path] of [
+      ['GET', '/admin/models'],
+      ['POST', '/admin/models/one/load'],
+      ['POST', '/admin/models/one/unload'],
+    ] as const) {
+      expect((await fetch(url + path, { method })).status).toBe(401)
+      const reply = await call(method, path, user)
+      expect(reply.status).toBe(403)
+      expect(await codeOf(reply)).toBe('forbidden')
+    }
+    expect(await stateOf('one')).toBe('loaded')
+  })
+
+  it('brings a model into memory, and takes it out while what runs is finished', async () => {
+    expect(await stateOf('two')).toBe('unloaded')
+    expect((await call('POST', '/admin/models/two/load')).status).toBe(200)
+    expect(await stateOf('two')).toBe('loaded')
+    const running = ask('two', unbounded)
+    await expect.poll(() => outstanding('two'), soon).toBe(1)
+    expect((await call('POST', '/admin/models/two/unload')).status).toBe(202)
+    expect(await stateOf('two')).toBe('leaving')
+    expect(await codeOf(await ask('two'))).toBe('model_not_found')
+    const answered = await running
+    expect(answered.status).toBe(200)
+    expect(await answered.json()).toMatchObject({ refinement: { stop_reason: 'max_seconds' } })
+    await expect.poll(() => stateOf('two'), soon).toBe('unloaded')
+    expect(models.has('two')).toBe(false)
+    expect(await codeOf(await ask('two'))).toBe('model_not_found')
+    const listed = await (await call('GET', '/v1/models')).text()
+    expect(listed).not.toContain('"two"')
+    expect((await call('POST', '/admin/models/two/load')).status).toBe(200)
+    expect((await ask('two')).status).toBe(200)
+    const figures = await (await call('GET', '/metrics')).text()
+    expect(figures).toContain('basin_model_loads_total{model="two"} 2\n')
+    expect(figures).toContain('basin_model_unloads_total{model="two",reason="asked"} 1\n')
+  })
+
+  it('hears what is wrong with a model, and of one that there is not', async () => {
+    expect(await codeOf(await call('POST', '/admin/models/four/load'))).toBe('not_found')
+    rmSync(join(root, 'three', 'model.safetensors'))
+    expect((await call('POST', '/admin/models/three/load')).status).toBe(500)
+    expect(await stateOf('three')).toBe('unloaded')
+    rmSync(join(root, 'three'), { recursive: true })
+    writeModel(root, 'three')
+    expect((await call('POST', '/admin/models/three/load')).status).toBe(200)
+  })
+
+  it('may change their mind, at once and often', async () => {
+    const asked = ['load', 'unload', 'load', 'load', 'unload', 'unload', 'load'].map((verb) =>
+      call('POST', `/admin/models/two/${verb}`),
+    )
+    for (const reply of await Promise.all(asked)) expect(reply.status).toBeLessThan(500)
+    await call('POST', '/admin/models/two/load')
+    expect((await ask('two')).status).toBe(200)
+  })
+})
+
+describe('where there is room for two of three', () => {
+  beforeEach(() => start(2))
+
+  it('a request brings its model in, and the one idle for longest goes', async () => {
+    const listed = (await (await call('GET', '/v1/models')).json()) as { data: { id: string }[] }
+    expect(listed.data.map(({ id }) => id)).toEqual([...names])
+    expect((await ask('two')).status).toBe(200)
+    expect((await ask('one')).status).toBe(200)
+    expect((await ask('three')).status).toBe(200)
+    expect([...models.keys()].sort()).toEqual(['one', 'three'])
+    const together = await Promise.all(['two', 'two', 'two'].map((name) => ask(name)))
+    expect(together.map(({ status }) => status)).toEqual([200, 200, 200])
+    expect([...models.keys()].sort()).toEqual(['three', 'two'])
+  })
+
+  it('no model goes that is in use: the request that finds no room is told to come again', async () => {
+    const endless = { max_steps: null, tolerance: 0, min_steps: 100_000 }
+    const streamed = { stream: true, stream_options: { include_refinement: true } }
+    const running = [
+      await ask('one', { refinement: endless, ...streamed }),
+      await ask('two', { refinement: endless, ...streamed }),
+    ]
+    expect([outstanding('one'), outstanding('two')]).toEqual([1, 1])
+    const refused = await ask('three')
+    expect(refused.status).toBe(503)
+    expect(refused.headers.get('retry-after')).toBe('5')
+    expect(await codeOf(refused)).toBe('no_room')
+    for (const reply of running) {
+      const id = reply.headers.get('x-completion-id') ?? ''
+      expect((await call('POST', `/v1/completions/${id}/finish`, user)).status).toBe(200)
+      expect(await reply.text()).toMatch(/\[DONE\]\n\n$/)
+    }
+    expect((await ask('three')).status).toBe(200)
+  })
+})
+
+describe('on a port of their own', () => {
+  it('metrics and administration are there and nowhere else', async () => {
+    const both = await buildApart(await optionsWith(Infinity))
+    app = both.app
+    const front = `http://127.0.0.1:${await portOf(both.app)}`
+    const back = `http://127.0.0.1:${await portOf(both.operations)}`
+    const status = async (path: string, key?: string) =>
+      (await fetch(path, key === undefined ? {} : { headers: { 'x-api-key': key } })).status
+    for (const path of ['/metrics', '/admin/models']) {
+      expect(await status(front + path, admin)).toBe(404)
+      expect(await status(back + path, admin)).toBe(200)
+      expect(await status(back + path)).toBe(401)
+    }
+    expect(await status(`${back}/health`)).toBe(200)
+    expect(await status(`${back}/v1/models`, admin)).toBe(404)
+    expect(await status(`${front}/v1/models`, admin)).toBe(200)
+    await both.operations.close()
+  })
+})
