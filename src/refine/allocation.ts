@@ -6,10 +6,8 @@
  * spent where the energy still falls: a candidate goes on for as long as its own does, then the next one
  * begins, and what one answer of a completion leaves over the next one may use.
  */
-import type { Budget } from './budget.js'
+import type { Allocation, Budget } from './budget.js'
 import type { Progress } from './stop.js'
-
-export type Allocation = 'even' | 'adaptive'
 
 /**
  * Steps in a row without a fall after which the energy falls no more. On hard boards of sudoku6 1 leaves

@@ -3,7 +3,8 @@
  * out; no clock, no tensor.
  */
 
-import type { Allocation } from './allocation.js'
+/** How candidates share the steps of an answer: see allocation.ts. */
+export type Allocation = 'even' | 'adaptive'
 
 /** Absent limits do not bind: without maxSteps refinement is unbounded. */
 export interface Budget {
