@@ -4,8 +4,7 @@
  * answers start.
  */
 import { BasinError } from '../errors.js'
-import type { Allocation } from './allocation.js'
-import type { Budget, Selection, StepSizeOn } from './budget.js'
+import type { Allocation, Budget, Selection, StepSizeOn } from './budget.js'
 
 export type ReasoningEffort = 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | 'max'
 
