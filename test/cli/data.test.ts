@@ -70,15 +70,7 @@ describe('basin tasks sudoku', () => {
 describe('basin tasks sudoku --from', () => {
   const convert = (lines: string, ...more: string[]) => {
     writeFileSync(path('given.txt'), lines)
-    basin(
-      'tasks',
-      'sudoku',
-      '--from',
-      path('given.txt'),
-      '--out',
-      path('from.jsonl'),
-      ...more,
-    );
+    basin('tasks', 'sudoku', '--from', path('given.txt'), '--out', path('from.jsonl'), ...more)
   }
 
   it('solves what has one solution, and keeps rating and givens', () => {

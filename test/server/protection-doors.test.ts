@@ -47,13 +47,10 @@ describe('a name that strangers can point here', () => {
     expect((await ask({ host })).statusCode).toBe(200)
   })
 
-  it.each([' ', 'a b', '[', 'http://localhost', '@'])(
-    '"%s" is no name at all',
-    async (host) => {
-      await open({ hosts: ['localhost'] })
-      expect((await ask({ host })).statusCode).toBe(403)
-    },
-  )
+  it.each([' ', 'a b', '[', 'http://localhost', '@'])('"%s" is no name at all', async (host) => {
+    await open({ hosts: ['localhost'] })
+    expect((await ask({ host })).statusCode).toBe(403)
+  })
 
   it('is refused at every path but those that tell only that the process lives', async () => {
     await open()
