@@ -133,7 +133,7 @@ function operationRoutes(app: App, parts: Parts): void {
 const witnessOf = (metrics: Metrics, logger: FastifyBaseLogger): Witness => ({
   loaded: (model, generation) => {
     metrics.adopt(model, generation)
-    logger.info({ model, bytes: generation.memory }, 'a model is in memory')
+    logger.debug({ model, bytes: generation.memory }, 'a model is in memory')
     generation.onFate((fate) => {
       if (fate.type === 'restored') logger.warn({ model }, 'a worker was started anew')
       else logger.error({ model, ...fate }, 'a worker is not there')

@@ -177,7 +177,7 @@ describe('kill -9 during a background response', () => {
     const rest = await read(await after(second, id ?? '', before.length - 1))
     consecutive([...before, ...rest])
     expect(rest.at(-1)).toMatchObject({ type: 'response.failed', response: { status: 'failed' } })
-    expect(textOf(rest)).toBe('')
+    expect(textOf([...before, ...rest]).length).toBeLessThan(40)
   })
 })
 

@@ -98,7 +98,10 @@ const stateOf = async (model: string): Promise<string | undefined> => {
   return data.find(({ id }) => id === model)?.state
 }
 const codeOf = async (reply: Response) => ((await reply.json()) as ErrorBody).error.code
-const unbounded = { refinement: { max_steps: null, tolerance: 0, max_seconds: 2 }, max_tokens: 2 }
+const unbounded = {
+  refinement: { max_steps: null, tolerance: 0, noise: 0.1, max_seconds: 2 },
+  max_tokens: 2,
+}
 const outstanding = (model: string) => models.get(model)?.outstanding
 const soon = { timeout: 30_000, interval: 10 }
 

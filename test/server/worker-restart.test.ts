@@ -69,7 +69,7 @@ describe.each([
 ])('a worker that %s', (_, fault, reason) => {
   it('fails what it ran, goes on with what waited, and health says so meanwhile', async () => {
     const alone = await textOf(await ask('once'))
-    const lost = ask(fault, { refinement: { max_steps: 1000 } })
+    const lost = ask(fault, { refinement: { max_steps: 10_000, tolerance: 0, noise: 0.1 } })
     await expect.poll(running, soon).toBe(1)
     const queued = ask('once')
     await expect.poll(() => generation.waiting, soon).toBe(1)
@@ -89,7 +89,10 @@ describe.each([
 
   it('ends a stream with an error event', async () => {
     const include = { stream: true, stream_options: { include_refinement: true } }
-    const reply = await ask(fault, { ...include, refinement: { max_steps: 1000 } })
+    const reply = await ask(fault, {
+      ...include,
+      refinement: { max_steps: 10_000, tolerance: 0, noise: 0.1 },
+    })
     expect(reply.status).toBe(200)
     const events = (await reply.text()).trim().split('\n\n')
     expect(events.length).toBeGreaterThan(1)
@@ -100,7 +103,7 @@ describe.each([
 
 describe('while there is no worker', () => {
   it('new requests are refused at once, and those of clients that leave are forgotten', async () => {
-    const lost = ask('die', { refinement: { max_steps: 1000 } })
+    const lost = ask('die', { refinement: { max_steps: 10_000, tolerance: 0, noise: 0.1 } })
     await expect.poll(running, soon).toBe(1)
     const leaving = new AbortController()
     const left = fetch(`${url}/v1/completions`, {
@@ -121,7 +124,7 @@ describe('while there is no worker', () => {
   })
 
   it('closing fails what waits and starts no other', async () => {
-    const lost = ask('die', { refinement: { max_steps: 1000 } })
+    const lost = ask('die', { refinement: { max_steps: 10_000, tolerance: 0, noise: 0.1 } })
     await expect.poll(running, soon).toBe(1)
     const queued = ask('once')
     await expect.poll(() => fates.length, soon).toBe(1)
@@ -145,7 +148,7 @@ describe('a job that ends every worker', () => {
 
 describe('a model that is not there any more', () => {
   it('fails what waited, and is served when it is back', async () => {
-    const lost = ask('die', { refinement: { max_steps: 1000 } })
+    const lost = ask('die', { refinement: { max_steps: 10_000, tolerance: 0, noise: 0.1 } })
     await expect.poll(running, soon).toBe(1)
     const queued = ask('once')
     await expect.poll(() => generation.waiting, soon).toBe(1)
