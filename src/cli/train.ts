@@ -6,7 +6,12 @@ import { Option, type Command } from 'commander'
 import { backendChoices, loadBackend, type BackendChoice } from '../energy/tfjs/backend.js'
 import { Profile } from '../energy/tfjs/profile.js'
 import { BasinError } from '../errors.js'
-import { parameterCount } from '../model/checkpoint.js'
+import {
+  openCheckpoint,
+  parameterCount,
+  tensorShapes,
+  type Checkpoint,
+} from '../model/checkpoint.js'
 import { parseConfig, type ModelConfig } from '../model/config.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
 import { Training } from '../train/loop.js'
@@ -27,6 +32,7 @@ interface Flags extends ObjectiveFlags {
   data: string[]
   valid: string[]
   out: string
+  init?: string
   updates: number
   batch: number
   window: number
@@ -68,6 +74,7 @@ export function registerTrain(program: Command): void {
     )
     .requiredOption('--valid <files...>', 'held-out data of the same kind')
     .requiredOption('--out <dir>', 'where the model and its resumable state go')
+    .option('--init <dir>', 'model whose weights the run starts from, in place of random ones')
     .option('--updates <n>', 'updates of the whole run', integer(1), 2000)
     .option('--batch <rows>', 'rows per update', integer(1), 32)
     .option('--window <tokens>', 'predicted tokens per row of text', integer(1), 128)
@@ -139,7 +146,7 @@ function configOf(flags: Flags): ModelConfig {
 
 /** Flags that the numbers of a run do not depend on, or that may change between its sittings. */
 const free = new Set(
-  'config tokenizer data valid out updates budgets validRows validateEvery saveEvery maxSeconds backend threads profile collapseAt metricsPort metricsHost cache teacher seed'.split(
+  'config tokenizer data valid out init updates budgets validRows validateEvery saveEvery maxSeconds backend threads profile collapseAt metricsPort metricsHost cache teacher seed'.split(
     ' ',
   ),
 )
@@ -181,6 +188,20 @@ function prepareOut({ out, tokenizer }: Flags): void {
     copyFileSync(join(tokenizer, file), join(out, file))
 }
 
+/** The weights of `--init`. Throws `invalid_request` where they are of another architecture. */
+function initialOf(init: string, config: ModelConfig): Checkpoint['tensors'] {
+  const { tensors } = openCheckpoint(init)
+  for (const [name, shape] of tensorShapes(config)) {
+    const given = tensors.get(name)
+    if (given && given.shape.join() !== shape.join())
+      throw new BasinError('invalid_request', {
+        param: '--init',
+        reason: `${name} is [${given.shape.join(', ')}] in ${init}, and [${shape.join(', ')}] in --config`,
+      })
+  }
+  return tensors
+}
+
 async function train(flags: Flags): Promise<void> {
   const config = configOf(flags)
   const data = dataOf(flags, config)
@@ -195,6 +216,7 @@ async function train(flags: Flags): Promise<void> {
   process.once('SIGTERM', () => (interrupted = true))
   const training = new Training(tf, {
     ...flags,
+    ...(flags.init !== undefined && { initial: initialOf(flags.init, config) }),
     ...chooseObjective(flags, config, tf),
     config,
     settings: settingsOf(flags),
