@@ -1,104 +1,19 @@
 // Registers the engine with Node: unpacks arguments, calls one verb, packs results. The typed surface,
 // with the layout of every array, is src/energy/native/addon.ts. Arguments are trusted with nothing:
 // whatever does not fit becomes a thrown error with `param`, `bound` and `value`.
-#define NAPI_VERSION 8
-#include <node_api.h>
-
-#include <chrono>
 #include <cmath>
 #include <memory>
-#include <new>
 
+#include "boundary.h"
 #include "engine.h"
+#include "peak.h"
 #include "training/register.h"
 
 namespace basin {
 namespace {
 
 constexpr napi_type_tag engineTag = {0x6a1fd1b2c5a44d0eULL, 0x9d3b77e0a1c24f58ULL};
-constexpr size_t mostArguments = 8;
-
-// Node itself refused: a JavaScript exception is pending, or `what` becomes one.
-struct Failure {
-  const char* what;
-};
-
-void require(bool ok, const char* what) {
-  if (!ok) throw Failure{what};
-}
-
-// The arguments of one call.
-class Call {
- public:
-  Call(napi_env e, napi_callback_info info) : env(e) {
-    count = mostArguments;
-    require(napi_get_cb_info(env, info, &count, values, nullptr, nullptr) == napi_ok, "no arguments");
-  }
-
-  double number(size_t i) const {
-    double x = 0;
-    require(i < count && napi_get_value_double(env, values[i], &x) == napi_ok, "expected a number");
-    return x;
-  }
-
-  bool absent(size_t i) const {
-    if (i >= count) return true;
-    napi_valuetype type = napi_undefined;
-    napi_typeof(env, values[i], &type);
-    return type == napi_undefined || type == napi_null;
-  }
-
-  template <class T>
-  T* array(size_t i, size_t& length) const {
-    require(i < count, "expected a typed array");
-    return arrayOf<T>(env, values[i], length);
-  }
-
-  template <class T>
-  static T* arrayOf(napi_env env, napi_value value, size_t& length) {
-    bool is = false;
-    require(napi_is_typedarray(env, value, &is) == napi_ok && is, "expected a typed array");
-    napi_typedarray_type type;
-    void* data = nullptr;
-    require(napi_get_typedarray_info(env, value, &type, &length, &data, nullptr, nullptr) == napi_ok, "bad array");
-    const napi_typedarray_type wanted = std::is_same<T, double>::value    ? napi_float64_array
-                                        : std::is_same<T, int32_t>::value ? napi_int32_array
-                                                                          : napi_float32_array;
-    require(type == wanted, "a typed array of the wrong type");
-    return static_cast<T*>(data);
-  }
-
-  napi_value object(size_t i) const {
-    napi_valuetype type = napi_undefined;
-    require(i < count && napi_typeof(env, values[i], &type) == napi_ok && type == napi_object, "expected an object");
-    return values[i];
-  }
-
-  Engine& engine() const {
-    bool tagged = false;
-    void* data = nullptr;
-    require(napi_check_object_type_tag(env, object(0), &engineTag, &tagged) == napi_ok && tagged, "expected an engine");
-    require(napi_unwrap(env, values[0], &data) == napi_ok && data, "the engine is closed");
-    return *static_cast<Engine*>(data);
-  }
-
-  const napi_env env;
-
- private:
-  size_t count;
-  napi_value values[mostArguments];
-};
-
-double property(napi_env env, napi_value object, const char* name) {
-  napi_value value;
-  double x = 0;
-  require(napi_get_named_property(env, object, name, &value) == napi_ok && napi_get_value_double(env, value, &x) == napi_ok, name);
-  return x;
-}
-
-int whole(napi_env env, napi_value object, const char* name, double limit) {
-  return indexBelow(name, property(env, object, name), limit);
-}
+Engine& engineOf(const Call& call) { return call.wrapped<Engine>(engineTag, "an engine"); }
 
 // Reads numbers off a flat array of rows.
 class Reader {
@@ -142,18 +57,6 @@ Config configOf(napi_env env, napi_value o) {
   return c;
 }
 
-napi_value none(napi_env env) {
-  napi_value value;
-  napi_get_undefined(env, &value);
-  return value;
-}
-
-napi_value numberOf(napi_env env, double x) {
-  napi_value value;
-  napi_create_double(env, x, &value);
-  return value;
-}
-
 void destroy(napi_env, void* engine, void*) { delete static_cast<Engine*>(engine); }
 
 napi_value open(const Call& call) {
@@ -185,7 +88,7 @@ napi_value open(const Call& call) {
 }
 
 napi_value close(const Call& call) {
-  Engine* engine = &call.engine();
+  Engine* engine = &engineOf(call);
   void* data = nullptr;
   require(napi_remove_wrap(call.env, call.object(0), &data) == napi_ok, "the engine is closed");
   delete engine;
@@ -193,7 +96,7 @@ napi_value close(const Call& call) {
 }
 
 napi_value observe(const Call& call) {
-  Engine& engine = call.engine();
+  Engine& engine = engineOf(call);
   size_t length = 0;
   const double* data = call.array<double>(1, length);
   Reader reader(data, length);
@@ -220,7 +123,7 @@ napi_value observe(const Call& call) {
 }
 
 napi_value begin(const Call& call) {
-  Engine& engine = call.engine();
+  Engine& engine = engineOf(call);
   const double words = 4294967296.0;
   const auto word = [&](size_t i, const char* name) {
     const double x = call.number(i);
@@ -253,7 +156,7 @@ double* resultsOf(const Call& call, size_t rows) {
 
 napi_value descend(const Call& call) {
   constexpr size_t width = 6;
-  Engine& engine = call.engine();
+  Engine& engine = engineOf(call);
   size_t length = 0;
   const double* data = call.array<double>(1, length);
   const size_t count = length / width;
@@ -276,7 +179,7 @@ napi_value descend(const Call& call) {
 }
 
 napi_value energy(const Call& call) {
-  Engine& engine = call.engine();
+  Engine& engine = engineOf(call);
   size_t length = 0;
   const double* data = call.array<double>(1, length);
   Reader reader(data, length);
@@ -295,7 +198,7 @@ napi_value energy(const Call& call) {
 }
 
 napi_value read(const Call& call) {
-  Engine& engine = call.engine();
+  Engine& engine = engineOf(call);
   const size_t k = engine.config().block, vocab = engine.config().vocab;
   const int slot = indexBelow("slot", call.number(1), engine.capacity.slots);
   const bool best = call.number(2) != 0;
@@ -311,7 +214,7 @@ napi_value read(const Call& call) {
 }
 
 napi_value point(const Call& call) {
-  Engine& engine = call.engine();
+  Engine& engine = engineOf(call);
   const int slot = indexBelow("slot", call.number(1), engine.capacity.slots);
   const int which = indexBelow("which", call.number(2), 3);
   const size_t width = which == 2 ? engine.config().stateWidth() : engine.config().dim;
@@ -324,19 +227,15 @@ napi_value point(const Call& call) {
 }
 
 napi_value release(const Call& call) {
-  Engine& engine = call.engine();
+  Engine& engine = engineOf(call);
   const double sequence = call.number(1);
   if (sequence >= 0 && sequence < engine.capacity.sequences && sequence == std::floor(sequence))
     engine.release(int(sequence));
   return none(call.env);
 }
 
-void setProperty(napi_env env, napi_value object, const char* name, napi_value value) {
-  require(napi_set_named_property(env, object, name, value) == napi_ok, name);
-}
-
 napi_value describe(const Call& call) {
-  Engine& engine = call.engine();
+  Engine& engine = engineOf(call);
   napi_value object, backend;
   require(napi_create_object(call.env, &object) == napi_ok, "no object");
   napi_create_string_utf8(call.env, engine.kernelTable().name, NAPI_AUTO_LENGTH, &backend);
@@ -346,79 +245,14 @@ napi_value describe(const Call& call) {
   return object;
 }
 
-// What the machine can do right now with the engine's threads: floating-point operations and bytes
-// read from memory a second.
 napi_value measure(const Call& call) {
-  Engine& engine = call.engine();
-  Pool& pool = engine.threads();
-  const Kernels& kernels = engine.kernelTable();
-  using Clock = std::chrono::steady_clock;
-  const auto seconds = [](Clock::time_point from) {
-    return std::chrono::duration<double>(Clock::now() - from).count();
-  };
-  // Short bursts, the best of many: other work on the machine should not pass for its limit.
-  constexpr size_t rounds = 10000, floats = size_t(32) << 20, pieces = 256;
-  constexpr int repeats = 60;
-  Arena arena;
-  float* data = arena.take<float>(floats);
-  for (size_t i = 0; i < floats; i += 1024) data[i] = 1;
-  std::vector<float> sink(pool.threads() * 64);
-  double bestFma = 0, bestRead = 0;
-  for (int repeat = 0; repeat < repeats; repeat++) {
-    const int tasks = pool.threads() * 8;
-    auto from = Clock::now();
-    pool.run(tasks, [&](int, int thread) { sink[thread * 64] += kernels.fmaRounds(rounds); });
-    bestFma = std::fmax(bestFma, 2.0 * lanes * fmaPerRound * rounds * tasks / seconds(from));
-    from = Clock::now();
-    pool.run(pieces, [&](int task, int thread) {
-      sink[thread * 64] += kernels.readSum(data + task * (floats / pieces), floats / pieces);
-    });
-    bestRead = std::fmax(bestRead, double(floats) * sizeof(float) / seconds(from));
-  }
+  Engine& engine = engineOf(call);
+  const Peak peak = measurePeak(engine.threads(), engine.kernelTable());
   napi_value object;
   require(napi_create_object(call.env, &object) == napi_ok, "no object");
-  setProperty(call.env, object, "flops", numberOf(call.env, bestFma));
-  setProperty(call.env, object, "bytesPerSecond", numberOf(call.env, bestRead));
+  setProperty(call.env, object, "flops", numberOf(call.env, peak.flops));
+  setProperty(call.env, object, "bytesPerSecond", numberOf(call.env, peak.bytesPerSecond));
   return object;
-}
-
-void throwRefusal(napi_env env, const Refusal& refusal) {
-  napi_value message, param, bound, error;
-  const std::string text = refusal.param + " must be " + refusal.bound;
-  napi_create_string_utf8(env, text.c_str(), text.size(), &message);
-  napi_create_string_utf8(env, refusal.param.c_str(), refusal.param.size(), &param);
-  napi_create_string_utf8(env, refusal.bound.c_str(), refusal.bound.size(), &bound);
-  napi_create_error(env, nullptr, message, &error);
-  napi_set_named_property(env, error, "param", param);
-  napi_set_named_property(env, error, "bound", bound);
-  napi_set_named_property(env, error, "value", numberOf(env, refusal.value));
-  napi_throw(env, error);
-}
-
-// The one boundary between C++ exceptions and JavaScript's.
-template <napi_value (*verb)(const Call&)>
-napi_value guarded(napi_env env, napi_callback_info info) {
-  try {
-    return verb(Call(env, info));
-  } catch (const Refusal& refusal) {
-    throwRefusal(env, refusal);
-  } catch (const Failure& failure) {
-    bool pending = false;
-    napi_is_exception_pending(env, &pending);
-    if (!pending) napi_throw_type_error(env, nullptr, failure.what);
-  } catch (const std::bad_alloc&) {
-    throwRefusal(env, {"memory", "what this machine can give", 0});
-  } catch (const std::exception& error) {
-    napi_throw_error(env, nullptr, error.what());
-  }
-  return nullptr;
-}
-
-template <napi_value (*verb)(const Call&)>
-void add(napi_env env, napi_value exports, const char* name) {
-  napi_value function;
-  napi_create_function(env, name, NAPI_AUTO_LENGTH, guarded<verb>, nullptr, &function);
-  napi_set_named_property(env, exports, name, function);
 }
 
 napi_value init(napi_env env, napi_value exports) {

@@ -1,5 +1,6 @@
 // One pass of the engine: the energies of up to `answerPositions` positions, the directions in which
-// they descend, and a step. Formulas: docs/mathematics.md; the definition: src/energy/tfjs.
+// they descend, and a step. Energies are judged in judging.cc. Formulas: docs/mathematics.md; the
+// definition: src/energy/tfjs.
 #include <algorithm>
 #include <cmath>
 
@@ -136,94 +137,6 @@ void Engine::enter() {
     if (model.config.conditioning == Conditioning::candidate)
       kernels.fma(x, 1, model.timeEmbeddings + run.landscape * width, x, width);
   });
-}
-
-void Engine::judge() {
-  const size_t width = ld();
-  const Config& c = model.config;
-  if (residual()) formOpinions();
-  for (size_t r = 0; r < rows.size(); r++) {
-    RowResult& result = results[r] = {};
-    double heads = 0, square = 0;
-    for (int i = 0; i < runs[r].positions; i++) {
-      const size_t at = runs[r].first + i;
-      const float* y = bases + at * width;
-      if (!residual()) heads += kernels.dot(network.output() + at * width, model.head, width);
-      if (!moves(rows[r], i)) continue;
-      if (c.kind == EnergyKind::potential) square += kernels.dot(y, y, width);
-      if (!residual()) continue;
-      float* apart = directions + at * width;
-      kernels.fma(y, -1, opinions + at * width, apart, width);
-      square += kernels.dot(apart, apart, width);
-      result.doubt += positionSums[at];
-    }
-    result.disagreement = residual() ? square * 0.5 / c.dim : 0;
-    if (c.kind == EnergyKind::head) result.energy = heads;
-    if (c.kind == EnergyKind::potential) result.energy = 0.5 * square - double(model.potentialScale) * heads;
-    if (residual()) result.energy = result.disagreement + c.doubt * result.doubt;
-  }
-}
-
-// F of every position that the network gave out, and its entropy.
-void Engine::formOpinions() {
-  const int width = int(ld()), positions = runs.back().first + runs.back().positions;
-  if (!onlyMoving()) {
-    network.multiply(model.opinion, network.output(), width, positions, opinions, width, nullptr);
-    return judgeDoubt(opinions, positions);
-  }
-  const int count = int(wanted.size());
-  if (count == 0) return;
-  network.multiply(model.opinion, network.output(), width, count, compact, width, nullptr);
-  judgeDoubt(compact, count);
-  for (int i = count - 1; i >= 0; i--) {
-    memcpy(opinions + wanted[i] * ld(), compact + i * ld(), sizeof(float) * width);
-    positionSums[wanted[i]] = positionSums[i];
-  }
-}
-
-// Entropy of softmax(U F) of rows of F into `positionSums`: logits are made and used up in chunks of
-// columns, whose softmax statistics are merged in order.
-void Engine::judgeDoubt(const float* f, int positions) {
-  const Matrix& u = model.readout;
-  const int blocks = (positions + doubtRows - 1) / doubtRows;
-  const int chunks = (u.columns() + doubtColumns - 1) / doubtColumns, tiles = doubtColumns / tileWidth;
-  const size_t element = u.type == WeightType::f32 ? 4 : u.type == WeightType::bf16 ? 2 : 1;
-  pool.run(blocks * chunks, [&](int task, int thread) {
-    const int chunk = task % chunks, row = task / chunks * doubtRows;
-    const int tile = chunk * tiles, column = chunk * doubtColumns;
-    const int count = std::min(doubtRows, positions - row);
-    float* logits = logitScratch[thread];
-    Matmul m{};
-    m.x = f + row * ld();
-    m.ldx = int(ld());
-    m.rows = count;
-    m.tiles = static_cast<const char*>(u.tiles) + element * size_t(tile) * u.k * tileWidth;
-    m.k = u.k;
-    m.count = std::min(tiles, u.count - tile);
-    m.scale = u.after ? u.after + column : nullptr;
-    m.y = logits;
-    m.ldy = doubtColumns + lanes;
-    kernels.matmul[int(u.type)](m);
-    float top[doubtRows], total[doubtRows], moment[doubtRows];
-    kernels.entropy({logits, m.ldy, count, std::min(doubtColumns, model.config.vocab - column), top, total, moment});
-    for (int i = 0; i < count; i++) {
-      float* out = doubts + ((row + i) * size_t(chunks) + chunk) * 3;
-      out[0] = top[i], out[1] = total[i], out[2] = moment[i];
-    }
-  });
-  for (int at = 0; at < positions; at++) {
-    const float* part = doubts + size_t(at) * chunks * 3;
-    double m = part[0];
-    for (int chunk = 1; chunk < chunks; chunk++) m = std::max(m, double(part[chunk * 3]));
-    double total = 0, moment = 0;
-    for (int chunk = 0; chunk < chunks; chunk++) {
-      const float* s = part + chunk * 3;
-      const double away = s[0] - m, factor = std::exp(away);
-      total += factor * s[1];
-      moment += factor * (s[2] + away * s[1]);
-    }
-    positionSums[at] = std::log(total) - moment / total;
-  }
 }
 
 // Directions of descent. Vocabulary space: dE/de in the network's slope. Latent: d in `directions`.

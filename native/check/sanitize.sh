@@ -1,38 +1,54 @@
 #!/usr/bin/env bash
 # The native engine under sanitizers; needs g++ with its sanitizer libraries, and node_modules.
 #   native/check/sanitize.sh            both
-#   native/check/sanitize.sh address    contract suite, comparison with tfjs and fuzz under
+#   native/check/sanitize.sh address    contract suite, comparison with tfjs, training and fuzz under
 #                                       AddressSanitizer and UndefinedBehaviorSanitizer
-#   native/check/sanitize.sh thread     pool and engine under ThreadSanitizer
+#   native/check/sanitize.sh thread     pool, engine and trainer under ThreadSanitizer
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-out=build/sanitize
-mkdir -p "$out"
 headers=$(node -p 'require("node:path").join(process.execPath, "..", "..", "include", "node")')
-flags="-std=c++17 -O1 -g -fPIC -fno-omit-frame-pointer -ffp-contract=off -Wno-maybe-uninitialized -Inative -Inative/kernels"
-sources="native/descent.cc native/engine.cc native/model.cc native/network.cc native/pool.cc native/vocabulary.cc native/weights.cc native/kernels/choose.cc"
-training="native/training/duals.cc native/training/moves.cc native/training/product.cc native/training/reductions.cc native/training/register.cc native/training/trainer.cc"
+sources="native/*.cc native/training/*.cc native/kernels/choose.cc"
 
-# Every kernel set of this machine's architecture, as objects in $out; $1: sanitizer flags.
-kernels() {
-  local names=(baseline)
+# One object; $1: folder, $2: its name, $3: source, the rest: flags.
+compile() {
+  local out=$1 name=$2 source=$3
+  shift 3
+  g++ -std=c++17 -O1 -g -fPIC -fno-omit-frame-pointer -ffp-contract=off -Wno-maybe-uninitialized -Inative \
+    -Inative/kernels -I"$headers" "$@" -c "$source" -o "$out/$name.o"
+}
+export -f compile
+export headers
+
+# Every source, and every kernel set of this machine's architecture, as objects in $1, as many at a
+# time as there are cores; the rest: sanitizer flags.
+objects() {
+  local out=$1 names=(baseline)
+  shift
+  rm -rf "$out"
+  mkdir -p "$out"
   [ "$(uname -m)" = x86_64 ] && names=(baseline avx2 avx512)
-  objects=()
-  for name in "${names[@]}"; do
-    local isa=""
-    [ "$name" = avx2 ] && isa="-mavx2 -mfma"
-    [ "$name" = avx512 ] && isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma"
-    for folder in kernels training; do
-      g++ $flags $1 $isa -DBASIN_ISA="$name" -c "native/$folder/kernels.cc" -o "$out/$name-$folder.o"
-      objects+=("$out/$name-$folder.o")
+  {
+    for name in "${names[@]}"; do
+      local isa=""
+      [ "$name" = avx2 ] && isa="-mavx2 -mfma"
+      [ "$name" = avx512 ] && isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma"
+      for folder in kernels training; do
+        echo "$out $name-$folder native/$folder/kernels.cc $* $isa -DBASIN_ISA=$name"
+      done
     done
-  done
+    for source in $sources; do
+      case $source in native/addon.cc | */register.cc | native/training/kernels.cc) continue ;; esac
+      echo "$out $(echo "${source%.cc}" | tr / -) $source $*"
+    done
+    for source in "${extra[@]}"; do echo "$out $(basename "${source%.cc}") $source $*"; done
+  } | xargs -P "$(nproc)" -I{} bash -c 'compile {}'
 }
 
 address() {
-  local sanitizers="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
-  kernels "$sanitizers"
-  g++ $flags $sanitizers -shared -I"$headers" native/addon.cc $sources $training "${objects[@]}" -lpthread -o "$out/basin.node"
+  local out=build/sanitize/address flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+  extra=(native/addon.cc native/training/register.cc)
+  objects "$out" $flags
+  g++ $flags -shared "$out"/*.o -lpthread -o "$out/basin.node"
   # Node itself is not instrumented, so the runtimes must come first; leaks are V8's business.
   LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)" \
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 BASIN_ADDON="$PWD/$out/basin.node" \
@@ -40,9 +56,10 @@ address() {
 }
 
 thread() {
-  local sanitizers="-fsanitize=thread"
-  kernels "$sanitizers"
-  g++ $flags $sanitizers native/check/stress.cc $sources "${objects[@]}" -lpthread -o "$out/stress"
+  local out=build/sanitize/thread flags="-fsanitize=thread"
+  extra=(native/check/stress.cc)
+  objects "$out" $flags
+  g++ $flags "$out"/*.o -lpthread -o "$out/stress"
   TSAN_OPTIONS=halt_on_error=1 "$out/stress"
 }
 

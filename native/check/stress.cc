@@ -1,5 +1,6 @@
 // What ThreadSanitizer watches: the pool under jobs of every size with pauses in which its threads
-// fall asleep, then an engine that must give one and the same bits for 1 to 4 threads.
+// fall asleep, then an engine and a trainer that must give one and the same bits for 1 to 4 threads.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -7,6 +8,7 @@
 #include <random>
 
 #include "../engine.h"
+#include "../training/trainer.h"
 
 using namespace basin;
 
@@ -74,12 +76,43 @@ std::vector<double> energies(int threads) {
   return out;
 }
 
+// Products in one piece and in many, reductions along and across, softmax: what threads share out.
+std::vector<float> trained(int threads) {
+  Trainer trainer(threads);
+  constexpr size_t most = size_t(1) << 18;
+  int blocks[3];
+  for (int& id : blocks) id = trainer.memory.take(most * sizeof(float));
+  const auto floats = [&](int i) { return static_cast<float*>(trainer.memory.at(blocks[i]).data.get()); };
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  for (int i = 0; i < 2; i++) std::generate_n(floats(i), most, [&] { return normal(random); });
+  const double a = blocks[0], b = blocks[1], y = blocks[2];
+  std::vector<float> out;
+  const auto call = [&](Op op, std::vector<double> numbers, size_t count) {
+    std::copy(numbers.begin(), numbers.end(), trainer.command.get());
+    trainer.run(op, numbers.size());
+    out.insert(out.end(), floats(2), floats(2) + count);
+  };
+  const double products[][3] = {{1, 7, 300}, {200, 96, 500}, {33, 513, 64}};  // m, n, k
+  for (const auto& [m, n, k] : products)
+    for (const double turned : {0, 1}) call(Op::matmul, {a, b, y, 1, m, n, k, turned, 1 - turned, 0, 0}, size_t(m * n));
+  call(Op::matmul, {a, b, y, 48, 36, 36, 32, 0, 1, 1, 1}, 48 * 36 * 36);
+  call(Op::reduce, {double(Reduce::sum), a, y, 1, double(most), 1}, 1);
+  call(Op::reduce, {double(Reduce::sum), a, y, 2, 4096, 32}, 64);
+  call(Op::reduce, {double(Reduce::max), a, y, 512, 512, 1}, 512);
+  call(Op::softmax, {a, y, 700, 300}, 700 * 300);
+  return out;
+}
+
 }  // namespace
 
 int main() {
   for (int threads = 2; threads <= 8; threads *= 2) stressPool(threads, 4000);
   const std::vector<double> expected = energies(1);
-  for (int threads = 2; threads <= 4; threads++)
-    if (energies(threads) != expected) fail("the same bits for any number of threads");
-  puts("pool and engine: as they should be");
+  const std::vector<float> learned = trained(1);
+  for (int threads = 2; threads <= 4; threads++) {
+    if (energies(threads) != expected) fail("the engine's bits, the same for any number of threads");
+    if (trained(threads) != learned) fail("the trainer's bits, the same for any number of threads");
+  }
+  puts("pool, engine and trainer: as they should be");
 }

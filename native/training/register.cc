@@ -1,8 +1,7 @@
-// Registers the trainer with Node. The typed surface is src/energy/tfjs/native/addon.ts.
+// Registers the trainer with Node. The typed surface is src/energy/tfjs/native/surface.ts.
 #include "register.h"
 
-#include <new>
-
+#include "../boundary.h"
 #include "trainer.h"
 
 namespace basin {
@@ -10,43 +9,7 @@ namespace {
 
 constexpr napi_type_tag trainerTag = {0x2f0c71aa5be94d11ULL, 0xb1d05c33f6a8274eULL};
 
-// Node itself refused: a JavaScript exception is pending, or `what` becomes one.
-struct Failure {
-  const char* what;
-};
-
-void require(bool ok, const char* what) {
-  if (!ok) throw Failure{what};
-}
-
-struct Call {
-  napi_env env;
-  size_t count = 3;
-  napi_value values[3];
-
-  Call(napi_env e, napi_callback_info info) : env(e) {
-    require(napi_get_cb_info(env, info, &count, values, nullptr, nullptr) == napi_ok, "no arguments");
-  }
-  double number(size_t i) const {
-    double x = 0;
-    require(i < count && napi_get_value_double(env, values[i], &x) == napi_ok, "expected a number");
-    return x;
-  }
-  Trainer& trainer() const {
-    bool tagged = false;
-    void* data = nullptr;
-    require(count > 0 && napi_check_object_type_tag(env, values[0], &trainerTag, &tagged) == napi_ok && tagged &&
-                napi_unwrap(env, values[0], &data) == napi_ok,
-            "expected a trainer");
-    return *static_cast<Trainer*>(data);
-  }
-};
-
-napi_value none(napi_env env) {
-  napi_value value;
-  napi_get_undefined(env, &value);
-  return value;
-}
+Trainer& trainerOf(const Call& call) { return call.wrapped<Trainer>(trainerTag, "a trainer"); }
 
 // A view of memory that keeps it alive.
 napi_value viewOf(napi_env env, const std::shared_ptr<void>& data, size_t bytes) {
@@ -74,79 +37,37 @@ napi_value openTrainer(const Call& call) {
                         nullptr, nullptr) == napi_ok,
           "no handle");
   trainer.release();
-  napi_set_named_property(call.env, object, "handle", handle);
-  napi_set_named_property(call.env, object, "command", command);
+  setProperty(call.env, object, "handle", handle);
+  setProperty(call.env, object, "command", command);
   return object;
 }
 
 // trainer, bytes -> the block's number
 napi_value take(const Call& call) {
-  Trainer& trainer = call.trainer();
+  Trainer& trainer = trainerOf(call);
   const double bytes = call.number(1);
   if (!(bytes >= 0 && bytes <= double(size_t(1) << 42))) throw Refusal{"bytes", "an integer from 0 to 2^42", bytes};
-  napi_value id;
-  require(napi_create_double(call.env, trainer.memory.take(size_t(bytes)), &id) == napi_ok, "no number");
-  return id;
+  return numberOf(call.env, trainer.memory.take(size_t(bytes)));
 }
 
 napi_value drop(const Call& call) {
-  Trainer& trainer = call.trainer();
+  Trainer& trainer = trainerOf(call);
   trainer.memory.drop(indexBelow("block", call.number(1), double(trainer.memory.count())));
   return none(call.env);
 }
 
 // trainer, block -> an ArrayBuffer of it
 napi_value view(const Call& call) {
-  Trainer& trainer = call.trainer();
+  Trainer& trainer = trainerOf(call);
   const Block& block = trainer.memory.at(indexBelow("block", call.number(1), double(trainer.memory.count())));
   return viewOf(call.env, block.data, block.bytes);
 }
 
 // trainer, op, numbers in the command
 napi_value run(const Call& call) {
-  Trainer& trainer = call.trainer();
+  Trainer& trainer = trainerOf(call);
   trainer.run(Op(indexBelow("op", call.number(1), double(Op::count))), size_t(indexBelow("length", call.number(2), commandLength + 1)));
   return none(call.env);
-}
-
-// Refusals carry what src/energy/native/addon.ts reads from the engine's.
-void throwRefusal(napi_env env, const Refusal& refusal) {
-  napi_value message, param, bound, value, error;
-  const std::string text = refusal.param + " must be " + refusal.bound;
-  napi_create_string_utf8(env, text.c_str(), text.size(), &message);
-  napi_create_string_utf8(env, refusal.param.c_str(), refusal.param.size(), &param);
-  napi_create_string_utf8(env, refusal.bound.c_str(), refusal.bound.size(), &bound);
-  napi_create_double(env, refusal.value, &value);
-  napi_create_error(env, nullptr, message, &error);
-  napi_set_named_property(env, error, "param", param);
-  napi_set_named_property(env, error, "bound", bound);
-  napi_set_named_property(env, error, "value", value);
-  napi_throw(env, error);
-}
-
-template <napi_value (*verb)(const Call&)>
-napi_value guarded(napi_env env, napi_callback_info info) {
-  try {
-    return verb(Call(env, info));
-  } catch (const Refusal& refusal) {
-    throwRefusal(env, refusal);
-  } catch (const Failure& failure) {
-    bool pending = false;
-    napi_is_exception_pending(env, &pending);
-    if (!pending) napi_throw_type_error(env, nullptr, failure.what);
-  } catch (const std::bad_alloc&) {
-    throwRefusal(env, {"memory", "what this machine can give", 0});
-  } catch (const std::exception& error) {
-    napi_throw_error(env, nullptr, error.what());
-  }
-  return nullptr;
-}
-
-template <napi_value (*verb)(const Call&)>
-void add(napi_env env, napi_value exports, const char* name) {
-  napi_value function;
-  napi_create_function(env, name, NAPI_AUTO_LENGTH, guarded<verb>, nullptr, &function);
-  napi_set_named_property(env, exports, name, function);
 }
 
 }  // namespace
