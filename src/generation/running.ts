@@ -6,7 +6,7 @@ import type { ModelConfig } from '../model/config.js'
 import { extend, type Extra } from '../refine/stop.js'
 import { IncrementalDecoder } from '../tokenizer/decoder.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
-import { Answer, type AnswerShape } from './answer.js'
+import { Answer, type AnswerShape, type Candidate } from './answer.js'
 import { Completion, type Taken } from './completion.js'
 import { prepare, type Prepared } from './prepare.js'
 import type { Job } from './protocol.js'
@@ -17,6 +17,13 @@ const sum = (a: Extra, b: Extra): Extra => ({
   steps: (a.steps ?? 0) + (b.steps ?? 0),
   seconds: (a.seconds ?? 0) + (b.seconds ?? 0),
 })
+
+/** One candidate of one job, with the answer it is a candidate of. */
+export interface Row {
+  running: Running
+  answer: Answer
+  candidate: Candidate
+}
 
 export class Running {
   /** The scheduler's name for it. */

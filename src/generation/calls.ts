@@ -1,0 +1,43 @@
+/** Batches on the engine: how long they took, and whom they fail. */
+import type { Jobs } from './jobs.js'
+import type { TickStats } from './protocol.js'
+import type { Running } from './running.js'
+
+const none = (): TickStats['seconds'] => ({ observe: 0, descend: 0, read: 0 })
+
+export class Calls {
+  private seconds = none()
+
+  constructor(
+    private readonly jobs: Jobs,
+    private readonly now: () => number,
+  ) {}
+
+  /**
+   * Times a call for these rows and, if it throws, fails their jobs and no others: the boundary
+   * between one batch and the rest of the work. Nothing is called for no rows.
+   */
+  run<T>(
+    phase: keyof TickStats['seconds'],
+    rows: readonly { running: Running }[],
+    engine: () => T,
+  ): T | undefined {
+    if (rows.length === 0) return undefined
+    const began = this.now()
+    try {
+      return engine()
+    } catch (error) {
+      for (const running of new Set(rows.map((row) => row.running))) this.jobs.fail(running, error)
+      return undefined
+    } finally {
+      this.seconds[phase] += this.now() - began
+    }
+  }
+
+  /** Seconds by phase since it was last asked. */
+  take(): TickStats['seconds'] {
+    const { seconds } = this
+    this.seconds = none()
+    return seconds
+  }
+}
