@@ -135,12 +135,16 @@ export class ServedModels {
     await this.bring(name, entry)
   }
 
-  /** By an administrator. Requests are refused at once; resolves when those before it are answered. */
+  /**
+   * By an administrator. Requests are refused at once; resolves when those before it are answered, or
+   * when it is to be loaded again before it has left.
+   */
   async unload(name: string): Promise<void> {
     const entry = this.entry(name)
     entry.withdrawn = true
     await entry.change?.catch(() => undefined)
-    if (entry.state === 'loaded') await this.remove(name, entry, 'asked')
+    const { state, withdrawn } = this.entry(name)
+    if (state === 'loaded' && withdrawn) await this.remove(name, entry, 'asked')
   }
 
   /** Every model that there is. */
@@ -233,10 +237,11 @@ export class ServedModels {
     if (entry.users > 0) await new Promise<void>((resolve) => (entry.free = resolve))
     entry.free = undefined
     await entry.generation?.drain()
+    // A worker that is being ended is none that has stalled.
+    this.loaded.delete(name)
     await entry.generation?.close()
     entry.generation = undefined
     entry.state = 'unloaded'
-    this.loaded.delete(name)
     this.witness.unloaded(name, reason)
   }
 }
