@@ -43,9 +43,10 @@ export interface ObjectiveFlags {
   absoluteClamp?: number
   sharpen?: number
   contrastWeight?: number
+  riseWeight?: number
   replay?: number
   replayShare: number
-  horizon: number
+  horizon?: number
   lossSteps: number
   contrast: (typeof contrasts)[number]
   negatives: number
@@ -97,9 +98,8 @@ export function addObjectiveFlags(command: Command): Command {
     ),
     number(
       '--horizon <steps>',
-      'equilibrium, amortized: most steps before the loss, drawn per update',
+      'most steps before those with a loss, drawn per update (default: equilibrium, amortized: 4, optimize: 0)',
       integer(0),
-      4,
     ),
     number('--loss-steps <steps>', 'equilibrium: steps with a loss', integer(1), 2),
     new Option('--contrast <name>', 'contrastive: the loss').choices(contrasts).default('infonce'),
@@ -197,6 +197,11 @@ const optimizeFlags = (): Option[] => [
     'optimize: adds the contrastive term (contrastive_loss_coeff)',
     real(0),
   ),
+  number(
+    '--rise-weight <x>',
+    'optimize: adds a term that asks of the last step that it lowers the energy',
+    real(0),
+  ),
 ]
 
 export interface Chosen {
@@ -206,7 +211,7 @@ export interface Chosen {
 }
 
 export function chooseObjective(flags: ObjectiveFlags, config: ModelConfig, tf: Tf): Chosen {
-  const { readoutWeight: readout, horizon } = flags
+  const { readoutWeight: readout, horizon = 4 } = flags
   switch (flags.objective) {
     case 'feed-forward':
       return { objective: feedForward }
@@ -218,7 +223,12 @@ export function chooseObjective(flags: ObjectiveFlags, config: ModelConfig, tf: 
       return { objective: optimize(optimizeOptions(flags, config)) }
     case 'equilibrium':
       return {
-        objective: equilibrium({ ...flags, noise: flags.noise ?? 0, replay: replayOf(flags, 0) }),
+        objective: equilibrium({
+          ...flags,
+          horizon,
+          noise: flags.noise ?? 0,
+          replay: replayOf(flags, 0),
+        }),
       }
     case 'contrastive':
       return {
@@ -250,6 +260,7 @@ function optimizeOptions(
 ): Parameters<typeof optimize>[0] {
   const recipe = flags.stage === 's2' ? stageTwo : { ...stageOne, steps: config.steps }
   return {
+    horizon: flags.horizon ?? recipe.horizon,
     steps: flags.steps ?? recipe.steps,
     through: flags.through ?? recipe.through,
     truncate: flags.truncate ?? recipe.truncate,
@@ -263,6 +274,7 @@ function optimizeOptions(
     absoluteClamp: flags.absoluteClamp ?? recipe.absoluteClamp,
     sharpen: flags.sharpen ?? recipe.sharpen,
     contrast: flags.contrastWeight ?? recipe.contrast,
+    rise: flags.riseWeight ?? recipe.rise,
     replay: replayOf(flags, recipe.replay?.size ?? 0),
   }
 }

@@ -73,6 +73,9 @@ each('optimize, one detached step', () => optimize({ ...stageOne, steps: 1 }), {
 each('optimize, through three steps', () =>
   optimize({ ...stageOne, steps: 3, through: true, contrast: 0.5 }),
 )
+each('optimize, through steps that should not rise', () =>
+  optimize({ ...stageOne, steps: 2, through: true, rise: 0.5 }),
+)
 each('optimize, through steps of random size and number, with noise', () =>
   optimize({
     ...stageTwo,

@@ -8,6 +8,7 @@ import { BasinError } from '../../errors.js'
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { draft, logitsOf } from '../../energy/tfjs/descent.js'
 import type { Network } from '../../energy/tfjs/network.js'
+import { stateWidth } from '../../model/config.js'
 import { crossEntropy } from '../loss.js'
 import { ReplayBuffer, type ReplayOptions } from '../replay.js'
 import { GatheredGradients } from './gradients.js'
@@ -17,6 +18,8 @@ import { stepBackward, stepForward, type StepSettings, type TakenStep } from './
 
 /** In parentheses: the reference's name. */
 export interface OptimizeOptions {
+  /** P: 0 to P steps of the last landscape come first, without a derivative or a loss. */
+  horizon: number
   /** Steps, each on its landscape (mcmc_num_steps). */
   steps: number
   /** Differentiate through all steps (no_mcmc_detach). */
@@ -43,12 +46,15 @@ export interface OptimizeOptions {
   sharpen: number
   /** Weight of softplus(E(truth) - E(before the last step)); 0 for none (contrastive_loss_coeff). */
   contrast: number
+  /** Weight of the term that asks of the last step that it lowers the energy (`rise` below); 0 for none. */
+  rise: number
   /** (mcmc_replay_buffer) */
   replay: ReplayOptions | null
 }
 
 /** Stage S1 of the published recipe; the number of steps is the model's own. */
 export const stageOne: Omit<OptimizeOptions, 'steps'> = {
+  horizon: 0,
   through: false,
   truncate: false,
   stepSizeScale: 1,
@@ -61,6 +67,7 @@ export const stageOne: Omit<OptimizeOptions, 'steps'> = {
   absoluteClamp: 0,
   sharpen: 0,
   contrast: 0,
+  rise: 0,
   replay: null,
 }
 
@@ -141,12 +148,35 @@ class Unrolled {
 
   forward(draw: Draw): void {
     const sizes = this.stepSizes(draw)
+    const settings = (landscape: number, i: number): StepSettings => ({
+      ...sizes,
+      ...this.settings(draw),
+      landscape,
+      first: i === 0,
+    })
+    const { horizon } = this.options
+    const before = horizon > 0 ? Math.floor(draw() * (horizon + 1)) : 0
+    for (let i = 0; i < before; i++) this.pass(settings(this.network.config.landscapes - 1, i))
     schedule(this.options, draw).forEach((landscape, i) => {
-      const settings = { ...sizes, ...this.settings(draw), landscape, first: i === 0 }
-      const step = stepForward(this.network, this.gradients, this.state, settings)
+      const step = stepForward(
+        this.network,
+        this.gradients,
+        this.state,
+        settings(landscape, before + i),
+      )
       this.taken.push(step)
       this.state = step.next
     })
+  }
+
+  /** A step that only leads on: nothing of it is kept but its end, and no draft is differentiated. */
+  private pass(settings: StepSettings): void {
+    const { network, gradients, state } = this
+    // A context that is first asked for here outlives the step.
+    gradients.landscape(settings.landscape)
+    this.state = network.tf.tidy(() => stepForward(network, gradients, state, settings).next)
+    state.dispose()
+    this.drafted = false
   }
 
   /** Gathers all gradients; returns the loss of every answer that has one, and what is minimised. */
@@ -156,7 +186,7 @@ class Unrolled {
     const counted = options.truncate ? 1 : taken.length + (this.drafted ? 1 : 0)
     const losses: number[] = []
     let alpha = 0
-    let contrasted = 0
+    let besides = 0
     let behind: Tensor | null = null
     for (let i = taken.length - 1; i >= 0; i--) {
       const step = taken[i] as TakenStep
@@ -168,12 +198,15 @@ class Unrolled {
         lambda = lambda ? tf.add(lambda, own.lambda) : own.lambda
       }
       if (!lambda) break
+      const rise = isLast && options.rise > 0 ? this.rise(step) : undefined
+      if (rise) lambda = tf.add(lambda, rise.atNext)
       const contrast = isLast && options.contrast > 0 ? this.contrast(step) : undefined
-      contrasted += contrast?.value ?? 0
+      besides += (contrast?.value ?? 0) + (rise?.value ?? 0)
+      const atBase = [contrast?.slope, rise?.atBase].filter((t) => t !== undefined)
       const weights = isLast || !options.truncate
       const back = stepBackward(network, this.gradients, step, lambda, {
         weights,
-        ...(contrast && { atBase: contrast.slope }),
+        ...(atBase.length > 0 && { atBase: tf.addN(atBase) }),
       })
       alpha += back.alpha
       behind = options.through ? back.state : null
@@ -181,7 +214,7 @@ class Unrolled {
     this.draftBackward(behind, counted, losses)
     if (options.learnAlpha)
       this.gradients.set('alpha', tf.scalar(this.alpha > lowestAlpha ? alpha : 0))
-    const value = losses.reduce((sum, loss) => sum + loss, 0) / counted + contrasted
+    const value = losses.reduce((sum, loss) => sum + loss, 0) / counted + besides
     return { value, losses }
   }
 
@@ -226,6 +259,24 @@ class Unrolled {
       return tf.mul(tf.sum(counts), options.contrast / inputs.answerCount)
     }, [step.base])
     return { value, slope: slopes[0] as Tensor }
+  }
+
+  /**
+   * max(0, E_next - E) of the energy that descends, per moving position and dimension, weighted; and its
+   * slopes at both ends of the step. A step of size alpha lowers 1/2 |y|^2 - phi(y) wherever the curvature
+   * of phi is above 1 - 2 / alpha: this presses it there where descent passes.
+   */
+  private rise(step: TakenStep): { value: number; atBase: Tensor; atNext: Tensor } {
+    const { network, inputs, gradients, options } = this
+    const { tf } = network
+    const energyAt = (state: Tensor): Tensor =>
+      gradients.landscape(step.landscape).descended({ value: state, tangent: null }).value
+    const size = inputs.count * stateWidth(network.config)
+    const { value, slopes } = gradients.add(() => {
+      const rise = tf.relu(tf.sub(energyAt(step.next), energyAt(step.base)))
+      return tf.mul(tf.sum(tf.mul(rise, inputs.answers)), options.rise / size)
+    }, [step.base, step.next])
+    return { value, atBase: slopes[0] as Tensor, atNext: slopes[1] as Tensor }
   }
 
   /** One step size for all, or one for each position. */
