@@ -44,6 +44,7 @@ export interface DescendRow {
   landscape: number
   /** As in a budget: `stepSizeOf` (refine/budget.ts) of it and the checkpoint's alpha, at least 1e-4 (reference: forward). */
   stepSize?: number
+  shrink?: number
   /** Standard deviation of Langevin noise added to the state before the step; 0 for none. */
   noise: number
   /** 0-based index of this step in its answer: seeds the noise. */

@@ -181,7 +181,8 @@ export class GenerationLoop {
 
   private descendRow({ answer: { limits }, candidate: { slot, progress } }: Row) {
     const { landscapes } = this.engine.model
-    return { slot, step: progress.steps, ...planStep(limits, progress.steps, landscapes) }
+    const { steps, searched } = progress
+    return { slot, step: steps, ...planStep(limits, steps, landscapes, searched) }
   }
 
   private judge(rows: readonly Row[], results: readonly StepResult[]): void {

@@ -39,6 +39,11 @@ export interface Budget {
   /** Which answer is returned: the best energy seen (default), or the last. */
   keep: 'best' | 'last'
   acceptLower: boolean
+  /**
+   * Backtracking (Armijo 1966): a step that would raise the energy is not taken, and the next is half as
+   * long; after one that lowered it, twice as long, up to the model's own.
+   */
+  lineSearch?: boolean
 }
 
 export type StepSizeOn = 'every_landscape' | 'last_landscape'
@@ -49,24 +54,33 @@ export interface StepPlan {
   noise: number
   acceptLower: boolean
   stepSize?: number
+  /** Multiplies the step size. Absent: 1. */
+  shrink?: number
 }
 
-/** `step`: 0-based. The last landscape takes whatever steps are left. */
-export function planStep(budget: Budget, step: number, landscapes: number): StepPlan {
+/**
+ * `step`: 0-based. The last landscape takes whatever steps are left. `searched`: the share of the step
+ * size that a line search has come to.
+ */
+export function planStep(budget: Budget, step: number, landscapes: number, searched = 1): StepPlan {
   const landscape = Math.min(Math.floor(step / (budget.landscapeSteps ?? 1)), landscapes - 1)
   const sized = budget.stepSizeOn !== 'last_landscape' || landscape === landscapes - 1
   return {
     landscape,
     noise: step < (budget.noiseSteps ?? Infinity) ? budget.noise : 0,
-    acceptLower: budget.acceptLower,
+    acceptLower: budget.acceptLower || budget.lineSearch === true,
     ...(sized && budget.stepSize !== undefined && { stepSize: budget.stepSize }),
+    ...(searched !== 1 && { shrink: searched }),
   }
 }
 
-/** The step size of one step, of the trained one and a budget's `stepSize`. */
-export const stepSizeOf = (trained: number, asked: number | undefined): number => {
-  if (asked === undefined || asked === 0) return trained
-  return asked < 1 ? trained * asked : asked
+/** The step size of one step, of the trained one and what a plan says of it. */
+export function stepSizeOf(
+  trained: number,
+  { stepSize: asked, shrink = 1 }: Pick<StepPlan, 'stepSize' | 'shrink'>,
+): number {
+  if (asked === undefined || asked === 0) return trained * shrink
+  return (asked < 1 ? trained * asked : asked) * shrink
 }
 
 /** `min`: lowest final energy. `max_gap`: largest drop. `max`: for ablations. */

@@ -34,6 +34,7 @@ export interface RefinementRequest {
   landscape_steps?: number | undefined
   keep?: 'best' | 'last' | undefined
   accept_lower?: boolean | undefined
+  line_search?: boolean | undefined
 }
 
 /** What an operator allows one answer to cost. */
@@ -174,6 +175,7 @@ export function resolveBudget(
       noiseSteps: asked.noise_steps,
       landscapeSteps: asked.landscape_steps,
       allocation: asked.allocation,
+      lineSearch: asked.line_search,
     }),
   }
 }

@@ -26,6 +26,8 @@ export interface Progress {
   readonly calm: number
   /** Steps in a row by which the best energy hardly fell. */
   readonly idle: number
+  /** Share of the step size that a line search takes next. */
+  readonly searched: number
   readonly terms: { readonly disagreement: number; readonly doubt: number } | undefined
 }
 
@@ -37,6 +39,7 @@ export const beforeFirstStep: Progress = Object.freeze({
   gradientNorm: Infinity,
   calm: 0,
   idle: 0,
+  searched: 1,
   terms: undefined,
 })
 
@@ -52,10 +55,22 @@ function idleAfter(before: Progress, best: number): number {
   return fell > FALL * Math.max(0, before.initial - before.best) ? 0 : before.idle + 1
 }
 
+/** Below this a line search has nothing left to find: its steps are lost in float32. */
+const SHORTEST = 2 ** -12
+
+/** A step that was not taken leaves the energy as it was, to the bit. */
+function searchedAfter({ lineSearch }: Budget, before: Progress, energy: number): number {
+  if (!lineSearch || before.steps === 0) return 1
+  return energy === before.final ? before.searched / 2 : Math.min(1, before.searched * 2)
+}
+
 export function advance(before: Progress, judged: Judged, budget: Budget): Progress {
   const change = Math.abs(judged.energy - before.final)
+  const searched = searchedAfter(budget, before, judged.energy)
+  const searching = searched < before.searched && searched > SHORTEST
   const still =
     before.steps > 0 &&
+    !searching &&
     budget.tolerance !== undefined &&
     change <= budget.tolerance * Math.max(Math.abs(judged.energy), ENERGY_FLOOR)
   return {
@@ -66,6 +81,7 @@ export function advance(before: Progress, judged: Judged, budget: Budget): Progr
     gradientNorm: judged.gradientNorm,
     calm: still ? before.calm + 1 : 0,
     idle: idleAfter(before, judged.best),
+    searched,
     terms: judged.terms,
   }
 }

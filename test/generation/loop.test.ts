@@ -48,6 +48,21 @@ describe('one token at a time', () => {
     expect([...probabilities].sort((a, b) => b - a)).toEqual(probabilities)
   })
 
+  it('never raises the energy with a line search, where steps of that size would', () => {
+    const energies = (lineSearch: boolean) => {
+      const limits = budget({ maxSteps: 12, stepSize: 3, lineSearch })
+      const job = jobOf('a', { maxTokens: 1, reportSteps: true, budget: limits })
+      return new LoopBench(oneByOne)
+        .run(job)
+        .of('a', 'step')
+        .map(({ energy }) => energy)
+    }
+    const [wild, searched] = [energies(false), energies(true)]
+    expect(wild.at(-1)).toBeGreaterThan(wild[0] as number)
+    expect([...searched].sort((a, b) => b - a)).toEqual(searched)
+    expect(searched.at(-1)).toBeLessThan((searched[0] as number) / 100)
+  })
+
   it('ends at a stop text that straddles tokens, and leaves it out', () => {
     const whole = new LoopBench(oneByOne).run(jobOf('a')).finished('a').text
     const bench = new LoopBench(oneByOne).run(jobOf('a', { stop: [whole.slice(2, 5)] }))

@@ -33,6 +33,27 @@ function descend(limits: Budget, energies: readonly number[], gradientNorm = 1):
 const falling = Array.from({ length: 100 }, (_, i) => 2 ** -i)
 const level = [8, 4, 4, 4, 4, 4, 4, 4, 4]
 
+describe('line search', () => {
+  const sizes = (energies: readonly number[], limits = unbounded({ lineSearch: true })) => {
+    let progress = beforeFirstStep
+    return energies.map((energy) => {
+      progress = advance(progress, { energy, gradientNorm: 1, best: energy }, limits)
+      return progress.searched
+    })
+  }
+
+  it('halves the step size after each step not taken, and doubles it after one taken', () => {
+    expect(sizes([8, 8, 8, 4, 3, 2, 2])).toEqual([1, 0.5, 0.25, 0.5, 1, 1, 0.5])
+    expect(sizes([8, 8, 8], unbounded())).toEqual([1, 1, 1])
+  })
+
+  it('counts a step not taken as calm only when no shorter one is left', () => {
+    const limits = unbounded({ lineSearch: true, tolerance: 1e-3, patience: 2 })
+    const stuck = [8, ...new Array<number>(30).fill(4)]
+    expect(descend(limits, stuck)).toEqual({ reason: 'converged', steps: 15 })
+  })
+})
+
 describe('convergence', () => {
   it('needs patience steps in a row within the tolerance', () => {
     const limits = unbounded({ tolerance: 0, patience: 3 })

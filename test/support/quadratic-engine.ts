@@ -24,6 +24,7 @@ import type {
 } from '../../src/energy/engine.js'
 import { readLogits } from '../../src/energy/reading.js'
 import type { ModelConfig } from '../../src/model/config.js'
+import { stepSizeOf } from '../../src/refine/budget.js'
 import { normals } from '../../src/refine/random.js'
 import { configOf } from './models.js'
 
@@ -181,14 +182,15 @@ export class QuadraticEngine implements EnergyEngine {
       const noise =
         row.noise > 0 ? normals(slot.seed, slot.candidate, row.step, slot.y.length) : undefined
       if (noise) slot.y = slot.y.map((value, i) => value + row.noise * (noise[i] as number))
-      const { energy, norm, next } = this.judge(slot, row.stepSize ?? ALPHA)
+      const { energy, norm, next } = this.judge(slot, stepSizeOf(ALPHA, row))
       const residual = this.model.energy.kind === 'residual'
       if (residual) this.keepBest(slot, energy, next)
       else if (slot.steps > 0 || this.model.answer.start === 'draft') {
         this.keepBest(slot, energy, slot.y)
       }
-      slot.y = next
-      slot.last = next
+      const refused = row.acceptLower && this.judge({ ...slot, y: next }, ALPHA).energy >= energy
+      if (!refused) slot.y = next
+      slot.last = slot.y
       slot.steps++
       const terms = residual ? { terms: { disagreement: energy, doubt: 0 } } : {}
       return { energy, gradientNorm: norm, best: slot.best, ...terms }

@@ -162,8 +162,9 @@ export class NativeEngine implements EnergyEngine {
 
   descend(rows: readonly DescendRow[]): StepResult[] {
     this.reserve(rows.length)
-    rows.forEach(({ slot, landscape, step, stepSize, noise, acceptLower }, i) => {
-      const alpha = stepSizeOf(this.alpha, stepSize)
+    rows.forEach((row, i) => {
+      const { slot, landscape, step, noise, acceptLower } = row
+      const alpha = stepSizeOf(this.alpha, row)
       this.rows.set([slot, landscape, step, alpha, noise, acceptLower ? 1 : 0], i * descendWidth)
     })
     const given = this.rows.subarray(0, rows.length * descendWidth)

@@ -182,7 +182,7 @@ export class TfjsEngine implements EnergyEngine {
     const [states, answers] = tf.tidy(() => {
       const landscape = landscapeOf(this.network, this.contexts, slots, rows)
       const alpha = tf.tensor3d(
-        rows.map((row) => stepSizeOf(this.alpha, row.stepSize)),
+        rows.map((row) => stepSizeOf(this.alpha, row)),
         [rows.length, 1, 1],
       )
       const state = tf.concat(slots.map((slot) => slot.state))

@@ -85,6 +85,12 @@ export const RefinementSettings = Type.Object(
     accept_lower: Type.Optional(
       Type.Boolean({ description: 'take only the steps that lower the energy' }),
     ),
+    line_search: Type.Optional(
+      Type.Boolean({
+        description:
+          'take only those, and halve the step size after a step that would not; double it after one that did, up to the full size',
+      }),
+    ),
   },
   { additionalProperties: false, description: 'The exact budget of every answer' },
 )
