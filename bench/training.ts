@@ -27,7 +27,8 @@ import { batchOfExamples, batchOfWindows, type Batch } from '../src/train/batch.
 import { initialWeights } from '../src/train/initial.js'
 import { equilibrium } from '../src/train/objectives/equilibrium.js'
 import { inputsOf, type Objective } from '../src/train/objectives/objective.js'
-import { optimize, stageOne } from '../src/train/objectives/optimize.js'
+import { optimize } from '../src/train/objectives/optimize.js'
+import { stageOne } from '../src/train/objectives/recipe.js'
 import { Optimizer } from '../src/train/optimizer.js'
 import { measureMachine } from './machine.js'
 

@@ -1,0 +1,219 @@
+/**
+ * The descent of one training batch, walked forward by a recipe and then backward for the gradients of
+ * its losses. What one step is: unroll.ts.
+ */
+import type { Tensor } from '../../energy/tfjs/backend.js'
+import { draft, logitsOf } from '../../energy/tfjs/descent.js'
+import type { Network } from '../../energy/tfjs/network.js'
+import { stateWidth } from '../../model/config.js'
+import { crossEntropy } from '../loss.js'
+import type { GatheredGradients } from './gradients.js'
+import { scalarOf, startOf, type Draw, type Inputs } from './objective.js'
+import type { OptimizeOptions } from './recipe.js'
+import { noiseFor, seedFrom, stateOf } from './start.js'
+import { stepBackward, stepForward, type StepSettings, type TakenStep } from './unroll.js'
+
+/** The reference clamps alpha from below, and its gradient with it. */
+const lowestAlpha = 1e-4
+
+/** One batch's descent, walked forward and then backward. */
+export class Unrolled {
+  private readonly taken: TakenStep[] = []
+  private readonly alpha: number
+  private state!: Tensor
+  /** True where the starting point was computed by the network, and so has a loss of its own. */
+  private drafted = false
+
+  constructor(
+    private readonly network: Network,
+    private readonly inputs: Inputs,
+    private readonly gradients: GatheredGradients,
+    private readonly options: OptimizeOptions,
+  ) {
+    this.alpha = Math.max(scalarOf(network.weight('alpha')), lowestAlpha)
+  }
+
+  /** The state after the last step. */
+  get last(): Tensor {
+    return this.state
+  }
+
+  start(replayed: Tensor | null, fresh: number, draw: Draw): void {
+    const { network, inputs, gradients } = this
+    const first = gradients.landscape(0)
+    this.drafted = network.config.answer.start === 'draft' && !inputs.batch.start && !replayed
+    this.state = startOf(network, inputs, first, seedFrom(draw))
+    if (!replayed) return
+    const { tf } = network
+    this.state = tf.concat([tf.slice(this.state, [0, 0, 0], [fresh, -1, -1]), replayed])
+  }
+
+  forward(draw: Draw): void {
+    const sizes = this.stepSizes(draw)
+    const settings = (landscape: number, i: number): StepSettings => ({
+      ...sizes,
+      ...this.settings(draw),
+      landscape,
+      first: i === 0,
+    })
+    const { horizon } = this.options
+    const before = horizon > 0 ? Math.floor(draw() * (horizon + 1)) : 0
+    for (let i = 0; i < before; i++) this.pass(settings(this.network.config.landscapes - 1, i))
+    schedule(this.options, draw).forEach((landscape, i) => {
+      const step = stepForward(
+        this.network,
+        this.gradients,
+        this.state,
+        settings(landscape, before + i),
+      )
+      this.taken.push(step)
+      this.state = step.next
+    })
+  }
+
+  /** A step that only leads on: nothing of it is kept but its end, and no draft is differentiated. */
+  private pass(settings: StepSettings): void {
+    const { network, gradients, state } = this
+    // A context that is first asked for here outlives the step.
+    gradients.landscape(settings.landscape)
+    this.state = network.tf.tidy(() => stepForward(network, gradients, state, settings).next)
+    state.dispose()
+    this.drafted = false
+  }
+
+  /** Gathers all gradients; returns the loss of every answer that has one, and what is minimised. */
+  backward(): { value: number; losses: number[] } {
+    const { network, options, taken } = this
+    const { tf } = network
+    const counted = options.truncate ? 1 : taken.length + (this.drafted ? 1 : 0)
+    const losses: number[] = []
+    let alpha = 0
+    let besides = 0
+    let behind: Tensor | null = null
+    for (let i = taken.length - 1; i >= 0; i--) {
+      const step = taken[i] as TakenStep
+      const isLast = i === taken.length - 1
+      let lambda: Tensor | null = behind
+      if (isLast || !options.truncate) {
+        const own = this.loss(step.next, 1 / counted)
+        losses.unshift(own.loss)
+        lambda = lambda ? tf.add(lambda, own.lambda) : own.lambda
+      }
+      if (!lambda) break
+      const rise = isLast && options.rise > 0 ? this.rise(step) : undefined
+      if (rise) lambda = tf.add(lambda, rise.atNext)
+      const contrast = isLast && options.contrast > 0 ? this.contrast(step) : undefined
+      besides += (contrast?.value ?? 0) + (rise?.value ?? 0)
+      const atBase = [contrast?.slope, rise?.atBase].filter((t) => t !== undefined)
+      const weights = isLast || !options.truncate
+      const back = stepBackward(network, this.gradients, step, lambda, {
+        weights,
+        ...(atBase.length > 0 && { atBase: tf.addN(atBase) }),
+      })
+      alpha += back.alpha
+      behind = options.through ? back.state : null
+    }
+    this.draftBackward(behind, counted, losses)
+    if (options.learnAlpha)
+      this.gradients.set('alpha', tf.scalar(this.alpha > lowestAlpha ? alpha : 0))
+    const value = losses.reduce((sum, loss) => sum + loss, 0) / counted + besides
+    return { value, losses }
+  }
+
+  /** The gradient of the draft: its own loss, and what the steps after it send back. */
+  private draftBackward(behind: Tensor | null, counted: number, losses: number[]): void {
+    if (!this.drafted) return
+    const { network, inputs, options } = this
+    const { tf } = network
+    const first = this.taken[0]?.base as Tensor
+    const compute = (): Tensor => draft(network, this.gradients.landscape(0), tf.zerosLike(first))
+    const parts = (): Tensor[] => {
+      const y = compute()
+      const own = options.truncate ? [] : [tf.div(readLoss(network, inputs, y), counted)]
+      return behind ? [...own, tf.sum(tf.mul(y, behind))] : own
+    }
+    if (!options.truncate) losses.unshift(scalarOf(readLoss(network, inputs, compute())))
+    if (!options.truncate || behind) this.gradients.add(() => tf.addN(parts()))
+  }
+
+  /** The weighted loss of an answer: its value unweighted, its slope, and the read-out's gradient. */
+  private loss(answer: Tensor, weight: number): { loss: number; lambda: Tensor } {
+    const { network, inputs, gradients } = this
+    const { value, slopes } = gradients.add(
+      () => network.tf.mul(readLoss(network, inputs, answer), weight),
+      [answer],
+    )
+    return { loss: value / weight, lambda: slopes[0] as Tensor }
+  }
+
+  /** The contrastive term, and its slope at the last step's base. */
+  private contrast(step: TakenStep): { value: number; slope: Tensor } {
+    const { network, inputs, gradients, options } = this
+    const { tf } = network
+    const landscape = (): ReturnType<typeof gradients.landscape> =>
+      gradients.landscape(step.landscape)
+    const { value, slopes } = gradients.add(() => {
+      const apart = tf.sub(
+        landscape().energy(stateOf(network, inputs.targets)).energy,
+        landscape().energy(step.base).energy,
+      )
+      const counts = tf.mul(tf.softplus(apart), inputs.answers)
+      return tf.mul(tf.sum(counts), options.contrast / inputs.answerCount)
+    }, [step.base])
+    return { value, slope: slopes[0] as Tensor }
+  }
+
+  /**
+   * max(0, E_next - E) of the energy that descends, per moving position and dimension, weighted; and its
+   * slopes at both ends of the step. A step of size alpha lowers 1/2 |y|^2 - phi(y) wherever the curvature
+   * of phi is above 1 - 2 / alpha: this presses it there where descent passes.
+   */
+  private rise(step: TakenStep): { value: number; atBase: Tensor; atNext: Tensor } {
+    const { network, inputs, gradients, options } = this
+    const { tf } = network
+    const energyAt = (state: Tensor): Tensor =>
+      gradients.landscape(step.landscape).descended({ value: state, tangent: null }).value
+    const size = inputs.count * stateWidth(network.config)
+    const { value, slopes } = gradients.add(() => {
+      const rise = tf.relu(tf.sub(energyAt(step.next), energyAt(step.base)))
+      return tf.mul(tf.sum(tf.mul(rise, inputs.answers)), options.rise / size)
+    }, [step.base, step.next])
+    return { value, atBase: slopes[0] as Tensor, atNext: slopes[1] as Tensor }
+  }
+
+  /** One step size for all, or one for each position. */
+  private stepSizes(draw: Draw): Pick<StepSettings, 'alpha' | 'alphaScale'> {
+    const { tf } = this.network
+    const { stepSizeScale } = this.options
+    if (stepSizeScale === 1) return { alpha: tf.scalar(this.alpha), alphaScale: tf.scalar(1) }
+    const [rows, n] = this.inputs.targets.shape as [number, number]
+    const [low, high] = [1 / stepSizeScale, stepSizeScale]
+    const scales = Float32Array.from({ length: rows * n }, () => low + draw() * (high - low))
+    const alphaScale = tf.tensor3d(scales, [rows, n, 1])
+    return { alpha: tf.mul(alphaScale, this.alpha), alphaScale }
+  }
+
+  private settings(draw: Draw): Omit<StepSettings, 'landscape' | 'first' | 'alpha' | 'alphaScale'> {
+    const { noise, clamp, absoluteClamp, sharpen } = this.options
+    return {
+      noise: noise > 0 ? noiseFor(this.network, this.inputs, noise, draw) : null,
+      clamp: clamp > 0 ? clamp / this.alpha : Infinity,
+      absoluteClamp: absoluteClamp || Infinity,
+      sharpen: sharpen || 1,
+    }
+  }
+}
+
+/** The landscape of every step to take; repeats are drawn. */
+function schedule(options: OptimizeOptions, draw: Draw): number[] {
+  const { steps, repeats, leastRepeats, repeatLast } = options
+  const least = leastRepeats || 1
+  return Array.from({ length: steps }, (_, step) => {
+    const random = repeats > 0 && (!repeatLast || step === steps - 1)
+    const times = random ? least + Math.floor(draw() * (repeats + 2 - least)) : 1
+    return new Array<number>(times).fill(step)
+  }).flat()
+}
+
+const readLoss = (network: Network, inputs: Inputs, answer: Tensor): Tensor =>
+  crossEntropy(network.tf, logitsOf(network, answer), inputs.targets, inputs.weights, inputs.count)
