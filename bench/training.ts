@@ -2,7 +2,7 @@
  * How fast does a training run, by backend? First matrix products of the native backend beside the peak
  * of multiply-adds measured in the same run, then updates of whole objectives: seconds on the clock and
  * of the processor (which other work on the machine does not add to), operations of the matrix products
- * alone, and their share of the peak. Medians.
+ * alone, and their share of the peak by the clock and by the processor. Medians.
  *
  *   npx tsc -p bench && node build/bench/training.js [--backends native,wasm,node] [--threads 1]
  *     [--cases sudoku6,stories,s1] [--updates 5] [--scale 1] [--products 128,512,2048] [--json file]
@@ -78,6 +78,14 @@ function peakFlops(): number {
   engine.close()
   return flops
 }
+
+/** Of the peak, in per cent: by the clock, and by the processor's time divided among the threads. */
+const sharesOf = (operations: number, { wall, cpu }: { wall: number; cpu: number }) => ({
+  share: (operations / wall / peak) * 100,
+  shareOfProcessor: (operations / (cpu / threads) / peak) * 100,
+})
+const described = ({ share, shareOfProcessor }: ReturnType<typeof sharesOf>): string =>
+  `share ${share.toFixed(0)} %, of the processor's time ${shareOfProcessor.toFixed(0)} %`
 
 interface Case {
   config: ModelConfig
@@ -206,7 +214,7 @@ console.log(
   `${machine.cpu}, ${machine.cores} cores, load ${machine.load.toFixed(1)}, node ${machine.node}, commit ${machine.commit}`,
 )
 console.log(
-  `${threads} threads, rows / ${flags.scale}, peak ${(peak / 1e9).toFixed(0)} GFLOP/s; share: of that peak, by the processor's time`,
+  `${threads} threads, rows / ${flags.scale}, peak ${(peak / 1e9).toFixed(0)} GFLOP/s; shares: of that peak`,
 )
 
 for (const choice of list(flags.backends) as BackendChoice[]) {
@@ -227,12 +235,12 @@ for (const choice of list(flags.backends) as BackendChoice[]) {
         }),
       )
       const [wall, cpu] = [median(times.map((t) => t.wall)), median(times.map((t) => t.cpu))]
-      const share = ((2 * n ** 3) / (cpu / threads) / peak) * 100
+      const shares = sharesOf(2 * n ** 3, { wall, cpu })
       const kind = `${turnA ? 'T' : 'N'}${turnB ? 'T' : 'N'}`
       console.log(
-        `${name.padEnd(10)} product ${String(n).padStart(5)} ${kind} ${(1000 * wall).toFixed(2).padStart(9)} ms ${((2 * n ** 3) / wall / 1e9).toFixed(0).padStart(5)} GFLOP/s, share ${share.toFixed(0)} %`,
+        `${name.padEnd(10)} product ${String(n).padStart(5)} ${kind} ${(1000 * wall).toFixed(2).padStart(9)} ms ${((2 * n ** 3) / wall / 1e9).toFixed(0).padStart(5)} GFLOP/s, ${described(shares)}`,
       )
-      results.push({ backend: name, threads, product: n, kind, wall, cpu, share })
+      results.push({ backend: name, threads, product: n, kind, wall, cpu, ...shares })
     }
     a.dispose()
     b.dispose()
@@ -242,9 +250,9 @@ for (const choice of list(flags.backends) as BackendChoice[]) {
     const operations = countingProducts(tf, update)
     const times = Array.from({ length: Number(flags.updates) }, () => clocked(update))
     const [wall, cpu] = [median(times.map((t) => t.wall)), median(times.map((t) => t.cpu))]
-    const share = (operations / (cpu / threads) / peak) * 100
+    const shares = sharesOf(operations, { wall, cpu })
     console.log(
-      `${name.padEnd(10)} ${label.padEnd(8)} ${wall.toFixed(3).padStart(9)} s/update, ${(1 / wall).toFixed(3)} updates/s, processor ${cpu.toFixed(3)} s, ${(operations / 1e9).toFixed(0)} GFLOP, share ${share.toFixed(0)} %`,
+      `${name.padEnd(10)} ${label.padEnd(8)} ${wall.toFixed(3).padStart(9)} s/update, ${(1 / wall).toFixed(3)} updates/s, processor ${cpu.toFixed(3)} s, ${(operations / 1e9).toFixed(0)} GFLOP, ${described(shares)}`,
     )
     results.push({
       backend: name,
@@ -254,7 +262,7 @@ for (const choice of list(flags.backends) as BackendChoice[]) {
       wall,
       cpu,
       operations,
-      share,
+      ...shares,
     })
   }
 }

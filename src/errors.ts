@@ -47,6 +47,11 @@ const table = {
   invalid_data: [400, 'invalid_request_error', '{path}: {reason}'],
   backend_missing: [500, 'server_error', 'Engine {engine}: {reason}'],
   training_collapsed: [500, 'server_error', 'The energy collapsed at update {update}: {reason}'],
+  not_written: [
+    500,
+    'server_error',
+    '{path} cannot be written to ({reason}); what was saved before is whole, and the same command goes on from it',
+  ],
   training_diverged: [500, 'server_error', 'Training diverged at update {update}: {reason}'],
 } as const satisfies Record<string, readonly [number, string, string]>
 

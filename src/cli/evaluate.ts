@@ -7,14 +7,16 @@ import {
   type Backend,
   type BackendChoice,
 } from '../energy/tfjs/backend.js'
+import { withRefiner } from '../energy/open.js'
 import { Network } from '../energy/tfjs/network.js'
-import { openCheckpoint, parameterCount } from '../model/checkpoint.js'
+import { openCheckpoint, parameterCount, type Checkpoint } from '../model/checkpoint.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
 import { budgetsOf, judgeBatches } from '../train/evaluate.js'
 import { areas, budgetScore, choiceScore, classesBy, type Judged } from '../train/judging.js'
 import { openData } from '../train/source.js'
 import { describeEvaluation, type Evaluation } from './evaluation-tables.js'
 import { integer, integerList, real } from './numbers.js'
+import { directionOption } from './worker.js'
 
 interface Flags {
   model: string
@@ -25,6 +27,7 @@ interface Flags {
   batch: number
   budgets: number[]
   keep: 'best' | 'last'
+  refiner: string
   candidates: number
   noise?: number
   noiseSteps: number
@@ -54,6 +57,7 @@ export function registerEvaluate(program: Command): void {
         .choices(['best', 'last'])
         .default('best'),
     )
+    .addOption(directionOption())
     .option(
       '--candidates <m>',
       'descents of each answer, one chosen by energy',
@@ -81,9 +85,12 @@ export function registerEvaluate(program: Command): void {
 async function evaluate(flags: Flags): Promise<void> {
   const backend = await loadBackend(flags.backend, flags.threads)
   console.error(`on ${backend.name}`)
-  const directories = [flags.model, ...(flags.control === undefined ? [] : [flags.control])]
-  const evaluations = directories.map((directory) => {
-    const evaluation = measure(backend, directory, flags)
+  const { model, control, refiner } = flags
+  const opened = [{ directory: model, checkpoint: withRefiner(openCheckpoint(model), refiner) }]
+  if (control !== undefined)
+    opened.push({ directory: control, checkpoint: openCheckpoint(control) })
+  const evaluations = opened.map((one) => {
+    const evaluation = measure(backend, one, flags)
     console.log(describeEvaluation(evaluation, flags.by))
     return evaluation
   })
@@ -94,6 +101,7 @@ async function evaluate(flags: Flags): Promise<void> {
     rows,
     window,
     keep,
+    refiner,
     candidates,
     noise: noiseOf(flags),
     noiseSteps,
@@ -104,8 +112,12 @@ async function evaluate(flags: Flags): Promise<void> {
   writeFileSync(flags.json, `${JSON.stringify(report, null, 2)}\n`)
 }
 
-function measure({ tf }: Backend, directory: string, flags: Flags): Evaluation {
-  const { config, tensors } = openCheckpoint(directory)
+function measure(
+  { tf }: Backend,
+  { directory, checkpoint }: { directory: string; checkpoint: Checkpoint },
+  flags: Flags,
+): Evaluation {
+  const { config, tensors } = checkpoint
   const data = openData({
     ...flags,
     valid: flags.data,

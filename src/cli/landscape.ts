@@ -155,15 +155,17 @@ function write(views: readonly View[], flags: Flags): void {
   mkdirSync(flags.out, { recursive: true })
   const file = (name: string, content: string) => writeFileSync(join(flags.out, name), content)
   const lines = gallery(
-    'Energy along a random line, and along the slope of the loss, through the answers found',
+    'Energy above that of the answers found, along a random line and the slope of the loss through each',
     views.map(({ name, lines: of }) =>
       of.map((line) => plotLines(`${name}: ${line.direction}`, line.at, line.energies)),
     ),
   )
+  // Before and after stand side by side.
+  const columns = flags.before ? 2 : 3
   const planes = gallery(
     'Energy (dark: low), the descent (circle to dot) and the true answer (cross)',
-    Array.from({ length: Math.ceil(views.length / 3) }, (_, i) =>
-      views.slice(3 * i, 3 * i + 3).map(({ name, plane }) => plotPlane(name, plane)),
+    Array.from({ length: Math.ceil(views.length / columns) }, (_, i) =>
+      views.slice(columns * i, columns * (i + 1)).map(({ name, plane }) => plotPlane(name, plane)),
     ),
   )
   const { data, rows, seed, reach } = flags

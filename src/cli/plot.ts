@@ -77,12 +77,15 @@ export interface PlaneDrawing {
 
 /** Energies as colours, dark for low, by rank so that no peak hides the rest; the path on top. */
 export function plotPlane(title: string, { at, energies, path, truth }: PlaneDrawing): string {
-  const ends = [at[0] as number, at.at(-1) as number] as const
+  const [first, last] = [at[0] as number, at.at(-1) as number]
+  // Cells lie around their points, so the axes end half a cell further out.
+  const half = (last - first) / (at.length - 1) / 2
+  const ends = [first - half, last + half] as const
   const { x, y, drawn } = frame(title, ends, ends)
   const sorted = energies.flat().sort((a, b) => a - b)
   const rank = new Map(sorted.map((e, i) => [e, i / (sorted.length - 1)]))
   const [w, h] = [x(at[1] as number) - x(at[0] as number), y(at[0] as number) - y(at[1] as number)]
-  const cell = `h${short(w * 1.04)}v${short(h * 1.04)}h${short(-w * 1.04)}z`
+  const cell = `h${short(w)}v${short(h)}h${short(-w)}z`
   // One path for each shade keeps the file small.
   const shades = Array.from({ length: levels }, () => '')
   energies.forEach((row, j) => {
@@ -94,7 +97,7 @@ export function plotPlane(title: string, { at, energies, path, truth }: PlaneDra
   })
   const cells = shades.map((d, level) => {
     const light = (25 + (70 * level) / (levels - 1)).toFixed(0)
-    return `<path d="${d}" fill="hsl(215,55%,${light}%)"/>`
+    return `<path shape-rendering="crispEdges" d="${d}" fill="hsl(215,55%,${light}%)"/>`
   })
   const points = path.map(([u, v]) => `${short(x(u))},${short(y(v))}`)
   const [startX, startY] = (points[0] as string).split(',') as [string, string]

@@ -246,11 +246,21 @@ async function train(flags: Flags): Promise<void> {
   const profile = flags.profile ? new Profile(backend) : null
   try {
     await training.run()
+  } catch (error) {
+    throw ofWriting(error, flags.out)
   } finally {
     view.close()
     if (profile) console.error(profile.table())
     server?.close()
   }
+}
+
+/** A full disk, quota or largest file size, told with what it means for the run; else the error itself. */
+function ofWriting(error: unknown, path: string): unknown {
+  const { code = '' } = error instanceof Error ? (error as NodeJS.ErrnoException) : {}
+  return ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(code)
+    ? new BasinError('not_written', { path, reason: code })
+    : error
 }
 
 function reportBadLines({ bad, badCount }: TrainingData): void {

@@ -1,15 +1,18 @@
 /**
  * A training as it goes: a bar on a terminal, a line now and then elsewhere; every
  * update goes to updates.jsonl and every validation to log.jsonl. A resumed run appends, so an update
- * that a kill undid stands there twice, with the same figures.
+ * that a kill undid stands there twice, with the same figures; a line that a kill or a full disk left half
+ * written is cut off first.
  */
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import type { UpdateReport, ValidationReport } from '../train/loop.js'
 
 /** Updates between lines where there is no terminal. */
 const linesEvery = 20
+const updatesFile = 'updates.jsonl'
+const validationsFile = 'log.jsonl'
 
 export class TrainingView {
   private readonly bar = process.stderr.isTTY
@@ -25,7 +28,9 @@ export class TrainingView {
   constructor(
     private readonly out: string,
     private readonly bytesPerPosition: number,
-  ) {}
+  ) {
+    for (const file of [updatesFile, validationsFile]) cutHalfLine(join(out, file))
+  }
 
   update(report: UpdateReport): void {
     const { update, updates, seconds, positions, losses, gradientNorm, measures } = report
@@ -49,12 +54,12 @@ export class TrainingView {
       )
     }
     const { value } = report
-    this.log('updates.jsonl', { update, seconds, value, losses, gradientNorm, ...measures })
+    this.log(updatesFile, { update, seconds, value, losses, gradientNorm, ...measures })
   }
 
   validation(report: ValidationReport): void {
     const { update, scores, diagnosis } = report
-    this.log('log.jsonl', report)
+    this.log(validationsFile, report)
     const lines = scores.map(
       (s) =>
         `${s.steps}: ${this.bits(s.nats)}, ${percent(s.accuracy)} right, ${percent(s.solved)} whole, E ${s.energy.toFixed(3)}`,
@@ -81,6 +86,13 @@ export class TrainingView {
         : ''
     return `${nats.toFixed(4)} nats${perByte}`
   }
+}
+
+function cutHalfLine(path: string): void {
+  if (!existsSync(path)) return
+  const written = readFileSync(path)
+  const whole = written.lastIndexOf('\n') + 1
+  if (whole < written.length) truncateSync(path, whole)
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`

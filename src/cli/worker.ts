@@ -37,11 +37,12 @@ export const weightsOption = () =>
     .env('BASIN_WEIGHTS')
     .default('f32')
 
-export const refinerOption = () =>
+export const directionOption = () =>
   new Option('--refiner <direction>', 'what a residual energy descends along')
     .choices(refiners)
-    .env('BASIN_REFINER')
     .default('model', 'as its checkpoint says')
+
+export const refinerOption = () => directionOption().env('BASIN_REFINER')
 
 /** Most cache pages unless told otherwise: 65,536 positions. */
 const MOST_PAGES = 4096

@@ -52,12 +52,19 @@ function oneOf<T extends string>(choices: readonly T[], value: string, engine: s
 
 /**
  * A checkpoint with another direction of descent. Throws `not_supported` where it has no choice: head
- * and potential energies have their gradient only, a draft of the context the amortized direction.
+ * and potential energies have their gradient only, a draft of the context the amortized direction, and
+ * a control does not descend.
  */
 export function withRefiner(checkpoint: Checkpoint, refiner: string): Checkpoint {
   const { config } = checkpoint
   const { energy } = config
-  if (refiner === 'model' || refiner === energy.direction) return checkpoint
+  if (refiner === 'model') return checkpoint
+  if (config.feed_forward)
+    throw new BasinError('not_supported', {
+      param: 'refiner',
+      reason: `${config.name} is a feed-forward control, which does not descend`,
+    })
+  if (refiner === energy.direction) return checkpoint
   if (energy.kind !== 'residual' || (refiner === 'exact' && draftsFromContext(config)))
     throw new BasinError('not_supported', {
       param: 'refiner',

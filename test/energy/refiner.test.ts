@@ -48,5 +48,9 @@ describe('--refiner', () => {
     expect(() =>
       withRefiner(modelOf('latent residual, K 1, draft from the context'), 'exact'),
     ).toThrow(/amortized direction only/)
+    const model = modelOf('latent residual exact, noise')
+    const control = { ...model, config: { ...model.config, feed_forward: true } }
+    expect(withRefiner(control, 'model')).toBe(control)
+    expect(() => withRefiner(control, 'exact')).toThrow(/does not descend/)
   })
 })

@@ -1,0 +1,89 @@
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { describe, expect, it } from 'vitest'
+import { registerEvaluate } from '../../src/cli/evaluate.js'
+import type { Evaluation } from '../../src/cli/evaluation-tables.js'
+import { writeCheckpoint } from '../../src/model/checkpoint.js'
+import { initialWeights } from '../../src/train/initial.js'
+import { configOf } from '../support/models.js'
+
+const directory = mkdtempSync(join(tmpdir(), 'basin-evaluate-'))
+const path = (...names: string[]) => join(directory, ...names)
+
+const tokenizer = {
+  format: 'basin-tokenizer/1',
+  kind: 'characters',
+  alphabet: Array.from('0123456789'),
+  special: { '<|end|>': 10 },
+  bos: '<|end|>',
+}
+for (const [name, feedForward] of [
+  ['one', false],
+  ['control', true],
+] as const) {
+  const config = configOf({ name, ...(feedForward && { feed_forward: true }) })
+  mkdirSync(path(name))
+  writeCheckpoint(path(name), { config, tensors: initialWeights(config, 3, 0.1) })
+  writeFileSync(path(name, 'tokenizer.json'), JSON.stringify(tokenizer))
+}
+const lines = Array.from({ length: 6 }, (_, i) =>
+  JSON.stringify({ template: `1${i}__`, completion: `1${i}34`, givens: 2 }),
+)
+writeFileSync(path('data.jsonl'), `${lines.join('\n')}\n`)
+
+interface Report {
+  refiner: string
+  models: Evaluation[]
+}
+
+async function evaluate(...words: string[]): Promise<Report> {
+  const program = new Command('basin')
+  registerEvaluate(program)
+  const model = words.includes('--model') ? [] : ['--model', path('one')]
+  const flags = ['--data', path('data.jsonl'), '--budgets', '1,2,4', '--backend', 'wasm']
+  await program.parseAsync(
+    ['evaluate', ...model, ...flags, '--json', path('report.json'), ...words],
+    { from: 'user' },
+  )
+  return JSON.parse(readFileSync(path('report.json'), 'utf8')) as Report
+}
+
+describe('basin evaluate', () => {
+  it('sets a model with candidates beside its control, budget by budget', async () => {
+    const { models } = await evaluate('--control', path('control'), '--candidates', '3')
+    expect(models.map(({ name }) => name)).toEqual(['one', 'control'])
+    const [one, control] = models as [Evaluation, Evaluation]
+    expect(one.scores.map(({ steps }) => steps)).toEqual([1, 2, 4])
+    expect(control.scores.map(({ steps }) => steps)).toEqual([1])
+    for (const { choices } of one.scores) {
+      expect(choices.map(({ candidates }) => candidates)).toEqual([2, 3])
+      for (const { byEnergy, atRandom, best } of choices) {
+        expect(best).toBeGreaterThanOrEqual(byEnergy)
+        expect(best).toBeGreaterThanOrEqual(atRandom)
+      }
+    }
+    expect(control.scores[0]?.choices).toEqual([])
+  })
+
+  it('follows the direction that --refiner names, for the model alone', async () => {
+    const control = ['--control', path('control')]
+    const own = await evaluate(...control)
+    const amortized = await evaluate(...control, '--refiner', 'amortized')
+    const exact = await evaluate(...control, '--refiner', 'exact')
+    expect([own.refiner, exact.refiner]).toEqual(['model', 'exact'])
+    expect(amortized.models).toEqual(own.models)
+    const energies = ({ models }: Report) => models[0]?.scores.map(({ energy }) => energy) ?? []
+    // Both start from the same answer, and part from there.
+    expect(energies(exact)[0]).toBeCloseTo(energies(own)[0] as number, 4)
+    expect(energies(exact)[2]).not.toBeCloseTo(energies(own)[2] as number, 4)
+    expect(exact.models[1]).toEqual(own.models[1])
+  })
+
+  it('refuses to refine a control', async () => {
+    await expect(evaluate('--model', path('control'), '--refiner', 'exact')).rejects.toThrow(
+      /control is a feed-forward control, which does not descend/,
+    )
+  })
+})
