@@ -8,7 +8,7 @@ import { type ModelConfig, parseConfig } from '../src/model/config.js'
 import { openTokenizer } from '../src/tokenizer/tokenizer.js'
 import { initialWeights } from '../src/train/initial.js'
 import { sudokuTask } from '../src/train/tasks/sudoku.js'
-import { drawExamples } from '../src/train/tasks/task.js'
+import { BLANK, drawExamples } from '../src/train/tasks/task.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -61,7 +61,7 @@ export function subjectOf(name: string): Subject {
   const drawn = drawExamples(sudokuTask({ size, givens: range }), { count: 64, seed: 1 })
   const tokenizer = openTokenizer(directory)
   const puzzles = [...drawn].map(({ template }) =>
-    [...template].map((cell) => (cell === '_' ? -1 : (tokenizer.encode(cell)[0] ?? -1))),
+    Array.from(template, (cell) => (cell === BLANK ? -1 : (tokenizer.encode(cell)[0] ?? -1))),
   )
   return { checkpoint, givens: (row) => puzzles[row % puzzles.length] as number[] }
 }

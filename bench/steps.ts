@@ -207,8 +207,8 @@ const tell = (line: Line) => {
 /** By a float32 engine: peak and bandwidth at this moment. */
 async function limitsOf(subject: Subject, engine: EnergyEngine): Promise<Limits> {
   if (engine instanceof NativeEngine) return engine.measure()
-  const other = (await openEngine(subject, 'f32')) as NativeEngine
-  const limits = other.measure()
+  const other = await openEngine(subject, 'f32')
+  const limits = await limitsOf(subject, other)
   other.close()
   return limits
 }
