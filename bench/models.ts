@@ -15,7 +15,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 /** The published architecture at its size xxs with random weights, longer in context than it was trained. */
 const published = {
   format: 'basin-ebt/1',
-  name: '6/384/50277',
+  name: 'head-6-384-50277',
   description: 'random weights',
   created: 0,
   vocab_size: 50277,

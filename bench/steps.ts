@@ -3,7 +3,7 @@
  * context and batch: the time of one step of the whole batch, beside the floor that follows from peak
  * multiply-adds and read bandwidth, both measured in the same run, and beside the tfjs engine.
  *
- *   npm run bench -- [--models 6/384/50277,stories,sudoku6] [--engines f32,bf16,int8,tfjs:wasm]
+ *   npm run bench -- [--models head-6-384-50277,stories,sudoku6] [--engines f32,bf16,int8,tfjs:wasm]
  *                    [--batches 1,8,32,64] [--contexts 0,256,1024] [--threads 2] [--seconds 0.7] [--json file]
  *
  * The floor of a step is the larger of bytes (weights, each once per use, and cache) over bandwidth and
@@ -32,7 +32,7 @@ import { clampedOf, operationsOf, type Subject, subjectOf } from './models.js'
 
 const { values: flags } = parseArgs({
   options: {
-    models: { type: 'string', default: '6/384/50277,stories,sudoku6' },
+    models: { type: 'string', default: 'head-6-384-50277,stories,sudoku6' },
     engines: { type: 'string', default: 'f32,bf16,int8,tfjs:wasm' },
     batches: { type: 'string', default: '1,8,32,64' },
     contexts: { type: 'string', default: '0,256,1024' },
