@@ -30,6 +30,7 @@
         "native/model.cc",
         "native/network.cc",
         "native/observed.cc",
+        "native/pass.cc",
         "native/peak.cc",
         "native/pool.cc",
         "native/training/duals.cc",

@@ -62,7 +62,12 @@ class Cache {
   const int d, dp;
 
  private:
-  const int layers, heads, pages;
+  const int layers, heads;
+
+ public:
+  const int pages;
+
+ private:
   float* pool = nullptr;
   float* sinkPool = nullptr;
 

@@ -42,6 +42,12 @@ struct Config {
   int contextOffset() const { return conditioning == Conditioning::timeEmbed ? 1 : 0; }
   // Whether descent needs the gradient of the network, or its output alone.
   bool needsGradient() const { return kind != EnergyKind::residual || direction == Direction::exact; }
+  // Whether the state passes through softmax, at the first step or at another.
+  bool normalizes(bool first) const {
+    return space == Space::vocab && (normalize == Normalize::everyStep || (normalize == Normalize::firstStep && first));
+  }
+  // Row length of a state.
+  size_t stateLd() const { return space == Space::vocab ? vocabPadded() : ld(); }
   size_t stateWidth() const { return space == Space::vocab ? vocab : dim; }
 
   static int spaced(int width) { return width % 1024 == 0 ? width + lanes : width; }

@@ -48,11 +48,12 @@ void Engine::observe(const std::vector<ObserveRow>& given, float* sums) {
   std::vector<const int*> tokens;
   std::vector<float*> into;  // per run, where its states are added; empty if nobody asks
   if (sums) memset(sums, 0, sizeof(float) * given.size() * model.config.dim);
-  runs.clear();
+  observed.clear();
+  const int prefill = together.network.room.observed;
   int used = 0;
   const auto flush = [&] {
-    if (!runs.empty()) observePass(tokens, into);
-    runs.clear();
+    if (!observed.empty()) observePass(tokens, into);
+    observed.clear();
     tokens.clear();
     into.clear();
     used = 0;
@@ -61,7 +62,7 @@ void Engine::observe(const std::vector<ObserveRow>& given, float* sums) {
     const ObserveRow& row = given[index];
     Sequence& sequence = cache.sequences[row.sequence];
     // Rows of one sequence follow each other: each pass sees a sequence once.
-    for (const Run& run : runs)
+    for (const Run& run : observed)
       if (run.sequence == row.sequence) {
         flush();
         break;
@@ -70,9 +71,9 @@ void Engine::observe(const std::vector<ObserveRow>& given, float* sums) {
     if (row.from >= 0) sequence.length = row.from;
     sequence.pages.assign(row.pages.begin(), row.pages.end());
     for (size_t done = 0; done < row.tokens.size();) {
-      if (used == network.observePositions) flush();
-      const int count = int(std::min<size_t>(network.observePositions - used, row.tokens.size() - done));
-      runs.push_back({row.sequence, 0, used, count, sequence.length});
+      if (used == prefill) flush();
+      const int count = int(std::min<size_t>(prefill - used, row.tokens.size() - done));
+      observed.push_back({row.sequence, 0, used, count, sequence.length});
       tokens.push_back(row.tokens.data() + done);
       if (sums) into.push_back(sums + index * model.config.dim);
       used += count;
@@ -86,36 +87,37 @@ void Engine::observe(const std::vector<ObserveRow>& given, float* sums) {
 // The runs of one pass into every cache of their sequences.
 void Engine::observePass(const std::vector<const int*>& tokens, const std::vector<float*>& sums) {
   const bool all = !sums.empty();
+  Network& network = together.network;
   for (int t = 0; t < model.config.caches(); t++) {
-    for (size_t i = 0; i < runs.size(); i++) {
-      runs[i].landscape = t;
-      for (int p = 0; p < runs[i].positions; p++)
-        memcpy(network.input() + (runs[i].first + p) * ld(), model.embeddings + tokens[i][p] * ld(), sizeof(float) * ld());
+    for (size_t i = 0; i < observed.size(); i++) {
+      observed[i].landscape = t;
+      for (int p = 0; p < observed[i].positions; p++)
+        memcpy(network.input() + (observed[i].first + p) * ld(), model.embeddings + tokens[i][p] * ld(), sizeof(float) * ld());
     }
     const bool lastCache = t + 1 == model.config.caches();
-    network.observe(runs, false, all && lastCache ? Ends::all : contextDrafts ? Ends::last : Ends::none);
+    network.observe(observed, false, all && lastCache ? Ends::all : contextDrafts ? Ends::last : Ends::none);
   }
   if (contextDrafts) {
-    const int count = int(runs.size());
-    if (!all) network.multiply(model.opinion, network.output(), int(ld()), count, opinions, int(ld()), nullptr);
+    const int count = int(observed.size());
+    if (!all) network.multiply(model.opinion, network.output(), int(ld()), count, ends, int(ld()), nullptr);
     for (int i = 0; i < count && all; i++) {
-      const float* end = network.output() + size_t(runs[i].first + runs[i].positions - 1) * ld();
-      network.multiply(model.opinion, end, int(ld()), 1, opinions + i * ld(), int(ld()), nullptr);
+      const float* end = network.output() + size_t(observed[i].first + observed[i].positions - 1) * ld();
+      network.multiply(model.opinion, end, int(ld()), 1, ends + i * ld(), int(ld()), nullptr);
     }
     for (int i = 0; i < count; i++)
-      memcpy(contextDrafts + runs[i].sequence * ld(), opinions + i * ld(), sizeof(float) * ld());
+      memcpy(contextDrafts + observed[i].sequence * ld(), ends + i * ld(), sizeof(float) * ld());
   }
   for (size_t i = 0; i < sums.size(); i++)
-    for (int p = runs[i].first; p < runs[i].first + runs[i].positions; p++)
+    for (int p = observed[i].first; p < observed[i].first + observed[i].positions; p++)
       for (int j = 0; j < model.config.dim; j++) sums[i][j] += network.output()[p * ld() + j];
-  for (const Run& run : runs) cache.sequences[run.sequence].length += run.positions;
+  for (const Run& run : observed) cache.sequences[run.sequence].length += run.positions;
 }
 
 void Engine::observeStepTokens() {
   for (int t = 0; t < model.config.landscapes; t++) {
-    runs.assign(1, {0, t, 0, 1, 0});
-    memcpy(network.input(), model.timeEmbeddings + t * ld(), sizeof(float) * ld());
-    network.observe(runs, true);
+    observed.assign(1, {0, t, 0, 1, 0});
+    memcpy(together.network.input(), model.timeEmbeddings + t * ld(), sizeof(float) * ld());
+    together.network.observe(observed, true);
   }
 }
 

@@ -1,54 +1,20 @@
-// One pass of the engine: the energies of up to `answerPositions` positions, the directions in which
-// they descend, and a step. Energies are judged in judging.cc. Formulas: docs/mathematics.md; the
-// definition: src/energy/tfjs.
+// The steps of a pass: where energies are taken, the directions in which they descend, and the step.
+// Energies are judged in judging.cc.
 #include <algorithm>
 #include <cmath>
 
-#include "engine.h"
+#include "pass.h"
 
 namespace basin {
 
 template <class Work>
-void Engine::eachPosition(const Work& work) {
+void Pass::eachPosition(const Work& work) {
   for (size_t r = 0; r < rows.size(); r++)
     for (int i = 0; i < runs[r].positions; i++) work(rows[r], runs[r], i, size_t(runs[r].first) + i);
 }
 
-bool Engine::fits(int positions) const {
-  const int used = runs.empty() ? 0 : runs.back().first + runs.back().positions;
-  return used + positions <= network.answerPositions && rows.size() < results.size();
-}
-
-void Engine::startPass() {
-  rows.clear();
-  runs.clear();
-}
-
-void Engine::addRow(const Row& row, int sequence, int landscape, int positions) {
-  const int first = runs.empty() ? 0 : runs.back().first + runs.back().positions;
-  rows.push_back(row);
-  runs.push_back({sequence, landscape, first, positions, cache.sequences[sequence].length});
-}
-
-void Engine::evaluatePass() {
-  addNoise();
-  embedStates();
-  enter();
-  forward();
-  judge();
-}
-
-// Where no gradient follows, clamped positions of the last layer are of no use to anyone.
-void Engine::forward() {
-  wanted.clear();
-  eachPosition([&](const Row& row, const Run&, int i, size_t at) {
-    if (moves(row, i)) wanted.push_back(int(at));
-  });
-  network.forward(runs, onlyMoving() ? &wanted : nullptr);
-}
-
-void Engine::stepPass(RowResult* out) {
-  evaluatePass();
+void Pass::step(RowResult* out) {
+  evaluate();
   findDirections();
   if (vocabSpace()) stepVocab();
   else stepLatent();
@@ -60,9 +26,17 @@ void Engine::stepPass(RowResult* out) {
   }
 }
 
-// to = from + factor * normals, over the slot's K x width elements.
-void Engine::noise(const Slot& slot, int step, double factor, const float* from, float* to, bool movingOnly) {
-  const size_t width = model.config.stateWidth(), total = size_t(block()) * width;
+const std::vector<RowResult>& Pass::evaluate() {
+  addNoise();
+  embedStates();
+  enter();
+  forward();
+  judge();
+  return results;
+}
+
+void Pass::noise(const Slot& slot, int step, double factor, const float* from, float* to, bool movingOnly) {
+  const size_t width = config.stateWidth(), total = size_t(block()) * width;
   constexpr size_t chunk = 4096;
   const NoiseKey key{slot.seed, slot.candidate, step};
   pool.run(int((total + chunk - 1) / chunk), [&](int task, int) {
@@ -75,7 +49,7 @@ void Engine::noise(const Slot& slot, int step, double factor, const float* from,
 }
 
 // Where the energy is taken: the state, with noise where a row asks for it.
-void Engine::addNoise() {
+void Pass::addNoise() {
   const size_t floats = size_t(block()) * stateLd();
   for (size_t r = 0; r < rows.size(); r++) {
     Row& row = rows[r];
@@ -99,13 +73,13 @@ void Engine::addNoise() {
 }
 
 // Vocabulary space: e of every moving position whose slot does not hold it yet.
-void Engine::embedStates() {
+void Pass::embedStates() {
   if (!vocabSpace()) return;
   for (const bool normalized : {true, false}) {
     const Embedded wanted = normalized ? Embedded::normalized : Embedded::raw;
     vocabPositions.clear();
     eachPosition([&](const Row& row, const Run&, int i, size_t) {
-      if (!row.slot || row.normalized != normalized || row.slot->embedded == wanted || !moves(row, i)) return;
+      if (!row.slot || row.normalized != normalized || row.slot->embedded == wanted || !row.moves(i)) return;
       VocabPosition p{};
       p.in = row.z + i * stateLd();
       p.e = row.slot->e + i * ld();
@@ -119,11 +93,11 @@ void Engine::embedStates() {
 }
 
 // Inputs of the candidate stream.
-void Engine::enter() {
+void Pass::enter() {
   const size_t width = ld();
   eachPosition([&](const Row& row, const Run& run, int i, size_t at) {
     float* x = network.input() + at * width;
-    const int known = moves(row, i) ? -1 : row.slot->clamped[i];
+    const int known = row.moves(i) ? -1 : row.slot->clamped[i];
     if (known >= 0) {
       memcpy(x, model.embeddings + known * width, sizeof(float) * width);
     } else if (!vocabSpace()) {
@@ -134,29 +108,27 @@ void Engine::enter() {
       model.vocabRow(row.tokens[i], x);
     }
     if (!vocabSpace()) kernels.fma(x, 1, model.query + i * width, x, width);
-    if (model.config.conditioning == Conditioning::candidate)
+    if (config.conditioning == Conditioning::candidate)
       kernels.fma(x, 1, model.timeEmbeddings + run.landscape * width, x, width);
   });
 }
 
 // Directions of descent. Vocabulary space: dE/de in the network's slope. Latent: d in `directions`.
-void Engine::findDirections() {
+void Pass::findDirections() {
   const size_t width = ld();
-  const Config& c = model.config;
-  const int positions = runs.back().first + runs.back().positions;
-  const bool exact = residual() && c.direction == Direction::exact;
+  const bool exact = residual() && config.direction == Direction::exact;
   if (residual() && !exact) return;  // y - F, which `judge` left there
   if (exact) {
     // u = y - F where a position moves; F's gradient is -u, so d = u - (dF/dy)^T u.
     eachPosition([&](const Row& row, const Run&, int i, size_t at) {
-      if (!moves(row, i)) memset(directions + at * width, 0, sizeof(float) * width);
+      if (!row.moves(i)) memset(directions + at * width, 0, sizeof(float) * width);
     });
-    network.multiply(model.opinionBack, directions, int(width), positions, network.slope(), int(width), nullptr);
+    network.multiply(model.opinionBack, directions, int(width), positions(), network.slope(), int(width), nullptr);
   } else {
     eachPosition([&](const Row&, const Run&, int, size_t at) {
       float* slope = network.slope() + at * width;
       memset(slope, 0, sizeof(float) * width);
-      kernels.fma(slope, c.kind == EnergyKind::potential ? model.potentialScale : 1.f, model.head, slope, width);
+      kernels.fma(slope, config.kind == EnergyKind::potential ? model.potentialScale : 1.f, model.head, slope, width);
     });
   }
   network.backward(runs);
@@ -165,7 +137,7 @@ void Engine::findDirections() {
     const float* slope = network.slope() + at * width;
     float* d = directions + at * width;
     if (exact) kernels.fma(d, -1, slope, d, width);
-    else if (c.kind == EnergyKind::potential) kernels.fma(bases + at * width, -1, slope, d, width);
+    else if (config.kind == EnergyKind::potential) kernels.fma(bases + at * width, -1, slope, d, width);
     else memcpy(d, slope, sizeof(float) * width);
   });
 }
@@ -173,7 +145,7 @@ void Engine::findDirections() {
 // z <- base - alpha W g. A slot's three buffers are the state, the best so far, and a spare one that
 // holds the state with noise; where the state becomes the best, they trade places. A step is taken
 // in place unless what it starts from is still needed, as the best answer or to return to.
-void Engine::tradeBuffers(Row& row, double energy) {
+void Pass::tradeBuffers(Row& row, double energy) {
   Slot& slot = *row.slot;
   float* const buffers[3] = {slot.state, slot.best, slot.spare};
   if (slot.judged && energy < slot.bestEnergy) {
@@ -187,14 +159,14 @@ void Engine::tradeBuffers(Row& row, double energy) {
     if (buffer != slot.best && buffer != slot.state) slot.spare = buffer;
 }
 
-void Engine::stepVocab() {
+void Pass::stepVocab() {
   std::fill(positionSums.begin(), positionSums.end(), 0.0);
   for (size_t r = 0; r < rows.size(); r++) tradeBuffers(rows[r], results[r].energy);
-  const bool normalizedOut = normalizes(false);
+  const bool normalizedOut = config.normalizes(false);
   for (const bool normalized : {true, false}) {
     vocabPositions.clear();
     eachPosition([&](const Row& row, const Run&, int i, size_t at) {
-      if (row.normalized != normalized || !moves(row, i)) return;
+      if (row.normalized != normalized || !row.moves(i)) return;
       positionLogSums[at] = row.slot->logSum[i];
       VocabPosition p{};
       p.in = row.z + i * stateLd();
@@ -218,7 +190,7 @@ void Engine::stepVocab() {
 }
 
 // y <- y - alpha d
-void Engine::stepLatent() {
+void Pass::stepLatent() {
   const size_t width = ld(), floats = block() * width;
   for (size_t r = 0; r < rows.size(); r++) {
     const Row& row = rows[r];
@@ -232,7 +204,7 @@ void Engine::stepLatent() {
     for (int i = 0; i < block(); i++) {
       const float* base = bases + from + i * width;
       const float* d = directions + from + i * width;
-      if (moves(row, i)) {
+      if (row.moves(i)) {
         square += kernels.dot(d, d, width);
         kernels.fma(base, -row.alpha, d, slot.state + i * width, width);
       } else {
@@ -245,10 +217,9 @@ void Engine::stepLatent() {
 }
 
 // Where a row asks for it, returns to where the step began unless the step lowered the energy.
-void Engine::rejectHigher() {
-  const int positions = runs.back().first + runs.back().positions;
+void Pass::rejectHigher() {
   if (!vocabSpace()) {
-    memcpy(kept, bases, sizeof(float) * positions * ld());
+    memcpy(kept, bases, sizeof(float) * positions() * ld());
     for (size_t r = 0; r < rows.size(); r++)
       memcpy(bases + runs[r].first * ld(), rows[r].slot->state, sizeof(float) * block() * ld());
   }
@@ -268,11 +239,11 @@ void Engine::rejectHigher() {
     }
     slot.embedded = Embedded::no;
     for (int i = 0; i < block(); i++) {
-      if (!moves(row, i)) continue;
+      if (!row.moves(i)) continue;
       const float* z = row.z + i * stateLd();
       float* p = slot.state + i * stateLd();
       const float logSum = positionLogSums[runs[r].first + i];
-      for (int v = 0; v < model.config.vocab; v++) p[v] = row.normalized ? std::exp(z[v] - logSum) : z[v];
+      for (int v = 0; v < config.vocab; v++) p[v] = row.normalized ? std::exp(z[v] - logSum) : z[v];
     }
   }
 }

@@ -28,6 +28,16 @@ const Capacity& checked(const Capacity& c) {
   return c;
 }
 
+constexpr int prefillPositions = 256;
+// Of a pass of all threads; of one thread's pass; and what is enough for a thread to take its weights alone.
+constexpr int widePositions = 288, narrowPositions = 96, enoughPositions = 48;
+
+// At least one answer, and no more than there are slots.
+int answerPositions(const Config& c, const Capacity& capacity, int wanted) {
+  const double all = double(capacity.slots) * c.block;
+  return std::max(c.block, int(std::min(all, double(wanted / c.block * c.block))));
+}
+
 }  // namespace
 
 Engine::Engine(const Config& config, const Capacity& wanted, WeightType type, const Kernels& table, const Tensors& tensors)
@@ -36,16 +46,33 @@ Engine::Engine(const Config& config, const Capacity& wanted, WeightType type, co
       kernels(table),
       model(config, type, tensors, rotaryPositions(config, capacity)),
       cache(model.config, capacity, arena),
-      network(model, kernels, pool, cache, capacity, arena),
+      together(model, kernels, pool, cache, {answerPositions(config, capacity, widePositions), prefillPositions}, arena),
       slots(capacity.slots) {
   const Config& c = model.config;
-  const size_t positions = network.answerPositions, k = c.block, state = k * stateLd(), wide = k * ld();
-  if (vocabSpace()) vocabulary = std::make_unique<Vocabulary>(model, kernels, pool, int(positions), arena);
+  const Room narrow{answerPositions(c, capacity, narrowPositions), 0};
+  if (!c.needsGradient())
+    for (int t = 0; t < pool.threads(); t++) apart.push_back(std::make_unique<Pass>(model, kernels, alone, cache, narrow, arena));
+  makeSlots();
+  ends = contextDrafts = nullptr;
+  if (c.start == Start::context) {
+    ends = arena.take<float>(prefillPositions * ld());
+    contextDrafts = arena.take<float>(cache.sequences.size() * ld());
+  }
+  readLogits = arena.take<float>(size_t(std::min(readPositions, c.block)) * c.vocabPadded());
+  observed.reserve(prefillPositions);
+  inBatch.resize(slots.size());
+  order.resize(c.vocab);
+  if (cache.sinks) observeStepTokens();
+}
+
+void Engine::makeSlots() {
+  const Config& c = model.config;
+  const size_t k = c.block, state = k * stateLd(), wide = k * ld();
   for (Slot& slot : slots) {
     slot.clamped = arena.take<int>(k);
     slot.state = arena.take<float>(state);
     slot.best = arena.take<float>(state);
-    slot.last = slot.spare = slot.e = slot.logSum = nullptr;
+    slot.last = slot.spare = slot.e = slot.logSum = slot.known = nullptr;
     if (vocabSpace()) {
       slot.spare = arena.take<float>(state);
       slot.e = arena.take<float>(wide);
@@ -53,38 +80,11 @@ Engine::Engine(const Config& config, const Capacity& wanted, WeightType type, co
     } else {
       slot.last = arena.take<float>(wide);
     }
+    if (!c.needsGradient() && k > 1) slot.known = arena.take<float>(k * together.network.ldQkv);
   }
-  bases = arena.take<float>(positions * ld());
-  opinions = arena.take<float>(std::max<size_t>(positions, network.observePositions) * ld());
-  contextDrafts = c.start == Start::context ? arena.take<float>(cache.sequences.size() * ld()) : nullptr;
-  directions = arena.take<float>(positions * ld());
-  kept = arena.take<float>(positions * ld());
-  compact = arena.take<float>(positions * ld());
-  this->wanted.reserve(positions);
-  const size_t chunks = (c.vocabPadded() + doubtColumns - 1) / doubtColumns;
-  doubts = residual() ? arena.take<float>(positions * chunks * 3) : nullptr;
-  if (residual())
-    for (int t = 0; t < pool.threads(); t++)
-      logitScratch.push_back(arena.take<float>(size_t(doubtRows) * (doubtColumns + lanes)));
-  readLogits = arena.take<float>(size_t(std::min(readPositions, c.block)) * c.vocabPadded());
-  rows.reserve(positions);
-  runs.reserve(std::max<size_t>(positions, network.observePositions));
-  vocabPositions.reserve(positions);
-  positionSums.resize(positions);
-  positionLogSums.resize(positions);
-  inBatch.resize(slots.size());
-  order.resize(c.vocab);
-  results.resize(positions);
-  after.resize(positions);
-  if (cache.sinks) observeStepTokens();
 }
 
-bool Engine::normalizes(bool first) const {
-  const Normalize n = model.config.normalize;
-  return vocabSpace() && (n == Normalize::everyStep || (n == Normalize::firstStep && first));
-}
-
-Engine::Slot& Engine::begunSlot(double index) {
+Slot& Engine::begunSlot(double index) {
   Slot& slot = slots[indexBelow("slot", index, capacity.slots)];
   if (!slot.begun) throw Refusal{"slot", "a slot that was begun", index};
   return slot;
@@ -109,35 +109,22 @@ void Engine::begin(const BeginRow& row) {
   for (size_t i = 0; i < k; i++) slot.clamped[i] = slot.clampedSome ? row.clamped[i] : -1;
   slot.bestEnergy = infinity;
   slot.embedded = Embedded::no;
+  slot.knownLandscape = -1;
   slot.judged = (c.start == Start::draft || c.start == Start::context) && !row.start;
   memset(slot.state, 0, sizeof(float) * k * stateLd());
   if (row.start) {
     for (size_t i = 0; i < k; i++) memcpy(slot.state + i * stateLd(), row.start + i * width, sizeof(float) * width);
   } else if (c.start == Start::noise) {
-    noise(slot, -1, c.startScale, slot.state, slot.state, false);
+    together.noise(slot, -1, c.startScale, slot.state, slot.state, false);
   } else if (c.start == Start::draft) {
-    draft(row);
+    together.draft(slot, row.sequence);
   } else if (c.start == Start::context && cache.sequences[row.sequence].length > 0) {
     memcpy(slot.state, contextDrafts + row.sequence * ld(), sizeof(float) * ld());
   }
   if (slot.last) memcpy(slot.last, slot.state, sizeof(float) * k * ld());
 }
 
-// y_0 = F(c, 0), or draft norm(h) for head and potential, under the first landscape.
-void Engine::draft(const BeginRow& row) {
-  Slot& slot = slots[row.slot];
-  startPass();
-  Row r{};
-  r.slot = &slot;
-  addRow(r, row.sequence, 0, block());
-  memset(bases, 0, sizeof(float) * block() * ld());
-  enter();
-  network.forward(runs);
-  const Matrix& w = residual() ? model.opinion : model.draft;
-  network.multiply(w, network.output(), int(ld()), block(), slot.state, int(ld()), nullptr);
-}
-
-void Engine::descend(const std::vector<DescendRow>& given, RowResult* out) {
+void Engine::checkDescend(const std::vector<DescendRow>& given) {
   for (const DescendRow& row : given) {
     begunSlot(row.slot);
     indexBelow("landscape", row.landscape, model.config.landscapes);
@@ -149,26 +136,44 @@ void Engine::descend(const std::vector<DescendRow>& given, RowResult* out) {
     if (inBatch[row.slot]) throw Refusal{"slot", "once in a batch", double(row.slot)};
     inBatch[row.slot] = true;
   }
+}
+
+// Where there is enough for every thread, each takes answers of its own through the whole network, and
+// nobody waits for anybody; else all share every product.
+void Engine::descend(const std::vector<DescendRow>& given, RowResult* out) {
+  checkDescend(given);
+  const size_t count = given.size();
+  if (apart.empty() || count * block() < size_t(pool.threads()) * enoughPositions)
+    return descend(given.data(), count, out, together);
+  const size_t most = apart[0]->network.room.answers / block(), threads = pool.threads();
+  const size_t groups = ((count + most - 1) / most + threads - 1) / threads * threads;
+  pool.run(int(groups), [&](int group, int thread) {
+    const size_t from = count * group / groups, to = count * (group + 1) / groups;
+    descend(given.data() + from, to - from, out + from, *apart[thread]);
+  });
+}
+
+void Engine::descend(const DescendRow* given, size_t count, RowResult* out, Pass& by) {
   size_t first = 0;
-  startPass();
-  for (size_t i = 0; i < given.size(); i++) {
-    if (!fits(block())) {
-      stepPass(out + first);
+  by.start();
+  for (size_t i = 0; i < count; i++) {
+    if (!by.fits(block())) {
+      by.step(out + first);
       first = i;
-      startPass();
+      by.start();
     }
     const DescendRow& row = given[i];
     Row r{};
     r.slot = &slots[row.slot];
     r.z = r.slot->state;
-    r.normalized = normalizes(row.step == 0);
+    r.normalized = model.config.normalizes(row.step == 0);
     r.alpha = row.alpha;
     r.noise = row.noise;
     r.step = row.step;
     r.acceptLower = row.acceptLower;
-    addRow(r, r.slot->sequence, row.landscape, block());
+    by.add(r, r.slot->sequence, row.landscape, block());
   }
-  if (!rows.empty()) stepPass(out + first);
+  if (!by.answers().empty()) by.step(out + first);
 }
 
 void Engine::energy(const std::vector<EnergyRow>& given, RowResult* out) {
@@ -185,7 +190,8 @@ void Engine::energy(const std::vector<EnergyRow>& given, RowResult* out) {
   }
   size_t first = 0;
   const auto flush = [&](size_t next) {
-    if (!rows.empty()) evaluatePass();
+    const std::vector<Row>& rows = together.answers();
+    const RowResult* results = rows.empty() ? nullptr : together.evaluate().data();
     for (size_t i = 0; i < rows.size(); i++) {
       Slot* slot = rows[i].slot;
       RowResult result = results[i];
@@ -198,22 +204,22 @@ void Engine::energy(const std::vector<EnergyRow>& given, RowResult* out) {
       out[first + i] = result;
     }
     first = next;
-    startPass();
+    together.start();
   };
-  startPass();
+  together.start();
   for (size_t i = 0; i < given.size(); i++) {
     const EnergyRow& row = given[i];
     const int positions = row.slot >= 0 ? block() : int(row.answer.size());
-    if (!fits(positions)) flush(i);
+    if (!together.fits(positions)) flush(i);
     Row r{};
     if (row.slot >= 0) {
       r.slot = &slots[row.slot];
       r.z = r.slot->state;
-      r.normalized = normalizes(!r.slot->judged);
-      addRow(r, r.slot->sequence, row.landscape, positions);
+      r.normalized = model.config.normalizes(!r.slot->judged);
+      together.add(r, r.slot->sequence, row.landscape, positions);
     } else {
       r.tokens = row.answer.data();
-      addRow(r, row.sequence, row.landscape, positions);
+      together.add(r, row.sequence, row.landscape, positions);
     }
   }
   flush(given.size());
@@ -228,7 +234,7 @@ void Engine::read(int index, bool best, int top, int32_t* tokens, float* logProb
   for (int from = 0; from < block(); from += readPositions) {
     const int count = std::min(readPositions, block() - from);
     if (vocabSpace()) memcpy(readLogits, answer + from * wide, sizeof(float) * count * wide);
-    else network.multiply(model.readout, answer + from * ld(), int(ld()), count, readLogits, int(wide), nullptr);
+    else together.network.multiply(model.readout, answer + from * ld(), int(ld()), count, readLogits, int(wide), nullptr);
     for (int i = 0; i < count; i++) {
       float* row = readLogits + i * wide;
       const int known = slot.clamped[from + i];

@@ -1,14 +1,13 @@
 // Energies of a pass: head, potential, residual with the entropy of what would be read out.
-#include "engine.h"
+#include "pass.h"
 
 #include <algorithm>
 #include <cmath>
 
 namespace basin {
 
-void Engine::judge() {
+void Pass::judge() {
   const size_t width = ld();
-  const Config& c = model.config;
   if (residual()) formOpinions();
   for (size_t r = 0; r < rows.size(); r++) {
     RowResult& result = results[r] = {};
@@ -17,49 +16,50 @@ void Engine::judge() {
       const size_t at = runs[r].first + i;
       const float* y = bases + at * width;
       if (!residual()) heads += kernels.dot(network.output() + at * width, model.head, width);
-      if (!moves(rows[r], i)) continue;
-      if (c.kind == EnergyKind::potential) square += kernels.dot(y, y, width);
+      if (!rows[r].moves(i)) continue;
+      if (config.kind == EnergyKind::potential) square += kernels.dot(y, y, width);
       if (!residual()) continue;
       float* apart = directions + at * width;
       kernels.fma(y, -1, opinions + at * width, apart, width);
       square += kernels.dot(apart, apart, width);
       result.doubt += positionSums[at];
     }
-    result.disagreement = residual() ? square * 0.5 / c.dim : 0;
-    if (c.kind == EnergyKind::head) result.energy = heads;
-    if (c.kind == EnergyKind::potential) result.energy = 0.5 * square - double(model.potentialScale) * heads;
-    if (residual()) result.energy = result.disagreement + c.doubt * result.doubt;
+    result.disagreement = residual() ? square * 0.5 / config.dim : 0;
+    if (config.kind == EnergyKind::head) result.energy = heads;
+    if (config.kind == EnergyKind::potential) result.energy = 0.5 * square - double(model.potentialScale) * heads;
+    if (residual()) result.energy = result.disagreement + config.doubt * result.doubt;
   }
 }
 
 // F of every position that the network gave out, and its entropy.
-void Engine::formOpinions() {
-  const int width = int(ld()), positions = runs.back().first + runs.back().positions;
+void Pass::formOpinions() {
+  const int width = int(ld());
   if (!onlyMoving()) {
-    network.multiply(model.opinion, network.output(), width, positions, opinions, width, nullptr);
-    return judgeDoubt(opinions, positions);
+    network.multiply(model.opinion, network.output(), width, positions(), opinions, width, nullptr);
+    return judgeDoubt(opinions, positions());
   }
-  const int count = int(wanted.size());
+  const std::vector<int>& moving = selection.moving;
+  const int count = int(moving.size());
   if (count == 0) return;
   network.multiply(model.opinion, network.output(), width, count, compact, width, nullptr);
   judgeDoubt(compact, count);
   for (int i = count - 1; i >= 0; i--) {
-    memcpy(opinions + wanted[i] * ld(), compact + i * ld(), sizeof(float) * width);
-    positionSums[wanted[i]] = positionSums[i];
+    memcpy(opinions + moving[i] * ld(), compact + i * ld(), sizeof(float) * width);
+    positionSums[moving[i]] = positionSums[i];
   }
 }
 
 // Entropy of softmax(U F) of rows of F into `positionSums`: logits are made and used up in chunks of
 // columns, whose softmax statistics are merged in order.
-void Engine::judgeDoubt(const float* f, int positions) {
+void Pass::judgeDoubt(const float* f, int given) {
   const Matrix& u = model.readout;
-  const int blocks = (positions + doubtRows - 1) / doubtRows;
+  const int blocks = (given + doubtRows - 1) / doubtRows;
   const int chunks = (u.columns() + doubtColumns - 1) / doubtColumns, tiles = doubtColumns / tileWidth;
   const size_t element = u.type == WeightType::f32 ? 4 : u.type == WeightType::bf16 ? 2 : 1;
   pool.run(blocks * chunks, [&](int task, int thread) {
     const int chunk = task % chunks, row = task / chunks * doubtRows;
     const int tile = chunk * tiles, column = chunk * doubtColumns;
-    const int count = std::min(doubtRows, positions - row);
+    const int count = std::min(doubtRows, given - row);
     float* logits = logitScratch[thread];
     Matmul m{};
     m.x = f + row * ld();
@@ -73,13 +73,13 @@ void Engine::judgeDoubt(const float* f, int positions) {
     m.ldy = doubtColumns + lanes;
     kernels.matmul[int(u.type)](m);
     float top[doubtRows], total[doubtRows], moment[doubtRows];
-    kernels.entropy({logits, m.ldy, count, std::min(doubtColumns, model.config.vocab - column), top, total, moment});
+    kernels.entropy({logits, m.ldy, count, std::min(doubtColumns, config.vocab - column), top, total, moment});
     for (int i = 0; i < count; i++) {
       float* out = doubts + ((row + i) * size_t(chunks) + chunk) * 3;
       out[0] = top[i], out[1] = total[i], out[2] = moment[i];
     }
   });
-  for (int at = 0; at < positions; at++) {
+  for (int at = 0; at < given; at++) {
     const float* part = doubts + size_t(at) * chunks * 3;
     double m = part[0];
     for (int chunk = 1; chunk < chunks; chunk++) m = std::max(m, double(part[chunk * 3]));

@@ -65,28 +65,33 @@ int Network::gatherOwn(const Run& run, int index, int head, Scratch& s) {
   return count;
 }
 
-void Network::mixRun(const Run& run, int index, int head, Scratch& s) {
+void Network::mixRun(const Run& run, int index, int head, const Selection* only, Scratch& s) {
   Saved& l = layer(index);
   const int blocks = gatherOwn(run, index, head, s);
   const int own = padded(run.positions, pageSize) / pageSize;
   const float factor = 1.f / std::sqrt(float(cache.d));
-  for (int from = 0; from < run.positions; from += attentionQueries) {
-    const int queries = std::min(attentionQueries, run.positions - from);
-    kernels.rotate(slice(l.qkv, run, from, queries, 0, head, factor, s.q));
+  int asking[attentionQueries];
+  for (int t = 0; t < run.positions;) {
+    int queries = 0;
+    for (; t < run.positions && queries < attentionQueries; t++)
+      if (!only || only->moves[run.first + t]) asking[queries++] = t;
+    if (queries == 0) return;
+    for (int i = 0; i < queries; i++)
+      kernels.rotate(slice(l.qkv, run, asking[i], 1, 0, head, factor, s.q + size_t(i) * cache.dp));
     Attention a = attention(s, blocks, blocks - own, queries);
     a.limit = everything;
     kernels.attention(a);
     for (int i = 0; i < queries; i++) {
-      const size_t at = run.first + from + i;
+      const size_t at = run.first + asking[i];
       memcpy(l.mixed + at * ld + head * cache.d, s.out + size_t(i) * cache.dp, sizeof(float) * cache.d);
       if (gradient) l.logSum[at * config.heads + head] = s.logSum[i];
     }
   }
 }
 
-void Network::mix(const std::vector<Run>& runs, int index) {
+void Network::mix(const std::vector<Run>& runs, int index, const Selection* only) {
   pool.run(int(runs.size()) * config.heads, [&](int task, int thread) {
-    mixRun(runs[task / config.heads], index, task % config.heads, scratch[thread]);
+    mixRun(runs[task / config.heads], index, task % config.heads, only, scratch[thread]);
   });
 }
 

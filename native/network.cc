@@ -10,19 +10,11 @@ namespace basin {
 namespace {
 
 constexpr int rowBlock = 96;
-constexpr int wantedPositions = 288;
-constexpr int prefillPositions = 256;
-
-int answersPerPass(const Config& c, const Capacity& capacity) {
-  const double all = double(capacity.slots) * c.block;
-  return std::max(c.block, int(std::min(all, double(wantedPositions / c.block * c.block))));
-}
 
 }  // namespace
 
-Network::Network(const Model& m, const Kernels& k, Pool& p, Cache& paged, const Capacity& capacity, Arena& arena)
-    : answerPositions(answersPerPass(m.config, capacity)),
-      observePositions(prefillPositions),
+Network::Network(const Model& m, const Kernels& k, Pool& p, Cache& paged, Room wanted, Arena& arena)
+    : room(wanted),
       model(m),
       config(m.config),
       kernels(k),
@@ -34,10 +26,10 @@ Network::Network(const Model& m, const Kernels& k, Pool& p, Cache& paged, const 
       ldQkv(Config::spaced(padded(3 * config.dimPadded(), tileWidth))),
       ldGates(Config::spaced(padded(2 * config.ffnPadded(), tileWidth))),
       ldFfn(Config::spaced(padded(config.ffn, tileWidth))) {
-  const size_t most = std::max(answerPositions, observePositions);
+  const size_t most = std::max(room.answers, room.observed);
   const int copies = gradient ? config.layers : 1;
   for (int i = 0; i < copies; i++) {
-    const size_t n = i == 0 ? most : answerPositions;
+    const size_t n = i == 0 ? most : size_t(room.answers);
     saved.push_back({arena.take<float>(n * ld), arena.take<float>(n * ldQkv), arena.take<float>(n * ld),
                      arena.take<float>(n * config.heads), arena.take<float>(n * ld), arena.take<float>(n * ldGates),
                      arena.take<float>(n), arena.take<float>(n)});
@@ -60,7 +52,7 @@ Network::Network(const Model& m, const Kernels& k, Pool& p, Cache& paged, const 
   const size_t d = cache.d, dp = cache.dp;
   const size_t own = padded(config.block, pageSize) / pageSize;
   // A context never takes more pages than there are.
-  const size_t context = std::min<size_t>(config.contextLength / pageSize + 1, capacity.pages) + 1;
+  const size_t context = std::min<size_t>(config.contextLength / pageSize + 1, cache.pages) + 1;
   const size_t q = attentionQueries;
   const size_t runs = std::max<size_t>(config.block, pageSize);
   for (int t = 0; t < pool.threads(); t++) {
@@ -93,6 +85,7 @@ int Network::positionsOf(const std::vector<Run>& runs) const {
 }
 
 void Network::multiply(const Matrix& w, const float* x, int ldx, int rows, float* y, int ldy, const float* add) {
+  if (rows == 0) return;
   if (w.before) {
     pool.runRows(rows, [&](int from, int count) {
       for (int row = from; row < from + count; row++)
@@ -103,10 +96,13 @@ void Network::multiply(const Matrix& w, const float* x, int ldx, int rows, float
   const size_t element = w.type == WeightType::f32 ? 4 : w.type == WeightType::bf16 ? 2 : 1;
   const int blocks = rows <= rowBlock + rowBlock / 2 ? 1 : (rows + rowBlock - 1) / rowBlock;
   const int block = blocks == 1 ? rows : rowBlock;
-  // Enough tasks to keep all threads busy to the end; one row wants several tiles together.
-  const int groups = std::max(1, std::min(w.count, (4 * pool.threads() + blocks - 1) / blocks));
-  int perGroup = (w.count + groups - 1) / groups;
-  if (rows <= 3 && perGroup < 4) perGroup = std::max(perGroup, std::min(4, (w.count + pool.threads() - 1) / pool.threads()));
+  // Tasks of a few microseconds, so that nobody waits long at the end; one block's are as many for each
+  // thread. Weights are read faster by several tiles together, which few rows take.
+  constexpr int fewRows = 3, fewTiles = 8, leastWork = 1 << 18;
+  const int least = rows <= fewRows ? fewTiles : std::max(1, leastWork / (block * w.k * tileWidth));
+  int groups = (w.count + least - 1) / least;
+  if (blocks == 1) groups = padded(groups, pool.threads());
+  const int perGroup = (w.count + groups - 1) / groups;
   const int tasks = (w.count + perGroup - 1) / perGroup;
   pool.run(tasks * blocks, [&](int task, int) {
     const int tile = task % tasks * perGroup, row = task / tasks * block;
@@ -215,16 +211,52 @@ int Network::onlyWanted(Saved& l, const std::vector<int>& wanted) {
   return int(wanted.size());
 }
 
-void Network::forward(const std::vector<Run>& runs, const std::vector<int>* wanted) {
+// q, k and v of rows of x.
+void Network::project(Saved& l, const Layer& w, int rows) {
+  normalize(l.x, w.attentionNorm, rows, l.inverse1, normed, adaln);
+  multiply(w.qkv, normed, ld, rows, l.qkv, ldQkv, nullptr);
+}
+
+// The same of the first layer, where some are known already.
+void Network::projectFirst(const Selection& only) {
+  Saved& l = layer(0);
+  const Layer& w = model.layers[0];
+  const int rows = int(only.entering.size());
+  pool.runRows(rows, [&](int from, int count) {
+    for (int i = from; i < from + count; i++) {
+      const size_t at = only.entering[i];
+      Norm n{};
+      n.x = l.x + at * ld;
+      n.ld = ld;
+      n.rows = 1;
+      n.width = config.dim;
+      n.weight = w.attentionNorm;
+      n.eps = config.eps;
+      n.inverse = l.inverse1 + at;
+      n.y = normed + size_t(i) * ld;
+      kernels.norm(n);
+    }
+  });
+  multiply(w.qkv, normed, ld, rows, l.qkv, ldQkv, nullptr);
+  const size_t bytes = sizeof(float) * ldQkv;
+  // From the last on, none is overwritten before it has moved.
+  for (int i = rows - 1; i >= 0; i--)
+    if (only.entering[i] != i) memcpy(l.qkv + size_t(only.entering[i]) * ldQkv, l.qkv + size_t(i) * ldQkv, bytes);
+  for (const auto& [position, qkv] : only.toKeep) memcpy(qkv, l.qkv + size_t(position) * ldQkv, bytes);
+  for (const auto& [position, qkv] : only.known) memcpy(l.qkv + size_t(position) * ldQkv, qkv, bytes);
+}
+
+void Network::forward(const std::vector<Run>& runs, const Selection* only) {
   int rows = positionsOf(runs);
   for (int i = 0; i < config.layers; i++) {
     Saved& l = layer(i);
     const Layer& w = model.layers[i];
+    const bool atLast = i + 1 == config.layers;
     modulations(runs, w.modulation, 6, 0, 1, 2);
-    normalize(l.x, w.attentionNorm, rows, l.inverse1, normed, adaln);
-    multiply(w.qkv, normed, ld, rows, l.qkv, ldQkv, nullptr);
-    mix(runs, i);
-    if (wanted && i + 1 == config.layers) rows = onlyWanted(l, *wanted);
+    if (only && i == 0) projectFirst(*only);
+    else project(l, w, rows);
+    mix(runs, i, atLast ? only : nullptr);
+    if (only && atLast) rows = onlyWanted(l, only->moving);
     if (adaln) {
       multiply(w.out, l.mixed, ld, rows, temporary, ld, nullptr);
       pool.runRows(rows, [&](int from, int count) {
@@ -235,7 +267,7 @@ void Network::forward(const std::vector<Run>& runs, const std::vector<int>* want
       multiply(w.out, l.mixed, ld, rows, l.h, ld, l.x);
     }
     modulations(runs, w.modulation, 6, 3, 4, 5);
-    feedForward(l, i, rows, i + 1 < config.layers ? layer(i + 1).x : last);
+    feedForward(l, i, rows, atLast ? last : layer(i + 1).x);
   }
   modulations(runs, model.finalModulation, 2, 0, 1, -1);
   normalize(last, model.norm, rows, finalInverse, final, adaln);

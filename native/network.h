@@ -21,20 +21,51 @@ struct Run {
 // Of which observed positions `output()` is wanted: norm(h) after the last layer.
 enum class Ends { none, last, all };
 
+// Positions that one pass of answers, or of observed tokens, may have.
+struct Room {
+  int answers, observed;
+};
+
+// Of answers whose gradient nobody needs: which positions must be computed where. A clamped position
+// of the first layer depends on nothing that moves, so its q, k and v are kept from step to step; of
+// the last layer it is wanted as a key and a value only.
+struct Selection {
+  struct Kept {
+    int position;
+    float* qkv;  // [ldQkv]
+  };
+  std::vector<int> moving;          // in order
+  std::vector<int> entering;        // in order: those whose q, k and v of the first layer are not kept yet
+  std::vector<Kept> toKeep, known;  // clamped positions: of `entering`, and not
+  std::vector<uint8_t> moves;       // by position
+
+  void reserve(size_t positions) {
+    moving.reserve(positions), entering.reserve(positions), moves.reserve(positions);
+    toKeep.reserve(positions), known.reserve(positions);
+  }
+  void clear() { moving.clear(), entering.clear(), toKeep.clear(), known.clear(), moves.clear(); }
+  // `qkv`: where they are kept, or null; `fresh`: whether they are there.
+  void add(int position, bool isMoving, float* qkv, bool fresh) {
+    moves.push_back(isMoving);
+    if (isMoving) moving.push_back(position);
+    if (qkv && fresh) return known.push_back({position, qkv});
+    entering.push_back(position);
+    if (qkv) toKeep.push_back({position, qkv});
+  }
+};
+
 class Network {
  public:
-  Network(const Model& model, const Kernels& kernels, Pool& pool, Cache& cache, const Capacity& capacity, Arena& arena);
+  Network(const Model& model, const Kernels& kernels, Pool& pool, Cache& cache, Room room, Arena& arena);
 
-  // Positions that one pass of answers, or of observed tokens, may have.
-  const int answerPositions, observePositions;
+  const Room room;
 
   float* input() { return layer(0).x; }  // [positions][ld], filled by the caller
-  // norm(h), adaptive with adaLN: [positions][ld], or [wanted][ld].
+  // norm(h), adaptive with adaLN: [positions][ld], or of the moving ones alone, [moving][ld].
   const float* output() const { return final; }
 
-  // `wanted`: positions, in order, whose output is asked for; null for all. The others take no part
-  // in what of the last layer comes after attention. Not where a gradient follows.
-  void forward(const std::vector<Run>& runs, const std::vector<int>* wanted = nullptr);
+  // `only`: not where a gradient follows, nor with adaLN, which the one energy without a gradient refuses.
+  void forward(const std::vector<Run>& runs, const Selection* only = nullptr);
   // From d/d output in `slope()` to d/d input, in `slope()` too. Follows a `forward` of the same runs.
   void backward(const std::vector<Run>& runs);
   float* slope() { return dx; }
@@ -65,8 +96,11 @@ class Network {
   void normalize(const float* x, const float* weight, int rows, float* inverse, float* y, bool adaptive);
   void normalizeBack(const float* x, const float* weight, int rows, const float* inverse, bool adaptive);
   const float* gated(const float* x, int rows);
-  void mix(const std::vector<Run>& runs, int index);
-  void mixRun(const Run& run, int index, int head, Scratch& s);
+  void project(Saved& l, const Layer& w, int rows);
+  void projectFirst(const Selection& only);
+  // With `only`, of the positions that move.
+  void mix(const std::vector<Run>& runs, int index, const Selection* only);
+  void mixRun(const Run& run, int index, int head, const Selection* only, Scratch& s);
   void mixBack(const std::vector<Run>& runs, int index);
   void mixRunBack(const Run& run, int index, int head, Scratch& s);
   int gatherOwn(const Run& run, int index, int head, Scratch& s);
@@ -84,7 +118,12 @@ class Network {
   Cache& cache;
   const bool gradient;
   const bool adaln;
-  const int ld, ldQkv, ldGates, ldFfn;
+
+ public:
+  const int ld, ldQkv;
+
+ private:
+  const int ldGates, ldFfn;
   std::vector<Saved> saved;
   std::vector<Scratch> scratch;
   float *final, *finalInverse, *last;

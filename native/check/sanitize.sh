@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # The native engine under sanitizers; needs g++ with its sanitizer libraries, and node_modules.
-#   native/check/sanitize.sh            both
-#   native/check/sanitize.sh address    contract suite, comparison with tfjs, training and fuzz under
-#                                       AddressSanitizer and UndefinedBehaviorSanitizer
+#   native/check/sanitize.sh            thread, then address
+#   native/check/sanitize.sh address    all tests of the addon (contract suite on every kernel set, comparison
+#                                       with tfjs, bits whatever the batch, fuzz, shared pages, training)
+#                                       under AddressSanitizer and UndefinedBehaviorSanitizer: half an hour
 #   native/check/sanitize.sh thread     pool, engine and trainer under ThreadSanitizer
+#   native/check/sanitize.sh short      what continuous integration runs: thread, and of the address part the
+#                                       contract suite on the widest kernels and the fuzz
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 headers=$(node -p 'require("node:path").join(process.execPath, "..", "..", "include", "node")')
@@ -44,15 +47,24 @@ objects() {
   } | xargs -P "$(nproc)" -I{} bash -c 'compile {}'
 }
 
-address() {
-  local out=build/sanitize/address flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+out=build/sanitize/address flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
+buildAddress() {
   extra=(native/addon.cc native/training/register.cc)
   objects "$out" $flags
   g++ $flags -shared "$out"/*.o -lpthread -o "$out/basin.node"
-  # Node itself is not instrumented, so the runtimes must come first; leaks are V8's business.
+}
+
+# Arguments: of the test runner. Node itself is not instrumented, so the runtimes must come first; leaks
+# are V8's business.
+testAddress() {
   LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)" \
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 BASIN_ADDON="$PWD/$out/basin.node" \
-    node node_modules/vitest/vitest.mjs run test/native test/training-backend
+    node node_modules/vitest/vitest.mjs run --testTimeout=3600000 "$@"
+}
+
+address() {
+  buildAddress
+  testAddress test/native test/training-backend
 }
 
 thread() {
@@ -66,6 +78,12 @@ thread() {
 case "${1:-both}" in
   address) address ;;
   thread) thread ;;
+  short)
+    thread
+    buildAddress
+    testAddress test/native/native.test.ts -t 'kernels auto'
+    testAddress test/native/fuzz.test.ts
+    ;;
   both)
     thread
     address

@@ -19,6 +19,7 @@ import {
   engineOption,
   findModels,
   offerOf,
+  prefixSharingOption,
   refinerOption,
   threadsOption,
   weightsOption,
@@ -101,6 +102,7 @@ export function registerServe(program: Command): void {
     .addOption(
       number('--pages <n>', 'pages of the context cache (16 positions)', 'BASIN_PAGES', [1, 1e7]),
     )
+    .addOption(prefixSharingOption())
     .addOption(
       number('--max-queue <n>', 'requests that may wait', 'BASIN_MAX_QUEUE', [0, 1e6], 256),
     )

@@ -7,7 +7,7 @@ import { weightTypes } from '../energy/native/engine.js'
 import { engineChoices, refiners } from '../energy/open.js'
 import { BasinError } from '../errors.js'
 import { type Generation, startGeneration } from '../generation/client.js'
-import type { WorkerOptions } from '../generation/protocol.js'
+import { prefixSharings, type WorkerOptions } from '../generation/protocol.js'
 import { weightsFile } from '../model/checkpoint.js'
 import { readConfig } from '../model/config.js'
 import type { Offer } from '../server/served.js'
@@ -43,6 +43,15 @@ export const directionOption = () =>
     .default('model', 'as its checkpoint says')
 
 export const refinerOption = () => directionOption().env('BASIN_REFINER')
+
+export const prefixSharingOption = () =>
+  new Option(
+    '--prefix-sharing <switch>',
+    'whether prompts of one client that begin alike share pages of the cache, and are read once',
+  )
+    .choices(prefixSharings)
+    .env('BASIN_PREFIX_SHARING')
+    .default('on')
 
 /** Most cache pages unless told otherwise: 65,536 positions. */
 const MOST_PAGES = 4096

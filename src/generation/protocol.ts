@@ -230,6 +230,8 @@ export type FromWorker =
   | { type: 'fatal'; error: ErrorMessage }
   | { type: 'closed' }
 
+export const prefixSharings = ['on', 'off'] as const
+
 /** How a worker is started: which checkpoint, which engine, which limits. */
 export interface WorkerOptions {
   modelPath: string
@@ -242,6 +244,8 @@ export interface WorkerOptions {
   slots: number
   /** Cache pages; each holds `capacity.pageSize` positions. */
   pages: number
+  /** Contexts of one client that begin alike share pages, where the engine can; `on` if absent. */
+  prefixSharing?: (typeof prefixSharings)[number]
   /** Most requests that wait for admission. */
   maxQueue: number
   /** Most tokens observed per tick, so that a long prompt does not stall the others. */

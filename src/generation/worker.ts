@@ -34,7 +34,8 @@ try {
     })
   }
   const chat = openChatTemplate(options.modelPath, tokenizer)
-  const loop = new GenerationLoop(engine, tokenizer, options)
+  const sharePrefixes = options.prefixSharing !== 'off'
+  const loop = new GenerationLoop(engine, tokenizer, { ...options, sharePrefixes })
   drive(port, loop, { chat, tokenizer }, () => engine.close())
   send({
     type: 'ready',

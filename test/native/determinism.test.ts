@@ -46,10 +46,10 @@ function run(
   const outcomes = new Map<number, Outcome>()
   for (const row of wanted) outcomes.set(row, { numbers: [], logits: new Float32Array(0) })
   for (let step = 0; step < steps; step++) {
-    const landscape = landscapeOf(engine.model, step)
     const batch = wanted.map((slot) => ({
       slot,
-      landscape,
+      // Rows of one batch are on landscapes of their own.
+      landscape: landscapeOf(engine.model, step + (slot % 3)),
       step,
       noise: slot % 5 === 4 ? 0.05 : 0,
       acceptLower: slot % 7 === 6,

@@ -4,7 +4,13 @@
  */
 import { describe, expect, it } from 'vitest'
 import { openEngine } from '../../src/energy/open.js'
-import type { Job, TickStats } from '../../src/generation/protocol.js'
+import { startGeneration } from '../../src/generation/client.js'
+import {
+  type Job,
+  prefixSharings,
+  type TickStats,
+  type WorkerOptions,
+} from '../../src/generation/protocol.js'
 import { GenerationLoop } from '../../src/generation/loop.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 import { budget, greedy, jobOf } from '../support/loops.js'
@@ -65,5 +71,32 @@ describe('texts of the shipped model', () => {
     )
     expect(short.totals.preemptions).toBeGreaterThan(0)
     expect(shortApart.totals.preemptions).toBeGreaterThan(0)
+  })
+})
+
+/** Prompt tokens that a worker of these options found on pages of earlier prompts. */
+async function hitsOf(prefixSharing: WorkerOptions['prefixSharing']): Promise<number> {
+  const generation = await startGeneration(
+    {
+      ...{ modelPath: directory, engine: 'native', threads: 1, slots: 4, pages: 64, maxQueue: 8 },
+      ...{ prefillChunk: 48, holdSeconds: 1, pauseSeconds: 1, watchdogSeconds: 0 },
+      ...(prefixSharing && { prefixSharing }),
+    },
+    new URL('../../dist/generation/worker.js', import.meta.url),
+  )
+  let hits = 0
+  generation.onTick((stats) => (hits += stats.prefixHits))
+  for (const id of ['first', 'second'])
+    for await (const { type } of generation.submit(jobOf(id, { prompt: beginning, maxTokens: 1 }))
+      .events)
+      expect(type).not.toBe('failed')
+  await generation.close()
+  return hits
+}
+
+describe('prefix sharing', () => {
+  it("is an operator's switch, on unless it is off", async () => {
+    const hits = await Promise.all([undefined, ...prefixSharings].map(hitsOf))
+    expect(hits).toEqual([16, 16, 0])
   })
 })

@@ -52,6 +52,10 @@ export const variants: { label: string; overrides: Overrides }[] = [
     overrides: { answer: { block: 1 }, conditioning: 'candidate', landscapes: 3 },
   },
   {
+    label: 'latent residual amortized, K 4, candidate',
+    overrides: { conditioning: 'candidate', landscapes: 2 },
+  },
+  {
     label: 'latent residual exact, noise',
     overrides: { energy: exact, answer: { start: 'noise' } },
   },
