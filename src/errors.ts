@@ -41,6 +41,7 @@ const table = {
   engine_failed: [500, 'server_error', 'The engine failed: {reason}'],
   shutting_down: [503, 'server_error', 'The server is shutting down'],
   engine_unavailable: [503, 'server_error', 'The engine of {model} is not ready'],
+  limits_unavailable: [503, 'server_error', 'What clients have used cannot be looked up now'],
   no_room: [503, 'server_error', 'There is no room for {model} now: other models are in use'],
   invalid_checkpoint: [500, 'server_error', '{path}: {reason}'],
   invalid_tokenizer: [500, 'server_error', '{path}: {reason}'],

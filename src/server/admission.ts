@@ -11,6 +11,7 @@ import type { Metrics } from './metrics/metrics.js'
 import type { Quotas } from './quotas.js'
 import { cancelAll, type Ledger } from './runs.js'
 import type { ServedModels } from './served.js'
+import type { Traces } from './tracing.js'
 
 type Asked = Omit<Job, 'id'>
 
@@ -30,15 +31,18 @@ export class Admission {
     private readonly limits: Limits,
     private readonly quotas: Quotas,
     private readonly metrics: Metrics,
+    private readonly traces: Traces,
   ) {}
 
-  /** Throws `out_of_range`, `rate_limited`, and what `Generation.submit` throws. */
-  submit(generation: Generation, jobs: readonly Asked[]): Run[] {
+  /** Throws `out_of_range`, `rate_limited`, `limits_unavailable`, and what `Generation.submit` throws. */
+  async submit(generation: Generation, jobs: readonly Asked[]): Promise<Run[]> {
     this.checkCost(generation.model, jobs)
-    for (const client of new Set(jobs.map((job) => job.client))) {
+    const clients = new Set(jobs.map((job) => job.client))
+    for (const client of clients) await this.quotas.enter(client)
+    for (const client of clients) {
       let running = 0
       for (const each of this.models.byName.values()) running += each.outstandingOf(client)
-      this.quotas.enter(client, running, jobs.length)
+      this.quotas.crowd(running, jobs.length)
     }
     const runs: Run[] = []
     try {
@@ -50,12 +54,14 @@ export class Admission {
     return runs
   }
 
-  /** Where what happens to one run is entered: in the metrics, and on its client's account. */
+  /** Where what happens to one run is entered: in metrics, traces, and on its client's account. */
   ledger(generation: Generation, client: string, route: string): Ledger {
     const account = this.metrics.account(generation.model.name, route)
+    const spans = this.traces.run(generation.model.name, route)
     return {
       take: (event: JobEvent) => {
         account.take(event)
+        spans?.take(event)
         this.quotas.take(client, event)
       },
     }

@@ -10,6 +10,7 @@ import type { Generation } from '../generation/client.js'
 import type { JobStore } from '../jobs/store.js'
 import { Admission } from './admission.js'
 import { createApp, type Guards, guardApp } from './base.js'
+import type { Counts } from './counts.js'
 import { rememberReplies } from './idempotency.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
@@ -31,6 +32,7 @@ import { steeringRoutes } from './routes/steering.js'
 import { tokenizeRoutes } from './routes/tokenize.js'
 import { type Offer, ServedModels, type Witness } from './served.js'
 import { Steering } from './steering.js'
+import { Traces, type Tracing } from './tracing.js'
 
 export interface AppOptions extends Guards {
   /** In memory. The server keeps it up to date where models come and go. */
@@ -46,6 +48,10 @@ export interface AppOptions extends Guards {
   version: string
   /** Where responses are kept. Closed with the app. */
   store: JobStore
+  /** Where it is counted what clients use: in this process, unless it is said. Closed with the app. */
+  counts?: Counts
+  /** Where spans go, if anywhere. Closed with the app. */
+  tracing?: Tracing
   /** Going down: answers under way are finished, new ones refused. */
   draining?: () => boolean
 }
@@ -81,8 +87,9 @@ function partsOf(options: AppOptions): Parts {
     },
     witnessOf(metrics, logger),
   )
-  const quotas = new Quotas(limits.rates)
-  const admission = new Admission(served, limits, quotas, metrics)
+  const quotas = new Quotas(limits.rates, options.counts)
+  const traces = new Traces(options.tracing)
+  const admission = new Admission(served, limits, quotas, metrics, traces)
   const steering = new Steering()
   return {
     models: served,
@@ -91,6 +98,7 @@ function partsOf(options: AppOptions): Parts {
     quotas,
     admission,
     steering,
+    traces,
     responses: new Responses({ admission, limits, models: served, steering, store, log: logger }),
     owner: (client) => (options.keys ? client : ''),
     version,
@@ -119,6 +127,8 @@ async function openFront(parts: Parts, options: AppOptions): Promise<App> {
   app.addHook('onClose', async () => {
     await parts.responses.close()
     await parts.models.close()
+    await parts.quotas.close()
+    await parts.traces.close()
   })
   parts.responses.resume()
   return app

@@ -51,6 +51,7 @@ export async function guardApp(
   parts: Parts,
   { doors = {}, keys }: Guards,
 ): Promise<void> {
+  parts.traces.follow(app)
   await guardDoors(app, doors, keys !== undefined)
   knowClients(app, keys)
   tellQuotas(app, parts.quotas)

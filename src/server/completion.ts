@@ -146,15 +146,15 @@ export const chatCompletions: Api = {
 export type Starting = Pick<Parts, 'admission' | 'limits' | 'owner' | 'steering'>
 
 /** Submits all choices, or none. They are cancelled when the client leaves. */
-export function start(
+export async function start(
   { admission, limits, owner, steering }: Starting,
   generation: Generation,
   { choices: asked, kept }: Request,
   abandoned: AbortSignal,
   api: Api = completions,
-): Underway {
+): Promise<Underway> {
   const jobs = asked.map(({ job }) => job)
-  const runs = endWith(abandoned, () => admission.submit(generation, jobs))
+  const runs = await endWith(abandoned, () => admission.submit(generation, jobs))
   const choices = asked.flatMap((choice, index) => {
     const run = runs[index]
     if (!run) return []

@@ -6,7 +6,8 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { WebSocket } from '@fastify/websocket'
 import { BasinError } from '../errors.js'
-import type { Run } from '../generation/client.js'
+import type { Generation, Run } from '../generation/client.js'
+import type { Job } from '../generation/protocol.js'
 import { Allowance } from './allowance.js'
 import { told } from './error-boundary.js'
 import { checkMessage, frameOf, parseFrame, type ServerFrame } from './frames.js'
@@ -30,6 +31,8 @@ export class Conversation {
   /** Still descending; false for an answer that is held. */
   private running = false
   private alive = true
+  /** What the client said is acted on in its order, though its limits may have to be looked up. */
+  private turn: Promise<void> = Promise.resolve()
 
   constructor(
     private readonly socket: WebSocket,
@@ -42,7 +45,7 @@ export class Conversation {
     }, parts.limits.heartbeatSeconds * 1000)
     socket.on('pong', () => (this.alive = true))
     socket.on('message', (data: Buffer, binary) => {
-      this.receive(data, binary)
+      this.turn = this.turn.then(() => this.receive(data, binary))
     })
     socket.on('close', () => {
       clearInterval(heartbeat)
@@ -59,19 +62,19 @@ export class Conversation {
     this.socket.ping()
   }
 
-  private receive(data: Buffer, binary: boolean): void {
+  private async receive(data: Buffer, binary: boolean): Promise<void> {
     try {
       const { frameBytes, nesting } = this.parts.limits
       checkMessage(data.length, binary, frameBytes)
-      this.act(parseFrame(data.toString('utf8'), nesting))
+      await this.act(parseFrame(data.toString('utf8'), nesting))
     } catch (error) {
       this.complain(error)
     }
   }
 
-  private act(frame: ClientFrame): void {
+  private async act(frame: ClientFrame): Promise<void> {
     if (frame.type === 'start') {
-      this.start(frame)
+      await this.start(frame)
       return
     }
     if (!this.present) {
@@ -84,7 +87,7 @@ export class Conversation {
     if (frame.type === 'extend') this.running = true
   }
 
-  private start(asked: StartFrame): void {
+  private async start(asked: StartFrame): Promise<void> {
     if (this.running) {
       const reason = 'an answer is under way: finish or cancel it first'
       throw new BasinError('invalid_frame', { param: 'type', reason })
@@ -93,20 +96,26 @@ export class Conversation {
     const generation = models.pick(asked.model)
     const model = generation.model.name
     const job = jobOf(asked, generation.model, limits.caps)
-    const [run] = admission.submit(generation, [
-      {
-        ...job,
-        prompt: asked.prompt ?? '',
-        client: this.client,
-        reportSteps: true,
-        hold: asked.hold ?? true,
-      },
-    ])
-    if (!run) throw new BasinError('internal')
+    const { client } = this
+    const shown = { prompt: asked.prompt ?? '', reportSteps: true, hold: asked.hold ?? true }
+    const run = await this.submit(generation, { ...job, ...shown, client })
     this.present?.run.control({ type: 'cancel' })
     this.present = { run, allowance: new Allowance(job.budget, limits.caps) }
     this.running = true
     void this.relay(this.present, model, admission.ledger(generation, this.client, 'refine'))
+  }
+
+  /** Nothing is read meanwhile: what waits to be acted on is bounded. */
+  private async submit(generation: Generation, job: Omit<Job, 'id'>): Promise<Run> {
+    this.socket.pause()
+    const submitted = this.parts.admission.submit(generation, [job])
+    const [run] = await submitted.finally(() => {
+      this.socket.resume()
+    })
+    if (!run) throw new BasinError('internal')
+    if (this.socket.readyState === this.socket.OPEN) return run
+    run.control({ type: 'cancel' })
+    throw new BasinError('cancelled')
   }
 
   /** Tells what happens to a run until it ends or is released. */

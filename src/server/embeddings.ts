@@ -85,7 +85,7 @@ export async function embed(
     // As many at once as a request may have choices.
     for (let from = 0; from < jobs.length; from += limits.choices) {
       const some = jobs.slice(from, from + limits.choices)
-      const runs = endWith(abandoned, () => admission.submit(generation, some))
+      const runs = await endWith(abandoned, () => admission.submit(generation, some))
       const embedOne = async (run: (typeof runs)[number]) => {
         let vector: Float32Array | undefined
         for await (const event of follow(run, admission.ledger(generation, client, 'embeddings'))) {

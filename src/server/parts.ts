@@ -14,6 +14,7 @@ import type { Quotas } from './quotas.js'
 import type { Responses } from './responses/responses.js'
 import type { ServedModels } from './served.js'
 import type { Steering } from './steering.js'
+import type { Traces } from './tracing.js'
 
 export type App = FastifyInstance<
   RawServerDefault,
@@ -30,6 +31,7 @@ export interface Parts {
   limits: Limits
   metrics: Metrics
   steering: Steering
+  traces: Traces
   responses: Responses
   /** Whose work of this client is: its key's; everybody's, where there are no keys. */
   owner: (client: string) => string

@@ -24,9 +24,16 @@ export interface Ledger {
 }
 
 /** Cancelled when the client leaves, and refused when it has left. */
-export function endWith(abandoned: AbortSignal, submit: () => Run[]): Run[] {
+export async function endWith(
+  abandoned: AbortSignal,
+  submit: () => Promise<Run[]>,
+): Promise<Run[]> {
   if (abandoned.aborted) throw new BasinError('cancelled')
-  const runs = submit()
+  const runs = await submit()
+  if (abandoned.aborted) {
+    cancelAll(runs)
+    throw new BasinError('cancelled')
+  }
   abandoned.addEventListener('abort', () => cancelAll(runs), { once: true })
   return runs
 }

@@ -54,7 +54,7 @@ export async function scoresOf(
     ...shared,
     given: { answer, by: by === 'energy' ? by : ('logprobs' as const), param },
   }))
-  const runs = endWith(abandoned, () => admission.submit(generation, jobs))
+  const runs = await endWith(abandoned, () => admission.submit(generation, jobs))
   let tokens = 0
   const score = async (index: number): Promise<Score> => {
     const run = runs[index]

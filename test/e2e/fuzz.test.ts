@@ -4,9 +4,13 @@
  *
  *   BASIN_FUZZ_REQUESTS=20000 BASIN_FUZZ_SEED=7 npx vitest run test/e2e/fuzz.test.ts
  */
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { addKey } from '../../src/server/keys.js'
 import { damaged, pick, type Random, randomOf, type Schema, valueOf } from '../support/arbitrary.js'
-import { Server, writeModels } from '../support/process.js'
+import { Server, writeModel } from '../support/process.js'
 
 const requests = Number(process.env['BASIN_FUZZ_REQUESTS'] ?? 400)
 const seed = Number(process.env['BASIN_FUZZ_SEED'] ?? 1)
@@ -37,11 +41,25 @@ interface Sent {
 
 let server: Server
 let operations: Operation[]
+/** Of an administrator. */
+let key: string
 
 beforeAll(async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'basin-fuzz-'))
+  const template = '{% for m in messages %}{{ m.content }} {% endfor %}'
+  for (const name of ['letters', 'spare']) {
+    const config = JSON.stringify({ chat_template: template })
+    writeFileSync(join(writeModel(folder, name), 'tokenizer_config.json'), config)
+  }
+  const keys = join(folder, 'keys.json')
+  key = addKey(keys, 'operator', true)
   const small = ['--max-seconds-cap', '1', '--max-steps-cap', '64', '--max-request-steps', '4096']
-  server = await Server.start(writeModels(), '--slots', '8', '--log-level', 'silent', ...small)
-  const { paths } = (await (await fetch(`${server.url}/openapi.json`)).json()) as {
+  server = await Server.start(
+    folder,
+    ...['--slots', '8', '--log-level', 'silent', '--keys', keys, ...small],
+  )
+  const description = await fetch(`${server.url}/openapi.json`, { headers: { 'x-api-key': key } })
+  const { paths } = (await description.json()) as {
     paths: Record<string, Record<string, Described>>
   }
   operations = Object.entries(paths).flatMap(([path, methods]) =>
@@ -57,12 +75,13 @@ beforeAll(async () => {
 afterAll(() => server.stop())
 
 /** Ids of what was made, so that some paths lead somewhere. */
-const known: string[] = ['letters']
+const known: string[] = ['none']
 
+/** `letters` stays: without it nothing else would be there to try. */
 const pathOf = (path: string, random: Random): string =>
-  path.replace(/\{\w+\}/g, () => {
-    const value =
-      random() < 0.6 ? pick(random, known.slice(-20)) : pick(random, ['', 'x', '%', '😀'])
+  path.replace(/\{(\w+)\}/g, (_, name) => {
+    const good = name === 'model' ? ['spare'] : known.slice(-pick(random, [1, 20]))
+    const value = pick(random, random() < 0.7 ? good : ['', 'x', '%', '😀'])
     return random() < 0.05 ? value : encodeURIComponent(value)
   })
 
@@ -78,7 +97,13 @@ function queryOf(query: Operation['query'], random: Random): string {
 function bodyOf(schema: Schema, random: Random): string | Uint8Array<ArrayBuffer> {
   const kind = random()
   if (kind < 0.02) return Uint8Array.from({ length: 40 }, () => Math.floor(random() * 256))
-  const value = valueOf(schema, random)
+  const { model, prompt, stream } = schema.properties ?? {}
+  const value = {
+    ...(valueOf(schema, random) as object),
+    ...(model && random() < 0.7 && { model: pick(random, ['letters', 'letters', 'spare']) }),
+    ...(prompt && random() < 0.5 && { prompt: 'once upon a time' }),
+    ...(stream && random() < 0.3 && { stream: true }),
+  }
   const text = JSON.stringify(kind < 0.45 ? damaged(value, random) : value)
   if (kind < 0.04) return text.slice(0, Math.floor(random() * text.length))
   return kind < 0.05 ? `${'['.repeat(1000)}${text}` : text
@@ -92,27 +117,35 @@ function requestOf({ body, method, path, query }: Operation, random: Random): Se
     url,
     headers: {
       'content-type': random() < 0.98 ? 'application/json' : pick(random, ['text/plain', 'a/b; c']),
+      ...(random() < 0.98 && { 'x-api-key': key }),
     },
     ...(body && { body: bodyOf(body, random) }),
   }
 }
 
-/** How often each status was the answer. */
+/** How often each status was the answer, and which operations have been done. */
 const answered: Record<number, number> = {}
+const done = new Set<Operation>()
+
+const operationName = ({ method, path }: Operation): string => `${method} ${path}`
 
 /** What is wrong with the reply, if anything is. */
 async function fault(operation: Operation, sent: Sent): Promise<string | undefined> {
   const { body, headers, method, url } = sent
-  const carries = body !== undefined && method !== 'GET'
+  const bodiless = Object.entries(headers).filter(([name]) => name !== 'content-type')
   const reply = await fetch(server.url + url, {
     method,
-    ...(carries && { headers, body }),
+    ...(body !== undefined && method !== 'GET' ? { headers, body } : { headers: bodiless }),
     signal: AbortSignal.timeout(HANG),
   })
+  // From here on it can be steered, while its text is told.
+  const running = reply.headers.get('x-completion-id')
+  if (running) known.push(running)
   const text = await reply.text()
   answered[reply.status] = (answered[reply.status] ?? 0) + 1
-  const id = /"id":"([\w-]+)"/.exec(text)?.[1] ?? reply.headers.get('x-completion-id')
-  if (id) known.push(id)
+  if (reply.ok && method === operation.method) done.add(operation)
+  const id = /"id":"((?:cmpl|chatcmpl|resp)[\w-]+)"/.exec(text)?.[1]
+  if (id && id !== running) known.push(id)
   if (reply.status >= 500) return `${reply.status} ${text.slice(0, 200)}`
   if (text.includes('"code":"internal"')) return `an internal error within: ${text.slice(-200)}`
   const led =
@@ -136,7 +169,7 @@ it(
       while (left-- > 0) {
         const operation = pick(random, operations)
         const sent = requestOf(operation, random)
-        const name = `${operation.method} ${operation.path}`
+        const name = operationName(operation)
         const found = await fault(operation, sent).catch((error: unknown) => String(error))
         statuses[name] = (statuses[name] ?? 0) + 1
         if (found === undefined) continue
@@ -147,7 +180,10 @@ it(
     await Promise.all(Array.from({ length: AT_ONCE }, client))
     expect(Object.values(faults)).toEqual([])
     expect(Object.keys(statuses)).toHaveLength(operations.length)
-    if (process.env['BASIN_FUZZ_REQUESTS']) console.info(answered)
+    if (process.env['BASIN_FUZZ_REQUESTS']) {
+      const undone = operations.filter((operation) => !done.has(operation)).map(operationName)
+      console.info({ answered, undone })
+    }
     for (const status of [200, 400]) expect(answered[status]).toBeGreaterThan(requests / 10)
     expect((await fetch(`${server.url}/health`)).status).toBe(200)
   },

@@ -1,51 +1,28 @@
-/**
- * A real Prometheus for tests: the one that is installed, else Debian's package unpacked into build/.
- * Unpacking needs no root and starts no service; only a first `apt-get update` may need root.
- */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+/** A real Prometheus for tests: the one that is installed, else Debian's package unpacked into build/. */
+import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fetchPackages, folderOf, run } from '../support/debian.js'
 
 export interface Binaries {
   prometheus: string
   promtool: string
 }
 
-const unpacked = fileURLToPath(new URL('../../build/prometheus', import.meta.url))
-
-const run = (command: string, args: readonly string[], cwd = '.') =>
-  spawnSync(command, args, { cwd, encoding: 'utf8', timeout: 120_000 })
-
-const inDirectory = (directory: string): Binaries => ({
-  prometheus: join(directory, 'prometheus'),
-  promtool: join(directory, 'promtool'),
-})
-
 const works = ({ prometheus, promtool }: Binaries): boolean =>
   [prometheus, promtool].every((binary) => run(binary, ['--version']).status === 0)
-
-function unpack(): boolean {
-  mkdirSync(unpacked, { recursive: true })
-  if (run('apt-get', ['download', 'prometheus'], unpacked).status !== 0) return false
-  const archive = readdirSync(unpacked).find((name) => name.endsWith('.deb'))
-  return archive !== undefined && run('dpkg-deb', ['-x', archive, '.'], unpacked).status === 0
-}
 
 /** The binaries, or why there are none. */
 export function findPrometheus(): Binaries | string {
   const installed = { prometheus: 'prometheus', promtool: 'promtool' }
   if (works(installed)) return installed
-  const local = inDirectory(join(unpacked, 'usr', 'bin'))
+  const directory = join(folderOf('prometheus'), 'usr', 'bin')
+  const local = {
+    prometheus: join(directory, 'prometheus'),
+    promtool: join(directory, 'promtool'),
+  }
   if (works(local)) return local
-  if (!existsSync('/etc/debian_version'))
-    return 'prometheus is not installed, and this is not Debian'
-  if (unpack()) return local
-  if (process.getuid?.() !== 0)
-    return 'apt-get has no prometheus to download, and only root updates it'
-  run('apt-get', ['update'])
-  return unpack() ? local : 'apt-get has no prometheus to download'
+  return fetchPackages('prometheus', ['prometheus']) ?? local
 }
 
 /** A port that was free a moment ago: Prometheus cannot say which one it was given. */

@@ -55,6 +55,18 @@ describe('without a key', () => {
   })
 })
 
+it('the description says that every route but health may answer 401', async () => {
+  const headers = { 'x-api-key': key }
+  const reply = await server.app.inject({ method: 'GET', url: '/openapi.json', headers })
+  const { paths } = reply.json<{ paths: Record<string, Record<string, { responses: object }>> }>()
+  const silent = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).flatMap(([method, { responses }]) =>
+      '401' in responses ? [] : `${method} ${path}`,
+    ),
+  )
+  expect(silent).toEqual(['get /health', 'get /ready'])
+})
+
 describe('with a key', () => {
   it.each([
     ['authorization', 'Bearer '],

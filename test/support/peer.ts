@@ -51,8 +51,8 @@ export class Peer {
     socket.on('error', () => undefined)
   }
 
-  static async connect(address: string): Promise<Peer> {
-    const socket = new WebSocket(address)
+  static async connect(address: string, headers: Record<string, string> = {}): Promise<Peer> {
+    const socket = new WebSocket(address, { headers })
     const peer = new Peer(socket)
     await once(socket, 'open')
     return peer

@@ -79,7 +79,7 @@ export class Responses {
     const telling = tellingOf(body, asked, generation.model.name)
     const durable = body.background ?? false
     const submit = () => admission.submit(generation, [asked])
-    const [run] = durable ? submit() : endWith(abandoned, submit)
+    const [run] = await (durable ? submit() : endWith(abandoned, submit))
     if (!run) throw new BasinError('internal')
     const record: JobRecord = {
       ...{ id: telling.head.id, owner, durable, steered: false, model: telling.head.model },

@@ -39,7 +39,7 @@ export function chatRoutes(app: App, parts: Parts): void {
         limits,
         { client, reportSteps: options.include_refinement ?? false },
       )
-      const underway = start(parts, generation, asked, abandoned, chatCompletions)
+      const underway = await start(parts, generation, asked, abandoned, chatCompletions)
       if (!body.stream) return chatOf(await complete(underway))
       const stream = await streamCompletion(underway, options, log, chatChunkOf)
       void reply.header('x-completion-id', underway.head.id)

@@ -30,7 +30,7 @@ export function completionRoutes(app: App, parts: Parts): void {
         client,
         reportSteps: options.include_refinement ?? false,
       })
-      const underway = start(parts, generation, asked, abandoned)
+      const underway = await start(parts, generation, asked, abandoned)
       if (!body.stream) return complete(underway)
       const stream = await streamCompletion(underway, options, log)
       void reply.header('x-completion-id', underway.head.id)

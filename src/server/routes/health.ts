@@ -5,6 +5,7 @@
 import { Type } from 'typebox'
 import type { Generation } from '../../generation/client.js'
 import type { App, Parts } from '../parts.js'
+import { refusals } from '../schemas/replies.js'
 
 const Health = Type.Object({
   status: Type.Union([Type.Literal('ok'), Type.Literal('draining'), Type.Literal('stalled')]),
@@ -48,7 +49,7 @@ export function healthRoutes(app: App, { draining, limits, models, version }: Pa
     }
   }
   const tags = ['operation']
-  const response = { 200: Health, 503: Health }
+  const response = { ...refusals(403, 500), 200: Health, 503: Health }
   app.get(
     '/health',
     { schema: { summary: 'Does the process live, and do its engines turn?', tags, response } },

@@ -68,7 +68,7 @@ export function landscapeRoutes(app: App, { admission, limits, models }: Parts):
         hold: false,
       }
       const abandoned = abandonment(reply)
-      const runs = endWith(abandoned, () => admission.submit(generation, [asked]))
+      const runs = await endWith(abandoned, () => admission.submit(generation, [asked]))
       const [run] = runs
       if (!run) throw new BasinError('internal')
       let lines: readonly SurveyLine[] = []

@@ -1,11 +1,19 @@
 /** `GET /metrics`: the Prometheus exposition. */
+import { Type } from 'typebox'
 import type { App, Parts } from '../parts.js'
+import { replies } from '../schemas/replies.js'
 
 export function metricsRoutes(app: App, { metrics, models }: Parts): void {
   const schema = {
     summary: 'Metrics for Prometheus',
     tags: ['operation'],
-    produces: ['text/plain'],
+    response: {
+      ...replies(Type.String()),
+      200: {
+        description: 'The exposition',
+        content: { 'text/plain': { schema: Type.String() } },
+      },
+    },
   }
   app.get('/metrics', { schema }, async (_, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.text(models.byName)),

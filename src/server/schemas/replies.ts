@@ -13,10 +13,14 @@ export const ErrorReply = Type.Object(
   { description: 'An error, shaped as the OpenAI API shapes them' },
 )
 
+/** An error body for each status. */
+export const refusals = (...statuses: readonly number[]) =>
+  Object.fromEntries(statuses.map((status) => [status, ErrorReply]))
+
 /** `success`, and an error body for each of the statuses that any route may answer. */
 export const replies = <T extends TSchema>(success: T, ...errors: readonly number[]) => ({
   200: success,
-  ...Object.fromEntries([...errors, 401, 403, 500, 503].map((status) => [status, ErrorReply])),
+  ...refusals(...errors, 401, 403, 500, 503),
 })
 
 /** Statuses of a route that reads a body. */

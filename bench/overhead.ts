@@ -1,0 +1,109 @@
+/**
+ * What does serving cost beside the engine's own work? Starts the real process, asks it over HTTP for
+ * texts of a model, and compares the time that passes with the time that the engine computes (its
+ * share of `basin_engine_seconds_total`): the rest is HTTP, JSON, scheduling, sampling and messages. First
+ * one request after the other, then 64 streams at once, each whole and as a stream of events.
+ *
+ *   npm run build && tsc -p bench && node build/bench/overhead.js [models] [model] [seconds]
+ */
+import { spawn } from 'node:child_process'
+import { Agent, request } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import { measureMachine } from './machine.js'
+
+const root = new URL('../../', import.meta.url)
+const main = fileURLToPath(new URL('dist/cli/main.js', root))
+const [models = fileURLToPath(new URL('models', root)), model = 'stories', seconds = '15'] =
+  process.argv.slice(2)
+const STREAMS = 64
+
+function start(): Promise<{ url: string; stop: () => void }> {
+  const args = ['serve', '--port', '0', '--models', models, '--model', model]
+  const child = spawn(process.execPath, [main, ...args, '--log-level', 'warn'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let said = ''
+  return new Promise((resolve, reject) => {
+    child.once('exit', () => reject(new Error('the server ended')))
+    child.stdout.on('data', (data: Buffer) => {
+      said += data.toString()
+      const url = /is at (http:\S+), its/.exec(said)?.[1]
+      if (url) resolve({ url, stop: () => child.kill('SIGTERM') })
+    })
+  })
+}
+
+const { url, stop } = await start()
+const agent = new Agent({ keepAlive: true, maxSockets: STREAMS })
+
+/** Node's plain client: fetch would take more of the processor than the server does. */
+function ask(stream: boolean, seed: number): Promise<void> {
+  const body = { model, prompt: 'Once upon a time', max_tokens: 64, seed, stream }
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json' }
+    const asked = request(`${url}/v1/completions`, { agent, headers, method: 'POST' }, (reply) => {
+      reply.resume().once('end', resolve).once('error', reject)
+      if (reply.statusCode !== 200) reject(new Error(String(reply.statusCode)))
+    })
+    asked.once('error', reject).end(JSON.stringify(body))
+  })
+}
+
+interface Snapshot {
+  at: number
+  engine: number
+  steps: number
+  ticks: number
+}
+
+async function snapshot(): Promise<Snapshot> {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  const at = performance.now() / 1000
+  const sum = (name: string) =>
+    text
+      .split('\n')
+      .filter((line) => line.startsWith(`${name}{`))
+      .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' '))), 0)
+  const [engine, steps] = [sum('basin_engine_seconds_total'), sum('basin_refinement_steps_total')]
+  return { at, engine, steps, ticks: sum('basin_ticks_total') }
+}
+
+const wait = (time: number) => new Promise((resolve) => setTimeout(resolve, time * 1000))
+
+/** Over the middle of a load, in which all clients are busy. */
+async function measure(clients: number, stream: boolean): Promise<void> {
+  let going = true
+  let seed = 0
+  const loads = Array.from({ length: clients }, async () => {
+    while (going) await ask(stream, seed++)
+  })
+  await wait(2)
+  const before = await snapshot()
+  await wait(Number(seconds))
+  const after = await snapshot()
+  going = false
+  await Promise.all(loads)
+  const passed = after.at - before.at
+  const engine = after.engine - before.engine
+  const ticks = after.ticks - before.ticks
+  const rows = (after.steps - before.steps) / ticks
+  console.log(
+    `${String(clients).padStart(2)} at once, ${stream ? 'streamed' : 'whole   '}: ` +
+      `${passed.toFixed(2)} s, engine ${engine.toFixed(2)} s, overhead ` +
+      `${((100 * (passed - engine)) / engine).toFixed(1)} % of engine time, ` +
+      `${((1e3 * (passed - engine)) / ticks).toFixed(3)} ms a tick; ` +
+      `${((1e3 * engine) / ticks).toFixed(2)} ms of engine and ${rows.toFixed(1)} rows a tick`,
+  )
+}
+
+const { commit, cores, cpu, load, readGBs } = measureMachine()
+console.log(
+  `${cpu}, ${cores} cores, load ${load.toFixed(1)}, one core reads ${readGBs.toFixed(0)} GB/s, ` +
+    `commit ${commit}, model ${model}`,
+)
+await ask(false, 0)
+for (const clients of [1, STREAMS]) {
+  for (const stream of [false, true]) await measure(clients, stream)
+}
+agent.destroy()
+stop()

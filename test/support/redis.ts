@@ -1,0 +1,62 @@
+/** A real Redis for tests: the one that is installed, else Debian's packages unpacked into build/. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fetchPackages, folderOf, run } from './debian.js'
+
+export interface RedisBinary {
+  path: string
+  env: NodeJS.ProcessEnv
+}
+
+const works = ({ env, path }: RedisBinary): boolean =>
+  run(path, ['--version'], { env }).status === 0
+
+/** With the libraries that were unpacked beside it. */
+function unpacked(): RedisBinary {
+  const usr = join(folderOf('redis'), 'usr')
+  const libraries = join(usr, 'lib')
+  const paths = existsSync(libraries) ? readdirSync(libraries) : []
+  const LD_LIBRARY_PATH = paths.map((name) => join(libraries, name)).join(':')
+  return { path: join(usr, 'bin', 'redis-server'), env: { ...process.env, LD_LIBRARY_PATH } }
+}
+
+/** The binary, or why there is none. */
+export function findRedis(): RedisBinary | string {
+  const installed = { path: 'redis-server', env: process.env }
+  if (works(installed)) return installed
+  if (works(unpacked())) return unpacked()
+  const packages = ['redis-server', 'redis-tools', 'libjemalloc2', 'liblzf1']
+  const missing = fetchPackages('redis', packages)
+  if (missing !== undefined) return missing
+  return works(unpacked()) ? unpacked() : 'the redis-server that was unpacked does not run'
+}
+
+/** Keeps nothing on disk. */
+export class RedisServer {
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly url: string,
+  ) {}
+
+  /** Resolves when it accepts connections. */
+  static async start({ env, path }: RedisBinary, port: number): Promise<RedisServer> {
+    const quiet = ['--save', '', '--appendonly', 'no']
+    const args = ['--port', String(port), '--bind', '127.0.0.1', ...quiet]
+    const child = spawn(path, args, { env, stdio: ['ignore', 'pipe', 'ignore'] })
+    let said = ''
+    child.stdout.on('data', (data: Buffer) => (said += data.toString()))
+    while (!said.includes('Ready to accept connections')) {
+      if (child.exitCode !== null) throw new Error(`redis-server ended: ${said}`)
+      await Promise.race([once(child.stdout, 'data'), once(child, 'close')])
+    }
+    return new RedisServer(child, `redis://127.0.0.1:${port}`)
+  }
+
+  async kill(): Promise<void> {
+    const gone = once(this.child, 'close')
+    this.child.kill('SIGKILL')
+    await gone
+  }
+}
