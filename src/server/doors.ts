@@ -7,7 +7,7 @@ import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
 import { isIP } from 'node:net'
 import { BasinError } from '../errors.js'
-import type { App } from './parts.js'
+import type { App } from './application.js'
 
 export interface Doors {
   /** Names that requests may call the server by; `*`: any; absent: private ones, and any with keys. */

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { BasinError } from '../errors.js'
-import type { App } from './parts.js'
+import type { App } from './application.js'
 
 interface Saved {
   status: number

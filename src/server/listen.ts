@@ -5,7 +5,7 @@
 import closeWithGrace from 'close-with-grace'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Generation } from '../generation/client.js'
-import type { App } from './parts.js'
+import type { App } from './application.js'
 
 export interface ListenOptions {
   host: string

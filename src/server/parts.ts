@@ -1,12 +1,4 @@
 /** What routes are built from. */
-import type {
-  FastifyBaseLogger,
-  FastifyInstance,
-  RawReplyDefaultExpression,
-  RawRequestDefaultExpression,
-  RawServerDefault,
-} from 'fastify'
-import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { Admission } from './admission.js'
 import type { Limits } from './limits.js'
 import type { Metrics } from './metrics/metrics.js'
@@ -15,14 +7,6 @@ import type { Responses } from './responses/responses.js'
 import type { ServedModels } from './served.js'
 import type { Steering } from './steering.js'
 import type { Traces } from './tracing.js'
-
-export type App = FastifyInstance<
-  RawServerDefault,
-  RawRequestDefaultExpression,
-  RawReplyDefaultExpression,
-  FastifyBaseLogger,
-  TypeBoxTypeProvider
->
 
 export interface Parts {
   admission: Admission

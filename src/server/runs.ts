@@ -28,9 +28,10 @@ export async function endWith(
   abandoned: AbortSignal,
   submit: () => Promise<Run[]>,
 ): Promise<Run[]> {
-  if (abandoned.aborted) throw new BasinError('cancelled')
+  const left = (): boolean => abandoned.aborted
+  if (left()) throw new BasinError('cancelled')
   const runs = await submit()
-  if (abandoned.aborted) {
+  if (left()) {
     cancelAll(runs)
     throw new BasinError('cancelled')
   }

@@ -15,7 +15,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { open } from './doors.js'
-import type { App } from './parts.js'
+import type { App } from './application.js'
 import { RunTrace } from './run-trace.js'
 
 /** Where spans go. */

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Doors } from '../../src/server/doors.js'
 import { addKey, Keys } from '../../src/server/keys.js'
-import type { App } from '../../src/server/parts.js'
+import type { App } from '../../src/server/application.js'
 import { ScriptedGeneration } from '../support/scripted-generation.js'
 import { appOf, type ErrorBody, portOf, post, socketAddress } from '../support/server.js'
 

@@ -6,7 +6,7 @@ import type { Generation } from '../../src/generation/client.js'
 import { type AppOptions, buildApp } from '../../src/server/app.js'
 import type { Keys } from '../../src/server/keys.js'
 import { defaultLimits, type Limits } from '../../src/server/limits.js'
-import type { App } from '../../src/server/parts.js'
+import type { App } from '../../src/server/application.js'
 import { type Script, ScriptedGeneration } from './scripted-generation.js'
 
 export interface TestServer {

@@ -2,7 +2,8 @@
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import { BasinError } from '../../errors.js'
-import type { App, Parts } from '../parts.js'
+import type { App } from '../application.js'
+import type { Parts } from '../parts.js'
 import { replies } from '../schemas/replies.js'
 import type { ModelState } from '../served.js'
 

@@ -1,6 +1,7 @@
 /** `POST /v1/embeddings`: texts as vectors. */
 import { embed, representationOf } from '../embeddings.js'
-import type { App, Parts } from '../parts.js'
+import type { App } from '../application.js'
+import type { Parts } from '../parts.js'
 import { abandonment } from '../runs.js'
 import { EmbeddingRequest, Embeddings } from '../schemas/embeddings.js'
 import { bodyErrors, replies } from '../schemas/replies.js'

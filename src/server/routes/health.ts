@@ -4,7 +4,8 @@
  */
 import { Type } from 'typebox'
 import type { Generation } from '../../generation/client.js'
-import type { App, Parts } from '../parts.js'
+import type { App } from '../application.js'
+import type { Parts } from '../parts.js'
 import { refusals } from '../schemas/replies.js'
 
 const Health = Type.Object({

@@ -1,6 +1,7 @@
 /** `GET /metrics`: the Prometheus exposition. */
 import { Type } from 'typebox'
-import type { App, Parts } from '../parts.js'
+import type { App } from '../application.js'
+import type { Parts } from '../parts.js'
 import { replies } from '../schemas/replies.js'
 
 export function metricsRoutes(app: App, { metrics, models }: Parts): void {

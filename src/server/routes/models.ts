@@ -1,7 +1,8 @@
 /** `/v1/models`: what is served, and what each model can do. */
 import { Type, type Static } from 'typebox'
 import type { Limits } from '../limits.js'
-import type { App, Parts } from '../parts.js'
+import type { App } from '../application.js'
+import type { Parts } from '../parts.js'
 import { replies } from '../schemas/replies.js'
 import type { Profile } from '../served.js'
 

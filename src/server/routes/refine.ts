@@ -1,7 +1,8 @@
 /** WebSocket `/v1/refine`: an answer one can watch and steer. The protocol is in docs/socket.md. */
 import { BasinError } from '../../errors.js'
 import { Conversation } from '../conversation.js'
-import type { App, Parts } from '../parts.js'
+import type { App } from '../application.js'
+import type { Parts } from '../parts.js'
 
 export function refineRoutes(app: App, parts: Parts): void {
   const { sockets } = parts.metrics.to

@@ -1,5 +1,6 @@
 /** `/v1/score` and `/v1/rerank`: how well given answers fit, by their energy. */
-import type { App, Parts } from '../parts.js'
+import type { App } from '../application.js'
+import type { Parts } from '../parts.js'
 import { abandonment } from '../runs.js'
 import { bodyErrors, replies } from '../schemas/replies.js'
 import { Reranked, RerankRequest, ScoreRequest, Scores } from '../schemas/score.js'

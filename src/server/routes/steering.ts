@@ -1,6 +1,7 @@
 /** `finish` and `extend`: a word to an answer that is under way. */
 import { Type } from 'typebox'
-import type { App, Parts } from '../parts.js'
+import type { App } from '../application.js'
+import type { Parts } from '../parts.js'
 import { bodyErrors, replies } from '../schemas/replies.js'
 
 const Steered = Type.Object({

@@ -1,6 +1,7 @@
 /** `/v1/tokenize` and `/v1/detokenize`: a model's own reading of text. Done in its worker. */
 import { Type } from 'typebox'
-import type { App, Parts } from '../parts.js'
+import type { App } from '../application.js'
+import type { Parts } from '../parts.js'
 import { bodyErrors, replies } from '../schemas/replies.js'
 import { nullableString } from '../schemas/settings.js'
 
