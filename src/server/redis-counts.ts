@@ -16,6 +16,7 @@ const PATIENCE = 2000
 const pause = (attempt: number): number => Math.min(100 * attempt, 2000)
 
 export class RedisCounts implements Counts {
+  private closing = false
   private window = -1
   /** As Redis last said. */
   private known = new Map<string, Use>()
@@ -39,22 +40,29 @@ export class RedisCounts implements Counts {
       commandTimeout: PATIENCE,
       retryStrategy: pause,
     })
-    let reachable = true
-    redis.on('error', (error: Error) => {
-      if (reachable) log.error({ err: error }, 'limits: Redis cannot be reached')
-      reachable = false
-    })
-    redis.on('ready', () => {
-      if (!reachable) log.info('limits: Redis is there again')
-      reachable = true
-    })
+    // It also says why each attempt failed; that it is gone is told once, when the connection ends.
+    redis.on('error', (error: Error) => log.debug({ err: error }, 'limits: Redis'))
     try {
       await redis.connect()
     } catch (cause) {
       redis.disconnect()
       throw new BasinError('limits_unavailable', {}, { cause })
     }
-    return new RedisCounts(redis)
+    const counts = new RedisCounts(redis)
+    counts.tell(log)
+    return counts
+  }
+
+  private tell(log: FastifyBaseLogger): void {
+    let reachable = true
+    this.redis.on('close', () => {
+      if (reachable && !this.closing) log.error('limits: Redis cannot be reached')
+      reachable = false
+    })
+    this.redis.on('ready', () => {
+      if (!reachable) log.info('limits: Redis is there again')
+      reachable = true
+    })
   }
 
   async add(window: number, client: string, more: Use): Promise<Use> {
@@ -81,6 +89,7 @@ export class RedisCounts implements Counts {
   }
 
   async close(): Promise<void> {
+    this.closing = true
     if (this.redis.status === 'ready') await this.redis.quit()
     else this.redis.disconnect()
   }

@@ -86,7 +86,10 @@ describe.skipIf(missing)(`limits in Redis${missing ? ` (skipped: ${missing})` : 
     expect((await fetch(`${server.url}/health`)).status).toBe(200)
     redis = await start(port)
     await expect.poll(async () => (await ask()).status, { timeout: 30_000 }).toBe(200)
-    expect((await server.stop()).code).toBe(0)
+    const { code, stderr } = await server.stop()
+    expect(code).toBe(0)
+    expect(stderr.match(/Redis cannot be reached/g)).toHaveLength(1)
+    expect(stderr).toContain('Redis is there again')
   })
 })
 
