@@ -9,18 +9,15 @@
  *
  *   npm run build && tsc -p bench && node build/bench/key-timing.js [requests] [comparisons]
  */
-import { spawn } from 'node:child_process'
 import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { mkdtempSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { addKey, Keys } from '../src/server/keys.js'
 import { measureMachine } from './machine.js'
+import { startServer } from './server.js'
 
-const root = new URL('../../', import.meta.url)
-const main = fileURLToPath(new URL('dist/cli/main.js', root))
 const [requests = 20_000, comparisons = 400_000] = process.argv.slice(2).map(Number)
 
 /** Seconds that each of two kinds of attempt took. */
@@ -107,16 +104,8 @@ const careless = (text: string) => {
 await gather(20_000, careless)
 report('comparison that stops at the first wrong byte', await gather(comparisons, careless))
 
-const args = ['serve', '--port', '0', '--keys', file, '--log-level', 'silent', '--model', 'stories']
-const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
-const url = await new Promise<string>((resolve) => {
-  let said = ''
-  child.stdout.on('data', (data: Buffer) => {
-    said += data.toString()
-    const address = /is at (http:\S+), its/.exec(said)?.[1]
-    if (address) resolve(address)
-  })
-})
+const flags = ['--keys', file, '--log-level', 'silent', '--model', 'stories']
+const { url, stop } = await startServer(...flags)
 const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
 function ask(text: string): Promise<number> {
@@ -136,4 +125,4 @@ function ask(text: string): Promise<number> {
 await gather(1000, ask)
 report('requests', await gather(requests, ask))
 agent.destroy()
-child.kill('SIGTERM')
+stop()

@@ -6,34 +6,15 @@
  *
  *   npm run build && tsc -p bench && node build/bench/overhead.js [models] [model] [seconds]
  */
-import { spawn } from 'node:child_process'
 import { Agent, request } from 'node:http'
-import { fileURLToPath } from 'node:url'
 import { measureMachine } from './machine.js'
+import { shippedModels, startServer } from './server.js'
 
-const root = new URL('../../', import.meta.url)
-const main = fileURLToPath(new URL('dist/cli/main.js', root))
-const [models = fileURLToPath(new URL('models', root)), model = 'stories', seconds = '15'] =
-  process.argv.slice(2)
+const [models = shippedModels, model = 'stories', seconds = '15'] = process.argv.slice(2)
 const STREAMS = 64
 
-function start(): Promise<{ url: string; stop: () => void }> {
-  const args = ['serve', '--port', '0', '--models', models, '--model', model]
-  const child = spawn(process.execPath, [main, ...args, '--log-level', 'warn'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let said = ''
-  return new Promise((resolve, reject) => {
-    child.once('exit', () => reject(new Error('the server ended')))
-    child.stdout.on('data', (data: Buffer) => {
-      said += data.toString()
-      const url = /is at (http:\S+), its/.exec(said)?.[1]
-      if (url) resolve({ url, stop: () => child.kill('SIGTERM') })
-    })
-  })
-}
-
-const { url, stop } = await start()
+const flags = ['--models', models, '--model', model, '--log-level', 'warn']
+const { url, stop } = await startServer(...flags)
 const agent = new Agent({ keepAlive: true, maxSockets: STREAMS })
 
 /** Node's plain client: fetch would take more of the processor than the server does. */

@@ -6,36 +6,17 @@
  *
  *   npm run build && tsc -p bench && node build/bench/responsiveness.js [models] [streams] [seconds]
  */
-import { execFileSync, spawn } from 'node:child_process'
-import { availableParallelism, cpus, loadavg } from 'node:os'
-import { fileURLToPath } from 'node:url'
+import { measureMachine } from './machine.js'
+import { shippedModels, startServer } from './server.js'
 
-const root = new URL('../../', import.meta.url)
-const main = fileURLToPath(new URL('dist/cli/main.js', root))
-const [models = fileURLToPath(new URL('models', root)), streams = '16', seconds = '20'] =
-  process.argv.slice(2)
+const [models = shippedModels, streams = '16', seconds = '20'] = process.argv.slice(2)
 
 interface Model {
   id: string
   capabilities: { template: { blank: string; length: number | null } | null }
 }
 
-function start(): Promise<{ url: string; stop: () => void }> {
-  const child = spawn(process.execPath, [main, 'serve', '--port', '0', '--models', models], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  let said = ''
-  return new Promise((resolve, reject) => {
-    child.once('exit', () => reject(new Error('the server ended')))
-    child.stdout.on('data', (data: Buffer) => {
-      said += data.toString()
-      const url = /is at (http:\S+), its/.exec(said)?.[1]
-      if (url) resolve({ url, stop: () => child.kill('SIGTERM') })
-    })
-  })
-}
-
-const { url, stop } = await start()
+const { url, stop } = await startServer('--models', models, '--log-level', 'silent')
 const post = (body: object, signal?: AbortSignal) =>
   fetch(`${url}/v1/completions`, {
     method: 'POST',
@@ -80,10 +61,10 @@ const requests = data.map(({ id, capabilities: { template } }) =>
 )
 const telling = { stream: true, stream_options: { include_refinement: true } }
 
-const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: fileURLToPath(root) })
+const { commit, cores, cpu, load } = measureMachine()
 console.log(
-  `${cpus()[0]?.model ?? 'unknown'}, ${availableParallelism()} cores, load ${loadavg()[0]?.toFixed(1) ?? '?'}, ` +
-    `commit ${commit.toString().trim()}, models ${data.map(({ id }) => id).join(' ')}`,
+  `${cpu}, ${cores} cores, load ${load.toFixed(1)}, commit ${commit}, ` +
+    `models ${data.map(({ id }) => id).join(' ')}`,
 )
 
 const quiet = await healthLatencies(performance.now() + 3000)

@@ -24,12 +24,12 @@ class Cache {
   Cache(const Config& config, const Capacity& capacity, Arena& arena)
       : d(config.headWidth()),
         dp(config.headPadded()),
-        layers(config.layers),
-        heads(config.heads),
         pages(capacity.pages),
         sinks(config.conditioning == Conditioning::timeEmbed),
         sequences(capacity.sequences),
-        filled(capacity.pages) {
+        filled(capacity.pages),
+        layers(config.layers),
+        heads(config.heads) {
     const size_t perPage = size_t(config.caches()) * layers * heads;
     pool = arena.take<float>(perPage * pages * blockFloats());
     if (sinks) sinkPool = arena.take<float>(perPage * blockFloats());
@@ -59,23 +59,16 @@ class Cache {
     return count;
   }
 
-  const int d, dp;
-
- private:
-  const int layers, heads;
-
- public:
-  const int pages;
-
- private:
-  float* pool = nullptr;
-  float* sinkPool = nullptr;
-
- public:
+  const int d, dp, pages;
   const bool sinks;
   std::vector<Sequence> sequences;
   // Positions that each page holds: what a context may be said to have without observing it.
   std::vector<uint8_t> filled;
+
+ private:
+  const int layers, heads;
+  float* pool = nullptr;
+  float* sinkPool = nullptr;
 };
 
 }  // namespace basin

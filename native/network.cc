@@ -10,7 +10,6 @@ namespace basin {
 namespace {
 
 constexpr int rowBlock = 96;
-
 }  // namespace
 
 Network::Network(const Model& m, const Kernels& k, Pool& p, Cache& paged, Room wanted, Arena& arena)

@@ -42,7 +42,7 @@ export interface DescendRow {
   slot: number
   /** Which of the model's T landscapes this step follows. */
   landscape: number
-  /** As in a budget: `stepSizeOf` (refine/budget.ts) of it and the checkpoint's alpha, at least 1e-4 (reference: forward). */
+  /** As in a step's plan: `stepSizeOf` (refine/budget.ts) of both and the checkpoint's alpha, at least 1e-4 (reference: forward). */
   stepSize?: number
   shrink?: number
   /** Standard deviation of Langevin noise added to the state before the step; 0 for none. */

@@ -143,6 +143,7 @@ export class ServedModels {
     const entry = this.entry(name)
     entry.withdrawn = true
     await entry.change?.catch(() => undefined)
+    // Both may have changed meanwhile.
     const { state, withdrawn } = this.entry(name)
     if (state === 'loaded' && withdrawn) await this.remove(name, entry, 'asked')
   }

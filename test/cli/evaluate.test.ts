@@ -1,33 +1,17 @@
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { registerEvaluate } from '../../src/cli/evaluate.js'
 import type { Evaluation } from '../../src/cli/evaluation-tables.js'
-import { writeCheckpoint } from '../../src/model/checkpoint.js'
-import { initialWeights } from '../../src/train/initial.js'
-import { configOf } from '../support/models.js'
+import { writeDigits } from '../support/digits.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'basin-evaluate-'))
 const path = (...names: string[]) => join(directory, ...names)
 
-const tokenizer = {
-  format: 'basin-tokenizer/1',
-  kind: 'characters',
-  alphabet: Array.from('0123456789'),
-  special: { '<|end|>': 10 },
-  bos: '<|end|>',
-}
-for (const [name, feedForward] of [
-  ['one', false],
-  ['control', true],
-] as const) {
-  const config = configOf({ name, ...(feedForward && { feed_forward: true }) })
-  mkdirSync(path(name))
-  writeCheckpoint(path(name), { config, tensors: initialWeights(config, 3, 0.1) })
-  writeFileSync(path(name, 'tokenizer.json'), JSON.stringify(tokenizer))
-}
+writeDigits(directory, 'one', false, 0.1)
+writeDigits(directory, 'control', true, 0.1)
 const lines = Array.from({ length: 6 }, (_, i) =>
   JSON.stringify({ template: `1${i}__`, completion: `1${i}34`, givens: 2 }),
 )

@@ -1,16 +1,15 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { registerLandscape } from '../../src/cli/landscape.js'
 import type { Tf } from '../../src/energy/tfjs/backend.js'
-import { writeCheckpoint } from '../../src/model/checkpoint.js'
 import { diagnose } from '../../src/train/diagnose.js'
-import { initialWeights } from '../../src/train/initial.js'
 import { localMinima, roughness, sliceBatch } from '../../src/train/slices.js'
 import { rankCorrelation } from '../../src/train/statistics.js'
-import { configOf, modelOf, variants } from '../support/models.js'
+import { modelOf, variants } from '../support/models.js'
+import { writeDigits } from '../support/digits.js'
 import { backend, batchFor, networkOf } from './differences.js'
 
 let tf: Tf
@@ -96,19 +95,8 @@ describe('a descent of the potential energy', () => {
 describe('basin landscape', () => {
   const directory = mkdtempSync(join(tmpdir(), 'basin-landscape-'))
   const path = (...names: string[]) => join(directory, ...names)
-  const tokenizer = {
-    format: 'basin-tokenizer/1',
-    kind: 'characters',
-    alphabet: Array.from('0123456789'),
-    special: { '<|end|>': 10 },
-    bos: '<|end|>',
-  }
-
   const save = (name: string, feedForward: boolean) => {
-    const config = configOf({ name, ...(feedForward && { feed_forward: true }) })
-    mkdirSync(path(name))
-    writeCheckpoint(path(name), { config, tensors: initialWeights(config, 3, 1) })
-    writeFileSync(path(name, 'tokenizer.json'), JSON.stringify(tokenizer))
+    writeDigits(directory, name, feedForward, 1)
   }
   save('one', false)
   save('control', true)
