@@ -203,13 +203,15 @@ napi_value read(const Call& call) {
   const int slot = indexBelow("slot", call.number(1), engine.capacity.slots);
   const bool best = call.number(2) != 0;
   const int top = indexBelow("top", call.number(3), double(vocab) + 1);
+  const double temperature = call.number(4);
+  if (!(temperature >= 0 && temperature < 1e30)) throw Refusal{"temperature", "0 or more", temperature};
   size_t tokens = 0, logProbs = 0, logits = 0;
-  int32_t* tokenData = call.array<int32_t>(4, tokens);
-  float* logProbData = call.array<float>(5, logProbs);
-  float* logitData = call.array<float>(6, logits);
+  int32_t* tokenData = call.array<int32_t>(5, tokens);
+  float* logProbData = call.array<float>(6, logProbs);
+  float* logitData = call.array<float>(7, logits);
   if (tokens < k * top || logProbs < k * top) throw Refusal{"top", "what the arrays have room for", double(top)};
   if (logits != 0 && logits < k * vocab) throw Refusal{"logits", "room for all positions", double(logits)};
-  engine.read(slot, best, top, tokenData, logProbData, logits ? logitData : nullptr);
+  engine.read(slot, best, top, float(temperature), tokenData, logProbData, logits ? logitData : nullptr);
   return none(call.env);
 }
 

@@ -225,7 +225,7 @@ void Engine::energy(const std::vector<EnergyRow>& given, RowResult* out) {
   flush(given.size());
 }
 
-void Engine::read(int index, bool best, int top, int32_t* tokens, float* logProbs, float* logits) {
+void Engine::read(int index, bool best, int top, float temperature, int32_t* tokens, float* logProbs, float* logits) {
   Slot& slot = begunSlot(index);
   const bool wantBest = best && slot.bestEnergy < infinity;
   const float* answer = wantBest ? slot.best : vocabSpace() ? slot.state : slot.last;
@@ -242,8 +242,9 @@ void Engine::read(int index, bool best, int top, int32_t* tokens, float* logProb
         std::fill(row, row + c.vocab, -1e9f);
         row[known] = 0;
       }
-      if (logits) memcpy(logits + size_t(from + i) * c.vocab, row, sizeof(float) * c.vocab);
       if (top > 0) topOf(row, top, tokens + size_t(from + i) * top, logProbs + size_t(from + i) * top);
+      if (temperature > 0) kernels.weigh(row, c.vocab, temperature);
+      if (logits) memcpy(logits + size_t(from + i) * c.vocab, row, sizeof(float) * c.vocab);
     }
   }
 }

@@ -45,7 +45,7 @@ class Engine {
   void descend(const std::vector<DescendRow>& rows, RowResult* results);
   void energy(const std::vector<EnergyRow>& rows, RowResult* results);
   // Most probable tokens [K][top] and their log-probabilities; or, with top 0, all logits [K][V].
-  void read(int slot, bool best, int top, int32_t* tokens, float* logProbs, float* logits);
+  void read(int slot, bool best, int top, float temperature, int32_t* tokens, float* logProbs, float* logits);
   // The answer as embeddings [K][D].
   void embedding(int slot, bool best, float* out);
   // Where the next step begins, [K][state width].

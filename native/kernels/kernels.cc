@@ -29,6 +29,7 @@ const Kernels table = {
     {vocabPass<float, false>, vocabPass<bf16, false>, vocabPass<int8_t, false>},
     {vocabPass<float, true>, vocabPass<bf16, true>, vocabPass<int8_t, true>},
     entropy,
+    weigh,
     fmaRun,
     times,
     addTimes,

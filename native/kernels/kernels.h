@@ -134,6 +134,8 @@ struct Kernels {
   void (*vocabEmbed[weightTypes])(const Vocab&);
   void (*vocabUpdate[weightTypes])(const Vocab&);
   void (*entropy)(const Entropy&);
+  // z <- exp((z - largest z) / temperature), [count], in room for a multiple of lanes.
+  void (*weigh)(float* z, int count, float temperature);
   // Runs of n floats, n a multiple of lanes.
   void (*fma)(const float* a, float factor, const float* b, float* y, size_t n);  // y = a + factor b
   void (*times)(const float* a, const float* b, float* y, size_t n);              // y = a b

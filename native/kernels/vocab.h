@@ -157,13 +157,23 @@ void vocabPass(const Vocab& a) {
   }
 }
 
+F16 largestOf(const float* z, int count) {
+  F16 top = set1(-1e30f);
+  for (int i = 0; i < count; i += lanes) top = larger(top, keep(load(z + i), count - i, -1e30f));
+  return set1(largest(top));
+}
+
+// Softmax before its division, for whoever draws from a read-out. NaN of NaN.
+void weigh(float* z, int count, float temperature) {
+  const F16 m = largestOf(z, count), t = set1(temperature);
+  for (int i = 0; i < count; i += lanes) store(z + i, exp(div(sub(load(z + i), m), t)));
+}
+
 // Softmax statistics of a run of logits, for the entropy of a read-out.
 void entropy(const Entropy& a) {
   for (int row = 0; row < a.rows; row++) {
     const float* z = a.logits + (size_t)row * a.ld;
-    F16 top = set1(-1e30f);
-    for (int i = 0; i < a.count; i += lanes) top = larger(top, keep(load(z + i), a.count - i, -1e30f));
-    const F16 m = set1(largest(top));
+    const F16 m = largestOf(z, a.count);
     F16 total = zero(), moment = zero();
     for (int i = 0; i < a.count; i += lanes) {
       const F16 away = keep(sub(load(z + i), m), a.count - i, 0);

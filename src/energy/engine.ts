@@ -91,6 +91,8 @@ export interface ReadRow {
   which: 'best' | 'last'
   /** Number of most probable tokens per position, or all logits. */
   top: number | 'all'
+  /** With 'all': weights of this temperature, at least 1e-6, in place of logits. */
+  temperature?: number
 }
 
 export interface Reading {
@@ -98,8 +100,10 @@ export interface Reading {
   tokens: Int32Array
   /** [K, top], natural log of the probability. */
   logProbs: Float32Array
-  /** [K, V] when `top` was 'all', else empty. */
+  /** [K, V] when `top` was 'all' without a temperature, else empty. */
   logits: Float32Array
+  /** [K, V] exp((z - largest z) / temperature) when a temperature was given, else empty. */
+  weights: Float32Array
 }
 
 /**

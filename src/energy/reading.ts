@@ -1,11 +1,13 @@
-/** From logits to the most probable tokens, in plain numbers; shared by engines. */
-import type { Reading } from './engine.js'
+/** From logits to the most probable tokens or to weights, in plain numbers; shared by engines. */
+import type { Reading, ReadRow } from './engine.js'
+
+const none = new Float32Array(0)
 
 /** `logits` is [K, V]; a clamped position reads its own token with probability 1. */
 export function readLogits(
   logits: Float32Array,
   positions: number,
-  top: number | 'all',
+  { top, temperature = 0 }: Pick<ReadRow, 'top' | 'temperature'>,
   clamped: readonly number[] | undefined,
 ): Reading {
   const vocab = logits.length / positions
@@ -25,8 +27,19 @@ export function readLogits(
         tokens.subarray(i * count, (i + 1) * count),
         logProbs.subarray(i * count, (i + 1) * count),
       )
+    if (temperature > 0) weigh(row, temperature)
   }
-  return { tokens, logProbs, logits: top === 'all' ? logits : new Float32Array(0) }
+  if (top !== 'all') return { tokens, logProbs, logits: none, weights: none }
+  return temperature > 0
+    ? { tokens, logProbs, logits: none, weights: logits }
+    : { tokens, logProbs, logits, weights: none }
+}
+
+/** z <- exp((z - largest z) / temperature) */
+function weigh(row: Float32Array, temperature: number): void {
+  const largest = row.reduce((most, z) => Math.max(most, z), -Infinity)
+  for (let v = 0; v < row.length; v++)
+    row[v] = Math.exp(((row[v] as number) - largest) / temperature)
 }
 
 /** Fills the `tokens.length` largest of `row`, ties to the lowest id, with their log-probabilities. */

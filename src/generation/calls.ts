@@ -6,7 +6,8 @@ import type { Running } from './running.js'
 const none = (): TickStats['seconds'] => ({ observe: 0, descend: 0, read: 0 })
 
 export class Calls {
-  private seconds = none()
+  /** By phase, since they were last taken. */
+  seconds = none()
 
   constructor(
     private readonly jobs: Jobs,
@@ -34,7 +35,7 @@ export class Calls {
     }
   }
 
-  /** Seconds by phase since it was last asked. */
+  /** The seconds until now; from here on they count from 0. */
   take(): TickStats['seconds'] {
     const { seconds } = this
     this.seconds = none()

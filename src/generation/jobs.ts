@@ -33,6 +33,8 @@ export class Jobs {
   private readonly byId = new Map<string, Running>()
   private readonly byTicket = new Map<number, Running>()
   private events: { id: string; event: JobEvent }[] = []
+  /** One of the events is neither a step nor a token: somebody waits for it. */
+  pressing = false
   private released: string[] = []
 
   constructor(
@@ -97,12 +99,14 @@ export class Jobs {
 
   emit(running: Running, event: JobEvent): void {
     this.events.push({ id: running.job.id, event })
+    this.pressing ||= event.type !== 'step' && event.type !== 'committed'
   }
 
   takeEvents(): { events: { id: string; event: JobEvent }[]; released: string[] } {
     const { events, released } = this
     this.events = []
     this.released = []
+    this.pressing = false
     return { events, released }
   }
 

@@ -10,7 +10,7 @@ import type { CacheCounts, Plan } from '../scheduler/plan.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { Calls } from './calls.js'
 import { Jobs, type LoopOptions } from './jobs.js'
-import type { Control, FromWorker, Job } from './protocol.js'
+import type { Control, FromWorker, Job, TickStats } from './protocol.js'
 import type { Row, Running } from './running.js'
 import { observeStates } from './represent.js'
 import { Settlement } from './settlement.js'
@@ -20,7 +20,7 @@ import { Surveys } from './surveys.js'
 /** What happened since the last report. */
 export type Report = Omit<Extract<FromWorker, { type: 'events' }>, 'type'>
 
-const noWork = () => ({ rows: 0, observedTokens: 0 })
+const noWork = () => ({ ticks: [] as TickStats['ticks'][number][], observedTokens: 0 })
 
 export class GenerationLoop {
   private readonly jobs: Jobs
@@ -66,6 +66,11 @@ export class GenerationLoop {
   /** Lets go of held answers whose time is over, and finishes paused ones. */
   expire(): void {
     this.jobs.expire()
+  }
+
+  /** Something happened that a client waits for: a job began, was judged, ended or failed. */
+  get pressing(): boolean {
+    return this.jobs.pressing
   }
 
   /** When `expire` next has something to do, in seconds of `now`. */
@@ -170,11 +175,12 @@ export class GenerationLoop {
         ? [{ running, answer, candidate }]
         : []
     })
+    const before = this.calls.seconds.descend
     const results = this.calls.run('descend', rows, () =>
       this.engine.descend(rows.map((row) => this.descendRow(row))),
     )
     if (!results) return
-    this.work.rows += rows.length
+    this.work.ticks.push({ rows: rows.length, seconds: this.calls.seconds.descend - before })
     this.judge(rows, results)
     this.reportSteps(rows.filter(({ running }) => running.job.reportSteps))
   }

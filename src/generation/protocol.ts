@@ -180,10 +180,11 @@ export type JobEvent =
     }
   | { type: 'failed'; error: ErrorMessage }
 
-/** One per tick: what the metrics need and nothing more. */
+/** Of the ticks since the last report: what the metrics need and nothing more. */
 export interface TickStats {
-  rows: number
-  /** Seconds of engine time of this tick, by phase. */
+  /** One per tick in which answers descended: how many, and the seconds that it took them. */
+  ticks: readonly { rows: number; seconds: number }[]
+  /** Seconds of engine time of all of them, by phase. */
   seconds: { observe: number; descend: number; read: number }
   observedTokens: number
   running: number

@@ -4,22 +4,24 @@
  */
 import type { ReadRow, Reading } from '../energy/engine.js'
 import type { StopReason } from '../refine/budget.js'
-import { isGreedy, sample, type Choice } from '../refine/sampling.js'
+import { type Choice, drawFrom, isGreedy, isPlainDraw, judge, sample } from '../refine/sampling.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { type Answer, type Candidate, finiteOr, summit } from './answer.js'
 import type { EnergySummary, Refinement, TokenLogprob } from './protocol.js'
 import type { Running } from './running.js'
 import { BLANK } from './template.js'
 
-/** Greedy choices need the most probable tokens only; anything else needs all logits. */
+/** Least temperature that an engine takes; below it every draw is the most probable token. */
+const LEAST_TEMPERATURE = 1e-6
+
+/** Greedy choices need the most probable tokens, plain draws their weights; anything else all logits. */
 export function readRow(running: Running, answer: Answer, chosen: Candidate): ReadRow {
   const { job } = running
-  const greedy = isGreedy(job.sampling) && running.reading.length === 0
-  return {
-    slot: chosen.slot,
-    which: answer.reads(chosen),
-    top: greedy ? Math.max(1, job.logprobs ?? 0) : 'all',
-  }
+  const row = { slot: chosen.slot, which: answer.reads(chosen) }
+  if (running.reading.length > 0) return { ...row, top: 'all' }
+  if (isGreedy(job.sampling)) return { ...row, top: Math.max(1, job.logprobs ?? 0) }
+  if (job.logprobs !== undefined || !isPlainDraw(job.sampling)) return { ...row, top: 'all' }
+  return { ...row, top: 'all', temperature: Math.max(job.sampling.temperature, LEAST_TEMPERATURE) }
 }
 
 /** The tokens of one position of a reading, most probable first. `block`: K. */
@@ -31,18 +33,35 @@ export function ranked(reading: Reading, block: number, position: number): Choic
   }))
 }
 
-function chooseToken(running: Running, reading: Reading, block: number, position: number): Choice {
+/** Throws a RangeError where the read-out is not finite. */
+function chooseToken(
+  running: Running,
+  reading: Reading,
+  block: number,
+  position: number,
+): { token: number; choice?: Choice } {
   const { completion, job } = running
-  const top = job.logprobs ?? 0
-  if (isGreedy(job.sampling)) {
+  const { sampling } = job
+  if (isGreedy(sampling)) {
     const alternatives = ranked(reading, block, position)
     const [first] = alternatives
-    if (!first) throw new RangeError('the reading is empty')
-    return { ...first, top: alternatives.slice(0, top) }
+    if (!first || !Number.isFinite(first.logProb))
+      throw new RangeError('the read-out is not finite')
+    const top = alternatives.slice(0, job.logprobs ?? 0)
+    return { token: first.token, choice: { ...first, top } }
   }
-  const size = reading.logits.length / block
-  const logits = reading.logits.subarray(position * size, (position + 1) * size)
-  return sample(logits, job.sampling, completion.counts, completion.tokens.length, top)
+  const draw = completion.tokens.length
+  const { logits, weights } = reading
+  if (weights.length > 0) return { token: drawFrom(at(weights, block, position), sampling, draw) }
+  const row = at(logits, block, position)
+  const token = sample(row, sampling, completion.counts, draw)
+  return { token, ...(job.logprobs !== undefined && { choice: judge(row, token, job.logprobs) }) }
+}
+
+/** [V] of [K, V] */
+const at = (all: Float32Array, block: number, position: number): Float32Array => {
+  const size = all.length / block
+  return all.subarray(position * size, (position + 1) * size)
 }
 
 export const logprobOf = ({ token, logProb, top }: Choice, tokenizer: Tokenizer): TokenLogprob => ({
@@ -74,12 +93,9 @@ export function takeTokens(
       completion.push(known)
       continue
     }
-    const choice = chooseToken(running, reading, block, position)
-    if (!Number.isFinite(choice.logProb)) throw new RangeError('the read-out is not finite')
-    completion.push(
-      choice.token,
-      job.logprobs === undefined ? undefined : logprobOf(choice, tokenizer),
-    )
+    const { token, choice } = chooseToken(running, reading, block, position)
+    const told = job.logprobs !== undefined && choice
+    completion.push(token, told ? logprobOf(choice, tokenizer) : undefined)
   }
   return completion.tokens.slice(before)
 }

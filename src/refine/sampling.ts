@@ -28,14 +28,20 @@ export interface Choice {
 
 const SAMPLING_STREAM = 0
 
+const unadjusted = ({ presencePenalty, frequencyPenalty, logitBias }: Sampling): boolean =>
+  presencePenalty === 0 && frequencyPenalty === 0 && Object.keys(logitBias).length === 0
+
 /** True where the most probable token is the choice, so that no logits are needed. */
 export const isGreedy = (sampling: Sampling): boolean =>
-  sampling.temperature === 0 &&
-  sampling.presencePenalty === 0 &&
-  sampling.frequencyPenalty === 0 &&
-  Object.keys(sampling.logitBias).length === 0
+  sampling.temperature === 0 && unadjusted(sampling)
 
-function argmax(values: Float32Array): number {
+/** True where a draw needs the weights of its temperature and nothing else. */
+export const isPlainDraw = (sampling: Sampling): boolean =>
+  sampling.temperature > 0 && unadjusted(sampling)
+
+type Numbers = Float32Array | Float64Array
+
+function argmax(values: Numbers): number {
   let best = 0
   for (let i = 1; i < values.length; i++) {
     if ((values[i] as number) > (values[best] as number)) best = i
@@ -43,28 +49,24 @@ function argmax(values: Float32Array): number {
   return best
 }
 
-/** Softmax before division: weights exp((z - max) / temperature) and their sum. One pass of exp. */
-interface Weights {
-  weights: Float64Array
-  sum: number
-  /** log(sum of exp(z / temperature)) */
-  logSum: number
-}
-
-function weigh(logits: Float32Array, temperature: number): Weights {
+/** exp((z - largest z) / temperature): softmax before its division. */
+function weigh(logits: Float32Array, temperature: number): Float64Array {
   const highest = logits[argmax(logits)] as number
   const weights = new Float64Array(logits.length)
-  let sum = 0
   for (let id = 0; id < logits.length; id++) {
-    const weight = Math.exp(((logits[id] as number) - highest) / temperature)
-    weights[id] = weight
-    sum += weight
+    weights[id] = Math.exp(((logits[id] as number) - highest) / temperature)
   }
-  return { weights, sum, logSum: highest / temperature + Math.log(sum) }
+  return weights
+}
+
+function total(weights: Numbers): number {
+  let sum = 0
+  for (let id = 0; id < weights.length; id++) sum += weights[id] as number
+  return sum
 }
 
 /** Ids of the `count` largest values, largest first, ties to the lowest id. */
-export function largest(values: Float32Array | Float64Array, count: number): number[] {
+export function largest(values: Numbers, count: number): number[] {
   if (count === 0) return []
   const ids: number[] = []
   let least = -Infinity
@@ -102,7 +104,7 @@ function adjust(
 }
 
 /** The first id at which the running sum of weights passes `goal`, in the order of `ids`. */
-function passing(weights: Float64Array, goal: number, ids?: readonly number[]): number {
+function passing(weights: Numbers, goal: number, ids?: readonly number[]): number {
   const count = ids?.length ?? weights.length
   let left = goal
   let last = 0
@@ -120,39 +122,46 @@ function passing(weights: Float64Array, goal: number, ids?: readonly number[]): 
  * Ids by falling weight that can be in the topP nucleus: what lies below (1 - topP) / V of the mass
  * adds up to less than 1 - topP, so it is in no nucleus and need not be sorted.
  */
-function ranking({ weights, sum }: Weights, topP: number): number[] {
+function ranking(weights: Numbers, sum: number, topP: number): number[] {
   const floor = ((1 - topP) * sum) / weights.length
   const ids: number[] = []
   for (let id = 0; id < weights.length; id++) if ((weights[id] as number) >= floor) ids.push(id)
   return ids.sort((a, b) => (weights[b] as number) - (weights[a] as number) || a - b)
 }
 
-const massOf = (weights: Float64Array, ids: readonly number[]): number =>
+const massOf = (weights: Numbers, ids: readonly number[]): number =>
   ids.reduce((mass, id) => mass + (weights[id] as number), 0)
 
 /** Ids in the topK and of these in the topP nucleus, most probable first. */
-function nucleus(weighed: Weights, { topK, topP }: Sampling): number[] {
-  const { weights, sum } = weighed
+function nucleus(weights: Numbers, sum: number, { topK, topP }: Sampling): number[] {
   const few = topK > 0 && topK < weights.length
-  const ids = few ? largest(weights, topK) : ranking(weighed, topP)
+  const ids = few ? largest(weights, topK) : ranking(weights, sum, topP)
   const goal = topP * (few ? massOf(weights, ids) : sum)
   let mass = 0
   const end = ids.findIndex((id) => (mass += weights[id] as number) >= goal)
   return end < 0 ? ids : ids.slice(0, end + 1)
 }
 
-/** Draws from the weights, cut to the topK largest, then to their topP nucleus. */
-function drawFrom(weighed: Weights, sampling: Sampling, chance: number): number {
-  const { weights, sum } = weighed
-  const cut = sampling.topP < 1 || (sampling.topK > 0 && sampling.topK < weights.length)
+/**
+ * Draws from weights [V], cut to the topK largest, then to their topP nucleus. `draw`: index of the
+ * token in its completion, which with the seed names the random number. Throws a RangeError unless
+ * the weights add up to a number above 0.
+ */
+export function drawFrom(weights: Numbers, sampling: Sampling, draw: number): number {
+  const sum = total(weights)
+  if (!(sum > 0 && sum < Infinity)) throw new RangeError('the read-out is not finite')
+  const { seed, topK, topP } = sampling
+  const chance = uniform(seed, SAMPLING_STREAM, draw)
+  const cut = topP < 1 || (topK > 0 && topK < weights.length)
   if (!cut) return passing(weights, chance * sum)
-  const ids = nucleus(weighed, sampling)
+  const ids = nucleus(weights, sum, sampling)
   return passing(weights, chance * massOf(weights, ids), ids)
 }
 
 /** What the model's own distribution says of a given token. `top`: alternatives to report. */
 export function judge(logits: Float32Array, token: number, top: number): Choice {
-  const { logSum } = weigh(logits, 1)
+  const highest = logits[argmax(logits)] as number
+  const logSum = highest + Math.log(total(weigh(logits, 1)))
   const logProbOf = (id: number): number => (logits[id] as number) - logSum
   return {
     token,
@@ -162,30 +171,19 @@ export function judge(logits: Float32Array, token: number, top: number): Choice 
 }
 
 /**
- * Chooses a token from `logits` [V]. `counts`: how often each token occurs earlier in the
- * completion. `draw`: index of the token in its completion, which with the seed names the random
- * number. `top`: alternatives to report.
+ * Chooses a token from `logits` [V]. `counts`: how often each token occurs earlier in the completion.
+ * `draw` and errors: `drawFrom`.
  */
 export function sample(
   logits: Float32Array,
   sampling: Sampling,
   counts: ReadonlyMap<number, number>,
   draw: number,
-  top = 0,
-): Choice {
+): number {
   const adjusted = adjust(logits, sampling, counts)
-  const { temperature, seed } = sampling
-  const own = weigh(logits, 1)
-  let token: number
-  if (temperature === 0) token = argmax(adjusted)
-  else {
-    const weighed = adjusted === logits && temperature === 1 ? own : weigh(adjusted, temperature)
-    token = drawFrom(weighed, sampling, uniform(seed, SAMPLING_STREAM, draw))
-  }
-  const logProbOf = (id: number): number => (logits[id] as number) - own.logSum
-  return {
-    token,
-    logProb: logProbOf(token),
-    top: largest(logits, top).map((id) => ({ token: id, logProb: logProbOf(id) })),
-  }
+  if (sampling.temperature > 0)
+    return drawFrom(weigh(adjusted, sampling.temperature), sampling, draw)
+  const token = argmax(adjusted)
+  if (!Number.isFinite(logits[token])) throw new RangeError('the read-out is not finite')
+  return token
 }

@@ -309,6 +309,26 @@ export function engineContract(name: string, open: Open): void {
     })
   })
 
+  it(`${name}: a reading gives the weights of a temperature, also of clamped positions`, async () => {
+    const engine = await open(modelOf('latent residual amortized, K 4'))
+    const { vocab_size: vocab, answer } = engine.model
+    engine.observe([{ sequence: 0, tokens: [1, 2], pages: pagesFor(0, 8) }])
+    const clamped = Array.from({ length: answer.block }, (_, i) => (i === 0 ? 3 : -1))
+    engine.begin([{ slot: 0, sequence: 0, seed: 4, candidate: 0, clamped }])
+    engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }])
+    const row = { slot: 0, which: 'last', top: 'all' } as const
+    const [plain, weighed] = [...engine.read([row, { ...row, temperature: 0.7 }])]
+    expect(plain?.weights).toHaveLength(0)
+    expect(weighed?.logits).toHaveLength(0)
+    for (let i = 0; i < answer.block; i++) {
+      const logits = [...(plain?.logits.subarray(i * vocab, (i + 1) * vocab) ?? [])]
+      const largest = Math.max(...logits)
+      const weights = logits.map((z) => Math.exp((z - largest) / 0.7))
+      weights.forEach((w, v) => expect(weighed?.weights[i * vocab + v]).toBeCloseTo(w, 5))
+    }
+    engine.close()
+  })
+
   describe(`${name}: step sizes`, () => {
     it('below 1 multiply the trained one, from 1 on replace it', async () => {
       const checkpoint = modelOf('latent potential') // trained: 0.5

@@ -11,7 +11,7 @@ function run(limits: Budget, maxTokens = 1) {
   const bench = new LoopBench(noisy)
   let rows = 0
   bench.loop.submit(jobOf('a', { maxTokens, reportSteps: true, budget: limits }))
-  while (bench.tick()) rows += bench.stats?.rows ?? 0
+  while (bench.tick()) rows += bench.stats?.ticks[0]?.rows ?? 0
   const turns = bench.of('a', 'step').map(({ candidate }) => candidate)
   return { bench, rows, turns, ...bench.finished('a').refinement }
 }

@@ -17,7 +17,7 @@ describe('cancel', () => {
     const bench = new LoopBench(head)
     bench.loop.submit(jobOf('a', long()))
     ticks(bench, 5)
-    expect(bench.stats).toMatchObject({ slotsUsed: 1, rows: 1 })
+    expect(bench.stats).toMatchObject({ slotsUsed: 1, ticks: [{ rows: 1 }] })
     bench.loop.control('a', { type: 'cancel' })
     expect(bench.collect()).toMatchObject({ slotsUsed: 0, pagesUsed: 0, running: 0 })
     expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
@@ -106,7 +106,7 @@ describe('pause', () => {
     for (let i = 0; i < 100; i++) expect(bench.tick()).toBe(false)
     bench.seconds += 1000
     expect(bench.engine.calls).toBe(before)
-    expect(bench.stats).toMatchObject({ paused: 1, running: 0, rows: 0, slotsUsed: 1 })
+    expect(bench.stats).toMatchObject({ paused: 1, running: 0, ticks: [], slotsUsed: 1 })
     bench.loop.control('a', { type: 'resume' })
     bench.settle()
     const straight = new LoopBench(head).run(jobOf('a', long({ maxSteps: 20 }))).finished('a')

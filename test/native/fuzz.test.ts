@@ -120,7 +120,7 @@ it('verbs on an open engine', () => {
     attempt(() =>
       loose.read(
         handle,
-        ...[0, 1, 3].map((usual) => value(usual)),
+        ...[0, 1, 3, 1].map((usual) => value(usual)),
         value(tokens),
         value(logProbs),
         value(new Float32Array(44)),

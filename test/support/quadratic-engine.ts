@@ -212,11 +212,11 @@ export class QuadraticEngine implements EnergyEngine {
 
   read(rows: readonly ReadRow[]): Reading[] {
     this.calls++
-    return rows.map(({ slot: index, which, top }) => {
+    return rows.map(({ slot: index, which, ...wanted }) => {
       const slot = this.slotOf(index)
       const answer = which === 'best' && slot.best < Infinity ? slot.bestAnswer : slot.last
       const { block } = this.model.answer
-      return readLogits(this.logitsOf(answer), block, top, slot.clamped)
+      return readLogits(this.logitsOf(answer), block, wanted, slot.clamped)
     })
   }
 

@@ -71,12 +71,13 @@ export interface Addon {
   descend(engine: Handle, rows: Float64Array, results: Float64Array): void
   /** Rows: 0 and slot, or 1 and sequence; landscape; number of answer tokens, answer tokens. */
   energy(engine: Handle, rows: Float64Array, results: Float64Array): void
-  /** Fills [K, top] and, unless it is empty, [K, V]. */
+  /** Fills [K, top] and, unless it is empty, [K, V] with logits or, above 0, weights of a temperature. */
   read(
     engine: Handle,
     slot: number,
     best: number,
     top: number,
+    temperature: number,
     tokens: Int32Array,
     logProbs: Float32Array,
     logits: Float32Array,

@@ -63,6 +63,7 @@ const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
   )
 
 const lowestAlpha = 1e-4
+const none = new Float32Array(0)
 
 export interface NativeOptions {
   capacity: Omit<EngineCapacity, 'pageSize'>
@@ -188,14 +189,18 @@ export class NativeEngine implements EnergyEngine {
 
   read(rows: readonly ReadRow[]): Reading[] {
     const { vocab_size: vocab, answer } = this.model
-    return rows.map(({ slot, which, top }) => {
+    return rows.map(({ slot, which, top, temperature = 0 }) => {
       const count = top === 'all' ? 0 : Math.min(top, vocab)
       const tokens = new Int32Array(answer.block * count)
       const logProbs = new Float32Array(answer.block * count)
-      const logits = new Float32Array(top === 'all' ? answer.block * vocab : 0)
+      const all = new Float32Array(top === 'all' ? answer.block * vocab : 0)
       const best = which === 'best' ? 1 : 0
-      refusing(() => this.addon.read(this.handle, slot, best, count, tokens, logProbs, logits))
-      return { tokens, logProbs, logits }
+      refusing(() =>
+        this.addon.read(this.handle, slot, best, count, temperature, tokens, logProbs, all),
+      )
+      return temperature > 0
+        ? { tokens, logProbs, logits: none, weights: all }
+        : { tokens, logProbs, logits: all, weights: none }
     })
   }
 

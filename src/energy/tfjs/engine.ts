@@ -110,11 +110,11 @@ export class TfjsEngine implements EnergyEngine {
   }
 
   read(rows: readonly ReadRow[]): Reading[] {
-    return rows.map(({ slot: index, which, top }) => {
+    return rows.map(({ slot: index, which, ...wanted }) => {
       const slot = this.slots.get(index)
       const answer = this.slots.answer(slot, which)
       const logits = this.tf.tidy(() => logitsOf(this.network, answer).dataSync()) as Float32Array
-      return readLogits(logits.slice(), this.model.answer.block, top, slot.clamped)
+      return readLogits(logits.slice(), this.model.answer.block, wanted, slot.clamped)
     })
   }
 

@@ -71,7 +71,7 @@ export class Metrics {
     this.to.loads.inc({ model })
     for (const reason of unloadReasons) this.to.unloads.inc({ model, reason }, 0)
     generation.onTick((stats) => {
-      this.tick(model, generation.capacity.pages, stats)
+      this.count(model, generation.capacity.pages, stats)
     })
     this.followFate(model, generation)
   }
@@ -143,7 +143,7 @@ export class Metrics {
     }
   }
 
-  private tick(model: string, pages: number, stats: TickStats): void {
+  private count(model: string, pages: number, stats: TickStats): void {
     const { to } = this
     for (const state of states) to.requests.set({ model, state }, stats[state])
     to.slotsUsed.set({ model }, stats.slotsUsed)
@@ -156,10 +156,14 @@ export class Metrics {
     for (const [phase, seconds] of Object.entries(stats.seconds)) {
       to.engineSeconds.inc({ model, phase }, seconds)
     }
-    if (stats.rows === 0) return
-    to.ticks.inc({ model })
-    to.tickRows.observe({ model }, stats.rows)
-    to.steps.inc({ model }, stats.rows)
-    to.stepSeconds.observe({ model }, stats.seconds.descend)
+    for (const { rows, seconds } of stats.ticks) {
+      to.tickRows.observe({ model }, rows)
+      to.stepSeconds.observe({ model }, seconds)
+    }
+    to.ticks.inc({ model }, stats.ticks.length)
+    to.steps.inc(
+      { model },
+      stats.ticks.reduce((sum, { rows }) => sum + rows, 0),
+    )
   }
 }
