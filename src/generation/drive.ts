@@ -15,7 +15,7 @@ import type { Control, FromWorker, Job, ToWorker } from './protocol.js'
  * Seconds that steps and tokens may wait for the next ones. A tick of a small model takes a fraction of
  * it, and a message costs both threads some hundredths of a millisecond.
  */
-const REPORT_EVERY = 0.004
+const REPORT_EVERY = 0.01
 
 export interface Languages {
   tokenizer: Tokenizer

@@ -214,16 +214,19 @@ describe('controls from the main thread', () => {
 describe('a slow reader', () => {
   it('loses overtaken steps, and nothing else', async () => {
     const generation = await start()
-    const job = short({ reportSteps: true, budget: budget({ maxSteps: 50 }) })
+    const job = short({ reportSteps: true, budget: budget({ maxSteps: 2000 }) })
     const run = generation.submit(job)
     await generation.drain()
     const events = await eventsOf(run)
-    const step = (steps: number) => ({ type: 'step', step: steps })
-    expect(events).toMatchObject([
+    const steps = events.flatMap((event) => (event.type === 'step' ? [event.step] : []))
+    expect(steps.length).toBeLessThan(2 * 1000)
+    const ends = events.filter(({ type }, i) => type !== 'step' || events[i + 1]?.type !== 'step')
+    const last = { type: 'step', step: 2000 }
+    expect(ends).toMatchObject([
       { type: 'started' },
-      step(50),
+      last,
       { type: 'committed' },
-      step(50),
+      last,
       { type: 'committed' },
       { type: 'finished' },
     ])

@@ -48,6 +48,7 @@ export class ScriptedGeneration implements Generation {
   readonly jobs: Job[] = []
   lastTick = performance.now()
   silence = 0
+  private messages = 0
   private readonly playing = new Map<string, Playing>()
   private readonly listeners: ((stats: TickStats) => void)[] = []
   private readonly drained: (() => void)[] = []
@@ -177,7 +178,7 @@ export class ScriptedGeneration implements Generation {
       const promptTokens = job.prompt.length + given.length
       const promptText = textOf(job.prompt) + textOf(given)
       const echo = job.echo ? { promptText } : {}
-      run.take({ type: 'started', promptTokens, queueSeconds: 0, ...echo })
+      this.tell(run, { type: 'started', promptTokens, queueSeconds: 0, ...echo })
       this.judge(each)
       if (job.maxTokens === 0 && !job.template) {
         this.end(each, this.finished(each, 'length', 'finished'))
@@ -189,7 +190,7 @@ export class ScriptedGeneration implements Generation {
     each.progress = advance(each.progress, judged, job.budget)
     const { steps } = each.progress
     if (job.reportSteps) {
-      run.take({
+      this.tell(run, {
         ...{ type: 'step', position: each.answers, step: steps, candidate: 0, energy },
         ...{ bestEnergy: energy, gradientNorm: energy, text: `draft ${steps}`, top: [] },
       })
@@ -203,7 +204,7 @@ export class ScriptedGeneration implements Generation {
     for (const token of textOf(job.given?.answer ?? '')) {
       const energy = token.charCodeAt(0) - 96
       const by = job.given?.by === 'energy' ? { energy } : { logprobs: [logprobOf(token, -energy)] }
-      run.take({ type: 'judged', text: token, tokens: 1, ...by })
+      this.tell(run, { type: 'judged', text: token, tokens: 1, ...by })
     }
   }
 
@@ -213,7 +214,7 @@ export class ScriptedGeneration implements Generation {
     const { best, final, initial, steps } = progress
     const energy = { initial, final, best }
     const logprobs = job.logprobs === undefined ? [] : [logprobOf(text, -job.sampling.seed)]
-    run.take({
+    this.tell(run, {
       ...{ type: 'committed', position: each.answers, text, tokens: 1, steps, energy, stopReason },
       seconds: 0.001,
       ...(job.logprobs !== undefined && { logprobs }),
@@ -282,8 +283,13 @@ export class ScriptedGeneration implements Generation {
     }
   }
 
+  /** Every event is a message of its own. */
+  private tell(run: WorkerRun, event: JobEvent): void {
+    run.take(event, ++this.messages)
+  }
+
   private end(each: Playing, event: JobEvent): void {
-    each.run.take(event)
+    this.tell(each.run, event)
     each.held = each.run.stage === 'held'
     if (!each.held) this.playing.delete(each.job.id)
     this.report(0)
