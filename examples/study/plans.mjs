@@ -13,22 +13,30 @@ const allocation = { rows: 100, totals: [8, 16, 24, 32, 64] }
 
 const task = (name, words, more = {}) => ({ name, words, ...more })
 
+const sudoku6 = {
+  trained: task('trained on', ['sudoku', '--size', '6', '--count', '60000', '--seed', '1']),
+  data: [
+    task('held out', ['sudoku', '--size', '6', '--seed', '777'], { rows: 400 }),
+    task('harder', ['sudoku', '--size', '6', '--givens', '8-9', '--seed', '4242'], {
+      rows: 400,
+      harder: 'as few givens as its solution allows, 8 at the least',
+    }),
+  ],
+  by: 'givens',
+  budgets,
+  candidates: { ...candidates, rows: 150 },
+  long,
+  allocation,
+}
+
 export const plans = {
-  sudoku6: {
-    title: '6x6 sudoku',
-    trained: task('trained on', ['sudoku', '--size', '6', '--count', '60000', '--seed', '1']),
-    data: [
-      task('held out', ['sudoku', '--size', '6', '--seed', '777'], { rows: 400 }),
-      task('harder', ['sudoku', '--size', '6', '--givens', '8-9', '--seed', '4242'], {
-        rows: 400,
-        harder: 'as few givens as its solution allows, 8 at the least',
-      }),
-    ],
-    by: 'givens',
-    budgets,
-    candidates: { ...candidates, rows: 150 },
-    long,
-    allocation,
+  sudoku6: { ...sudoku6, title: '6x6 sudoku' },
+  'sudoku6-exact': {
+    ...sudoku6,
+    title: '6x6 sudoku by the true gradient',
+    budgets: [1, 2, 4, 8, 16, 32, 64],
+    candidates: { ...sudoku6.candidates, budgets: [16, 32, 64] },
+    long: { rows: 48, budgets: [64, 256, 1024, 4096] },
   },
   sudoku9: {
     title: '9x9 sudoku',

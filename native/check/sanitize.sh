@@ -3,7 +3,7 @@
 #   native/check/sanitize.sh            thread, then address
 #   native/check/sanitize.sh address    all tests of the addon (contract suite on every kernel set, comparison
 #                                       with tfjs, bits whatever the batch, fuzz, shared pages, training)
-#                                       under AddressSanitizer and UndefinedBehaviorSanitizer: half an hour
+#                                       under AddressSanitizer and UndefinedBehaviorSanitizer: some minutes
 #   native/check/sanitize.sh thread     pool, engine and trainer under ThreadSanitizer
 #   native/check/sanitize.sh short      what continuous integration runs: thread, and of the address part the
 #                                       contract suite on the widest kernels and the fuzz

@@ -33,7 +33,7 @@ export class Jobs {
   private readonly byId = new Map<string, Running>()
   private readonly byTicket = new Map<number, Running>()
   private events: { id: string; event: JobEvent }[] = []
-  /** One of the events is neither a step nor a token: somebody waits for it. */
+  /** One of the events is neither a step nor a later token: somebody waits for it. */
   pressing = false
   private released: string[] = []
 
@@ -99,7 +99,8 @@ export class Jobs {
 
   emit(running: Running, event: JobEvent): void {
     this.events.push({ id: running.job.id, event })
-    this.pressing ||= event.type !== 'step' && event.type !== 'committed'
+    const later = event.type === 'committed' && event.position > 0
+    this.pressing ||= event.type !== 'step' && !later
   }
 
   takeEvents(): { events: { id: string; event: JobEvent }[]; released: string[] } {

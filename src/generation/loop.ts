@@ -68,7 +68,7 @@ export class GenerationLoop {
     this.jobs.expire()
   }
 
-  /** Something happened that a client waits for: a job began, was judged, ended or failed. */
+  /** Something happened that a client waits for: a beginning, a first token, a judgement or an end. */
   get pressing(): boolean {
     return this.jobs.pressing
   }
