@@ -35,8 +35,8 @@ export const plans = {
     ...sudoku6,
     title: '6x6 sudoku by the true gradient',
     budgets: [1, 2, 4, 8, 16, 32, 64],
-    candidates: { ...sudoku6.candidates, budgets: [16, 32, 64] },
-    long: { rows: 48, budgets: [64, 256, 1024, 4096] },
+    candidates: { ...sudoku6.candidates, budgets: [16, 32, 64], rows: 100 },
+    long: { rows: 32, budgets: [64, 256, 1024] },
   },
   sudoku9: {
     title: '9x9 sudoku',

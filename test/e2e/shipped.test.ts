@@ -1,5 +1,6 @@
 /** What the shipped models promise, over HTTP. Left out only in a tree without their weights. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { additionTask } from '../../src/train/tasks/addition.js'
 import { isSolution, sudokuTask } from '../../src/train/tasks/sudoku.js'
 import { drawExamples } from '../../src/train/tasks/task.js'
 import { Peer } from '../support/peer.js'
@@ -11,6 +12,21 @@ const puzzles = Array.from(
   ({ template: puzzle }) => ({ puzzle }),
 )
 
+const longer = additionTask({ digits: { min: 9, max: 12 }, width: 12 })
+
+interface Line {
+  length: number
+  at: [number, number, number]
+  energies: [number, number, number]
+}
+
+/** Directions of residual energies are so many gradients (docs/mathematics.md). */
+const WIDTH = 128
+
+/** Over distance, at the middle of the line. */
+const slopeOf = ({ at, energies, length }: Line) =>
+  (energies[2] - energies[0]) / ((at[2] - at[0]) * length)
+
 describe.skipIf(!shipped)('the shipped models', () => {
   let server: Server
 
@@ -20,11 +36,9 @@ describe.skipIf(!shipped)('the shipped models', () => {
 
   afterAll(() => server.stop())
 
-  async function solved(refinement: object): Promise<number> {
+  async function solved(refinement: object, model = 'sudoku6'): Promise<number> {
     const replies = await Promise.all(
-      puzzles.map(({ puzzle: template }) =>
-        server.complete({ model: 'sudoku6', template, refinement }),
-      ),
+      puzzles.map(({ puzzle: template }) => server.complete({ model, template, refinement })),
     )
     return replies.filter(({ choices }, i) =>
       isSolution(puzzles[i]?.puzzle ?? '', choices[0]?.text ?? ''),
@@ -36,19 +50,60 @@ describe.skipIf(!shipped)('the shipped models', () => {
     expect(await solved({})).toBeGreaterThan(puzzles.length * 0.85)
   })
 
-  it('let the energy of a board fall, step by step on average', async () => {
+  it('solve boards by the true gradient too', async () => {
+    expect(await solved({ max_steps: 1 }, 'sudoku6-exact')).toBeLessThan(puzzles.length / 2)
+    expect(await solved({}, 'sudoku6-exact')).toBeGreaterThan(puzzles.length * 0.85)
+  })
+
+  it('add longer numbers than they were trained on', async () => {
+    const sums = Array.from(drawExamples(longer, { count: 80, seed: 2026 }))
+    const right = async (refinement: object) => {
+      const ask = ({ template }: { template?: string }) =>
+        server.complete({ model: 'addition', template, refinement })
+      const replies = await Promise.all(sums.map(ask))
+      return replies.filter(({ choices }, i) => choices[0]?.text === sums[i]?.completion).length
+    }
+    expect(await right({})).toBeGreaterThan(sums.length * 0.7)
+    expect(await right({ max_steps: 1 })).toBeLessThan(await right({}))
+  })
+
+  it.each(['sudoku6', 'sudoku6-exact'])(
+    'let the energy of a board fall, step by step on average (%s)',
+    async (model) => {
+      const peer = await Peer.connect(server.socket)
+      const sums = new Array<number>(16).fill(0)
+      for (const { puzzle: template } of puzzles.slice(0, 8)) {
+        peer.forget()
+        peer.say({ type: 'start', model, template, refinement: { max_steps: 16 }, hold: false })
+        await peer.finished()
+        for (const { energy, step } of peer.steps()) sums[step - 1] = (sums[step - 1] ?? 0) + energy
+      }
+      await peer.close()
+      const falling = sums.slice(1).filter((sum, i) => sum < (sums[i] ?? 0)).length
+      expect(falling).toBeGreaterThanOrEqual(13)
+      expect(sums[15] ?? NaN).toBeLessThan((sums[0] ?? NaN) / 10)
+    },
+  )
+
+  it('follow the true gradient of the energy that is streamed (sudoku6-exact)', async () => {
     const peer = await Peer.connect(server.socket)
-    const sums = new Array<number>(16).fill(0)
-    for (const { puzzle: template } of puzzles.slice(0, 8)) {
+    const [{ puzzle: template } = { puzzle: '' }] = puzzles
+    const start = { model: 'sudoku6-exact', template }
+    const slopes: number[] = []
+    const norms: number[] = []
+    for (const steps of [2, 4, 6]) {
+      const around = { ...start, refinement: { max_steps: steps }, directions: ['gradient'] }
+      const reply = await server.post('/v1/landscape', { ...around, points: 3, reach: 1e-3 })
+      slopes.push(slopeOf(((await reply.json()) as { lines: [Line] }).lines[0]))
       peer.forget()
-      peer.say({ type: 'start', model: 'sudoku6', template, hold: false })
+      peer.say({ type: 'start', ...start, refinement: { max_steps: steps + 1 }, hold: false })
       await peer.finished()
-      for (const { energy, step } of peer.steps()) sums[step - 1] = (sums[step - 1] ?? 0) + energy
+      norms.push(peer.steps().at(-1)?.gradient_norm ?? NaN)
     }
     await peer.close()
-    const falling = sums.slice(1).filter((sum, i) => sum < (sums[i] ?? 0)).length
-    expect(falling).toBeGreaterThanOrEqual(13)
-    expect(sums[15] ?? NaN).toBeLessThan((sums[0] ?? NaN) / 10)
+    slopes.forEach((slope, i) => {
+      expect((WIDTH * slope) / -(norms[i] ?? NaN)).toBeCloseTo(1, 1)
+    })
   })
 
   it('tell the end of a board by convergence', async () => {

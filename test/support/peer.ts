@@ -27,6 +27,7 @@ export interface StepFrame extends Frame {
   candidate: number
   energy: number
   best_energy: number
+  gradient_norm: number
   text: string
 }
 

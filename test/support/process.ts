@@ -15,7 +15,7 @@ export const shippedModels =
   process.env['BASIN_MODELS'] ?? fileURLToPath(new URL('../../models', import.meta.url))
 
 /** False in a tree whose trained weights are not there. */
-export const shipped = ['sudoku6', 'stories'].every((name) =>
+export const shipped = ['sudoku6', 'sudoku6-exact', 'addition', 'stories'].every((name) =>
   existsSync(join(shippedModels, name, weightsFile)),
 )
 
