@@ -1,6 +1,5 @@
 /**
- * Runs a loop at the far end of a message port: messages in, and out what happened: at once where a
- * client waits for it, otherwise together with what the next milliseconds bring.
+ * Runs a loop at the far end of a message port: messages in, one message of events out per tick.
  * While there is work, messages get in between ticks; without work nothing runs. Knows no file and
  * no engine's name.
  */
@@ -10,12 +9,6 @@ import type { ChatMessage, ChatTemplate } from '../tokenizer/chat.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { GenerationLoop } from './loop.js'
 import type { Control, FromWorker, Job, ToWorker } from './protocol.js'
-
-/**
- * Seconds that steps and tokens may wait for the next ones. A tick of a small model takes a fraction of
- * it, and a message costs both threads some hundredths of a millisecond.
- */
-const REPORT_EVERY = 0.01
 
 export interface Languages {
   tokenizer: Tokenizer
@@ -38,15 +31,10 @@ export function drive(
     port.postMessage(message)
   }
 
-  let reportedAt = -Infinity
-  const report = () => {
-    reportedAt = loop.now()
-    send({ type: 'events', ...loop.report() })
-  }
   const turn = () => {
     scheduled = undefined
     const more = loop.tick()
-    if (!more || loop.pressing || loop.now() - reportedAt >= REPORT_EVERY) report()
+    send({ type: 'events', ...loop.report() })
     awaitExpiry()
     if (more) wake()
   }

@@ -33,8 +33,6 @@ export class Jobs {
   private readonly byId = new Map<string, Running>()
   private readonly byTicket = new Map<number, Running>()
   private events: { id: string; event: JobEvent }[] = []
-  /** One of the events is neither a step nor a later token: somebody waits for it. */
-  pressing = false
   private released: string[] = []
 
   constructor(
@@ -99,15 +97,12 @@ export class Jobs {
 
   emit(running: Running, event: JobEvent): void {
     this.events.push({ id: running.job.id, event })
-    const later = event.type === 'committed' && event.position > 0
-    this.pressing ||= event.type !== 'step' && !later
   }
 
   takeEvents(): { events: { id: string; event: JobEvent }[]; released: string[] } {
     const { events, released } = this
     this.events = []
     this.released = []
-    this.pressing = false
     return { events, released }
   }
 

@@ -68,11 +68,6 @@ export class GenerationLoop {
     this.jobs.expire()
   }
 
-  /** Something happened that a client waits for: a beginning, a first token, a judgement or an end. */
-  get pressing(): boolean {
-    return this.jobs.pressing
-  }
-
   /** When `expire` next has something to do, in seconds of `now`. */
   get nextExpiry(): number | undefined {
     return this.jobs.nextExpiry
