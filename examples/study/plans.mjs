@@ -6,6 +6,7 @@
 
 const long = { rows: 48, budgets: [16, 64, 256, 1024] }
 const budgets = [1, 2, 4, 8, 16, 32]
+const deepBudgets = [...budgets, 64]
 const candidates = { counts: [1, 2, 4, 8], budgets: [4, 8, 16, 32] }
 
 /** Totals of steps. */
@@ -34,7 +35,7 @@ export const plans = {
   'sudoku6-exact': {
     ...sudoku6,
     title: '6x6 sudoku by the true gradient',
-    budgets: [1, 2, 4, 8, 16, 32, 64],
+    budgets: deepBudgets,
     candidates: { ...sudoku6.candidates, budgets: [16, 32, 64], rows: 100 },
     long: { rows: 32, budgets: [64, 256, 1024] },
   },
@@ -50,7 +51,7 @@ export const plans = {
       }),
     ],
     by: 'givens',
-    budgets: [1, 2, 4, 8, 16, 32, 64],
+    budgets: deepBudgets,
     candidates: { ...candidates, budgets: [16, 32, 64], rows: 40 },
     long: { ...long, rows: 16 },
     allocation: { rows: 40, totals: [32, 64, 128] },
@@ -80,7 +81,7 @@ export const plans = {
       }),
     ],
     by: 'length',
-    budgets: [1, 2, 4, 8, 16, 32, 64],
+    budgets: deepBudgets,
     candidates: { ...candidates, budgets: [16, 32, 64], rows: 40 },
     long: { ...long, rows: 16 },
     allocation: { rows: 40, totals: [32, 64, 128] },
