@@ -1,14 +1,16 @@
 /**
  * What does serving cost beside the engine's own work? Starts the real process, asks it over HTTP for
- * texts of a model, and compares the time that passes with the time that the engine computes (its
- * share of `basin_engine_seconds_total`): the rest is HTTP, JSON, scheduling, sampling and messages. First
- * one request after the other, then 64 streams at once, each whole and as a stream of events.
+ * completions of a model as they are by default, and compares the time that passes with the time that the
+ * engine computes (its share of `basin_engine_seconds_total`): the rest is HTTP, JSON, scheduling,
+ * sampling and messages, and the client. First one request after the other, then 64 at once, each whole
+ * and as a stream of events. The floor of a request is printed beside it: one that asks the worker to
+ * tokenize, and computes nothing.
  *
  *   npm run build && tsc -p bench && node build/bench/overhead.js [models] [model] [seconds]
  */
 import { Agent, request } from 'node:http'
 import { measureMachine } from './machine.js'
-import { shippedModels, startServer } from './server.js'
+import { requestsFor, shippedModels, startServer } from './server.js'
 
 const [models = shippedModels, model = 'stories', seconds = '15'] = process.argv.slice(2)
 const STREAMS = 64
@@ -17,17 +19,31 @@ const flags = ['--models', models, '--model', model, '--log-level', 'warn']
 const { url, stop } = await startServer(...flags)
 const agent = new Agent({ keepAlive: true, maxSockets: STREAMS })
 
+const requests = await requestsFor(url, 64)
+const wanted = requests.find((request) => request.model === model)
+if (!wanted) throw new Error(`${models} has no ${model}`)
+
 /** Node's plain client: fetch would take more of the processor than the server does. */
-function ask(stream: boolean, seed: number): Promise<void> {
-  const body = { model, prompt: 'Once upon a time', max_tokens: 64, seed, stream }
+function post(path: string, body: object): Promise<void> {
   return new Promise((resolve, reject) => {
     const headers = { 'content-type': 'application/json' }
-    const asked = request(`${url}/v1/completions`, { agent, headers, method: 'POST' }, (reply) => {
+    const asked = request(`${url}${path}`, { agent, headers, method: 'POST' }, (reply) => {
       reply.resume().once('end', resolve).once('error', reject)
       if (reply.statusCode !== 200) reject(new Error(String(reply.statusCode)))
     })
     asked.once('error', reject).end(JSON.stringify(body))
   })
+}
+
+const ask = (stream: boolean, seed: number) => post('/v1/completions', { ...wanted, seed, stream })
+
+/** Milliseconds that a request takes which computes nothing. */
+async function floor(): Promise<number> {
+  const body = { model, text: '1' }
+  for (let i = 0; i < 200; i++) await post('/v1/tokenize', body)
+  const began = performance.now()
+  for (let i = 0; i < 1000; i++) await post('/v1/tokenize', body)
+  return (performance.now() - began) / 1000
 }
 
 interface Snapshot {
@@ -83,6 +99,7 @@ console.log(
     `commit ${commit}, model ${model}`,
 )
 await ask(false, 0)
+console.log(`a request that computes nothing: ${(await floor()).toFixed(2)} ms`)
 for (const clients of [1, STREAMS]) {
   for (const stream of [false, true]) await measure(clients, stream)
 }

@@ -7,14 +7,9 @@
  *   npm run build && tsc -p bench && node build/bench/responsiveness.js [models] [streams] [seconds]
  */
 import { measureMachine } from './machine.js'
-import { shippedModels, startServer } from './server.js'
+import { requestsFor, shippedModels, startServer } from './server.js'
 
 const [models = shippedModels, streams = '16', seconds = '20'] = process.argv.slice(2)
-
-interface Model {
-  id: string
-  capabilities: { template: { blank: string; length: number | null } | null }
-}
 
 const { url, stop } = await startServer('--models', models, '--log-level', 'silent')
 const post = (body: object, signal?: AbortSignal) =>
@@ -53,18 +48,16 @@ async function healthLatencies(until: number): Promise<number[]> {
 const describe = (sorted: readonly number[]) =>
   [0.5, 0.99, 1].map((q) => milliseconds(quantile(sorted, q))).join(' / ')
 
-const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: Model[] }
-const requests = data.map(({ id, capabilities: { template } }) =>
-  template?.length
-    ? { model: id, template: template.blank.repeat(template.length), refinement: { max_steps: 64 } }
-    : { model: id, prompt: 'Once upon a time', max_tokens: 48 },
-)
+const requests = (await requestsFor(url, 48)).map((request) => ({
+  ...request,
+  ...('template' in request && { refinement: { max_steps: 64 } }),
+}))
 const telling = { stream: true, stream_options: { include_refinement: true } }
 
 const { commit, cores, cpu, load } = measureMachine()
 console.log(
   `${cpu}, ${cores} cores, load ${load.toFixed(1)}, commit ${commit}, ` +
-    `models ${data.map(({ id }) => id).join(' ')}`,
+    `models ${requests.map(({ model }) => model).join(' ')}`,
 )
 
 const quiet = await healthLatencies(performance.now() + 3000)

@@ -27,3 +27,19 @@ export function startServer(...flags: string[]): Promise<Started> {
     })
   })
 }
+
+interface Listed {
+  id: string
+  capabilities: { template: { blank: string; length: number | null } | null }
+}
+
+/** What a completion of each model here asks for: an empty grid where it fills one, else `tokens` of text. */
+export async function requestsFor(url: string, tokens: number) {
+  const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: Listed[] }
+  return data.map(({ id, capabilities: { template } }) => ({
+    model: id,
+    ...(template?.length
+      ? { template: template.blank.repeat(template.length) }
+      : { prompt: 'Once upon a time', max_tokens: tokens }),
+  }))
+}

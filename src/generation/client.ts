@@ -100,8 +100,6 @@ class WorkerGeneration implements Generation {
   private deferred: ToWorker[] = []
   /** No new jobs: draining or closing. */
   private closing = false
-  /** Messages received so far. */
-  private messages = 0
   private readonly worker: Supervisor
 
   constructor(first: WorkerThread, start: () => Promise<WorkerThread>, options: WorkerOptions) {
@@ -209,7 +207,6 @@ class WorkerGeneration implements Generation {
 
   private receive(message: FromWorker): void {
     if (message.type !== 'events') return
-    this.messages++
     for (const { id, event } of message.events) this.deliver(id, event)
     for (const id of message.released) this.release(id)
     for (const listener of this.listeners) listener(message.stats)
@@ -218,7 +215,7 @@ class WorkerGeneration implements Generation {
 
   private deliver(id: string, event: JobEvent): void {
     const run = this.entries.get(id)?.run
-    run?.take(event, this.messages)
+    run?.take(event)
     if (run?.stage === 'ended') this.entries.delete(id)
   }
 

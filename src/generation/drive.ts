@@ -1,7 +1,8 @@
 /**
- * Runs a loop at the far end of a message port: messages in, one message of events out per tick.
- * While there is work, messages get in between ticks; without work nothing runs. Knows no file and
- * no engine's name.
+ * Runs a loop at the far end of a message port: messages in, reports out. One report at a time is
+ * under way: the next waits until the last was heard, and the loop rests when too much waits. So a
+ * listener that is slower than the engine slows it, and is not buried. While there is work, messages
+ * get in between ticks; without work nothing runs. Knows no file and no engine's name.
  */
 import type { MessagePort } from 'node:worker_threads'
 import { BasinError, toErrorMessage } from '../errors.js'
@@ -9,6 +10,14 @@ import type { ChatMessage, ChatTemplate } from '../tokenizer/chat.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { GenerationLoop } from './loop.js'
 import type { Control, FromWorker, Job, ToWorker } from './protocol.js'
+
+/**
+ * Seconds that steps and tokens may wait for the next ones. A tick of a small model takes a fraction of
+ * it, and a report costs both threads some hundredths of a millisecond.
+ */
+const GATHERING = 0.01
+/** The same, of an account of ticks that tells no client anything. */
+const ACCOUNTING = 0.1
 
 export interface Languages {
   tokenizer: Tokenizer
@@ -31,12 +40,27 @@ export function drive(
     port.postMessage(message)
   }
 
+  let heard = true
+  let reportedAt = -Infinity
+  /** Something happened since the last report. */
+  let news = false
+  /** The loop has work. */
+  let busy = false
+  const reportIfDue = () => {
+    const late = loop.now() - reportedAt >= (loop.untold ? GATHERING : ACCOUNTING)
+    if (!heard || !news || !(loop.pressing || loop.full || late || !busy)) return
+    heard = false
+    news = false
+    reportedAt = loop.now()
+    send({ type: 'events', ...loop.report() })
+  }
   const turn = () => {
     scheduled = undefined
-    const more = loop.tick()
-    send({ type: 'events', ...loop.report() })
+    busy = loop.tick()
+    news = true
+    reportIfDue()
     awaitExpiry()
-    if (more) wake()
+    if (busy && !loop.full) wake()
   }
   const wake = () => {
     scheduled ??= setImmediate(turn)
@@ -69,17 +93,12 @@ export function drive(
     const reason = 'this model has no chat template'
     throw new BasinError('not_supported', { param: 'messages', reason })
   }
-  const refuse = (id: string, error: unknown) => {
-    const failed = { type: 'failed', error: toErrorMessage(error) } as const
-    const report = loop.report()
-    send({ type: 'events', ...report, events: [...report.events, { id, event: failed }] })
-  }
   /** Whatever is wrong with a job is the failure of that job alone. */
   const submit = (job: Job) => {
     try {
       loop.submit(job)
     } catch (error) {
-      refuse(job.id, error)
+      loop.refuse(job.id, error)
     }
   }
   const control = (id: string, asked: Control) => {
@@ -87,7 +106,7 @@ export function drive(
       loop.control(id, asked)
     } catch (error) {
       if (!(error instanceof BasinError)) throw error
-      refuse(id, error)
+      loop.refuse(id, error)
     }
   }
 
@@ -100,6 +119,11 @@ export function drive(
       case 'control':
         control(message.id, message.control)
         wake()
+        break
+      case 'heard':
+        heard = true
+        reportIfDue()
+        if (busy) wake()
         break
       case 'tokenize': {
         const { id, text } = message

@@ -1,30 +1,26 @@
 /**
- * Events on their way to one consumer. A slow consumer loses `step` events that those of a later
- * message have overtaken, and nothing else, so what waits is bounded by one message and the answers.
+ * Events on their way to one consumer. A consumer that is far behind loses `step` events that later
+ * ones of the same candidate have overtaken, and nothing else, so what waits is bounded.
  */
 import type { JobEvent } from './protocol.js'
 
 const DONE = { value: undefined, done: true } as const
 
-interface Waiting {
-  event: JobEvent
-  /** The message of the worker that brought it. */
-  message: number
-}
+/** Events that may wait before steps are dropped: more than two reports of a worker bring (outbox.ts). */
+export const MOST_WAITING = 512
 
 export class Inbox implements AsyncIterableIterator<JobEvent> {
-  private readonly waiting: Waiting[] = []
+  private readonly waiting: JobEvent[] = []
   private ended = false
   private wake: (() => void) | undefined
 
   /** `abandoned`: the consumer left before the end. */
   constructor(private readonly abandoned: () => void) {}
 
-  /** `message`: events of one message have the same number, those of a later one a higher. */
-  push(event: JobEvent, message: number): void {
+  push(event: JobEvent): void {
     if (this.ended) return
-    if (event.type === 'step') this.dropOvertaken(event.candidate, message)
-    this.waiting.push({ event, message })
+    this.waiting.push(event)
+    if (this.waiting.length > MOST_WAITING) this.dropOvertaken()
     this.wake?.()
   }
 
@@ -36,7 +32,7 @@ export class Inbox implements AsyncIterableIterator<JobEvent> {
   async next(): Promise<IteratorResult<JobEvent, undefined>> {
     for (;;) {
       const next = this.waiting.shift()
-      if (next) return { value: next.event, done: false }
+      if (next) return { value: next, done: false }
       if (this.ended) return DONE
       await new Promise<void>((resolve) => {
         this.wake = resolve
@@ -57,14 +53,16 @@ export class Inbox implements AsyncIterableIterator<JobEvent> {
     return this
   }
 
-  /** Steps of the same candidate, of earlier messages, since the last event of another kind. */
-  private dropOvertaken(candidate: number, message: number): void {
-    for (let i = this.waiting.length - 1; i >= 0; i--) {
-      const { event, message: earlier } = this.waiting[i] ?? {}
-      if (event?.type !== 'step') return
-      if (event.candidate !== candidate) continue
-      if (earlier === message) return
-      this.waiting.splice(i, 1)
-    }
+  /** The oldest step after which another of its candidate comes before any event of another kind. */
+  private dropOvertaken(): void {
+    const overtaken = this.waiting.findIndex((event, i) => {
+      if (event.type !== 'step') return false
+      for (const later of this.waiting.slice(i + 1)) {
+        if (later.type !== 'step') return false
+        if (later.candidate === event.candidate) return true
+      }
+      return false
+    })
+    if (overtaken >= 0) this.waiting.splice(overtaken, 1)
   }
 }

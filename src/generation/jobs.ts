@@ -12,6 +12,7 @@ import { Scheduler } from '../scheduler/scheduler.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Candidate } from './answer.js'
 import type { Control, Job, JobEvent } from './protocol.js'
+import { Outbox } from './outbox.js'
 import { Running } from './running.js'
 import { refinementOf } from './settle.js'
 
@@ -28,12 +29,11 @@ export interface LoopOptions {
 
 export class Jobs {
   readonly scheduler: Scheduler
+  readonly outbox = new Outbox()
   /** Their answers are settled, and not read yet. */
   readonly settling = new Set<Running>()
   private readonly byId = new Map<string, Running>()
   private readonly byTicket = new Map<number, Running>()
-  private events: { id: string; event: JobEvent }[] = []
-  private released: string[] = []
 
   constructor(
     private readonly engine: EnergyEngine,
@@ -96,14 +96,7 @@ export class Jobs {
   }
 
   emit(running: Running, event: JobEvent): void {
-    this.events.push({ id: running.job.id, event })
-  }
-
-  takeEvents(): { events: { id: string; event: JobEvent }[]; released: string[] } {
-    const { events, released } = this
-    this.events = []
-    this.released = []
-    return { events, released }
+    this.outbox.push(running.job.id, event)
   }
 
   /** Ends a job whose last answer is committed; keeps the answer if the client wants to extend it. */
@@ -231,7 +224,7 @@ export class Jobs {
   }
 
   private forget(running: Running): void {
-    if (running.heldUntil !== undefined) this.released.push(running.job.id)
+    if (running.heldUntil !== undefined) this.outbox.release(running.job.id)
     this.settling.delete(running)
     this.byId.delete(running.job.id)
     this.byTicket.delete(running.ticket)

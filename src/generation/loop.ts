@@ -4,6 +4,7 @@
  * calls `tick` until it returns false, again after a control, and passes on what `report` gives.
  */
 import type { EnergyEngine, StepResult } from '../energy/engine.js'
+import { toErrorMessage } from '../errors.js'
 import { planStep } from '../refine/budget.js'
 import { answerSeed } from '../refine/candidates.js'
 import type { CacheCounts, Plan } from '../scheduler/plan.js'
@@ -19,6 +20,9 @@ import { Surveys } from './surveys.js'
 
 /** What happened since the last report. */
 export type Report = Omit<Extract<FromWorker, { type: 'events' }>, 'type'>
+
+/** Most ticks that one report accounts for. */
+const MOST_TICKS = 1024
 
 const noWork = () => ({ ticks: [] as TickStats['ticks'][number][], observedTokens: 0 })
 
@@ -58,6 +62,11 @@ export class GenerationLoop {
     this.jobs.submit(job)
   }
 
+  /** Tells the client of a job why it was not taken. */
+  refuse(id: string, error: unknown): void {
+    this.jobs.outbox.push(id, { type: 'failed', error: toErrorMessage(error) })
+  }
+
   /** Acts on a job. Controls of jobs that are gone do nothing; `extend` throws `not_held`. */
   control(id: string, control: Control): void {
     this.jobs.control(id, control)
@@ -66,6 +75,21 @@ export class GenerationLoop {
   /** Lets go of held answers whose time is over, and finishes paused ones. */
   expire(): void {
     this.jobs.expire()
+  }
+
+  /** A client waits for what happened since the last report: more than a further step or token. */
+  get pressing(): boolean {
+    return this.jobs.outbox.pressing
+  }
+
+  /** There are events since the last report. */
+  get untold(): boolean {
+    return !this.jobs.outbox.empty
+  }
+
+  /** So much has happened since the last report that it should be given before the next tick. */
+  get full(): boolean {
+    return this.jobs.outbox.full || this.work.ticks.length >= MOST_TICKS
   }
 
   /** When `expire` next has something to do, in seconds of `now`. */
@@ -90,7 +114,7 @@ export class GenerationLoop {
     }
     this.reported = cache
     this.work = noWork()
-    return { ...this.jobs.takeEvents(), stats }
+    return { ...this.jobs.outbox.take(), stats }
   }
 
   private schedule(): Plan {

@@ -206,6 +206,8 @@ export type ToWorker =
   | { type: 'tokenize'; id: number; text: string }
   | { type: 'detokenize'; id: number; tokens: readonly number[] }
   | { type: 'chat'; id: number; messages: readonly ChatMessage[] }
+  /** The last `events` message has been dealt with: the next may come. */
+  | { type: 'heard' }
   | { type: 'close' }
 
 export type FromWorker =

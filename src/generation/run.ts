@@ -54,13 +54,12 @@ export class WorkerRun implements Run {
     if (this.stage !== 'ended') this.send({ type: 'control', id: this.id, control })
   }
 
-  /** `message`: the number of the message that brought it (inbox.ts). */
-  take(event: JobEvent, message: number): void {
+  take(event: JobEvent): void {
     if (event.type === 'started') this.stage = 'running'
     const last = event.type === 'failed' || event.type === 'finished'
     const held = event.type === 'finished' && event.finishReason !== 'cancelled' && this.hold
     if (last) this.stage = held ? 'held' : 'ended'
-    this.inbox.push(event, message)
+    this.inbox.push(event)
     if (this.stage === 'ended') this.inbox.end()
   }
 

@@ -30,7 +30,7 @@ export class WorkerThread {
     worker.on('message', (message: FromWorker) => {
       if (message.type === 'closed') void worker.terminate()
       else if (message.type === 'fatal') this.finish(message.error)
-      else this.listener?.message(message)
+      else this.hear(message)
     })
     worker.on('error', (error) => {
       this.finish(toErrorMessage(error))
@@ -89,6 +89,12 @@ export class WorkerThread {
   async terminate(): Promise<void> {
     this.listener = undefined
     await this.inTime(this.worker.terminate())
+  }
+
+  /** The thread's next report may come when whatever else waits here has had its turn. */
+  private hear(message: FromWorker): void {
+    this.listener?.message(message)
+    if (message.type === 'events') setImmediate(() => this.send({ type: 'heard' }))
   }
 
   private async inTime(end: Promise<unknown>): Promise<void> {

@@ -1,4 +1,5 @@
 /** The worker thread's entry: opens a model directory, then runs the loop for the thread's owner. */
+import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../energy/open.js'
 import { BasinError, toErrorMessage } from '../errors.js'
@@ -15,6 +16,23 @@ const send = (message: FromWorker) => {
   port.postMessage(message)
 }
 
+/** A third of the weight of a thread that is not nice, so no other program starves the engine. */
+const NICENESS = 5
+
+/**
+ * Where cores are scarce, whoever computes gives way to whoever answers: the threads of this worker
+ * become nice, the server's does not. Linux only: elsewhere a priority is that of the whole process.
+ */
+function giveWay(): void {
+  if (process.platform !== 'linux') return
+  try {
+    setPriority(NICENESS)
+  } catch {
+    // A sandbox may forbid it, and then replies come later under load.
+  }
+}
+
+giveWay()
 try {
   const tokenizer = openTokenizer(options.modelPath)
   const engine = await openEngine({

@@ -211,8 +211,16 @@ describe('controls from the main thread', () => {
   })
 })
 
-describe('a slow reader', () => {
-  it('loses overtaken steps, and nothing else', async () => {
+describe('a reader', () => {
+  it('that reads along gets every step, in order, however fast the engine is', async () => {
+    const generation = await start()
+    const job = short({ maxTokens: 2, reportSteps: true, budget: budget({ maxSteps: 20_000 }) })
+    const events = await eventsOf(generation.submit(job))
+    const steps = events.flatMap((event) => (event.type === 'step' ? [event.step] : []))
+    expect(steps).toEqual(Array.from({ length: 20_000 }, (_, i) => i + 1))
+  })
+
+  it('that is slow loses overtaken steps, and nothing else', async () => {
     const generation = await start()
     const job = short({ reportSteps: true, budget: budget({ maxSteps: 2000 }) })
     const run = generation.submit(job)

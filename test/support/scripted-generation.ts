@@ -48,7 +48,6 @@ export class ScriptedGeneration implements Generation {
   readonly jobs: Job[] = []
   lastTick = performance.now()
   silence = 0
-  private messages = 0
   private readonly playing = new Map<string, Playing>()
   private readonly listeners: ((stats: TickStats) => void)[] = []
   private readonly drained: (() => void)[] = []
@@ -283,9 +282,8 @@ export class ScriptedGeneration implements Generation {
     }
   }
 
-  /** Every event is a message of its own. */
   private tell(run: WorkerRun, event: JobEvent): void {
-    run.take(event, ++this.messages)
+    run.take(event)
   }
 
   private end(each: Playing, event: JobEvent): void {

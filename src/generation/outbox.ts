@@ -1,0 +1,42 @@
+/** Events of jobs on their way out, until somebody takes them along. */
+import type { FromWorker, JobEvent } from './protocol.js'
+
+type Content = Pick<Extract<FromWorker, { type: 'events' }>, 'events' | 'released'>
+
+/** Events of one report, give or take those of a tick: some milliseconds of its reader's time. */
+const MOST = 128
+
+export class Outbox {
+  /** One of the events is more than a further step or token: a client waits for it. */
+  pressing = false
+  private events: { id: string; event: JobEvent }[] = []
+  private released: string[] = []
+
+  push(id: string, event: JobEvent): void {
+    this.events.push({ id, event })
+    const further = event.type === 'step' || (event.type === 'committed' && event.position > 0)
+    this.pressing ||= !further
+  }
+
+  /** A held job is gone. */
+  release(id: string): void {
+    this.released.push(id)
+  }
+
+  get empty(): boolean {
+    return this.events.length + this.released.length === 0
+  }
+
+  /** Nothing more should happen before these are taken. */
+  get full(): boolean {
+    return this.events.length >= MOST
+  }
+
+  take(): Content {
+    const { events, released } = this
+    this.events = []
+    this.released = []
+    this.pressing = false
+    return { events, released }
+  }
+}
