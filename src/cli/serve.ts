@@ -96,9 +96,13 @@ async function closeAll(opened: readonly { close: () => Promise<void> }[]): Prom
 }
 
 /** By the names that requests use, in the order asked for. */
+/** The default first: the first that was asked for, else the first by name that takes any prompt. */
 function offersOf(flags: ServeFlags): Map<string, Offer> {
   const directories = chosen(findModels(flags.models), flags)
-  const offers = new Map(directories.map((path) => offerOf(path, flags)))
+  const all = directories.map((path) => offerOf(path, flags))
+  const narrow = ([, { model }]: [string, Offer]) => Number(model.template?.length !== undefined)
+  if (!flags.model) all.sort((a, b) => narrow(a) - narrow(b))
+  const offers = new Map(all)
   if (offers.size === directories.length) return offers
   const reason = 'two models have the same name in their config.json'
   throw new BasinError('invalid_data', { path: flags.models, reason })

@@ -45,6 +45,19 @@ export const ModelConfig = Type.Object(
       'T: energies conditioned on a step index; step s uses landscape min(s, T-1)',
     ),
     steps: count(4096, 'the number of steps the model was trained for: the default budget'),
+    step_decay: Type.Optional(
+      Type.Object(
+        {
+          from: Type.Number({ minimum: 1, maximum: 100 }),
+          steps: count(4096, 'after which the step size is alpha'),
+        },
+        {
+          additionalProperties: false,
+          description:
+            'the step size of inference begins at `from` times alpha and falls linearly to alpha; absent: alpha throughout',
+        },
+      ),
+    ),
     answer: Type.Object(
       {
         space: Type.Union([Type.Literal('vocab'), Type.Literal('latent')]),
@@ -144,6 +157,12 @@ export const contextOffset = (config: ModelConfig): number =>
 /** The landscape of a step (0-based), clamped to the last one a model has. */
 export const landscapeOf = (config: ModelConfig, step: number): number =>
   Math.min(step, config.landscapes - 1)
+
+/** The step size of a step (0-based) of inference, where training gave `alpha`. */
+export function trainedStepSize({ step_decay: decay }: ModelConfig, alpha: number, step: number) {
+  if (!decay) return alpha
+  return alpha * (1 + (decay.from - 1) * Math.max(0, 1 - step / decay.steps))
+}
 
 const rules: readonly [(c: ModelConfig) => boolean, string][] = [
   [(c) => c.dim % c.heads === 0, 'dim must be a multiple of heads'],

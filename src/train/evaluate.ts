@@ -6,13 +6,13 @@ import type { Tensor } from '../energy/tfjs/backend.js'
 import { descend, logitsOf } from '../energy/tfjs/descent.js'
 import type { Landscape, Slope } from '../energy/tfjs/landscape.js'
 import type { Network } from '../energy/tfjs/network.js'
-import { contextCaches, stateWidth } from '../model/config.js'
+import { contextCaches, stateWidth, trainedStepSize } from '../model/config.js'
 import { answerSeed } from '../refine/candidates.js'
 import { normals } from '../refine/random.js'
 import type { Batch } from './batch.js'
 import { budgetScore, type AnswerScore, type BudgetScore, type Judged } from './judging.js'
 import { feedForwardLogits } from './objectives/feed-forward.js'
-import { inputsOf, landscapesOf, startOf, type Inputs } from './objectives/objective.js'
+import { inputsOf, landscapesOf, scalarOf, startOf, type Inputs } from './objectives/objective.js'
 
 export interface EvaluateOptions {
   budgets: readonly number[]
@@ -128,7 +128,7 @@ function* walk(
     yield { step: 1, scores: score(feedForwardLogits(network, inputs), { energy }) }
     return
   }
-  const alpha = tf.maximum(network.weight('alpha'), 1e-4)
+  const trained = Math.max(scalarOf(network.weight('alpha')), 1e-4)
   // A head or potential energy judges the state that the step before produced, so it lags by one.
   const lag = config.energy.kind === 'residual' ? 0 : 1
   let state = startingPoint(descent)
@@ -137,6 +137,7 @@ function* walk(
     const noise = noiseOf(descent, step)
     let figures: SlopeFigures = { energy: [] }
     const [next, judged] = tf.tidy(() => {
+      const alpha = tf.scalar(trainedStepSize(config, trained, step))
       const taken = descend(network, landscape, state, { alpha, first: step === 0, noise })
       figures = figuresOf(taken.slope)
       return [taken.next, taken.slope.opinion ?? state] as [Tensor, Tensor]

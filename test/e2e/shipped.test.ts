@@ -109,6 +109,11 @@ describe.skipIf(!shipped)('the shipped models', () => {
     })
   })
 
+  it('continue any text where no model is named', async () => {
+    const reply = await server.complete({ prompt: 'Once upon a time', max_tokens: 8 })
+    expect(reply).toMatchObject({ model: 'stories', usage: { completion_tokens: 8 } })
+  })
+
   it('tell the end of a board by convergence', async () => {
     const refinement = { max_steps: null, tolerance: 0.01, patience: 3 }
     const [first] = puzzles

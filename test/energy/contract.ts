@@ -3,7 +3,7 @@
  * open itself on a checkpoint directory's contents.
  */
 import { describe, expect, it } from 'vitest'
-import type { EnergyEngine } from '../../src/energy/engine.js'
+import type { DescendRow, EnergyEngine } from '../../src/energy/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { landscapeOf, stateWidth } from '../../src/model/config.js'
 import { BasinError } from '../../src/errors.js'
@@ -330,23 +330,40 @@ export function engineContract(name: string, open: Open): void {
   })
 
   describe(`${name}: step sizes`, () => {
-    it('below 1 multiply the trained one, from 1 on replace it', async () => {
-      const checkpoint = modelOf('latent potential') // trained: 0.5
-      const { block } = checkpoint.config.answer
+    /** From y = 0 the state after a step is -alpha d, and the read-out is linear. */
+    const measuring = async (checkpoint: Checkpoint) => {
+      const { answer, dim } = checkpoint.config
       const engine = await open(checkpoint)
       engine.observe([{ sequence: 0, tokens: [1, 2], pages: pagesFor(0, 8) }])
-      // From y = 0 the state after a step is -alpha d, and the read-out is linear.
-      const start = new Float32Array(block * checkpoint.config.dim)
-      const sizeOfStep = (asked: { stepSize?: number }): number => {
+      const start = new Float32Array(answer.block * dim)
+      const sizeOfStep = (asked: Partial<Pick<DescendRow, 'step' | 'stepSize'>>): number => {
         engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0, start }])
         engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0, ...asked }])
         const [reading] = engine.read([{ slot: 0, which: 'last', top: 'all' }])
         return Math.hypot(...(reading?.logits ?? []))
       }
+      return { engine, sizeOfStep }
+    }
+
+    it('below 1 multiply the trained one, from 1 on replace it', async () => {
+      const { engine, sizeOfStep } = await measuring(modelOf('latent potential')) // trained: 0.5
       const trained = sizeOfStep({})
       expect(trained).toBeGreaterThan(0)
       expect(sizeOfStep({ stepSize: 0.5 }) / trained).toBeCloseTo(0.5, 4)
       expect(sizeOfStep({ stepSize: 2 }) / trained).toBeCloseTo(4, 4)
+      engine.close()
+    })
+
+    it('decay to the trained one where the model says so', async () => {
+      const { config, tensors } = modelOf('latent potential')
+      const decaying = { ...config, step_decay: { from: 3, steps: 8 } }
+      const { engine, sizeOfStep } = await measuring({ config: decaying, tensors })
+      const trained = sizeOfStep({ step: 8 })
+      expect(sizeOfStep({ step: 100 })).toBe(trained)
+      expect(sizeOfStep({ step: 0 }) / trained).toBeCloseTo(3, 4)
+      expect(sizeOfStep({ step: 6 }) / trained).toBeCloseTo(1.5, 4)
+      expect(sizeOfStep({ step: 6, stepSize: 0.5 }) / trained).toBeCloseTo(0.75, 4)
+      expect(sizeOfStep({ step: 6, stepSize: 2 }) / trained).toBeCloseTo(4, 4)
       engine.close()
     })
   })

@@ -4,7 +4,12 @@
  */
 import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
-import { draftsFromContext, stateWidth, type ModelConfig } from '../../model/config.js'
+import {
+  draftsFromContext,
+  type ModelConfig,
+  stateWidth,
+  trainedStepSize,
+} from '../../model/config.js'
 import { stepSizeOf } from '../../refine/budget.js'
 import type {
   BeginRow,
@@ -165,7 +170,7 @@ export class NativeEngine implements EnergyEngine {
     this.reserve(rows.length)
     rows.forEach((row, i) => {
       const { slot, landscape, step, noise, acceptLower } = row
-      const alpha = stepSizeOf(this.alpha, row)
+      const alpha = stepSizeOf(trainedStepSize(this.model, this.alpha, row.step), row)
       this.rows.set([slot, landscape, step, alpha, noise, acceptLower ? 1 : 0], i * descendWidth)
     })
     const given = this.rows.subarray(0, rows.length * descendWidth)

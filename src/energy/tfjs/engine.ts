@@ -3,7 +3,7 @@
  * It is the specification that other engines are tested against; it favours plainness over speed.
  */
 import { BasinError } from '../../errors.js'
-import type { ModelConfig } from '../../model/config.js'
+import { type ModelConfig, trainedStepSize } from '../../model/config.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
 import { stepSizeOf } from '../../refine/budget.js'
 import type {
@@ -182,7 +182,7 @@ export class TfjsEngine implements EnergyEngine {
     const [states, answers] = tf.tidy(() => {
       const landscape = landscapeOf(this.network, this.contexts, slots, rows)
       const alpha = tf.tensor3d(
-        rows.map((row) => stepSizeOf(this.alpha, row)),
+        rows.map((row) => stepSizeOf(trainedStepSize(this.model, this.alpha, row.step), row)),
         [rows.length, 1, 1],
       )
       const state = tf.concat(slots.map((slot) => slot.state))
