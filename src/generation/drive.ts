@@ -10,14 +10,7 @@ import type { ChatMessage, ChatTemplate } from '../tokenizer/chat.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { GenerationLoop } from './loop.js'
 import type { Control, FromWorker, Job, ToWorker } from './protocol.js'
-
-/**
- * Seconds that steps and tokens may wait for the next ones. A tick of a small model takes a fraction of
- * it, and a report costs both threads some hundredths of a millisecond.
- */
-const GATHERING = 0.01
-/** The same, of an account of ticks that tells no client anything. */
-const ACCOUNTING = 0.1
+import { Reporter } from './reporter.js'
 
 export interface Languages {
   tokenizer: Tokenizer
@@ -40,27 +33,14 @@ export function drive(
     port.postMessage(message)
   }
 
-  let heard = true
-  let reportedAt = -Infinity
-  /** Something happened since the last report. */
-  let news = false
-  /** The loop has work. */
-  let busy = false
-  const reportIfDue = () => {
-    const late = loop.now() - reportedAt >= (loop.untold ? GATHERING : ACCOUNTING)
-    if (!heard || !news || !(loop.pressing || loop.full || late || !busy)) return
-    heard = false
-    news = false
-    reportedAt = loop.now()
-    send({ type: 'events', ...loop.report() })
-  }
+  const reporter = new Reporter(loop, (report) => {
+    send({ type: 'events', ...report })
+  })
   const turn = () => {
     scheduled = undefined
-    busy = loop.tick()
-    news = true
-    reportIfDue()
+    reporter.ticked(loop.tick())
     awaitExpiry()
-    if (busy && !loop.full) wake()
+    if (reporter.busy && !loop.full) wake()
   }
   const wake = () => {
     scheduled ??= setImmediate(turn)
@@ -121,9 +101,8 @@ export function drive(
         wake()
         break
       case 'heard':
-        heard = true
-        reportIfDue()
-        if (busy) wake()
+        reporter.wasHeard()
+        if (reporter.busy) wake()
         break
       case 'tokenize': {
         const { id, text } = message
