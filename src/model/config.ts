@@ -49,12 +49,16 @@ export const ModelConfig = Type.Object(
       Type.Object(
         {
           from: Type.Number({ minimum: 1, maximum: 100 }),
-          steps: count(4096, 'after which the step size is alpha'),
+          steps: count(4096, 'until it is alpha again'),
+          start: Type.Optional(
+            Type.Integer({ minimum: 0, maximum: 4096, description: 'steps of alpha before it' }),
+          ),
+          repeat: Type.Optional(Type.Boolean({ description: 'whenever it has come to its end' })),
         },
         {
           additionalProperties: false,
           description:
-            'the step size of inference begins at `from` times alpha and falls linearly to alpha; absent: alpha throughout',
+            'inference takes steps of `from` times alpha, that fall linearly to alpha; absent: alpha throughout',
         },
       ),
     ),
@@ -158,10 +162,15 @@ export const contextOffset = (config: ModelConfig): number =>
 export const landscapeOf = (config: ModelConfig, step: number): number =>
   Math.min(step, config.landscapes - 1)
 
-/** The step size of a step (0-based) of inference, where training gave `alpha`. */
+/**
+ * The step size of a step (0-based) of inference, where training gave `alpha`. Repeated, it is a
+ * schedule with warm restarts (Loshchilov and Hutter 2017), of a line where theirs has a cosine.
+ */
 export function trainedStepSize({ step_decay: decay }: ModelConfig, alpha: number, step: number) {
-  if (!decay) return alpha
-  return alpha * (1 + (decay.from - 1) * Math.max(0, 1 - step / decay.steps))
+  const { from, repeat = false, start = 0, steps } = decay ?? { from: 1, steps: 1 }
+  if (step < start) return alpha
+  const since = repeat ? (step - start) % steps : step - start
+  return alpha * (1 + (from - 1) * Math.max(0, 1 - since / steps))
 }
 
 const rules: readonly [(c: ModelConfig) => boolean, string][] = [

@@ -354,6 +354,19 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
+    it('decay to the trained one where the model says so, again and again', async () => {
+      const { config, tensors } = modelOf('latent potential')
+      const repeating = { from: 3, steps: 8, start: 4, repeat: true }
+      const { engine, sizeOfStep } = await measuring({
+        config: { ...config, step_decay: repeating },
+        tensors,
+      })
+      const ratios = [0, 3, 4, 8, 11, 12, 20].map((step) => sizeOfStep({ step }) / sizeOfStep({}))
+      for (const [i, ratio] of [1, 1, 3, 2, 1.25, 3, 3].entries())
+        expect(ratios[i]).toBeCloseTo(ratio, 4)
+      engine.close()
+    })
+
     it('decay to the trained one where the model says so', async () => {
       const { config, tensors } = modelOf('latent potential')
       const decaying = { ...config, step_decay: { from: 3, steps: 8 } }
