@@ -51,7 +51,7 @@ export const plans = {
       }),
     ],
     by: 'givens',
-    budgets: deepBudgets,
+    budgets: [...deepBudgets, 128, 256],
     candidates: { ...candidates, budgets: [16, 32, 64], rows: 40 },
     long: { ...long, rows: 16 },
     allocation: { rows: 40, totals: [32, 64, 128] },
