@@ -8,7 +8,7 @@ import { encodeTemplate } from '../../dist/tokenizer/template.js'
 import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
 
 /** Answers in descent at once. */
-const SLOTS = 16
+export const SLOTS = 16
 /** Seed of the noise that sets candidates apart, before their first step only. */
 export const SEED = 7
 const NOISE = 1
