@@ -95,8 +95,7 @@ async function closeAll(opened: readonly { close: () => Promise<void> }[]): Prom
   await Promise.all(opened.map((each) => each.close()))
 }
 
-/** By the names that requests use, in the order asked for. */
-/** The default first: the first that was asked for, else the first by name that takes any prompt. */
+/** By the names that requests use, in the order asked for; if none was, those first that take any prompt. */
 function offersOf(flags: ServeFlags): Map<string, Offer> {
   const directories = chosen(findModels(flags.models), flags)
   const all = directories.map((path) => offerOf(path, flags))

@@ -57,11 +57,9 @@ export class Inbox implements AsyncIterableIterator<JobEvent> {
   private dropOvertaken(): void {
     const overtaken = this.waiting.findIndex((event, i) => {
       if (event.type !== 'step') return false
-      for (const later of this.waiting.slice(i + 1)) {
-        if (later.type !== 'step') return false
-        if (later.candidate === event.candidate) return true
-      }
-      return false
+      const { candidate } = event
+      const decides = (later: JobEvent) => later.type !== 'step' || later.candidate === candidate
+      return this.waiting.find((later, j) => j > i && decides(later))?.type === 'step'
     })
     if (overtaken >= 0) this.waiting.splice(overtaken, 1)
   }

@@ -167,7 +167,8 @@ export const landscapeOf = (config: ModelConfig, step: number): number =>
  * schedule with warm restarts (Loshchilov and Hutter 2017), of a line where theirs has a cosine.
  */
 export function trainedStepSize({ step_decay: decay }: ModelConfig, alpha: number, step: number) {
-  const { from, repeat = false, start = 0, steps } = decay ?? { from: 1, steps: 1 }
+  if (!decay) return alpha
+  const { from, repeat = false, start = 0, steps } = decay
   if (step < start) return alpha
   const since = repeat ? (step - start) % steps : step - start
   return alpha * (1 + (from - 1) * Math.max(0, 1 - since / steps))
