@@ -54,6 +54,7 @@ Config configOf(napi_env env, napi_value o) {
   c.embed = EmbedWith(whole(env, o, "embed", 2));
   c.kind = EnergyKind(whole(env, o, "kind", 3));
   c.direction = Direction(whole(env, o, "direction", 2));
+  c.anchor = whole(env, o, "anchor", 2);
   return c;
 }
 

@@ -17,6 +17,7 @@ struct Sequence {
   bool open = false;
   int length = 0;          // observed tokens, the step token not counted
   std::vector<int> pages;  // reserved at open for the longest context
+  float* anchor = nullptr;  // where opinions correct a draft: A y_0 of the last token, [ld]
 };
 
 class Cache {

@@ -27,6 +27,7 @@ struct Config {
   EmbedWith embed;
   EnergyKind kind;
   Direction direction;
+  bool anchor;  // opinions are corrections of the context's draft
 
   int headWidth() const { return dim / heads; }
   int headPadded() const { return padded(headWidth(), lanes); }
@@ -71,6 +72,8 @@ struct Config {
       throw Refusal{"answer.space", "latent for this energy or start", 0};
     if (start == Start::context && (kind != EnergyKind::residual || needsGradient() || block != 1 || caches() != 1))
       throw Refusal{"answer.draft", "one of the queries for this energy, block or conditioning", 0};
+    if (anchor && start != Start::context)
+      throw Refusal{"answer.anchor", "a draft of the context", 1};
     if (conditioning == Conditioning::none && landscapes != 1)
       throw Refusal{"landscapes", "1 without a conditioning", double(landscapes)};
   }

@@ -99,13 +99,18 @@ void Engine::observePass(const std::vector<const int*>& tokens, const std::vecto
   }
   if (contextDrafts) {
     const int count = int(observed.size());
-    if (!all) network.multiply(model.opinion, network.output(), int(ld()), count, ends, int(ld()), nullptr);
+    const Matrix& w = model.config.anchor ? model.draft : model.opinion;
+    if (!all) network.multiply(w, network.output(), int(ld()), count, ends, int(ld()), nullptr);
     for (int i = 0; i < count && all; i++) {
       const float* end = network.output() + size_t(observed[i].first + observed[i].positions - 1) * ld();
-      network.multiply(model.opinion, end, int(ld()), 1, ends + i * ld(), int(ld()), nullptr);
+      network.multiply(w, end, int(ld()), 1, ends + i * ld(), int(ld()), nullptr);
     }
-    for (int i = 0; i < count; i++)
-      memcpy(contextDrafts + observed[i].sequence * ld(), ends + i * ld(), sizeof(float) * ld());
+    for (int i = 0; i < count; i++) {
+      const float* draft = ends + i * ld();
+      memcpy(contextDrafts + observed[i].sequence * ld(), draft, sizeof(float) * ld());
+      float* anchor = cache.sequences[observed[i].sequence].anchor;
+      if (anchor) network.multiply(model.anchor, draft, int(ld()), 1, anchor, int(ld()), nullptr);
+    }
   }
   for (size_t i = 0; i < sums.size(); i++)
     for (int p = observed[i].first; p < observed[i].first + observed[i].positions; p++)

@@ -57,6 +57,8 @@ Engine::Engine(const Config& config, const Capacity& wanted, WeightType type, co
   if (c.start == Start::context) {
     ends = arena.take<float>(prefillPositions * ld());
     contextDrafts = arena.take<float>(cache.sequences.size() * ld());
+    if (c.anchor)
+      for (Sequence& sequence : cache.sequences) sequence.anchor = arena.take<float>(ld());
   }
   readLogits = arena.take<float>(size_t(std::min(readPositions, c.block)) * c.vocabPadded());
   observed.reserve(prefillPositions);

@@ -42,6 +42,11 @@ void Pass::formOpinions() {
   const int count = int(moving.size());
   if (count == 0) return;
   network.multiply(model.opinion, network.output(), width, count, compact, width, nullptr);
+  for (int i = 0; i < count && config.anchor; i++) {
+    const Run& run = runs[moving[i]];  // of this position alone: K = 1
+    float* f = compact + i * ld();
+    if (run.context > 0) kernels.fma(f, 1, cache.sequences[run.sequence].anchor, f, width);
+  }
   judgeDoubt(compact, count);
   for (int i = count - 1; i >= 0; i--) {
     memcpy(opinions + moving[i] * ld(), compact + i * ld(), sizeof(float) * width);

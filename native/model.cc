@@ -47,9 +47,10 @@ Model::Model(const Config& c, WeightType weightType, const Tensors& tensors, siz
       const Stack stack(arena, type, {source(tensors, "answer.opinion.weight", c.dim, c.dim)});
       opinion = stack.forward();
       if (c.needsGradient()) opinionBack = stack.backward();
-    } else if (c.start == Start::draft) {
-      draft = Stack(arena, type, {source(tensors, "answer.draft.weight", c.dim, c.dim)}).forward();
     }
+    if (c.anchor) anchor = Stack(arena, type, {source(tensors, "answer.anchor.weight", c.dim, c.dim)}).forward();
+    if (c.anchor || (c.start == Start::draft && c.kind != EnergyKind::residual))
+      draft = Stack(arena, type, {source(tensors, "answer.draft.weight", c.dim, c.dim)}).forward();
     if (c.kind == EnergyKind::potential) potentialScale = checked(tensors, "answer.scale", 1)[0];
   }
   makeRotary(positions);

@@ -49,7 +49,7 @@ class Model {
   const float* timeEmbeddings;   // [T][ld]
   const float* query;            // [K][ld]
   const float* blank;            // [ld]
-  Matrix readout, opinion, opinionBack, draft;
+  Matrix readout, opinion, opinionBack, draft, anchor;
   VocabTable vocab;
   // Rotary tables by position: [positions][head width padded].
   const float *cos, *sin;

@@ -62,8 +62,9 @@ function answerShapes({
   if (feed_forward) return shapes
   if (energy.kind === 'residual') shapes.push(['answer.opinion.weight', [dim, dim]])
   if (energy.kind === 'potential') shapes.push(['answer.scale', []])
-  if (answer.start === 'draft' && energy.kind !== 'residual')
+  if (answer.start === 'draft' && (energy.kind !== 'residual' || answer.anchor))
     shapes.push(['answer.draft.weight', [dim, dim]])
+  if (answer.anchor) shapes.push(['answer.anchor.weight', [dim, dim]])
   return shapes
 }
 

@@ -73,6 +73,12 @@ export const ModelConfig = Type.Object(
               'what a draft is read from: a pass over the position queries (default), or the observed stream at the last token, which costs nothing (K = 1, residual)',
           }),
         ),
+        anchor: Type.Optional(
+          Type.Boolean({
+            description:
+              'draft observed: opinions are corrections of the draft, F = A y_0 + C norm(h), and drafts have a matrix of their own',
+          }),
+        ),
         start_scale: Type.Number({
           minimum: 0,
           maximum: 1000,
@@ -199,6 +205,10 @@ const rules: readonly [(c: ModelConfig) => boolean, string][] = [
         c.energy.direction === 'amortized' &&
         contextCaches(c) === 1),
     'a draft from the observed stream needs block 1, the residual energy along its amortized direction, and one context for all landscapes',
+  ],
+  [
+    (c) => !c.answer.anchor || draftsFromContext(c),
+    'answer.anchor needs answer.draft observed: it is that draft which opinions correct',
   ],
   [
     (c) => c.template?.length === undefined || c.template.length <= c.answer.block,

@@ -17,6 +17,12 @@ export interface Budget {
   /** Ends when |E_k - E_(k-1)| <= tolerance * max(|E_k|, 1e-6) for `patience` steps in a row. */
   tolerance?: number
   patience: number
+  /**
+   * With a tolerance, ends too when so many steps have lowered the best energy by no more than
+   * tolerance * max(|E|, 1e-6) together: where energies tremble or step sizes come and go, no step
+   * is like the one before, and yet nothing is found any more.
+   */
+  plateau?: number
   /** Ends when the gradient norm falls to this or below. */
   gradientTolerance?: number
   /** Ends when the best energy is at or below this. */

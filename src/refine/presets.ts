@@ -22,6 +22,7 @@ export interface RefinementRequest {
   max_seconds?: number | undefined
   tolerance?: number | undefined
   patience?: number | undefined
+  plateau?: number | undefined
   gradient_tolerance?: number | undefined
   energy_target?: number | undefined
   candidates?: number | undefined
@@ -99,6 +100,7 @@ const boundsOf = (model: Refinable, caps: Caps): Record<string, Bound> => ({
   max_seconds: { least: 0, most: caps.maxSeconds, open: true },
   tolerance: { least: 0, most: 1 },
   patience: { least: 1, most: 1000, integer: true },
+  plateau: { least: 1, most: caps.maxSteps, integer: true },
   gradient_tolerance: { least: 0, most: ENERGY_RANGE },
   energy_target: { least: -ENERGY_RANGE, most: ENERGY_RANGE },
   candidates: { least: 1, most: caps.candidates, integer: true },
@@ -168,6 +170,7 @@ export function resolveBudget(
     ...present({
       maxSteps,
       tolerance: asked.tolerance,
+      plateau: asked.plateau,
       gradientTolerance: asked.gradient_tolerance,
       energyTarget: asked.energy_target,
       stepSize: asked.step_size,

@@ -26,6 +26,9 @@ export interface Progress {
   readonly calm: number
   /** Steps in a row by which the best energy hardly fell. */
   readonly idle: number
+  /** The best energy when it last fell by more than the tolerance, and the steps since. */
+  readonly mark: number
+  readonly since: number
   /** Share of the step size that a line search takes next. */
   readonly searched: number
   readonly terms: { readonly disagreement: number; readonly doubt: number } | undefined
@@ -39,6 +42,8 @@ export const beforeFirstStep: Progress = Object.freeze({
   gradientNorm: Infinity,
   calm: 0,
   idle: 0,
+  mark: Infinity,
+  since: 0,
   searched: 1,
   terms: undefined,
 })
@@ -53,6 +58,17 @@ function idleAfter(before: Progress, best: number): number {
   if (!Number.isFinite(before.best)) return 0
   const fell = before.best - best
   return fell > FALL * Math.max(0, before.initial - before.best) ? 0 : before.idle + 1
+}
+
+const allowance = (budget: Budget, energy: number): number =>
+  (budget.tolerance ?? 0) * Math.max(Math.abs(energy), ENERGY_FLOOR)
+
+/** A best energy that falls little by little has fallen once its falls add up to the tolerance. */
+function markedAfter(before: Progress, best: number, budget: Budget) {
+  const { mark, since } = before
+  return Number.isFinite(mark) && mark - best <= allowance(budget, mark)
+    ? { mark, since: since + 1 }
+    : { mark: best, since: 0 }
 }
 
 /** Below this a line search has nothing left to find: its steps are lost in float32. */
@@ -72,7 +88,7 @@ export function advance(before: Progress, judged: Judged, budget: Budget): Progr
     before.steps > 0 &&
     !searching &&
     budget.tolerance !== undefined &&
-    change <= budget.tolerance * Math.max(Math.abs(judged.energy), ENERGY_FLOOR)
+    change <= allowance(budget, judged.energy)
   return {
     steps: before.steps + 1,
     initial: before.steps === 0 ? judged.energy : before.initial,
@@ -81,6 +97,7 @@ export function advance(before: Progress, judged: Judged, budget: Budget): Progr
     gradientNorm: judged.gradientNorm,
     calm: still ? before.calm + 1 : 0,
     idle: idleAfter(before, judged.best),
+    ...markedAfter(before, judged.best, budget),
     searched,
     terms: judged.terms,
   }
@@ -99,7 +116,8 @@ export function close(before: Progress, judged: Omit<Judged, 'gradientNorm'>): P
 
 function converged(budget: Budget, progress: Progress): boolean {
   if (progress.steps < budget.minSteps) return false
-  const calm = budget.tolerance !== undefined && progress.calm >= budget.patience
+  const { tolerance, patience, plateau = Infinity } = budget
+  const calm = tolerance !== undefined && (progress.calm >= patience || progress.since >= plateau)
   const flat =
     budget.gradientTolerance !== undefined && progress.gradientNorm <= budget.gradientTolerance
   return calm || flat
@@ -159,5 +177,5 @@ export function extend(
 
 /** A stopped candidate goes on: what ended it, other than a limit, has to hold anew. */
 export function reopen(progress: Progress, reason: StopReason): Progress {
-  return reason === 'converged' ? { ...progress, calm: 0, idle: 0 } : progress
+  return reason === 'converged' ? { ...progress, calm: 0, idle: 0, since: 0 } : progress
 }

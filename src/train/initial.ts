@@ -2,7 +2,8 @@
  * Initial weights, a function of the configuration and a seed. Latent models start as the recipe of
  * the residual energy does (scaled by width and depth); vocab models as the published ones do
  * (Xavier normal, unit embeddings). Where the context drafts, opinions are the network's own output at
- * first (C = I): a draft then passes through a step, and steps learn to change it.
+ * first (C = I): a draft then passes through a step, and steps learn to change it. Anchored ones are
+ * the draft itself (A = I, C = 0), which is the network's own output: at first there is a causal model.
  */
 import { tensorShapes } from '../model/checkpoint.js'
 import { draftsFromContext, type ModelConfig } from '../model/config.js'
@@ -27,6 +28,9 @@ function deviation(name: string, shape: readonly number[], config: ModelConfig):
   return config.dim ** -0.5 * (back ? (2 * config.layers) ** -0.5 : 1)
 }
 
+const identities = ({ answer }: ModelConfig): string[] =>
+  answer.anchor ? ['answer.draft.weight', 'answer.anchor.weight'] : ['answer.opinion.weight']
+
 export function initialWeights(
   config: ModelConfig,
   seed: number,
@@ -40,9 +44,9 @@ export function initialWeights(
     if (name === 'alpha') data.fill(alpha)
     else if (name === 'answer.scale') data.fill(10)
     else if (name.endsWith('norm.weight')) data.fill(1)
-    else if (name === 'answer.opinion.weight' && draftsFromContext(config))
+    else if (draftsFromContext(config) && identities(config).includes(name))
       for (let i = 0; i < config.dim; i++) data[i * (config.dim + 1)] = 1
-    else if (!name.endsWith('bias')) {
+    else if (!name.endsWith('bias') && !(config.answer.anchor && name === 'answer.opinion.weight')) {
       const scale = deviation(name, shape, config)
       data = normals(seed, index, 0, size).map((x) => x * scale)
     }

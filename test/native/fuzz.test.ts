@@ -35,6 +35,7 @@ const small: OpenConfig = {
   embed: 1,
   kind: 2,
   direction: 0,
+  anchor: 0,
   weights: 0,
   kernels: 0,
   slots: 3,

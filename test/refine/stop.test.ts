@@ -83,6 +83,41 @@ describe('convergence', () => {
 
   it('is not looked for without a tolerance', () => {
     expect(descend(unbounded(), level).reason).toBeUndefined()
+    expect(descend(unbounded({ plateau: 2 }), level).reason).toBeUndefined()
+  })
+})
+
+describe('a plateau', () => {
+  const trembling = [8, 6, 4, 5, 3.9, 6, 5, 4.5, 6, 5, 4.5, 6]
+  const limits = unbounded({ tolerance: 0.1, patience: 3, plateau: 4 })
+
+  it('is where the best energy has not fallen by the tolerance in so many steps', () => {
+    expect(descend(limits, trembling)).toEqual({ reason: 'converged', steps: 7 })
+    expect(descend({ ...limits, tolerance: 0.01 }, trembling)).toEqual({
+      reason: 'converged',
+      steps: 9,
+    })
+    expect(descend(unbounded({ tolerance: 0.1 }), trembling).reason).toBeUndefined()
+  })
+
+  it('is none while small falls add up to it', () => {
+    const slow = Array.from({ length: 60 }, (_, i) => 0.96 ** i)
+    expect(descend({ ...limits, patience: 100 }, slow).reason).toBeUndefined()
+    expect(descend({ ...limits, patience: 100, plateau: 2 }, slow).steps).toBe(3)
+  })
+
+  it('is measured by magnitude where energies are below zero', () => {
+    expect(descend(limits, [-8, -9, -8, -9.5, -8, -9, -8])).toEqual({
+      reason: 'converged',
+      steps: 6,
+    })
+  })
+
+  it('never ends an answer before minSteps, and begins anew where one goes on', () => {
+    expect(descend({ ...limits, minSteps: 11 }, trembling).steps).toBe(11)
+    const stopped: Progress = { ...beforeFirstStep, steps: 9, mark: 4, since: 7 }
+    expect(reopen(stopped, 'converged')).toMatchObject({ mark: 4, since: 0 })
+    expect(reopen(stopped, 'max_steps')).toMatchObject({ mark: 4, since: 7 })
   })
 })
 

@@ -1,6 +1,7 @@
 /** Small random models of every kind, for tests that need the shape of a thing and not its skill. */
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { parseConfig, type ModelConfig } from '../../src/model/config.js'
+import { normals } from '../../src/refine/random.js'
 import { initialWeights } from '../../src/train/initial.js'
 
 type Overrides = {
@@ -63,6 +64,10 @@ export const variants: { label: string; overrides: Overrides }[] = [
   {
     label: 'latent residual, K 1, draft from the context',
     overrides: { answer: { block: 1, start: 'draft', draft: 'observed' } },
+  },
+  {
+    label: 'latent residual, K 1, anchored by its draft',
+    overrides: { answer: { block: 1, start: 'draft', draft: 'observed', anchor: true } },
   },
   {
     label: 'latent potential',
@@ -140,5 +145,10 @@ export function modelOf(label: string): Checkpoint {
   const variant = variants.find((v) => v.label === label)
   if (!variant) throw new Error(`no variant ${label}`)
   const config = configOf(variant.overrides)
-  return { config, tensors: initialWeights(config, 42, 0.5) }
+  const tensors = initialWeights(config, 42, 0.5)
+  // Training begins with opinions that are the draft; here they must differ.
+  for (const [i, name] of ['answer.anchor.weight', 'answer.opinion.weight'].entries())
+    if (config.answer.anchor)
+      tensors.get(name)?.data.set(normals(42 + i, 0, 0, config.dim ** 2).map((x) => x / 4))
+  return { config, tensors }
 }

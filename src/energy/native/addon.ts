@@ -36,6 +36,8 @@ export interface OpenConfig {
   embed: number
   kind: number
   direction: number
+  /** 0 or 1 */
+  anchor: number
   weights: number
   kernels: number
   slots: number

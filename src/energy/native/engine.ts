@@ -102,6 +102,7 @@ function openConfig(model: ModelConfig, options: NativeOptions): OpenConfig {
     embed: embeddings.indexOf(answer.embed),
     kind: kinds.indexOf(energy.kind),
     direction: directions.indexOf(energy.direction),
+    anchor: Number(answer.anchor ?? false),
     weights: weightTypes.indexOf(options.weights),
     kernels: kernelSets.indexOf(options.kernels ?? 'auto'),
     slots,

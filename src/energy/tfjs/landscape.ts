@@ -64,9 +64,13 @@ export class Landscape {
     return this.network.num.each(this.network.head(this.hidden(state)), (t) => this.byAnswer(t))
   }
 
-  /** F(c, y), [B, N, D]. */
+  /** F(c, y), [B, N, D]: C norm(h), and where it corrects a draft A y_0 besides. */
   opinion(state: Num): Num {
-    return this.network.opinion(this.hidden(state))
+    const { num, config } = this.network
+    const own = this.network.opinion(this.hidden(state))
+    if (!config.answer.anchor) return own
+    const draft = constant(this.contextDraft(state.value))
+    return num.add(own, num.linear(draft, this.network.weight('answer.anchor.weight')))
   }
 
   /** The energy whose gradient is the direction of descent, [B, M], with its tangent along a direction. */

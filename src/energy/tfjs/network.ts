@@ -167,10 +167,12 @@ export class Network {
     return this.num.linear(h, this.weight('answer.opinion.weight'))
   }
 
-  /** F of the observed stream itself: its opinion of the token that follows, [B, N, D]. */
+  /** The observed stream's own opinion of the token that follows, [B, N, D]. */
   causalOpinion(hidden: Tensor): Tensor {
-    const weight = this.weight('transformer.norm.weight')
-    return this.opinion(this.num.rmsNorm(constant(hidden), weight, this.config.norm_eps)).value
+    const { num, config } = this
+    const h = num.rmsNorm(constant(hidden), this.weight('transformer.norm.weight'), config.norm_eps)
+    const name = config.answer.anchor ? 'answer.draft.weight' : 'answer.opinion.weight'
+    return num.linear(h, this.weight(name)).value
   }
 
   /** logits of answer representations, [B, N, V]. */

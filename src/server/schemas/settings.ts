@@ -51,6 +51,9 @@ export const RefinementSettings = Type.Object(
       real('relative change of energy at or below which a step counts as calm'),
     ),
     patience: Type.Optional(count('calm steps in a row that mean convergence')),
+    plateau: Type.Optional(
+      count('steps over which the best energy falls by no more than the tolerance: converged too'),
+    ),
     gradient_tolerance: Type.Optional(real('gradient norm at or below which the answer settles')),
     energy_target: Type.Optional(real('ends the answer when its best energy is at or below this')),
     candidates: Type.Optional(count('independent starting points of the same answer')),
