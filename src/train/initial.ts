@@ -46,7 +46,10 @@ export function initialWeights(
     else if (name.endsWith('norm.weight')) data.fill(1)
     else if (draftsFromContext(config) && identities(config).includes(name))
       for (let i = 0; i < config.dim; i++) data[i * (config.dim + 1)] = 1
-    else if (!name.endsWith('bias') && !(config.answer.anchor && name === 'answer.opinion.weight')) {
+    else if (
+      !name.endsWith('bias') &&
+      !(config.answer.anchor && name === 'answer.opinion.weight')
+    ) {
       const scale = deviation(name, shape, config)
       data = normals(seed, index, 0, size).map((x) => x * scale)
     }
