@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { openEngine } from '../../dist/energy/open.js'
 import { landscapeOf } from '../../dist/model/config.js'
+import { preset } from '../../dist/refine/presets.js'
 import { answerSeed } from '../../dist/refine/candidates.js'
 import { advance, beforeFirstStep, decide } from '../../dist/refine/stop.js'
 import { encodeTemplate } from '../../dist/tokenizer/template.js'
@@ -12,9 +13,6 @@ export const SLOTS = 16
 /** Seed of the noise that sets candidates apart, before their first step only. */
 export const SEED = 7
 const NOISE = 1
-/** What `converged` means in presets that have it: `high`, `xhigh` and `max`. */
-const CONVERGENCE = { minSteps: 0, tolerance: 1e-3, patience: 3 }
-
 export const readExamples = (path, rows) =>
   readFileSync(path, 'utf8')
     .trimEnd()
@@ -38,7 +36,8 @@ export async function openModel(directory) {
 
 /**
  * As `Judged` of dist/train/judging.js: per example, scores [budgets][candidates] of the best answer so far;
- * of the first candidate also the step at which it counts as converged, and its last energy.
+ * of the first candidate also the steps at which it counts as converged and meets the model's energy
+ * target, and its last energy.
  * One candidate starts as the model does, several from noise.
  */
 export function judgeExamples({ engine, tokenizer }, examples, { budgets, candidates = 1 }) {
@@ -56,6 +55,7 @@ export function judgeExamples({ engine, tokenizer }, examples, { budgets, candid
       best: Infinity,
       progress: beforeFirstStep,
       convergedAt: undefined,
+      onTargetAt: undefined,
     }))
   })
   for (let from = 0; from < descents.length; from += SLOTS)
@@ -64,8 +64,8 @@ export function judgeExamples({ engine, tokenizer }, examples, { budgets, candid
     const own = descents.filter((descent) => descent.row === row)
     const moving = own[0].clamped.filter((token) => token < 0).length
     const scores = budgets.map((_, budget) => own.map(({ scores }) => scores[budget]))
-    const [{ convergedAt, progress }] = own
-    return { moving, facts, scores, convergedAt, lastEnergy: progress.final }
+    const [{ convergedAt, onTargetAt, progress }] = own
+    return { moving, facts, scores, convergedAt, onTargetAt, lastEnergy: progress.final }
   })
 }
 
@@ -76,6 +76,8 @@ function descendTogether(engine, descents, budgets, noise) {
     }),
   )
   const most = Math.max(...budgets)
+  /** What ends an answer of effort `max`. */
+  const { energyTarget, ...rest } = { minSteps: 0, patience: 3, ...preset(engine.model, 'max') }
   for (let step = 0; step < most; step++) {
     const landscape = landscapeOf(engine.model, step)
     const results = engine.descend(
@@ -85,8 +87,9 @@ function descendTogether(engine, descents, budgets, noise) {
       const descent = descents[slot]
       if (result.best < descent.best)
         Object.assign(descent, { best: result.best, terms: result.terms ?? {} })
-      descent.progress = advance(descent.progress, result, CONVERGENCE)
-      if (decide(CONVERGENCE, descent.progress, 0) === 'converged') descent.convergedAt ??= step + 1
+      descent.progress = advance(descent.progress, result, rest)
+      if (decide(rest, descent.progress, 0) === 'converged') descent.convergedAt ??= step + 1
+      if (result.best <= (energyTarget ?? -Infinity)) descent.onTargetAt ??= step + 1
     })
     if (budgets.includes(step + 1)) record(engine, descents)
   }

@@ -111,7 +111,7 @@ function answersSection(docs, plan, figures) {
     quality,
     `![whole answers against steps](thinking/${name}-steps.svg)`,
     sets.map((set) => `${set.name}: ${growth(set.scores, (s) => s.solved)}`).join(' '),
-    `Far beyond the trained horizon (${long.rows} answers held out). ${percent(long.converged)} of them count as converged (change of energy at most 1e-3 of itself, three steps in a row) within ${long.scores.at(-1).steps} steps, ${long.median === null ? '' : `half of these by step ${long.median}; `}the highest energy at the last step is ${long.highestLastEnergy.toPrecision(3)}. ${growth(long.scores, (s) => s.solved)}`,
+    `Far beyond the trained horizon (${long.rows} answers held out). ${percent(long.converged.share)} of them count as converged (change of energy at most 1e-3 of itself three steps in a row, or of the best energy in 16 times the trained steps) within ${long.scores.at(-1).steps} steps${byStep(long.converged)}${long.target === null ? '' : `; ${percent(long.onTarget.share)} reach the model's energy target of ${long.target}${byStep(long.onTarget)}`}; the highest energy at the last step is ${long.highestLastEnergy.toPrecision(3)}. ${growth(long.scores, (s) => s.solved)}`,
     stays,
     `Several candidates from noise, ${hard.name} (${candidates.rows} answers). A start from noise costs a step or two over the model's own start, which the first table has. \`of 1\` is one at random; the last three columns are areas under the curve over all candidates:`,
     choosing,
@@ -122,6 +122,8 @@ function answersSection(docs, plan, figures) {
     sharing,
   ]
 }
+
+const byStep = ({ median }) => (median === null ? '' : `, half of these by step ${median}`)
 
 function textSection(docs, plan, { name, source, text, control }) {
   const found = control?.scores.text

@@ -38,20 +38,23 @@ const commit = execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], { encodi
 
 const docs = values.docs ?? project('docs')
 
+/** Budgets no larger than asked for. */
+function within(budgets) {
+  const most = Number(values.steps ?? Infinity)
+  const kept = budgets.filter((budget) => budget <= most)
+  return kept.length > 0 ? kept : [most]
+}
+
 /** A plan with no more rows and no larger budgets than asked for; with few rows, nothing is left out. */
 function cut(plan) {
-  const [rows, steps] = [Number(values.rows ?? Infinity), Number(values.steps ?? Infinity)]
-  const within = (budgets) => {
-    const kept = budgets.filter((budget) => budget <= steps)
-    return kept.length > 0 ? kept : [steps]
-  }
+  const rows = Number(values.rows ?? Infinity)
   const short = (part) => ({ ...part, rows: Math.min(part.rows, rows) })
   const parts = plan.text
     ? {}
     : {
         data: plan.data.map(short),
         candidates: { ...short(plan.candidates), budgets: within(plan.candidates.budgets) },
-        long: { ...short(plan.long), budgets: within(plan.long.budgets) },
+        long: short(plan.long),
         allocation: { ...short(plan.allocation), totals: within(plan.allocation.totals) },
       }
   const trained = values.rows === undefined ? plan.trained : undefined
@@ -86,14 +89,25 @@ const scoresOf = (answers, budgets) =>
     return { steps, solved, accuracy, energy, judge: areas(answers, budget) }
   })
 
-function longRun(model, file, { rows, budgets }) {
+/** Share of the answers that came to it, and the step by which half of these had. */
+function reached(answers, when) {
+  const steps = answers.flatMap((answer) => answer[when] ?? []).sort((a, b) => a - b)
+  return {
+    share: steps.length / answers.length,
+    median: steps[Math.floor(steps.length / 2)] ?? null,
+  }
+}
+
+function longRun(model, file, { rows, times }) {
+  const { energy_target: target = null, steps: trained } = model.engine.model
+  const budgets = within(times.map((factor) => factor * trained))
   const answers = judgeExamples(model, readExamples(file, rows), { budgets })
-  const converged = answers.flatMap(({ convergedAt }) => convergedAt ?? []).sort((a, b) => a - b)
   return {
     rows,
     scores: scoresOf(answers, budgets),
-    converged: converged.length / answers.length,
-    median: converged[Math.floor(converged.length / 2)] ?? null,
+    converged: reached(answers, 'convergedAt'),
+    target,
+    onTarget: reached(answers, 'onTargetAt'),
     highestLastEnergy: Math.max(...answers.map(({ lastEnergy }) => lastEnergy)),
   }
 }

@@ -62,6 +62,12 @@ export const ModelConfig = Type.Object(
         },
       ),
     ),
+    energy_target: Type.Optional(
+      Type.Number({
+        description:
+          'at or below this energy answers have been right, as good as always: efforts above medium end there',
+      }),
+    ),
     answer: Type.Object(
       {
         space: Type.Union([Type.Literal('vocab'), Type.Literal('latent')]),

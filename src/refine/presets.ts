@@ -12,6 +12,8 @@ export type ReasoningEffort = 'none' | 'minimal' | 'low' | 'medium' | 'high' | '
 export interface Refinable {
   /** T: steps the model was trained for. */
   readonly steps: number
+  /** Where an answer is as good as right. Absent: no energy says so. */
+  readonly energy_target?: number
   readonly answer: { readonly start: 'noise' | 'zeros' | 'draft' }
 }
 
@@ -47,20 +49,29 @@ export interface Caps {
 
 const TOLERANCE = 1e-3
 const PATIENCE = 3
+/**
+ * In T: hard answers are found after long stretches without a lower energy. Of 32 expert puzzles sudoku9
+ * solves 84 % where plateaus of T end the search, 88 % with 4 T and 97 % without (2,048 steps).
+ */
+const PLATEAU = 16
 
 /**
- * | effort | most steps | tolerance |
+ * | effort | most steps | ends at rest, or at the model's energy target |
  * |---|---|---|
  * | none | 0 if the model drafts, else 1 | |
  * | minimal | 1 | |
  * | low | T / 2, at least 1 | |
  * | medium (default) | T | |
- * | high | 2 T | 1e-3 |
- * | xhigh | 4 T | 1e-3 |
- * | max | unbounded | 1e-3 |
+ * | high | 2 T | tolerance 1e-3 |
+ * | xhigh | 4 T | tolerance 1e-3 |
+ * | max | unbounded | tolerance 1e-3, plateau 16 T |
  */
 export function preset(model: Refinable, effort: ReasoningEffort): Partial<Budget> {
   const trained = model.steps
+  const settles: Partial<Budget> = {
+    tolerance: TOLERANCE,
+    ...(model.energy_target !== undefined && { energyTarget: model.energy_target }),
+  }
   switch (effort) {
     case 'none':
       return { maxSteps: model.answer.start === 'draft' ? 0 : 1 }
@@ -71,11 +82,11 @@ export function preset(model: Refinable, effort: ReasoningEffort): Partial<Budge
     case 'medium':
       return { maxSteps: trained }
     case 'high':
-      return { maxSteps: 2 * trained, tolerance: TOLERANCE }
+      return { maxSteps: 2 * trained, ...settles }
     case 'xhigh':
-      return { maxSteps: 4 * trained, tolerance: TOLERANCE }
+      return { maxSteps: 4 * trained, ...settles }
     case 'max':
-      return { tolerance: TOLERANCE }
+      return { plateau: PLATEAU * trained, ...settles }
   }
 }
 

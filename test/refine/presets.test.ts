@@ -45,6 +45,15 @@ describe('efforts', () => {
     expect(tolerant).toEqual(['high', 'xhigh', 'max'])
   })
 
+  it('ends at the model’s energy target there, unless the request names another', () => {
+    const sure = { ...plain, energy_target: 0.5 }
+    const targets = (['medium', 'high', 'xhigh', 'max'] as const).map(
+      (effort) => resolveBudget(sure, effort, undefined, caps).energyTarget,
+    )
+    expect(targets).toEqual([undefined, 0.5, 0.5, 0.5])
+    expect(resolveBudget(sure, 'max', { energy_target: -1 }, caps).energyTarget).toBe(-1)
+  })
+
   it('stays within the operator’s steps, and always within the seconds', () => {
     expect(resolveBudget(plain, 'xhigh', undefined, { ...caps, maxSteps: 10 }).maxSteps).toBe(10)
     expect(resolveBudget(plain, 'max', undefined, caps).maxSeconds).toBe(60)
@@ -65,6 +74,7 @@ describe('the refinement object', () => {
       maxSeconds: 60,
       tolerance: 1e-3,
       patience: 3,
+      plateau: 96,
       candidates: 1,
       select: 'max_gap',
       stepSize: 0.5,
@@ -91,6 +101,8 @@ describe('the refinement object', () => {
     ['tolerance', -1e-9],
     ['tolerance', 1.1],
     ['patience', 0],
+    ['plateau', 0],
+    ['plateau', 513],
     ['gradient_tolerance', -1],
     ['energy_target', 1e308],
     ['candidates', 0],

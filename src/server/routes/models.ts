@@ -23,6 +23,9 @@ const Model = Type.Object({
     max_seconds: Type.Number({ description: "the operator's cap on seconds of an answer" }),
     max_candidates: Type.Integer({ description: 'of an answer' }),
     steps: Type.Integer({ description: 'trained number of steps: the default budget' }),
+    energy_target: Type.Union([Type.Number(), Type.Null()], {
+      description: 'energy at which efforts above medium end an answer: as good as right',
+    }),
     answer_space: Type.String(),
     energy: Type.String(),
     start: Type.String({ description: 'where answers start; a draft allows 0 steps' }),
@@ -67,6 +70,7 @@ function modelOf(profile: Profile, { caps }: Limits): Static<typeof Model> {
       max_seconds: caps.maxSeconds,
       max_candidates: caps.candidates,
       steps: model.steps,
+      energy_target: model.energy_target ?? null,
       answer_space: answer.space,
       energy: energy.kind,
       start: answer.start,
