@@ -87,5 +87,5 @@ export const plans = {
     long: { ...long, rows: 16 },
     allocation: { rows: 40, totals: [32, 64, 128] },
   },
-  stories: { title: 'Stories', text: true, budgets },
+  stories: { title: 'Stories', text: true, budgets: [0, ...budgets, 200] },
 }

@@ -14,6 +14,7 @@ import {
 } from '../model/checkpoint.js'
 import { parseConfig, type ModelConfig } from '../model/config.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
+import { anchored } from '../train/initial.js'
 import { Training } from '../train/loop.js'
 import { optimizers, type OptimizerName } from '../train/optimizer.js'
 import { openData, type TrainingData } from '../train/source.js'
@@ -199,7 +200,7 @@ function initialOf(init: string, config: ModelConfig): Checkpoint['tensors'] {
         reason: `${name} is [${given.shape.join(', ')}] in ${init}, and [${shape.join(', ')}] in --config`,
       })
   }
-  return tensors
+  return config.answer.anchor ? anchored(tensors, config) : tensors
 }
 
 async function train(flags: Flags): Promise<void> {

@@ -113,12 +113,16 @@ export function openCheckpoint(directory: string): Checkpoint {
   return { config, tensors: readTensors(join(directory, weightsFile), config) }
 }
 
-export function writeCheckpoint(directory: string, { config, tensors }: Checkpoint): void {
+export function writeCheckpoint(
+  directory: string,
+  { config, tensors }: Checkpoint,
+  dtype: 'F32' | 'F16' = 'F32',
+): void {
   mkdirSync(directory, { recursive: true })
   const path = join(directory, 'config.json')
   writeFileSync(`${path}.tmp`, `${JSON.stringify(config, null, 2)}\n`)
   renameSync(`${path}.tmp`, path)
-  writeSafetensors(join(directory, weightsFile), tensors)
+  writeSafetensors(join(directory, weightsFile), tensors, { dtype })
 }
 
 export const parameterCount = (config: ModelConfig): number =>

@@ -5,6 +5,7 @@
  */
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
 import { BasinError } from '../errors.js'
+import { floatsToHalves, halfToFloat } from './half.js'
 
 export const bytesPerElement = {
   F64: 8,
@@ -174,35 +175,29 @@ export function asFloat32(tensor: StoredTensor, name: string, path: string): Flo
   return out
 }
 
-/** IEEE 754 binary16 to a number. */
-export function halfToFloat(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1
-  const exponent = (half >> 10) & 31
-  const fraction = half & 1023
-  if (exponent === 0) return sign * fraction * 2 ** -24
-  if (exponent === 31) return fraction ? NaN : sign * Infinity
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
-}
-
 export interface Float32Tensor {
   shape: readonly number[]
   data: Float32Array
 }
 
 /**
- * Writes float32 tensors beside the target, flushes, then renames: a reader never sees half a file.
+ * Writes tensors beside the target, flushes, then renames: a reader never sees half a file.
  * Each `data` is asked for once, in order, so that tensors may be made as they are written.
+ * Throws `invalid_checkpoint` for a number that float16 has not.
  */
 export function writeSafetensors(
   path: string,
   tensors: ReadonlyMap<string, Float32Tensor>,
-  metadata: Readonly<Record<string, string>> = {},
+  {
+    metadata = {},
+    dtype = 'F32',
+  }: { metadata?: Readonly<Record<string, string>>; dtype?: 'F32' | 'F16' } = {},
 ): void {
   const header: Record<string, unknown> = { __metadata__: metadata }
   let offset = 0
   for (const [name, { shape }] of tensors) {
-    const end = offset + shape.reduce((a, b) => a * b, 1) * bytesPerElement.F32
-    header[name] = { dtype: 'F32', shape, data_offsets: [offset, end] }
+    const end = offset + shape.reduce((a, b) => a * b, 1) * bytesPerElement[dtype]
+    header[name] = { dtype, shape, data_offsets: [offset, end] }
     offset = end
   }
   const json = JSON.stringify(header)
@@ -215,8 +210,11 @@ export function writeSafetensors(
   try {
     writeFully(fd, prefix)
     writeFully(fd, text)
-    for (const { data } of tensors.values())
-      writeFully(fd, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+    for (const [name, { data }] of tensors) {
+      const stored = dtype === 'F32' ? data : floatsToHalves(data)
+      if (!stored) fail(path, `${name}: a number too large for float16`)
+      writeFully(fd, new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength))
+    }
     fsyncSync(fd)
   } finally {
     closeSync(fd)

@@ -58,3 +58,21 @@ export function initialWeights(
   }
   return tensors
 }
+
+/**
+ * The weights of a model that drafts from its context, for one whose opinions correct that draft: the
+ * draft stays as it was, and an opinion is half of it and half of the former opinion.
+ */
+export function anchored(
+  tensors: ReadonlyMap<string, Float32Tensor>,
+  { dim }: ModelConfig,
+): ReadonlyMap<string, Float32Tensor> {
+  const opinion = tensors.get('answer.opinion.weight')
+  if (!opinion || tensors.has('answer.anchor.weight')) return tensors
+  const anchor = new Float32Array(dim * dim)
+  for (let i = 0; i < dim; i++) anchor[i * (dim + 1)] = 0.5
+  return new Map(tensors)
+    .set('answer.draft.weight', opinion)
+    .set('answer.opinion.weight', { ...opinion, data: opinion.data.map((x) => x / 2) })
+    .set('answer.anchor.weight', { ...opinion, data: anchor })
+}

@@ -34,11 +34,13 @@ export interface RunState {
 export function writeState(directory: string, state: RunState): void {
   const fresh = join(directory, `${stateFile}.new`)
   writeSafetensors(fresh, state.tensors, {
-    update: String(state.update),
-    seconds: String(state.seconds),
-    cpu_seconds: String(state.cpuSeconds),
-    first_spread: String(state.firstSpread),
-    settings: JSON.stringify(state.settings),
+    metadata: {
+      update: String(state.update),
+      seconds: String(state.seconds),
+      cpu_seconds: String(state.cpuSeconds),
+      first_spread: String(state.firstSpread),
+      settings: JSON.stringify(state.settings),
+    },
   })
   verifyTensors(fresh, state.tensors)
   renameSync(fresh, join(directory, stateFile))

@@ -178,9 +178,9 @@ describe('Training', () => {
     await trainTo(1, given)
     const path = join(out, stateFile)
     const tensors = readState(out)?.tensors ?? new Map()
-    writeSafetensors(path, tensors, { update: '1' })
+    writeSafetensors(path, tensors, { metadata: { update: '1' } })
     expect(new Training(tf, given)).toMatchObject({ update: 1, seconds: 0, cpuSeconds: 0 })
-    writeSafetensors(path, tensors, { update: 'soon' })
+    writeSafetensors(path, tensors, { metadata: { update: 'soon' } })
     expect(() => new Training(tf, given)).toThrow(/update is no integer/)
   })
 

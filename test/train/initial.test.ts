@@ -1,0 +1,47 @@
+import { beforeAll, expect, it } from 'vitest'
+import { loadBackend, type Backend } from '../../src/energy/tfjs/backend.js'
+import { TfjsEngine } from '../../src/energy/tfjs/engine.js'
+import type { Checkpoint } from '../../src/model/checkpoint.js'
+import { anchored, initialWeights } from '../../src/train/initial.js'
+import { relativeError } from '../support/golden.js'
+import { configOf, modelOf } from '../support/models.js'
+
+let backend: Backend
+beforeAll(async () => {
+  backend = await loadBackend('wasm', 1)
+})
+
+const config = configOf({ answer: { block: 1, start: 'draft', draft: 'observed', anchor: true } })
+
+/** Where an answer begins, and what the network thinks of that: the state after a step of size 1. */
+function firstStep(checkpoint: Checkpoint): { draft: Float32Array; opinion: Float32Array } {
+  const engine = new TfjsEngine(
+    checkpoint,
+    backend,
+    { slots: 1, sequences: 1, pages: 4, pageSize: 16 },
+    1,
+  )
+  engine.observe([{ sequence: 0, tokens: [5, 3, 8, 1], pages: [0] }])
+  engine.begin([{ slot: 0, sequence: 0, seed: 1, candidate: 0 }])
+  const point = () => engine.points([{ slot: 0, which: 'present' }])[0] ?? new Float32Array(0)
+  const draft = point().slice()
+  engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0, stepSize: 1 }])
+  const opinion = point().slice()
+  engine.close()
+  return { draft, opinion }
+}
+
+it('an anchored model begins as the causal model of its weights', () => {
+  const { draft, opinion } = firstStep({ config, tensors: initialWeights(config, 42, 0.5) })
+  expect(relativeError(opinion, draft)).toBeLessThan(1e-6)
+})
+
+it('a model that gets an anchor keeps its draft, and half of its opinion', () => {
+  const before = modelOf('latent residual, K 1, draft from the context')
+  const then = firstStep(before)
+  const now = firstStep({ config, tensors: anchored(before.tensors, config) })
+  expect(now.draft).toEqual(then.draft)
+  const mean = then.draft.map((x, i) => (x + (then.opinion[i] ?? NaN)) / 2)
+  expect(relativeError(now.opinion, mean)).toBeLessThan(1e-5)
+  expect(relativeError(then.opinion, then.draft)).toBeGreaterThan(0.1)
+})
