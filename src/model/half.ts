@@ -13,6 +13,16 @@ export function halfToFloat(half: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
 }
 
+let table: Float32Array | undefined
+
+/** Bits of halves to numbers, from a table of all of them. */
+export function halvesToFloats(halves: Uint16Array): Float32Array {
+  table ??= Float32Array.from({ length: 1 << 16 }, (_, half) => halfToFloat(half))
+  const numbers = new Float32Array(halves.length)
+  for (let i = 0; i < halves.length; i++) numbers[i] = table[halves[i] as number] as number
+  return numbers
+}
+
 /** To the nearest integer, ties to the even one. */
 function nearest(x: number): number {
   const below = Math.floor(x)

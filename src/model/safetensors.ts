@@ -5,7 +5,7 @@
  */
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
 import { BasinError } from '../errors.js'
-import { floatsToHalves, halfToFloat } from './half.js'
+import { floatsToHalves, halvesToFloats } from './half.js'
 
 export const bytesPerElement = {
   F64: 8,
@@ -162,13 +162,15 @@ export function asFloat32(tensor: StoredTensor, name: string, path: string): Flo
     const aligned = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice()
     return new Float32Array(aligned.buffer, aligned.byteOffset, elements)
   }
+  if (dtype === 'F16') {
+    const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice()
+    return halvesToFloats(new Uint16Array(aligned.buffer, aligned.byteOffset, elements))
+  }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const out = new Float32Array(elements)
   if (dtype === 'BF16') {
     const bits = new Uint32Array(out.buffer)
     for (let i = 0; i < elements; i++) bits[i] = view.getUint16(2 * i, true) << 16
-  } else if (dtype === 'F16') {
-    for (let i = 0; i < elements; i++) out[i] = halfToFloat(view.getUint16(2 * i, true))
   } else if (dtype === 'F64') {
     for (let i = 0; i < elements; i++) out[i] = view.getFloat64(8 * i, true)
   } else fail(path, `${name}: expected floating point, found ${dtype}`)
