@@ -28,6 +28,7 @@ export class Settlement {
   /** False where nothing waited for it. */
   settle(): boolean {
     const { scheduler, settling } = this.jobs
+    if (settling.size === 0) return false
     const absent = [...settling].filter(({ ticket }) => !scheduler.isPresent(ticket))
     for (const running of absent) settling.delete(running)
     const some = settling.size > 0

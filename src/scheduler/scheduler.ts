@@ -127,6 +127,14 @@ export class Scheduler {
     return { evicted, admitted: fitting, preempted, resumed, observe, begin, descend }
   }
 
+  /** The next plan is the same steps again, unless a candidate rests or something is asked. */
+  get steady(): boolean {
+    if (this.waiting + this.evicted.length + this.preempted.length > 0) return false
+    for (const { paused, phase } of this.running.values())
+      if (!paused && phase === 'observing') return false
+    return true
+  }
+
   /** Whether the engine holds the context of a running request, so that its answer can be judged. */
   isPresent(ticket: number): boolean {
     return !this.admittedAs(ticket).interrupted
