@@ -32,8 +32,8 @@ export class GenerationLoop {
   private readonly surveys: Surveys
   private readonly settlement: Settlement
   /**
-   * The last plan, while the next would be its steps again. Planning is short, but costs several times
-   * as much where an engine has just filled the caches.
+   * The last plan, while the next would be its steps again. Planning is short, but a tick costs three
+   * times as much where an engine has just filled the caches.
    */
   private steady: Plan | undefined
   private work = noWork()
