@@ -31,11 +31,6 @@ export class GenerationLoop {
   private readonly calls: Calls
   private readonly surveys: Surveys
   private readonly settlement: Settlement
-  /**
-   * The last plan, while the next would be its steps again. Planning is short, but a tick costs three
-   * times as much where an engine has just filled the caches.
-   */
-  private steady: Plan | undefined
   private work = noWork()
   private reported: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
 
@@ -54,19 +49,16 @@ export class GenerationLoop {
 
   /** One batch on the engine. False when there is nothing to do until something is asked. */
   tick(): boolean {
-    const plan = this.steady ?? this.schedule()
-    const allGoOn = this.refine(plan)
+    const plan = this.schedule()
+    this.refine(plan)
     const settled = this.settlement.settle()
     const busy = settled || plan.admitted.length + plan.observe.length + plan.descend.length > 0
     this.surveys.proceed(busy)
-    const same = allGoOn && !settled && !this.surveys.some && this.jobs.scheduler.steady
-    this.steady = same ? plan : undefined
     return busy || this.surveys.some
   }
 
   /** Queues a job. Throws what is wrong with it. */
   submit(job: Job): void {
-    this.steady = undefined
     this.jobs.submit(job)
   }
 
@@ -77,13 +69,11 @@ export class GenerationLoop {
 
   /** Acts on a job. Controls of jobs that are gone do nothing; `extend` throws `not_held`. */
   control(id: string, control: Control): void {
-    this.steady = undefined
     this.jobs.control(id, control)
   }
 
   /** Lets go of held answers whose time is over, and finishes paused ones. */
   expire(): void {
-    this.steady = undefined
     this.jobs.expire()
   }
 
@@ -195,8 +185,7 @@ export class GenerationLoop {
     })
   }
 
-  /** One step of each. True where each is followed by another. */
-  private refine(plan: Plan): boolean {
+  private refine(plan: Plan): void {
     const rows = plan.descend.flatMap(({ ticket, candidate: index }): Row[] => {
       const running = this.jobs.of(ticket)
       const answer = running?.answer
@@ -209,11 +198,10 @@ export class GenerationLoop {
     const results = this.calls.run('descend', rows, () =>
       this.engine.descend(rows.map((row) => this.descendRow(row))),
     )
-    if (!results) return false
+    if (!results) return
     this.work.ticks.push({ rows: rows.length, seconds: this.calls.seconds.descend - before })
     this.judge(rows, results)
     this.reportSteps(rows.filter(({ running }) => running.job.reportSteps))
-    return rows.every(({ candidate }) => !candidate.stopped)
   }
 
   private descendRow({ answer: { limits }, candidate: { slot, progress } }: Row) {

@@ -127,14 +127,6 @@ export class Scheduler {
     return { evicted, admitted: fitting, preempted, resumed, observe, begin, descend }
   }
 
-  /** The next plan is the same steps again, unless a candidate rests or something is asked. */
-  get steady(): boolean {
-    if (this.waiting + this.evicted.length + this.preempted.length > 0) return false
-    for (const { paused, phase } of this.running.values())
-      if (!paused && phase === 'observing') return false
-    return true
-  }
-
   /** Whether the engine holds the context of a running request, so that its answer can be judged. */
   isPresent(ticket: number): boolean {
     return !this.admittedAs(ticket).interrupted
@@ -260,6 +252,8 @@ export class Scheduler {
 
   /** Prompts share `prefillChunk` tokens of this tick; commits are short and observed whole. */
   private observe(sequences: readonly Admitted[]): ObserveRange[] {
+    this.short = false
+    if (sequences.length === 0) return []
     for (const sequence of sequences) this.adopt(sequence)
     const prefilling = sequences.filter((s) => s.observed < s.prefill)
     const following = this.tables.following(prefilling)
@@ -268,7 +262,6 @@ export class Scheduler {
       this.prefillChunk,
     )
     const granted = new Map(prefilling.map((s, i) => [s.ticket, shares[i] as number]))
-    this.short = false
     return sequences.flatMap((s) => {
       if (this.preempted.includes(s)) return []
       // What the one that it follows observes in this very tick.
