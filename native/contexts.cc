@@ -105,11 +105,11 @@ void Engine::observePass(const std::vector<const int*>& tokens, const std::vecto
       const float* end = network.output() + size_t(observed[i].first + observed[i].positions - 1) * ld();
       network.multiply(w, end, int(ld()), 1, ends + i * ld(), int(ld()), nullptr);
     }
+    if (anchors) network.multiply(model.anchor, ends, int(ld()), count, anchors, int(ld()), nullptr);
     for (int i = 0; i < count; i++) {
-      const float* draft = ends + i * ld();
-      memcpy(contextDrafts + observed[i].sequence * ld(), draft, sizeof(float) * ld());
-      float* anchor = cache.sequences[observed[i].sequence].anchor;
-      if (anchor) network.multiply(model.anchor, draft, int(ld()), 1, anchor, int(ld()), nullptr);
+      const int sequence = observed[i].sequence;
+      memcpy(contextDrafts + sequence * ld(), ends + i * ld(), sizeof(float) * ld());
+      if (anchors) memcpy(cache.sequences[sequence].anchor, anchors + i * ld(), sizeof(float) * ld());
     }
   }
   for (size_t i = 0; i < sums.size(); i++)

@@ -53,12 +53,14 @@ Engine::Engine(const Config& config, const Capacity& wanted, WeightType type, co
   if (!c.needsGradient())
     for (int t = 0; t < pool.threads(); t++) apart.push_back(std::make_unique<Pass>(model, kernels, alone, cache, narrow, arena));
   makeSlots();
-  ends = contextDrafts = nullptr;
+  ends = anchors = contextDrafts = nullptr;
   if (c.start == Start::context) {
     ends = arena.take<float>(prefillPositions * ld());
     contextDrafts = arena.take<float>(cache.sequences.size() * ld());
-    if (c.anchor)
+    if (c.anchor) {
+      anchors = arena.take<float>(prefillPositions * ld());
       for (Sequence& sequence : cache.sequences) sequence.anchor = arena.take<float>(ld());
+    }
   }
   readLogits = arena.take<float>(size_t(std::min(readPositions, c.block)) * c.vocabPadded());
   observed.reserve(prefillPositions);

@@ -88,6 +88,7 @@ class Engine {
 
   std::vector<Run> observed;             // of the present pass of observed tokens
   float* ends;                           // F of their last tokens, [runs][ld]
+  float* anchors;                        // A times those, [runs][ld], where opinions correct a draft
   float* contextDrafts;                  // [sequences][ld]: F of the observed stream at its last token
   float* readLogits;                     // [readPositions][V padded]
   std::vector<bool> inBatch;             // per slot

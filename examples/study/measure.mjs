@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { openEngine } from '../../dist/energy/open.js'
 import { landscapeOf } from '../../dist/model/config.js'
-import { preset } from '../../dist/refine/presets.js'
 import { answerSeed } from '../../dist/refine/candidates.js'
+import { resolveBudget } from '../../dist/refine/presets.js'
 import { advance, beforeFirstStep, decide } from '../../dist/refine/stop.js'
 import { encodeTemplate } from '../../dist/tokenizer/template.js'
 import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
@@ -13,6 +13,9 @@ export const SLOTS = 16
 /** Seed of the noise that sets candidates apart, before their first step only. */
 export const SEED = 7
 const NOISE = 1
+/** An operator who allows anything. */
+const CAPS = { maxSteps: Infinity, maxSeconds: Infinity, candidates: 1 }
+
 export const readExamples = (path, rows) =>
   readFileSync(path, 'utf8')
     .trimEnd()
@@ -77,7 +80,7 @@ function descendTogether(engine, descents, budgets, noise) {
   )
   const most = Math.max(...budgets)
   /** What ends an answer of effort `max`. */
-  const { energyTarget, ...rest } = { minSteps: 0, patience: 3, ...preset(engine.model, 'max') }
+  const { energyTarget, ...rest } = resolveBudget(engine.model, 'max', undefined, CAPS)
   for (let step = 0; step < most; step++) {
     const landscape = landscapeOf(engine.model, step)
     const results = engine.descend(

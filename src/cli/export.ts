@@ -5,6 +5,7 @@ import { Option, type Command } from 'commander'
 import { BasinError } from '../errors.js'
 import { openCheckpoint, weightsFile, writeCheckpoint } from '../model/checkpoint.js'
 import { exportReference } from '../model/export/reference.js'
+import { stateFile } from '../train/state.js'
 
 interface ExportFlags {
   format: 'reference' | 'float16'
@@ -44,7 +45,7 @@ export function registerExport(program: Command): void {
 /** A copy of a model's directory whose weights are the nearest float16 numbers. */
 function exportHalf(model: string, out: string): void {
   const checkpoint = openCheckpoint(model)
-  const weights = [weightsFile, 'state.safetensors']
+  const weights = [weightsFile, stateFile]
   cpSync(model, out, { recursive: true, filter: (file) => !weights.includes(basename(file)) })
   writeCheckpoint(out, checkpoint, 'F16')
 }

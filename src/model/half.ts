@@ -37,13 +37,13 @@ export function floatsToHalves(numbers: Float32Array): Uint16Array | undefined {
   for (let i = 0; i < words.length; i++) {
     const word = words[i] as number
     const magnitude = Math.abs(numbers[i] as number)
+    if (!(magnitude <= LARGEST)) return undefined
     const exponent = ((word >>> 23) & 255) - 127
     // Below 2^-14 halves are evenly spaced; above, a carry out of the fraction is the next exponent.
     const bits =
       exponent < -14
         ? nearest(magnitude * 2 ** 24)
         : (exponent + 15) * 1024 + nearest((word & 0x7fffff) / 8192)
-    if (!(magnitude <= LARGEST)) return undefined
     halves[i] = ((word >>> 16) & 0x8000) | bits
   }
   return halves

@@ -28,8 +28,13 @@ function deviation(name: string, shape: readonly number[], config: ModelConfig):
   return config.dim ** -0.5 * (back ? (2 * config.layers) ** -0.5 : 1)
 }
 
-const identities = ({ answer }: ModelConfig): string[] =>
-  answer.anchor ? ['answer.draft.weight', 'answer.anchor.weight'] : ['answer.opinion.weight']
+/** Square matrices that start as I, and as 0, where the context drafts. */
+function given(config: ModelConfig): { identities: string[]; zeros: string[] } {
+  const opinion = 'answer.opinion.weight'
+  if (!draftsFromContext(config)) return { identities: [], zeros: [] }
+  if (!config.answer.anchor) return { identities: [opinion], zeros: [] }
+  return { identities: ['answer.draft.weight', 'answer.anchor.weight'], zeros: [opinion] }
+}
 
 export function initialWeights(
   config: ModelConfig,
@@ -37,6 +42,7 @@ export function initialWeights(
   alpha: number,
 ): Map<string, Float32Tensor> {
   const tensors = new Map<string, Float32Tensor>()
+  const { identities, zeros } = given(config)
   let index = 0
   for (const [name, shape] of tensorShapes(config)) {
     const size = shape.reduce((a, b) => a * b, 1)
@@ -44,12 +50,9 @@ export function initialWeights(
     if (name === 'alpha') data.fill(alpha)
     else if (name === 'answer.scale') data.fill(10)
     else if (name.endsWith('norm.weight')) data.fill(1)
-    else if (draftsFromContext(config) && identities(config).includes(name))
+    else if (identities.includes(name))
       for (let i = 0; i < config.dim; i++) data[i * (config.dim + 1)] = 1
-    else if (
-      !name.endsWith('bias') &&
-      !(config.answer.anchor && name === 'answer.opinion.weight')
-    ) {
+    else if (!name.endsWith('bias') && !zeros.includes(name)) {
       const scale = deviation(name, shape, config)
       data = normals(seed, index, 0, size).map((x) => x * scale)
     }
