@@ -33,6 +33,8 @@
         "native/pass.cc",
         "native/peak.cc",
         "native/pool.cc",
+        "native/reading.cc",
+        "native/stride.cc",
         "native/training/duals.cc",
         "native/training/moves.cc",
         "native/training/product.cc",

@@ -18,12 +18,8 @@ import { parseArgs } from 'node:util'
 import { stepCost } from '../src/energy/cost.js'
 import type { EnergyEngine } from '../src/energy/engine.js'
 import { loadAddon } from '../src/energy/native/addon.js'
-import {
-  NativeEngine,
-  nativeEngine,
-  nativePageSize,
-  weightTypes,
-} from '../src/energy/native/engine.js'
+import { NativeEngine, nativeEngine } from '../src/energy/native/engine.js'
+import { nativePageSize, weightTypes } from '../src/energy/native/options.js'
 import { type BackendChoice, loadBackend } from '../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../src/energy/tfjs/engine.js'
 import { landscapeOf } from '../src/model/config.js'

@@ -7,6 +7,7 @@
 #include "boundary.h"
 #include "engine.h"
 #include "peak.h"
+#include "reader.h"
 #include "training/register.h"
 
 namespace basin {
@@ -14,23 +15,6 @@ namespace {
 
 constexpr napi_type_tag engineTag = {0x6a1fd1b2c5a44d0eULL, 0x9d3b77e0a1c24f58ULL};
 Engine& engineOf(const Call& call) { return call.wrapped<Engine>(engineTag, "an engine"); }
-
-// Reads numbers off a flat array of rows.
-class Reader {
- public:
-  Reader(const double* d, size_t n) : data(d), length(n) {}
-  bool more() const { return at < length; }
-  double next() {
-    if (at >= length) throw Refusal{"rows", "complete rows", double(length)};
-    return data[at++];
-  }
-  int index(const char* param, double limit) { return indexBelow(param, next(), limit); }
-  size_t countLeft() { return size_t(index("rows", double(length - at) + 1)); }
-
- private:
-  const double* data;
-  size_t length, at = 0;
-};
 
 Config configOf(napi_env env, napi_value o) {
   const double most = 1e7;
@@ -155,6 +139,17 @@ double* resultsOf(const Call& call, size_t rows) {
   return results;
 }
 
+DescendRow descendRow(const Engine& engine, Reader& reader, int slot) {
+  DescendRow row{};
+  row.slot = slot;
+  row.landscape = reader.index("landscape", engine.config().landscapes);
+  row.step = reader.index("step", 2147483647);
+  row.alpha = float(reader.next());
+  row.noise = reader.next();
+  row.acceptLower = reader.next() != 0;
+  return row;
+}
+
 napi_value descend(const Call& call) {
   constexpr size_t width = 6;
   Engine& engine = engineOf(call);
@@ -166,17 +161,41 @@ napi_value descend(const Call& call) {
   rows.clear();
   Reader reader(data, length);
   while (reader.more()) {
-    DescendRow row{};
-    row.slot = reader.index("slot", engine.capacity.slots);
-    row.landscape = reader.index("landscape", engine.config().landscapes);
-    row.step = reader.index("step", 2147483647);
-    row.alpha = float(reader.next());
-    row.noise = reader.next();
-    row.acceptLower = reader.next() != 0;
-    rows.push_back(row);
+    const int slot = reader.index("slot", engine.capacity.slots);
+    rows.push_back(descendRow(engine, reader, slot));
   }
   engine.descend(rows, results);
   return none(call.env);
+}
+
+napi_value stride(const Call& call) {
+  Engine& engine = engineOf(call);
+  const double words = 4294967296.0;
+  size_t length = 0, room = 0;
+  const double* data = call.array<double>(1, length);
+  double* out = call.array<double>(2, room);
+  Reader reader(data, length);
+  StrideRow row{};
+  const int slot = reader.index("slot", engine.capacity.slots);
+  row.observe.sequence = reader.index("sequence", engine.capacity.sequences);
+  row.observe.from = reader.index("from", engine.config().contextLength);
+  row.observe.tokens = {reader.index("token", engine.config().vocab)};
+  const uint64_t low = uint64_t(reader.integer("seed", words));
+  row.seed = uint64_t(reader.integer("seed", words)) << 32 | low;
+  row.answer = uint32_t(reader.integer("answer", words));
+  row.draw = uint32_t(reader.integer("draw", words));
+  row.best = reader.next() != 0;
+  row.temperature = float(reader.next());
+  if (!(row.temperature >= 0 && row.temperature < 1e30f)) throw Refusal{"temperature", "0 or more", row.temperature};
+  row.end = indexBelow("end", reader.next() + 1, double(engine.config().vocab) + 1) - 1;
+  row.most = reader.index("answers", 1e6);
+  row.seconds = reader.next();
+  const size_t steps = reader.countLeft();
+  for (size_t i = 0; i < steps; i++) row.steps.push_back(descendRow(engine, reader, slot));
+  while (reader.more()) row.observe.pages.push_back(reader.index("pages", engine.capacity.pages));
+  const size_t width = (sizeof(StrideAnswer) + steps * sizeof(RowResult)) / sizeof(double);
+  if (room < width * row.most) throw Refusal{"results", "room for all answers", double(room)};
+  return numberOf(call.env, engine.stride(std::move(row), out));
 }
 
 napi_value energy(const Call& call) {
@@ -212,7 +231,14 @@ napi_value read(const Call& call) {
   float* logitData = call.array<float>(7, logits);
   if (tokens < k * top || logProbs < k * top) throw Refusal{"top", "what the arrays have room for", double(top)};
   if (logits != 0 && logits < k * vocab) throw Refusal{"logits", "room for all positions", double(logits)};
-  engine.read(slot, best, top, float(temperature), tokenData, logProbData, logits ? logitData : nullptr);
+  const double* chances = nullptr;
+  if (!call.absent(8)) {
+    size_t drawn = 0;
+    chances = call.array<double>(8, drawn);
+    if (drawn < k || tokens < k || top != 0 || temperature == 0)
+      throw Refusal{"draws", "one number for each position, with a temperature", double(drawn)};
+  }
+  engine.read(slot, best, top, float(temperature), tokenData, logProbData, logits ? logitData : nullptr, chances);
   return none(call.env);
 }
 
@@ -264,6 +290,7 @@ napi_value init(napi_env env, napi_value exports) {
   add<observe>(env, exports, "observe");
   add<begin>(env, exports, "begin");
   add<descend>(env, exports, "descend");
+  add<stride>(env, exports, "stride");
   add<energy>(env, exports, "energy");
   add<read>(env, exports, "read");
   add<point>(env, exports, "point");

@@ -13,7 +13,7 @@
 
 namespace basin {
 
-constexpr size_t mostArguments = 8;
+constexpr size_t mostArguments = 9;
 
 // Node itself refused: a JavaScript exception is pending, or `what` becomes one.
 struct Failure {

@@ -10,7 +10,6 @@ namespace basin {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr int readPositions = 16;
 
 size_t rotaryPositions(const Config& c, const Capacity& capacity) {
   const size_t context = std::min<size_t>(c.contextLength, size_t(capacity.pages) * pageSize);
@@ -135,25 +134,34 @@ void Engine::checkDescend(const std::vector<DescendRow>& given) {
     if (!std::isfinite(row.noise)) throw Refusal{"noise", "a finite number", row.noise};
     if (!std::isfinite(row.alpha)) throw Refusal{"stepSize", "a finite number", double(row.alpha)};
   }
+}
+
+// Steps of one slot follow each other: a batch ends where a slot comes again.
+void Engine::descend(const std::vector<DescendRow>& given, RowResult* out) {
+  checkDescend(given);
   inBatch.assign(capacity.slots, false);
-  for (const DescendRow& row : given) {
-    if (inBatch[row.slot]) throw Refusal{"slot", "once in a batch", double(row.slot)};
-    inBatch[row.slot] = true;
+  size_t first = 0;
+  for (size_t i = 0; i < given.size(); i++) {
+    if (inBatch[given[i].slot]) {
+      descendOnce(given.data() + first, i - first, out + first);
+      first = i;
+      inBatch.assign(capacity.slots, false);
+    }
+    inBatch[given[i].slot] = true;
   }
+  descendOnce(given.data() + first, given.size() - first, out + first);
 }
 
 // Where there is enough for every thread, each takes answers of its own through the whole network, and
 // nobody waits for anybody; else all share every product.
-void Engine::descend(const std::vector<DescendRow>& given, RowResult* out) {
-  checkDescend(given);
-  const size_t count = given.size();
+void Engine::descendOnce(const DescendRow* given, size_t count, RowResult* out) {
   if (apart.empty() || count * block() < size_t(pool.threads()) * enoughPositions)
-    return descend(given.data(), count, out, together);
+    return descend(given, count, out, together);
   const size_t most = apart[0]->network.room.answers / block(), threads = pool.threads();
   const size_t groups = ((count + most - 1) / most + threads - 1) / threads * threads;
   pool.run(int(groups), [&](int group, int thread) {
     const size_t from = count * group / groups, to = count * (group + 1) / groups;
-    descend(given.data() + from, to - from, out + from, *apart[thread]);
+    descend(given + from, to - from, out + from, *apart[thread]);
   });
 }
 
@@ -229,79 +237,10 @@ void Engine::energy(const std::vector<EnergyRow>& given, RowResult* out) {
   flush(given.size());
 }
 
-void Engine::read(int index, bool best, int top, float temperature, int32_t* tokens, float* logProbs, float* logits) {
-  Slot& slot = begunSlot(index);
-  const bool wantBest = best && slot.bestEnergy < infinity;
-  const float* answer = wantBest ? slot.best : vocabSpace() ? slot.state : slot.last;
-  const Config& c = model.config;
-  const size_t wide = c.vocabPadded();
-  for (int from = 0; from < block(); from += readPositions) {
-    const int count = std::min(readPositions, block() - from);
-    if (vocabSpace()) memcpy(readLogits, answer + from * wide, sizeof(float) * count * wide);
-    else together.network.multiply(model.readout, answer + from * ld(), int(ld()), count, readLogits, int(wide), nullptr);
-    for (int i = 0; i < count; i++) {
-      float* row = readLogits + i * wide;
-      const int known = slot.clamped[from + i];
-      if (known >= 0) {
-        std::fill(row, row + c.vocab, -1e9f);
-        row[known] = 0;
-      }
-      if (top > 0) topOf(row, top, tokens + size_t(from + i) * top, logProbs + size_t(from + i) * top);
-      if (temperature > 0) kernels.weigh(row, c.vocab, temperature);
-      if (logits) memcpy(logits + size_t(from + i) * c.vocab, row, sizeof(float) * c.vocab);
-    }
-  }
-}
-
-void Engine::embedding(int index, bool best, float* out) {
-  Slot& slot = begunSlot(index);
-  const float* answer = best && slot.bestEnergy < infinity ? slot.best : vocabSpace() ? slot.state : slot.last;
-  const Config& c = model.config;
-  std::vector<float> row(ld());
-  for (int i = 0; i < block(); i++, out += c.dim) {
-    const float* z = answer + i * stateLd();
-    if (!vocabSpace()) {
-      memcpy(out, z, sizeof(float) * c.dim);
-      continue;
-    }
-    const float largest = *std::max_element(z, z + c.vocab);
-    double total = 0;
-    for (int v = 0; v < c.vocab; v++) total += std::exp(double(z[v]) - largest);
-    std::vector<double> sum(c.dim);
-    for (int v = 0; v < c.vocab; v++) {
-      const double p = std::exp(double(z[v]) - largest) / total;
-      if (p < 1e-12) continue;
-      model.vocabRow(v, row.data());
-      for (int j = 0; j < c.dim; j++) sum[j] += p * row[j];
-    }
-    for (int j = 0; j < c.dim; j++) out[j] = float(sum[j]);
-  }
-}
-
 void Engine::present(int index, float* out) {
   const Slot& slot = begunSlot(index);
   const size_t width = model.config.stateWidth();
   for (int i = 0; i < block(); i++) memcpy(out + i * width, slot.state + i * stateLd(), sizeof(float) * width);
-}
-
-// The `top` largest logits, ties to the lowest token, with their log-probabilities.
-void Engine::topOf(float* logits, int top, int32_t* tokens, float* logProbs) {
-  const int vocab = model.config.vocab;
-  float largest = 0, total = 0, moment = 0;
-  Entropy e{logits, 0, 1, vocab, &largest, &total, &moment};
-  kernels.entropy(e);
-  const double logSum = double(largest) + std::log(double(total));
-  const auto value = [&](int v) { return std::isnan(logits[v]) ? -infinity : double(logits[v]); };
-  order.resize(vocab);
-  for (int v = 0; v < vocab; v++) order[v] = v;
-  const auto before = [&](int a, int b) { return value(a) > value(b) || (value(a) == value(b) && a < b); };
-  if (top == 1) {
-    tokens[0] = *std::min_element(order.begin(), order.end(), before);
-  } else {
-    std::partial_sort(order.begin(), order.begin() + top, order.end(), before);
-    std::copy(order.begin(), order.begin() + top, tokens);
-  }
-  for (int i = 0; i < top; i++) logProbs[i] = float(double(logits[tokens[i]]) - logSum);
 }
 
 void Engine::release(int sequence) {

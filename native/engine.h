@@ -29,6 +29,24 @@ struct DescendRow {
   bool acceptLower;
 };
 
+// Answers in a row: see StrideRow in src/energy/engine.ts.
+struct StrideRow {
+  ObserveRow observe;             // the token before the first answer
+  std::vector<DescendRow> steps;  // of every answer
+  uint64_t seed;
+  uint32_t answer, draw;          // numbers of the first answer and of its token
+  bool best;
+  float temperature;              // 0: the most probable token
+  int end;                        // token after which nothing follows, or -1
+  int most;                       // answers
+  double seconds;                 // no answer begins after them
+};
+
+// What is told of an answer, before the results of its steps: its token, and seconds.
+struct StrideAnswer {
+  double token, observe, descend, read;
+};
+
 // A slot's present state where `answer` is empty, else these tokens after the context of `sequence`.
 struct EnergyRow {
   int slot, sequence, landscape;
@@ -44,8 +62,13 @@ class Engine {
   void begin(const BeginRow& row);
   void descend(const std::vector<DescendRow>& rows, RowResult* results);
   void energy(const std::vector<EnergyRow>& rows, RowResult* results);
-  // Most probable tokens [K][top] and their log-probabilities; or, with top 0, all logits [K][V].
-  void read(int slot, bool best, int top, float temperature, int32_t* tokens, float* logProbs, float* logits);
+  // Most probable tokens [K][top] and their log-probabilities; with top 0 all logits [K][V], weights of a
+  // temperature above 0, or by `chances` [K] the tokens that are drawn, -1 where weights are not finite.
+  void read(int slot, bool best, int top, float temperature, int32_t* tokens, float* logProbs, float* logits,
+            const double* chances = nullptr);
+  // Fills most x (StrideAnswer, a RowResult for each step); returns for how many answers. Those whose
+  // energies or read-out are not finite are left to whoever asks for them one by one.
+  int stride(StrideRow row, double* out);
   // The answer as embeddings [K][D].
   void embedding(int slot, bool best, float* out);
   // Where the next step begins, [K][state width].
@@ -60,6 +83,9 @@ class Engine {
   const Capacity capacity;
 
  private:
+  // Positions whose logits are made at once.
+  static constexpr int readPositions = 16;
+
   bool vocabSpace() const { return model.config.space == Space::vocab; }
   bool residual() const { return model.config.kind == EnergyKind::residual; }
   int block() const { return model.config.block; }
@@ -68,12 +94,14 @@ class Engine {
   Slot& begunSlot(double index);
   void makeSlots();
   void checkDescend(const std::vector<DescendRow>& given);
+  void descendOnce(const DescendRow* given, size_t count, RowResult* results);
   void descend(const DescendRow* given, size_t count, RowResult* results, Pass& by);
 
   void checkObserve(const std::vector<ObserveRow>& given);
   int checkRow(const ObserveRow& row, int length, std::vector<std::pair<int, uint8_t>>& before);
   void observePass(const std::vector<const int*>& tokens, const std::vector<float*>& sums);
   void observeStepTokens();
+  int choose(const StrideRow& row, int answer);
   void topOf(float* logits, int top, int32_t* tokens, float* logProbs);
 
   Arena arena;

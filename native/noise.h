@@ -26,6 +26,13 @@ inline void philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
   }
 }
 
+// The first word of the n-th counter of a stream: `uniform` of src/refine/random.ts, before its division.
+inline uint32_t wordOf(uint64_t seed, uint32_t stream, uint32_t n) {
+  uint32_t c[4] = {n, stream, 0, 1};
+  philox(c, uint32_t(seed), uint32_t(seed >> 32));
+  return c[0];
+}
+
 // Calls put(element, normal) for the elements [from, to) of one row; `from` a multiple of 4.
 template <class Put>
 void normals(const NoiseKey& key, size_t from, size_t to, const Put& put) {

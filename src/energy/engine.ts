@@ -53,6 +53,41 @@ export interface DescendRow {
   acceptLower?: boolean
 }
 
+/**
+ * Answers of one position in a row, for models with such answers: the token before the first is
+ * observed, an answer begins, takes its steps and is read; its token is observed next, and so on.
+ */
+export interface StrideRow {
+  sequence: number
+  slot: number
+  /** The context's last token, which is not observed yet, and its position. */
+  token: number
+  from: number
+  /** Page table that covers the contexts of all answers. */
+  pages: readonly number[]
+  /** Of every answer, at least one. */
+  steps: readonly Omit<DescendRow, 'slot'>[]
+  /** The request's: answers are seeded by `answerSeed`, draws made as by `drawFrom` (src/refine). */
+  seed: number
+  /** Numbers of the first answer and of the draw of its token, within the request. */
+  answer: number
+  draw: number
+  which: ReadRow['which']
+  /** 0: the most probable token. Above: drawn by weights of this temperature, at least 1e-6. */
+  temperature: number
+  /** Nothing follows an answer of this token. */
+  end?: number
+  /** Most answers, and the seconds after which none begins. */
+  most: number
+  seconds: number
+}
+
+export interface StrideAnswer {
+  token: number
+  steps: readonly StepResult[]
+  seconds: { observe: number; descend: number; read: number }
+}
+
 /** Two parts of the residual energy, for one row, in its units (see docs/mathematics.md). */
 export interface EnergyTerms {
   /** 1/2 sum_i |y_i - F_i|^2 / D */
@@ -93,10 +128,15 @@ export interface ReadRow {
   top: number | 'all'
   /** With 'all': weights of this temperature, at least 1e-6, in place of logits. */
   temperature?: number
+  /** With a temperature: a number in (0, 1) per position, by which its token is drawn, in place of weights. */
+  draws?: readonly number[]
 }
 
 export interface Reading {
-  /** [K, top], most probable first; a clamped position reads its own token with probability 1. */
+  /**
+   * [K, top], most probable first; a clamped position reads its own token with probability 1. With
+   * `draws` [K], those drawn (`drawAmong` in refine/sampling.ts); -1 where the weights are not finite.
+   */
   tokens: Int32Array
   /** [K, top], natural log of the probability. */
   logProbs: Float32Array
@@ -150,8 +190,14 @@ export interface EnergyEngine {
    */
   encode(rows: readonly ObserveRow[]): Float32Array[]
   begin(rows: readonly BeginRow[]): void
-  /** One step on every row, in place. */
+  /** A step on every row, in place. Rows of one slot are steps of its answer, one after the other. */
   descend(rows: readonly DescendRow[]): StepResult[]
+  /**
+   * What observe, begin, descend and read would do, in one call: nothing comes of it that would not
+   * come of those. Ends before an answer whose energies or read-out are not finite. Absent: the engine
+   * gains nothing by it.
+   */
+  stride?(row: StrideRow): StrideAnswer[]
   energy(rows: readonly EnergyRow[]): EnergyResult[]
   read(rows: readonly ReadRow[]): Reading[]
   points(rows: readonly PointRow[]): Float32Array[]

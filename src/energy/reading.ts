@@ -1,4 +1,5 @@
 /** From logits to the most probable tokens or to weights, in plain numbers; shared by engines. */
+import { drawAmong } from '../refine/sampling.js'
 import type { Reading, ReadRow } from './engine.js'
 
 const none = new Float32Array(0)
@@ -7,7 +8,7 @@ const none = new Float32Array(0)
 export function readLogits(
   logits: Float32Array,
   positions: number,
-  { top, temperature = 0 }: Pick<ReadRow, 'top' | 'temperature'>,
+  { draws, top, temperature = 0 }: Pick<ReadRow, 'draws' | 'top' | 'temperature'>,
   clamped: readonly number[] | undefined,
 ): Reading {
   const vocab = logits.length / positions
@@ -28,6 +29,12 @@ export function readLogits(
         logProbs.subarray(i * count, (i + 1) * count),
       )
     if (temperature > 0) weigh(row, temperature)
+  }
+  if (draws) {
+    const drawn = draws.map((chance, i) =>
+      drawAmong(logits.subarray(i * vocab, (i + 1) * vocab), chance),
+    )
+    return { tokens: Int32Array.from(drawn), logProbs: none, logits: none, weights: none }
   }
   if (top !== 'all') return { tokens, logProbs, logits: none, weights: none }
   return temperature > 0

@@ -9,6 +9,7 @@ import { choose } from '../refine/candidates.js'
 import {
   advance,
   beforeFirstStep,
+  certainSteps,
   close,
   decide,
   exhausted,
@@ -98,6 +99,16 @@ export class Answer {
   hasTurn(index: number): boolean {
     const stopped = this.candidates.map((candidate) => candidate.stopped !== undefined)
     return hasTurn(this.budget.allocation ?? 'even', stopped, index)
+  }
+
+  /** How many steps each moving candidate is sure to take: see `certainSteps` of refine/stop.ts. */
+  certainSteps(now: number, seconds: number): number {
+    if (this.adaptive || this.asked) return 1
+    const moving = this.candidates.filter(({ stopped }) => stopped === undefined)
+    const elapsed = this.elapsed(now)
+    return Math.min(
+      ...moving.map(({ progress }) => certainSteps(this.budget, progress, elapsed, seconds)),
+    )
   }
 
   /** Takes in a step of one candidate and applies the stop rules. */

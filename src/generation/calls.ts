@@ -24,12 +24,23 @@ export class Calls {
     engine: () => T,
   ): T | undefined {
     if (rows.length === 0) return undefined
-    const began = this.now()
+    return this.guard(rows, () => this.timed(phase, engine))
+  }
+
+  /** Fails the jobs of these rows, and no others, if `work` throws. */
+  guard<T>(rows: readonly { running: Running }[], work: () => T): T | undefined {
     try {
-      return engine()
+      return work()
     } catch (error) {
       for (const running of new Set(rows.map((row) => row.running))) this.jobs.fail(running, error)
       return undefined
+    }
+  }
+
+  timed<T>(phase: keyof TickStats['seconds'], engine: () => T): T {
+    const began = this.now()
+    try {
+      return engine()
     } finally {
       this.seconds[phase] += this.now() - began
     }

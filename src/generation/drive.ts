@@ -55,6 +55,7 @@ export function drive(
       () => {
         expiryAt = undefined
         loop.expire()
+        reporter.noted()
         wake()
       },
       Math.ceil((at - loop.now()) * 1000),
@@ -94,10 +95,12 @@ export function drive(
     switch (message.type) {
       case 'submit':
         submit(message.job)
+        reporter.noted()
         wake()
         break
       case 'control':
         control(message.id, message.control)
+        reporter.noted()
         wake()
         break
       case 'heard':

@@ -95,8 +95,19 @@ export class Jobs {
     return this.byTicket.get(ticket)
   }
 
+  /** The job that is here alone but for held answers; undefined where there are none or more. */
+  only(): Running | undefined {
+    let only: Running | undefined
+    for (const running of this.byId.values()) {
+      if (running.heldUntil !== undefined) continue
+      if (only) return undefined
+      only = running
+    }
+    return only
+  }
+
   emit(running: Running, event: JobEvent): void {
-    this.outbox.push(running.job.id, event)
+    this.outbox.push(running.job, event)
   }
 
   /** Ends a job whose last answer is committed; keeps the answer if the client wants to extend it. */

@@ -16,6 +16,7 @@ import type { Row, Running } from './running.js'
 import { observeStates } from './represent.js'
 import { Settlement } from './settlement.js'
 import { STEP_ALTERNATIVES, stepEvent } from './step-event.js'
+import { Strides } from './strides.js'
 import { Surveys } from './surveys.js'
 
 /** What happened since the last report. */
@@ -31,6 +32,7 @@ export class GenerationLoop {
   private readonly calls: Calls
   private readonly surveys: Surveys
   private readonly settlement: Settlement
+  private readonly strides: Strides
   private work = noWork()
   private reported: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
 
@@ -45,10 +47,17 @@ export class GenerationLoop {
     this.calls = new Calls(this.jobs, now)
     this.surveys = new Surveys(engine, this.jobs, this.calls)
     this.settlement = new Settlement(engine, tokenizer, this.jobs, this.calls, this.surveys, now)
+    this.strides = new Strides(engine, this.jobs, this.calls, this.settlement, now)
   }
 
   /** One batch on the engine. False when there is nothing to do until something is asked. */
   tick(): boolean {
+    const strode = this.strides.take()
+    if (strode) {
+      this.work.ticks.push(...strode.ticks)
+      this.work.observedTokens += strode.observedTokens
+      return true
+    }
     const plan = this.schedule()
     this.refine(plan)
     const settled = this.settlement.settle()
@@ -64,7 +73,7 @@ export class GenerationLoop {
 
   /** Tells the client of a job why it was not taken. */
   refuse(id: string, error: unknown): void {
-    this.jobs.outbox.push(id, { type: 'failed', error: toErrorMessage(error) })
+    this.jobs.outbox.push({ id }, { type: 'failed', error: toErrorMessage(error) })
   }
 
   /** Acts on a job. Controls of jobs that are gone do nothing; `extend` throws `not_held`. */
@@ -85,6 +94,11 @@ export class GenerationLoop {
   /** There are events since the last report. */
   get untold(): boolean {
     return !this.jobs.outbox.empty
+  }
+
+  /** A client follows one of them. */
+  get awaited(): boolean {
+    return this.jobs.outbox.awaited
   }
 
   /** So much has happened since the last report that it should be given before the next tick. */
@@ -194,25 +208,37 @@ export class GenerationLoop {
         ? [{ running, answer, candidate }]
         : []
     })
+    const rounds = this.surveys.some ? 1 : this.strides.stepsOf(rows)
     const before = this.calls.seconds.descend
     const results = this.calls.run('descend', rows, () =>
-      this.engine.descend(rows.map((row) => this.descendRow(row))),
+      this.engine.descend(
+        Array.from({ length: rounds }, (_, ahead) =>
+          rows.map((row) => this.descendRow(row, ahead)),
+        ).flat(),
+      ),
     )
     if (!results) return
-    this.work.ticks.push({ rows: rows.length, seconds: this.calls.seconds.descend - before })
-    this.judge(rows, results)
+    const seconds = (this.calls.seconds.descend - before) / rounds
+    this.strides.took(rows.length, seconds)
+    for (let round = 0; round < rounds; round++) {
+      this.work.ticks.push({ rows: rows.length, seconds })
+      this.judge(rows, results.slice(round * rows.length))
+    }
     this.reportSteps(rows.filter(({ running }) => running.job.reportSteps))
   }
 
-  private descendRow({ answer: { limits }, candidate: { slot, progress } }: Row) {
+  /** `ahead`: steps of this call before it. */
+  private descendRow({ answer: { limits }, candidate: { slot, progress } }: Row, ahead: number) {
     const { landscapes } = this.engine.model
-    const { steps, searched } = progress
-    return { slot, step: steps, ...planStep(limits, steps, landscapes, searched) }
+    const step = progress.steps + ahead
+    return { slot, step, ...planStep(limits, step, landscapes, progress.searched) }
   }
 
   private judge(rows: readonly Row[], results: readonly StepResult[]): void {
     const now = this.now()
     rows.forEach(({ running, answer, candidate }, i) => {
+      // It diverged in an earlier step of this call.
+      if (candidate.stopped) return
       answer.step(candidate, results[i] as StepResult, now)
       if (candidate.stopped) this.jobs.withdraw(running)
     })

@@ -1,5 +1,5 @@
 /** Events of jobs on their way out, until somebody takes them along. */
-import type { FromWorker, JobEvent } from './protocol.js'
+import type { FromWorker, Job, JobEvent } from './protocol.js'
 
 type Content = Pick<Extract<FromWorker, { type: 'events' }>, 'events' | 'released'>
 
@@ -9,13 +9,17 @@ const MOST = 128
 export class Outbox {
   /** One of the events is more than a further step or token: a client waits for it. */
   pressing = false
+  /** One is of a job whose client follows it. */
+  awaited = false
   private events: { id: string; event: JobEvent }[] = []
   private released: string[] = []
 
-  push(id: string, event: JobEvent): void {
+  push({ id, patient = false }: Pick<Job, 'id' | 'patient'>, event: JobEvent): void {
     this.events.push({ id, event })
+    const last = event.type === 'finished' || event.type === 'failed'
     const further = event.type === 'step' || (event.type === 'committed' && event.position > 0)
-    this.pressing ||= !further
+    this.awaited ||= !patient
+    this.pressing ||= last || !(further || patient)
   }
 
   /** A held job is gone. */
@@ -37,6 +41,7 @@ export class Outbox {
     this.events = []
     this.released = []
     this.pressing = false
+    this.awaited = false
     return { events, released }
   }
 }

@@ -46,6 +46,8 @@ export interface Job {
   budget: Budget
   /** Send a `step` event for every descent step. */
   reportSteps: boolean
+  /** Nobody looks at its events before the last: they may come late and together. */
+  patient?: boolean
   /** After it finished, keep the last answer so that `extend` can go on from it. */
   hold: boolean
 }

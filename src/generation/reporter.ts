@@ -9,26 +9,33 @@ import type { GenerationLoop, Report } from './loop.js'
  * it, and a report costs both threads some hundredths of a millisecond.
  */
 const GATHERING = 0.01
-/** The same, of an account of ticks that tells no client anything. */
+/** The same, of accounts of ticks and events of jobs that nobody follows. */
 const ACCOUNTING = 0.1
+
+type Reporting = 'awaited' | 'full' | 'now' | 'pressing' | 'report' | 'untold'
 
 export class Reporter {
   /** The loop has work. */
   busy = false
   private heard = true
   private reportedAt = -Infinity
-  /** Something happened since the last report. */
-  private news = false
+  /** When the first thing happened since the last report; undefined while nothing did. */
+  private newsAt: number | undefined
 
   constructor(
-    private readonly loop: Pick<GenerationLoop, 'full' | 'now' | 'pressing' | 'report' | 'untold'>,
+    private readonly loop: Pick<GenerationLoop, Reporting>,
     private readonly send: (report: Report) => void,
   ) {}
+
+  /** Something was asked of the loop: what it counts may have changed. */
+  noted(): void {
+    this.newsAt ??= this.loop.now()
+  }
 
   /** After a tick; `busy`: another is to follow. */
   ticked(busy: boolean): void {
     this.busy = busy
-    this.news = true
+    if (busy || this.loop.untold) this.noted()
     this.reportIfDue()
   }
 
@@ -39,16 +46,17 @@ export class Reporter {
   }
 
   private reportIfDue(): void {
-    if (!this.heard || !this.news || !this.due) return
+    if (!this.heard || this.newsAt === undefined || !this.isDue(this.newsAt)) return
     this.heard = false
-    this.news = false
+    this.newsAt = undefined
     this.reportedAt = this.loop.now()
     this.send(this.loop.report())
   }
 
-  private get due(): boolean {
-    const { full, pressing, untold } = this.loop
+  private isDue(newsAt: number): boolean {
+    const { awaited, full, pressing } = this.loop
     if (pressing || full || !this.busy) return true
-    return this.loop.now() - this.reportedAt >= (untold ? GATHERING : ACCOUNTING)
+    const now = this.loop.now()
+    return awaited ? now - this.reportedAt >= GATHERING : now - newsAt >= ACCOUNTING
   }
 }

@@ -73,10 +73,9 @@ export class Running {
     this.block = model.answer.block
     this.decoder = new IncrementalDecoder(tokenizer)
     this.context = this.prepared.context
-    const filled = this.prepared.template !== undefined
     this.completion = new Completion(tokenizer, {
-      stop: filled ? [] : job.stop,
-      token: filled ? undefined : tokenizer.bos,
+      stop: this.templated ? [] : job.stop,
+      token: this.end,
     })
     this.takeKnown()
     this.contextBefore = this.context.length
@@ -105,6 +104,22 @@ export class Running {
   /** The prompt's states are asked for, and nothing else. */
   get encoding(): boolean {
     return this.job.represent === 'observed'
+  }
+
+  /** Its next answer is one like those before: nothing was asked that it is yet to begin with. */
+  get steady(): boolean {
+    const asked = this.finishing || this.extra.steps !== undefined || this.extra.seconds !== undefined
+    return !asked && this.pausedUntil === undefined && this.reading.length === 0 && !this.templated
+  }
+
+  /** How many answers it has begun. */
+  get answered(): number {
+    return this.answers
+  }
+
+  /** The token that ends its completion. */
+  get end(): number | undefined {
+    return this.templated ? undefined : this.tokenizer.bos
   }
 
   /** Prompt and given tokens. */

@@ -4,7 +4,16 @@
  */
 import type { ReadRow, Reading } from '../energy/engine.js'
 import type { StopReason } from '../refine/budget.js'
-import { type Choice, drawFrom, isGreedy, isPlainDraw, judge, sample } from '../refine/sampling.js'
+import {
+  chanceOf,
+  type Choice,
+  drawFrom,
+  isGreedy,
+  isPlainDraw,
+  isWholeDraw,
+  judge,
+  sample,
+} from '../refine/sampling.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { type Answer, type Candidate, finiteOr, summit } from './answer.js'
 import type { EnergySummary, Refinement, TokenLogprob } from './protocol.js'
@@ -12,16 +21,28 @@ import type { Running } from './running.js'
 import { BLANK } from './template.js'
 
 /** Least temperature that an engine takes; below it every draw is the most probable token. */
-const LEAST_TEMPERATURE = 1e-6
+export const LEAST_TEMPERATURE = 1e-6
 
-/** Greedy choices need the most probable tokens, plain draws their weights; anything else all logits. */
-export function readRow(running: Running, answer: Answer, chosen: Candidate): ReadRow {
-  const { job } = running
+/**
+ * Greedy choices need the most probable tokens; draws from all of them the token drawn, others the
+ * weights; anything else all logits. `block`: K.
+ */
+export function readRow(
+  running: Running,
+  answer: Answer,
+  chosen: Candidate,
+  block: number,
+): ReadRow {
+  const { completion, job } = running
   const row = { slot: chosen.slot, which: answer.reads(chosen) }
   if (running.reading.length > 0) return { ...row, top: 'all' }
   if (isGreedy(job.sampling)) return { ...row, top: Math.max(1, job.logprobs ?? 0) }
   if (job.logprobs !== undefined || !isPlainDraw(job.sampling)) return { ...row, top: 'all' }
-  return { ...row, top: 'all', temperature: Math.max(job.sampling.temperature, LEAST_TEMPERATURE) }
+  const temperature = Math.max(job.sampling.temperature, LEAST_TEMPERATURE)
+  if (!isWholeDraw(job.sampling)) return { ...row, top: 'all', temperature }
+  const first = completion.tokens.length
+  const draws = Array.from({ length: block }, (_, i) => chanceOf(job.sampling, first + i))
+  return { ...row, top: 'all', temperature, draws }
 }
 
 /** The tokens of one position of a reading, most probable first. `block`: K. */
@@ -42,7 +63,8 @@ function chooseToken(
 ): { token: number; choice?: Choice } {
   const { completion, job } = running
   const { sampling } = job
-  if (isGreedy(sampling)) {
+  const { logits, logProbs, tokens, weights } = reading
+  if (isGreedy(sampling) && logProbs.length > 0) {
     const alternatives = ranked(reading, block, position)
     const [first] = alternatives
     if (!first || !Number.isFinite(first.logProb))
@@ -50,8 +72,12 @@ function chooseToken(
     const top = alternatives.slice(0, job.logprobs ?? 0)
     return { token: first.token, choice: { ...first, top } }
   }
+  if (logits.length + weights.length === 0) {
+    const token = tokens[position] as number
+    if (token < 0) throw new RangeError('the read-out is not finite')
+    return { token }
+  }
   const draw = completion.tokens.length
-  const { logits, weights } = reading
   if (weights.length > 0) return { token: drawFrom(at(weights, block, position), sampling, draw) }
   const row = at(logits, block, position)
   const token = sample(row, sampling, completion.counts, draw)

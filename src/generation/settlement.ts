@@ -14,6 +14,8 @@ import type { Row, Running } from './running.js'
 import { energySummary, readRow, takeTokens } from './settle.js'
 import type { Surveys } from './surveys.js'
 
+const none = new Float32Array(0)
+
 export class Settlement {
   constructor(
     private readonly engine: EnergyEngine,
@@ -43,11 +45,15 @@ export class Settlement {
     const rows = this.chooseCandidates()
     this.jobs.settling.clear()
     const readings = this.calls.run('read', rows, () =>
-      this.engine.read(rows.map((row) => readRow(row.running, row.answer, row.candidate))),
+      this.engine.read(
+        rows.map(({ running, answer, candidate }) =>
+          readRow(running, answer, candidate, this.sizes.block),
+        ),
+      ),
     )
     readings?.forEach((reading, i) => {
       const row = rows[i] as Row
-      this.calls.run('read', [row], () => {
+      this.calls.guard([row], () => {
         this.commit(row, reading)
       })
     })
@@ -111,6 +117,14 @@ export class Settlement {
     })
   }
 
+  /** The same for an answer whose token the engine chose. */
+  accept(row: Row, token: number): void {
+    const reading = { tokens: Int32Array.of(token), logProbs: none, logits: none, weights: none }
+    this.calls.guard([row], () => {
+      this.commit(row, reading)
+    })
+  }
+
   /** The answer becomes text; the job ends, or goes on to its next answer. */
   private commit({ running, answer, candidate }: Row, reading: Reading): void {
     const { completion } = running
@@ -122,9 +136,12 @@ export class Settlement {
     }
     const chosen = takeTokens(running, answer, reading, block, this.tokenizer)
     const judgement = running.job.judge && chosen.length > 0
-    const energy = judgement && tokenEnergy(this.engine, running, chosen).energy
+    const energy =
+      judgement &&
+      this.calls.timed('read', () => tokenEnergy(this.engine, running, chosen).energy)
     const told = running.job.represent === 'answer'
-    const representation = told && representationOf(this.engine, answer, candidate)
+    const representation =
+      told && this.calls.timed('read', () => representationOf(this.engine, answer, candidate))
     running.accept(chosen)
     const ends = completion.ended || running.full || running.finishing
     if (ends) completion.flush()

@@ -4,12 +4,18 @@
  */
 import { Worker } from 'node:worker_threads'
 import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../errors.js'
-import type { FromWorker, ToWorker, WorkerOptions } from './protocol.js'
+import type { FromWorker, TickStats, ToWorker, WorkerOptions } from './protocol.js'
 
 export type Ready = Extract<FromWorker, { type: 'ready' }>
 
 /** Milliseconds that a thread has to end. */
 const FAREWELL = 5000
+
+/** Milliseconds. */
+const SOON = 20
+
+const isIdle = ({ held, paused, running, waiting }: TickStats): boolean =>
+  held + paused + running + waiting === 0
 
 export interface Listener {
   message: (message: FromWorker) => void
@@ -19,6 +25,8 @@ export interface Listener {
 
 export class WorkerThread {
   private listener: Listener | undefined
+  /** It has not been told yet that its last report was heard. */
+  private owing: NodeJS.Timeout | undefined
   private end: ErrorMessage | undefined
   private readonly exited: Promise<void>
 
@@ -74,6 +82,7 @@ export class WorkerThread {
   }
 
   send(message: ToWorker): void {
+    if (this.owing) this.sayHeard()
     this.worker.postMessage(message)
   }
 
@@ -91,10 +100,21 @@ export class WorkerThread {
     await this.inTime(this.worker.terminate())
   }
 
-  /** The thread's next report may come when whatever else waits here has had its turn. */
+  /**
+   * The thread's next report may come when whatever else waits here has had its turn. A thread that has
+   * nothing to do is not woken for that: it learns it with the next message, or soon.
+   */
   private hear(message: FromWorker): void {
     this.listener?.message(message)
-    if (message.type === 'events') setImmediate(() => this.send({ type: 'heard' }))
+    if (message.type !== 'events') return
+    if (isIdle(message.stats)) this.owing = setTimeout(() => this.sayHeard(), SOON)
+    else setImmediate(() => this.sayHeard())
+  }
+
+  private sayHeard(): void {
+    clearTimeout(this.owing)
+    this.owing = undefined
+    this.worker.postMessage({ type: 'heard' } satisfies ToWorker)
   }
 
   private async inTime(end: Promise<unknown>): Promise<void> {

@@ -39,6 +39,9 @@ export const isGreedy = (sampling: Sampling): boolean =>
 export const isPlainDraw = (sampling: Sampling): boolean =>
   sampling.temperature > 0 && unadjusted(sampling)
 
+/** True where every token may be drawn. */
+export const isWholeDraw = ({ topK, topP }: Sampling): boolean => topP >= 1 && topK === 0
+
 type Numbers = Float32Array | Float64Array
 
 function argmax(values: Numbers): number {
@@ -142,6 +145,16 @@ function nucleus(weights: Numbers, sum: number, { topK, topP }: Sampling): numbe
   return end < 0 ? ids : ids.slice(0, end + 1)
 }
 
+/** Draws from all weights [V] by a number in (0, 1); -1 unless they add up to a number above 0. */
+export function drawAmong(weights: Numbers, chance: number): number {
+  const sum = total(weights)
+  return sum > 0 && sum < Infinity ? passing(weights, chance * sum) : -1
+}
+
+/** The random number of a token's draw: its index in its completion names it, and the seed. */
+export const chanceOf = ({ seed }: Sampling, draw: number): number =>
+  uniform(seed, SAMPLING_STREAM, draw)
+
 /**
  * Draws from weights [V], cut to the topK largest, then to their topP nucleus. `draw`: index of the
  * token in its completion, which with the seed names the random number. Throws a RangeError unless
@@ -150,8 +163,8 @@ function nucleus(weights: Numbers, sum: number, { topK, topP }: Sampling): numbe
 export function drawFrom(weights: Numbers, sampling: Sampling, draw: number): number {
   const sum = total(weights)
   if (!(sum > 0 && sum < Infinity)) throw new RangeError('the read-out is not finite')
-  const { seed, topK, topP } = sampling
-  const chance = uniform(seed, SAMPLING_STREAM, draw)
+  const { topK, topP } = sampling
+  const chance = chanceOf(sampling, draw)
   const cut = topP < 1 || (topK > 0 && topK < weights.length)
   if (!cut) return passing(weights, chance * sum)
   const ids = nucleus(weights, sum, sampling)

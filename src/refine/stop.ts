@@ -149,6 +149,31 @@ export function decide(
   return exhausted(budget, progress, elapsedSeconds) ?? asked
 }
 
+/**
+ * How many steps are certain, whatever they find, 0 if a limit holds already: no rule but divergence can
+ * hold before the last of them. `seconds`: about how long such steps may take.
+ */
+export function certainSteps(
+  budget: Budget,
+  progress: Progress,
+  elapsedSeconds: number,
+  seconds: number,
+): number {
+  if (exhausted(budget, progress, elapsedSeconds)) return 0
+  const { energyTarget, gradientTolerance, lineSearch, minSteps, tolerance } = budget
+  const { maxSeconds = Infinity, maxSteps = Infinity, patience, plateau = Infinity } = budget
+  const late = elapsedSeconds + seconds >= maxSeconds
+  if (late || lineSearch || energyTarget !== undefined || gradientTolerance !== undefined) return 1
+  const rest =
+    tolerance === undefined
+      ? Infinity
+      : Math.max(
+          Math.min(patience - progress.calm, plateau - progress.since),
+          minSteps - progress.steps,
+        )
+  return Math.max(1, Math.min(maxSteps - progress.steps, rest))
+}
+
 /** What an `extend` adds to a budget. */
 export interface Extra {
   steps?: number

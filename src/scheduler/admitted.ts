@@ -45,6 +45,10 @@ export function interrupt(s: Admitted): void {
   s.phase = 'observing'
 }
 
+/** All of its context but the last token is observed, and nothing is in its way. */
+export const awaitsToken = (s: Admitted): boolean =>
+  s.phase === 'observing' && s.opened && !s.paused && !s.interrupted && s.observed === s.target - 1
+
 /** Its candidates are at rest, and in this tick its answer is judged and read. */
 export const isSettling = ({ phase, moving }: Admitted): boolean =>
   phase === 'refining' && moving.size === 0

@@ -10,7 +10,7 @@
  * fit yet keeps its turn, so that wide ones are not starved by narrow ones.
  */
 import { BasinError } from '../errors.js'
-import { admitted, interrupt, isSettling, type Admitted } from './admitted.js'
+import { admitted, awaitsToken, interrupt, isSettling, type Admitted } from './admitted.js'
 import { fairShares } from './batch.js'
 import { PageNames, PageTables } from './contexts.js'
 import { PagePool } from './pages.js'
@@ -125,6 +125,29 @@ export class Scheduler {
     )
     const { evicted, preempted } = this
     return { evicted, admitted: fitting, preempted, resumed, observe, begin, descend }
+  }
+
+  /**
+   * Up to `most` answers of one token that an admitted request can settle without another plan: it waits
+   * for the token before, and nobody else for anything. Takes pages for them as far as they are free.
+   */
+  stride(ticket: number, most: number) {
+    const sequence = this.running.get(ticket)
+    if (!sequence || this.queue.size > 0 || !awaitsToken(sequence)) return undefined
+    const { pages, observed: from, slots } = sequence
+    const { pool } = this.tables
+    const lacking = Math.min(this.tables.lacking(sequence, from + most), pool.available)
+    pages.push(...(pool.take(lacking) ?? []))
+    const answers = Math.min(most, pages.length * this.capacity.pageSize - from)
+    return { sequence: sequence.sequence, slot: slots[0] as number, pages, from, answers }
+  }
+
+  /** The next of these answers is in descent, its token before observed. Returns its slots. */
+  follow(ticket: number): readonly number[] {
+    const sequence = this.admittedAs(ticket)
+    this.tables.advance(sequence, sequence.target)
+    sequence.phase = 'refining'
+    return sequence.slots
   }
 
   /** Whether the engine holds the context of a running request, so that its answer can be judged. */

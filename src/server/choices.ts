@@ -94,7 +94,7 @@ export function choicesOf(
   body: CompletionRequest,
   { model }: Generation,
   limits: Limits,
-  rest: Pick<Job, 'client' | 'reportSteps'>,
+  rest: Pick<Job, 'client' | 'patient' | 'reportSteps'>,
 ): Request {
   refuseUnsupported(body)
   const prompts = promptsOf(body.prompt)

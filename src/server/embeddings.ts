@@ -38,7 +38,7 @@ function jobsOf(
   const settings = { reasoning_effort: reasoning_effort ?? null, refinement: refinement ?? null }
   const shared = {
     ...jobOf({ ...settings, temperature: 0, seed: 0, max_tokens: 0 }, model, limits.caps),
-    ...{ client, represent, reportSteps: false, hold: false },
+    ...{ client, represent, patient: true, reportSteps: false, hold: false },
     maxTokens: represent === 'answer' ? model.answer.block : 0,
   }
   return textsOf(body.input).map((text) => {

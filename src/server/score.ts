@@ -48,7 +48,7 @@ export async function scoresOf(
       generation.model,
       limits.caps,
     ),
-    ...{ prompt, client, reportSteps: false, hold: false },
+    ...{ prompt, client, patient: true, reportSteps: false, hold: false },
   }
   const jobs = answers.map((answer) => ({
     ...shared,

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import type { EnergyEngine } from '../../src/energy/engine.js'
-import { weightTypes, type NativeOptions } from '../../src/energy/native/engine.js'
+import { weightTypes, type NativeOptions } from '../../src/energy/native/options.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { landscapeOf } from '../../src/model/config.js'
 import { initialWeights } from '../../src/train/initial.js'

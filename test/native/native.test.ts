@@ -1,4 +1,4 @@
-import { kernelSets } from '../../src/energy/native/engine.js'
+import { kernelSets } from '../../src/energy/native/options.js'
 import { engineContract } from '../energy/contract.js'
 import { openNative } from './support.js'
 

@@ -1,10 +1,7 @@
 /** Opens the native engine for tests; a checkout whose addon was not built fails here, saying why. */
 import { loadAddon } from '../../src/energy/native/addon.js'
-import {
-  nativeEngine,
-  type NativeEngine,
-  type NativeOptions,
-} from '../../src/energy/native/engine.js'
+import { nativeEngine, type NativeEngine } from '../../src/energy/native/engine.js'
+import type { NativeOptions } from '../../src/energy/native/options.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 
 const loaded = loadAddon()

@@ -50,6 +50,8 @@ export interface OpenConfig {
 export const resultWidth = 5
 /** Numbers of one row given to `descend`. */
 export const descendWidth = 6
+/** Numbers of an answer in the results of `stride`, before its steps. */
+export const strideWidth = 4
 
 export interface Addon {
   open(config: OpenConfig, tensors: Readonly<Record<string, Float32Array>>): Handle
@@ -71,6 +73,13 @@ export interface Addon {
   ): void
   /** Rows: slot, landscape, step, alpha, noise, 1 to accept only lower energies. */
   descend(engine: Handle, rows: Float64Array, results: Float64Array): void
+  /**
+   * Row: slot, sequence, from, token, seed (low word, high word), number of the answer, of the draw, 1
+   * to read the best, temperature, token of the end or -1, most answers, seconds, number of steps; of
+   * each step what `descend` is given without the slot; pages. Fills for each answer its token, seconds
+   * to observe, descend and read, and the results of its steps; returns the number of answers.
+   */
+  stride(engine: Handle, row: Float64Array, results: Float64Array): number
   /** Rows: 0 and slot, or 1 and sequence; landscape; number of answer tokens, answer tokens. */
   energy(engine: Handle, rows: Float64Array, results: Float64Array): void
   /** Fills [K, top] and, unless it is empty, [K, V] with logits or, above 0, weights of a temperature. */
@@ -83,6 +92,8 @@ export interface Addon {
     tokens: Int32Array,
     logProbs: Float32Array,
     logits: Float32Array,
+    /** [K]: fills tokens [K] with those drawn by weights of the temperature. */
+    chances?: Float64Array,
   ): void
   /** `which`: 0 the last answer, 1 the best, both [K, D]; 2 the present state, [K, W]. */
   point(engine: Handle, slot: number, which: number, point: Float32Array): void

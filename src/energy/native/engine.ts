@@ -4,12 +4,7 @@
  */
 import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
-import {
-  draftsFromContext,
-  type ModelConfig,
-  stateWidth,
-  trainedStepSize,
-} from '../../model/config.js'
+import { type ModelConfig, stateWidth, trainedStepSize } from '../../model/config.js'
 import { stepSizeOf } from '../../refine/budget.js'
 import type {
   BeginRow,
@@ -24,33 +19,11 @@ import type {
   Reading,
   ReadRow,
   StepResult,
+  StrideAnswer,
+  StrideRow,
 } from '../engine.js'
-import {
-  descendWidth,
-  refusing,
-  resultWidth,
-  type Addon,
-  type Handle,
-  type OpenConfig,
-} from './addon.js'
-
-export const weightTypes = ['f32', 'bf16', 'int8'] as const
-export type WeightType = (typeof weightTypes)[number]
-/** `auto` takes the widest vectors that the machine has. */
-export const kernelSets = ['auto', 'avx512', 'avx2', 'baseline'] as const
-export type KernelSet = (typeof kernelSets)[number]
-
-/** Positions of a cache page; fixed by the kernels. */
-export const nativePageSize = 16
-
-/** In the order of the enumerations in native/config.h. */
-const conditionings = ['none', 'time_embed', 'adaln', 'candidate'] as const
-const spaces = ['vocab', 'latent'] as const
-const starts = ['noise', 'zeros', 'draft', 'context'] as const
-const normalizations = ['every_step', 'first_step', 'never'] as const
-const embeddings = ['vocab_to_embed', 'embeddings'] as const
-const kinds = ['head', 'potential', 'residual'] as const
-const directions = ['exact', 'amortized'] as const
+import { type Addon, descendWidth, type Handle, refusing, resultWidth, strideWidth } from './addon.js'
+import { nativePageSize, type NativeOptions, openConfig } from './options.js'
 
 /** In the order of the addon's numbers for them. */
 const points = ['last', 'best', 'present'] as const
@@ -67,50 +40,14 @@ const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
     ]),
   )
 
+/** Low and high. */
+const wordsOf = (seed: number): [number, number] => [
+  seed >>> 0,
+  Math.floor(seed / 4294967296) >>> 0,
+]
+
 const lowestAlpha = 1e-4
 const none = new Float32Array(0)
-
-export interface NativeOptions {
-  capacity: Omit<EngineCapacity, 'pageSize'>
-  threads: number
-  weights: WeightType
-  reason: string
-  /** For tests: run on narrower vectors than the machine has. */
-  kernels?: KernelSet
-}
-
-function openConfig(model: ModelConfig, options: NativeOptions): OpenConfig {
-  const { answer, energy } = model
-  const { slots, sequences, pages } = options.capacity
-  return {
-    vocab_size: model.vocab_size,
-    dim: model.dim,
-    layers: model.layers,
-    heads: model.heads,
-    ffn_dim: model.ffn_dim,
-    context_length: model.context_length,
-    landscapes: model.landscapes,
-    block: answer.block,
-    norm_eps: model.norm_eps,
-    rope_theta: model.rope_theta,
-    start_scale: answer.start_scale,
-    doubt: energy.doubt,
-    conditioning: conditionings.indexOf(model.conditioning),
-    space: spaces.indexOf(answer.space),
-    start: starts.indexOf(draftsFromContext(model) ? 'context' : answer.start),
-    normalize: normalizations.indexOf(answer.normalize),
-    embed: embeddings.indexOf(answer.embed),
-    kind: kinds.indexOf(energy.kind),
-    direction: directions.indexOf(energy.direction),
-    anchor: Number(answer.anchor ?? false),
-    weights: weightTypes.indexOf(options.weights),
-    kernels: kernelSets.indexOf(options.kernels ?? 'auto'),
-    slots,
-    sequences,
-    pages,
-    threads: options.threads,
-  }
-}
 
 export class NativeEngine implements EnergyEngine {
   readonly model: ModelConfig
@@ -157,8 +94,7 @@ export class NativeEngine implements EnergyEngine {
           this.handle,
           slot,
           sequence,
-          seed >>> 0,
-          Math.floor(seed / 4294967296) >>> 0,
+          ...wordsOf(seed),
           candidate >>> 0,
           clamped ? Float64Array.from(clamped) : null,
           start ?? null,
@@ -170,16 +106,34 @@ export class NativeEngine implements EnergyEngine {
   descend(rows: readonly DescendRow[]): StepResult[] {
     this.reserve(rows.length)
     rows.forEach((row, i) => {
-      const { slot, landscape, step, noise, acceptLower } = row
-      const alpha = stepSizeOf(trainedStepSize(this.model, this.alpha, row.step), row)
-      this.rows.set([slot, landscape, step, alpha, noise, acceptLower ? 1 : 0], i * descendWidth)
+      this.rows[i * descendWidth] = row.slot
+      this.rows.set(this.stepOf(row), i * descendWidth + 1)
     })
     const given = this.rows.subarray(0, rows.length * descendWidth)
     refusing(() => this.addon.descend(this.handle, given, this.results))
-    return rows.map((_, i) => ({
-      ...this.resultOf(i),
-      gradientNorm: this.results[i * resultWidth + 1] as number,
-    }))
+    return rows.map((_, i) => this.stepResultAt(i * resultWidth))
+  }
+
+  stride(row: StrideRow): StrideAnswer[] {
+    const { answer, draw, end = -1, from, most, pages, seconds, sequence, slot, temperature } = row
+    const best = row.which === 'best' ? 1 : 0
+    const width = strideWidth + row.steps.length * resultWidth
+    this.reserve(Math.ceil((most * width) / resultWidth))
+    const given = Float64Array.from([
+      ...[slot, sequence, from, row.token, ...wordsOf(row.seed), answer, draw],
+      ...[best, temperature, end, most, seconds, row.steps.length],
+      ...row.steps.flatMap((step) => this.stepOf(step)),
+      ...pages,
+    ])
+    const count = refusing(() => this.addon.stride(this.handle, given, this.results))
+    return Array.from({ length: count }, (_, i) => {
+      const at = i * width
+      const [token, observe, descend, read] = this.results.subarray(at, at + strideWidth)
+      const steps = row.steps.map((_, step) =>
+        this.stepResultAt(at + strideWidth + step * resultWidth),
+      )
+      return { token, steps, seconds: { observe, descend, read } } as StrideAnswer
+    })
   }
 
   energy(rows: readonly EnergyRow[]): EnergyResult[] {
@@ -190,19 +144,21 @@ export class NativeEngine implements EnergyEngine {
         : [1, row.sequence, row.landscape, row.answer.length, ...row.answer],
     )
     refusing(() => this.addon.energy(this.handle, Float64Array.from(flat), this.results))
-    return rows.map((_, i) => this.resultOf(i))
+    return rows.map((_, i) => this.resultAt(i * resultWidth))
   }
 
   read(rows: readonly ReadRow[]): Reading[] {
     const { vocab_size: vocab, answer } = this.model
-    return rows.map(({ slot, which, top, temperature = 0 }) => {
+    const { block } = answer
+    return rows.map(({ draws, slot, which, top, temperature = 0 }) => {
       const count = top === 'all' ? 0 : Math.min(top, vocab)
-      const tokens = new Int32Array(answer.block * count)
-      const logProbs = new Float32Array(answer.block * count)
-      const all = new Float32Array(top === 'all' ? answer.block * vocab : 0)
+      const tokens = new Int32Array(draws ? block : block * count)
+      const logProbs = count > 0 ? new Float32Array(block * count) : none
+      const all = top === 'all' && !draws ? new Float32Array(block * vocab) : none
       const best = which === 'best' ? 1 : 0
+      const chances = draws && Float64Array.from(draws)
       refusing(() =>
-        this.addon.read(this.handle, slot, best, count, temperature, tokens, logProbs, all),
+        this.addon.read(this.handle, slot, best, count, temperature, tokens, logProbs, all, chances),
       )
       return temperature > 0
         ? { tokens, logProbs, logits: none, weights: all }
@@ -238,15 +194,21 @@ export class NativeEngine implements EnergyEngine {
     return { ...this.addon.measure(this.handle), stepBytes }
   }
 
-  private resultOf(row: number): EnergyResult {
-    const at = row * resultWidth
-    const [energy, , best, disagreement, doubt] = this.results.subarray(at, at + resultWidth)
-    const result = { energy: energy as number, best: best as number }
+  /** Landscape, step, step size, noise, 1 to accept only lower energies. */
+  private stepOf(row: Omit<DescendRow, 'slot'>): number[] {
+    const alpha = stepSizeOf(trainedStepSize(this.model, this.alpha, row.step), row)
+    return [row.landscape, row.step, alpha, row.noise, row.acceptLower ? 1 : 0]
+  }
+
+  private stepResultAt(at: number): StepResult {
+    return { ...this.resultAt(at), gradientNorm: this.results[at + 1] as number }
+  }
+
+  private resultAt(at: number): EnergyResult {
+    const result = { energy: this.results[at] as number, best: this.results[at + 2] as number }
     if (this.model.energy.kind !== 'residual') return result
-    return {
-      ...result,
-      terms: { disagreement: disagreement as number, doubt: doubt as number },
-    }
+    const [disagreement, doubt] = [this.results[at + 3] as number, this.results[at + 4] as number]
+    return { ...result, terms: { disagreement, doubt } }
   }
 
   private reserve(rows: number): void {

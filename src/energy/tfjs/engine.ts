@@ -28,7 +28,7 @@ import type { Landscape } from './landscape.js'
 import { Network } from './network.js'
 import { checkRange } from './range.js'
 import { numbersOf, resultsOf } from './results.js'
-import { landscapeOf, noiseOf, startOf } from './rows.js'
+import { landscapeOf, noiseOf, roundsOf, startOf } from './rows.js'
 import { Slots } from './slots.js'
 
 const lowestAlpha = 1e-4
@@ -98,9 +98,11 @@ export class TfjsEngine implements EnergyEngine {
   descend(rows: readonly DescendRow[]): StepResult[] {
     if (rows.length === 0) return []
     const results = new Array<StepResult>(rows.length)
-    for (const group of this.groups(rows)) {
-      const stepped = this.descendTogether(group.map((i) => rows[i] as DescendRow))
-      group.forEach((i, at) => (results[i] = stepped[at] as StepResult))
+    for (const round of roundsOf(rows)) {
+      for (const group of this.groups(rows, round)) {
+        const stepped = this.descendTogether(group.map((i) => rows[i] as DescendRow))
+        group.forEach((i, at) => (results[i] = stepped[at] as StepResult))
+      }
     }
     return results
   }
@@ -167,8 +169,7 @@ export class TfjsEngine implements EnergyEngine {
   }
 
   /** Rows that may share a batch: only `normalize: first_step` tells first steps from later ones. */
-  private groups(rows: readonly DescendRow[]): number[][] {
-    const all = rows.map((_, i) => i)
+  private groups(rows: readonly DescendRow[], all: number[]): number[][] {
     if (this.model.answer.normalize !== 'first_step') return [all]
     return [all.filter((i) => rows[i]?.step === 0), all.filter((i) => rows[i]?.step !== 0)].filter(
       (g) => g.length > 0,

@@ -38,7 +38,11 @@ export function chatRoutes(app: App, parts: Parts): void {
         },
         generation,
         limits,
-        { client, reportSteps: options.include_refinement ?? false },
+        {
+          client,
+          patient: !body.stream,
+          reportSteps: options.include_refinement ?? false,
+        },
       )
       const underway = await start(parts, generation, asked, abandoned, chatCompletions)
       if (!body.stream) return chatOf(await complete(underway))

@@ -1,0 +1,66 @@
+/** How a native engine is opened: what may be chosen, and the numbers by which the addon knows it. */
+import { draftsFromContext, type ModelConfig } from '../../model/config.js'
+import type { EngineCapacity } from '../engine.js'
+import type { OpenConfig } from './addon.js'
+
+export const weightTypes = ['f32', 'bf16', 'int8'] as const
+export type WeightType = (typeof weightTypes)[number]
+/** `auto` takes the widest vectors that the machine has. */
+export const kernelSets = ['auto', 'avx512', 'avx2', 'baseline'] as const
+export type KernelSet = (typeof kernelSets)[number]
+
+/** Positions of a cache page; fixed by the kernels. */
+export const nativePageSize = 16
+
+/** In the order of the enumerations in native/config.h. */
+const conditionings = ['none', 'time_embed', 'adaln', 'candidate'] as const
+const spaces = ['vocab', 'latent'] as const
+const starts = ['noise', 'zeros', 'draft', 'context'] as const
+const normalizations = ['every_step', 'first_step', 'never'] as const
+const embeddings = ['vocab_to_embed', 'embeddings'] as const
+const kinds = ['head', 'potential', 'residual'] as const
+const directions = ['exact', 'amortized'] as const
+
+export interface NativeOptions {
+  capacity: Omit<EngineCapacity, 'pageSize'>
+  threads: number
+  weights: WeightType
+  reason: string
+  /** For tests: run on narrower vectors than the machine has. */
+  kernels?: KernelSet
+}
+
+/** A model as the addon opens it. */
+export function openConfig(model: ModelConfig, options: NativeOptions): OpenConfig {
+  const { answer, energy } = model
+  const { slots, sequences, pages } = options.capacity
+  return {
+    vocab_size: model.vocab_size,
+    dim: model.dim,
+    layers: model.layers,
+    heads: model.heads,
+    ffn_dim: model.ffn_dim,
+    context_length: model.context_length,
+    landscapes: model.landscapes,
+    block: answer.block,
+    norm_eps: model.norm_eps,
+    rope_theta: model.rope_theta,
+    start_scale: answer.start_scale,
+    doubt: energy.doubt,
+    conditioning: conditionings.indexOf(model.conditioning),
+    space: spaces.indexOf(answer.space),
+    start: starts.indexOf(draftsFromContext(model) ? 'context' : answer.start),
+    normalize: normalizations.indexOf(answer.normalize),
+    embed: embeddings.indexOf(answer.embed),
+    kind: kinds.indexOf(energy.kind),
+    direction: directions.indexOf(energy.direction),
+    anchor: Number(answer.anchor ?? false),
+    weights: weightTypes.indexOf(options.weights),
+    kernels: kernelSets.indexOf(options.kernels ?? 'auto'),
+    slots,
+    sequences,
+    pages,
+    threads: options.threads,
+  }
+}
+

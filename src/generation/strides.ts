@@ -1,0 +1,143 @@
+/**
+ * Work that needs nobody's word for a while goes to the engine in one call: several steps, or whole
+ * answers in a row. What comes of it is what ticks of one step would bring, with less of JavaScript in
+ * between; calls are short, so controls, new jobs and reports wait no longer than a tick may take.
+ */
+import type { EnergyEngine, StrideAnswer, StrideRow } from '../energy/engine.js'
+import { planStep } from '../refine/budget.js'
+import { isGreedy, isPlainDraw, isWholeDraw } from '../refine/sampling.js'
+import { certainSteps, beforeFirstStep } from '../refine/stop.js'
+import type { Calls } from './calls.js'
+import type { Jobs } from './jobs.js'
+import type { TickStats } from './protocol.js'
+import type { Row, Running } from './running.js'
+import { LEAST_TEMPERATURE } from './settle.js'
+import type { Settlement } from './settlement.js'
+
+/** Seconds after which a call begins nothing more: so long may a report gather events (reporter.ts). */
+const STRIDE = 0.01
+/** Steps of a call, and answers. */
+const MOST_STEPS = 32
+const MOST_ANSWERS = 32
+
+export class Strides {
+  /** Of the latest batch: how many rows descended, and the seconds of one step. */
+  private latest = { rows: 1, seconds: Infinity }
+
+  constructor(
+    private readonly engine: EnergyEngine,
+    private readonly jobs: Jobs,
+    private readonly calls: Calls,
+    private readonly settlement: Settlement,
+    /** Seconds, monotonic. */
+    private readonly now: () => number,
+  ) {}
+
+  /** How many steps all of these rows are sure to take, and can in one call. */
+  stepsOf(rows: readonly Row[]): number {
+    if (rows.length === 0 || rows.some(({ running }) => running.job.reportSteps)) return 1
+    const { rows: before, seconds } = this.latest
+    const expected = seconds * Math.max(1, rows.length / before)
+    const most = Math.min(MOST_STEPS, Math.floor(STRIDE / expected))
+    if (!(most > 1)) return 1
+    const now = this.now()
+    return Math.min(most, ...rows.map(({ answer }) => answer.certainSteps(now, STRIDE)))
+  }
+
+  /** So long did one step of so many rows take. */
+  took(rows: number, seconds: number): void {
+    this.latest = { rows, seconds }
+  }
+
+  /** Whole answers of the only job that runs, if they can follow each other so. */
+  take(): Pick<TickStats, 'ticks' | 'observedTokens'> | undefined {
+    if (!this.engine.stride) return undefined
+    const running = this.jobs.only()
+    const steps = running && this.plainSteps(running)
+    if (!steps) return undefined
+    const left = running.job.maxTokens - running.completion.tokens.length
+    const room = this.jobs.scheduler.stride(running.ticket, Math.min(left, MOST_ANSWERS))
+    if (!room || room.answers < 2) return undefined
+    const began = this.now()
+    const row = this.rowOf(running, room, steps)
+    const answers = this.calls.run('descend', [{ running }], () => this.engine.stride?.(row) ?? [])
+    if (!answers) return { ticks: [], observedTokens: 0 }
+    // The first is not finite: its own tick says what is wrong.
+    if (answers.length === 0) return undefined
+    this.follow(running, answers, began)
+    return {
+      ticks: answers.flatMap(({ seconds, steps: { length } }) =>
+        Array.from({ length }, () => ({ rows: 1, seconds: seconds.descend / length })),
+      ),
+      observedTokens: answers.length,
+    }
+  }
+
+  /**
+   * Steps of every answer to come, if nobody wants more of an answer than its text, and nothing but
+   * its number of steps can end one.
+   */
+  private plainSteps({ job, completion, steady }: Running): number | undefined {
+    const { answer, energy } = this.engine.model
+    const { budget, sampling } = job
+    const watched =
+      job.reportSteps ||
+      job.hold ||
+      job.judge ||
+      job.logprobs !== undefined ||
+      job.represent !== undefined ||
+      job.survey !== undefined
+    const chooses = isGreedy(sampling) || (isPlainDraw(sampling) && isWholeDraw(sampling))
+    if (watched || !chooses || !steady || completion.tokens.length === 0) return undefined
+    if (answer.block > 1 || energy.kind !== 'residual') return undefined
+    if (budget.candidates > 1 || budget.allocation === 'adaptive') return undefined
+    const certain = certainSteps(budget, beforeFirstStep, 0, STRIDE)
+    return certain > 0 && certain <= MOST_STEPS && certain === budget.maxSteps ? certain : undefined
+  }
+
+  private rowOf(
+    { completion, context, answered, job: { budget, sampling }, end }: Running,
+    { answers, from, pages, sequence, slot }: Room,
+    steps: number,
+  ): StrideRow {
+    const { landscapes } = this.engine.model
+    return {
+      ...{ sequence, slot, from, pages, most: answers, seconds: STRIDE },
+      token: context[from] as number,
+      steps: Array.from({ length: steps }, (_, step) => ({
+        step,
+        ...planStep(budget, step, landscapes),
+      })),
+      seed: sampling.seed,
+      answer: answered,
+      draw: completion.tokens.length,
+      which: budget.keep,
+      temperature: isGreedy(sampling) ? 0 : Math.max(sampling.temperature, LEAST_TEMPERATURE),
+      ...(end !== undefined && { end }),
+    }
+  }
+
+  /** Each answer becomes text as if it had been begun, refined and read in ticks of its own. */
+  private follow(running: Running, answers: readonly StrideAnswer[], began: number): void {
+    const { scheduler } = this.jobs
+    const { seconds: total } = this.calls
+    let now = began
+    for (const { seconds, steps, token } of answers) {
+      total.observe += seconds.observe
+      total.read += seconds.read
+      total.descend -= seconds.observe + seconds.read
+      if (this.jobs.of(running.ticket) !== running) continue
+      const slots = scheduler.follow(running.ticket)
+      const answer = running.begin(slots, now + seconds.observe)
+      const [candidate] = answer.candidates
+      if (!candidate) continue
+      now += seconds.observe + seconds.descend
+      for (const result of steps) answer.step(candidate, result, now)
+      answer.stopClock(now)
+      now += seconds.read
+      this.settlement.accept({ running, answer, candidate }, token)
+    }
+  }
+}
+
+type Room = NonNullable<ReturnType<Jobs['scheduler']['stride']>>
