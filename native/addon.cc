@@ -150,6 +150,14 @@ DescendRow descendRow(const Engine& engine, Reader& reader, int slot) {
   return row;
 }
 
+Bell bellOf(const Call& call, size_t argument) {
+  if (call.absent(argument)) return {nullptr};
+  size_t length = 0;
+  const int32_t* counts = call.array<int32_t>(argument, length);
+  if (length < 2) throw Refusal{"bell", "two counts", double(length)};
+  return {counts};
+}
+
 napi_value descend(const Call& call) {
   constexpr size_t width = 6;
   Engine& engine = engineOf(call);
@@ -164,8 +172,7 @@ napi_value descend(const Call& call) {
     const int slot = reader.index("slot", engine.capacity.slots);
     rows.push_back(descendRow(engine, reader, slot));
   }
-  engine.descend(rows, results);
-  return none(call.env);
+  return numberOf(call.env, double(engine.descend(rows, results, bellOf(call, 3))));
 }
 
 napi_value stride(const Call& call) {
@@ -195,7 +202,7 @@ napi_value stride(const Call& call) {
   while (reader.more()) row.observe.pages.push_back(reader.index("pages", engine.capacity.pages));
   const size_t width = (sizeof(StrideAnswer) + steps * sizeof(RowResult)) / sizeof(double);
   if (room < width * row.most) throw Refusal{"results", "room for all answers", double(room)};
-  return numberOf(call.env, engine.stride(std::move(row), out));
+  return numberOf(call.env, engine.stride(std::move(row), out, bellOf(call, 3)));
 }
 
 napi_value energy(const Call& call) {

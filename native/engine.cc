@@ -136,20 +136,22 @@ void Engine::checkDescend(const std::vector<DescendRow>& given) {
   }
 }
 
-// Steps of one slot follow each other: a batch ends where a slot comes again.
-void Engine::descend(const std::vector<DescendRow>& given, RowResult* out) {
+// Steps of one slot follow each other: a round ends where a slot comes again.
+size_t Engine::descend(const std::vector<DescendRow>& given, RowResult* out, const Bell& bell) {
   checkDescend(given);
   inBatch.assign(capacity.slots, false);
   size_t first = 0;
   for (size_t i = 0; i < given.size(); i++) {
     if (inBatch[given[i].slot]) {
       descendOnce(given.data() + first, i - first, out + first);
+      if (bell.rings()) return i;
       first = i;
       inBatch.assign(capacity.slots, false);
     }
     inBatch[given[i].slot] = true;
   }
   descendOnce(given.data() + first, given.size() - first, out + first);
+  return given.size();
 }
 
 // Where there is enough for every thread, each takes answers of its own through the whole network, and

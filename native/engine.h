@@ -3,6 +3,7 @@
 #pragma once
 #include <memory>
 #include <vector>
+#include "bell.h"
 #include "pass.h"
 
 namespace basin {
@@ -39,7 +40,7 @@ struct StrideRow {
   float temperature;              // 0: the most probable token
   int end;                        // token after which nothing follows, or -1
   int most;                       // answers
-  double seconds;                 // no answer begins after them
+  double seconds;                 // no other answer begins after them
 };
 
 // What is told of an answer, before the results of its steps: its token, and seconds.
@@ -60,7 +61,8 @@ class Engine {
   // `sums`: for each row the sum of norm(h) over its tokens on the last landscape, [D]; or null.
   void observe(const std::vector<ObserveRow>& rows, float* sums = nullptr);
   void begin(const BeginRow& row);
-  void descend(const std::vector<DescendRow>& rows, RowResult* results);
+  // Returns for how many rows: all, or those of the rounds before the bell rang, at least one round.
+  size_t descend(const std::vector<DescendRow>& rows, RowResult* results, const Bell& bell = {nullptr});
   void energy(const std::vector<EnergyRow>& rows, RowResult* results);
   // Most probable tokens [K][top] and their log-probabilities; with top 0 all logits [K][V], weights of a
   // temperature above 0, or by `chances` [K] the tokens that are drawn, -1 where weights are not finite.
@@ -68,7 +70,7 @@ class Engine {
             const double* chances = nullptr);
   // Fills most x (StrideAnswer, a RowResult for each step); returns for how many answers. Those whose
   // energies or read-out are not finite are left to whoever asks for them one by one.
-  int stride(StrideRow row, double* out);
+  int stride(StrideRow row, double* out, const Bell& bell);
   // The answer as embeddings [K][D].
   void embedding(int slot, bool best, float* out);
   // Where the next step begins, [K][state width].

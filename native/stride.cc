@@ -34,7 +34,7 @@ int Engine::choose(const StrideRow& row, int answer) {
   return std::isfinite(logProb) ? token : -1;
 }
 
-int Engine::stride(StrideRow row, double* out) {
+int Engine::stride(StrideRow row, double* out, const Bell& bell) {
   using Clock = std::chrono::steady_clock;
   if (block() != 1) throw Refusal{"block", "1 for answers in a row", double(block())};
   if (row.steps.empty()) throw Refusal{"steps", "at least one step", 0};
@@ -51,7 +51,8 @@ int Engine::stride(StrideRow row, double* out) {
   begun.sequence = row.observe.sequence;
   const size_t width = sizeof(StrideAnswer) / sizeof(double) + row.steps.size() * (sizeof(RowResult) / sizeof(double));
   for (int i = 0; i < row.most; i++, out += width) {
-    if (std::chrono::duration<double>(then - began).count() >= row.seconds) return i;
+    const bool late = std::chrono::duration<double>(then - began).count() >= row.seconds;
+    if (i > 0 && (late || bell.rings())) return i;
     StrideAnswer& told = *reinterpret_cast<StrideAnswer*>(out);
     RowResult* results = reinterpret_cast<RowResult*>(out + sizeof(StrideAnswer) / sizeof(double));
     observe({row.observe});

@@ -7,6 +7,7 @@
  * Implemented by tfjs/ (the definition) and native/ (fused kernels, tested against the definition).
  */
 import type { ModelConfig } from '../model/config.js'
+import type { Bell } from './bell.js'
 
 /** Appends `tokens` to the context of `sequence`: prefill and commit are the same act. */
 export interface ObserveRow {
@@ -77,7 +78,7 @@ export interface StrideRow {
   temperature: number
   /** Nothing follows an answer of this token. */
   end?: number
-  /** Most answers, and the seconds after which none begins. */
+  /** Most answers. After these seconds, or when the bell rings, no other begins. */
   most: number
   seconds: number
 }
@@ -190,14 +191,17 @@ export interface EnergyEngine {
    */
   encode(rows: readonly ObserveRow[]): Float32Array[]
   begin(rows: readonly BeginRow[]): void
-  /** A step on every row, in place. Rows of one slot are steps of its answer, one after the other. */
-  descend(rows: readonly DescendRow[]): StepResult[]
+  /**
+   * A step on every row, in place. Rows of one slot are steps of its answer, one after the other: where
+   * a slot comes again a new round begins, if the bell does not ring; else the results end there.
+   */
+  descend(rows: readonly DescendRow[], bell?: Bell): StepResult[]
   /**
    * What observe, begin, descend and read would do, in one call: nothing comes of it that would not
    * come of those. Ends before an answer whose energies or read-out are not finite. Absent: the engine
    * gains nothing by it.
    */
-  stride?(row: StrideRow): StrideAnswer[]
+  stride?(row: StrideRow, bell?: Bell): StrideAnswer[]
   energy(rows: readonly EnergyRow[]): EnergyResult[]
   read(rows: readonly ReadRow[]): Reading[]
   points(rows: readonly PointRow[]): Float32Array[]

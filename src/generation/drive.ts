@@ -5,6 +5,7 @@
  * get in between ticks; without work nothing runs. Knows no file and no engine's name.
  */
 import type { MessagePort } from 'node:worker_threads'
+import { type Bell, quiet } from '../energy/bell.js'
 import { BasinError, toErrorMessage } from '../errors.js'
 import type { ChatMessage, ChatTemplate } from '../tokenizer/chat.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
@@ -24,6 +25,7 @@ export function drive(
   loop: GenerationLoop,
   { chat, tokenizer }: Languages,
   closed: () => void,
+  bell?: Bell,
 ): void {
   let scheduled: NodeJS.Immediate | undefined
   let expiry: NodeJS.Timeout | undefined
@@ -92,6 +94,7 @@ export function drive(
   }
 
   port.on('message', (message: ToWorker) => {
+    if (bell) quiet(bell)
     switch (message.type) {
       case 'submit':
         submit(message.job)

@@ -4,6 +4,7 @@
  * Makes no batch and takes no step: that is loop.ts.
  */
 import { BasinError, toErrorMessage } from '../errors.js'
+import type { Bell } from '../energy/bell.js'
 import type { EnergyEngine } from '../energy/engine.js'
 import type { StopReason } from '../refine/budget.js'
 import type { Extra } from '../refine/stop.js'
@@ -25,6 +26,8 @@ export interface LoopOptions {
   pauseSeconds: number
   /** Contexts of one client that begin alike share pages, where the engine can. Absent: they do. */
   sharePrefixes?: boolean
+  /** Rings when a message waits, so that calls of the engine may be long. Absent: they are short. */
+  bell?: Bell
 }
 
 export class Jobs {
@@ -44,6 +47,10 @@ export class Jobs {
     const { capacity } = engine
     const sharesPages = capacity.sharesPages === true && options.sharePrefixes !== false
     this.scheduler = new Scheduler({ ...capacity, sharesPages }, options.prefillChunk)
+  }
+
+  get bell(): Bell | undefined {
+    return this.options.bell
   }
 
   submit(job: Job): void {

@@ -215,12 +215,14 @@ export class GenerationLoop {
         Array.from({ length: rounds }, (_, ahead) =>
           rows.map((row) => this.descendRow(row, ahead)),
         ).flat(),
+        this.jobs.bell,
       ),
     )
     if (!results) return
-    const seconds = (this.calls.seconds.descend - before) / rounds
+    const taken = results.length / rows.length
+    const seconds = (this.calls.seconds.descend - before) / taken
     this.strides.took(rows.length, seconds)
-    for (let round = 0; round < rounds; round++) {
+    for (let round = 0; round < taken; round++) {
       this.work.ticks.push({ rows: rows.length, seconds })
       this.judge(rows, results.slice(round * rows.length))
     }

@@ -3,6 +3,7 @@
  * data for structured clone. Text on this side of it, tokens on the other.
  */
 import type { ErrorMessage } from '../errors.js'
+import type { Bell } from '../energy/bell.js'
 import type { EngineCapacity, EngineInfo } from '../energy/engine.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Budget, StopReason } from '../refine/budget.js'
@@ -262,3 +263,6 @@ export interface WorkerOptions {
   /** Seconds that a worker may not turn before it is ended and started anew; 0: for ever. */
   watchdogSeconds: number
 }
+
+/** What a worker thread is given. `bell`: rung before each message to it. */
+export type WorkerData = WorkerOptions & { bell: Bell }

@@ -14,11 +14,15 @@ import type { Row, Running } from './running.js'
 import { LEAST_TEMPERATURE } from './settle.js'
 import type { Settlement } from './settlement.js'
 
-/** Seconds after which a call begins nothing more: so long may a report gather events (reporter.ts). */
-const STRIDE = 0.01
+/**
+ * Seconds after which a call begins nothing more, where somebody follows what it finds, and where nobody
+ * does until it ends or the bell rings: so long may reports wait (reporter.ts).
+ */
+const SHORT = 0.01
+const LONG = 0.1
 /** Steps of a call, and answers. */
-const MOST_STEPS = 32
-const MOST_ANSWERS = 32
+const MOST_STEPS = 128
+const MOST_ANSWERS = 128
 
 export class Strides {
   /** Of the latest batch: how many rows descended, and the seconds of one step. */
@@ -38,10 +42,19 @@ export class Strides {
     if (rows.length === 0 || rows.some(({ running }) => running.job.reportSteps)) return 1
     const { rows: before, seconds } = this.latest
     const expected = seconds * Math.max(1, rows.length / before)
-    const most = Math.min(MOST_STEPS, Math.floor(STRIDE / expected))
+    const allowed = this.unfollowed(rows) ? LONG : SHORT
+    const most = Math.min(MOST_STEPS, Math.floor(allowed / expected))
     if (!(most > 1)) return 1
     const now = this.now()
-    return Math.min(most, ...rows.map(({ answer }) => answer.certainSteps(now, STRIDE)))
+    return Math.min(most, ...rows.map(({ answer }) => answer.certainSteps(now, allowed)))
+  }
+
+  /** Nobody but these rows wants anything of the engine, and nobody looks before they are done. */
+  private unfollowed(rows: readonly { running: Running }[]): boolean {
+    const { bell, scheduler } = this.jobs
+    const jobs = new Set(rows.map(({ running }) => running))
+    if (!bell || scheduler.waiting > 0 || scheduler.counts.running > jobs.size) return false
+    return [...jobs].every(({ job }) => job.patient)
   }
 
   /** So long did one step of so many rows take. */
@@ -60,7 +73,11 @@ export class Strides {
     if (!room || room.answers < 2) return undefined
     const began = this.now()
     const row = this.rowOf(running, room, steps)
-    const answers = this.calls.run('descend', [{ running }], () => this.engine.stride?.(row) ?? [])
+    const answers = this.calls.run(
+      'descend',
+      [{ running }],
+      () => this.engine.stride?.(row, this.jobs.bell) ?? [],
+    )
     if (!answers) return { ticks: [], observedTokens: 0 }
     // The first is not finite: its own tick says what is wrong.
     if (answers.length === 0) return undefined
@@ -91,18 +108,21 @@ export class Strides {
     if (watched || !chooses || !steady || completion.tokens.length === 0) return undefined
     if (answer.block > 1 || energy.kind !== 'residual') return undefined
     if (budget.candidates > 1 || budget.allocation === 'adaptive') return undefined
-    const certain = certainSteps(budget, beforeFirstStep, 0, STRIDE)
+    const certain = certainSteps(budget, beforeFirstStep, 0, LONG)
     return certain > 0 && certain <= MOST_STEPS && certain === budget.maxSteps ? certain : undefined
   }
 
   private rowOf(
-    { completion, context, answered, job: { budget, sampling }, end }: Running,
+    running: Running,
     { answers, from, pages, sequence, slot }: Room,
     steps: number,
   ): StrideRow {
+    const { completion, context, answered, end, job } = running
+    const { budget, sampling } = job
     const { landscapes } = this.engine.model
+    const seconds = this.unfollowed([{ running }]) ? LONG : SHORT
     return {
-      ...{ sequence, slot, from, pages, most: answers, seconds: STRIDE },
+      ...{ sequence, slot, from, pages, most: answers, seconds },
       token: context[from] as number,
       steps: Array.from({ length: steps }, (_, step) => ({
         step,

@@ -3,8 +3,9 @@
  * jobs: what follows from its end is for its owner to say.
  */
 import { Worker } from 'node:worker_threads'
+import { type Bell, createBell, ring } from '../energy/bell.js'
 import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../errors.js'
-import type { FromWorker, TickStats, ToWorker, WorkerOptions } from './protocol.js'
+import type { FromWorker, TickStats, ToWorker, WorkerData, WorkerOptions } from './protocol.js'
 
 export type Ready = Extract<FromWorker, { type: 'ready' }>
 
@@ -32,6 +33,7 @@ export class WorkerThread {
 
   private constructor(
     private readonly worker: Worker,
+    private readonly bell: Bell,
     readonly ready: Ready,
   ) {
     this.exited = new Promise((resolve) => worker.once('exit', () => resolve()))
@@ -50,7 +52,9 @@ export class WorkerThread {
 
   /** Rejects with the worker's own error when the model, its tokenizer or the engine cannot be opened. */
   static start(options: WorkerOptions, entry: URL): Promise<WorkerThread> {
-    const worker = new Worker(entry, { workerData: options })
+    const bell = createBell()
+    const workerData: WorkerData = { ...options, bell }
+    const worker = new Worker(entry, { workerData })
     return new Promise((resolve, reject) => {
       const decide = (settle: () => void) => {
         worker.off('error', failed).off('exit', exited).off('message', answered)
@@ -67,7 +71,7 @@ export class WorkerThread {
       const answered = (message: FromWorker) => {
         if (message.type === 'ready') {
           decide(() => {
-            resolve(new WorkerThread(worker, message))
+            resolve(new WorkerThread(worker, bell, message))
           })
         } else if (message.type === 'fatal') failed(fromErrorMessage(message.error))
       }
@@ -83,7 +87,7 @@ export class WorkerThread {
 
   send(message: ToWorker): void {
     if (this.owing) this.sayHeard()
-    this.worker.postMessage(message)
+    this.post(message)
   }
 
   /** In good order, if it answers. Resolves as `terminate` does. */
@@ -114,7 +118,12 @@ export class WorkerThread {
   private sayHeard(): void {
     clearTimeout(this.owing)
     this.owing = undefined
-    this.worker.postMessage({ type: 'heard' } satisfies ToWorker)
+    this.post({ type: 'heard' })
+  }
+
+  private post(message: ToWorker): void {
+    ring(this.bell)
+    this.worker.postMessage(message)
   }
 
   private async inTime(end: Promise<unknown>): Promise<void> {

@@ -7,11 +7,11 @@ import { openChatTemplate } from '../tokenizer/chat.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
 import { drive } from './drive.js'
 import { GenerationLoop } from './loop.js'
-import type { FromWorker, WorkerOptions } from './protocol.js'
+import type { FromWorker, WorkerData } from './protocol.js'
 
 if (!parentPort) throw new Error('worker.js runs in a worker thread')
 const port = parentPort
-const options = workerData as WorkerOptions
+const { bell, ...options } = workerData as WorkerData
 const send = (message: FromWorker) => {
   port.postMessage(message)
 }
@@ -53,8 +53,8 @@ try {
   }
   const chat = openChatTemplate(options.modelPath, tokenizer)
   const sharePrefixes = options.prefixSharing !== 'off'
-  const loop = new GenerationLoop(engine, tokenizer, { ...options, sharePrefixes })
-  drive(port, loop, { chat, tokenizer }, () => engine.close())
+  const loop = new GenerationLoop(engine, tokenizer, { ...options, sharePrefixes, bell })
+  drive(port, loop, { chat, tokenizer }, () => engine.close(), bell)
   send({
     type: 'ready',
     model: engine.model,

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { BasinError } from '../../errors.js'
+import type { Bell } from '../bell.js'
 import type { TrainingAddon } from '../tfjs/native/surface.js'
 
 declare const engineBrand: unique symbol
@@ -71,15 +72,15 @@ export interface Addon {
     clamped: Float64Array | null,
     start: Float32Array | null,
   ): void
-  /** Rows: slot, landscape, step, alpha, noise, 1 to accept only lower energies. */
-  descend(engine: Handle, rows: Float64Array, results: Float64Array): void
+  /** Rows: slot, landscape, step, alpha, noise, 1 to accept only lower energies. Returns for how many. */
+  descend(engine: Handle, rows: Float64Array, results: Float64Array, bell?: Bell): number
   /**
    * Row: slot, sequence, from, token, seed (low word, high word), number of the answer, of the draw, 1
    * to read the best, temperature, token of the end or -1, most answers, seconds, number of steps; of
    * each step what `descend` is given without the slot; pages. Fills for each answer its token, seconds
    * to observe, descend and read, and the results of its steps; returns the number of answers.
    */
-  stride(engine: Handle, row: Float64Array, results: Float64Array): number
+  stride(engine: Handle, row: Float64Array, results: Float64Array, bell?: Bell): number
   /** Rows: 0 and slot, or 1 and sequence; landscape; number of answer tokens, answer tokens. */
   energy(engine: Handle, rows: Float64Array, results: Float64Array): void
   /** Fills [K, top] and, unless it is empty, [K, V] with logits or, above 0, weights of a temperature. */

@@ -6,6 +6,7 @@ import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
 import { type ModelConfig, stateWidth, trainedStepSize } from '../../model/config.js'
 import { stepSizeOf } from '../../refine/budget.js'
+import type { Bell } from '../bell.js'
 import type {
   BeginRow,
   DescendRow,
@@ -103,18 +104,18 @@ export class NativeEngine implements EnergyEngine {
     }
   }
 
-  descend(rows: readonly DescendRow[]): StepResult[] {
+  descend(rows: readonly DescendRow[], bell?: Bell): StepResult[] {
     this.reserve(rows.length)
     rows.forEach((row, i) => {
       this.rows[i * descendWidth] = row.slot
       this.rows.set(this.stepOf(row), i * descendWidth + 1)
     })
     const given = this.rows.subarray(0, rows.length * descendWidth)
-    refusing(() => this.addon.descend(this.handle, given, this.results))
-    return rows.map((_, i) => this.stepResultAt(i * resultWidth))
+    const count = refusing(() => this.addon.descend(this.handle, given, this.results, bell))
+    return Array.from({ length: count }, (_, i) => this.stepResultAt(i * resultWidth))
   }
 
-  stride(row: StrideRow): StrideAnswer[] {
+  stride(row: StrideRow, bell?: Bell): StrideAnswer[] {
     const { answer, draw, end = -1, from, most, pages, seconds, sequence, slot, temperature } = row
     const best = row.which === 'best' ? 1 : 0
     const width = strideWidth + row.steps.length * resultWidth
@@ -125,7 +126,7 @@ export class NativeEngine implements EnergyEngine {
       ...row.steps.flatMap((step) => this.stepOf(step)),
       ...pages,
     ])
-    const count = refusing(() => this.addon.stride(this.handle, given, this.results))
+    const count = refusing(() => this.addon.stride(this.handle, given, this.results, bell))
     return Array.from({ length: count }, (_, i) => {
       const at = i * width
       const [token, observe, descend, read] = this.results.subarray(at, at + strideWidth)

@@ -20,6 +20,7 @@ import type {
   ReadRow,
   StepResult,
 } from '../engine.js'
+import { type Bell, rings } from '../bell.js'
 import { readLogits } from '../reading.js'
 import type { Backend, Tensor, Tf } from './backend.js'
 import { Contexts } from './contexts.js'
@@ -95,10 +96,10 @@ export class TfjsEngine implements EnergyEngine {
     }
   }
 
-  descend(rows: readonly DescendRow[]): StepResult[] {
-    if (rows.length === 0) return []
-    const results = new Array<StepResult>(rows.length)
+  descend(rows: readonly DescendRow[], bell?: Bell): StepResult[] {
+    const results: StepResult[] = []
     for (const round of roundsOf(rows)) {
+      if (results.length > 0 && bell && rings(bell)) break
       for (const group of this.groups(rows, round)) {
         const stepped = this.descendTogether(group.map((i) => rows[i] as DescendRow))
         group.forEach((i, at) => (results[i] = stepped[at] as StepResult))
