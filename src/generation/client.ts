@@ -209,8 +209,11 @@ class WorkerGeneration implements Generation {
     if (message.type !== 'events') return
     for (const { id, event } of message.events) this.deliver(id, event)
     for (const id of message.released) this.release(id)
-    for (const listener of this.listeners) listener(message.stats)
     this.settleDrain()
+    // Replies that these events end go out first.
+    setImmediate(() => {
+      for (const listener of this.listeners) listener(message.stats)
+    })
   }
 
   private deliver(id: string, event: JobEvent): void {

@@ -113,8 +113,8 @@ export class Jobs {
     return only
   }
 
-  emit(running: Running, event: JobEvent): void {
-    this.outbox.push(running.job, event)
+  emit(running: Running, event: JobEvent, at = this.now()): void {
+    this.outbox.push(running.job, event, at)
   }
 
   /** Ends a job whose last answer is committed; keeps the answer if the client wants to extend it. */

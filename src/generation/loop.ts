@@ -73,7 +73,7 @@ export class GenerationLoop {
 
   /** Tells the client of a job why it was not taken. */
   refuse(id: string, error: unknown): void {
-    this.jobs.outbox.push({ id }, { type: 'failed', error: toErrorMessage(error) })
+    this.jobs.outbox.push({ id }, { type: 'failed', error: toErrorMessage(error) }, this.now())
   }
 
   /** Acts on a job. Controls of jobs that are gone do nothing; `extend` throws `not_held`. */
@@ -128,7 +128,7 @@ export class GenerationLoop {
     }
     this.reported = cache
     this.work = noWork()
-    return { ...this.jobs.outbox.take(), stats }
+    return { ...this.jobs.outbox.take(this.now()), stats }
   }
 
   private schedule(): Plan {
@@ -222,10 +222,8 @@ export class GenerationLoop {
     const taken = results.length / rows.length
     const seconds = (this.calls.seconds.descend - before) / taken
     this.strides.took(rows.length, seconds)
-    for (let round = 0; round < taken; round++) {
-      this.work.ticks.push({ rows: rows.length, seconds })
-      this.judge(rows, results.slice(round * rows.length))
-    }
+    this.work.ticks.push({ rows: rows.length, steps: taken, seconds })
+    for (let round = 0; round < taken; round++) this.judge(rows, results.slice(round * rows.length))
     this.reportSteps(rows.filter(({ running }) => running.job.reportSteps))
   }
 

@@ -11,11 +11,12 @@ export class Outbox {
   pressing = false
   /** One is of a job whose client follows it. */
   awaited = false
-  private events: { id: string; event: JobEvent }[] = []
+  private events: { id: string; event: JobEvent; at: number }[] = []
   private released: string[] = []
 
-  push({ id, patient = false }: Pick<Job, 'id' | 'patient'>, event: JobEvent): void {
-    this.events.push({ id, event })
+  /** `at`: when it happened, in seconds of any clock. */
+  push({ id, patient = false }: Pick<Job, 'id' | 'patient'>, event: JobEvent, at: number): void {
+    this.events.push({ id, event, at })
     const last = event.type === 'finished' || event.type === 'failed'
     const further = event.type === 'step' || (event.type === 'committed' && event.position > 0)
     this.awaited ||= !patient
@@ -36,8 +37,9 @@ export class Outbox {
     return this.events.length >= MOST
   }
 
-  take(): Content {
-    const { events, released } = this
+  take(now: number): Content {
+    const { released } = this
+    const events = this.events.map(({ id, event, at }) => ({ id, event: told(event, now - at) }))
     this.events = []
     this.released = []
     this.pressing = false
@@ -45,3 +47,6 @@ export class Outbox {
     return { events, released }
   }
 }
+
+const told = (event: JobEvent, ago: number): JobEvent =>
+  event.type === 'started' || event.type === 'committed' ? { ...event, ago } : event

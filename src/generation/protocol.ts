@@ -116,6 +116,7 @@ export interface TokenLogprob {
   top: readonly { token: string; logprob: number }[]
 }
 
+/** `ago`: seconds between an event and the report that brings it; absent until it is reported. */
 export type JobEvent =
   | {
       type: 'started'
@@ -124,6 +125,7 @@ export type JobEvent =
       queueSeconds: number
       /** If `echo` was asked for. */
       promptText?: string
+      ago?: number
     }
   | {
       /** Up to K tokens of `given` have been read. */
@@ -167,6 +169,7 @@ export type JobEvent =
       energy: EnergySummary
       stopReason: StopReason
       seconds: number
+      ago?: number
       logprobs?: readonly TokenLogprob[]
       /** Of its tokens as a given answer, if `judge` was asked for. */
       tokenEnergy?: number
@@ -185,8 +188,11 @@ export type JobEvent =
 
 /** Of the ticks since the last report: what the metrics need and nothing more. */
 export interface TickStats {
-  /** One per tick in which answers descended: how many, and the seconds that it took them. */
-  ticks: readonly { rows: number; seconds: number }[]
+  /**
+   * One per call in which answers descended: how many, how many steps they took one after the other, and
+   * the seconds of one.
+   */
+  ticks: readonly { rows: number; steps: number; seconds: number }[]
   /** Seconds of engine time of all of them, by phase. */
   seconds: { observe: number; descend: number; read: number }
   observedTokens: number

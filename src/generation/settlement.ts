@@ -54,7 +54,7 @@ export class Settlement {
     readings?.forEach((reading, i) => {
       const row = rows[i] as Row
       this.calls.guard([row], () => {
-        this.commit(row, reading)
+        this.commit(row, reading, this.now())
       })
     })
   }
@@ -117,16 +117,16 @@ export class Settlement {
     })
   }
 
-  /** The same for an answer whose token the engine chose. */
-  accept(row: Row, token: number): void {
+  /** The same for an answer whose token the engine chose, when the clock said `now`. */
+  accept(row: Row, token: number, now: number): void {
     const reading = { tokens: Int32Array.of(token), logProbs: none, logits: none, weights: none }
     this.calls.guard([row], () => {
-      this.commit(row, reading)
+      this.commit(row, reading, now)
     })
   }
 
   /** The answer becomes text; the job ends, or goes on to its next answer. */
-  private commit({ running, answer, candidate }: Row, reading: Reading): void {
+  private commit({ running, answer, candidate }: Row, reading: Reading, now: number): void {
     const { completion } = running
     const { block } = this.sizes
     if (running.reading.length > 0) {
@@ -147,19 +147,23 @@ export class Settlement {
     if (ends) completion.flush()
     const { text, tokens, logprobs } = completion.take()
     const stopReason = candidate.stopped ?? 'finished'
-    this.jobs.emit(running, {
-      type: 'committed',
-      position: answer.shape.position,
-      text,
-      tokens,
-      steps: candidate.progress.steps,
-      energy: energySummary(candidate),
-      stopReason,
-      seconds: answer.elapsed(this.now()),
-      ...(running.job.logprobs !== undefined && { logprobs }),
-      ...(typeof energy === 'number' && { tokenEnergy: energy }),
-      ...(representation && { representation }),
-    })
+    this.jobs.emit(
+      running,
+      {
+        type: 'committed',
+        position: answer.shape.position,
+        text,
+        tokens,
+        steps: candidate.progress.steps,
+        energy: energySummary(candidate),
+        stopReason,
+        seconds: answer.elapsed(now),
+        ...(running.job.logprobs !== undefined && { logprobs }),
+        ...(typeof energy === 'number' && { tokenEnergy: energy }),
+        ...(representation && { representation }),
+      },
+      now,
+    )
     if (running.job.survey) {
       this.surveys.add(running, answer, candidate, running.job.survey)
       return

@@ -43,8 +43,9 @@ export class Strides {
     const { rows: before, seconds } = this.latest
     const expected = seconds * Math.max(1, rows.length / before)
     const allowed = this.unfollowed(rows) ? LONG : SHORT
-    const most = Math.min(MOST_STEPS, Math.floor(allowed / expected))
-    if (!(most > 1)) return 1
+    // A clock that saw no time pass says nothing.
+    const most = expected > 0 ? Math.min(MOST_STEPS, Math.floor(allowed / expected)) : 1
+    if (most <= 1) return 1
     const now = this.now()
     return Math.min(most, ...rows.map(({ answer }) => answer.certainSteps(now, allowed)))
   }
@@ -83,9 +84,10 @@ export class Strides {
     if (answers.length === 0) return undefined
     this.follow(running, answers, began)
     return {
-      ticks: answers.flatMap(({ seconds, steps: { length } }) =>
-        Array.from({ length }, () => ({ rows: 1, seconds: seconds.descend / length })),
-      ),
+      ticks: answers.map(({ seconds, steps: { length } }) => ({
+        ...{ rows: 1, steps: length },
+        seconds: seconds.descend / length,
+      })),
       observedTokens: answers.length,
     }
   }
@@ -155,7 +157,7 @@ export class Strides {
       for (const result of steps) answer.step(candidate, result, now)
       answer.stopClock(now)
       now += seconds.read
-      this.settlement.accept({ running, answer, candidate }, token)
+      this.settlement.accept({ running, answer, candidate }, token, now)
     }
   }
 }

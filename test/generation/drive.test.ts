@@ -95,7 +95,7 @@ describe('a report', () => {
     let rows = 0
     const count = ({ stats: { ticks } }: Report) => {
       expect(ticks.length).toBeLessThanOrEqual(1024)
-      for (const tick of ticks) rows += tick.rows
+      for (const tick of ticks) rows += tick.rows * tick.steps
     }
     while (rows < 3000) count(await listener.next())
     listener.say({ type: 'control', id: 'a', control: { type: 'cancel' } })

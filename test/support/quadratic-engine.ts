@@ -21,11 +21,14 @@ import type {
   Reading,
   ReadRow,
   StepResult,
+  StrideAnswer,
+  StrideRow,
 } from '../../src/energy/engine.js'
 import { readLogits } from '../../src/energy/reading.js'
 import type { ModelConfig } from '../../src/model/config.js'
 import { stepSizeOf } from '../../src/refine/budget.js'
-import { normals } from '../../src/refine/random.js'
+import { answerSeed } from '../../src/refine/candidates.js'
+import { normals, uniform } from '../../src/refine/random.js'
 import { configOf } from './models.js'
 
 const ALPHA = 0.3
@@ -61,8 +64,31 @@ export interface QuadraticOptions {
   /** Energies of a context that holds this token are NaN from its step `nanFrom` on. */
   nanAt?: number
   nanFrom?: number
+  /** It takes answers in a row. */
+  strides?: boolean
   /** Answers are among the first this many tokens; absent: among all. */
   vocabulary?: number
+}
+
+/** What a stride is: the verbs of its engine, one after the other. */
+export function strideByVerbs(engine: EnergyEngine, row: StrideRow): StrideAnswer[] {
+  const { end, pages, sequence, slot, steps, temperature, which } = row
+  const answers: StrideAnswer[] = []
+  let { token } = row
+  for (let i = 0; i < row.most; i++) {
+    engine.observe([{ sequence, from: row.from + i, tokens: [token], pages }])
+    engine.begin([{ slot, sequence, candidate: 0, seed: answerSeed(row.seed, row.answer + i) }])
+    const results = steps.flatMap((step) => engine.descend([{ ...step, slot }]))
+    const chance = uniform(row.seed, 0, row.draw + i)
+    const drawn = { top: 'all' as const, temperature, draws: [chance] }
+    const [reading] = engine.read([{ slot, which, ...(temperature > 0 ? drawn : { top: 1 }) }])
+    const sound = results.every(({ energy }) => Number.isFinite(energy))
+    token = reading?.tokens[0] ?? -1
+    if (!sound || token < 0) return answers
+    answers.push({ token, steps: results, seconds: { observe: 0, descend: 0, read: 0 } })
+    if (token === end) return answers
+  }
+  return answers
 }
 
 export class QuadraticEngine implements EnergyEngine {
@@ -77,7 +103,11 @@ export class QuadraticEngine implements EnergyEngine {
   private readonly written = new Map<number, readonly number[]>()
   private readonly readout: Float32Array
 
+  /** Absent unless it is asked for. */
+  readonly stride?: (row: StrideRow) => StrideAnswer[]
+
   constructor(private readonly options: QuadraticOptions = {}) {
+    if (options.strides) this.stride = (row) => strideByVerbs(this, row)
     this.model = configOf({ vocab_size: 28, dim: 8, context_length: 256, ...options.model })
     const capacity = { slots: 8, sequences: 8, pages: 64, pageSize: 8, sharesPages: true }
     this.capacity = { ...capacity, ...options.capacity }
@@ -172,7 +202,6 @@ export class QuadraticEngine implements EnergyEngine {
 
   descend(rows: readonly DescendRow[]): StepResult[] {
     this.calls++
-    check(new Set(rows.map(({ slot }) => slot)).size === rows.length, 'a slot descends twice')
     return rows.map((row) => {
       const slot = this.slotOf(row.slot)
       this.contextOf(slot.sequence)

@@ -155,7 +155,7 @@ export class ScriptedGeneration implements Generation {
     const running = all.filter(({ held, paused, started }) => started && !held && !paused).length
     for (const listener of this.listeners) {
       listener({
-        ticks: rows > 0 ? [{ rows, seconds: 0.001 }] : [],
+        ticks: rows > 0 ? [{ rows, steps: 1, seconds: 0.001 }] : [],
         seconds: { observe: 0, descend: 0.001, read: 0 },
         observedTokens: 0,
         running,

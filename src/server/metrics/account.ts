@@ -8,6 +8,9 @@ import type { Instruments } from './instruments.js'
 
 export type FinishReason = Of<'finished'>['finishReason'] | 'failed'
 
+/** On the clock of `performance.now()`: events may come late, and together. */
+const when = ({ ago = 0 }: { ago?: number }): number => performance.now() - 1000 * ago
+
 export class Account {
   private readonly submitted = performance.now()
   private admitted = this.submitted
@@ -25,13 +28,13 @@ export class Account {
     const { model, to } = this
     switch (event.type) {
       case 'started':
-        this.admitted = performance.now()
+        this.admitted = when(event)
         to.queueSeconds.observe({ model }, event.queueSeconds)
         to.promptTokens.inc({ model }, event.promptTokens)
         return
       case 'committed':
         this.settle(event)
-        if (!this.ended) this.commit(event.tokens)
+        if (!this.ended) this.commit(event)
         return
       case 'finished':
         if (this.ended) return
@@ -56,9 +59,10 @@ export class Account {
     to.energyDrop.observe({ model }, energy.initial - energy.final)
   }
 
-  private commit(tokens: number): void {
+  private commit(event: Of<'committed'>): void {
     const { model, to } = this
-    const now = performance.now()
+    const { tokens } = event
+    const now = when(event)
     if (this.committed === undefined) {
       to.firstTokenSeconds.observe({ model }, (now - this.submitted) / 1000)
       to.prefillSeconds.observe({ model }, (now - this.admitted) / 1000)

@@ -156,14 +156,16 @@ export class Metrics {
     for (const [phase, seconds] of Object.entries(stats.seconds)) {
       to.engineSeconds.inc({ model, phase }, seconds)
     }
-    for (const { rows, seconds } of stats.ticks) {
-      to.tickRows.observe({ model }, rows)
-      to.stepSeconds.observe({ model }, seconds)
+    let [batches, steps] = [0, 0]
+    for (const { rows, seconds, steps: count } of stats.ticks) {
+      for (let i = 0; i < count; i++) {
+        to.tickRows.observe({ model }, rows)
+        to.stepSeconds.observe({ model }, seconds)
+      }
+      batches += count
+      steps += rows * count
     }
-    to.ticks.inc({ model }, stats.ticks.length)
-    to.steps.inc(
-      { model },
-      stats.ticks.reduce((sum, { rows }) => sum + rows, 0),
-    )
+    to.ticks.inc({ model }, batches)
+    to.steps.inc({ model }, steps)
   }
 }
