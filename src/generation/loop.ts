@@ -236,9 +236,10 @@ export class GenerationLoop {
 
   private judge(rows: readonly Row[], results: readonly StepResult[]): void {
     const now = this.now()
-    rows.forEach(({ running, answer, candidate }, i) => {
+    rows.forEach((row, i) => {
       // It diverged in an earlier step of this call.
-      if (candidate.stopped) return
+      if (!isMoving(row)) return
+      const { running, answer, candidate } = row
       answer.step(candidate, results[i] as StepResult, now)
       if (candidate.stopped) this.jobs.withdraw(running)
     })
@@ -260,3 +261,5 @@ export class GenerationLoop {
     })
   }
 }
+
+const isMoving = ({ candidate }: Row): boolean => candidate.stopped === undefined

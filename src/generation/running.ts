@@ -108,7 +108,8 @@ export class Running {
 
   /** Its next answer is one like those before: nothing was asked that it is yet to begin with. */
   get steady(): boolean {
-    const asked = this.finishing || this.extra.steps !== undefined || this.extra.seconds !== undefined
+    const asked =
+      this.finishing || this.extra.steps !== undefined || this.extra.seconds !== undefined
     return !asked && this.pausedUntil === undefined && this.reading.length === 0 && !this.templated
   }
 

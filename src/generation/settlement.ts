@@ -137,8 +137,7 @@ export class Settlement {
     const chosen = takeTokens(running, answer, reading, block, this.tokenizer)
     const judgement = running.job.judge && chosen.length > 0
     const energy =
-      judgement &&
-      this.calls.timed('read', () => tokenEnergy(this.engine, running, chosen).energy)
+      judgement && this.calls.timed('read', () => tokenEnergy(this.engine, running, chosen).energy)
     const told = running.job.represent === 'answer'
     const representation =
       told && this.calls.timed('read', () => representationOf(this.engine, answer, candidate))

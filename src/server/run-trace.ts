@@ -45,10 +45,7 @@ export class RunTrace implements Ledger {
         return
       case 'committed':
         this.answers++
-        this.refining ??= Math.max(
-          this.admitted,
-          now() - 1000 * (event.seconds + (event.ago ?? 0)),
-        )
+        this.refining ??= Math.max(this.admitted, now() - 1000 * (event.seconds + (event.ago ?? 0)))
         return
       case 'finished':
         this.finish(event)

@@ -3,10 +3,12 @@
  * open itself on a checkpoint directory's contents.
  */
 import { describe, expect, it } from 'vitest'
+import { createBell, quiet, ring } from '../../src/energy/bell.js'
 import type { DescendRow, EnergyEngine } from '../../src/energy/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { landscapeOf, stateWidth } from '../../src/model/config.js'
 import { BasinError } from '../../src/errors.js'
+import { drawAmong } from '../../src/refine/sampling.js'
 import { golden, relativeError } from '../support/golden.js'
 import { modelOf, variants } from '../support/models.js'
 
@@ -153,6 +155,28 @@ export function engineContract(name: string, open: Open): void {
         expect(relativeError(read(engine, row), read(alone, row))).toBeLessThan(tolerance)
       engine.close()
       alone.close()
+    })
+
+    it('takes several steps in one call as in several, in rounds that end when the bell rings', async () => {
+      const [engine, other] = [await open(modelOf(label)), await open(modelOf(label))]
+      for (const each of [engine, other]) {
+        each.observe([{ sequence: 0, tokens: context, pages: pagesFor(0, 8) }])
+        each.begin([0, 1].map((i) => ({ slot: i, sequence: 0, seed: 1, candidate: i })))
+      }
+      const round = (step: number) =>
+        [0, 1].map((slot) => ({
+          ...{ slot, step, noise: 0.01 },
+          landscape: landscapeOf(engine.model, step),
+        }))
+      const bell = createBell()
+      const together = engine.descend([...round(0), ...round(1), ...round(2)], bell)
+      expect(together).toEqual([0, 1, 2].flatMap((step) => other.descend(round(step))))
+      ring(bell)
+      expect(engine.descend([...round(3), ...round(4)], bell)).toEqual(other.descend(round(3)))
+      quiet(bell)
+      expect(engine.descend([...round(4), ...round(5)], bell)).toHaveLength(4)
+      engine.close()
+      other.close()
     })
 
     it('observes in chunks as at once', async () => {
@@ -325,6 +349,18 @@ export function engineContract(name: string, open: Open): void {
       const largest = Math.max(...logits)
       const weights = logits.map((z) => Math.exp((z - largest) / 0.7))
       weights.forEach((w, v) => expect(weighed?.weights[i * vocab + v]).toBeCloseTo(w, 5))
+    }
+    for (const chance of [1e-9, 0.2, 0.5, 0.8, 1 - 1e-9]) {
+      const draws = new Array<number>(answer.block).fill(chance)
+      const [drawn] = engine.read([{ ...row, temperature: 0.7, draws }])
+      const wanted = draws.map((_, i) =>
+        drawAmong(
+          weighed?.weights.subarray(i * vocab, (i + 1) * vocab) ?? new Float32Array(0),
+          chance,
+        ),
+      )
+      expect([...(drawn?.tokens ?? [])]).toEqual(wanted)
+      expect(wanted[0]).toBe(3)
     }
     engine.close()
   })

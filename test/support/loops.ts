@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Bell } from '../../src/energy/bell.js'
 import { GenerationLoop } from '../../src/generation/loop.js'
 import type { Job, JobEvent, TickStats } from '../../src/generation/protocol.js'
 import type { Budget } from '../../src/refine/budget.js'
@@ -76,6 +77,9 @@ export interface BenchOptions extends QuadraticOptions {
   pauseSeconds?: number
   sharePrefixes?: boolean
   tokenizer?: Tokenizer
+  /** A step of a batch takes so long, so that a call of several can be planned. Absent: no time. */
+  stepSeconds?: number
+  bell?: Bell
 }
 
 type Of<T extends JobEvent['type']> = Extract<JobEvent, { type: T }>
@@ -100,9 +104,23 @@ export class LoopBench {
         holdSeconds: options.holdSeconds ?? 60,
         pauseSeconds: options.pauseSeconds ?? 60,
         sharePrefixes: options.sharePrefixes ?? true,
+        ...(options.bell && { bell: options.bell }),
       },
       () => this.seconds,
     )
+    if (options.stepSeconds !== undefined) this.slow(options.stepSeconds)
+  }
+
+  private slow(stepSeconds: number): void {
+    const { engine } = this
+    const descend = engine.descend.bind(engine)
+    engine.descend = (rows, bell) => {
+      const results = descend(rows, bell)
+      const [first] = rows
+      const rounds = rows.filter(({ slot }, i) => slot === first?.slot && i < results.length)
+      this.seconds += stepSeconds * rounds.length
+      return results
+    }
   }
 
   tick(): boolean {

@@ -9,6 +9,7 @@
  * settled text depends on every token before it. It keeps the contract strictly: unknown slots and
  * sequences, uncovered contexts and answers to contexts whose pages were written over are errors.
  */
+import { type Bell, rings } from '../../src/energy/bell.js'
 import type {
   BeginRow,
   DescendRow,
@@ -24,6 +25,7 @@ import type {
   StrideAnswer,
   StrideRow,
 } from '../../src/energy/engine.js'
+import { roundsOf } from '../../src/energy/tfjs/rows.js'
 import { readLogits } from '../../src/energy/reading.js'
 import type { ModelConfig } from '../../src/model/config.js'
 import { stepSizeOf } from '../../src/refine/budget.js'
@@ -200,9 +202,11 @@ export class QuadraticEngine implements EnergyEngine {
     }
   }
 
-  descend(rows: readonly DescendRow[]): StepResult[] {
+  descend(rows: readonly DescendRow[], bell?: Bell): StepResult[] {
     this.calls++
-    return rows.map((row) => {
+    const [round = []] = roundsOf(rows)
+    const taken = bell && rings(bell) ? rows.slice(0, round.length) : rows
+    return taken.map((row) => {
       const slot = this.slotOf(row.slot)
       this.contextOf(slot.sequence)
       check(row.step === slot.steps, `step ${row.step} follows ${slot.steps}`)

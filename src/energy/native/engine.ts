@@ -23,7 +23,14 @@ import type {
   StrideAnswer,
   StrideRow,
 } from '../engine.js'
-import { type Addon, descendWidth, type Handle, refusing, resultWidth, strideWidth } from './addon.js'
+import {
+  type Addon,
+  descendWidth,
+  type Handle,
+  refusing,
+  resultWidth,
+  strideWidth,
+} from './addon.js'
 import { nativePageSize, type NativeOptions, openConfig } from './options.js'
 
 /** In the order of the addon's numbers for them. */
@@ -159,7 +166,17 @@ export class NativeEngine implements EnergyEngine {
       const best = which === 'best' ? 1 : 0
       const chances = draws && Float64Array.from(draws)
       refusing(() =>
-        this.addon.read(this.handle, slot, best, count, temperature, tokens, logProbs, all, chances),
+        this.addon.read(
+          this.handle,
+          slot,
+          best,
+          count,
+          temperature,
+          tokens,
+          logProbs,
+          all,
+          chances,
+        ),
       )
       return temperature > 0
         ? { tokens, logProbs, logits: none, weights: all }

@@ -63,4 +63,3 @@ export function openConfig(model: ModelConfig, options: NativeOptions): OpenConf
     threads: options.threads,
   }
 }
-
