@@ -3,8 +3,9 @@
  * completions of a model as they are by default, and compares the time that passes with the time that the
  * engine computes (its share of `basin_engine_seconds_total`): the rest is HTTP, JSON, scheduling,
  * sampling and messages, and the client. First one request after the other, then 64 at once, each whole
- * and as a stream of events. The floor of a request is printed beside it: one that asks the worker to
- * tokenize, and computes nothing.
+ * and as a stream of events. One after the other the server's own clock tells its part from the client's:
+ * from the head of a request to the end of its reply. The floor of a request is printed beside it: one
+ * that asks the worker to tokenize, and computes nothing.
  *
  *   npm run build && tsc -p bench && node build/bench/overhead.js [models] [model] [seconds]
  */
@@ -14,6 +15,8 @@ import { requestsFor, shippedModels, startServer } from './server.js'
 
 const [models = shippedModels, model = 'stories', seconds = '15'] = process.argv.slice(2)
 const STREAMS = 64
+/** Seconds of load before a measurement: code that has just begun to run is not compiled yet. */
+const WARMING = 8
 
 const flags = ['--models', models, '--model', model, '--log-level', 'warn']
 const { url, stop } = await startServer(...flags)
@@ -49,18 +52,23 @@ interface Snapshot {
   engine: number
   steps: number
   ticks: number
+  /** Seconds of completions, and how many. */
+  served: number
+  requests: number
 }
 
 async function snapshot(): Promise<Snapshot> {
   const text = await (await fetch(`${url}/metrics`)).text()
   const at = performance.now() / 1000
-  const sum = (name: string) =>
+  const sum = (name: string, label = '') =>
     text
       .split('\n')
-      .filter((line) => line.startsWith(`${name}{`))
+      .filter((line) => line.startsWith(`${name}{`) && line.includes(label))
       .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' '))), 0)
   const [engine, steps] = [sum('basin_engine_seconds_total'), sum('basin_refinement_steps_total')]
-  return { at, engine, steps, ticks: sum('basin_ticks_total') }
+  const served = sum('basin_http_request_duration_seconds_sum', '/v1/completions')
+  const requests = sum('basin_http_request_duration_seconds_count', '/v1/completions')
+  return { at, engine, steps, ticks: sum('basin_ticks_total'), served, requests }
 }
 
 const wait = (time: number) => new Promise((resolve) => setTimeout(resolve, time * 1000))
@@ -72,7 +80,7 @@ async function measure(clients: number, stream: boolean): Promise<void> {
   const loads = Array.from({ length: clients }, async () => {
     while (going) await ask(stream, seed++)
   })
-  await wait(2)
+  await wait(WARMING)
   const before = await snapshot()
   await wait(Number(seconds))
   const after = await snapshot()
@@ -87,8 +95,15 @@ async function measure(clients: number, stream: boolean): Promise<void> {
       `${passed.toFixed(2)} s, engine ${engine.toFixed(2)} s, overhead ` +
       `${((100 * (passed - engine)) / engine).toFixed(1)} % of engine time, ` +
       `${((1e3 * (passed - engine)) / ticks).toFixed(3)} ms a tick; ` +
-      `${((1e3 * engine) / ticks).toFixed(2)} ms of engine and ${rows.toFixed(1)} rows a tick`,
+      `${((1e3 * engine) / ticks).toFixed(2)} ms of engine and ${rows.toFixed(1)} rows a tick` +
+      (clients === 1 ? `; ${ofServer(before, after, engine)}` : ''),
   )
+}
+
+function ofServer(before: Snapshot, after: Snapshot, engine: number): string {
+  const [served, requests] = [after.served - before.served, after.requests - before.requests]
+  const [share, each] = [(100 * (served - engine)) / engine, (1e3 * (served - engine)) / requests]
+  return `of the server itself ${share.toFixed(1)} %, ${each.toFixed(2)} ms a request`
 }
 
 const { commit, cores, cpu, load, readGBs } = measureMachine()

@@ -56,7 +56,8 @@ export interface DescendRow {
 
 /**
  * Answers of one position in a row, for models with such answers: the token before the first is
- * observed, an answer begins, takes its steps and is read; its token is observed next, and so on.
+ * observed, an answer (candidate 0) begins, takes its steps and is read; its token is observed next, and
+ * so on.
  */
 export interface StrideRow {
   sequence: number
