@@ -51,7 +51,7 @@ export async function allocate(directory, examples, { candidates, maxSteps, allo
   for (let more = true; more;) {
     more = loop.tick()
     const { events, stats } = loop.report()
-    for (const { rows } of stats.ticks) steps += rows
+    for (const { rows, steps: taken } of stats.ticks) steps += rows * taken
     for (const { id, event } of events) {
       if (event.type === 'failed') throw new Error(event.error.message)
       if (event.type === 'finished' && event.text === examples[id].completion) solved++
