@@ -103,7 +103,7 @@ export class Jobs {
   }
 
   /** The job that is here alone but for held answers; undefined where there are none or more. */
-  only(): Running | undefined {
+  alone(): Running | undefined {
     let only: Running | undefined
     for (const running of this.byId.values()) {
       if (running.heldUntil !== undefined) continue

@@ -13,6 +13,7 @@ import {
   isWholeDraw,
   judge,
   sample,
+  type Sampling,
 } from '../refine/sampling.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { type Answer, type Candidate, finiteOr, summit } from './answer.js'
@@ -21,7 +22,11 @@ import type { Running } from './running.js'
 import { BLANK } from './template.js'
 
 /** Least temperature that an engine takes; below it every draw is the most probable token. */
-export const LEAST_TEMPERATURE = 1e-6
+const LEAST_TEMPERATURE = 1e-6
+
+/** Of a draw, as engines take it. */
+export const temperatureOf = ({ temperature }: Sampling): number =>
+  Math.max(temperature, LEAST_TEMPERATURE)
 
 /**
  * Greedy choices need the most probable tokens; draws from all of them the token drawn, others the
@@ -38,7 +43,7 @@ export function readRow(
   if (running.reading.length > 0) return { ...row, top: 'all' }
   if (isGreedy(job.sampling)) return { ...row, top: Math.max(1, job.logprobs ?? 0) }
   if (job.logprobs !== undefined || !isPlainDraw(job.sampling)) return { ...row, top: 'all' }
-  const temperature = Math.max(job.sampling.temperature, LEAST_TEMPERATURE)
+  const temperature = temperatureOf(job.sampling)
   if (!isWholeDraw(job.sampling)) return { ...row, top: 'all', temperature }
   const first = completion.tokens.length
   const draws = Array.from({ length: block }, (_, i) => chanceOf(job.sampling, first + i))

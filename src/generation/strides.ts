@@ -1,7 +1,8 @@
 /**
  * Work that needs nobody's word for a while goes to the engine in one call: several steps, or whole
  * answers in a row. What comes of it is what ticks of one step would bring, with less of JavaScript in
- * between; calls are short, so controls, new jobs and reports wait no longer than a tick may take.
+ * between. Calls are short where somebody reads along, and end early where a message waits (the bell),
+ * so nobody waits longer than for a step or an answer of one token.
  */
 import type { EnergyEngine, StrideAnswer, StrideRow } from '../energy/engine.js'
 import { planStep } from '../refine/budget.js'
@@ -11,7 +12,7 @@ import type { Calls } from './calls.js'
 import type { Jobs } from './jobs.js'
 import type { TickStats } from './protocol.js'
 import type { Row, Running } from './running.js'
-import { LEAST_TEMPERATURE } from './settle.js'
+import { temperatureOf } from './settle.js'
 import type { Settlement } from './settlement.js'
 
 /**
@@ -42,9 +43,10 @@ export class Strides {
     if (rows.length === 0 || rows.some(({ running }) => running.job.reportSteps)) return 1
     const { rows: before, seconds } = this.latest
     const expected = seconds * Math.max(1, rows.length / before)
-    const allowed = this.unfollowed(rows) ? LONG : SHORT
     // A clock that saw no time pass says nothing.
-    const most = expected > 0 ? Math.min(MOST_STEPS, Math.floor(allowed / expected)) : 1
+    if (!(expected > 0 && 2 * expected <= LONG)) return 1
+    const allowed = this.unfollowed(rows) ? LONG : SHORT
+    const most = Math.min(MOST_STEPS, Math.floor(allowed / expected))
     if (most <= 1) return 1
     const now = this.now()
     return Math.min(most, ...rows.map(({ answer }) => answer.certainSteps(now, allowed)))
@@ -66,7 +68,7 @@ export class Strides {
   /** Whole answers of the only job that runs, if they can follow each other so. */
   take(): Pick<TickStats, 'ticks' | 'observedTokens'> | undefined {
     if (!this.engine.stride) return undefined
-    const running = this.jobs.only()
+    const running = this.jobs.alone()
     const steps = running && this.plainSteps(running)
     if (!steps) return undefined
     const left = running.job.maxTokens - running.completion.tokens.length
@@ -134,7 +136,7 @@ export class Strides {
       answer: answered,
       draw: completion.tokens.length,
       which: budget.keep,
-      temperature: isGreedy(sampling) ? 0 : Math.max(sampling.temperature, LEAST_TEMPERATURE),
+      temperature: isGreedy(sampling) ? 0 : temperatureOf(sampling),
       ...(end !== undefined && { end }),
     }
   }
