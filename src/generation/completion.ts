@@ -34,6 +34,8 @@ export class Completion {
   private readonly matcher: StopMatcher
   /** What `take` has handed out. */
   taken: Taken = { characters: 0, tokens: 0 }
+  /** The end of `text` that it has not. */
+  private fresh = ''
 
   constructor(
     private readonly tokenizer: Tokenizer,
@@ -58,15 +60,17 @@ export class Completion {
   /** Nothing follows: what was held back for want of certainty is text now. */
   flush(): void {
     this.append(this.decoder.flush())
-    this.text += this.matcher.flush()
+    this.add(this.matcher.flush())
   }
 
   /** What was added since the last take: certain text, and tokens with their log-probabilities. */
   take(): { text: string; tokens: number; logprobs: TokenLogprob[] } {
-    const { characters, tokens } = this.taken
+    const { fresh: text, taken } = this
+    const { tokens } = taken
     this.taken = { characters: this.text.length, tokens: this.tokens.length }
+    this.fresh = ''
     return {
-      text: this.text.slice(characters),
+      text,
       tokens: this.tokens.length - tokens,
       logprobs: this.logprobs.slice(tokens).flatMap((entry) => entry ?? []),
     }
@@ -77,12 +81,18 @@ export class Completion {
     const earlier = new Completion(this.tokenizer, this.ends)
     for (let i = 0; i < count; i++) earlier.push(this.tokens[i] as number, this.logprobs[i])
     earlier.taken = taken
+    earlier.fresh = earlier.text.slice(taken.characters)
     return earlier
   }
 
   private append(text: string): void {
     const { emit, stopped } = this.matcher.feed(text)
-    this.text += emit
+    this.add(emit)
     this.ended ||= stopped
+  }
+
+  private add(text: string): void {
+    this.text += text
+    this.fresh += text
   }
 }

@@ -11,6 +11,7 @@ import type { ChatMessage, ChatTemplate } from '../tokenizer/chat.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { GenerationLoop } from './loop.js'
 import type { Control, FromWorker, Job, ToWorker } from './protocol.js'
+import { awaitMessage, type Receipt } from './receipt.js'
 import { Reporter } from './reporter.js'
 
 export interface Languages {
@@ -25,6 +26,7 @@ export function drive(
   loop: GenerationLoop,
   { chat, tokenizer }: Languages,
   closed: () => void,
+  receipt: Receipt,
   bell?: Bell,
 ): void {
   let scheduled: NodeJS.Immediate | undefined
@@ -35,14 +37,22 @@ export function drive(
     port.postMessage(message)
   }
 
-  const reporter = new Reporter(loop, (report) => {
+  const reporter = new Reporter(loop, receipt, (report) => {
     send({ type: 'events', ...report })
   })
   const turn = () => {
     scheduled = undefined
     reporter.ticked(loop.tick())
     awaitExpiry()
+    proceed()
+  }
+  const proceed = () => {
     if (reporter.busy && !loop.full) wake()
+    else if (reporter.owes && !awaitMessage(receipt)) wasHeard()
+  }
+  const wasHeard = () => {
+    reporter.reportIfDue()
+    if (reporter.busy) wake()
   }
   const wake = () => {
     scheduled ??= setImmediate(turn)
@@ -94,7 +104,7 @@ export function drive(
   }
 
   port.on('message', (message: ToWorker) => {
-    if (bell) quiet(bell)
+    if (bell && message.type !== 'heard') quiet(bell)
     switch (message.type) {
       case 'submit':
         submit(message.job)
@@ -107,8 +117,7 @@ export function drive(
         wake()
         break
       case 'heard':
-        reporter.wasHeard()
-        if (reporter.busy) wake()
+        wasHeard()
         break
       case 'tokenize': {
         const { id, text } = message

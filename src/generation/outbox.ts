@@ -1,5 +1,6 @@
 /** Events of jobs on their way out, until somebody takes them along. */
 import type { FromWorker, Job, JobEvent } from './protocol.js'
+import { appendTo, type Committed, emptyStride, isPlain, type Stride } from './stride-event.js'
 
 type Content = Pick<Extract<FromWorker, { type: 'events' }>, 'events' | 'released'>
 
@@ -7,16 +8,23 @@ type Content = Pick<Extract<FromWorker, { type: 'events' }>, 'events' | 'release
 const MOST = 128
 
 export class Outbox {
-  /** One of the events is more than a further step or token: a client waits for it. */
+  /** One of the events is more than a beginning or a further step or token: a client waits for it. */
   pressing = false
-  /** One is of a job whose client follows it. */
+  /** One that is no beginning is of a job whose client follows it. */
   awaited = false
   private events: { id: string; event: JobEvent; at: number }[] = []
   private released: string[] = []
+  /** The strides to which answers may yet be added, by job. */
+  private readonly open = new Map<string, Stride>()
 
   /** `at`: when it happened, in seconds of any clock. */
   push({ id, patient = false }: Pick<Job, 'id' | 'patient'>, event: JobEvent, at: number): void {
-    this.events.push({ id, event, at })
+    if (patient && event.type === 'committed' && isPlain(event)) this.append(id, event, at)
+    else {
+      this.open.delete(id)
+      this.events.push({ id, event, at })
+    }
+    if (event.type === 'started') return
     const last = event.type === 'finished' || event.type === 'failed'
     const further = event.type === 'step' || (event.type === 'committed' && event.position > 0)
     this.awaited ||= !patient
@@ -39,14 +47,29 @@ export class Outbox {
 
   take(now: number): Content {
     const { released } = this
-    const events = this.events.map(({ id, event, at }) => ({ id, event: told(event, now - at) }))
+    const events = this.events.map(({ id, event, at }) => ({ id, event: told(event, at, now) }))
     this.events = []
+    this.open.clear()
     this.released = []
     this.pressing = false
     this.awaited = false
     return { events, released }
   }
+
+  private append(id: string, event: Committed, at: number): void {
+    let stride = this.open.get(id)
+    if (!stride) {
+      stride = emptyStride()
+      this.open.set(id, stride)
+      this.events.push({ id, event: stride, at: 0 })
+    }
+    appendTo(stride, event, at)
+  }
 }
 
-const told = (event: JobEvent, ago: number): JobEvent =>
-  event.type === 'started' || event.type === 'committed' ? { ...event, ago } : event
+function told(event: JobEvent, at: number, now: number): JobEvent {
+  if (event.type === 'started' || event.type === 'committed') return { ...event, ago: now - at }
+  if (event.type !== 'stride') return event
+  const { agos, ...answers } = event.answers
+  return { ...event, answers: { ...answers, agos: agos.map((at) => now - at) } }
+}

@@ -9,6 +9,7 @@ import type { ModelConfig } from '../model/config.js'
 import type { Budget, StopReason } from '../refine/budget.js'
 import type { Sampling } from '../refine/sampling.js'
 import type { ChatMessage } from '../tokenizer/chat.js'
+import type { Receipt } from './receipt.js'
 
 /** One sequence to be completed: one choice of one request. */
 export interface Job {
@@ -116,6 +117,29 @@ export interface TokenLogprob {
   top: readonly { token: string; logprob: number }[]
 }
 
+/** An answer that has become text. */
+export interface Settled {
+  tokens: number
+  steps: number
+  energy: EnergySummary
+  stopReason: StopReason
+  /** Of descent. */
+  seconds: number
+  ago?: number
+}
+
+/** The same of several: one entry per answer in each column. */
+export interface SettledColumns {
+  tokens: number[]
+  steps: number[]
+  initial: number[]
+  final: number[]
+  best: number[]
+  stopReasons: StopReason[]
+  seconds: number[]
+  agos: number[]
+}
+
 /** `ago`: seconds between an event and the report that brings it; absent until it is reported. */
 export type JobEvent =
   | {
@@ -158,23 +182,23 @@ export type JobEvent =
       /** Of the first moving position. */
       top: readonly TokenAlternative[]
     }
-  | {
+  | ({
       type: 'committed'
       /** As in `step`. A held answer that was extended is committed again, in place of what it was. */
       position: number
       /** New text that is certain not to change: never half a character, never part of a stop string. */
       text: string
-      tokens: number
-      steps: number
-      energy: EnergySummary
-      stopReason: StopReason
-      seconds: number
-      ago?: number
       logprobs?: readonly TokenLogprob[]
       /** Of its tokens as a given answer, if `judge` was asked for. */
       tokenEnergy?: number
       /** [D], if `represent` asked for answers. */
       representation?: Float32Array
+    } & Settled)
+  | {
+      /** Answers in a row of a patient job: in place of a `committed` for each, if it has no more to say. */
+      type: 'stride'
+      text: string
+      answers: SettledColumns
     }
   | {
       type: 'finished'
@@ -215,7 +239,7 @@ export type ToWorker =
   | { type: 'tokenize'; id: number; text: string }
   | { type: 'detokenize'; id: number; tokens: readonly number[] }
   | { type: 'chat'; id: number; messages: readonly ChatMessage[] }
-  /** The last `events` message has been dealt with: the next may come. */
+  /** The last `events` message has been dealt with: sent to a worker that waits for it (receipt.ts). */
   | { type: 'heard' }
   | { type: 'close' }
 
@@ -270,5 +294,5 @@ export interface WorkerOptions {
   watchdogSeconds: number
 }
 
-/** What a worker thread is given. `bell`: rung before each message to it. */
-export type WorkerData = WorkerOptions & { bell: Bell }
+/** What a worker thread is given. `bell`: rung before each message to it but `heard`; `receipt`: of its reports. */
+export type WorkerData = WorkerOptions & { bell: Bell; receipt: Receipt }

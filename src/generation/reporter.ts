@@ -3,12 +3,13 @@
  * milliseconds bring, and nothing while the report before is not yet heard.
  */
 import type { GenerationLoop, Report } from './loop.js'
+import { markUnheard, isHeard, type Receipt } from './receipt.js'
 
 /**
- * Seconds that steps and tokens may wait for the next ones. A tick of a small model takes a fraction of
- * it, and a report costs both threads some hundredths of a millisecond.
+ * Seconds that steps and tokens may wait for the next ones: no screen shows more often. A tick of a small
+ * model takes a fraction of it, and a report costs both threads some hundredths of a millisecond.
  */
-const GATHERING = 0.01
+const GATHERING = 0.016
 /** The same, of accounts of ticks and events of jobs that nobody follows. */
 const ACCOUNTING = 0.1
 
@@ -17,15 +18,20 @@ type Reporting = 'awaited' | 'full' | 'now' | 'pressing' | 'report' | 'untold'
 export class Reporter {
   /** The loop has work. */
   busy = false
-  private heard = true
   private reportedAt = -Infinity
   /** When the first thing happened since the last report; undefined while nothing did. */
   private newsAt: number | undefined
 
   constructor(
     private readonly loop: Pick<GenerationLoop, Reporting>,
+    private readonly receipt: Receipt,
     private readonly send: (report: Report) => void,
   ) {}
+
+  /** Something is yet to be told. */
+  get owes(): boolean {
+    return this.newsAt !== undefined
+  }
 
   /** Something was asked of the loop: what it counts may have changed. */
   noted(): void {
@@ -39,15 +45,9 @@ export class Reporter {
     this.reportIfDue()
   }
 
-  /** The last report has been dealt with. */
-  wasHeard(): void {
-    this.heard = true
-    this.reportIfDue()
-  }
-
-  private reportIfDue(): void {
-    if (!this.heard || this.newsAt === undefined || !this.isDue(this.newsAt)) return
-    this.heard = false
+  reportIfDue(): void {
+    if (this.newsAt === undefined || !this.isDue(this.newsAt) || !isHeard(this.receipt)) return
+    markUnheard(this.receipt)
     this.newsAt = undefined
     this.reportedAt = this.loop.now()
     this.send(this.loop.report())

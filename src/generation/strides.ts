@@ -17,9 +17,10 @@ import type { Settlement } from './settlement.js'
 
 /**
  * Seconds after which a call begins nothing more, where somebody follows what it finds, and where nobody
- * does until it ends or the bell rings: so long may reports wait (reporter.ts).
+ * does until it ends or the bell rings: so long may reports wait (reporter.ts). Whoever waits for a
+ * report that is yet to be sent waits for single steps.
  */
-const SHORT = 0.01
+const SHORT = 0.016
 const LONG = 0.1
 /** Steps of a call, and answers. */
 const MOST_STEPS = 128
@@ -40,24 +41,25 @@ export class Strides {
 
   /** How many steps all of these rows are sure to take, and can in one call. */
   stepsOf(rows: readonly Row[]): number {
-    if (rows.length === 0 || rows.some(({ running }) => running.job.reportSteps)) return 1
+    const followed = rows.some(({ running }) => running.job.reportSteps)
+    if (rows.length === 0 || followed || this.jobs.outbox.pressing) return 1
     const { rows: before, seconds } = this.latest
     const expected = seconds * Math.max(1, rows.length / before)
     // A clock that saw no time pass says nothing.
     if (!(expected > 0 && 2 * expected <= LONG)) return 1
-    const allowed = this.unfollowed(rows) ? LONG : SHORT
+    // Nothing is to be told before the last of them.
+    const allowed = this.alone(rows) ? LONG : SHORT
     const most = Math.min(MOST_STEPS, Math.floor(allowed / expected))
     if (most <= 1) return 1
     const now = this.now()
     return Math.min(most, ...rows.map(({ answer }) => answer.certainSteps(now, allowed)))
   }
 
-  /** Nobody but these rows wants anything of the engine, and nobody looks before they are done. */
-  private unfollowed(rows: readonly { running: Running }[]): boolean {
+  /** Nobody but these rows wants anything of the engine, and whoever comes is heard. */
+  private alone(rows: readonly { running: Running }[]): boolean {
     const { bell, scheduler } = this.jobs
     const jobs = new Set(rows.map(({ running }) => running))
-    if (!bell || scheduler.waiting > 0 || scheduler.counts.running > jobs.size) return false
-    return [...jobs].every(({ job }) => job.patient)
+    return bell !== undefined && scheduler.waiting === 0 && scheduler.counts.running <= jobs.size
   }
 
   /** So long did one step of so many rows take. */
@@ -67,7 +69,7 @@ export class Strides {
 
   /** Whole answers of the only job that runs, if they can follow each other so. */
   take(): Pick<TickStats, 'ticks' | 'observedTokens'> | undefined {
-    if (!this.engine.stride) return undefined
+    if (!this.engine.stride || this.jobs.outbox.pressing) return undefined
     const running = this.jobs.alone()
     const steps = running && this.plainSteps(running)
     if (!steps) return undefined
@@ -86,10 +88,9 @@ export class Strides {
     if (answers.length === 0) return undefined
     this.follow(running, answers, began)
     return {
-      ticks: answers.map(({ seconds, steps: { length } }) => ({
-        ...{ rows: 1, steps: length },
-        seconds: seconds.descend / length,
-      })),
+      ticks: answers.map(({ seconds: { descend }, steps: { length } }) => {
+        return { rows: 1, steps: length, seconds: descend / length }
+      }),
       observedTokens: answers.length,
     }
   }
@@ -124,7 +125,7 @@ export class Strides {
     const { completion, context, answered, end, job } = running
     const { budget, sampling } = job
     const { landscapes } = this.engine.model
-    const seconds = this.unfollowed([{ running }]) ? LONG : SHORT
+    const seconds = job.patient && this.alone([{ running }]) ? LONG : SHORT
     return {
       ...{ sequence, slot, from, pages, most: answers, seconds },
       token: context[from] as number,

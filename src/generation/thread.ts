@@ -5,18 +5,13 @@
 import { Worker } from 'node:worker_threads'
 import { type Bell, createBell, ring } from '../energy/bell.js'
 import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../errors.js'
-import type { FromWorker, TickStats, ToWorker, WorkerData, WorkerOptions } from './protocol.js'
+import type { FromWorker, ToWorker, WorkerData, WorkerOptions } from './protocol.js'
+import { createReceipt, hear, type Receipt } from './receipt.js'
 
 export type Ready = Extract<FromWorker, { type: 'ready' }>
 
 /** Milliseconds that a thread has to end. */
 const FAREWELL = 5000
-
-/** Milliseconds. */
-const SOON = 20
-
-const isIdle = ({ held, paused, running, waiting }: TickStats): boolean =>
-  held + paused + running + waiting === 0
 
 export interface Listener {
   message: (message: FromWorker) => void
@@ -26,14 +21,13 @@ export interface Listener {
 
 export class WorkerThread {
   private listener: Listener | undefined
-  /** It has not been told yet that its last report was heard. */
-  private owing: NodeJS.Timeout | undefined
   private end: ErrorMessage | undefined
   private readonly exited: Promise<void>
 
   private constructor(
     private readonly worker: Worker,
     private readonly bell: Bell,
+    private readonly receipt: Receipt,
     readonly ready: Ready,
   ) {
     this.exited = new Promise((resolve) => worker.once('exit', () => resolve()))
@@ -53,7 +47,8 @@ export class WorkerThread {
   /** Rejects with the worker's own error when the model, its tokenizer or the engine cannot be opened. */
   static start(options: WorkerOptions, entry: URL): Promise<WorkerThread> {
     const bell = createBell()
-    const workerData: WorkerData = { ...options, bell }
+    const receipt = createReceipt()
+    const workerData: WorkerData = { ...options, bell, receipt }
     const worker = new Worker(entry, { workerData })
     return new Promise((resolve, reject) => {
       const decide = (settle: () => void) => {
@@ -71,7 +66,7 @@ export class WorkerThread {
       const answered = (message: FromWorker) => {
         if (message.type === 'ready') {
           decide(() => {
-            resolve(new WorkerThread(worker, bell, message))
+            resolve(new WorkerThread(worker, bell, receipt, message))
           })
         } else if (message.type === 'fatal') failed(fromErrorMessage(message.error))
       }
@@ -86,8 +81,8 @@ export class WorkerThread {
   }
 
   send(message: ToWorker): void {
-    if (this.owing) this.sayHeard()
-    this.post(message)
+    ring(this.bell)
+    this.worker.postMessage(message)
   }
 
   /** In good order, if it answers. Resolves as `terminate` does. */
@@ -104,26 +99,15 @@ export class WorkerThread {
     await this.inTime(this.worker.terminate())
   }
 
-  /**
-   * The thread's next report may come when whatever else waits here has had its turn. A thread that has
-   * nothing to do is not woken for that: it learns it with the next message, or soon.
-   */
+  /** The thread's next report may come when whatever else waits here has had its turn. */
   private hear(message: FromWorker): void {
     this.listener?.message(message)
-    if (message.type !== 'events') return
-    if (isIdle(message.stats)) this.owing = setTimeout(() => this.sayHeard(), SOON)
-    else setImmediate(() => this.sayHeard())
+    if (message.type === 'events') setImmediate(() => this.sayHeard())
   }
 
   private sayHeard(): void {
-    clearTimeout(this.owing)
-    this.owing = undefined
-    this.post({ type: 'heard' })
-  }
-
-  private post(message: ToWorker): void {
-    ring(this.bell)
-    this.worker.postMessage(message)
+    const message: ToWorker = { type: 'heard' }
+    if (hear(this.receipt)) this.worker.postMessage(message)
   }
 
   private async inTime(end: Promise<unknown>): Promise<void> {

@@ -11,7 +11,7 @@ import type { FromWorker, WorkerData } from './protocol.js'
 
 if (!parentPort) throw new Error('worker.js runs in a worker thread')
 const port = parentPort
-const { bell, ...options } = workerData as WorkerData
+const { bell, receipt, ...options } = workerData as WorkerData
 const send = (message: FromWorker) => {
   port.postMessage(message)
 }
@@ -54,7 +54,7 @@ try {
   const chat = openChatTemplate(options.modelPath, tokenizer)
   const sharePrefixes = options.prefixSharing !== 'off'
   const loop = new GenerationLoop(engine, tokenizer, { ...options, sharePrefixes, bell })
-  drive(port, loop, { chat, tokenizer }, () => engine.close(), bell)
+  drive(port, loop, { chat, tokenizer }, () => engine.close(), receipt, bell)
   send({
     type: 'ready',
     model: engine.model,

@@ -8,25 +8,26 @@ import type { PagePool } from './pages.js'
 /** Names of the full pages of one context, made when they are first asked for. */
 export class PageNames {
   private readonly names: string[] = []
-  private readonly root: string
 
   constructor(
-    salt: string,
+    private readonly salt: string,
     /** All tokens of the context; it may grow at its end. */
     private readonly tokens: readonly number[],
     private readonly pageSize: number,
-  ) {
-    this.root = createHash('sha256').update(salt).digest('base64')
-  }
+  ) {}
 
   /** Of page number `index`, all of whose tokens are there. */
   of(index: number): string {
     for (let i = this.names.length; i <= index; i++) {
       const tokens = this.tokens.slice(i * this.pageSize, (i + 1) * this.pageSize)
-      const hash = createHash('sha256').update(this.names[i - 1] ?? this.root)
+      const hash = createHash('sha256').update(this.names[i - 1] ?? this.root())
       this.names.push(hash.update(Int32Array.from(tokens)).digest('base64'))
     }
     return this.names[index] as string
+  }
+
+  private root(): string {
+    return createHash('sha256').update(this.salt).digest('base64')
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { BasinError } from '../errors.js'
 import type { JobEvent } from '../generation/protocol.js'
+import { answersOf } from '../generation/stride-event.js'
 import type { Budget } from '../refine/budget.js'
 import type { Caps } from '../refine/presets.js'
 import type { Extra } from '../refine/stop.js'
@@ -31,8 +32,7 @@ export class Allowance {
   }
 
   take(event: JobEvent): void {
-    if (event.type === 'committed') {
-      const { seconds, steps } = event
+    for (const { seconds, steps } of answersOf(event)) {
       this.settled = { granted: this.granted, took: { steps, seconds } }
       this.granted = this.initial
     }

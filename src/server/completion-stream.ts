@@ -57,6 +57,7 @@ function partOf(
       return refinement ? { ...part, refinement: { type: 'step', ...stepOf(event) } } : undefined
     case 'judged':
       return part
+    case 'stride':
     case 'surveyed':
       return undefined
     case 'committed':

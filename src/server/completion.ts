@@ -67,6 +67,8 @@ export class Progress {
         this.energy += event.tokenEnergy ?? costOf(event.logprobs)
         this.judgedTokens += event.tokens
         return { text: event.text, logprobs: this.add(event.logprobs) }
+      case 'stride':
+        return { text: event.text, logprobs: null }
       case 'finished':
         this.finished = event
         return { text: '', logprobs: null }

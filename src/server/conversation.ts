@@ -125,8 +125,8 @@ export class Conversation {
       for await (const event of follow(run, ledger)) {
         allowance.take(event)
         if (event.type === 'finished' && this.present === present) this.running = false
-        if (event.type === 'judged' || event.type === 'surveyed') continue
-        await this.say(frameOf(event, { id: run.id, model }))
+        const frame = frameOf(event, { id: run.id, model })
+        if (frame) await this.say(frame)
       }
     } catch (error) {
       this.complain(error)

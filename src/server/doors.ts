@@ -4,7 +4,7 @@
  * here (rebinding). Knows headers, and neither keys nor routes.
  */
 import cors from '@fastify/cors'
-import helmet from '@fastify/helmet'
+import helmet from 'helmet'
 import { isIP } from 'node:net'
 import { BasinError } from '../errors.js'
 import type { App } from './application.js'
@@ -43,6 +43,15 @@ export function answersTo(host: string | undefined, hosts: readonly string[] | u
   return hosts ? hosts.includes(name) : isPrivate(name)
 }
 
+/** The same as long as one name is asked for: most clients know no other. */
+function remembered(hosts: readonly string[] | undefined): (host: string | undefined) => boolean {
+  let last: { host: string | undefined; answers: boolean } | undefined
+  return (host) => {
+    if (!last || last.host !== host) last = { host, answers: answersTo(host, hosts) }
+    return last.answers
+  }
+}
+
 /** Whether a page of this origin may ask a server that is called `host`. */
 export function admits(
   origin: string,
@@ -55,22 +64,28 @@ export function admits(
 
 /** `keyed`: a stranger's page has no key, so any name will do. */
 export async function guardDoors(app: App, doors: Doors, keyed: boolean): Promise<void> {
-  const hosts = doors.hosts ?? (keyed ? ['*'] : undefined)
+  const goesBy = remembered(doors.hosts ?? (keyed ? ['*'] : undefined))
   app.addHook('onRequest', ({ headers: { host, origin }, routeOptions }, _, done) => {
-    const named = open.includes(routeOptions.url) || answersTo(host, hosts)
+    const named = open.includes(routeOptions.url) || goesBy(host)
     const admitted = origin === undefined || admits(origin, host, doors.origins)
     const reason = named
       ? 'Pages of that origin may not ask this server'
       : 'This server does not go by that name'
     done(named && admitted ? undefined : new BasinError('forbidden', { reason }))
   })
-  await app.register(helmet, {
+  // @fastify/helmet would put this together anew for every request.
+  const wear = helmet({
     contentSecurityPolicy: {
       useDefaults: false,
       directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
     },
     // Whoever ends TLS in front of this server says whether it is always there.
     strictTransportSecurity: false,
+  })
+  app.addHook('onRequest', (request, reply, done) => {
+    wear(request.raw, reply.raw, (error) => {
+      done(error instanceof Error ? error : undefined)
+    })
   })
   if (!doors.origins) return
   await app.register(cors, {

@@ -48,11 +48,11 @@ export interface ServerFrame {
   [field: string]: unknown
 }
 
-/** Without the sequence number, which belongs to the connection. */
+/** Without the sequence number, which belongs to the connection. Undefined: of no concern here. */
 export function frameOf(
-  event: Exclude<JobEvent, { type: 'failed' | 'judged' | 'surveyed' }>,
+  event: Exclude<JobEvent, { type: 'failed' }>,
   run: { id: string; model: string },
-): ServerFrame {
+): ServerFrame | undefined {
   switch (event.type) {
     case 'started':
       return {
@@ -67,6 +67,10 @@ export function frameOf(
       const { logprobs, text } = event
       return { type: 'committed', text, ...settledOf(event), ...(logprobs && { logprobs }) }
     }
+    case 'judged':
+    case 'stride':
+    case 'surveyed':
+      return undefined
     case 'finished': {
       const { finishReason, refinement, text, usage } = event
       return {

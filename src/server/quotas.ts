@@ -4,6 +4,7 @@
  */
 import { BasinError } from '../errors.js'
 import type { JobEvent } from '../generation/protocol.js'
+import { answersOf } from '../generation/stride-event.js'
 import { type Counts, kinds, MemoryCounts, type Use } from './counts.js'
 
 /** Per client and minute; absent: no limit. */
@@ -49,7 +50,7 @@ export class Quotas {
   take(client: string, event: JobEvent): void {
     if (!this.counting) return
     if (event.type === 'started') this.note(client, event.promptTokens, 0)
-    if (event.type === 'committed') this.note(client, event.tokens, event.steps)
+    for (const { steps, tokens } of answersOf(event)) this.note(client, tokens, steps)
   }
 
   /** What replies tell their client, under OpenAI's names; `steps` in the same manner. */

@@ -3,7 +3,8 @@
  * answers there are. Made of the events of the run, as its client takes them.
  */
 import { type Context, type Span, SpanStatusCode, trace, type Tracer } from '@opentelemetry/api'
-import type { JobEvent } from '../generation/protocol.js'
+import type { JobEvent, Settled } from '../generation/protocol.js'
+import { answersOf } from '../generation/stride-event.js'
 import type { Ledger } from './runs.js'
 import type { Of } from './wire.js'
 
@@ -44,8 +45,8 @@ export class RunTrace implements Ledger {
         this.child('queue', this.submitted, this.admitted)
         return
       case 'committed':
-        this.answers++
-        this.refining ??= Math.max(this.admitted, now() - 1000 * (event.seconds + (event.ago ?? 0)))
+      case 'stride':
+        for (const answer of answersOf(event)) this.settle(answer)
         return
       case 'finished':
         this.finish(event)
@@ -58,6 +59,11 @@ export class RunTrace implements Ledger {
       case 'step':
       case 'surveyed':
     }
+  }
+
+  private settle({ ago = 0, seconds }: Settled): void {
+    this.answers++
+    this.refining ??= Math.max(this.admitted, now() - 1000 * (seconds + ago))
   }
 
   private finish({ finishReason, refinement, usage }: Of<'finished'>): void {

@@ -31,6 +31,7 @@ export class StopMatcher {
 
   feed(text: string): Matched {
     if (this.#stopped) return { emit: '', stopped: true }
+    if (this.#stops.length === 0) return { emit: text, stopped: false }
     const pending = this.#held + text
     let start = -1
     let end = Infinity

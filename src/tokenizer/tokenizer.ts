@@ -46,6 +46,8 @@ const utf8 = new TextEncoder()
 const lossy = new TextDecoder('utf-8', { ignoreBOM: true })
 
 function concatenate(parts: readonly Uint8Array[]): Uint8Array {
+  const [only] = parts
+  if (only && parts.length === 1) return only.slice()
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
   let end = 0
   for (const part of parts) {

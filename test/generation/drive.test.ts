@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { drive } from '../../src/generation/drive.js'
 import { GenerationLoop } from '../../src/generation/loop.js'
 import type { FromWorker, Job, ToWorker } from '../../src/generation/protocol.js'
+import { createReceipt, hear } from '../../src/generation/receipt.js'
 import { jobOf, letters, unbounded } from '../support/loops.js'
 import { QuadraticEngine } from '../support/quadratic-engine.js'
 
@@ -15,13 +16,14 @@ class Listener {
   readonly engine = new QuadraticEngine({})
   readonly reports: Report[] = []
   private readonly channel = new MessageChannel()
+  private readonly receipt = createReceipt()
 
   constructor() {
     const tokenizer = letters()
     const options = { prefillChunk: 32, holdSeconds: 60, pauseSeconds: 60 }
     const loop = new GenerationLoop(this.engine, tokenizer, options)
     const { port1, port2 } = this.channel
-    drive(port1, loop, { chat: undefined, tokenizer }, () => undefined)
+    drive(port1, loop, { chat: undefined, tokenizer }, () => undefined, this.receipt)
     port2.on('message', (message: FromWorker) => {
       if (message.type === 'events') this.reports.push(message)
     })
@@ -38,9 +40,14 @@ class Listener {
   /** The report that follows when the last was heard. */
   async next(): Promise<Report> {
     const { length } = this.reports
-    if (length > 0) this.say({ type: 'heard' })
+    if (length > 0) this.hear()
     await expect.poll(() => this.reports.length).toBe(length + 1)
     return this.reports[length] as Report
+  }
+
+  /** The last report is dealt with; who waits for that is told. */
+  hear(): void {
+    if (hear(this.receipt)) this.say({ type: 'heard' })
   }
 
   /** The worker answers a question, so whatever it would do before has been done. */
@@ -115,7 +122,7 @@ describe('a report', () => {
     let events = (await listener.next()).events
     while (events.at(-1)?.event.type !== 'finished') events = (await listener.next()).events
     for (let i = 0; i < 100; i++) await listener.ask()
-    listener.say({ type: 'heard' })
+    listener.hear()
     for (let i = 0; i < 100; i++) await listener.ask()
     const { length } = listener.reports
     listener.submit(jobOf('b'))

@@ -102,28 +102,28 @@ describe('several steps in a call', () => {
     return { seen, refinement: bench.finished('a').refinement }
   }
 
-  it('are as many as ten milliseconds hold, where somebody looks', () => {
+  it('are as many as sixteen milliseconds hold, where nobody can be heard meanwhile', () => {
     const { seen, refinement } = calls({ stepSeconds: MILLISECOND }, long())
-    expect(seen.slice(0, 3)).toEqual([1, 10, 10])
+    expect(seen.slice(0, 3)).toEqual([1, 16, 16])
     expect(seen.reduce((sum, steps) => sum + steps)).toBe(100)
     expect(refinement).toEqual(calls({}, long()).refinement)
   })
 
-  it('are more where nobody looks, and a bell rings for who wants something', () => {
+  it('are more where a bell rings for who wants something, and nobody does', () => {
     const bell = createBell()
-    const patient = { ...long(), patient: true }
-    expect(calls({ stepSeconds: MILLISECOND, bell }, patient).seen).toEqual([1, 99])
-    expect(calls({ stepSeconds: MILLISECOND }, patient).seen.slice(0, 3)).toEqual([1, 10, 10])
+    expect(calls({ stepSeconds: MILLISECOND, bell }, long()).seen).toEqual([1, 99])
     const other = jobOf('b', { maxTokens: 1, budget: budget({ maxSteps: 100 }) })
-    expect(calls({ stepSeconds: MILLISECOND, bell }, patient, other).seen.slice(0, 2)).toEqual([
-      1, 5,
-    ])
+    const both = (options: BenchOptions) =>
+      calls({ stepSeconds: MILLISECOND, ...options }, long(), other).seen.slice(0, 2)
+    expect(both({ bell })).toEqual([1, 51])
+    expect(both({})).toEqual([1, 8])
+    expect(both({ bell, capacity: { slots: 1 } })).toEqual([1, 16])
     ring(bell)
-    expect(calls({ stepSeconds: MILLISECOND, bell }, patient).seen).toEqual(new Array(100).fill(1))
+    expect(calls({ stepSeconds: MILLISECOND, bell }, long()).seen).toEqual(new Array(100).fill(1))
   })
 
   it('are single ones where a step is long, or is reported', () => {
-    expect(calls({ stepSeconds: 0.006 }, long()).seen).toEqual(new Array(100).fill(1))
+    expect(calls({ stepSeconds: 0.009 }, long()).seen).toEqual(new Array(100).fill(1))
     const watched = { ...long(), reportSteps: true }
     expect(calls({ stepSeconds: MILLISECOND }, watched).seen).toEqual(new Array(100).fill(1))
   })

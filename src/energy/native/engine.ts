@@ -136,9 +136,11 @@ export class NativeEngine implements EnergyEngine {
     const count = refusing(() => this.addon.stride(this.handle, given, this.results, bell))
     return Array.from({ length: count }, (_, i) => {
       const at = i * width
-      const [token, observe, descend, read] = this.results.subarray(at, at + strideWidth)
       const steps = row.steps.map((_, step) =>
         this.stepResultAt(at + strideWidth + step * resultWidth),
+      )
+      const [token, observe, descend, read] = [0, 1, 2, 3].map(
+        (i) => this.results[at + i] as number,
       )
       return { token, steps, seconds: { observe, descend, read } } as StrideAnswer
     })

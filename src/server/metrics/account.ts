@@ -1,15 +1,17 @@
 /**
- * What one completion contributes to the metrics, event by event, as its client takes them. It ends
- * once: when a held answer is extended, its steps and energies count again, its tokens and times do not.
+ * What one completion contributes to the metrics, event by event, as its client takes them, and once
+ * the replies that they make are out. It ends once: when a held answer is extended, its steps and
+ * energies count again, its tokens and times do not.
  */
-import type { JobEvent } from '../../generation/protocol.js'
+import type { JobEvent, Settled } from '../../generation/protocol.js'
+import { answersOf } from '../../generation/stride-event.js'
 import type { Of } from '../wire.js'
 import type { Instruments } from './instruments.js'
 
 export type FinishReason = Of<'finished'>['finishReason'] | 'failed'
 
-/** On the clock of `performance.now()`: events may come late, and together. */
-const when = ({ ago = 0 }: { ago?: number }): number => performance.now() - 1000 * ago
+/** Events may come late, and together. `now`, and what it returns: on the clock of `performance.now()`. */
+const when = ({ ago = 0 }: { ago?: number }, now: number): number => now - 1000 * ago
 
 export class Account {
   private readonly submitted = performance.now()
@@ -25,31 +27,39 @@ export class Account {
   ) {}
 
   take(event: JobEvent): void {
+    const now = performance.now()
+    setImmediate(() => this.enter(event, now))
+  }
+
+  private enter(event: JobEvent, now: number): void {
     const { model, to } = this
     switch (event.type) {
       case 'started':
-        this.admitted = when(event)
+        this.admitted = when(event, now)
         to.queueSeconds.observe({ model }, event.queueSeconds)
         to.promptTokens.inc({ model }, event.promptTokens)
         return
       case 'committed':
-        this.settle(event)
-        if (!this.ended) this.commit(event)
+      case 'stride':
+        for (const answer of answersOf(event)) {
+          this.settle(answer)
+          if (!this.ended) this.commit(answer, when(answer, now))
+        }
         return
       case 'finished':
         if (this.ended) return
-        this.end(event.finishReason)
+        this.end(event.finishReason, now)
         to.promptLength.observe({ model }, event.usage.promptTokens)
         to.completionLength.observe({ model }, event.usage.completionTokens)
         return
       case 'failed':
-        if (!this.ended) this.end('failed')
+        if (!this.ended) this.end('failed', now)
         return
       case 'step':
     }
   }
 
-  private settle({ energy, seconds, steps, stopReason }: Of<'committed'>): void {
+  private settle({ energy, seconds, steps, stopReason }: Settled): void {
     const { model, to } = this
     to.answers.inc({ model, stop_reason: stopReason })
     to.answerSteps.observe({ model }, steps)
@@ -59,10 +69,8 @@ export class Account {
     to.energyDrop.observe({ model }, energy.initial - energy.final)
   }
 
-  private commit(event: Of<'committed'>): void {
+  private commit({ tokens }: Settled, now: number): void {
     const { model, to } = this
-    const { tokens } = event
-    const now = when(event)
     if (this.committed === undefined) {
       to.firstTokenSeconds.observe({ model }, (now - this.submitted) / 1000)
       to.prefillSeconds.observe({ model }, (now - this.admitted) / 1000)
@@ -74,9 +82,8 @@ export class Account {
     to.completionTokens.inc({ model }, tokens)
   }
 
-  private end(reason: FinishReason): void {
+  private end(reason: FinishReason, now: number): void {
     const { model, route, to } = this
-    const now = performance.now()
     this.ended = true
     to.completions.inc({ model, route, finish_reason: reason })
     to.completionSeconds.observe({ model, route }, (now - this.submitted) / 1000)

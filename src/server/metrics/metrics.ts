@@ -1,4 +1,5 @@
 /** Where figures come from: ticks of the engines, events of completions, replies of the server. */
+import { setImmediate } from 'node:timers/promises'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { Generation } from '../../generation/client.js'
 import type { TickStats } from '../../generation/protocol.js'
@@ -91,8 +92,12 @@ export class Metrics {
     return new Account(this.to, model, `/v1/${route}`)
   }
 
-  /** The exposition. What an engine that hangs would not tell is taken now. */
+  /**
+   * The exposition, with all that has happened by now (account.ts). What an engine that hangs would not
+   * tell is taken now.
+   */
   async text(models: ReadonlyMap<string, Generation>): Promise<string> {
+    await setImmediate()
     for (const [model, { lastTick, waiting }] of models) {
       this.to.sinceTick.set({ model }, (performance.now() - lastTick) / 1000)
       this.to.requests.set({ model, state: 'waiting' }, waiting)

@@ -84,6 +84,7 @@ export class ResponseNarrator implements Narrator {
         return this.end({ status: 'failed', error: { code, message: error.message } })
       }
       case 'judged':
+      case 'stride':
       case 'surveyed':
         return { events: [] }
     }

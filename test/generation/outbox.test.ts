@@ -1,0 +1,109 @@
+/** Events on their way out of a worker: which are told together, and what asks to be told soon. */
+import { describe, expect, it } from 'vitest'
+import { Outbox } from '../../src/generation/outbox.js'
+import type { JobEvent } from '../../src/generation/protocol.js'
+import {
+  awaitMessage,
+  createReceipt,
+  hear,
+  isHeard,
+  markUnheard,
+} from '../../src/generation/receipt.js'
+import { answersOf, type Committed } from '../../src/generation/stride-event.js'
+
+const patient = { id: 'a', patient: true }
+const eager = { id: 'b' }
+
+const committed = (position: number, more: Partial<Committed> = {}): Committed => ({
+  type: 'committed',
+  position,
+  text: `${String(position)} `,
+  tokens: 1 + (position % 2),
+  steps: 3 + position,
+  energy: { initial: position, final: -position, best: -position - 1 },
+  stopReason: position % 2 ? 'converged' : 'max_steps',
+  seconds: position / 8,
+  ...more,
+})
+
+const finished = { type: 'finished', finishReason: 'length' } as JobEvent
+const started: JobEvent = { type: 'started', promptTokens: 1, queueSeconds: 0 }
+
+describe('answers of a patient job', () => {
+  it('are one event, which says what theirs would', () => {
+    const outbox = new Outbox()
+    for (let i = 0; i < 5; i++) {
+      outbox.push(patient, committed(i), i)
+      outbox.push(eager, committed(i), i)
+    }
+    const { events } = outbox.take(8)
+    const of = (id: string) => events.flatMap((each) => (each.id === id ? [each.event] : []))
+    const [stride, ...others] = of('a')
+    expect(others).toEqual([])
+    expect(stride).toMatchObject({ type: 'stride', text: '0 1 2 3 4 ' })
+    const told = ({ ago, energy, seconds, steps, stopReason, tokens }: Committed) => {
+      return { ago, energy, seconds, steps, stopReason, tokens }
+    }
+    expect(answersOf(stride as JobEvent)).toEqual(of('b').map((each) => told(each as Committed)))
+    expect(
+      of('b')
+        .flatMap((event) => answersOf(event))
+        .map(({ ago }) => ago),
+    ).toEqual([8, 7, 6, 5, 4])
+  })
+
+  it('stand before what came after them, and end with a report', () => {
+    const outbox = new Outbox()
+    outbox.push(patient, started, 0)
+    outbox.push(patient, committed(0), 0)
+    outbox.push(patient, finished, 0)
+    outbox.push(patient, committed(1), 0)
+    const types = () => outbox.take(1).events.map(({ event: { type } }) => type)
+    expect(types()).toEqual(['started', 'stride', 'finished', 'stride'])
+    outbox.push(patient, committed(2), 1)
+    expect(types()).toEqual(['stride'])
+  })
+
+  it.each([{ tokenEnergy: 1 }, { logprobs: [] }, { representation: new Float32Array(2) }])(
+    'are events of their own where they have more to say: %o',
+    (more) => {
+      const outbox = new Outbox()
+      for (let i = 0; i < 2; i++) outbox.push(patient, committed(i, more), 0)
+      const { events } = outbox.take(0)
+      expect(events.map(({ event }) => event)).toMatchObject([0, 1].map((i) => committed(i, more)))
+    },
+  )
+})
+
+describe('what asks to be told soon', () => {
+  it.each<[string, Parameters<Outbox['push']>[0], JobEvent, boolean, boolean]>([
+    ['a beginning does not', eager, started, false, false],
+    ['a first token does', eager, committed(0), true, true],
+    ['further ones are followed', eager, committed(1), false, true],
+    ['a first token of a patient job does not', patient, committed(0), false, false],
+    ['its end does', patient, finished, true, false],
+  ])('%s', (_, job, event, pressing, awaited) => {
+    const outbox = new Outbox()
+    outbox.push(job, event, 0)
+    expect([outbox.pressing, outbox.awaited]).toEqual([pressing, awaited])
+    outbox.take(0)
+    expect([outbox.pressing, outbox.awaited, outbox.empty]).toEqual([false, false, true])
+  })
+})
+
+describe('a receipt', () => {
+  it('asks for a message only of who waits for one', () => {
+    const receipt = createReceipt()
+    expect(isHeard(receipt)).toBe(true)
+    markUnheard(receipt)
+    expect(isHeard(receipt)).toBe(false)
+    expect(hear(receipt)).toBe(false)
+    expect(isHeard(receipt)).toBe(true)
+    expect(awaitMessage(receipt)).toBe(false)
+    markUnheard(receipt)
+    expect(awaitMessage(receipt)).toBe(true)
+    expect(awaitMessage(receipt)).toBe(true)
+    expect(isHeard(receipt)).toBe(false)
+    expect([hear(receipt), hear(receipt)]).toEqual([true, false])
+  })
+})
