@@ -27,6 +27,8 @@ export class Account {
   ) {}
 
   take(event: JobEvent): void {
+    // There may be thousands in a second, and nothing is counted of them here.
+    if (event.type === 'step') return
     const now = performance.now()
     setImmediate(() => this.enter(event, now))
   }
@@ -54,8 +56,6 @@ export class Account {
         return
       case 'failed':
         if (!this.ended) this.end('failed', now)
-        return
-      case 'step':
     }
   }
 
