@@ -109,17 +109,11 @@ napi_value observe(const Call& call) {
 
 napi_value begin(const Call& call) {
   Engine& engine = engineOf(call);
-  const double words = 4294967296.0;
-  const auto word = [&](size_t i, const char* name) {
-    const double x = call.number(i);
-    if (!(x >= 0 && x < words) || x != std::floor(x)) throw Refusal{name, "a 32-bit word", x};
-    return uint32_t(x);
-  };
   BeginRow row{};
   row.slot = indexBelow("slot", call.number(1), engine.capacity.slots);
   row.sequence = indexBelow("sequence", call.number(2), engine.capacity.sequences);
-  row.seed = uint64_t(word(4, "seed")) << 32 | word(3, "seed");
-  row.candidate = word(5, "candidate");
+  row.seed = uint64_t(wordFrom("seed", call.number(4))) << 32 | wordFrom("seed", call.number(3));
+  row.candidate = wordFrom("candidate", call.number(5));
   if (!call.absent(6)) {
     size_t length = 0;
     const double* clamped = call.array<double>(6, length);
@@ -177,7 +171,6 @@ napi_value descend(const Call& call) {
 
 napi_value stride(const Call& call) {
   Engine& engine = engineOf(call);
-  const double words = 4294967296.0;
   size_t length = 0, room = 0;
   const double* data = call.array<double>(1, length);
   double* out = call.array<double>(2, room);
@@ -187,10 +180,10 @@ napi_value stride(const Call& call) {
   row.observe.sequence = reader.index("sequence", engine.capacity.sequences);
   row.observe.from = reader.index("from", engine.config().contextLength);
   row.observe.tokens = {reader.index("token", engine.config().vocab)};
-  const uint64_t low = uint64_t(reader.integer("seed", words));
-  row.seed = uint64_t(reader.integer("seed", words)) << 32 | low;
-  row.answer = uint32_t(reader.integer("answer", words));
-  row.draw = uint32_t(reader.integer("draw", words));
+  const uint32_t low = reader.word("seed");
+  row.seed = uint64_t(reader.word("seed")) << 32 | low;
+  row.answer = reader.word("answer");
+  row.draw = reader.word("draw");
   row.best = reader.next() != 0;
   row.temperature = float(reader.next());
   if (!(row.temperature >= 0 && row.temperature < 1e30f)) throw Refusal{"temperature", "0 or more", row.temperature};
@@ -200,8 +193,7 @@ napi_value stride(const Call& call) {
   const size_t steps = reader.countLeft();
   for (size_t i = 0; i < steps; i++) row.steps.push_back(descendRow(engine, reader, slot));
   while (reader.more()) row.observe.pages.push_back(reader.index("pages", engine.capacity.pages));
-  const size_t width = (sizeof(StrideAnswer) + steps * sizeof(RowResult)) / sizeof(double);
-  if (room < width * row.most) throw Refusal{"results", "room for all answers", double(room)};
+  if (room < row.width() * row.most) throw Refusal{"results", "room for all answers", double(room)};
   return numberOf(call.env, engine.stride(std::move(row), out, bellOf(call, 3)));
 }
 

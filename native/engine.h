@@ -30,6 +30,11 @@ struct DescendRow {
   bool acceptLower;
 };
 
+// What is told of an answer, before the results of its steps: its token, and seconds.
+struct StrideAnswer {
+  double token, observe, descend, read;
+};
+
 // Answers in a row: see StrideRow in src/energy/engine.ts.
 struct StrideRow {
   ObserveRow observe;             // the token before the first answer
@@ -41,11 +46,9 @@ struct StrideRow {
   int end;                        // token after which nothing follows, or -1
   int most;                       // answers
   double seconds;                 // no other answer begins after them
-};
 
-// What is told of an answer, before the results of its steps: its token, and seconds.
-struct StrideAnswer {
-  double token, observe, descend, read;
+  // Numbers that are told of an answer.
+  size_t width() const { return (sizeof(StrideAnswer) + steps.size() * sizeof(RowResult)) / sizeof(double); }
 };
 
 // A slot's present state where `answer` is empty, else these tokens after the context of `sequence`.

@@ -1,8 +1,7 @@
 // Rows of a verb come in as one flat array of numbers.
 #pragma once
-#include <cmath>
 #include <cstddef>
-#include <string>
+#include <cstdint>
 
 #include "refusal.h"
 
@@ -16,11 +15,7 @@ class Reader {
     if (at >= length) throw Refusal{"rows", "complete rows", double(length)};
     return data[at++];
   }
-  double integer(const char* param, double limit) {
-    const double x = next();
-    if (!(x >= 0 && x < limit) || x != std::floor(x)) throw Refusal{param, "a whole number below " + std::to_string((long long)(limit)), x};
-    return x;
-  }
+  uint32_t word(const char* param) { return wordFrom(param, next()); }
   int index(const char* param, double limit) { return indexBelow(param, next(), limit); }
   size_t countLeft() { return size_t(index("rows", double(length - at) + 1)); }
 

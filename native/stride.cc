@@ -49,7 +49,7 @@ int Engine::stride(StrideRow row, double* out, const Bell& bell) {
   BeginRow begun{};
   begun.slot = row.steps[0].slot;
   begun.sequence = row.observe.sequence;
-  const size_t width = sizeof(StrideAnswer) / sizeof(double) + row.steps.size() * (sizeof(RowResult) / sizeof(double));
+  const size_t width = row.width();
   for (int i = 0; i < row.most; i++, out += width) {
     const bool late = std::chrono::duration<double>(then - began).count() >= row.seconds;
     if (i > 0 && (late || bell.rings())) return i;
