@@ -3,9 +3,10 @@
  * completions of a model as they are by default, and compares the time that passes with the time that the
  * engine computes (its share of `basin_engine_seconds_total`): the rest is HTTP, JSON, scheduling,
  * sampling and messages, and the client. First one request after the other, of 64 tokens and of 128, as
- * vLLM's benchmark asks for, then 64 at once, each whole and as a stream of events. One after the other the server's own clock tells its part from the client's:
- * from the head of a request to the end of its reply. The floor of a request is printed beside it: one
- * that asks the worker to tokenize, and computes nothing.
+ * vLLM's benchmark asks for, then 64 at once, each whole and as a stream of events. One after the other
+ * the server's own clock tells its part from the client's: from the head of a request to the end of its
+ * reply. The floor of a request is printed beside it: one that asks the worker to tokenize, and computes
+ * nothing.
  *
  *   npm run build && tsc -p bench && node build/bench/overhead.js [models] [model] [seconds]
  */
@@ -27,11 +28,11 @@ const agent = new Agent({ keepAlive: true, maxSockets: STREAMS })
 const CLIENT_NICENESS = 10
 setPriority(CLIENT_NICENESS)
 
-/** A grid is as long as it is. */
-const [short, long] = await Promise.all([64, 128].map((tokens) => requestsFor(url, tokens)))
-const wanted = [short?.[0], long?.[0]].filter(
-  (each, i) => i === 0 || (each && 'max_tokens' in each),
-)
+const asked = await Promise.all([64, 128].map((tokens) => requestsFor(url, tokens)))
+/** Of one model; a grid is as long as it is. */
+const [short, long] = asked.flatMap(([request]) => request ?? [])
+if (!short || !long) throw new Error(`${model} is not served`)
+const wanted = 'max_tokens' in long ? [short, long] : [short]
 
 /** Node's plain client: fetch would take more of the processor than the server does. */
 function post(path: string, body: object): Promise<void> {
@@ -45,7 +46,7 @@ function post(path: string, body: object): Promise<void> {
   })
 }
 
-const ask = (body: object | undefined, stream: boolean, seed: number) =>
+const ask = (body: object, stream: boolean, seed: number) =>
   post('/v1/completions', { ...body, seed, stream })
 
 /** Milliseconds that a request takes which computes nothing. */
@@ -84,7 +85,7 @@ async function snapshot(): Promise<Snapshot> {
 const wait = (time: number) => new Promise((resolve) => setTimeout(resolve, time * 1000))
 
 /** Over the middle of a load, in which all clients are busy. */
-async function measure(body: object | undefined, clients: number, stream: boolean): Promise<void> {
+async function measure(body: object, clients: number, stream: boolean): Promise<void> {
   let going = true
   let seed = 0
   const loads = Array.from({ length: clients }, async () => {
@@ -110,8 +111,8 @@ async function measure(body: object | undefined, clients: number, stream: boolea
   )
 }
 
-const lengthOf = (body: object | undefined): string =>
-  body && 'max_tokens' in body ? `${String(body.max_tokens).padStart(3)} tokens, ` : ''
+const lengthOf = (body: object): string =>
+  'max_tokens' in body ? `${String(body.max_tokens).padStart(3)} tokens, ` : ''
 
 function ofServer(before: Snapshot, after: Snapshot, engine: number): string {
   const [served, requests] = [after.served - before.served, after.requests - before.requests]
@@ -124,11 +125,11 @@ console.log(
   `${cpu}, ${cores} cores, load ${load.toFixed(1)}, one core reads ${readGBs.toFixed(0)} GB/s, ` +
     `commit ${commit}, model ${model}`,
 )
-await ask(wanted[0], false, 0)
+await ask(short, false, 0)
 console.log(`a request that computes nothing: ${(await floor()).toFixed(2)} ms`)
 for (const body of wanted) {
   for (const stream of [false, true]) await measure(body, 1, stream)
 }
-for (const stream of [false, true]) await measure(wanted[0], STREAMS, stream)
+for (const stream of [false, true]) await measure(short, STREAMS, stream)
 agent.destroy()
 stop()

@@ -4,7 +4,7 @@ import { Option, type Command } from 'commander'
 import picocolors from 'picocolors'
 import { fromErrorMessage } from '../errors.js'
 import type { Generation } from '../generation/client.js'
-import type { JobEvent } from '../generation/protocol.js'
+import type { Of } from '../generation/protocol.js'
 import type { ReasoningEffort } from '../refine/presets.js'
 import { jobOf } from '../server/job.js'
 import { integer, real } from './numbers.js'
@@ -27,8 +27,6 @@ interface GenerateFlags {
   weights: string
   refiner: string
 }
-
-type Of<T extends JobEvent['type']> = Extract<JobEvent, { type: T }>
 
 /** Whoever runs this owns the machine: only what an answer can hold is bounded. */
 const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 86_400, candidates: 64 }

@@ -44,9 +44,6 @@ export function drive(
     scheduled = undefined
     reporter.ticked(loop.tick())
     awaitExpiry()
-    proceed()
-  }
-  const proceed = () => {
     if (reporter.busy && !loop.full) wake()
     else if (reporter.owes && !awaitMessage(receipt)) wasHeard()
   }

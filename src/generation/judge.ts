@@ -7,7 +7,7 @@ import { judge } from '../refine/sampling.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Candidate } from './answer.js'
 import type { Jobs } from './jobs.js'
-import type { JobEvent, TokenLogprob } from './protocol.js'
+import type { Of, TokenLogprob } from './protocol.js'
 import type { Running } from './running.js'
 import { logprobOf } from './settle.js'
 
@@ -44,7 +44,7 @@ export function judged(
   jobs: Jobs,
   running: Running,
   candidate: Candidate | undefined,
-  judgement: Partial<Extract<JobEvent, { type: 'judged' }>>,
+  judgement: Partial<Of<'judged'>>,
 ): void {
   jobs.emit(running, { type: 'judged', ...running.read(), ...judgement })
   const converged = candidate?.stopped === 'converged'

@@ -1,28 +1,35 @@
 /** Events of jobs on their way out, until somebody takes them along. */
-import type { FromWorker, Job, JobEvent } from './protocol.js'
-import { appendTo, type Committed, emptyStride, isPlain, type Stride } from './stride-event.js'
+import type { FromWorker, Job, JobEvent, Of } from './protocol.js'
+import { isPlain, strideOf } from './stride-event.js'
 
 type Content = Pick<Extract<FromWorker, { type: 'events' }>, 'events' | 'released'>
 
 /** Events of one report, give or take those of a tick: some milliseconds of its reader's time. */
 const MOST = 128
 
+/** `at`: when it happened, in seconds of any clock. */
+interface Happened<E extends JobEvent = JobEvent> {
+  event: E
+  at: number
+}
+type Answer = Happened<Of<'committed'>>
+
 export class Outbox {
   /** One of the events is more than a beginning or a further step or token: a client waits for it. */
   pressing = false
   /** One that is no beginning is of a job whose client follows it. */
   awaited = false
-  private events: { id: string; event: JobEvent; at: number }[] = []
+  private told: { id: string; what: Happened | readonly Answer[] }[] = []
   private released: string[] = []
-  /** The strides to which answers may yet be added, by job. */
-  private readonly open = new Map<string, Stride>()
+  /** Answers of patient jobs that the next one joins, by job. */
+  private readonly open = new Map<string, Answer[]>()
 
-  /** `at`: when it happened, in seconds of any clock. */
+  /** `at`: as in `Happened`. */
   push({ id, patient = false }: Pick<Job, 'id' | 'patient'>, event: JobEvent, at: number): void {
-    if (patient && event.type === 'committed' && isPlain(event)) this.append(id, event, at)
+    if (patient && event.type === 'committed' && isPlain(event)) this.join(id, { event, at })
     else {
       this.open.delete(id)
-      this.events.push({ id, event, at })
+      this.told.push({ id, what: { event, at } })
     }
     if (event.type === 'started') return
     const last = event.type === 'finished' || event.type === 'failed'
@@ -37,18 +44,18 @@ export class Outbox {
   }
 
   get empty(): boolean {
-    return this.events.length + this.released.length === 0
+    return this.told.length + this.released.length === 0
   }
 
   /** Nothing more should happen before these are taken. */
   get full(): boolean {
-    return this.events.length >= MOST
+    return this.told.length >= MOST
   }
 
   take(now: number): Content {
     const { released } = this
-    const events = this.events.map(({ id, event, at }) => ({ id, event: told(event, at, now) }))
-    this.events = []
+    const events = this.told.map(({ id, what }) => ({ id, event: asOne(what, now) }))
+    this.told = []
     this.open.clear()
     this.released = []
     this.pressing = false
@@ -56,20 +63,23 @@ export class Outbox {
     return { events, released }
   }
 
-  private append(id: string, event: Committed, at: number): void {
-    let stride = this.open.get(id)
-    if (!stride) {
-      stride = emptyStride()
-      this.open.set(id, stride)
-      this.events.push({ id, event: stride, at: 0 })
+  private join(id: string, answer: Answer): void {
+    const before = this.open.get(id)
+    if (before) {
+      before.push(answer)
+      return
     }
-    appendTo(stride, event, at)
+    const answers = [answer]
+    this.open.set(id, answers)
+    this.told.push({ id, what: answers })
   }
 }
 
-function told(event: JobEvent, at: number, now: number): JobEvent {
-  if (event.type === 'started' || event.type === 'committed') return { ...event, ago: now - at }
-  if (event.type !== 'stride') return event
-  const { agos, ...answers } = event.answers
-  return { ...event, answers: { ...answers, agos: agos.map((at) => now - at) } }
+function asOne(what: Happened | readonly Answer[], now: number): JobEvent {
+  if (!('event' in what))
+    return strideOf(what.map(({ event, at }) => ({ ...event, ago: now - at })))
+  const { at, event } = what
+  return event.type === 'started' || event.type === 'committed'
+    ? { ...event, ago: now - at }
+    : event
 }

@@ -210,6 +210,9 @@ export type JobEvent =
     }
   | { type: 'failed'; error: ErrorMessage }
 
+/** The events of one type. */
+export type Of<T extends JobEvent['type']> = Extract<JobEvent, { type: T }>
+
 /** Of the ticks since the last report: what the metrics need and nothing more. */
 export interface TickStats {
   /**
@@ -294,5 +297,8 @@ export interface WorkerOptions {
   watchdogSeconds: number
 }
 
-/** What a worker thread is given. `bell`: rung before each message to it but `heard`; `receipt`: of its reports. */
+/**
+ * What a worker thread is given. `bell`: rung before each message to it but `heard`; `receipt`: of its
+ * reports.
+ */
 export type WorkerData = WorkerOptions & { bell: Bell; receipt: Receipt }

@@ -3,7 +3,7 @@
  * milliseconds bring, and nothing while the report before is not yet heard.
  */
 import type { GenerationLoop, Report } from './loop.js'
-import { markUnheard, isHeard, type Receipt } from './receipt.js'
+import { isHeard, markUnheard, type Receipt } from './receipt.js'
 
 /**
  * Seconds that steps and tokens may wait for the next ones: no screen shows more often. A tick of a small

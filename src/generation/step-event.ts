@@ -3,7 +3,7 @@ import type { Reading } from '../energy/engine.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Answer, Candidate } from './answer.js'
 import { finiteOr } from './answer.js'
-import type { JobEvent } from './protocol.js'
+import type { Of } from './protocol.js'
 import { legible, ranked } from './settle.js'
 
 /** Tokens of the first moving position that a `step` event lists. */
@@ -16,7 +16,7 @@ export function stepEvent(
   reading: Reading,
   block: number,
   tokenizer: Tokenizer,
-): Extract<JobEvent, { type: 'step' }> {
+): Of<'step'> {
   const { steps, final, best, gradientNorm, terms } = candidate.progress
   const tokens = Array.from(
     { length: answer.shape.length },

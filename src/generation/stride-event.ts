@@ -2,37 +2,26 @@
  * Answers of a patient job, told together: what their `committed` events would say, in columns, which
  * cross from thread to thread in a fraction of the time.
  */
-import type { JobEvent, Settled, SettledColumns } from './protocol.js'
-
-export type Committed = Extract<JobEvent, { type: 'committed' }>
-export type Stride = Extract<JobEvent, { type: 'stride' }>
+import type { JobEvent, Of, Settled, SettledColumns } from './protocol.js'
 
 /** Nothing is said of it but its text and its account. */
-export const isPlain = ({ logprobs, representation, tokenEnergy }: Committed): boolean =>
+export const isPlain = ({ logprobs, representation, tokenEnergy }: Of<'committed'>): boolean =>
   logprobs === undefined && representation === undefined && tokenEnergy === undefined
 
-export const emptyStride = (): Stride => ({
+export const strideOf = (answers: readonly Of<'committed'>[]): Of<'stride'> => ({
   type: 'stride',
-  text: '',
+  text: answers.map(({ text }) => text).join(''),
   answers: {
-    ...{ tokens: [], steps: [], initial: [], final: [], best: [] },
-    ...{ stopReasons: [], seconds: [], agos: [] },
+    tokens: answers.map(({ tokens }) => tokens),
+    steps: answers.map(({ steps }) => steps),
+    initial: answers.map(({ energy }) => energy.initial),
+    final: answers.map(({ energy }) => energy.final),
+    best: answers.map(({ energy }) => energy.best),
+    stopReasons: answers.map(({ stopReason }) => stopReason),
+    seconds: answers.map(({ seconds }) => seconds),
+    agos: answers.map(({ ago = 0 }) => ago),
   },
 })
-
-/** Another answer, committed when the clock said `at`, which stands in place of its `ago`. */
-export function appendTo(stride: Stride, { energy, text, ...answer }: Committed, at: number): void {
-  const { answers } = stride
-  stride.text += text
-  answers.tokens.push(answer.tokens)
-  answers.steps.push(answer.steps)
-  answers.initial.push(energy.initial)
-  answers.final.push(energy.final)
-  answers.best.push(energy.best)
-  answers.stopReasons.push(answer.stopReason)
-  answers.seconds.push(answer.seconds)
-  answers.agos.push(at)
-}
 
 /** The answers that an event brings, in their order. */
 export function answersOf(event: JobEvent): readonly Settled[] {

@@ -56,7 +56,7 @@ export class Strides {
   }
 
   /** Nobody but these rows wants anything of the engine, and whoever comes is heard. */
-  private alone(rows: readonly { running: Running }[]): boolean {
+  private alone(rows: readonly Row[]): boolean {
     const { bell, scheduler } = this.jobs
     const jobs = new Set(rows.map(({ running }) => running))
     return bell !== undefined && scheduler.waiting === 0 && scheduler.counts.running <= jobs.size
@@ -125,7 +125,8 @@ export class Strides {
     const { completion, context, answered, end, job } = running
     const { budget, sampling } = job
     const { landscapes } = this.engine.model
-    const seconds = job.patient && this.alone([{ running }]) ? LONG : SHORT
+    // It runs alone, or there would be no room.
+    const seconds = job.patient && this.jobs.bell ? LONG : SHORT
     return {
       ...{ sequence, slot, from, pages, most: answers, seconds },
       token: context[from] as number,

@@ -2,13 +2,13 @@
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../errors.js'
 import type { Generation, Run } from '../generation/client.js'
-import type { JobEvent, Refinement, TokenLogprob } from '../generation/protocol.js'
+import type { JobEvent, Of, Refinement, TokenLogprob } from '../generation/protocol.js'
 import type { Asked, Request } from './choices.js'
 import type { Parts } from './parts.js'
 import { cancelAll, endWith, follow } from './runs.js'
 import type { Completion, Logprobs } from './schemas/completion.js'
 import { both, Steered } from './steering.js'
-import { type Of, usageOf } from './wire.js'
+import { usageOf } from './wire.js'
 
 /** The first token of a text that is echoed has nothing before it, and so no probability. */
 type Entry = TokenLogprob | { token: string; logprob: null; top: null }

@@ -3,10 +3,9 @@
  * answers there are. Made of the events of the run, as its client takes them.
  */
 import { type Context, type Span, SpanStatusCode, trace, type Tracer } from '@opentelemetry/api'
-import type { JobEvent, Settled } from '../generation/protocol.js'
+import type { JobEvent, Of, Settled } from '../generation/protocol.js'
 import { answersOf } from '../generation/stride-event.js'
 import type { Ledger } from './runs.js'
-import type { Of } from './wire.js'
 
 /** Unix time, milliseconds and parts of them. */
 const now = (): number => performance.timeOrigin + performance.now()

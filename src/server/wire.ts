@@ -1,7 +1,5 @@
 /** Events of a job as the outside sees them: the same names on the socket and in streams. */
-import type { JobEvent } from '../generation/protocol.js'
-
-export type Of<T extends JobEvent['type']> = Extract<JobEvent, { type: T }>
+import type { Of } from '../generation/protocol.js'
 
 export const stepOf = (event: Of<'step'>) => ({
   position: event.position,

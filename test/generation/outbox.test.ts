@@ -1,7 +1,7 @@
 /** Events on their way out of a worker: which are told together, and what asks to be told soon. */
 import { describe, expect, it } from 'vitest'
 import { Outbox } from '../../src/generation/outbox.js'
-import type { JobEvent } from '../../src/generation/protocol.js'
+import type { JobEvent, Of } from '../../src/generation/protocol.js'
 import {
   awaitMessage,
   createReceipt,
@@ -9,12 +9,12 @@ import {
   isHeard,
   markUnheard,
 } from '../../src/generation/receipt.js'
-import { answersOf, type Committed } from '../../src/generation/stride-event.js'
+import { answersOf } from '../../src/generation/stride-event.js'
 
 const patient = { id: 'a', patient: true }
 const eager = { id: 'b' }
 
-const committed = (position: number, more: Partial<Committed> = {}): Committed => ({
+const committed = (position: number, more: Partial<Of<'committed'>> = {}): Of<'committed'> => ({
   type: 'committed',
   position,
   text: `${String(position)} `,
@@ -41,10 +41,12 @@ describe('answers of a patient job', () => {
     const [stride, ...others] = of('a')
     expect(others).toEqual([])
     expect(stride).toMatchObject({ type: 'stride', text: '0 1 2 3 4 ' })
-    const told = ({ ago, energy, seconds, steps, stopReason, tokens }: Committed) => {
+    const told = ({ ago, energy, seconds, steps, stopReason, tokens }: Of<'committed'>) => {
       return { ago, energy, seconds, steps, stopReason, tokens }
     }
-    expect(answersOf(stride as JobEvent)).toEqual(of('b').map((each) => told(each as Committed)))
+    expect(answersOf(stride as JobEvent)).toEqual(
+      of('b').map((each) => told(each as Of<'committed'>)),
+    )
     expect(
       of('b')
         .flatMap((event) => answersOf(event))

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Bell } from '../../src/energy/bell.js'
 import { GenerationLoop } from '../../src/generation/loop.js'
-import type { Job, JobEvent, TickStats } from '../../src/generation/protocol.js'
+import type { Job, JobEvent, Of, TickStats } from '../../src/generation/protocol.js'
 import type { Budget } from '../../src/refine/budget.js'
 import type { Sampling } from '../../src/refine/sampling.js'
 import { openTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js'
@@ -81,8 +81,6 @@ export interface BenchOptions extends QuadraticOptions {
   stepSeconds?: number
   bell?: Bell
 }
-
-type Of<T extends JobEvent['type']> = Extract<JobEvent, { type: T }>
 
 /** A loop, its engine and a clock that moves a millisecond per tick. */
 export class LoopBench {

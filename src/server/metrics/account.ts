@@ -3,9 +3,8 @@
  * the replies that they make are out. It ends once: when a held answer is extended, its steps and
  * energies count again, its tokens and times do not.
  */
-import type { JobEvent, Settled } from '../../generation/protocol.js'
+import type { JobEvent, Of, Settled } from '../../generation/protocol.js'
 import { answersOf } from '../../generation/stride-event.js'
-import type { Of } from '../wire.js'
 import type { Instruments } from './instruments.js'
 
 export type FinishReason = Of<'finished'>['finishReason'] | 'failed'

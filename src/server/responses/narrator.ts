@@ -3,12 +3,12 @@
  * The same run is told in the same words, whenever it is told.
  */
 import { fromErrorMessage } from '../../errors.js'
-import type { JobEvent, TokenLogprob } from '../../generation/protocol.js'
+import type { JobEvent, Of, TokenLogprob } from '../../generation/protocol.js'
 import type { Narrator, Said } from '../../jobs/durable-job.js'
 import { isTold } from '../../jobs/thinning.js'
 import { told } from '../error-boundary.js'
 import type { Logprob, OutputItem, ResponseReply } from '../schemas/responses.js'
-import { type Of, stepOf } from '../wire.js'
+import { stepOf } from '../wire.js'
 
 /** What is said of a response from beginning to end. */
 export type ResponseHead = Omit<

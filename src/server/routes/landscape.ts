@@ -1,13 +1,13 @@
 /** `POST /v1/landscape`: energies along lines around a settled answer. Low-priority work. */
 import { BasinError } from '../../errors.js'
-import type { SurveyLine, SurveyRequest } from '../../generation/protocol.js'
+import type { Of, SurveyLine, SurveyRequest } from '../../generation/protocol.js'
 import { jobOf } from '../job.js'
 import type { App } from '../application.js'
 import type { Parts } from '../parts.js'
 import { abandonment, cancelAll, endWith, follow } from '../runs.js'
 import { LandscapeReply, LandscapeRequest } from '../schemas/landscape.js'
 import { bodyErrors, replies } from '../schemas/replies.js'
-import { type Of, usageOf } from '../wire.js'
+import { usageOf } from '../wire.js'
 
 /** Most evaluations of the energy for one request. */
 const EVALUATIONS = 4096
