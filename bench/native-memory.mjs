@@ -38,7 +38,7 @@ const config = parseConfig(
   'leak',
 )
 const engine = nativeEngine({ config, tensors: initialWeights(config, 1, 0.5) }, loadAddon(), {
-  capacity: { slots: 8, sequences: 8, pages: 64 },
+  capacity: { slots: 8, contexts: 8, pages: 64 },
   threads: 2,
   weights: 'f32',
   reason: 'memory test',
@@ -51,11 +51,11 @@ const resident = () => {
 let early = 0
 for (let step = 0; step < steps; step++) {
   if (step % 50 === 0)
-    for (const sequence of slots) {
-      engine.release(sequence)
-      const pages = Array.from({ length: 8 }, (_, i) => sequence * 8 + i)
-      engine.observe([{ sequence, tokens: Array.from({ length: 100 }, (_, i) => i), pages }])
-      engine.begin([{ slot: sequence, sequence, seed: step, candidate: 0 }])
+    for (const contextId of slots) {
+      engine.release(contextId)
+      const pages = Array.from({ length: 8 }, (_, i) => contextId * 8 + i)
+      engine.observe([{ contextId, tokens: Array.from({ length: 100 }, (_, i) => i), pages }])
+      engine.begin([{ slot: contextId, contextId, seed: step, candidate: 0 }])
     }
   engine.descend(slots.map((slot) => ({ slot, landscape: 0, noise: 0.01, step: step % 50 })))
   if (step % 10 === 9) engine.read(slots.map((slot) => ({ slot, which: 'best', top: 5 })))

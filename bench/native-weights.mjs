@@ -57,7 +57,7 @@ function settle(checkpoint, weights, rows) {
   const { config } = checkpoint
   const perRow = Math.ceil(config.context_length / 16)
   const engine = nativeEngine(checkpoint, loadAddon(), {
-    capacity: { slots: batch, sequences: batch, pages: batch * perRow },
+    capacity: { slots: batch, contexts: batch, pages: batch * perRow },
     threads: 2,
     weights,
     reason: 'comparison',
@@ -67,9 +67,9 @@ function settle(checkpoint, weights, rows) {
     const part = rows.slice(from, from + batch)
     part.forEach(({ context, clamped }, i) => {
       const pages = Array.from({ length: perRow }, (_, page) => i * perRow + page)
-      engine.observe([{ sequence: i, tokens: context, pages }])
+      engine.observe([{ contextId: i, tokens: context, pages }])
       engine.begin([
-        { slot: i, sequence: i, seed: from + i, candidate: 0, ...(clamped && { clamped }) },
+        { slot: i, contextId: i, seed: from + i, candidate: 0, ...(clamped && { clamped }) },
       ])
     })
     let energies = []

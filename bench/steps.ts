@@ -85,7 +85,7 @@ const pagesPerRow = (subject: Subject): number =>
   )
 
 async function openEngine(subject: Subject, name: string): Promise<EnergyEngine> {
-  const capacity = { slots: most, sequences: most, pages: most * pagesPerRow(subject) }
+  const capacity = { slots: most, contexts: most, pages: most * pagesPerRow(subject) }
   if (name.startsWith('tfjs:')) {
     const backend = await loadBackend(name.slice('tfjs:'.length) as BackendChoice, threads)
     return new TfjsEngine(
@@ -117,7 +117,7 @@ function observe(
       { length: context - before },
       (_, i) => ((before + i) * 7919 + row) % vocab,
     )
-    engine.observe([{ sequence: row, tokens, pages }])
+    engine.observe([{ contextId: row, tokens, pages }])
   }
 }
 
@@ -129,7 +129,7 @@ function time(
 ): { times: number[]; processor: number } {
   engine.begin(
     Array.from({ length: batch }, (_, slot) => ({
-      ...{ slot, sequence: slot, seed: slot, candidate: 0 },
+      ...{ slot, contextId: slot, seed: slot, candidate: 0 },
       ...(subject.givens && { clamped: subject.givens(slot) }),
     })),
   )

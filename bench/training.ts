@@ -69,7 +69,7 @@ function clocked(act: () => void): { wall: number; cpu: number } {
 /** Multiply-adds a second that this machine does with so many threads, in short bursts, the best of many. */
 function peakFlops(): number {
   const engine = nativeEngine(openCheckpoint(`${root}models/sudoku6`), loadAddon(), {
-    capacity: { slots: 1, sequences: 1, pages: 4 },
+    capacity: { slots: 1, contexts: 1, pages: 4 },
     threads,
     weights: 'f32',
     reason: 'benchmark',

@@ -48,7 +48,7 @@ napi_value open(const Call& call) {
   const napi_env env = call.env;
   const napi_value options = call.object(0), tensors = call.object(1);
   const Config config = configOf(env, options);
-  const Capacity capacity{whole(env, options, "slots", 1e9), whole(env, options, "sequences", 1e9),
+  const Capacity capacity{whole(env, options, "slots", 1e9), whole(env, options, "contexts", 1e9),
                           whole(env, options, "pages", 1e9), whole(env, options, "threads", 1e9)};
   const WeightType type = WeightType(whole(env, options, "weights", weightTypes));
   static const char* const caps[] = {"", "avx512", "avx2", "baseline"};

@@ -3,7 +3,7 @@
 #pragma once
 #include <memory>
 #include <vector>
-#include "bell.h"
+#include "interrupt.h"
 #include "pass.h"
 
 namespace basin {

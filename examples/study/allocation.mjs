@@ -16,7 +16,7 @@ export async function allocate(directory, examples, { candidates, maxSteps, allo
     engine: 'auto',
     threads: 1,
     slots: TOGETHER * candidates,
-    sequences: TOGETHER,
+    contexts: TOGETHER,
     pages: TOGETHER * 16,
   })
   const options = { prefillChunk: 512, holdSeconds: 1, pauseSeconds: 1 }

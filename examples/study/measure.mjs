@@ -30,10 +30,10 @@ export async function openModel(directory) {
     engine: 'auto',
     threads: 1,
     slots: SLOTS,
-    sequences: 1,
+    contexts: 1,
     pages: 64,
   })
-  engine.observe([{ sequence: 0, tokens: [tokenizer.bos], pages: [0] }])
+  engine.observe([{ contextId: 0, tokens: [tokenizer.bos], pages: [0] }])
   return { engine, tokenizer }
 }
 
@@ -75,7 +75,7 @@ export function judgeExamples({ engine, tokenizer }, examples, { budgets, candid
 function descendTogether(engine, descents, budgets, noise) {
   engine.begin(
     descents.map(({ row, candidate, clamped }, slot) => {
-      return { slot, sequence: 0, seed: answerSeed(SEED, row), candidate, clamped }
+      return { slot, contextId: 0, seed: answerSeed(SEED, row), candidate, clamped }
     }),
   )
   const most = Math.max(...budgets)

@@ -23,7 +23,7 @@ function begin(slot) {
     return
   }
   const clamped = encodeTemplate(tokenizer, example.template, engine.model.template.blank)
-  engine.begin([{ slot, sequence: 0, seed: 0, candidate: 0, clamped }])
+  engine.begin([{ slot, contextId: 0, seed: 0, candidate: 0, clamped }])
   descents.set(slot, { answer: tokenizer.encode(example.completion), step: 0 })
 }
 

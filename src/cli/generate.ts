@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Option, type Command } from 'commander'
 import picocolors from 'picocolors'
 import { fromErrorMessage } from '../errors.js'
-import type { Generation } from '../generation/client.js'
+import type { EngineClient } from '../generation/client/engine-client.js'
 import type { Of } from '../generation/protocol.js'
 import type { ReasoningEffort } from '../refine/presets.js'
 import { jobOf } from '../server/job.js'
@@ -78,7 +78,11 @@ async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
   }
 }
 
-async function watch(generation: Generation, prompt: string, flags: GenerateFlags): Promise<void> {
+async function watch(
+  generation: EngineClient,
+  prompt: string,
+  flags: GenerateFlags,
+): Promise<void> {
   const { candidates, effort, maxTokens, seed, steps, temperature, template } = flags
   const asked = {
     max_tokens: maxTokens,

@@ -114,15 +114,15 @@ async function measure(
     threads,
     weights,
     slots: 1,
-    sequences: 1,
+    contexts: 1,
     pages,
   })
   try {
     const started = performance.now()
     const tokens = new Array<number>(context).fill(0)
-    engine.observe([{ sequence: 0, tokens, pages: Array.from({ length: pages }, (_, i) => i) }])
+    engine.observe([{ contextId: 0, tokens, pages: Array.from({ length: pages }, (_, i) => i) }])
     const observeSeconds = (performance.now() - started) / 1000
-    engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0 }])
+    engine.begin([{ slot: 0, contextId: 0, seed: 0, candidate: 0 }])
     const seconds = Array.from({ length: WARM_UP_STEPS + TIMED_STEPS }, (_, step) =>
       timed(engine, step),
     )

@@ -1,7 +1,7 @@
 /** `basin serve`: the models of a directory, over HTTP and WebSocket. */
 import type { Command } from 'commander'
 import { BasinError } from '../errors.js'
-import type { Generation } from '../generation/client.js'
+import type { EngineClient } from '../generation/client/engine-client.js'
 import { LmdbStore } from '../jobs/lmdb-store.js'
 import { MemoryStore } from '../jobs/memory-store.js'
 import type { JobStore } from '../jobs/store.js'
@@ -32,7 +32,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const memoryBytes = flags.memoryMib === undefined ? Infinity : flags.memoryMib * 2 ** 20
   const tracing = flags.otlpEndpoint && (await openTracing(flags.otlpEndpoint, logger))
   const counts = flags.redisUrl && (await RedisCounts.open(flags.redisUrl, logger))
-  let models = new Map<string, Generation>()
+  let models = new Map<string, EngineClient>()
   try {
     models = await openModels(offers, memoryBytes)
     let draining = false
@@ -111,7 +111,7 @@ function offersOf(flags: ServeFlags): Map<string, Offer> {
 async function openModels(
   offers: ReadonlyMap<string, Offer>,
   memoryBytes: number,
-): Promise<Map<string, Generation>> {
+): Promise<Map<string, EngineClient>> {
   let taken = 0
   const first = [...offers].filter(([, { bytes }], i) => (taken += bytes) <= memoryBytes || i === 0)
   const opened = await Promise.allSettled(first.map(([, offer]) => offer.open()))
@@ -133,7 +133,7 @@ function chosen(directories: readonly string[], { model, models }: ServeFlags): 
   )
 }
 
-function greeting(models: ReadonlyMap<string, Generation>, address: string): string {
+function greeting(models: ReadonlyMap<string, EngineClient>, address: string): string {
   const served = [...models.values()].flatMap(({ engine, model }) => [
     `  ${model.name}: ${model.description} (${engine.name} on ${engine.backend})`,
     `    curl ${address}/v1/completions -H 'content-type: application/json' -d '${JSON.stringify(example(model))}'`,

@@ -6,7 +6,7 @@ import { Option } from 'commander'
 import { weightTypes } from '../energy/native/options.js'
 import { engineChoices, refiners } from '../energy/open.js'
 import { BasinError } from '../errors.js'
-import { type Generation, startGeneration } from '../generation/client.js'
+import { type EngineClient, startEngineClient } from '../generation/client/engine-client.js'
 import { prefixSharings, type WorkerOptions } from '../generation/protocol.js'
 import { weightsFile } from '../model/checkpoint.js'
 import { readConfig } from '../model/config.js'
@@ -14,7 +14,7 @@ import type { Offer } from '../server/served.js'
 import { hasChatTemplate } from '../tokenizer/chat.js'
 import { integer } from './numbers.js'
 
-const entry = new URL('../generation/worker.js', import.meta.url)
+const entry = new URL('../generation/core/worker.js', import.meta.url)
 
 /** One core is left to whoever talks to the clients. */
 const idleCores = Math.max(1, availableParallelism() - 1)
@@ -60,10 +60,10 @@ const PAGE_POSITIONS = 16
 export type WorkerFlags = Omit<WorkerOptions, 'modelPath' | 'pages'> & { pages?: number }
 
 /** Throws `invalid_checkpoint` and the like: what is wrong with the model or its engine. */
-export async function openModel(directory: string, flags: WorkerFlags): Promise<Generation> {
+export async function openModel(directory: string, flags: WorkerFlags): Promise<EngineClient> {
   const perSlot = Math.ceil(readConfig(directory).context_length / PAGE_POSITIONS)
   const pages = flags.pages ?? Math.max(perSlot, Math.min(MOST_PAGES, flags.slots * perSlot))
-  return startGeneration({ ...flags, modelPath: directory, pages }, entry)
+  return startEngineClient({ ...flags, modelPath: directory, pages }, entry)
 }
 
 /** The model of a directory, by its name, for when it is wanted. */

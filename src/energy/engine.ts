@@ -7,12 +7,12 @@
  * Implemented by tfjs/ (the definition) and native/ (fused kernels, tested against the definition).
  */
 import type { ModelConfig } from '../model/config.js'
-import type { Bell } from './bell.js'
+import type { Interrupt } from './interrupt.js'
 
 /** Appends `tokens` to the context of `sequence`: prefill and commit are the same act. */
 export interface ObserveRow {
   /** 0 <= sequence < capacity.sequences; a sequence begins with its first observe. */
-  sequence: number
+  contextId: number
   /**
    * Position of the first token, of which there is at least one; absent: the end of the context. What
    * the sequence held from there on is forgotten, what comes before is held by `pages`: observed by
@@ -29,7 +29,7 @@ export interface ObserveRow {
 export interface BeginRow {
   /** 0 <= slot < capacity.slots */
   slot: number
-  sequence: number
+  contextId: number
   /** Noise is a function of (seed, candidate, step, element) alone, whatever the batch. */
   seed: number
   candidate: number
@@ -59,8 +59,8 @@ export interface DescendRow {
  * observed, an answer (candidate 0) begins, takes its steps and is read; its token is observed next, and
  * so on.
  */
-export interface StrideRow {
-  sequence: number
+export interface MultiStepRow {
+  contextId: number
   slot: number
   /** The context's last token, which is not observed yet, and its position. */
   token: number
@@ -84,7 +84,7 @@ export interface StrideRow {
   seconds: number
 }
 
-export interface StrideAnswer {
+export interface MultiStepAnswer {
   token: number
   steps: readonly StepResult[]
   seconds: { observe: number; descend: number; read: number }
@@ -114,7 +114,7 @@ export interface StepResult {
  */
 export type EnergyRow =
   | { slot: number; landscape: number }
-  | { sequence: number; answer: readonly number[]; landscape: number }
+  | { contextId: number; answer: readonly number[]; landscape: number }
 
 export interface EnergyResult {
   energy: number
@@ -162,7 +162,7 @@ export interface EngineCapacity {
   /** Answers (candidates) that may be in descent at once. */
   slots: number
   /** Contexts that may be cached at once. */
-  sequences: number
+  contexts: number
   /** Cache pages and positions per page: the scheduler's unit of account. */
   pages: number
   pageSize: number
@@ -196,18 +196,18 @@ export interface EnergyEngine {
    * A step on every row, in place. Rows of one slot are steps of its answer, one after the other: where
    * a slot comes again a new round begins, if the bell does not ring; else the results end there.
    */
-  descend(rows: readonly DescendRow[], bell?: Bell): StepResult[]
+  descend(rows: readonly DescendRow[], bell?: Interrupt): StepResult[]
   /**
    * What observe, begin, descend and read would do, in one call: nothing comes of it that would not
    * come of those. Ends before an answer whose energies or read-out are not finite. Absent: the engine
    * gains nothing by it.
    */
-  stride?(row: StrideRow, bell?: Bell): StrideAnswer[]
+  multiStep?(row: MultiStepRow, bell?: Interrupt): MultiStepAnswer[]
   energy(rows: readonly EnergyRow[]): EnergyResult[]
   read(rows: readonly ReadRow[]): Reading[]
   points(rows: readonly PointRow[]): Float32Array[]
   /** Forgets a context and unbinds its slots. Releasing what is not held does nothing. */
-  release(sequence: number): void
+  release(contextId: number): void
   /** Bytes of memory the engine holds for weights, caches and states. */
   memory(): number
   close(): void

@@ -27,7 +27,7 @@ export interface OpenOptions {
   engine: string
   threads: number
   slots: number
-  sequences: number
+  contexts: number
   pages: number
   /** One of `weightTypes`, float32 if absent. Anything else needs the native engine. */
   weights?: string
@@ -77,7 +77,7 @@ export function withRefiner(checkpoint: Checkpoint, refiner: string): Checkpoint
 
 /** Throws `invalid_checkpoint`, or `backend_missing` where the engine asked for cannot be had. */
 export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
-  const { directory, threads, slots, sequences, pages } = options
+  const { directory, threads, slots, contexts, pages } = options
   const engine = oneOf(engineChoices, options.engine, options.engine)
   const weights = oneOf(weightTypes, options.weights ?? 'f32', `${engine} with these weights`)
   const refiner = oneOf(refiners, options.refiner ?? 'model', `${engine} with this refiner`)
@@ -87,7 +87,7 @@ export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
       path: directory,
       reason: 'a feed-forward control has no energy to serve',
     })
-  const capacity = { slots, sequences, pages }
+  const capacity = { slots, contexts, pages }
   const loaded =
     engine === 'auto' || engine === 'native' ? loadAddon() : { missing: 'not asked for' }
   if (engine === 'native' || 'addon' in loaded) {
@@ -102,7 +102,7 @@ async function openTfjs(
   engine: string,
   noNative: string,
   weights: WeightType,
-  { threads, slots, sequences, pages }: OpenOptions,
+  { threads, slots, contexts, pages }: OpenOptions,
 ): Promise<EnergyEngine> {
   if (weights !== 'f32')
     throw new BasinError('backend_missing', {
@@ -113,6 +113,6 @@ async function openTfjs(
   const backend = await loadBackend(choice as BackendChoice, threads)
   const reason =
     engine === 'auto' ? `no native engine: ${noNative}; ${backend.reason}` : backend.reason
-  const capacity = { slots, sequences, pages, pageSize }
+  const capacity = { slots, contexts, pages, pageSize }
   return new TfjsEngine(checkpoint, { ...backend, reason }, capacity, threads)
 }

@@ -3,16 +3,16 @@
  * data for structured clone. Text on this side of it, tokens on the other.
  */
 import type { ErrorMessage } from '../errors.js'
-import type { Bell } from '../energy/bell.js'
+import type { Interrupt } from '../energy/interrupt.js'
 import type { EngineCapacity, EngineInfo } from '../energy/engine.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Budget, StopReason } from '../refine/budget.js'
 import type { Sampling } from '../refine/sampling.js'
 import type { ChatMessage } from '../tokenizer/chat.js'
-import type { Receipt } from './receipt.js'
+import type { ReportAck } from './report-ack.js'
 
 /** One sequence to be completed: one choice of one request. */
-export interface Job {
+export interface EngineRequest {
   /** Unique among running jobs. */
   id: string
   /** Admission takes turns between clients (an API key, an address). */
@@ -32,12 +32,12 @@ export interface Job {
   /** Report the energy of each committed answer's tokens: what `given` by energy would cost. */
   judge?: boolean
   /**
-   * As a vector too: `observed`, the mean state of the prompt's tokens, in a `judged` event;
+   * As a vector too: `observed`, the mean state of the prompt's tokens, in a `scored` event;
    * `answer`, where each answer settled, in its `committed`.
    */
   represent?: 'observed' | 'answer'
-  /** When its first answer is settled, look around it: a `surveyed` event, and the end. */
-  survey?: SurveyRequest
+  /** When its first answer is settled, look around it: a `probed` event, and the end. */
+  probe?: ProbeRequest
   /** 0 only with `given`, or to represent what is observed. */
   maxTokens: number
   sampling: Sampling
@@ -49,13 +49,13 @@ export interface Job {
   /** Send a `step` event for every descent step. */
   reportSteps: boolean
   /** Nobody looks at its events before the last: they may come late and together. */
-  patient?: boolean
+  buffered?: boolean
   /** After it finished, keep the last answer so that `extend` can go on from it. */
   hold: boolean
 }
 
 /** Lines through a settled answer along which energies are wanted. */
-export interface SurveyRequest {
+export interface ProbeRequest {
   directions: readonly ('candidates' | 'gradient' | 'random')[]
   /** Random directions. */
   random: number
@@ -65,7 +65,7 @@ export interface SurveyRequest {
   reach: number
 }
 
-export interface SurveyLine {
+export interface ProbeLine {
   direction: 'candidate' | 'gradient' | 'random'
   /** Which one the line goes to. */
   candidate?: number
@@ -141,7 +141,7 @@ export interface SettledColumns {
 }
 
 /** `ago`: seconds between an event and the report that brings it; absent until it is reported. */
-export type JobEvent =
+export type RequestEvent =
   | {
       type: 'started'
       promptTokens: number
@@ -153,7 +153,7 @@ export type JobEvent =
     }
   | {
       /** Up to K tokens of `given` have been read. */
-      type: 'judged'
+      type: 'scored'
       text: string
       tokens: number
       /** By energy: of these tokens after all before them, and its parts if it has any. */
@@ -164,7 +164,7 @@ export type JobEvent =
       /** [D], if `represent` asked for what is observed. */
       representation?: Float32Array
     }
-  | { type: 'surveyed'; lines: readonly SurveyLine[] }
+  | { type: 'probed'; lines: readonly ProbeLine[] }
   | {
       type: 'step'
       /** Index of the answer's first position in the completion, in tokens. */
@@ -211,7 +211,7 @@ export type JobEvent =
   | { type: 'failed'; error: ErrorMessage }
 
 /** The events of one type. */
-export type Of<T extends JobEvent['type']> = Extract<JobEvent, { type: T }>
+export type Of<T extends RequestEvent['type']> = Extract<RequestEvent, { type: T }>
 
 /** Of the ticks since the last report: what the metrics need and nothing more. */
 export interface TickStats {
@@ -237,13 +237,13 @@ export interface TickStats {
 }
 
 export type ToWorker =
-  | { type: 'submit'; job: Job }
+  | { type: 'submit'; job: EngineRequest }
   | { type: 'control'; id: string; control: Control }
   | { type: 'tokenize'; id: number; text: string }
   | { type: 'detokenize'; id: number; tokens: readonly number[] }
   | { type: 'chat'; id: number; messages: readonly ChatMessage[] }
   /** The last `events` message has been dealt with: sent to a worker that waits for it (receipt.ts). */
-  | { type: 'heard' }
+  | { type: 'acknowledged' }
   | { type: 'close' }
 
 export type FromWorker =
@@ -258,7 +258,7 @@ export type FromWorker =
     }
   | {
       type: 'events'
-      events: readonly { id: string; event: JobEvent }[]
+      events: readonly { id: string; event: RequestEvent }[]
       /** Held jobs that are gone: expired, cancelled, or evicted for others. */
       released: readonly string[]
       stats: TickStats
@@ -301,4 +301,4 @@ export interface WorkerOptions {
  * What a worker thread is given. `bell`: rung before each message to it but `heard`; `receipt`: of its
  * reports.
  */
-export type WorkerData = WorkerOptions & { bell: Bell; receipt: Receipt }
+export type WorkerData = WorkerOptions & { bell: Interrupt; receipt: ReportAck }

@@ -6,8 +6,8 @@
  * telling differs, the job has failed and says so.
  */
 import { BasinError, type ErrorMessage, toErrorMessage } from '../errors.js'
-import type { Run } from '../generation/client.js'
-import type { JobEvent } from '../generation/protocol.js'
+import type { RequestStream } from '../generation/client/engine-client.js'
+import type { RequestEvent } from '../generation/protocol.js'
 import { Journal } from './journal.js'
 import type { JobRecord, JobStore } from './store.js'
 
@@ -22,7 +22,7 @@ export interface Said {
 export interface Narrator {
   /** What is said before anything happens. */
   open(): Said
-  take(event: JobEvent): Said
+  take(event: RequestEvent): Said
   /** The client does not want it any more. */
   cancel(): Said
   /** What has become of the job so far. */
@@ -33,9 +33,9 @@ export interface Narrator {
 export interface Making {
   narrator: () => Narrator
   /** Waits for room where there is none. */
-  submit: () => Promise<Run>
+  submit: () => Promise<RequestStream>
   /** Where the events of the run are entered besides. */
-  enter: (event: JobEvent) => void
+  enter: (event: RequestEvent) => void
   /** Whether an event that was told and one that is told again say the same. */
   same: (told: object, again: object) => boolean
   /** Milliseconds for which the result is kept. */
@@ -57,7 +57,7 @@ export class DurableJob {
   /** Why it failed, if it did. */
   failure: ErrorMessage | undefined
   private narrator: Narrator
-  private run: Run | undefined
+  private run: RequestStream | undefined
   private started = false
   /** How many events this telling has had. */
   private told = 0
@@ -100,7 +100,7 @@ export class DurableJob {
   }
 
   /** Tells `run`, or one that is made as soon as there is room. */
-  begin(run?: Run): void {
+  begin(run?: RequestStream): void {
     this.say(this.narrator.open())
     void this.compute(run)
   }
@@ -146,7 +146,7 @@ export class DurableJob {
     return this.over || this.left
   }
 
-  private async compute(first: Run | undefined): Promise<void> {
+  private async compute(first: RequestStream | undefined): Promise<void> {
     let run = first
     for (let attempt = 1; ; attempt++) {
       run ??= await this.submit()
@@ -164,7 +164,7 @@ export class DurableJob {
   }
 
   /** Undefined where this process is to make no more runs. */
-  private async submit(): Promise<Run | undefined> {
+  private async submit(): Promise<RequestStream | undefined> {
     try {
       const run = await this.making.submit()
       if (!this.silent) return run
@@ -180,7 +180,7 @@ export class DurableJob {
    * To its end. `lost`: the engine is gone, and the run may be made again; `left`: this process goes
    * down, and the next one is to go on. Nothing but the run is waited for, or steps would be lost.
    */
-  private async tell(run: Run, again: boolean): Promise<Interruption | undefined> {
+  private async tell(run: RequestStream, again: boolean): Promise<Interruption | undefined> {
     for await (const event of run.events) {
       this.making.enter(event)
       if (this.silent) continue

@@ -2,7 +2,7 @@
  * All jobs that are known: those under way, and what the store has of the others. Ended ones are
  * forgotten when their time is over, the oldest first when they take too much room.
  */
-import type { Run } from '../generation/client.js'
+import type { RequestStream } from '../generation/client/engine-client.js'
 import { DurableJob, type Making } from './durable-job.js'
 import type { JobRecord, JobStore } from './store.js'
 
@@ -24,7 +24,7 @@ export class Jobs {
   }
 
   /** Begins to tell a run. `kept`: it leaves a record behind. */
-  start(record: JobRecord, making: Making, run: Run, kept: boolean): DurableJob {
+  start(record: JobRecord, making: Making, run: RequestStream, kept: boolean): DurableJob {
     const job = new DurableJob(record, making, kept ? this.store : undefined)
     return this.enter(job, run)
   }
@@ -76,7 +76,7 @@ export class Jobs {
     await this.store.close()
   }
 
-  private enter(job: DurableJob, run?: Run): DurableJob {
+  private enter(job: DurableJob, run?: RequestStream): DurableJob {
     const { id } = job.record
     this.running.set(id, job)
     job.begin(run)

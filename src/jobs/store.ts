@@ -3,7 +3,7 @@
  * behind one interface: in memory, for as long as the process lives, and in a folder, for longer.
  * Knows no run and no transport; requests, results and events are texts to it.
  */
-import type { Job } from '../generation/protocol.js'
+import type { EngineRequest } from '../generation/protocol.js'
 
 export interface JobRecord {
   id: string
@@ -14,7 +14,7 @@ export interface JobRecord {
   /** Somebody changed its course on the way: computed again, it would become something else. */
   steered: boolean
   model: string
-  job: Omit<Job, 'id'>
+  job: Omit<EngineRequest, 'id'>
   /** What was asked, in the words of the API that was asked. JSON. */
   request: unknown
   /** What has become of it, in the same words; final once `expires` is set. JSON. */

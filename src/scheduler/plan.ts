@@ -2,7 +2,7 @@
 
 export interface Capacity {
   slots: number
-  sequences: number
+  contexts: number
   pages: number
   pageSize: number
   /** Whether contexts that begin alike may share pages. */
@@ -23,23 +23,23 @@ export interface Request {
 }
 
 /** An admitted request. */
-export interface Sequence {
-  readonly ticket: number
+export interface ScheduledRequest {
+  readonly requestId: number
   /** The engine's index of the context. */
-  readonly sequence: number
+  readonly contextId: number
   /** One per candidate. */
   readonly slots: readonly number[]
   readonly pages: readonly number[]
 }
 
-export interface ObserveRange extends Sequence {
+export interface ObserveRange extends ScheduledRequest {
   /** Tokens [from, to) of the context; empty only for a context that begins without tokens. */
   from: number
   to: number
 }
 
 export interface DescendingRow {
-  ticket: number
+  requestId: number
   candidate: number
   slot: number
 }
@@ -47,15 +47,15 @@ export interface DescendingRow {
 /** What one tick does, in this order. */
 export interface Plan {
   /** Held sequences that had to give way. */
-  evicted: readonly Sequence[]
-  admitted: readonly Sequence[]
+  evicted: readonly ScheduledRequest[]
+  admitted: readonly ScheduledRequest[]
   /** They gave up their pages and wait. */
-  preempted: readonly Sequence[]
+  preempted: readonly ScheduledRequest[]
   /** Their contexts are complete again. */
-  resumed: readonly Sequence[]
+  resumed: readonly ScheduledRequest[]
   observe: readonly ObserveRange[]
   /** Their context is complete: their answers begin, and are among the rows that descend. */
-  begin: readonly Sequence[]
+  begin: readonly ScheduledRequest[]
   descend: readonly DescendingRow[]
 }
 

@@ -10,34 +10,47 @@
  * fit yet keeps its turn, so that wide ones are not starved by narrow ones.
  */
 import { BasinError } from '../errors.js'
-import { admitted, awaitsToken, interrupt, isSettling, type Admitted } from './admitted.js'
+import {
+  admitted,
+  awaitsToken,
+  interrupt,
+  isSettling,
+  type AdmittedRequest,
+} from './admitted-request.js'
 import { fairShares } from './batch.js'
 import { PageNames, PageTables } from './contexts.js'
 import { PagePool } from './pages.js'
-import type { CacheCounts, Capacity, ObserveRange, Plan, Request, Sequence } from './plan.js'
+import type {
+  CacheCounts,
+  Capacity,
+  ObserveRange,
+  Plan,
+  Request,
+  ScheduledRequest,
+} from './plan.js'
 import { FairQueue } from './queue.js'
 
-interface Waiting {
-  ticket: number
+interface WaitingRequest {
+  requestId: number
   request: Request
   paused: boolean
 }
 
 export class Scheduler {
-  private readonly queue = new FairQueue<Waiting>()
+  private readonly queue = new FairQueue<WaitingRequest>()
   /** In order of admission. */
-  private readonly running = new Map<number, Admitted>()
+  private readonly running = new Map<number, AdmittedRequest>()
   /** Tickets, oldest first. */
   private readonly held = new Set<number>()
   private readonly tables: PageTables
   private readonly freeSlots: number[]
-  private readonly freeSequences: number[]
+  private readonly freeContexts: number[]
   private nextTicket = 0
   /** Somebody found no page in the last tick. */
   private short = false
   /** Of the tick that is being planned. */
-  private evicted: Sequence[] = []
-  private preempted: Sequence[] = []
+  private evicted: ScheduledRequest[] = []
+  private preempted: ScheduledRequest[] = []
   readonly cache: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
 
   constructor(
@@ -47,9 +60,9 @@ export class Scheduler {
     const { pages, pageSize, sharesPages } = capacity
     this.tables = new PageTables(new PagePool(pages), pageSize, sharesPages ?? false)
     this.freeSlots = Array.from({ length: capacity.slots }, (_, i) => capacity.slots - 1 - i)
-    this.freeSequences = Array.from(
-      { length: capacity.sequences },
-      (_, i) => capacity.sequences - 1 - i,
+    this.freeContexts = Array.from(
+      { length: capacity.contexts },
+      (_, i) => capacity.contexts - 1 - i,
     )
   }
 
@@ -72,8 +85,8 @@ export class Scheduler {
     return this.tables.pool.used
   }
 
-  get sequencesUsed(): number {
-    return this.capacity.sequences - this.freeSequences.length
+  get contextsUsed(): number {
+    return this.capacity.contexts - this.freeContexts.length
   }
 
   /** Queues a request. Throws `out_of_range` when it could not even run alone. */
@@ -93,9 +106,9 @@ export class Scheduler {
         value: request.positions - request.context.length,
       })
     }
-    const ticket = this.nextTicket++
-    this.queue.push(request.client, { ticket, request, paused: false })
-    return ticket
+    const requestId = this.nextTicket++
+    this.queue.push(request.client, { requestId, request, paused: false })
+    return requestId
   }
 
   plan(): Plan {
@@ -117,7 +130,7 @@ export class Scheduler {
     const descend = active.flatMap((s) =>
       s.phase === 'refining'
         ? [...s.moving].map((candidate) => ({
-            ticket: s.ticket,
+            requestId: s.requestId,
             candidate,
             slot: s.slots[candidate] as number,
           }))
@@ -131,28 +144,28 @@ export class Scheduler {
    * Up to `most` answers of one token that an admitted request can settle without another plan: it waits
    * for the token before, and nobody else for anything. Takes pages for them as far as they are free.
    */
-  stride(ticket: number, most: number) {
-    const sequence = this.running.get(ticket)
+  stride(requestId: number, most: number) {
+    const sequence = this.running.get(requestId)
     if (!sequence || this.queue.size > 0 || !awaitsToken(sequence)) return undefined
     const { pages, observed: from, slots } = sequence
     const { pool } = this.tables
     const lacking = Math.min(this.tables.lacking(sequence, from + most), pool.available)
     pages.push(...(pool.take(lacking) ?? []))
     const answers = Math.min(most, pages.length * this.capacity.pageSize - from)
-    return { sequence: sequence.sequence, slot: slots[0] as number, pages, from, answers }
+    return { contextId: sequence.contextId, slot: slots[0] as number, pages, from, answers }
   }
 
   /** The next of these answers is in descent, its token before observed. Returns its slots. */
-  follow(ticket: number): readonly number[] {
-    const sequence = this.admittedAs(ticket)
+  follow(requestId: number): readonly number[] {
+    const sequence = this.admittedAs(requestId)
     this.tables.advance(sequence, sequence.target)
     sequence.phase = 'refining'
     return sequence.slots
   }
 
   /** Whether the engine holds the context of a running request, so that its answer can be judged. */
-  isPresent(ticket: number): boolean {
-    return !this.admittedAs(ticket).interrupted
+  isPresent(requestId: number): boolean {
+    return !this.admittedAs(requestId).interrupted
   }
 
   /** What pages hold is not known any more: nothing that was observed is found again. */
@@ -161,67 +174,67 @@ export class Scheduler {
   }
 
   /** A candidate has settled or failed: its row leaves the batch. */
-  rest(ticket: number, candidate: number): void {
-    this.admittedAs(ticket).moving.delete(candidate)
+  rest(requestId: number, candidate: number): void {
+    this.admittedAs(requestId).moving.delete(candidate)
   }
 
   /** All candidates of an answer, held or not, move again. */
-  reopen(ticket: number): void {
-    const sequence = this.admittedAs(ticket)
-    this.held.delete(ticket)
+  reopen(requestId: number): void {
+    const sequence = this.admittedAs(requestId)
+    this.held.delete(requestId)
     sequence.phase = 'refining'
     sequence.moving = new Set(sequence.slots.keys())
   }
 
   /** The answer is settled: `tokens` more are observed before the next one begins. */
-  commit(ticket: number, tokens: number): void {
-    const sequence = this.admittedAs(ticket)
+  commit(requestId: number, tokens: number): void {
+    const sequence = this.admittedAs(requestId)
     sequence.phase = 'observing'
     sequence.target += tokens
     sequence.moving.clear()
   }
 
   /** Keeps slots and pages of a finished sequence until somebody needs them. */
-  hold(ticket: number): void {
-    const sequence = this.admittedAs(ticket)
+  hold(requestId: number): void {
+    const sequence = this.admittedAs(requestId)
     sequence.phase = 'held'
     sequence.moving.clear()
-    this.held.add(ticket)
+    this.held.add(requestId)
   }
 
   /** A paused request keeps its place, its slots and its pages, and takes no part. */
-  pause(ticket: number, paused: boolean): void {
-    const waiting = this.queue.find((item) => item.ticket === ticket)
+  pause(requestId: number, paused: boolean): void {
+    const waiting = this.queue.find((item) => item.requestId === requestId)
     if (waiting) waiting.paused = paused
-    else this.admittedAs(ticket).paused = paused
+    else this.admittedAs(requestId).paused = paused
   }
 
   /** Gives everything back at once; returns what the engine has to release, if it was admitted. */
-  release(ticket: number): Sequence | undefined {
-    if (this.queue.remove((item) => item.ticket === ticket)) return undefined
-    const sequence = this.admittedAs(ticket)
-    this.running.delete(ticket)
-    this.held.delete(ticket)
+  release(requestId: number): ScheduledRequest | undefined {
+    if (this.queue.remove((item) => item.requestId === requestId)) return undefined
+    const sequence = this.admittedAs(requestId)
+    this.running.delete(requestId)
+    this.held.delete(requestId)
     this.freeSlots.push(...sequence.slots)
-    this.freeSequences.push(sequence.sequence)
+    this.freeContexts.push(sequence.contextId)
     this.tables.drop(sequence)
     return sequence
   }
 
-  private admittedAs(ticket: number): Admitted {
-    const sequence = this.running.get(ticket)
-    if (!sequence) throw new RangeError(`ticket ${ticket} is not admitted`)
+  private admittedAs(requestId: number): AdmittedRequest {
+    const sequence = this.running.get(requestId)
+    if (!sequence) throw new RangeError(`requestId ${requestId} is not admitted`)
     return sequence
   }
 
-  private admit(): Sequence[] {
-    const fitting: Sequence[] = []
+  private admit(): ScheduledRequest[] {
+    const fitting: ScheduledRequest[] = []
     if (this.short) return fitting
     for (let next = this.queue.peek(); next; next = this.queue.peek()) {
       if (!this.makeRoom(next.request)) break
       this.queue.take()
       const sequence = this.place(next)
-      this.running.set(sequence.ticket, sequence)
+      this.running.set(sequence.requestId, sequence)
       fitting.push(sequence)
     }
     return fitting
@@ -238,43 +251,43 @@ export class Scheduler {
   /** Evicts held sequences, oldest first, only if that suffices. False: it does not fit yet. */
   private makeRoom(request: Request): boolean {
     let slots = this.freeSlots.length
-    let sequences = this.freeSequences.length
+    let sequences = this.freeContexts.length
     let pages = this.tables.pool.available
     for (const s of this.running.values())
       if (s.phase === 'observing') pages -= this.tables.lacking(s, s.target)
     const giving: number[] = []
     const needed = this.pagesToBegin(request)
     const fits = () => slots >= request.candidates && sequences >= 1 && pages >= needed
-    for (const ticket of this.held) {
+    for (const requestId of this.held) {
       if (fits()) break
-      const sequence = this.admittedAs(ticket)
+      const sequence = this.admittedAs(requestId)
       slots += sequence.slots.length
       sequences += 1
       pages += sequence.pages.length
-      giving.push(ticket)
+      giving.push(requestId)
     }
     if (!fits()) return false
-    for (const ticket of giving) this.evict(ticket)
+    for (const requestId of giving) this.evict(requestId)
     return true
   }
 
-  private evict(ticket: number): void {
-    const sequence = this.release(ticket)
+  private evict(requestId: number): void {
+    const sequence = this.release(requestId)
     if (sequence) this.evicted.push(sequence)
   }
 
-  private place({ ticket, request, paused }: Waiting): Admitted {
+  private place({ requestId, request, paused }: WaitingRequest): AdmittedRequest {
     const { candidates, client, context, whole = false } = request
-    const sequence = this.freeSequences.pop()
-    if (sequence === undefined) throw new RangeError('admitted without room')
+    const contextId = this.freeContexts.pop()
+    if (contextId === undefined) throw new RangeError('admitted without room')
     if (this.tables.sharing && !whole) this.cache.queries += context.length
     const slots = this.freeSlots.splice(this.freeSlots.length - candidates).reverse()
     const names = new PageNames(client, context, this.capacity.pageSize)
-    return admitted({ ticket, sequence, slots, paused, names, whole, prompt: context.length })
+    return admitted({ requestId, contextId, slots, paused, names, whole, prompt: context.length })
   }
 
   /** Prompts share `prefillChunk` tokens of this tick; commits are short and observed whole. */
-  private observe(sequences: readonly Admitted[]): ObserveRange[] {
+  private observe(sequences: readonly AdmittedRequest[]): ObserveRange[] {
     this.short = false
     if (sequences.length === 0) return []
     for (const sequence of sequences) this.adopt(sequence)
@@ -284,28 +297,37 @@ export class Scheduler {
       prefilling.map((s, i) => (following[i] ? 0 : s.prefill - s.observed)),
       this.prefillChunk,
     )
-    const granted = new Map(prefilling.map((s, i) => [s.ticket, shares[i] as number]))
+    const granted = new Map(prefilling.map((s, i) => [s.requestId, shares[i] as number]))
     return sequences.flatMap((s) => {
       if (this.preempted.includes(s)) return []
       // What the one that it follows observes in this very tick.
       this.adopt(s)
       const from = s.observed
-      const asked = Math.min(s.target, from + (granted.get(s.ticket) ?? s.target - from))
+      const asked = Math.min(s.target, from + (granted.get(s.requestId) ?? s.target - from))
       const to = this.cover(s, this.tables.whole(s, asked))
       if (to === from && (s.opened || s.target > 0)) return []
       this.tables.advance(s, to)
       s.opened = true
-      return [{ ticket: s.ticket, sequence: s.sequence, slots: s.slots, pages: s.pages, from, to }]
+      return [
+        {
+          requestId: s.requestId,
+          contextId: s.contextId,
+          slots: s.slots,
+          pages: s.pages,
+          from,
+          to,
+        },
+      ]
     })
   }
 
-  private adopt(s: Admitted): void {
+  private adopt(s: AdmittedRequest): void {
     const tokens = this.tables.adopt(s)
     if (!s.again) this.cache.hits += tokens
   }
 
   /** Takes pages for the context up to `to`, or as far as there are any; returns how far. */
-  private cover(s: Admitted, to: number): number {
+  private cover(s: AdmittedRequest, to: number): number {
     const { pool } = this.tables
     const lacking = this.tables.lacking(s, to)
     while (pool.available < lacking && this.makeWay(s));
@@ -316,14 +338,14 @@ export class Scheduler {
   }
 
   /** Somebody gives up pages for `needy`. False: nobody is left who would. */
-  private makeWay(needy: Admitted): boolean {
-    for (const ticket of this.held) {
-      this.evict(ticket)
+  private makeWay(needy: AdmittedRequest): boolean {
+    for (const requestId of this.held) {
+      this.evict(requestId)
       return true
     }
     const all = [...this.running.values()]
     const younger = all.slice(all.indexOf(needy) + 1)
-    const gives = (s: Admitted) => s.pages.length > 0 && !isSettling(s)
+    const gives = (s: AdmittedRequest) => s.pages.length > 0 && !isSettling(s)
     const victim =
       all.findLast((s) => s !== needy && s.paused && gives(s)) ?? younger.findLast(gives)
     if (!victim) return false
@@ -331,7 +353,7 @@ export class Scheduler {
     return true
   }
 
-  private preempt(s: Admitted): void {
+  private preempt(s: AdmittedRequest): void {
     this.tables.drop(s)
     interrupt(s)
     this.preempted.push(s)

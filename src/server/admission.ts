@@ -3,8 +3,8 @@
  * whether there is room. All jobs of a request are taken, or none.
  */
 import { BasinError } from '../errors.js'
-import type { Generation, Run } from '../generation/client.js'
-import type { Job, JobEvent } from '../generation/protocol.js'
+import type { EngineClient, RequestStream } from '../generation/client/engine-client.js'
+import type { EngineRequest, RequestEvent } from '../generation/protocol.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Limits } from './limits.js'
 import type { Metrics } from './metrics/metrics.js'
@@ -13,7 +13,7 @@ import { cancelAll, type Ledger } from './runs.js'
 import type { ServedModels } from './served.js'
 import type { Traces } from './tracing.js'
 
-type Asked = Omit<Job, 'id'>
+type Asked = Omit<EngineRequest, 'id'>
 
 /** Steps of all candidates and answers, if none ends early. */
 function costOf(job: Asked, { answer }: ModelConfig, mostSteps: number): number {
@@ -21,7 +21,7 @@ function costOf(job: Asked, { answer }: ModelConfig, mostSteps: number): number 
   const tokens = (job.template?.length ?? job.maxTokens) + given
   const { candidates, maxSteps = mostSteps } = job.budget
   // A look at the landscape costs as much as a step.
-  const looks = job.survey ? job.survey.points * (candidates + job.survey.random) : 0
+  const looks = job.probe ? job.probe.points * (candidates + job.probe.random) : 0
   return Math.ceil(tokens / answer.block) * candidates * maxSteps + looks
 }
 
@@ -35,7 +35,7 @@ export class Admission {
   ) {}
 
   /** Throws `out_of_range`, `rate_limited`, `limits_unavailable`, and what `Generation.submit` throws. */
-  async submit(generation: Generation, jobs: readonly Asked[]): Promise<Run[]> {
+  async submit(generation: EngineClient, jobs: readonly Asked[]): Promise<RequestStream[]> {
     this.checkCost(generation.model, jobs)
     const clients = new Set(jobs.map((job) => job.client))
     for (const client of clients) await this.quotas.enter(client)
@@ -44,7 +44,7 @@ export class Admission {
       for (const each of this.models.byName.values()) running += each.outstandingOf(client)
       this.quotas.crowd(running, jobs.length)
     }
-    const runs: Run[] = []
+    const runs: RequestStream[] = []
     try {
       for (const job of jobs) runs.push(generation.submit(job))
     } catch (error) {
@@ -55,11 +55,11 @@ export class Admission {
   }
 
   /** Where what happens to one run is entered: in metrics, traces, and on its client's account. */
-  ledger(generation: Generation, client: string, route: string): Ledger {
+  ledger(generation: EngineClient, client: string, route: string): Ledger {
     const account = this.metrics.account(generation.model.name, route)
     const spans = this.traces.run(generation.model.name, route)
     return {
-      take: (event: JobEvent) => {
+      take: (event: RequestEvent) => {
         account.take(event)
         spans?.take(event)
         this.quotas.take(client, event)

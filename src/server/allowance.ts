@@ -3,8 +3,8 @@
  * all that was added to it. Follows the run by its events, as its client takes them.
  */
 import { BasinError } from '../errors.js'
-import type { JobEvent } from '../generation/protocol.js'
-import { answersOf } from '../generation/stride-event.js'
+import type { RequestEvent } from '../generation/protocol.js'
+import { answersOf } from '../generation/answer-columns.js'
 import type { Budget } from '../refine/budget.js'
 import type { Caps } from '../refine/presets.js'
 import type { Extra } from '../refine/stop.js'
@@ -31,7 +31,7 @@ export class Allowance {
     this.most = { steps: caps.maxSteps, seconds: caps.maxSeconds }
   }
 
-  take(event: JobEvent): void {
+  take(event: RequestEvent): void {
     for (const { seconds, steps } of answersOf(event)) {
       this.settled = { granted: this.granted, took: { steps, seconds } }
       this.granted = this.initial

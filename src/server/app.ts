@@ -6,7 +6,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import websocket from '@fastify/websocket'
 import type { FastifyBaseLogger } from 'fastify'
-import type { Generation } from '../generation/client.js'
+import type { EngineClient } from '../generation/client/engine-client.js'
 import type { JobStore } from '../jobs/store.js'
 import { Admission } from './admission.js'
 import { createApp, type Guards, guardApp } from './base.js'
@@ -37,7 +37,7 @@ import { Traces, type Tracing } from './tracing.js'
 
 export interface AppOptions extends Guards {
   /** In memory. The server keeps it up to date where models come and go. */
-  models: Map<string, Generation>
+  models: Map<string, EngineClient>
   /** Models that can be brought into memory, those that are there included. */
   offers?: ReadonlyMap<string, Offer>
   /** Most that the models in memory may take together. */
@@ -145,7 +145,7 @@ const witnessOf = (metrics: Metrics, logger: FastifyBaseLogger): Witness => ({
   loaded: (model, generation) => {
     metrics.adopt(model, generation)
     logger.debug({ model, bytes: generation.memory }, 'a model is in memory')
-    generation.onFate((fate) => {
+    generation.onWorkerStatus((fate) => {
       if (fate.type === 'restored') logger.warn({ model }, 'a worker was started anew')
       else logger.error({ model, ...fate }, 'a worker is not there')
     })

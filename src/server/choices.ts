@@ -1,13 +1,13 @@
 /** From a completion request to the choices that it asks for: one job each. Runs nothing. */
 import { BasinError } from '../errors.js'
-import type { Generation } from '../generation/client.js'
-import type { Job } from '../generation/protocol.js'
+import type { EngineClient } from '../generation/client/engine-client.js'
+import type { EngineRequest } from '../generation/protocol.js'
 import { jobOf } from './job.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Limits } from './limits.js'
 import type { CompletionRequest } from './schemas/completion.js'
 
-type Prompt = Job['prompt']
+type Prompt = EngineRequest['prompt']
 
 /** One choice before it runs. */
 export interface Asked {
@@ -15,7 +15,7 @@ export interface Asked {
   prompt: number
   /** The client wants log-probabilities; they may be needed without that. */
   logprobs: boolean
-  job: Omit<Job, 'id'>
+  job: Omit<EngineRequest, 'id'>
 }
 
 /** All that one request asks for. */
@@ -68,7 +68,7 @@ function counts({ best_of: asked, n, stream }: CompletionRequest): { kept: numbe
 }
 
 /** By what `best_of` goes: the measure of score.ts, of tokens that were chosen. */
-const judging = (model: ModelConfig, { logprobs }: Pick<Job, 'logprobs'>) =>
+const judging = (model: ModelConfig, { logprobs }: Pick<EngineRequest, 'logprobs'>) =>
   model.energy.kind === 'residual' ? { logprobs: logprobs ?? 0 } : { judge: true }
 
 /**
@@ -92,9 +92,9 @@ function promptPart({ echo, logprobs, max_tokens: most }: CompletionRequest, pro
 /** In the order of their indices: prompt by prompt. Throws what is wrong with the request. */
 export function choicesOf(
   body: CompletionRequest,
-  { model }: Generation,
+  { model }: EngineClient,
   limits: Limits,
-  rest: Pick<Job, 'client' | 'patient' | 'reportSteps'>,
+  rest: Pick<EngineRequest, 'client' | 'buffered' | 'reportSteps'>,
 ): Request {
   refuseUnsupported(body)
   const prompts = promptsOf(body.prompt)

@@ -5,7 +5,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Readable } from 'node:stream'
 import { BasinError } from '../errors.js'
-import type { JobEvent } from '../generation/protocol.js'
+import type { RequestEvent } from '../generation/protocol.js'
 import { type Following, type Progress, tokensOf, type Underway } from './completion.js'
 import { told } from './error-boundary.js'
 import { EventStream } from './event-stream.js'
@@ -46,7 +46,7 @@ interface Part {
 /** What one event adds to a choice; undefined if nothing that this client asked for. */
 function partOf(
   progress: Progress,
-  event: Exclude<JobEvent, { type: 'failed' }>,
+  event: Exclude<RequestEvent, { type: 'failed' }>,
   { include_refinement: refinement = false }: StreamOptions,
 ): Part | undefined {
   const part = { ...progress.take(event), finish_reason: null }
@@ -55,10 +55,10 @@ function partOf(
       return part.text ? part : undefined
     case 'step':
       return refinement ? { ...part, refinement: { type: 'step', ...stepOf(event) } } : undefined
-    case 'judged':
+    case 'scored':
       return part
     case 'stride':
-    case 'surveyed':
+    case 'probed':
       return undefined
     case 'committed':
       if (refinement) return { ...part, refinement: { type: 'committed', ...settledOf(event) } }

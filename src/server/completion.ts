@@ -1,8 +1,8 @@
 /** A completion under way: its choices, what becomes of them, and the reply that they make together. */
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../errors.js'
-import type { Generation, Run } from '../generation/client.js'
-import type { JobEvent, Of, Refinement, TokenLogprob } from '../generation/protocol.js'
+import type { EngineClient, RequestStream } from '../generation/client/engine-client.js'
+import type { RequestEvent, Of, Refinement, TokenLogprob } from '../generation/protocol.js'
 import type { Asked, Request } from './choices.js'
 import type { Parts } from './parts.js'
 import { cancelAll, endWith, follow } from './runs.js'
@@ -56,12 +56,15 @@ export class Progress {
   }
 
   /** Text and log-probabilities that this event makes certain. */
-  take(event: Exclude<JobEvent, { type: 'failed' }>): { text: string; logprobs: Logprobs | null } {
+  take(event: Exclude<RequestEvent, { type: 'failed' }>): {
+    text: string
+    logprobs: Logprobs | null
+  } {
     switch (event.type) {
       case 'started':
         this.echo = event.promptText ?? ''
         return { text: this.asked.job.given ? '' : this.echo, logprobs: null }
-      case 'judged':
+      case 'scored':
         return { text: event.text, logprobs: this.add(event.logprobs) }
       case 'committed':
         this.energy += event.tokenEnergy ?? costOf(event.logprobs)
@@ -73,7 +76,7 @@ export class Progress {
         this.finished = event
         return { text: '', logprobs: null }
       case 'step':
-      case 'surveyed':
+      case 'probed':
         return { text: '', logprobs: null }
     }
   }
@@ -125,7 +128,7 @@ export interface Underway {
   /** How many choices of each prompt the client gets. */
   kept: number
   choices: readonly Following[]
-  runs: readonly Run[]
+  runs: readonly RequestStream[]
   /** To be called when all is said: nobody steers it from then on. */
   leave: () => void
 }
@@ -150,7 +153,7 @@ export type Starting = Pick<Parts, 'admission' | 'limits' | 'owner' | 'steering'
 /** Submits all choices, or none. They are cancelled when the client leaves. */
 export async function start(
   { admission, limits, owner, steering }: Starting,
-  generation: Generation,
+  generation: EngineClient,
   { choices: asked, kept }: Request,
   abandoned: AbortSignal,
   api: Api = completions,

@@ -6,8 +6,8 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { WebSocket } from '@fastify/websocket'
 import { BasinError } from '../errors.js'
-import type { Generation, Run } from '../generation/client.js'
-import type { Job } from '../generation/protocol.js'
+import type { EngineClient, RequestStream } from '../generation/client/engine-client.js'
+import type { EngineRequest } from '../generation/protocol.js'
 import { Allowance } from './allowance.js'
 import { told } from './error-boundary.js'
 import { checkMessage, frameOf, parseFrame, type ServerFrame } from './frames.js'
@@ -18,7 +18,7 @@ import type { ClientFrame, StartFrame } from './schemas/frames.js'
 
 /** An answer under way or held, and how far it may be extended. */
 interface Present {
-  run: Run
+  run: RequestStream
   allowance: Allowance
 }
 
@@ -106,7 +106,10 @@ export class Conversation {
   }
 
   /** Nothing is read meanwhile: what waits to be acted on is bounded. */
-  private async submit(generation: Generation, job: Omit<Job, 'id'>): Promise<Run> {
+  private async submit(
+    generation: EngineClient,
+    job: Omit<EngineRequest, 'id'>,
+  ): Promise<RequestStream> {
     this.socket.pause()
     const submitted = this.parts.admission.submit(generation, [job])
     const [run] = await submitted.finally(() => {

@@ -1,14 +1,14 @@
 /** Texts as vectors: from a request to jobs, from their events to embeddings. */
 import { BasinError } from '../errors.js'
-import type { Generation } from '../generation/client.js'
-import type { Job } from '../generation/protocol.js'
+import type { EngineClient } from '../generation/client/engine-client.js'
+import type { EngineRequest } from '../generation/protocol.js'
 import type { ModelConfig } from '../model/config.js'
 import { jobOf } from './job.js'
 import type { Parts } from './parts.js'
 import { cancelAll, endWith, follow } from './runs.js'
 import type { EmbeddingRequest } from './schemas/embeddings.js'
 
-type Text = Job['prompt']
+type Text = EngineRequest['prompt']
 
 /** The schema has proved the four forms. */
 function textsOf(input: EmbeddingRequest['input']): Text[] {
@@ -25,10 +25,10 @@ export const representationOf = (
 
 function jobsOf(
   body: EmbeddingRequest,
-  { model }: Generation,
+  { model }: EngineClient,
   limits: Parts['limits'],
   client: string,
-): Omit<Job, 'id'>[] {
+): Omit<EngineRequest, 'id'>[] {
   if (typeof body.dimensions === 'number' && body.dimensions !== model.dim) {
     const reason = `embeddings of ${model.name} have ${model.dim}`
     throw new BasinError('not_supported', { param: 'dimensions', reason })
@@ -38,7 +38,7 @@ function jobsOf(
   const settings = { reasoning_effort: reasoning_effort ?? null, refinement: refinement ?? null }
   const shared = {
     ...jobOf({ ...settings, temperature: 0, seed: 0, max_tokens: 0 }, model, limits.caps),
-    ...{ client, represent, patient: true, reportSteps: false, hold: false },
+    ...{ client, represent, buffered: true, reportSteps: false, hold: false },
     maxTokens: represent === 'answer' ? model.answer.block : 0,
   }
   return textsOf(body.input).map((text) => {
@@ -74,7 +74,7 @@ function packed(vector: Float32Array): string {
 export async function embed(
   { admission, limits }: Parts,
   body: EmbeddingRequest,
-  generation: Generation,
+  generation: EngineClient,
   client: string,
   abandoned: AbortSignal,
 ): Promise<{ vectors: (number[] | string)[]; tokens: number }> {
@@ -90,7 +90,7 @@ export async function embed(
         let vector: Float32Array | undefined
         for await (const event of follow(run, admission.ledger(generation, client, 'embeddings'))) {
           if (event.type === 'started') tokens += event.promptTokens
-          if (event.type === 'judged' || event.type === 'committed') vector = event.representation
+          if (event.type === 'scored' || event.type === 'committed') vector = event.representation
         }
         if (!vector) throw new BasinError('cancelled')
         const told = body.normalize === false ? vector : unit(vector)

@@ -1,7 +1,7 @@
 /** The socket's two languages: what a client's message says, and how an event is told to it. */
 import { Compile } from 'typebox/compile'
 import { BasinError } from '../errors.js'
-import type { JobEvent } from '../generation/protocol.js'
+import type { RequestEvent } from '../generation/protocol.js'
 import { nestsBeyond } from './nesting.js'
 import { type ClientFrame, clientFrames } from './schemas/frames.js'
 import { refusal } from './validation.js'
@@ -50,7 +50,7 @@ export interface ServerFrame {
 
 /** Without the sequence number, which belongs to the connection. Undefined: of no concern here. */
 export function frameOf(
-  event: Exclude<JobEvent, { type: 'failed' }>,
+  event: Exclude<RequestEvent, { type: 'failed' }>,
   run: { id: string; model: string },
 ): ServerFrame | undefined {
   switch (event.type) {
@@ -67,9 +67,9 @@ export function frameOf(
       const { logprobs, text } = event
       return { type: 'committed', text, ...settledOf(event), ...(logprobs && { logprobs }) }
     }
-    case 'judged':
+    case 'scored':
     case 'stride':
-    case 'surveyed':
+    case 'probed':
       return undefined
     case 'finished': {
       const { finishReason, refinement, text, usage } = event

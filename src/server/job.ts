@@ -2,7 +2,7 @@
 import { randomInt } from 'node:crypto'
 import type { Static, TObject } from 'typebox'
 import { BasinError } from '../errors.js'
-import type { Job } from '../generation/protocol.js'
+import type { EngineRequest } from '../generation/protocol.js'
 import type { ModelConfig } from '../model/config.js'
 import { type Caps, resolveBudget } from '../refine/presets.js'
 import type { Sampling } from '../refine/sampling.js'
@@ -44,7 +44,7 @@ export function jobOf(
   asked: Settings,
   model: ModelConfig,
   caps: Caps,
-): Omit<Job, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
+): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
   return {
     maxTokens: asked.max_tokens ?? MAX_TOKENS,

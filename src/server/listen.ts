@@ -4,13 +4,13 @@
  */
 import closeWithGrace from 'close-with-grace'
 import type { FastifyBaseLogger } from 'fastify'
-import type { Generation } from '../generation/client.js'
+import type { EngineClient } from '../generation/client/engine-client.js'
 import type { App } from './application.js'
 
 export interface ListenOptions {
   host: string
   port: number
-  models: ReadonlyMap<string, Generation>
+  models: ReadonlyMap<string, EngineClient>
   /** Goes down when all that was asked is answered: metrics are to be seen until then. */
   also: App | undefined
   /** Most seconds that answers under way may still take. */

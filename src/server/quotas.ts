@@ -3,8 +3,8 @@
  * windows of a minute on the clock of this process; what was used of them is remembered by `Counts`.
  */
 import { BasinError } from '../errors.js'
-import type { JobEvent } from '../generation/protocol.js'
-import { answersOf } from '../generation/stride-event.js'
+import type { RequestEvent } from '../generation/protocol.js'
+import { answersOf } from '../generation/answer-columns.js'
 import { type Counts, kinds, MemoryCounts, type Use } from './counts.js'
 
 /** Per client and minute; absent: no limit. */
@@ -47,7 +47,7 @@ export class Quotas {
   }
 
   /** Tokens and steps count when they are there: a limit may be passed by what runs already. */
-  take(client: string, event: JobEvent): void {
+  take(client: string, event: RequestEvent): void {
     if (!this.counting) return
     if (event.type === 'started') this.note(client, event.promptTokens, 0)
     for (const { steps, tokens } of answersOf(event)) this.note(client, tokens, steps)

@@ -3,8 +3,8 @@
  * answers there are. Made of the events of the run, as its client takes them.
  */
 import { type Context, type Span, SpanStatusCode, trace, type Tracer } from '@opentelemetry/api'
-import type { JobEvent, Of, Settled } from '../generation/protocol.js'
-import { answersOf } from '../generation/stride-event.js'
+import type { RequestEvent, Of, Settled } from '../generation/protocol.js'
+import { answersOf } from '../generation/answer-columns.js'
 import type { Ledger } from './runs.js'
 
 /** Unix time, milliseconds and parts of them. */
@@ -36,7 +36,7 @@ export class RunTrace implements Ledger {
   }
 
   /** What comes after its end, when a held answer is extended, is no part of it. */
-  take(event: JobEvent): void {
+  take(event: RequestEvent): void {
     if (this.ended) return
     switch (event.type) {
       case 'started':
@@ -54,9 +54,9 @@ export class RunTrace implements Ledger {
         this.span.setStatus({ code: SpanStatusCode.ERROR, message: event.error.code })
         this.end()
         return
-      case 'judged':
+      case 'scored':
       case 'step':
-      case 'surveyed':
+      case 'probed':
     }
   }
 

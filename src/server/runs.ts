@@ -1,8 +1,8 @@
 /** The runs of one request: submitted together, followed one by one, ended together. */
 import type { FastifyReply } from 'fastify'
 import { BasinError, fromErrorMessage } from '../errors.js'
-import type { Run } from '../generation/client.js'
-import type { JobEvent } from '../generation/protocol.js'
+import type { RequestStream } from '../generation/client/engine-client.js'
+import type { RequestEvent } from '../generation/protocol.js'
 
 /** Aborted when the client leaves before it has the whole reply. */
 export function abandonment(reply: FastifyReply): AbortSignal {
@@ -14,20 +14,20 @@ export function abandonment(reply: FastifyReply): AbortSignal {
 }
 
 /** Those that have ended do not mind. */
-export const cancelAll = (runs: readonly Run[]): void => {
+export const cancelAll = (runs: readonly RequestStream[]): void => {
   for (const run of runs) run.control({ type: 'cancel' })
 }
 
 /** Where the events of a run are entered. */
 export interface Ledger {
-  take: (event: JobEvent) => void
+  take: (event: RequestEvent) => void
 }
 
 /** Cancelled when the client leaves, and refused when it has left. */
 export async function endWith(
   abandoned: AbortSignal,
-  submit: () => Promise<Run[]>,
-): Promise<Run[]> {
+  submit: () => Promise<RequestStream[]>,
+): Promise<RequestStream[]> {
   const left = (): boolean => abandoned.aborted
   if (left()) throw new BasinError('cancelled')
   const runs = await submit()
@@ -41,9 +41,9 @@ export async function endWith(
 
 /** The events of a run, each entered in its ledger; a failure is thrown. Leaving it cancels the run. */
 export async function* follow(
-  run: Run,
+  run: RequestStream,
   ledger: Ledger,
-): AsyncGenerator<Exclude<JobEvent, { type: 'failed' }>, void> {
+): AsyncGenerator<Exclude<RequestEvent, { type: 'failed' }>, void> {
   for await (const event of run.events) {
     ledger.take(event)
     if (event.type === 'failed') throw fromErrorMessage(event.error)

@@ -1,7 +1,7 @@
 /** Energies of answers that somebody else wrote. */
 import { BasinError } from '../errors.js'
-import type { Generation } from '../generation/client.js'
-import type { Job } from '../generation/protocol.js'
+import type { EngineClient } from '../generation/client/engine-client.js'
+import type { EngineRequest } from '../generation/protocol.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Admission } from './admission.js'
 import { jobOf, type Settings } from './job.js'
@@ -9,10 +9,10 @@ import type { Limits } from './limits.js'
 import { cancelAll, endWith, follow } from './runs.js'
 import type { Measure, Score } from './schemas/score.js'
 
-type Text = Job['prompt']
+type Text = EngineRequest['prompt']
 
 export interface Scoring {
-  generation: Generation
+  generation: EngineClient
   prompt: Text
   answers: readonly Text[]
   by: Measure
@@ -48,7 +48,7 @@ export async function scoresOf(
       generation.model,
       limits.caps,
     ),
-    ...{ prompt, client, patient: true, reportSteps: false, hold: false },
+    ...{ prompt, client, buffered: true, reportSteps: false, hold: false },
   }
   const jobs = answers.map((answer) => ({
     ...shared,
@@ -62,7 +62,7 @@ export async function scoresOf(
     const parts: Score['parts'] = []
     for await (const event of follow(run, admission.ledger(generation, client, route))) {
       if (event.type === 'started') tokens += event.promptTokens
-      if (event.type !== 'judged') continue
+      if (event.type !== 'scored') continue
       const { disagreement, doubt, logprobs, text } = event
       const energy = event.energy ?? -(logprobs ?? []).reduce((sum, each) => sum + each.logprob, 0)
       const terms = disagreement === undefined || doubt === undefined ? {} : { disagreement, doubt }

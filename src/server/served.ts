@@ -3,7 +3,7 @@
  * them are in memory, and which go when room is needed. A model leaves memory only when nobody uses it.
  */
 import { BasinError } from '../errors.js'
-import type { Generation } from '../generation/client.js'
+import type { EngineClient } from '../generation/client/engine-client.js'
 import type { ModelConfig } from '../model/config.js'
 
 /** What is known of a model, in memory or not. */
@@ -17,7 +17,7 @@ export interface Profile {
 export interface Offer extends Profile {
   /** What it is expected to take, before it has been measured. */
   bytes: number
-  open: () => Promise<Generation>
+  open: () => Promise<EngineClient>
 }
 
 export type ModelState = 'loaded' | 'loading' | 'leaving' | 'unloaded'
@@ -25,7 +25,7 @@ export type ModelState = 'loaded' | 'loading' | 'leaving' | 'unloaded'
 export type UnloadReason = 'asked' | 'room'
 
 export interface Witness {
-  loaded: (name: string, generation: Generation) => void
+  loaded: (name: string, generation: EngineClient) => void
   unloaded: (name: string, reason: UnloadReason) => void
 }
 
@@ -33,7 +33,7 @@ interface Entry {
   readonly profile: Profile
   readonly open: Offer['open'] | undefined
   state: ModelState
-  generation: Generation | undefined
+  generation: EngineClient | undefined
   /** Requests do not bring it back. */
   withdrawn: boolean
   bytes: number
@@ -49,7 +49,7 @@ interface Entry {
 
 export interface ServedOptions {
   /** In memory, kept up to date. */
-  loaded: Map<string, Generation>
+  loaded: Map<string, EngineClient>
   /** Of those in memory and of others; a model without one is never brought back. */
   offers?: ReadonlyMap<string, Offer>
   /** Answers requests that name none. */
@@ -60,7 +60,7 @@ export interface ServedOptions {
 
 export class ServedModels {
   private readonly entries = new Map<string, Entry>()
-  private readonly loaded: Map<string, Generation>
+  private readonly loaded: Map<string, EngineClient>
   private readonly defaultName: string
   private readonly memoryBytes: number
   private closing = false
@@ -82,7 +82,7 @@ export class ServedModels {
   }
 
   /** Those in memory. */
-  get byName(): ReadonlyMap<string, Generation> {
+  get byName(): ReadonlyMap<string, EngineClient> {
     return this.loaded
   }
 
@@ -99,7 +99,7 @@ export class ServedModels {
   }
 
   /** Throws `model_not_found`; `engine_unavailable` for one that is not in memory, which then is fetched. */
-  pick(name: string | null | undefined): Generation {
+  pick(name: string | null | undefined): EngineClient {
     const asked = name ?? this.defaultName
     const entry = this.find(asked)
     entry.lastUsed = performance.now()
@@ -199,7 +199,7 @@ export class ServedModels {
     }
   }
 
-  private async take(name: string, entry: Entry, generation: Generation): Promise<void> {
+  private async take(name: string, entry: Entry, generation: EngineClient): Promise<void> {
     if (this.closing) {
       await generation.close()
       throw new BasinError('shutting_down')
@@ -253,7 +253,7 @@ const isIdle = ({ generation, users }: Entry): boolean =>
 const entryOf = (
   { chat, model }: Profile,
   offer: Offer | undefined,
-  generation: Generation | undefined,
+  generation: EngineClient | undefined,
 ): Entry => ({
   ...{
     profile: { chat, model },

@@ -3,8 +3,8 @@
  * thought enough, or let it think longer. Knows runs and their caps; knows no transport.
  */
 import { BasinError } from '../errors.js'
-import type { Run } from '../generation/client.js'
-import type { JobEvent } from '../generation/protocol.js'
+import type { RequestStream } from '../generation/client/engine-client.js'
+import type { RequestEvent } from '../generation/protocol.js'
 import type { Budget } from '../refine/budget.js'
 import type { Caps } from '../refine/presets.js'
 import type { Extra } from '../refine/stop.js'
@@ -17,7 +17,7 @@ export class Steered implements Ledger {
   private readonly allowance: Allowance
 
   constructor(
-    private readonly run: Run,
+    private readonly run: RequestStream,
     budget: Budget,
     caps: Caps,
     /** Called when its course is changed, and waited for before its client is told. */
@@ -26,7 +26,7 @@ export class Steered implements Ledger {
     this.allowance = new Allowance(budget, caps)
   }
 
-  take(event: JobEvent): void {
+  take(event: RequestEvent): void {
     this.allowance.take(event)
     this.ended ||= event.type === 'finished' || event.type === 'failed'
   }

@@ -1,7 +1,7 @@
 /** Limits that servers share, in a real Redis: what it counts, and what happens when it is gone. */
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { JobEvent } from '../../src/generation/protocol.js'
+import type { RequestEvent } from '../../src/generation/protocol.js'
 import { Quotas, type Rates } from '../../src/server/quotas.js'
 import { RedisCounts } from '../../src/server/redis-counts.js'
 import { freePort } from '../operations/prometheus.js'
@@ -40,8 +40,8 @@ describe.skipIf(missing)(`limits in Redis${missing ? ` (skipped: ${missing})` : 
     if (!a || !b) throw new Error('no servers')
     return [a, b]
   }
-  const started = { type: 'started', promptTokens: 7, queueSeconds: 0 } satisfies JobEvent
-  const committed: JobEvent = {
+  const started = { type: 'started', promptTokens: 7, queueSeconds: 0 } satisfies RequestEvent
+  const committed: RequestEvent = {
     ...{ type: 'committed', position: 0, text: '', tokens: 2, steps: 5, seconds: 0 },
     ...{ energy: { initial: 1, final: 0, best: 0 }, stopReason: 'max_steps' },
   }

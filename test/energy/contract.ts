@@ -3,7 +3,7 @@
  * open itself on a checkpoint directory's contents.
  */
 import { describe, expect, it } from 'vitest'
-import { createBell, quiet, ring } from '../../src/energy/bell.js'
+import { createInterrupt, clear, raise } from '../../src/energy/interrupt.js'
 import type { DescendRow, EnergyEngine } from '../../src/energy/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { landscapeOf, stateWidth } from '../../src/model/config.js'
@@ -27,12 +27,12 @@ export function engineContract(name: string, open: Open): void {
         const engine = await open(data)
         tokens.forEach((_, i) => {
           engine.observe([
-            { sequence: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i, i + 1) },
+            { contextId: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i, i + 1) },
           ])
           engine.begin([
             {
               slot: i,
-              sequence: i,
+              contextId: i,
               seed: 0,
               candidate: 0,
               start: Float32Array.from(initial[0]?.[i] ?? []),
@@ -63,14 +63,14 @@ export function engineContract(name: string, open: Open): void {
       const engine = await open(data)
       const length = data.expected.tokens.length + 8
       const text: number[] = []
-      engine.observe([{ sequence: 0, tokens: data.expected.tokens, pages: pagesFor(0, length) }])
+      engine.observe([{ contextId: 0, tokens: data.expected.tokens, pages: pagesFor(0, length) }])
       while (text.length < 8) {
-        engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0 }])
+        engine.begin([{ slot: 0, contextId: 0, seed: 0, candidate: 0 }])
         for (let step = 0; step < data.config.steps; step++)
           engine.descend([{ slot: 0, landscape: landscapeOf(data.config, step), noise: 0, step }])
         const token = engine.read([{ slot: 0, which: 'last', top: 1 }])[0]?.tokens[0] as number
         text.push(token)
-        engine.observe([{ sequence: 0, tokens: [token], pages: pagesFor(0, length) }])
+        engine.observe([{ contextId: 0, tokens: [token], pages: pagesFor(0, length) }])
       }
       expect(text).toEqual(data.expected.greedy_from_zeros)
       engine.close()
@@ -81,11 +81,13 @@ export function engineContract(name: string, open: Open): void {
       const { tokens, initial_logits: initial = [], advanced, hparams } = data.expected
       const engine = await open(data)
       tokens.forEach((_, i) => {
-        engine.observe([{ sequence: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i, i + 1) }])
+        engine.observe([
+          { contextId: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i, i + 1) },
+        ])
         engine.begin([
           {
             slot: i,
-            sequence: i,
+            contextId: i,
             seed: 0,
             candidate: 0,
             start: Float32Array.from(initial[0]?.[i] ?? []),
@@ -128,10 +130,10 @@ export function engineContract(name: string, open: Open): void {
       for (let row = 0; row < 4; row++) {
         const tokens = context.slice(0, 1 + row)
         const clamped = row % 2 === 1 ? clampedAt(block, 0, 4) : undefined
-        const begin = { sequence: row, seed: row, candidate: row, ...(clamped && { clamped }) }
-        engine.observe([{ sequence: row, tokens, pages: pagesFor(row, 8) }])
+        const begin = { contextId: row, seed: row, candidate: row, ...(clamped && { clamped }) }
+        engine.observe([{ contextId: row, tokens, pages: pagesFor(row, 8) }])
         engine.begin([{ slot: row, ...begin }])
-        alone.observe([{ sequence: row, tokens, pages: pagesFor(row, 8) }])
+        alone.observe([{ contextId: row, tokens, pages: pagesFor(row, 8) }])
         alone.begin([{ slot: row, ...begin }])
       }
       for (let step = 0; step < 3; step++) {
@@ -160,20 +162,20 @@ export function engineContract(name: string, open: Open): void {
     it('takes several steps in one call as in several, in rounds that end when the bell rings', async () => {
       const [engine, other] = [await open(modelOf(label)), await open(modelOf(label))]
       for (const each of [engine, other]) {
-        each.observe([{ sequence: 0, tokens: context, pages: pagesFor(0, 8) }])
-        each.begin([0, 1].map((i) => ({ slot: i, sequence: 0, seed: 1, candidate: i })))
+        each.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
+        each.begin([0, 1].map((i) => ({ slot: i, contextId: 0, seed: 1, candidate: i })))
       }
       const round = (step: number) =>
         [0, 1].map((slot) => ({
           ...{ slot, step, noise: 0.01 },
           landscape: landscapeOf(engine.model, step),
         }))
-      const bell = createBell()
+      const bell = createInterrupt()
       const together = engine.descend([...round(0), ...round(1), ...round(2)], bell)
       expect(together).toEqual([0, 1, 2].flatMap((step) => other.descend(round(step))))
-      ring(bell)
+      raise(bell)
       expect(engine.descend([...round(3), ...round(4)], bell)).toEqual(other.descend(round(3)))
-      quiet(bell)
+      clear(bell)
       expect(engine.descend([...round(4), ...round(5)], bell)).toHaveLength(4)
       engine.close()
       other.close()
@@ -181,11 +183,11 @@ export function engineContract(name: string, open: Open): void {
 
     it('observes in chunks as at once', async () => {
       const engine = await open(modelOf(label))
-      engine.observe([{ sequence: 0, tokens: context, pages: pagesFor(0, 8) }])
-      engine.observe([{ sequence: 1, tokens: context.slice(0, 1), pages: pagesFor(1, 8) }])
-      engine.observe([{ sequence: 1, tokens: context.slice(1, 4), pages: pagesFor(1, 8) }])
-      engine.observe([{ sequence: 1, tokens: context.slice(4), pages: pagesFor(1, 8) }])
-      engine.begin([0, 1].map((i) => ({ slot: i, sequence: i, seed: 1, candidate: 0 })))
+      engine.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
+      engine.observe([{ contextId: 1, tokens: context.slice(0, 1), pages: pagesFor(1, 8) }])
+      engine.observe([{ contextId: 1, tokens: context.slice(1, 4), pages: pagesFor(1, 8) }])
+      engine.observe([{ contextId: 1, tokens: context.slice(4), pages: pagesFor(1, 8) }])
+      engine.begin([0, 1].map((i) => ({ slot: i, contextId: i, seed: 1, candidate: 0 })))
       const [a, b] = engine.descend(
         [0, 1].map((slot) => ({ slot, landscape: 0, noise: 0, step: 0 })),
       )
@@ -202,14 +204,14 @@ export function engineContract(name: string, open: Open): void {
           const landscape = landscapeOf(engine.model, step)
           return engine.descend([{ slot, landscape, noise: 0, step }])[0]?.energy
         })
-      for (const sequence of [0, 1]) {
-        engine.observe([{ sequence, tokens: context, pages: pagesFor(sequence, 8) }])
-        engine.begin([{ slot: sequence, sequence, seed: 5, candidate: 0 }])
+      for (const contextId of [0, 1]) {
+        engine.observe([{ contextId, tokens: context, pages: pagesFor(contextId, 8) }])
+        engine.begin([{ slot: contextId, contextId, seed: 5, candidate: 0 }])
       }
       const undisturbed = steps(0, 0, 4)
       const first = steps(1, 0, 2)
-      engine.observe([{ sequence: 3, tokens: [1, 1, 2, 1], pages: pagesFor(1, 8) }])
-      engine.observe([{ sequence: 1, from: 0, tokens: context, pages: elsewhere }])
+      engine.observe([{ contextId: 3, tokens: [1, 1, 2, 1], pages: pagesFor(1, 8) }])
+      engine.observe([{ contextId: 1, from: 0, tokens: context, pages: elsewhere }])
       expect([...first, ...steps(1, 2, 4)]).toEqual(undisturbed)
       engine.close()
     })
@@ -217,18 +219,18 @@ export function engineContract(name: string, open: Open): void {
     it('a context goes back to an earlier length, and on from there', async () => {
       const engine = await open(modelOf(label))
       const [pages, rest] = [pagesFor(0, 8), context.slice(3)]
-      const energyOf = (sequence: number) => {
-        engine.begin([{ slot: sequence, sequence, seed: 5, candidate: 0 }])
-        return engine.descend([{ slot: sequence, landscape: 0, noise: 0, step: 0 }])[0]?.energy
+      const energyOf = (contextId: number) => {
+        engine.begin([{ slot: contextId, contextId, seed: 5, candidate: 0 }])
+        return engine.descend([{ slot: contextId, landscape: 0, noise: 0, step: 0 }])[0]?.energy
       }
-      engine.observe([{ sequence: 0, tokens: context, pages }])
+      engine.observe([{ contextId: 0, tokens: context, pages }])
       const whole = energyOf(0)
-      engine.observe([{ sequence: 0, from: 3, tokens: rest.map(() => 0), pages }])
+      engine.observe([{ contextId: 0, from: 3, tokens: rest.map(() => 0), pages }])
       expect(energyOf(0)).not.toBeCloseTo(whole as number, 6)
-      engine.observe([{ sequence: 0, from: 3, tokens: rest, pages }])
+      engine.observe([{ contextId: 0, from: 3, tokens: rest, pages }])
       expect(energyOf(0)).toBeCloseTo(whole as number, 4)
       engine.release(0)
-      engine.observe([{ sequence: 0, tokens: rest.concat(rest), pages }])
+      engine.observe([{ contextId: 0, tokens: rest.concat(rest), pages }])
       expect(energyOf(0)).not.toBeCloseTo(whole as number, 6)
       engine.close()
     })
@@ -240,15 +242,15 @@ export function engineContract(name: string, open: Open): void {
       const tokens = [...beginning, ...context]
       const [mine, theirs] = [pagesFor(0, 64), pagesFor(1, 64)]
       const shared = [mine[0] as number, ...theirs.slice(1)]
-      const follow = { sequence: 1, from: pageSize, tokens: context, pages: shared }
+      const follow = { contextId: 1, from: pageSize, tokens: context, pages: shared }
       if (!sharesPages) {
-        engine.observe([{ sequence: 0, tokens, pages: mine }])
+        engine.observe([{ contextId: 0, tokens, pages: mine }])
         expect(() => engine.observe([follow])).toThrow(BasinError)
         return
       }
       expect(() => engine.observe([follow])).toThrow(BasinError)
-      engine.observe([{ sequence: 0, tokens, pages: mine }, follow])
-      engine.begin([0, 1].map((i) => ({ slot: i, sequence: i, seed: 5, candidate: 0 })))
+      engine.observe([{ contextId: 0, tokens, pages: mine }, follow])
+      engine.begin([0, 1].map((i) => ({ slot: i, contextId: i, seed: 5, candidate: 0 })))
       const [a, b] = engine.descend(
         [0, 1].map((slot) => ({ slot, landscape: 0, noise: 0, step: 0 })),
       )
@@ -260,16 +262,16 @@ export function engineContract(name: string, open: Open): void {
 
     it('encodes in chunks as at once, and observes by it', async () => {
       const engine = await open(modelOf(label))
-      const encode = (sequence: number, tokens: number[]) =>
-        engine.encode([{ sequence, tokens, pages: pagesFor(sequence, 8) }])[0] as Float32Array
+      const encode = (contextId: number, tokens: number[]) =>
+        engine.encode([{ contextId, tokens, pages: pagesFor(contextId, 8) }])[0] as Float32Array
       const whole = encode(0, context)
       const parts = [encode(1, context.slice(0, 2)), encode(1, context.slice(2))]
       expect(whole).toHaveLength(engine.model.dim)
       expect(Math.hypot(...whole)).toBeGreaterThan(0)
       const summed = [...whole].map((_, d) => (parts[0]?.[d] ?? 0) + (parts[1]?.[d] ?? 0))
       expect(relativeError(summed, [...whole])).toBeLessThan(tolerance)
-      engine.observe([{ sequence: 2, tokens: context, pages: pagesFor(2, 8) }])
-      engine.begin([0, 1, 2].map((i) => ({ slot: i, sequence: i, seed: 1, candidate: 0 })))
+      engine.observe([{ contextId: 2, tokens: context, pages: pagesFor(2, 8) }])
+      engine.begin([0, 1, 2].map((i) => ({ slot: i, contextId: i, seed: 1, candidate: 0 })))
       const [a, b, c] = engine.descend(
         [0, 1, 2].map((slot) => ({ slot, landscape: 0, noise: 0, step: 0 })),
       )
@@ -281,8 +283,8 @@ export function engineContract(name: string, open: Open): void {
     it('gives its points away, and takes them as a start', async () => {
       const engine = await open(modelOf(label))
       const { answer, dim } = engine.model
-      engine.observe([{ sequence: 0, tokens: context, pages: pagesFor(0, 8) }])
-      engine.begin([{ slot: 0, sequence: 0, seed: 3, candidate: 0 }])
+      engine.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
+      engine.begin([{ slot: 0, contextId: 0, seed: 3, candidate: 0 }])
       for (let step = 0; step < 3; step++)
         engine.descend([{ slot: 0, landscape: landscapeOf(engine.model, step), noise: 0, step }])
       const [best, last, start] = engine.points(
@@ -294,7 +296,7 @@ export function engineContract(name: string, open: Open): void {
       const landscape = landscapeOf(engine.model, 3)
       const there = engine.energy([{ slot: 0, landscape }])[0]?.energy as number
       if (!start) throw new Error('no point')
-      engine.begin([{ slot: 1, sequence: 0, seed: 9, candidate: 5, start }])
+      engine.begin([{ slot: 1, contextId: 0, seed: 9, candidate: 5, start }])
       const again = engine.energy([{ slot: 1, landscape }])[0]?.energy
       // Only the first step of an answer passes through softmax there.
       if (answer.normalize !== 'first_step') expect(again).toBeCloseTo(there, 4)
@@ -306,8 +308,8 @@ export function engineContract(name: string, open: Open): void {
       const engine = await open(modelOf(label))
       const { block } = engine.model.answer
       const clamped = clampedAt(block, block - 1, 7)
-      engine.observe([{ sequence: 0, tokens: context, pages: pagesFor(0, 8) }])
-      engine.begin([{ slot: 0, sequence: 0, seed: 3, candidate: 0, clamped }])
+      engine.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
+      engine.begin([{ slot: 0, contextId: 0, seed: 3, candidate: 0, clamped }])
       let best = Infinity
       for (let step = 0; step < 4; step++) {
         const result = engine.descend([
@@ -336,9 +338,9 @@ export function engineContract(name: string, open: Open): void {
   it(`${name}: a reading gives the weights of a temperature, also of clamped positions`, async () => {
     const engine = await open(modelOf('latent residual amortized, K 4'))
     const { vocab_size: vocab, answer } = engine.model
-    engine.observe([{ sequence: 0, tokens: [1, 2], pages: pagesFor(0, 8) }])
+    engine.observe([{ contextId: 0, tokens: [1, 2], pages: pagesFor(0, 8) }])
     const clamped = Array.from({ length: answer.block }, (_, i) => (i === 0 ? 3 : -1))
-    engine.begin([{ slot: 0, sequence: 0, seed: 4, candidate: 0, clamped }])
+    engine.begin([{ slot: 0, contextId: 0, seed: 4, candidate: 0, clamped }])
     engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }])
     const row = { slot: 0, which: 'last', top: 'all' } as const
     const [plain, weighed] = [...engine.read([row, { ...row, temperature: 0.7 }])]
@@ -370,10 +372,10 @@ export function engineContract(name: string, open: Open): void {
     const measuring = async (checkpoint: Checkpoint) => {
       const { answer, dim } = checkpoint.config
       const engine = await open(checkpoint)
-      engine.observe([{ sequence: 0, tokens: [1, 2], pages: pagesFor(0, 8) }])
+      engine.observe([{ contextId: 0, tokens: [1, 2], pages: pagesFor(0, 8) }])
       const start = new Float32Array(answer.block * dim)
       const sizeOfStep = (asked: Partial<Pick<DescendRow, 'step' | 'stepSize'>>): number => {
-        engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0, start }])
+        engine.begin([{ slot: 0, contextId: 0, seed: 0, candidate: 0, start }])
         engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0, ...asked }])
         const [reading] = engine.read([{ slot: 0, which: 'last', top: 'all' }])
         return Math.hypot(...(reading?.logits ?? []))
@@ -423,20 +425,26 @@ export function engineContract(name: string, open: Open): void {
       const rejects = (act: () => unknown) => {
         expect(act).toThrow(BasinError)
       }
-      rejects(() => engine.observe([{ sequence: -1, tokens: [1], pages: pagesFor(0, 8) }]))
-      rejects(() => engine.observe([{ sequence: 1e9, tokens: [1], pages: pagesFor(0, 8) }]))
-      rejects(() => engine.observe([{ sequence: 0, tokens: [1e6], pages: pagesFor(0, 8) }]))
-      rejects(() => engine.observe([{ sequence: 0, tokens: [NaN], pages: pagesFor(0, 8) }]))
+      rejects(() => engine.observe([{ contextId: -1, tokens: [1], pages: pagesFor(0, 8) }]))
+      rejects(() => engine.observe([{ contextId: 1e9, tokens: [1], pages: pagesFor(0, 8) }]))
+      rejects(() => engine.observe([{ contextId: 0, tokens: [1e6], pages: pagesFor(0, 8) }]))
+      rejects(() => engine.observe([{ contextId: 0, tokens: [NaN], pages: pagesFor(0, 8) }]))
       rejects(() => engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }]))
-      rejects(() => engine.observe([{ sequence: 0, from: 9, tokens: [1], pages: pagesFor(0, 16) }]))
-      rejects(() => engine.observe([{ sequence: 0, from: -2, tokens: [1], pages: pagesFor(0, 8) }]))
-      rejects(() => engine.observe([{ sequence: 0, from: 0, tokens: [], pages: pagesFor(0, 8) }]))
-      rejects(() => engine.read([{ slot: 99, which: 'best', top: 1 }]))
-      engine.observe([{ sequence: 0, tokens: [1], pages: pagesFor(0, 8) }])
       rejects(() =>
-        engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0, start: new Float32Array(3) }]),
+        engine.observe([{ contextId: 0, from: 9, tokens: [1], pages: pagesFor(0, 16) }]),
       )
-      engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0 }])
+      rejects(() =>
+        engine.observe([{ contextId: 0, from: -2, tokens: [1], pages: pagesFor(0, 8) }]),
+      )
+      rejects(() => engine.observe([{ contextId: 0, from: 0, tokens: [], pages: pagesFor(0, 8) }]))
+      rejects(() => engine.read([{ slot: 99, which: 'best', top: 1 }]))
+      engine.observe([{ contextId: 0, tokens: [1], pages: pagesFor(0, 8) }])
+      rejects(() =>
+        engine.begin([
+          { slot: 0, contextId: 0, seed: 0, candidate: 0, start: new Float32Array(3) },
+        ]),
+      )
+      engine.begin([{ slot: 0, contextId: 0, seed: 0, candidate: 0 }])
       rejects(() => engine.descend([{ slot: 0, landscape: 5, noise: 0, step: 0 }]))
       expect(engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }])).toHaveLength(1)
       engine.close()
@@ -446,10 +454,10 @@ export function engineContract(name: string, open: Open): void {
 
 /** A page table of its own for each sequence: every test context fits `perSequence` pages. */
 const perSequence = 4
-const pagesFor = (sequence: number, length: number): number[] =>
+const pagesFor = (contextId: number, length: number): number[] =>
   Array.from(
     { length: Math.min(perSequence, Math.ceil(length / 16)) },
-    (_, i) => sequence * perSequence + i,
+    (_, i) => contextId * perSequence + i,
   )
 
 const clampedAt = (block: number, position: number, token: number): number[] =>

@@ -6,15 +6,15 @@ import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { modelOf } from '../support/models.js'
 
 const backend = await loadBackend('wasm', 1)
-const capacity = { slots: 1, sequences: 1, pages: 8, pageSize: 16 }
+const capacity = { slots: 1, contexts: 1, pages: 8, pageSize: 16 }
 
 /** Energies before and after a short step from zeros, and the norm of the first direction. */
 function descent(checkpoint: Checkpoint): { energies: number[]; norm: number } {
   const engine = new TfjsEngine(checkpoint, { ...backend, reason: 'test' }, capacity, 1)
   const { block } = engine.model.answer
   const start = new Float32Array(block * engine.model.dim)
-  engine.observe([{ sequence: 0, tokens: [1, 2, 3], pages: [0] }])
-  engine.begin([{ slot: 0, sequence: 0, seed: 1, candidate: 0, start }])
+  engine.observe([{ contextId: 0, tokens: [1, 2, 3], pages: [0] }])
+  engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0, start }])
   const steps = [0, 1].map((step) =>
     engine.descend([{ slot: 0, landscape: 0, noise: 0, step, stepSize: 0.01 }]),
   )

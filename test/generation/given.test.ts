@@ -1,10 +1,10 @@
 /** Given tokens: judged in place of what would be inferred. */
 import { describe, expect, it } from 'vitest'
-import type { Job } from '../../src/generation/protocol.js'
+import type { EngineRequest } from '../../src/generation/protocol.js'
 import { jobOf, LoopBench } from '../support/loops.js'
 
 const head = { model: { energy: { kind: 'head' as const } }, vocabulary: 27 }
-const given = (answer: string, by: 'energy' | 'logprobs', overrides: Partial<Job> = {}) =>
+const given = (answer: string, by: 'energy' | 'logprobs', overrides: Partial<EngineRequest> = {}) =>
   jobOf('a', {
     given: { answer, by, param: 'answers' },
     maxTokens: 0,
@@ -16,7 +16,7 @@ const given = (answer: string, by: 'energy' | 'logprobs', overrides: Partial<Job
 describe('tokens that are given', () => {
   it('are judged by their energy without a step, block by block', () => {
     const bench = new LoopBench(head).run(given('lovely', 'energy', { prompt: 'once ' }))
-    const judged = bench.of('a', 'judged')
+    const judged = bench.of('a', 'scored')
     expect(judged.map(({ text, tokens }) => [text, tokens])).toEqual([
       ['love', 4],
       ['ly', 2],
@@ -35,14 +35,14 @@ describe('tokens that are given', () => {
     const other = text === 'aaaa' ? 'bbbb' : 'aaaa'
     const costs = [text, other].map((answer) => {
       const scored = new LoopBench(head).run(given(answer, 'energy', { prompt: 'once' }))
-      return scored.of('a', 'judged')[0]?.energy ?? NaN
+      return scored.of('a', 'scored')[0]?.energy ?? NaN
     })
     expect(costs[0]).toBeLessThan(costs[1] ?? NaN)
   })
 
   it('have the log-probabilities of the answers in their place', () => {
     const bench = new LoopBench(head).run(given('tale', 'logprobs', { prompt: 'once' }))
-    const [judged] = bench.of('a', 'judged')
+    const [judged] = bench.of('a', 'scored')
     const free = new LoopBench(head).run(jobOf('a', { prompt: 'once', maxTokens: 4, logprobs: 2 }))
     const [committed] = free.of('a', 'committed')
     expect(judged?.logprobs?.map(({ token }) => token).join('')).toBe('tale')
@@ -63,7 +63,7 @@ describe('tokens that are given', () => {
 
   it('are refused where they cannot be read', () => {
     const bench = new LoopBench(head)
-    const refused = (job: Job, code: string) => {
+    const refused = (job: EngineRequest, code: string) => {
       expect(() => {
         bench.loop.submit(job)
       }).toThrow(expect.objectContaining({ code }))
@@ -89,6 +89,6 @@ describe('chosen tokens', () => {
     const bench = new LoopBench(head).run(jobOf('a', { maxTokens: 4, judge: true }))
     const [committed] = bench.of('a', 'committed')
     const scored = new LoopBench(head).run(given(bench.finished('a').text, 'energy', {}))
-    expect(committed?.tokenEnergy).toBe(scored.of('a', 'judged')[0]?.energy)
+    expect(committed?.tokenEnergy).toBe(scored.of('a', 'scored')[0]?.energy)
   })
 })

@@ -1,6 +1,6 @@
 /** Properties that hold for any mix of requests, controls and cancels. */
 import { describe, expect, it } from 'vitest'
-import type { Control, Job } from '../../src/generation/protocol.js'
+import type { Control, EngineRequest } from '../../src/generation/protocol.js'
 import { uniform } from '../../src/refine/random.js'
 import { alphabet, budget, greedy, jobOf, LoopBench, unbounded } from '../support/loops.js'
 
@@ -22,7 +22,7 @@ class Dice {
   }
 }
 
-function anyJob(id: string, dice: Dice, hold: boolean): Job {
+function anyJob(id: string, dice: Dice, hold: boolean): EngineRequest {
   const template = dice.below(4) === 0
   return jobOf(id, {
     client: dice.from(['x', 'y', 'z']),
@@ -70,7 +70,7 @@ const engines = [
   { model: { answer: { block: 1, start: 'draft' } }, stepSeconds: 0.001, strides: true },
 ] as const
 /** Pages for one of the longest, so that they run out. */
-const capacity = { slots: 6, sequences: 5, pages: 16, pageSize: 4 }
+const capacity = { slots: 6, contexts: 5, pages: 16, pageSize: 4 }
 
 describe.each(engines)('any mix of jobs, $model.answer', (options) => {
   const plain = { model: options.model }

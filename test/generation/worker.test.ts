@@ -3,14 +3,23 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type Generation, type Run, startGeneration } from '../../src/generation/client.js'
-import type { Job, JobEvent, TickStats, WorkerOptions } from '../../src/generation/protocol.js'
+import {
+  type EngineClient,
+  type RequestStream,
+  startEngineClient,
+} from '../../src/generation/client/engine-client.js'
+import type {
+  EngineRequest,
+  RequestEvent,
+  TickStats,
+  WorkerOptions,
+} from '../../src/generation/protocol.js'
 import { weightsFile, writeCheckpoint } from '../../src/model/checkpoint.js'
 import { initialWeights } from '../../src/train/initial.js'
 import { budget, characterDescriptor, jobOf, unbounded } from '../support/loops.js'
 import { configOf } from '../support/models.js'
 
-const entry = new URL('../../dist/generation/worker.js', import.meta.url)
+const entry = new URL('../../dist/generation/core/worker.js', import.meta.url)
 
 let directory: string
 
@@ -43,9 +52,9 @@ const optionsOf = (overrides: Partial<WorkerOptions> = {}): WorkerOptions => ({
   ...overrides,
 })
 
-const open: Generation[] = []
-async function start(overrides: Partial<WorkerOptions> = {}): Promise<Generation> {
-  const generation = await startGeneration(optionsOf(overrides), entry)
+const open: EngineClient[] = []
+async function start(overrides: Partial<WorkerOptions> = {}): Promise<EngineClient> {
+  const generation = await startEngineClient(optionsOf(overrides), entry)
   open.push(generation)
   return generation
 }
@@ -54,30 +63,33 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map((generation) => generation.close()))
 })
 
-async function eventsOf(run: Run): Promise<JobEvent[]> {
-  const events: JobEvent[] = []
+async function eventsOf(run: RequestStream): Promise<RequestEvent[]> {
+  const events: RequestEvent[] = []
   for await (const event of run.events) events.push(event)
   return events
 }
 
 /** Reads up to and including the first event of a type, and leaves the rest unread. */
-async function until(events: AsyncIterator<JobEvent>, type: JobEvent['type']): Promise<JobEvent> {
+async function until(
+  events: AsyncIterator<RequestEvent>,
+  type: RequestEvent['type'],
+): Promise<RequestEvent> {
   for (;;) {
-    const next: IteratorResult<JobEvent, unknown> = await events.next()
+    const next: IteratorResult<RequestEvent, unknown> = await events.next()
     if (next.done) throw new Error(`the events ended before ${type}`)
     if (next.value.type === type) return next.value
   }
 }
 
-const nextTick = (generation: Generation, holds: (stats: TickStats) => boolean) =>
+const nextTick = (generation: EngineClient, holds: (stats: TickStats) => boolean) =>
   new Promise<TickStats>((resolve) => {
     generation.onTick((stats) => {
       if (holds(stats)) resolve(stats)
     })
   })
 
-const short = (overrides: Partial<Job> = {}) => jobOf('a', { maxTokens: 4, ...overrides })
-const endless = (id: string, overrides: Partial<Job> = {}) =>
+const short = (overrides: Partial<EngineRequest> = {}) => jobOf('a', { maxTokens: 4, ...overrides })
+const endless = (id: string, overrides: Partial<EngineRequest> = {}) =>
   jobOf(id, { maxTokens: 2, budget: unbounded(), ...overrides })
 
 describe('a worker', () => {
@@ -86,7 +98,7 @@ describe('a worker', () => {
     const prompts = ['once', 'twice', 'upon', 'a', 'time', 'there was']
     const texts = async (concurrent: boolean) => {
       const out: string[] = []
-      const runs: Promise<JobEvent[]>[] = []
+      const runs: Promise<RequestEvent[]>[] = []
       for (const prompt of prompts) {
         const events = eventsOf(
           generation.submit(short({ id: `${prompt}-${String(concurrent)}`, prompt })),
@@ -136,14 +148,14 @@ describe('a worker', () => {
     const broken = mkdtempSync(join(tmpdir(), 'basin-broken-'))
     writeModel(broken)
     truncateSync(join(broken, weightsFile), 1000)
-    await expect(startGeneration(optionsOf({ modelPath: broken }), entry)).rejects.toMatchObject({
+    await expect(startEngineClient(optionsOf({ modelPath: broken }), entry)).rejects.toMatchObject({
       code: 'invalid_checkpoint',
     })
     rmSync(broken, { recursive: true })
-    await expect(startGeneration(optionsOf({ modelPath: broken }), entry)).rejects.toMatchObject({
+    await expect(startEngineClient(optionsOf({ modelPath: broken }), entry)).rejects.toMatchObject({
       name: 'BasinError',
     })
-    await expect(startGeneration(optionsOf({ engine: 'abacus' }), entry)).rejects.toMatchObject({
+    await expect(startEngineClient(optionsOf({ engine: 'abacus' }), entry)).rejects.toMatchObject({
       code: 'backend_missing',
     })
   })
@@ -297,7 +309,7 @@ describe('the end', () => {
         })
       `)}`,
     )
-    const generation = await startGeneration(optionsOf(), stuck)
+    const generation = await startEngineClient(optionsOf(), stuck)
     expect(generation.silence).toBe(0)
     await expect.poll(() => generation.silence, { timeout: 10_000 }).toBeGreaterThan(0)
     void generation.tokenize('its answer is the one that was missing').catch(() => undefined)
@@ -315,7 +327,7 @@ describe('the end', () => {
         })
       `)}`,
     )
-    const generation = await startGeneration(optionsOf(), dying)
+    const generation = await startEngineClient(optionsOf(), dying)
     const events = await eventsOf(generation.submit(short()))
     expect(events).toMatchObject([{ type: 'failed', error: { code: 'engine_failed' } }])
     expect(() => generation.submit(short())).toThrow(

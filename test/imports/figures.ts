@@ -13,7 +13,7 @@ export interface Figures {
   chosen: number[]
 }
 
-const pagesFor = (sequence: number) => [sequence * 2, sequence * 2 + 1]
+const pagesFor = (contextId: number) => [contextId * 2, contextId * 2 + 1]
 const range = (count: number) => Array.from({ length: count }, (_, i) => i)
 
 /** Every position of `tokens` in parallel, `budget.candidates` candidates each, from `starts`. */
@@ -30,12 +30,12 @@ export function descendAll(
     tokens.map((_, position) => ({ candidate, position, slot: slotOf(candidate, position) })),
   )
   tokens.forEach((_, i) => {
-    engine.observe([{ sequence: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i) }])
+    engine.observe([{ contextId: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i) }])
   })
   engine.begin(
     every.map(({ candidate, position, slot }) => ({
       slot,
-      sequence: position,
+      contextId: position,
       seed: 0,
       candidate,
       start: Float32Array.from(starts[candidate]?.[position] ?? []),
@@ -74,14 +74,14 @@ export function greedy(
   budget: Budget,
 ): number[] {
   const text: number[] = []
-  engine.observe([{ sequence: 0, tokens, pages: pagesFor(0) }])
+  engine.observe([{ contextId: 0, tokens, pages: pagesFor(0) }])
   while (text.length < count) {
-    engine.begin([{ slot: 0, sequence: 0, seed: 0, candidate: 0 }])
+    engine.begin([{ slot: 0, contextId: 0, seed: 0, candidate: 0 }])
     for (let step = 0; step < (budget.maxSteps ?? 0); step++)
       engine.descend([{ slot: 0, step, ...planStep(budget, step, engine.model.landscapes) }])
     const token = engine.read([{ slot: 0, which: 'last', top: 1 }])[0]?.tokens[0] as number
     text.push(token)
-    engine.observe([{ sequence: 0, tokens: [token], pages: pagesFor(0) }])
+    engine.observe([{ contextId: 0, tokens: [token], pages: pagesFor(0) }])
   }
   return text
 }

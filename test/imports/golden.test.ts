@@ -50,7 +50,7 @@ function converted(folder: string, hyperparameters: Hyperparameters = {}) {
 const engines = ['tfjs:wasm', ...('addon' in loadAddon() ? ['native'] : [])]
 
 const open = (engine: string, directory: string): Promise<EnergyEngine> =>
-  openEngine({ directory, engine, threads: 1, slots: 64, sequences: 16, pages: 64 })
+  openEngine({ directory, engine, threads: 1, slots: 64, contexts: 16, pages: 64 })
 
 describe.each([...forward, ...advanced])('%s, converted', (folder) => {
   it('has the configuration and, bit for bit, the tensors of its safetensors', () => {

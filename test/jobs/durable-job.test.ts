@@ -1,7 +1,7 @@
 /** A job that is told by several runs: one story, or an honest end. */
 import { describe, expect, it } from 'vitest'
-import type { Run } from '../../src/generation/client.js'
-import type { JobEvent } from '../../src/generation/protocol.js'
+import type { RequestStream } from '../../src/generation/client/engine-client.js'
+import type { RequestEvent } from '../../src/generation/protocol.js'
 import { DurableJob, type Making, type Narrator } from '../../src/jobs/durable-job.js'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
 import type { JobRecord } from '../../src/jobs/store.js'
@@ -16,7 +16,7 @@ class Echo implements Narrator {
     return { events: [{ type: 'open' }] }
   }
 
-  take(event: JobEvent) {
+  take(event: RequestEvent) {
     if (event.type === 'committed') return { events: [{ type: 'text', text: event.text }] }
     if (event.type !== 'finished' && event.type !== 'failed') return { events: [] }
     return this.end(event.type)
@@ -36,14 +36,14 @@ class Echo implements Narrator {
   }
 }
 
-const says = (text: string): JobEvent => ({
+const says = (text: string): RequestEvent => ({
   ...{ type: 'committed', position: 0, text, tokens: 1, steps: 1, stopReason: 'max_steps' },
   ...{ energy: { initial: 1, final: 0, best: 0 }, seconds: 0 },
 })
-const fails = (code: 'engine_unavailable' | 'engine_failed' | 'shutting_down'): JobEvent => ({
+const fails = (code: 'engine_unavailable' | 'engine_failed' | 'shutting_down'): RequestEvent => ({
   ...{ type: 'failed', error: { code, facts: {} } },
 })
-const finished: JobEvent = {
+const finished: RequestEvent = {
   ...{ type: 'finished', finishReason: 'stop', text: '' },
   usage: { promptTokens: 1, completionTokens: 1 },
   refinement: {
@@ -52,7 +52,7 @@ const finished: JobEvent = {
   },
 }
 
-function runOf(...events: JobEvent[]): Run {
+function runOf(...events: RequestEvent[]): RequestStream {
   async function* tell() {
     for (const event of events) yield await Promise.resolve(event)
   }
@@ -67,7 +67,7 @@ const recordOf = (durable = true): JobRecord => ({
 /** A job whose runs are these, one after the other. */
 async function told(
   record: JobRecord,
-  ...runs: Run[]
+  ...runs: RequestStream[]
 ): Promise<{ job: DurableJob; story: string[] }> {
   const waiting = [...runs]
   const making: Making = {

@@ -17,7 +17,7 @@ beforeAll(async () => {
 })
 
 const openBoth = (checkpoint: Checkpoint): [EnergyEngine, EnergyEngine] => {
-  const capacity = { slots: 8, sequences: 8, pages: 64, pageSize: 16 }
+  const capacity = { slots: 8, contexts: 8, pages: 64, pageSize: 16 }
   return [new TfjsEngine(checkpoint, backend, capacity, 1), openNative(checkpoint)]
 }
 
@@ -35,10 +35,10 @@ function descendRows(engine: EnergyEngine, steps: number): number[][] {
   const text = [5, 3, 8, 1, 1, 2, 9, 4, 7, 0, 6, 3, 3, 10, 2, 5, 8, 1, 4, 4]
   for (let row = 0; row < 4; row++) {
     const pages = [4 * row, 4 * row + 1]
-    engine.observe([{ sequence: row, tokens: text.slice(0, 6 * row), pages }])
+    engine.observe([{ contextId: row, tokens: text.slice(0, 6 * row), pages }])
     const clamped = Array.from({ length: block }, (_, i) => (i === 0 && block > 1 ? 4 : -1))
     const known = row === 1 ? { clamped } : {}
-    engine.begin([{ slot: row, sequence: row, seed: 7 + row, candidate: row, ...known }])
+    engine.begin([{ slot: row, contextId: row, seed: 7 + row, candidate: row, ...known }])
   }
   const trace: number[][] = []
   for (let step = 0; step < steps; step++) {
@@ -91,11 +91,11 @@ describe.each(variants)('native as tfjs: $label', ({ label }) => {
       const { block, space } = engine.model.answer
       const tokens = Array.from({ length: 21 }, (_, i) => (i * 7) % 11)
       const sums = engine.encode([
-        { sequence: 0, tokens, pages: [1, 2] },
-        { sequence: 1, tokens: [4], pages: [3] },
+        { contextId: 0, tokens, pages: [1, 2] },
+        { contextId: 1, tokens: [4], pages: [3] },
       ])
       const clamped = Array.from({ length: block }, (_, i) => (i < known ? 4 : -1))
-      engine.begin([{ slot: 0, sequence: 0, seed: 7, candidate: 0, clamped }])
+      engine.begin([{ slot: 0, contextId: 0, seed: 7, candidate: 0, clamped }])
       for (let step = 0; step < 3; step++)
         engine.descend([{ slot: 0, landscape: landscapeOf(engine.model, step), noise: 0, step }])
       const whiches = ['best', 'last', 'present'] as const
@@ -114,9 +114,9 @@ describe.each(variants)('native as tfjs: $label', ({ label }) => {
     const [definition, native] = openBoth(modelOf(label))
     const { block } = native.model.answer
     const answers = [[3], [1, 4, 1, 5].slice(0, block)]
-    const rows = answers.map((answer) => ({ sequence: 1, answer, landscape: 0 }))
+    const rows = answers.map((answer) => ({ contextId: 1, answer, landscape: 0 }))
     const energies = [definition, native].map((engine) => {
-      engine.observe([{ sequence: 1, tokens: [2, 7, 1], pages: [3] }])
+      engine.observe([{ contextId: 1, tokens: [2, 7, 1], pages: [3] }])
       return engine.energy(rows)
     })
     closeTo(energies[1]?.map((r) => r.energy) ?? [], energies[0]?.map((r) => r.energy) ?? [])
@@ -143,8 +143,8 @@ describe('native as tfjs: sizes that fill no vector', () => {
       const [definition, native] = openBoth({ config, tensors: initialWeights(config, 5, 0.5) })
       const traces = [definition, native].map((engine) => {
         const tokens = Array.from({ length: 37 }, (_, i) => (i * 7) % config.vocab_size)
-        engine.observe([{ sequence: 0, tokens, pages: [5, 1, 9] }])
-        engine.begin([{ slot: 0, sequence: 0, seed: 1, candidate: 0 }])
+        engine.observe([{ contextId: 0, tokens, pages: [5, 1, 9] }])
+        engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0 }])
         const steps = [0, 1, 2].flatMap((step) =>
           engine.descend([{ slot: 0, landscape: 0, noise: 0, step }]),
         )

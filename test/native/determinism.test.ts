@@ -13,7 +13,7 @@ import { openNative } from './support.js'
 
 const rows = 64
 const steps = 3
-const capacity = { slots: rows, sequences: rows, pages: rows * 3 }
+const capacity = { slots: rows, contexts: rows, pages: rows * 3 }
 
 interface Outcome {
   numbers: number[]
@@ -28,10 +28,10 @@ function start(engine: EnergyEngine, row: number, chunk: number): void {
   const tokens = contextOf(row, vocab)
   const pages = [3 * row + 1, 3 * row, 3 * row + 2]
   for (let from = 0; from < tokens.length; from += chunk)
-    engine.observe([{ sequence: row, tokens: tokens.slice(from, from + chunk), pages }])
+    engine.observe([{ contextId: row, tokens: tokens.slice(from, from + chunk), pages }])
   const clamped = Array.from({ length: answer.block }, (_, i) => ((i + row) % 3 === 0 ? 1 : -1))
   const known = row % 2 === 1 && answer.block > 1 ? { clamped } : {}
-  engine.begin([{ slot: row, sequence: row, seed: row, candidate: row % 4, ...known }])
+  engine.begin([{ slot: row, contextId: row, seed: row, candidate: row % 4, ...known }])
 }
 
 /** Descends the rows `wanted`, all in one batch, and tells what each of them saw. */

@@ -39,7 +39,7 @@ const small: OpenConfig = {
   weights: 0,
   kernels: 0,
   slots: 3,
-  sequences: 3,
+  contexts: 3,
   pages: 9,
   threads: 2,
 }
@@ -181,13 +181,13 @@ it('a page table that does not cover the context is refused, and nothing is obse
   for (const { label } of variants) {
     const engine = openNative(modelOf(label))
     const tokens = new Array<number>(17).fill(1)
-    expect(() => engine.observe([{ sequence: 0, tokens, pages: [0] }])).toThrow(BasinError)
-    expect(() => engine.observe([{ sequence: 0, tokens, pages: [0, 64] }])).toThrow(BasinError)
+    expect(() => engine.observe([{ contextId: 0, tokens, pages: [0] }])).toThrow(BasinError)
+    expect(() => engine.observe([{ contextId: 0, tokens, pages: [0, 64] }])).toThrow(BasinError)
     const long = new Array<number>(65).fill(1)
-    expect(() => engine.observe([{ sequence: 0, tokens: long, pages: [0, 1, 2, 3, 4] }])).toThrow(
+    expect(() => engine.observe([{ contextId: 0, tokens: long, pages: [0, 1, 2, 3, 4] }])).toThrow(
       BasinError,
     )
-    engine.observe([{ sequence: 0, tokens, pages: [0, 1] }])
+    engine.observe([{ contextId: 0, tokens, pages: [0, 1] }])
     engine.close()
   }
 })

@@ -4,14 +4,14 @@
  */
 import { describe, expect, it } from 'vitest'
 import { openEngine } from '../../src/energy/open.js'
-import { startGeneration } from '../../src/generation/client.js'
+import { startEngineClient } from '../../src/generation/client/engine-client.js'
 import {
-  type Job,
+  type EngineRequest,
   prefixSharings,
   type TickStats,
   type WorkerOptions,
 } from '../../src/generation/protocol.js'
-import { GenerationLoop } from '../../src/generation/loop.js'
+import { EngineCore } from '../../src/generation/core/engine-core.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 import { budget, greedy, jobOf } from '../support/loops.js'
 
@@ -20,7 +20,7 @@ const tokenizer = openTokenizer(directory)
 const beginning =
   'Once upon a time there was a little dog. He liked to run and to jump, and most of all to play in the '
 
-const jobs: Job[] = Array.from({ length: 8 }, (_, i) =>
+const jobs: EngineRequest[] = Array.from({ length: 8 }, (_, i) =>
   jobOf(`job-${i}`, {
     client: i === 7 ? 'another' : 'someone',
     prompt: beginning + (['park. ', 'sun', 'house with '][i % 3] ?? ''),
@@ -32,18 +32,18 @@ const jobs: Job[] = Array.from({ length: 8 }, (_, i) =>
 
 type Totals = Pick<TickStats, 'prefixHits' | 'prefixQueries' | 'preemptions' | 'observedTokens'>
 
-async function texts(sharePrefixes: boolean, pages: number, given: readonly Job[]) {
+async function texts(sharePrefixes: boolean, pages: number, given: readonly EngineRequest[]) {
   const engine = await openEngine({
     ...{ directory, engine: 'native', threads: 2 },
-    ...{ slots: 16, sequences: 16, pages },
+    ...{ slots: 16, contexts: 16, pages },
   })
   const options = { prefillChunk: 48, holdSeconds: 1, pauseSeconds: 1, sharePrefixes }
-  const loop = new GenerationLoop(engine, tokenizer, options)
+  const loop = new EngineCore(engine, tokenizer, options)
   const totals: Totals = { prefixHits: 0, prefixQueries: 0, preemptions: 0, observedTokens: 0 }
   const found = new Map<string, string>()
   for (const job of given) loop.submit(job)
   for (let busy = true; busy;) {
-    busy = loop.tick()
+    busy = loop.step()
     const { events, stats } = loop.report()
     for (const key of Object.keys(totals) as (keyof Totals)[]) totals[key] += stats[key]
     for (const { id, event } of events) {
@@ -76,13 +76,13 @@ describe('texts of the shipped model', () => {
 
 /** Prompt tokens that a worker of these options found on pages of earlier prompts. */
 async function hitsOf(prefixSharing: WorkerOptions['prefixSharing']): Promise<number> {
-  const generation = await startGeneration(
+  const generation = await startEngineClient(
     {
       ...{ modelPath: directory, engine: 'native', threads: 1, slots: 4, pages: 64, maxQueue: 8 },
       ...{ prefillChunk: 48, holdSeconds: 1, pauseSeconds: 1, watchdogSeconds: 0 },
       ...(prefixSharing && { prefixSharing }),
     },
-    new URL('../../dist/generation/worker.js', import.meta.url),
+    new URL('../../dist/generation/core/worker.js', import.meta.url),
   )
   let hits = 0
   generation.onTick((stats) => (hits += stats.prefixHits))

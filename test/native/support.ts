@@ -11,7 +11,7 @@ export const openNative = (
   options: Partial<NativeOptions> = {},
 ): NativeEngine =>
   nativeEngine(checkpoint, loaded, {
-    capacity: { slots: 16, sequences: 16, pages: 64 },
+    capacity: { slots: 16, contexts: 16, pages: 64 },
     threads: 2,
     weights: 'f32',
     reason: 'test',

@@ -102,7 +102,7 @@ const request = ({ prompt = 10, ...asked }: Asked = {}): Request => ({
 })
 
 const scheduler = (capacity = {}, chunk = 8) =>
-  new Scheduler({ slots: 4, sequences: 4, pages: 16, pageSize: 4, ...capacity }, chunk)
+  new Scheduler({ slots: 4, contexts: 4, pages: 16, pageSize: 4, ...capacity }, chunk)
 
 describe('admission', () => {
   it('refuses at once what could not even run alone', () => {
@@ -118,14 +118,14 @@ describe('admission', () => {
   it.each<[string, object, Asked]>([
     ['slots', {}, { candidates: 2 }],
     ['pages', { pages: 8 }, { positions: 16 }],
-    ['sequences', { sequences: 2 }, {}],
+    ['sequences', { contexts: 2 }, {}],
   ])('waits for %s', (_what, capacity, wide) => {
     const two = scheduler(capacity)
     const tickets = [0, 1, 2].map(() => two.submit(request(wide)))
-    expect(two.plan().admitted.map(({ ticket }) => ticket)).toEqual(tickets.slice(0, 2))
+    expect(two.plan().admitted.map(({ requestId }) => requestId)).toEqual(tickets.slice(0, 2))
     expect(two.waiting).toBe(1)
     two.release(tickets[0] as number)
-    expect(two.plan().admitted.map(({ ticket }) => ticket)).toEqual([tickets[2]])
+    expect(two.plan().admitted.map(({ requestId }) => requestId)).toEqual([tickets[2]])
   })
 
   it('does not let narrow requests overtake a wide one', () => {
@@ -133,12 +133,12 @@ describe('admission', () => {
     const first = it.submit(request({ client: 'a', candidates: 2 }))
     const wide = it.submit(request({ client: 'b', candidates: 4 }))
     const narrow = it.submit(request({ client: 'c' }))
-    expect(it.plan().admitted.map(({ ticket }) => ticket)).toEqual([first])
+    expect(it.plan().admitted.map(({ requestId }) => requestId)).toEqual([first])
     expect(it.plan().admitted).toEqual([])
     it.release(first)
-    expect(it.plan().admitted.map(({ ticket }) => ticket)).toEqual([wide])
+    expect(it.plan().admitted.map(({ requestId }) => requestId)).toEqual([wide])
     it.release(wide)
-    expect(it.plan().admitted.map(({ ticket }) => ticket)).toEqual([narrow])
+    expect(it.plan().admitted.map(({ requestId }) => requestId)).toEqual([narrow])
   })
 
   it('evicts held sequences only where that suffices', () => {
@@ -151,9 +151,9 @@ describe('admission', () => {
     expect(it.plan()).toMatchObject({ evicted: [], admitted: [] })
     expect(it.counts).toEqual({ running: 1, paused: 0, held: 2 })
     it.release(busy)
-    expect(it.plan().evicted.map(({ ticket }) => ticket)).toEqual([old, young])
+    expect(it.plan().evicted.map(({ requestId }) => requestId)).toEqual([old, young])
     it.release(wide)
-    expect([it.slotsUsed, it.pagesUsed, it.sequencesUsed]).toEqual([0, 0, 0])
+    expect([it.slotsUsed, it.pagesUsed, it.contextsUsed]).toEqual([0, 0, 0])
   })
 })
 
@@ -178,18 +178,18 @@ describe('a tick', () => {
     const short = it.submit(request({ client: 'a', prompt: 3 }))
     const long = it.submit(request({ client: 'b', prompt: 30, positions: 40 }))
     const plan = it.plan()
-    expect(plan.observe.map(({ ticket, to }) => [ticket, to])).toEqual([
+    expect(plan.observe.map(({ requestId, to }) => [requestId, to])).toEqual([
       [short, 3],
       [long, 5],
     ])
-    expect(plan.descend.map(({ ticket }) => ticket)).toEqual([short])
+    expect(plan.descend.map(({ requestId }) => requestId)).toEqual([short])
     it.commit(short, 1)
     const next = it.plan()
-    expect(next.observe.map(({ ticket, to }) => [ticket, to])).toEqual([
+    expect(next.observe.map(({ requestId, to }) => [requestId, to])).toEqual([
       [short, 4],
       [long, 13],
     ])
-    expect(next.descend.map(({ ticket }) => ticket)).toEqual([short])
+    expect(next.descend.map(({ requestId }) => requestId)).toEqual([short])
   })
 
   it('begins a context without tokens by observing it empty, once', () => {
@@ -216,7 +216,7 @@ describe('a tick', () => {
     it.pause(paused, false)
     it.reopen(held)
     it.reopen(resting)
-    expect(it.plan().descend.map(({ ticket }) => ticket)).toEqual([resting, paused, held])
+    expect(it.plan().descend.map(({ requestId }) => requestId)).toEqual([resting, paused, held])
   })
 
   it('never gives a page or a slot to two sequences that do not share', () => {
@@ -301,9 +301,9 @@ describe('contexts that begin alike', () => {
 })
 
 describe('when pages run out', () => {
-  const grow = (it: Scheduler, context: number[], ticket: number) => {
+  const grow = (it: Scheduler, context: number[], requestId: number) => {
     context.push(0, 1, 2, 3)
-    it.commit(ticket, 4)
+    it.commit(requestId, 4)
   }
   const two = (capacity: object) => {
     const it = scheduler({ pages: 6, ...capacity }, 64)
@@ -321,17 +321,17 @@ describe('when pages run out', () => {
     expect(it.plan().preempted).toEqual([])
     grow(it, contexts[0], tickets[0])
     const plan = it.plan()
-    expect(plan.preempted.map(({ ticket }) => ticket)).toEqual([tickets[1]])
-    expect(plan.descend.map(({ ticket }) => ticket)).toEqual([tickets[0]])
+    expect(plan.preempted.map(({ requestId }) => requestId)).toEqual([tickets[1]])
+    expect(plan.descend.map(({ requestId }) => requestId)).toEqual([tickets[0]])
     expect(it.isPresent(tickets[1])).toBe(false)
     // One page is left for it; it needs two.
     expect(it.plan().observe.map(({ from, to }) => [from, to])).toEqual([[0, 4]])
     it.release(tickets[0])
     const back = it.plan()
     expect(back.observe.map(({ from, to }) => [from, to])).toEqual([[4, 8]])
-    expect(back.resumed.map(({ ticket }) => ticket)).toEqual([tickets[1]])
+    expect(back.resumed.map(({ requestId }) => requestId)).toEqual([tickets[1]])
     expect(back.begin).toEqual([])
-    expect(back.descend.map(({ ticket }) => ticket)).toEqual([tickets[1]])
+    expect(back.descend.map(({ requestId }) => requestId)).toEqual([tickets[1]])
     expect(it.cache.preemptions).toBe(1)
     it.release(tickets[1])
     expect(it.pagesUsed).toBe(0)
@@ -358,7 +358,7 @@ describe('when pages run out', () => {
     expect(it.plan().admitted).toEqual([])
     it.release(tickets[0])
     it.plan()
-    expect(it.plan().admitted.map(({ ticket }) => ticket)).toEqual([third])
+    expect(it.plan().admitted.map(({ requestId }) => requestId)).toEqual([third])
   })
 
   it('one whose answer is about to be judged keeps its pages', () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type Generation, startGeneration } from '../../src/generation/client.js'
+import { type EngineClient, startEngineClient } from '../../src/generation/client/engine-client.js'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
 import { readConfig } from '../../src/model/config.js'
 import { buildApart, buildApp } from '../../src/server/app.js'
@@ -15,14 +15,14 @@ import type { Offer } from '../../src/server/served.js'
 import { writeModel } from '../support/process.js'
 import { type ErrorBody, portOf } from '../support/server.js'
 
-const entry = new URL('../../dist/generation/worker.js', import.meta.url)
+const entry = new URL('../../dist/generation/core/worker.js', import.meta.url)
 const names = ['one', 'two', 'three'] as const
 
 let root: string
 let keys: Keys
 let user: string
 let admin: string
-let models: Map<string, Generation>
+let models: Map<string, EngineClient>
 let app: App
 let url: string
 
@@ -38,8 +38,8 @@ afterAll(() => {
   rmSync(root, { recursive: true })
 })
 
-const open = (name: string): Promise<Generation> =>
-  startGeneration(
+const open = (name: string): Promise<EngineClient> =>
+  startEngineClient(
     {
       ...{ modelPath: join(root, name), engine: 'tfjs:wasm', threads: 1 },
       ...{ slots: 2, pages: 16, maxQueue: 8, prefillChunk: 32 },

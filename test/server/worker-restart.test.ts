@@ -3,7 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type Fate, type Generation, startGeneration } from '../../src/generation/client.js'
+import {
+  type WorkerStatus,
+  type EngineClient,
+  startEngineClient,
+} from '../../src/generation/client/engine-client.js'
 import { defaultLimits } from '../../src/server/limits.js'
 import type { App } from '../../src/server/application.js'
 import { faultyEntry } from '../support/faults.js'
@@ -11,10 +15,10 @@ import { writeModel } from '../support/process.js'
 import { appOf, type ErrorBody, portOf } from '../support/server.js'
 
 let root: string
-let generation: Generation
+let generation: EngineClient
 let app: App
 let url: string
-let fates: Fate[]
+let fates: WorkerStatus[]
 
 const WATCHDOG = 1
 
@@ -32,9 +36,9 @@ beforeEach(async () => {
     ...{ slots: 1, pages: 16, maxQueue: 8, prefillChunk: 32 },
     ...{ holdSeconds: 60, pauseSeconds: 60, watchdogSeconds: WATCHDOG },
   }
-  generation = await startGeneration(options, faultyEntry)
+  generation = await startEngineClient(options, faultyEntry)
   fates = []
-  generation.onFate((fate) => fates.push(fate))
+  generation.onWorkerStatus((fate) => fates.push(fate))
   app = await appOf(generation, { limits: { ...defaultLimits, stallSeconds: WATCHDOG } })
   url = `http://127.0.0.1:${await portOf(app)}`
 })

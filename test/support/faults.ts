@@ -7,23 +7,23 @@ const built = (path: string): string =>
   new URL(`../../dist/generation/${path}`, import.meta.url).href
 
 const source = `
-  import { GenerationLoop } from '${built('loop.js')}'
-  const { submit, tick } = GenerationLoop.prototype
+  import { EngineCore } from '${built('core/engine-core.js')}'
+  const { submit, step } = EngineCore.prototype
   let due = Infinity
   let fault
-  GenerationLoop.prototype.submit = function (job) {
+  EngineCore.prototype.submit = function (job) {
     if (job.prompt === 'poison') process.exit(3)
     if (job.prompt === 'hang' || job.prompt === 'die') [fault, due] = [job.prompt, Date.now() + 500]
     else if (fault) due = Date.now() + 200
     submit.call(this, job)
   }
-  GenerationLoop.prototype.tick = function () {
+  EngineCore.prototype.step = function () {
     if (Date.now() >= due) {
       if (fault === 'die') throw new Error('a fault of the engine')
       for (;;);
     }
-    return tick.call(this)
+    return step.call(this)
   }
-  await import('${built('worker.js')}')
+  await import('${built('core/worker.js')}')
 `
 export const faultyEntry = new URL(`data:text/javascript,${encodeURIComponent(source)}`)

@@ -2,9 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Bell } from '../../src/energy/bell.js'
-import { GenerationLoop } from '../../src/generation/loop.js'
-import type { Job, JobEvent, Of, TickStats } from '../../src/generation/protocol.js'
+import type { Interrupt } from '../../src/energy/interrupt.js'
+import { EngineCore } from '../../src/generation/core/engine-core.js'
+import type { EngineRequest, RequestEvent, Of, TickStats } from '../../src/generation/protocol.js'
 import type { Budget } from '../../src/refine/budget.js'
 import type { Sampling } from '../../src/refine/sampling.js'
 import { openTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js'
@@ -58,7 +58,7 @@ export function unbounded(overrides: Partial<Budget> = {}): Budget {
   return limits
 }
 
-export const jobOf = (id: string, overrides: Partial<Job> = {}): Job => ({
+export const jobOf = (id: string, overrides: Partial<EngineRequest> = {}): EngineRequest => ({
   id,
   client: 'someone',
   prompt: 'once upon a time',
@@ -79,14 +79,14 @@ export interface BenchOptions extends QuadraticOptions {
   tokenizer?: Tokenizer
   /** A step of a batch takes so long, so that a call of several can be planned. Absent: no time. */
   stepSeconds?: number
-  bell?: Bell
+  bell?: Interrupt
 }
 
 /** A loop, its engine and a clock that moves a millisecond per tick. */
 export class LoopBench {
   readonly engine: QuadraticEngine
-  readonly loop: GenerationLoop
-  readonly events = new Map<string, JobEvent[]>()
+  readonly loop: EngineCore
+  readonly events = new Map<string, RequestEvent[]>()
   readonly released: string[] = []
   seconds = 0
   stats: TickStats | undefined
@@ -94,7 +94,7 @@ export class LoopBench {
 
   constructor(options: BenchOptions = {}) {
     this.engine = new QuadraticEngine(options)
-    this.loop = new GenerationLoop(
+    this.loop = new EngineCore(
       this.engine,
       options.tokenizer ?? letters(),
       {
@@ -123,7 +123,7 @@ export class LoopBench {
 
   tick(): boolean {
     this.seconds += 0.001
-    const more = this.loop.tick()
+    const more = this.loop.step()
     this.collect()
     return more
   }
@@ -152,12 +152,12 @@ export class LoopBench {
     throw new Error(`still busy after ${most} ticks`)
   }
 
-  run(...jobs: Job[]): this {
+  run(...jobs: EngineRequest[]): this {
     for (const job of jobs) this.loop.submit(job)
     return this.settle()
   }
 
-  of<T extends JobEvent['type']>(id: string, type: T): Of<T>[] {
+  of<T extends RequestEvent['type']>(id: string, type: T): Of<T>[] {
     return (this.events.get(id) ?? []).filter((event): event is Of<T> => event.type === type)
   }
 

@@ -9,7 +9,7 @@
  * settled text depends on every token before it. It keeps the contract strictly: unknown slots and
  * sequences, uncovered contexts and answers to contexts whose pages were written over are errors.
  */
-import { type Bell, rings } from '../../src/energy/bell.js'
+import { type Interrupt, isRaised } from '../../src/energy/interrupt.js'
 import type {
   BeginRow,
   DescendRow,
@@ -22,8 +22,8 @@ import type {
   Reading,
   ReadRow,
   StepResult,
-  StrideAnswer,
-  StrideRow,
+  MultiStepAnswer,
+  MultiStepRow,
 } from '../../src/energy/engine.js'
 import { roundsOf } from '../../src/energy/tfjs/rows.js'
 import { readLogits } from '../../src/energy/reading.js'
@@ -45,7 +45,7 @@ interface Context {
 }
 
 interface Slot {
-  sequence: number
+  contextId: number
   seed: number
   candidate: number
   clamped: readonly number[]
@@ -73,13 +73,13 @@ export interface QuadraticOptions {
 }
 
 /** What a stride is: the verbs of its engine, one after the other. */
-export function strideByVerbs(engine: EnergyEngine, row: StrideRow): StrideAnswer[] {
-  const { end, pages, sequence, slot, steps, temperature, which } = row
-  const answers: StrideAnswer[] = []
+export function strideByVerbs(engine: EnergyEngine, row: MultiStepRow): MultiStepAnswer[] {
+  const { end, pages, contextId, slot, steps, temperature, which } = row
+  const answers: MultiStepAnswer[] = []
   let { token } = row
   for (let i = 0; i < row.most; i++) {
-    engine.observe([{ sequence, from: row.from + i, tokens: [token], pages }])
-    engine.begin([{ slot, sequence, candidate: 0, seed: answerSeed(row.seed, row.answer + i) }])
+    engine.observe([{ contextId, from: row.from + i, tokens: [token], pages }])
+    engine.begin([{ slot, contextId, candidate: 0, seed: answerSeed(row.seed, row.answer + i) }])
     const results = steps.flatMap((step) => engine.descend([{ ...step, slot }]))
     const chance = uniform(row.seed, 0, row.draw + i)
     const drawn = { top: 'all' as const, temperature, draws: [chance] }
@@ -106,12 +106,12 @@ export class QuadraticEngine implements EnergyEngine {
   private readonly readout: Float32Array
 
   /** Absent unless it is asked for. */
-  readonly stride?: (row: StrideRow) => StrideAnswer[]
+  readonly multiStep?: (row: MultiStepRow) => MultiStepAnswer[]
 
   constructor(private readonly options: QuadraticOptions = {}) {
-    if (options.strides) this.stride = (row) => strideByVerbs(this, row)
+    if (options.strides) this.multiStep = (row) => strideByVerbs(this, row)
     this.model = configOf({ vocab_size: 28, dim: 8, context_length: 256, ...options.model })
-    const capacity = { slots: 8, sequences: 8, pages: 64, pageSize: 8, sharesPages: true }
+    const capacity = { slots: 8, contexts: 8, pages: 64, pageSize: 8, sharesPages: true }
     this.capacity = { ...capacity, ...options.capacity }
     this.readout = normals(7, 0, 0, this.model.vocab_size * this.model.dim)
   }
@@ -122,14 +122,14 @@ export class QuadraticEngine implements EnergyEngine {
 
   observe(rows: readonly ObserveRow[]): void {
     this.calls++
-    for (const { sequence, from, tokens, pages } of rows) {
-      check(sequence >= 0 && sequence < this.capacity.sequences, `sequence ${sequence}`)
-      const present = this.contexts.get(sequence) ?? { tokens: [], pages, lost: false }
-      check(from !== undefined || !present.lost, `the context of ${sequence} is lost`)
+    for (const { contextId, from, tokens, pages } of rows) {
+      check(contextId >= 0 && contextId < this.capacity.contexts, `contextId ${contextId}`)
+      const present = this.contexts.get(contextId) ?? { tokens: [], pages, lost: false }
+      check(from !== undefined || !present.lost, `the context of ${contextId} is lost`)
       check(from === undefined || tokens.length > 0, 'no token follows')
       const before = from === undefined ? present.tokens : this.heldBy(pages, present, from)
       const context = { tokens: [...before], pages, lost: false }
-      this.contexts.set(sequence, context)
+      this.contexts.set(contextId, context)
       for (const token of tokens) {
         check(
           Number.isInteger(token) && token >= 0 && token < this.model.vocab_size,
@@ -180,15 +180,15 @@ export class QuadraticEngine implements EnergyEngine {
     this.calls++
     const { answer, dim } = this.model
     const size = answer.block * dim
-    for (const { slot, sequence, seed, candidate, clamped, start } of rows) {
+    for (const { slot, contextId, seed, candidate, clamped, start } of rows) {
       check(slot >= 0 && slot < this.capacity.slots, `slot ${slot}`)
-      const context = this.contextOf(sequence)
-      const owner = this.slots.get(slot)?.sequence ?? sequence
-      check(owner === sequence, `slot ${slot} belongs to sequence ${owner}`)
+      const context = this.contextOf(contextId)
+      const owner = this.slots.get(slot)?.contextId ?? contextId
+      check(owner === contextId, `slot ${slot} belongs to contextId ${owner}`)
       const target = this.targetOf(context.tokens, clamped ?? [])
       const y = Float64Array.from(start ?? this.startOf(seed, candidate, size, target))
       this.slots.set(slot, {
-        sequence,
+        contextId,
         seed,
         candidate,
         clamped: clamped ?? new Array<number>(answer.block).fill(-1),
@@ -202,13 +202,13 @@ export class QuadraticEngine implements EnergyEngine {
     }
   }
 
-  descend(rows: readonly DescendRow[], bell?: Bell): StepResult[] {
+  descend(rows: readonly DescendRow[], bell?: Interrupt): StepResult[] {
     this.calls++
     const [round = []] = roundsOf(rows)
-    const taken = bell && rings(bell) ? rows.slice(0, round.length) : rows
+    const taken = bell && isRaised(bell) ? rows.slice(0, round.length) : rows
     return taken.map((row) => {
       const slot = this.slotOf(row.slot)
-      this.contextOf(slot.sequence)
+      this.contextOf(slot.contextId)
       check(row.step === slot.steps, `step ${row.step} follows ${slot.steps}`)
       this.checkLandscape(row.landscape)
       if (this.holds(slot, this.options.throwsAt)) throw new Error('the arithmetic broke')
@@ -234,9 +234,9 @@ export class QuadraticEngine implements EnergyEngine {
     this.calls++
     return rows.map((row) => {
       this.checkLandscape(row.landscape)
-      if (!('slot' in row)) return this.energyOfAnswer(row.sequence, row.answer)
+      if (!('slot' in row)) return this.energyOfAnswer(row.contextId, row.answer)
       const slot = this.slotOf(row.slot)
-      this.contextOf(slot.sequence)
+      this.contextOf(slot.contextId)
       const { energy, next } = this.judge(slot, ALPHA)
       this.keepBest(slot, energy, this.model.energy.kind === 'residual' ? next : slot.y)
       return { energy, best: slot.best }
@@ -263,10 +263,11 @@ export class QuadraticEngine implements EnergyEngine {
     })
   }
 
-  release(sequence: number): void {
+  release(contextId: number): void {
     this.calls++
-    this.contexts.delete(sequence)
-    for (const [index, slot] of this.slots) if (slot.sequence === sequence) this.slots.delete(index)
+    this.contexts.delete(contextId)
+    for (const [index, slot] of this.slots)
+      if (slot.contextId === contextId) this.slots.delete(index)
   }
 
   memory(): number {
@@ -279,8 +280,8 @@ export class QuadraticEngine implements EnergyEngine {
   }
 
   /** 1/2 |u_token - t|^2, summed over the given positions. */
-  private energyOfAnswer(sequence: number, answer: readonly number[]): EnergyResult {
-    const context = this.contextOf(sequence)
+  private energyOfAnswer(contextId: number, answer: readonly number[]): EnergyResult {
+    const context = this.contextOf(contextId)
     check(answer.length > 0 && answer.length <= this.model.answer.block, 'the answer has no place')
     const { dim } = this.model
     const target = this.targetOf(context.tokens, [])
@@ -300,10 +301,10 @@ export class QuadraticEngine implements EnergyEngine {
     return slot
   }
 
-  private contextOf(sequence: number): Context {
-    const context = this.contexts.get(sequence)
-    if (!context) throw new RangeError(`sequence ${sequence} is not observed`)
-    check(!context.lost, `the context of ${sequence} is lost`)
+  private contextOf(contextId: number): Context {
+    const context = this.contexts.get(contextId)
+    if (!context) throw new RangeError(`contextId ${contextId} is not observed`)
+    check(!context.lost, `the context of ${contextId} is lost`)
     return context
   }
 
@@ -312,7 +313,7 @@ export class QuadraticEngine implements EnergyEngine {
   }
 
   private holds(slot: Slot, token: number | undefined): boolean {
-    const context = this.contexts.get(slot.sequence)
+    const context = this.contexts.get(slot.contextId)
     return token !== undefined && context !== undefined && context.tokens.includes(token)
   }
 

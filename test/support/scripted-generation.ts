@@ -4,9 +4,15 @@
  * first answer.
  */
 import { BasinError } from '../../src/errors.js'
-import type { Generation } from '../../src/generation/client.js'
-import type { Control, Job, JobEvent, TickStats, ToWorker } from '../../src/generation/protocol.js'
-import { refuseIfFull, WorkerRun } from '../../src/generation/run.js'
+import type { EngineClient } from '../../src/generation/client/engine-client.js'
+import type {
+  Control,
+  EngineRequest,
+  RequestEvent,
+  TickStats,
+  ToWorker,
+} from '../../src/generation/protocol.js'
+import { refuseIfFull, WorkerRequestStream } from '../../src/generation/client/request-stream.js'
 import type { StopReason } from '../../src/refine/budget.js'
 import { advance, beforeFirstStep, decide, extend, type Progress } from '../../src/refine/stop.js'
 import type { ChatMessage } from '../../src/tokenizer/chat.js'
@@ -24,8 +30,8 @@ const words = ['alpha ', 'beta ', 'gamma ', 'delta ']
 const START_ENERGY = 8
 
 interface Playing {
-  job: Job
-  run: WorkerRun
+  job: EngineRequest
+  run: WorkerRequestStream
   started: boolean
   paused: boolean
   held: boolean
@@ -38,14 +44,14 @@ interface Playing {
   text: string
 }
 
-export class ScriptedGeneration implements Generation {
+export class ScriptedGeneration implements EngineClient {
   readonly model
   readonly engine = { name: 'scripted', backend: 'paper', threads: 1, reason: 'for tests' }
   readonly capacity
   readonly memory = 1024
   readonly chat = false
   readonly maxQueue: number
-  readonly jobs: Job[] = []
+  readonly jobs: EngineRequest[] = []
   lastTick = performance.now()
   silence = 0
   private readonly playing = new Map<string, Playing>()
@@ -61,7 +67,7 @@ export class ScriptedGeneration implements Generation {
       context_length: 64,
       template: { blank: '_' },
     })
-    this.capacity = { slots: script.slots ?? 8, sequences: 8, pages: 64, pageSize: 16 }
+    this.capacity = { slots: script.slots ?? 8, contexts: 8, pages: 64, pageSize: 16 }
     this.maxQueue = script.maxQueue ?? 64
   }
 
@@ -78,10 +84,10 @@ export class ScriptedGeneration implements Generation {
       .length
   }
 
-  submit(request: Omit<Job, 'id'>): WorkerRun {
+  submit(request: Omit<EngineRequest, 'id'>): WorkerRequestStream {
     if (this.closing) throw new BasinError('shutting_down')
     const job = { ...request, id: `job-${this.submitted++}` }
-    const run = new WorkerRun(job, (message) => {
+    const run = new WorkerRequestStream(job, (message) => {
       this.receive(message)
     })
     const runs = [...this.playing.values()].map((playing) => playing.run)
@@ -122,7 +128,7 @@ export class ScriptedGeneration implements Generation {
   }
 
   /** It has no worker to lose. */
-  onFate(): void {}
+  onWorkerStatus(): void {}
 
   drain(): Promise<void> {
     this.closing = true
@@ -203,7 +209,7 @@ export class ScriptedGeneration implements Generation {
     for (const token of textOf(job.given?.answer ?? '')) {
       const energy = token.charCodeAt(0) - 96
       const by = job.given?.by === 'energy' ? { energy } : { logprobs: [logprobOf(token, -energy)] }
-      this.tell(run, { type: 'judged', text: token, tokens: 1, ...by })
+      this.tell(run, { type: 'scored', text: token, tokens: 1, ...by })
     }
   }
 
@@ -234,7 +240,7 @@ export class ScriptedGeneration implements Generation {
     { answers, job, progress, steps, text }: Playing,
     finishReason: 'length' | 'cancelled',
     stopReason: StopReason,
-  ): JobEvent {
+  ): RequestEvent {
     const { best, final, initial } =
       progress.steps > 0 ? progress : { best: 0, final: 0, initial: 0 }
     return {
@@ -282,11 +288,11 @@ export class ScriptedGeneration implements Generation {
     }
   }
 
-  private tell(run: WorkerRun, event: JobEvent): void {
+  private tell(run: WorkerRequestStream, event: RequestEvent): void {
     run.take(event)
   }
 
-  private end(each: Playing, event: JobEvent): void {
+  private end(each: Playing, event: RequestEvent): void {
     this.tell(each.run, event)
     each.held = each.run.stage === 'held'
     if (!each.held) this.playing.delete(each.job.id)
@@ -300,7 +306,7 @@ export class ScriptedGeneration implements Generation {
     this.report(0)
   }
 
-  private refusal({ given, maxTokens, prompt, template }: Job): BasinError | undefined {
+  private refusal({ given, maxTokens, prompt, template }: EngineRequest): BasinError | undefined {
     if (prompt.length + (given?.answer.length ?? 0) === 0 && template === undefined) {
       return new BasinError('empty_prompt', { param: 'prompt' })
     }
@@ -331,12 +337,12 @@ export class ScriptedGeneration implements Generation {
   }
 }
 
-const textOf = (text: Job['prompt']): string =>
+const textOf = (text: EngineRequest['prompt']): string =>
   typeof text === 'string' ? text : String.fromCodePoint(...text)
 
 const logprobOf = (token: string, logprob: number) => ({ token, logprob, top: [] })
 
-const failure = (error: BasinError): JobEvent => ({
+const failure = (error: BasinError): RequestEvent => ({
   type: 'failed',
   error: { code: error.code, facts: error.facts },
 })

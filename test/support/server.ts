@@ -2,7 +2,7 @@
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
-import type { Generation } from '../../src/generation/client.js'
+import type { EngineClient } from '../../src/generation/client/engine-client.js'
 import { type AppOptions, buildApp } from '../../src/server/app.js'
 import type { Keys } from '../../src/server/keys.js'
 import { defaultLimits, type Limits } from '../../src/server/limits.js'
@@ -31,7 +31,7 @@ export async function openServer(
 }
 
 /** Over any generation, under its model's name. */
-export const appOf = (generation: Generation, options: Partial<AppOptions> = {}): Promise<App> =>
+export const appOf = (generation: EngineClient, options: Partial<AppOptions> = {}): Promise<App> =>
   buildApp({
     models: new Map([[generation.model.name, generation]]),
     defaultModel: generation.model.name,

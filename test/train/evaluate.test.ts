@@ -32,14 +32,14 @@ describe.each([
     const network = networkOf(backend.tf, model)
     const batch = batchOfExamples(model.config, examples)
     const found = [...judgeBatches(network, [batch], { ...options, keep: 'best' })]
-    const capacity = { slots: 9, sequences: 3, pages: 16, pageSize: 8 }
+    const capacity = { slots: 9, contexts: 3, pages: 16, pageSize: 8 }
     const engine = new TfjsEngine(model, backend, capacity, 1)
-    const answers = examples.flatMap(({ context, clamped }, sequence) => {
-      engine.observe([{ sequence, tokens: context, pages: [sequence] }])
-      const seed = answerSeed(5, sequence)
+    const answers = examples.flatMap(({ context, clamped }, contextId) => {
+      engine.observe([{ contextId, tokens: context, pages: [contextId] }])
+      const seed = answerSeed(5, contextId)
       return [0, 1, 2].map((candidate) => {
-        engine.begin([{ slot: 3 * sequence + candidate, sequence, seed, candidate, clamped }])
-        return 3 * sequence + candidate
+        engine.begin([{ slot: 3 * contextId + candidate, contextId, seed, candidate, clamped }])
+        return 3 * contextId + candidate
       })
     })
     const best = [0, 1, 2, 3].map((step) =>

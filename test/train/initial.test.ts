@@ -18,11 +18,11 @@ function firstStep(checkpoint: Checkpoint): { draft: Float32Array; opinion: Floa
   const engine = new TfjsEngine(
     checkpoint,
     backend,
-    { slots: 1, sequences: 1, pages: 4, pageSize: 16 },
+    { slots: 1, contexts: 1, pages: 4, pageSize: 16 },
     1,
   )
-  engine.observe([{ sequence: 0, tokens: [5, 3, 8, 1], pages: [0] }])
-  engine.begin([{ slot: 0, sequence: 0, seed: 1, candidate: 0 }])
+  engine.observe([{ contextId: 0, tokens: [5, 3, 8, 1], pages: [0] }])
+  engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0 }])
   const point = () => engine.points([{ slot: 0, which: 'present' }])[0] ?? new Float32Array(0)
   const draft = point().slice()
   engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0, stepSize: 1 }])

@@ -7,8 +7,8 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { BasinError } from '../../errors.js'
-import type { Bell } from '../bell.js'
-import type { TrainingAddon } from '../tfjs/native/surface.js'
+import type { Interrupt } from '../interrupt.js'
+import type { TrainingAddon } from '../tfjs/addon-backend/surface.js'
 
 declare const engineBrand: unique symbol
 /** An engine on the other side: only the addon's functions know what to do with it. */
@@ -42,7 +42,7 @@ export interface OpenConfig {
   weights: number
   kernels: number
   slots: number
-  sequences: number
+  contexts: number
   pages: number
   threads: number
 }
@@ -65,7 +65,7 @@ export interface Addon {
   begin(
     engine: Handle,
     slot: number,
-    sequence: number,
+    contextId: number,
     seedLow: number,
     seedHigh: number,
     candidate: number,
@@ -73,14 +73,14 @@ export interface Addon {
     start: Float32Array | null,
   ): void
   /** Rows: slot, landscape, step, alpha, noise, 1 to accept only lower energies. Returns for how many. */
-  descend(engine: Handle, rows: Float64Array, results: Float64Array, bell?: Bell): number
+  descend(engine: Handle, rows: Float64Array, results: Float64Array, bell?: Interrupt): number
   /**
    * Row: slot, sequence, from, token, seed (low word, high word), number of the answer, of the draw, 1
    * to read the best, temperature, token of the end or -1, most answers, seconds, number of steps; of
    * each step what `descend` is given without the slot; pages. Fills for each answer its token, seconds
    * to observe, descend and read, and the results of its steps; returns the number of answers.
    */
-  stride(engine: Handle, row: Float64Array, results: Float64Array, bell?: Bell): number
+  stride(engine: Handle, row: Float64Array, results: Float64Array, bell?: Interrupt): number
   /** Rows: 0 and slot, or 1 and sequence; landscape; number of answer tokens, answer tokens. */
   energy(engine: Handle, rows: Float64Array, results: Float64Array): void
   /** Fills [K, top] and, unless it is empty, [K, V] with logits or, above 0, weights of a temperature. */
@@ -98,7 +98,7 @@ export interface Addon {
   ): void
   /** `which`: 0 the last answer, 1 the best, both [K, D]; 2 the present state, [K, W]. */
   point(engine: Handle, slot: number, which: number, point: Float32Array): void
-  release(engine: Handle, sequence: number): void
+  release(engine: Handle, contextId: number): void
   /** `stepBytes`: weights that a step reads. */
   describe(engine: Handle): { backend: string; bytes: number; stepBytes: number }
   /** What the machine does right now with the engine's threads. */

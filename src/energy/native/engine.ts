@@ -6,7 +6,7 @@ import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
 import { type ModelConfig, stateWidth, trainedStepSize } from '../../model/config.js'
 import { stepSizeOf } from '../../refine/budget.js'
-import type { Bell } from '../bell.js'
+import type { Interrupt } from '../interrupt.js'
 import type {
   BeginRow,
   DescendRow,
@@ -20,8 +20,8 @@ import type {
   Reading,
   ReadRow,
   StepResult,
-  StrideAnswer,
-  StrideRow,
+  MultiStepAnswer,
+  MultiStepRow,
 } from '../engine.js'
 import {
   type Addon,
@@ -38,8 +38,8 @@ const points = ['last', 'best', 'present'] as const
 
 const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
   Float64Array.from(
-    rows.flatMap(({ sequence, from, tokens, pages }) => [
-      sequence,
+    rows.flatMap(({ contextId, from, tokens, pages }) => [
+      contextId,
       from ?? -1,
       tokens.length,
       pages.length,
@@ -96,12 +96,12 @@ export class NativeEngine implements EnergyEngine {
   }
 
   begin(rows: readonly BeginRow[]): void {
-    for (const { slot, sequence, seed, candidate, clamped, start } of rows) {
+    for (const { slot, contextId, seed, candidate, clamped, start } of rows) {
       refusing(() =>
         this.addon.begin(
           this.handle,
           slot,
-          sequence,
+          contextId,
           ...wordsOf(seed),
           candidate >>> 0,
           clamped ? Float64Array.from(clamped) : null,
@@ -111,7 +111,7 @@ export class NativeEngine implements EnergyEngine {
     }
   }
 
-  descend(rows: readonly DescendRow[], bell?: Bell): StepResult[] {
+  descend(rows: readonly DescendRow[], bell?: Interrupt): StepResult[] {
     this.reserve(rows.length)
     rows.forEach((row, i) => {
       this.rows[i * descendWidth] = row.slot
@@ -122,13 +122,13 @@ export class NativeEngine implements EnergyEngine {
     return Array.from({ length: count }, (_, i) => this.stepResultAt(i * resultWidth))
   }
 
-  stride(row: StrideRow, bell?: Bell): StrideAnswer[] {
-    const { answer, draw, end = -1, from, most, pages, seconds, sequence, slot, temperature } = row
+  multiStep(row: MultiStepRow, bell?: Interrupt): MultiStepAnswer[] {
+    const { answer, draw, end = -1, from, most, pages, seconds, contextId, slot, temperature } = row
     const best = row.which === 'best' ? 1 : 0
     const width = strideWidth + row.steps.length * resultWidth
     this.reserve(Math.ceil((most * width) / resultWidth))
     const given = Float64Array.from([
-      ...[slot, sequence, from, row.token, ...wordsOf(row.seed), answer, draw],
+      ...[slot, contextId, from, row.token, ...wordsOf(row.seed), answer, draw],
       ...[best, temperature, end, most, seconds, row.steps.length],
       ...row.steps.flatMap((step) => this.stepOf(step)),
       ...pages,
@@ -142,7 +142,7 @@ export class NativeEngine implements EnergyEngine {
       const [token, observe, descend, read] = [0, 1, 2, 3].map(
         (i) => this.results[at + i] as number,
       )
-      return { token, steps, seconds: { observe, descend, read } } as StrideAnswer
+      return { token, steps, seconds: { observe, descend, read } } as MultiStepAnswer
     })
   }
 
@@ -151,7 +151,7 @@ export class NativeEngine implements EnergyEngine {
     const flat = rows.flatMap((row) =>
       'slot' in row
         ? [0, row.slot, row.landscape, 0]
-        : [1, row.sequence, row.landscape, row.answer.length, ...row.answer],
+        : [1, row.contextId, row.landscape, row.answer.length, ...row.answer],
     )
     refusing(() => this.addon.energy(this.handle, Float64Array.from(flat), this.results))
     return rows.map((_, i) => this.resultAt(i * resultWidth))
@@ -196,8 +196,8 @@ export class NativeEngine implements EnergyEngine {
     })
   }
 
-  release(sequence: number): void {
-    this.addon.release(this.handle, sequence)
+  release(contextId: number): void {
+    this.addon.release(this.handle, contextId)
   }
 
   memory(): number {

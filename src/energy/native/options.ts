@@ -33,7 +33,7 @@ export interface NativeOptions {
 /** A model as the addon opens it. */
 export function openConfig(model: ModelConfig, options: NativeOptions): OpenConfig {
   const { answer, energy } = model
-  const { slots, sequences, pages } = options.capacity
+  const { slots, contexts, pages } = options.capacity
   return {
     vocab_size: model.vocab_size,
     dim: model.dim,
@@ -58,7 +58,7 @@ export function openConfig(model: ModelConfig, options: NativeOptions): OpenConf
     weights: weightTypes.indexOf(options.weights),
     kernels: kernelSets.indexOf(options.kernels ?? 'auto'),
     slots,
-    sequences,
+    contexts,
     pages,
     threads: options.threads,
   }

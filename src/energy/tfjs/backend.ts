@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import type * as TfWasm from '@tensorflow/tfjs-backend-wasm'
 import type * as TfCore from '@tensorflow/tfjs-core'
 import { BasinError } from '../../errors.js'
-import { findTraining } from './native/find.js'
+import { findTraining } from './addon-backend/find.js'
 
 export type Tf = typeof TfCore
 export type Tensor = TfCore.Tensor
@@ -133,7 +133,7 @@ async function loadNative(
 ): Promise<Omit<Backend, 'reason'>> {
   const tf = require('@tensorflow/tfjs') as Tf
   tf.enableProdMode()
-  const { openNative } = await import('./native/open.js')
+  const { openNative } = await import('./addon-backend/open.js')
   const { inherited } = await openNative(tf, training, threads)
   return { tf, name: 'native', inherited }
 }

@@ -33,38 +33,38 @@ export class Contexts {
   }
 
   /** Observed tokens of a sequence. */
-  length(sequence: number): number {
-    const first = this.bySequence.get(sequence)?.[0]
+  length(contextId: number): number {
+    const first = this.bySequence.get(contextId)?.[0]
     return first ? first.length - contextOffset(this.config) : 0
   }
 
-  has(sequence: number): boolean {
-    return this.bySequence.has(sequence)
+  has(contextId: number): boolean {
+    return this.bySequence.has(contextId)
   }
 
-  observe(sequence: number, tokens: readonly number[]): void {
-    const caches = this.bySequence.get(sequence) ?? this.openSequence()
-    this.bySequence.set(sequence, caches)
+  observe(contextId: number, tokens: readonly number[]): void {
+    const caches = this.bySequence.get(contextId) ?? this.openSequence()
+    this.bySequence.set(contextId, caches)
     if (tokens.length > 0)
       caches.forEach((cache, landscape) => this.append(cache, tokens, landscape, false))
   }
 
   /** Observes; returns the sum of norm(h) over the tokens, on the last landscape, [D]. */
-  encode(sequence: number, tokens: readonly number[]): Float32Array {
-    this.observe(sequence, [])
-    const sums = (this.bySequence.get(sequence) ?? []).map((cache, landscape) =>
+  encode(contextId: number, tokens: readonly number[]): Float32Array {
+    this.observe(contextId, [])
+    const sums = (this.bySequence.get(contextId) ?? []).map((cache, landscape) =>
       tokens.length > 0 ? this.append(cache, tokens, landscape, true) : undefined,
     )
     return sums.at(-1) ?? new Float32Array(this.config.dim)
   }
 
   /** Forgets all tokens from the first `length` on. */
-  truncate(sequence: number, length: number): void {
-    if (length >= this.length(sequence)) return
+  truncate(contextId: number, length: number): void {
+    if (length >= this.length(contextId)) return
     this.forget()
     const { tf } = this.network
     const kept = length + contextOffset(this.config)
-    for (const cache of this.bySequence.get(sequence) ?? []) {
+    for (const cache of this.bySequence.get(contextId) ?? []) {
       const layers = cache.layers.map(({ k, v }) => ({ k: head(k), v: head(v) }))
       disposeLayers(cache.layers)
       cache.layers = layers
@@ -75,23 +75,23 @@ export class Contexts {
     }
   }
 
-  release(sequence: number): void {
+  release(contextId: number): void {
     this.forget()
-    for (const cache of this.bySequence.get(sequence) ?? []) {
+    for (const cache of this.bySequence.get(contextId) ?? []) {
       disposeLayers(cache.layers)
       cache.hidden?.dispose()
     }
-    this.bySequence.delete(sequence)
+    this.bySequence.delete(contextId)
   }
 
   /** The contexts of rows, padded to one length: null if none has observed anything. */
   assemble(
-    rows: readonly { sequence: number; landscape: number }[],
+    rows: readonly { contextId: number; landscape: number }[],
     positions: number,
   ): Context | null {
-    const caches = rows.map(({ sequence, landscape }) => this.cacheOf(sequence, landscape))
+    const caches = rows.map(({ contextId, landscape }) => this.cacheOf(contextId, landscape))
     const key = rows
-      .map((row, i) => `${row.sequence}.${row.landscape}.${caches[i]?.length ?? 0}`)
+      .map((row, i) => `${row.contextId}.${row.landscape}.${caches[i]?.length ?? 0}`)
       .join()
       .concat(`:${positions}`)
     if (key !== this.memo.key) {
@@ -110,12 +110,12 @@ export class Contexts {
   }
 
   dispose(): void {
-    for (const sequence of [...this.bySequence.keys()]) this.release(sequence)
+    for (const contextId of [...this.bySequence.keys()]) this.release(contextId)
     this.forget()
   }
 
-  private cacheOf(sequence: number, landscape: number): Cache | undefined {
-    const caches = this.bySequence.get(sequence)
+  private cacheOf(contextId: number, landscape: number): Cache | undefined {
+    const caches = this.bySequence.get(contextId)
     return caches?.[Math.min(landscape, caches.length - 1)]
   }
 

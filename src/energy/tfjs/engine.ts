@@ -20,7 +20,7 @@ import type {
   ReadRow,
   StepResult,
 } from '../engine.js'
-import { type Bell, rings } from '../bell.js'
+import { type Interrupt, isRaised } from '../interrupt.js'
 import { readLogits } from '../reading.js'
 import type { Backend, Tensor, Tf } from './backend.js'
 import { Contexts } from './contexts.js'
@@ -62,27 +62,27 @@ export class TfjsEngine implements EnergyEngine {
   observe(rows: readonly ObserveRow[]): void {
     for (const row of rows) {
       this.checkObserve(row)
-      if (row.from !== undefined) this.contexts.truncate(row.sequence, row.from)
-      this.contexts.observe(row.sequence, row.tokens)
+      if (row.from !== undefined) this.contexts.truncate(row.contextId, row.from)
+      this.contexts.observe(row.contextId, row.tokens)
     }
   }
 
   encode(rows: readonly ObserveRow[]): Float32Array[] {
     return rows.map((row) => {
       this.checkObserve(row)
-      if (row.from !== undefined) this.contexts.truncate(row.sequence, row.from)
-      return this.contexts.encode(row.sequence, row.tokens)
+      if (row.from !== undefined) this.contexts.truncate(row.contextId, row.from)
+      return this.contexts.encode(row.contextId, row.tokens)
     })
   }
 
   begin(rows: readonly BeginRow[]): void {
     for (const row of rows) {
       checkRange('slot', row.slot, this.capacity.slots)
-      checkRange('sequence', row.sequence, this.capacity.sequences)
+      checkRange('contextId', row.contextId, this.capacity.contexts)
       row.clamped?.forEach((token) => checkRange('clamped', token + 1, this.model.vocab_size + 1))
-      if (!this.contexts.has(row.sequence)) this.contexts.observe(row.sequence, [])
-      const { sequence, seed, candidate, clamped } = row
-      const bare = { sequence, seed, candidate, clamped }
+      if (!this.contexts.has(row.contextId)) this.contexts.observe(row.contextId, [])
+      const { contextId, seed, candidate, clamped } = row
+      const bare = { contextId, seed, candidate, clamped }
       const state = this.tf.tidy(() => startOf(this.network, this.contexts, row))
       const judged = this.model.answer.start === 'draft' && row.start === undefined
       this.slots.set(row.slot, {
@@ -96,10 +96,10 @@ export class TfjsEngine implements EnergyEngine {
     }
   }
 
-  descend(rows: readonly DescendRow[], bell?: Bell): StepResult[] {
+  descend(rows: readonly DescendRow[], bell?: Interrupt): StepResult[] {
     const results: StepResult[] = []
     for (const round of roundsOf(rows)) {
-      if (results.length > 0 && bell && rings(bell)) break
+      if (results.length > 0 && bell && isRaised(bell)) break
       for (const group of this.groups(rows, round)) {
         const stepped = this.descendTogether(group.map((i) => rows[i] as DescendRow))
         group.forEach((i, at) => (results[i] = stepped[at] as StepResult))
@@ -135,9 +135,9 @@ export class TfjsEngine implements EnergyEngine {
     })
   }
 
-  release(sequence: number): void {
-    this.slots.release(sequence)
-    this.contexts.release(sequence)
+  release(contextId: number): void {
+    this.slots.release(contextId)
+    this.contexts.release(contextId)
   }
 
   memory(): number {
@@ -152,10 +152,10 @@ export class TfjsEngine implements EnergyEngine {
     this.weights.clear()
   }
 
-  private checkObserve({ sequence, from, tokens }: ObserveRow): void {
-    checkRange('sequence', sequence, this.capacity.sequences)
+  private checkObserve({ contextId, from, tokens }: ObserveRow): void {
+    checkRange('contextId', contextId, this.capacity.contexts)
     tokens.forEach((token) => checkRange('token', token, this.model.vocab_size))
-    const length = this.contexts.length(sequence)
+    const length = this.contexts.length(contextId)
     if (from !== undefined) {
       checkRange('from', from, length + 1)
       checkRange('from', from, from + tokens.length)
@@ -246,11 +246,11 @@ export class TfjsEngine implements EnergyEngine {
   }
 
   private energyOfAnswer(row: {
-    sequence: number
+    contextId: number
     answer: readonly number[]
     landscape: number
   }): EnergyResult {
-    checkRange('sequence', row.sequence, this.capacity.sequences)
+    checkRange('contextId', row.contextId, this.capacity.contexts)
     row.answer.forEach((token) => checkRange('answer', token, this.model.vocab_size))
     if (row.answer.length === 0 || row.answer.length > this.model.answer.block)
       throw new BasinError('out_of_range', {
@@ -266,7 +266,7 @@ export class TfjsEngine implements EnergyEngine {
           ? // The wasm backend of 4.22 writes integers whatever type it is asked for.
             tf.cast(tf.oneHot(tokens, this.model.vocab_size, 1, 0, 'int32'), 'float32')
           : network.embed(tokens)
-      const asked = { sequence: row.sequence, clamped: undefined }
+      const asked = { contextId: row.contextId, clamped: undefined }
       return numbersOf(
         landscapeOf(this.network, this.contexts, [asked], [row], row.answer.length).energy(state),
       )

@@ -30,7 +30,7 @@ export function roundsOf(rows: readonly DescendRow[]): number[][] {
 export function landscapeOf(
   network: Network,
   contexts: Contexts,
-  slots: readonly { sequence: number; clamped: readonly number[] | undefined }[],
+  slots: readonly { contextId: number; clamped: readonly number[] | undefined }[],
   rows: readonly { landscape: number }[],
   block = network.config.answer.block,
 ): Landscape {
@@ -39,12 +39,12 @@ export function landscapeOf(
     checkRange('landscape', row.landscape, model.landscapes)
     return row.landscape
   })
-  const sequences = slots.map(({ sequence }, i) => ({
-    sequence,
+  const rowContexts = slots.map(({ contextId }, i) => ({
+    contextId,
     landscape: landscapes[i] as number,
   }))
-  const positions = slots.map(({ sequence }) => {
-    const from = contextOffset(model) + contexts.length(sequence)
+  const positions = slots.map(({ contextId }) => {
+    const from = contextOffset(model) + contexts.length(contextId)
     return Array.from({ length: block }, (_, i) => from + i)
   })
   const clamped = slots.map((slot) => slot.clamped ?? new Array<number>(block).fill(-1))
@@ -52,7 +52,7 @@ export function landscapeOf(
   const shape: [number, number] = [slots.length, block]
   const inCandidate = model.conditioning === 'candidate' || model.conditioning === 'adaln'
   return new Landscape(network, {
-    context: contexts.assemble(sequences, block),
+    context: contexts.assemble(rowContexts, block),
     rotary: network.rotary(positions),
     block,
     step: inCandidate ? network.stepEmbedding(landscapes) : null,
@@ -95,7 +95,7 @@ export function startOf(network: Network, contexts: Contexts, row: BeginRow): Te
     landscapeOf(
       network,
       contexts,
-      [{ sequence: row.sequence, clamped: row.clamped }],
+      [{ contextId: row.contextId, clamped: row.clamped }],
       [{ landscape: 0 }],
     ),
     tf.zeros(shape),

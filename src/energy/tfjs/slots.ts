@@ -7,7 +7,7 @@ import { checkRange } from './range.js'
 
 /** One candidate's answer in descent. Tensors are [1, K, W], owned by the slot. */
 export interface Slot {
-  sequence: number
+  contextId: number
   seed: number
   candidate: number
   clamped: readonly number[] | undefined
@@ -49,9 +49,9 @@ export class Slots {
   }
 
   /** All that descend from this sequence, or all there are. */
-  release(sequence?: number): void {
+  release(contextId?: number): void {
     for (const [index, slot] of this.held)
-      if (sequence === undefined || slot.sequence === sequence) this.free(index)
+      if (contextId === undefined || slot.contextId === contextId) this.free(index)
   }
 
   answer(slot: Slot, which: ReadRow['which']): Tensor {

@@ -3,8 +3,8 @@
  * the replies that they make are out. It ends once: when a held answer is extended, its steps and
  * energies count again, its tokens and times do not.
  */
-import type { JobEvent, Of, Settled } from '../../generation/protocol.js'
-import { answersOf } from '../../generation/stride-event.js'
+import type { RequestEvent, Of, Settled } from '../../generation/protocol.js'
+import { answersOf } from '../../generation/answer-columns.js'
 import type { Instruments } from './instruments.js'
 
 export type FinishReason = Of<'finished'>['finishReason'] | 'failed'
@@ -25,14 +25,14 @@ export class Account {
     private readonly route: string,
   ) {}
 
-  take(event: JobEvent): void {
+  take(event: RequestEvent): void {
     // There may be thousands in a second, and nothing is counted of them here.
     if (event.type === 'step') return
     const now = performance.now()
     setImmediate(() => this.enter(event, now))
   }
 
-  private enter(event: JobEvent, now: number): void {
+  private enter(event: RequestEvent, now: number): void {
     const { model, to } = this
     switch (event.type) {
       case 'started':

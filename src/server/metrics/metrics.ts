@@ -1,9 +1,9 @@
 /** Where figures come from: ticks of the engines, events of completions, replies of the server. */
 import { setImmediate } from 'node:timers/promises'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import type { Generation } from '../../generation/client.js'
+import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { TickStats } from '../../generation/protocol.js'
-import type { LossReason } from '../../generation/supervisor.js'
+import type { LossReason } from '../../generation/client/worker-supervisor.js'
 import type { ErrorCode } from '../../errors.js'
 import type { StopReason } from '../../refine/budget.js'
 import type { UnloadReason } from '../served.js'
@@ -67,7 +67,7 @@ export class Metrics {
   }
 
   /** Follows a model that has come into memory. */
-  adopt(model: string, generation: Generation): void {
+  adopt(model: string, generation: EngineClient): void {
     this.describe(model, generation)
     this.to.loads.inc({ model })
     for (const reason of unloadReasons) this.to.unloads.inc({ model, reason }, 0)
@@ -96,7 +96,7 @@ export class Metrics {
    * The exposition, with all that has happened by now (account.ts). What an engine that hangs would not
    * tell is taken now.
    */
-  async text(models: ReadonlyMap<string, Generation>): Promise<string> {
+  async text(models: ReadonlyMap<string, EngineClient>): Promise<string> {
     await setImmediate()
     for (const [model, { lastTick, waiting }] of models) {
       this.to.sinceTick.set({ model }, (performance.now() - lastTick) / 1000)
@@ -105,7 +105,7 @@ export class Metrics {
     return this.registry.metrics()
   }
 
-  private describe(model: string, { capacity, engine, memory }: Generation): void {
+  private describe(model: string, { capacity, engine, memory }: EngineClient): void {
     const { to } = this
     const { backend, name, threads } = engine
     to.engine.set({ model, engine: name, backend, threads }, 1)
@@ -120,10 +120,10 @@ export class Metrics {
     this.startAtZero(model)
   }
 
-  private followFate(model: string, generation: Generation): void {
+  private followFate(model: string, generation: EngineClient): void {
     const { restarts, up } = this.to
     let reason: LossReason = 'died'
-    generation.onFate((fate) => {
+    generation.onWorkerStatus((fate) => {
       if (fate.type === 'lost') reason = fate.reason
       if (fate.type === 'restored') restarts.inc({ model, reason })
       up.set({ model }, fate.type === 'restored' ? 1 : 0)

@@ -1,7 +1,7 @@
 /** From what a request says to the messages it means, and from messages to the prompt of a job. */
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../../errors.js'
-import type { Generation } from '../../generation/client.js'
+import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { InputItem, InputMessage, ResponseRequest, Role } from '../schemas/responses.js'
 
 /** One turn of a conversation: what an item says. */
@@ -39,7 +39,7 @@ export async function promptOf(
   { instructions }: ResponseRequest,
   history: readonly Turn[],
   input: readonly Turn[],
-  generation: Generation,
+  generation: EngineClient,
 ): Promise<readonly number[]> {
   if (generation.chat) {
     const before: Turn[] =

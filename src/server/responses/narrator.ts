@@ -3,7 +3,7 @@
  * The same run is told in the same words, whenever it is told.
  */
 import { fromErrorMessage } from '../../errors.js'
-import type { JobEvent, Of, TokenLogprob } from '../../generation/protocol.js'
+import type { RequestEvent, Of, TokenLogprob } from '../../generation/protocol.js'
 import type { Narrator, Said } from '../../jobs/durable-job.js'
 import { isTold } from '../../jobs/thinning.js'
 import { told } from '../error-boundary.js'
@@ -68,7 +68,7 @@ export class ResponseNarrator implements Narrator {
     return { events: [this.milestone('created'), this.milestone('queued')] }
   }
 
-  take(event: JobEvent): Said {
+  take(event: RequestEvent): Said {
     switch (event.type) {
       case 'started':
         return { events: this.begin() }
@@ -83,9 +83,9 @@ export class ResponseNarrator implements Narrator {
         const code = error.status < 500 ? 'invalid_prompt' : 'server_error'
         return this.end({ status: 'failed', error: { code, message: error.message } })
       }
-      case 'judged':
+      case 'scored':
       case 'stride':
-      case 'surveyed':
+      case 'probed':
         return { events: [] }
     }
   }

@@ -1,8 +1,8 @@
 /** From a request for a response to the job that finds it and the head of what is said of it. */
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../../errors.js'
-import type { Generation } from '../../generation/client.js'
-import type { Job } from '../../generation/protocol.js'
+import type { EngineClient } from '../../generation/client/engine-client.js'
+import type { EngineRequest } from '../../generation/protocol.js'
 import { jobOf, roomAfter } from '../job.js'
 import type { Limits } from '../limits.js'
 import type { ResponseRequest } from '../schemas/responses.js'
@@ -25,7 +25,7 @@ export function refuseUnsupported(body: ResponseRequest): void {
   }
 }
 
-type Asked = Omit<Job, 'id'>
+type Asked = Omit<EngineRequest, 'id'>
 
 const wantsLogprobs = ({ include, top_logprobs: top }: ResponseRequest): number | null =>
   include?.includes('message.output_text.logprobs') || typeof top === 'number' ? (top ?? 0) : null
@@ -37,7 +37,7 @@ const wantsRefinement = ({ include, stream_options: options }: ResponseRequest):
 export function responseJob(
   body: ResponseRequest,
   prompt: readonly number[],
-  { model }: Generation,
+  { model }: EngineClient,
   limits: Limits,
   client: string,
 ): Asked {

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { BasinError, fromErrorMessage } from '../../errors.js'
-import type { Generation, Run } from '../../generation/client.js'
+import type { EngineClient, RequestStream } from '../../generation/client/engine-client.js'
 import type { DurableJob, Making } from '../../jobs/durable-job.js'
 import { Jobs } from '../../jobs/jobs.js'
 import type { JobRecord, JobStore } from '../../jobs/store.js'
@@ -175,7 +175,7 @@ export class Responses {
     return [...history, ...items.map(turnOf), { role: 'assistant', text }]
   }
 
-  private makingOf(record: JobRecord, generation: Generation | undefined): Making {
+  private makingOf(record: JobRecord, generation: EngineClient | undefined): Making {
     const { admission, limits, log } = this.parts
     const ledger = generation && admission.ledger(generation, record.job.client, 'responses')
     return {
@@ -195,7 +195,7 @@ export class Responses {
   }
 
   /** Its client may say `finish` and `extend` while it runs. */
-  private steer(job: DurableJob, making: Making, run: Run): void {
+  private steer(job: DurableJob, making: Making, run: RequestStream): void {
     const { limits, steering } = this.parts
     const { id, job: asked, owner } = job.record
     const steered = new Steered(run, asked.budget, limits.caps, () => {
@@ -219,7 +219,7 @@ export class Responses {
 }
 
 /** Jobs that were admitted once find a full queue, or an engine that is not ready, after a restart. */
-async function whenThereIsRoom(submit: () => Run): Promise<Run> {
+async function whenThereIsRoom(submit: () => RequestStream): Promise<RequestStream> {
   for (let attempt = 1; ; attempt++) {
     try {
       return submit()

@@ -40,7 +40,7 @@ export function chatRoutes(app: App, parts: Parts): void {
         limits,
         {
           client,
-          patient: !body.stream,
+          buffered: !body.stream,
           reportSteps: options.include_refinement ?? false,
         },
       )

@@ -29,7 +29,7 @@ export function completionRoutes(app: App, parts: Parts): void {
       const options = body.stream_options ?? {}
       const asked = choicesOf(body, generation, limits, {
         client,
-        patient: !body.stream,
+        buffered: !body.stream,
         reportSteps: options.include_refinement ?? false,
       })
       const underway = await start(parts, generation, asked, abandoned)

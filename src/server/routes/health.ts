@@ -3,7 +3,7 @@
  * for an engine: whether it turns is known (Generation.silence).
  */
 import { Type } from 'typebox'
-import type { Generation } from '../../generation/client.js'
+import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { App } from '../application.js'
 import type { Parts } from '../parts.js'
 import { refusals } from '../schemas/replies.js'
@@ -30,7 +30,7 @@ const Health = Type.Object({
 })
 
 export function healthRoutes(app: App, { draining, limits, models, version }: Parts): void {
-  const stateOf = ([model, generation]: [string, Generation]) => ({
+  const stateOf = ([model, generation]: [string, EngineClient]) => ({
     model,
     engine: generation.engine,
     waiting: generation.waiting,

@@ -1,6 +1,6 @@
 /** `POST /v1/landscape`: energies along lines around a settled answer. Low-priority work. */
 import { BasinError } from '../../errors.js'
-import type { Of, SurveyLine, SurveyRequest } from '../../generation/protocol.js'
+import type { Of, ProbeLine, ProbeRequest } from '../../generation/protocol.js'
 import { jobOf } from '../job.js'
 import type { App } from '../application.js'
 import type { Parts } from '../parts.js'
@@ -12,7 +12,7 @@ import { usageOf } from '../wire.js'
 /** Most evaluations of the energy for one request. */
 const EVALUATIONS = 4096
 
-function surveyOf(body: LandscapeRequest, candidates: number): SurveyRequest {
+function surveyOf(body: LandscapeRequest, candidates: number): ProbeRequest {
   const { points = 33, random = 2, reach = 1.5 } = body
   const directions = body.directions ?? ['candidates', 'gradient', 'random']
   const lines =
@@ -25,7 +25,7 @@ function surveyOf(body: LandscapeRequest, candidates: number): SurveyRequest {
 }
 
 /** JSON knows finite numbers only. */
-const legible = ({ energies, ...line }: SurveyLine) => ({
+const legible = ({ energies, ...line }: ProbeLine) => ({
   ...line,
   energies: energies.map((energy) => (Number.isFinite(energy) ? energy : null)),
 })
@@ -72,11 +72,11 @@ export function landscapeRoutes(app: App, { admission, limits, models }: Parts):
       const runs = await endWith(abandoned, () => admission.submit(generation, [asked]))
       const [run] = runs
       if (!run) throw new BasinError('internal')
-      let lines: readonly SurveyLine[] = []
+      let lines: readonly ProbeLine[] = []
       let finished: Of<'finished'> | undefined
       try {
         for await (const event of follow(run, admission.ledger(generation, client, 'landscape'))) {
-          if (event.type === 'surveyed') lines = event.lines
+          if (event.type === 'probed') lines = event.lines
           if (event.type === 'finished') finished = event
         }
       } finally {

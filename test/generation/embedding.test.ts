@@ -1,0 +1,175 @@
+/** Texts and answers as vectors, and the landscape around an answer: on one that is known. */
+import { describe, expect, it } from 'vitest'
+import type { EngineRequest } from '../../src/generation/protocol.js'
+import { budget, jobOf, letters, LoopBench } from '../support/loops.js'
+
+const head = { model: { energy: { kind: 'head' as const } }, vocabulary: 27 }
+const observed = (prompt: string): EngineRequest =>
+  jobOf('a', { prompt, maxTokens: 0, represent: 'observed' })
+
+const meanOf = (bench: LoopBench): number[] => [
+  ...(bench.of('a', 'scored')[0]?.representation ?? []),
+]
+
+describe('what is observed', () => {
+  it('is the mean state of the text, without the begin-of-text token', () => {
+    const bench = new LoopBench(head).run(observed('once upon'))
+    const [judged] = bench.of('a', 'scored')
+    expect(judged).toMatchObject({ tokens: 9, text: '' })
+    const tokens = letters().encode('once upon')
+    // A token's state is its readout vector there.
+    const [sum] = new LoopBench(head).engine.encode([{ contextId: 0, tokens, pages: [0, 1, 2] }])
+    meanOf(bench).forEach((x, d) => expect(x).toBeCloseTo((sum?.[d] ?? 0) / 9, 5))
+    expect(bench.finished('a')).toMatchObject({
+      text: '',
+      usage: { promptTokens: 9, completionTokens: 0 },
+    })
+    expect(bench.stats).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
+    expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
+  })
+
+  it.each([1, 2, 3, 7])('is the same in chunks of %d, and in company', (prefillChunk) => {
+    const whole = meanOf(new LoopBench(head).run(observed('once upon a time')))
+    const chunked = new LoopBench({ ...head, prefillChunk }).run(
+      observed('once upon a time'),
+      jobOf('b'),
+      jobOf('c', { represent: 'observed', maxTokens: 0, prompt: 'another' }),
+    )
+    meanOf(chunked).forEach((x, d) => expect(x).toBeCloseTo(whole[d] ?? NaN, 5))
+    expect(chunked.finished('b').text).toBe(new LoopBench(head).run(jobOf('b')).finished('b').text)
+  })
+
+  it('must be something', () => {
+    const bench = new LoopBench(head)
+    expect(() => bench.loop.submit(observed(''))).toThrow('prompt')
+  })
+})
+
+describe('an answer', () => {
+  const answer = (overrides: Partial<EngineRequest>) =>
+    jobOf('a', { represent: 'answer', ...overrides })
+
+  it('is the mean of where its positions settled', () => {
+    const long = answer({ maxTokens: 4, budget: budget({ maxSteps: 60 }) })
+    const bench = new LoopBench(head).run(long)
+    const [committed] = bench.of('a', 'committed')
+    // It has settled on the readout vectors of its tokens.
+    const tokens = letters().encode(bench.finished('a').text)
+    expect(tokens).toHaveLength(4)
+    const [sum] = new LoopBench(head).engine.encode([{ contextId: 0, tokens, pages: [0] }])
+    const told = [...(committed?.representation ?? [])]
+    expect(told).toHaveLength(8)
+    told.forEach((x, d) => expect(x).toBeCloseTo((sum?.[d] ?? 0) / 4, 3))
+  })
+
+  it('counts only the positions that were inferred', () => {
+    const settle = (template: string) =>
+      new LoopBench(head)
+        .run(answer({ prompt: 'once', template, budget: budget({ maxSteps: 60 }) }))
+        .of('a', 'committed')[0]?.representation
+    const bench = new LoopBench(head).run(
+      answer({ prompt: 'once', template: 'a_cd', budget: budget({ maxSteps: 60 }) }),
+    )
+    const [, blank = 0] = letters().encode(bench.finished('a').text)
+    const [state] = new LoopBench(head).engine.encode([
+      { contextId: 0, tokens: [blank], pages: [0] },
+    ])
+    settle('a_cd')?.forEach((x, d) => expect(x).toBeCloseTo(state?.[d] ?? NaN, 3))
+  })
+})
+
+describe('the landscape', () => {
+  const survey = (overrides: Partial<EngineRequest> = {}, more: object = {}) =>
+    jobOf('a', {
+      maxTokens: 4,
+      probe: {
+        ...{ directions: ['candidates', 'gradient', 'random'], random: 2, points: 5, reach: 2 },
+        ...more,
+      },
+      ...overrides,
+    })
+
+  it('around an answer that has settled is a bowl, in every direction', () => {
+    const model = { ...head.model, answer: { start: 'noise' as const } }
+    const settled = budget({ maxSteps: 60, candidates: 3 })
+    const bench = new LoopBench({ ...head, model }).run(survey({ budget: settled }))
+    const [event] = bench.of('a', 'probed')
+    const lines = event?.lines ?? []
+    const random = lines.filter(({ direction }) => direction === 'random')
+    expect(random).toHaveLength(2)
+    for (const { at, energies, length } of random) {
+      expect(at).toEqual([-2, -1, 0, 1, 2])
+      // E = 1/2 |t L|^2 around the bottom.
+      energies.forEach((energy, i) => {
+        const expected = ((at[i] ?? 0) * length) ** 2 / 2
+        expect(energy).toBeCloseTo(expected, 1)
+      })
+    }
+    expect(bench.finished('a').refinement.steps).toBe(60)
+    expect(bench.stats).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
+    expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
+  })
+
+  it('reaches each other candidate at 1, and lies lower ahead of the descent', () => {
+    const model = { ...head.model, answer: { start: 'noise' as const } }
+    const short = budget({ maxSteps: 2, candidates: 3 })
+    const bench = new LoopBench({ ...head, model }).run(survey({ budget: short }))
+    const [event] = bench.of('a', 'probed')
+    const lines = event?.lines ?? []
+    const others = lines.filter(({ direction }) => direction === 'candidate')
+    expect(others).toHaveLength(2)
+    // The chosen one has the lowest energy, which a closing evaluation told.
+    const [centre] = others.map(({ energies }) => energies[2])
+    for (const { energies } of others) expect(energies[3]).toBeGreaterThan(centre ?? NaN)
+    const [ahead] = lines.filter(({ direction }) => direction === 'gradient')
+    const [, , here = NaN, next = NaN] = ahead?.energies ?? []
+    expect(here).toBeCloseTo(centre ?? NaN, 5)
+    expect(next).toBeLessThan(here)
+  })
+
+  it('leaves out what is not asked for, and what is not there', () => {
+    const one = new LoopBench(head).run(survey({}, { directions: ['candidates'] }))
+    expect(one.of('a', 'probed')).toEqual([{ type: 'probed', lines: [] }])
+    const gradient = new LoopBench(head).run(survey({}, { directions: ['gradient'] }))
+    expect(gradient.of('a', 'probed')[0]?.lines.map(({ direction }) => direction)).toEqual([
+      'gradient',
+    ])
+  })
+
+  it('does not move clamped positions', () => {
+    const asked = survey({ template: 'ab_d', budget: budget({ maxSteps: 60 }) })
+    const bench = new LoopBench(head).run(asked)
+    const lines = bench.of('a', 'probed')[0]?.lines ?? []
+    const [random] = lines.filter(({ direction }) => direction === 'random')
+    random?.energies.forEach((energy, i) => {
+      const expected = ((random.at[i] ?? 0) * random.length) ** 2 / 2
+      expect(energy).toBeCloseTo(expected, 1)
+    })
+  })
+
+  it('waits for everybody else, and is not starved', () => {
+    const bench = new LoopBench(head)
+    bench.loop.submit(survey({}, { points: 33 }))
+    bench.loop.submit(jobOf('b', { budget: budget({ maxSteps: 2000 }), maxTokens: 4 }))
+    for (let i = 0; i < 5; i++) bench.tick()
+    // 99 points, one in sixteen busy ticks.
+    for (let i = 0; i < 1000; i++) bench.tick()
+    expect(bench.of('a', 'probed')).toEqual([])
+    for (let i = 0; i < 900; i++) bench.tick()
+    expect(bench.of('a', 'probed')).toHaveLength(1)
+    bench.settle()
+    expect(bench.finished('b').refinement.steps).toBe(2000)
+  })
+
+  it('ends with its client', () => {
+    const bench = new LoopBench(head)
+    bench.loop.submit(survey({}, { points: 257 }))
+    for (let i = 0; i < 20; i++) bench.tick()
+    expect(bench.of('a', 'committed')).toHaveLength(1)
+    bench.loop.control('a', { type: 'cancel' })
+    bench.settle(5)
+    expect(bench.of('a', 'probed')).toEqual([])
+    expect(bench.finished('a').finishReason).toBe('cancelled')
+    expect(bench.stats).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
+  })
+})
