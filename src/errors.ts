@@ -1,7 +1,7 @@
 /**
- * The one table of errors: code, HTTP status, OpenAI error type, message template.
- * An error is thrown where it is discovered, with the facts; each transport turns it into a reply
- * at one boundary. Imports nothing.
+ * The table of all errors: code, HTTP status, OpenAI error type, message template. An error is thrown
+ * where it is discovered, with its facts; each transport turns it into a reply in one place. This file
+ * imports nothing.
  */
 const table = {
   invalid_request: [400, 'invalid_request_error', '{param}: {reason}'],
@@ -59,7 +59,7 @@ const table = {
 export type ErrorCode = keyof typeof table
 export type Facts = Readonly<Record<string, string | number>>
 
-/** A failure that a user can understand and act on. `facts.param` names the offending field. */
+/** A failure that a user can act on. `facts.param` names the field that caused it. */
 export class BasinError extends Error {
   readonly code: ErrorCode
   readonly status: number
@@ -89,7 +89,7 @@ export class BasinError extends Error {
   }
 }
 
-/** Structured-clone form, for crossing a thread boundary. */
+/** An error as plain data, to cross a thread boundary. */
 export interface ErrorMessage {
   code: ErrorCode
   facts: Facts

@@ -5,7 +5,7 @@ import { landscapeOf } from '../../dist/model/config.js'
 import { answerSeed } from '../../dist/refine/candidates.js'
 import { resolveBudget } from '../../dist/refine/presets.js'
 import { advance, beforeFirstStep, decide } from '../../dist/refine/stop.js'
-import { encodeTemplate } from '../../dist/tokenizer/template.js'
+import { encodeTemplate } from '../../dist/tokenizer/answer-template.js'
 import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
 
 /** Answers in descent at once. */

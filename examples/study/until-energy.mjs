@@ -4,7 +4,7 @@
  *     npm run build && node examples/study/until-energy.mjs MODEL DATA.jsonl ROWS MOST_STEPS ENERGY
  */
 import { landscapeOf } from '../../dist/model/config.js'
-import { encodeTemplate } from '../../dist/tokenizer/template.js'
+import { encodeTemplate } from '../../dist/tokenizer/answer-template.js'
 import { openModel, readExamples, SLOTS } from './measure.mjs'
 
 const [model, data, rows, most, target] = process.argv.slice(2)

@@ -12,11 +12,11 @@ import { basename, dirname, join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import { BasinError } from '../errors.js'
 import { parameterCount, writeCheckpoint } from '../model/checkpoint.js'
-import { budgetOf } from '../model/imports/budget.js'
-import { modelCard } from '../model/imports/card.js'
-import { openReference, type Imported } from '../model/imports/reference.js'
-import { Settings, type Hyperparameters } from '../model/imports/settings.js'
-import { adoptTokenizer } from '../tokenizer/adopt.js'
+import { budgetOf } from '../model/import/reference-budget.js'
+import { modelCard } from '../model/import/model-card.js'
+import { openReference, type Imported } from '../model/import/reference-import.js'
+import { Settings, type Hyperparameters } from '../model/import/hyperparameters.js'
+import { importTokenizer } from '../tokenizer/import-tokenizer.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
 
 interface ConvertFlags {
@@ -89,7 +89,7 @@ function write(
   { config, hyperparameters, tensors }: Imported,
   { bos, tokenizer }: ConvertFlags,
 ): void {
-  adoptTokenizer(tokenizer, directory, bos)
+  importTokenizer(tokenizer, directory, bos)
   const { vocabSize } = openTokenizer(directory)
   if (vocabSize > config.vocab_size)
     throw new BasinError('invalid_tokenizer', {

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path'
 import { Option, type Command } from 'commander'
 import { BasinError } from '../errors.js'
 import { openCheckpoint, weightsFile, writeCheckpoint } from '../model/checkpoint.js'
-import { exportReference } from '../model/export/reference.js'
+import { exportReference } from '../model/export/reference-export.js'
 import { stateFile } from '../train/state.js'
 
 interface ExportFlags {

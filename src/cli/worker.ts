@@ -11,7 +11,7 @@ import { prefixSharings, type WorkerOptions } from '../generation/protocol.js'
 import { weightsFile } from '../model/checkpoint.js'
 import { readConfig } from '../model/config.js'
 import type { Offer } from '../server/served.js'
-import { hasChatTemplate } from '../tokenizer/chat.js'
+import { hasChatTemplate } from '../tokenizer/chat-template.js'
 import { integer } from './numbers.js'
 
 const entry = new URL('../generation/core/worker.js', import.meta.url)

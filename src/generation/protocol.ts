@@ -8,7 +8,7 @@ import type { EngineCapacity, EngineInfo } from '../energy/engine.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Budget, StopReason } from '../refine/budget.js'
 import type { Sampling } from '../refine/sampling.js'
-import type { ChatMessage } from '../tokenizer/chat.js'
+import type { ChatMessage } from '../tokenizer/chat-template.js'
 import type { ReportAck } from './report-ack.js'
 
 /** One sequence to be completed: one choice of one request. */

@@ -1,9 +1,9 @@
 /**
- * One job that outlives whoever asked: its run is told to a journal, and what the journal says is in
- * the store before anybody reads it. A process that is killed leaves behind what it has said; the next
- * one computes the job again (the answer is a function of its seed), checks what it says against what
- * was said, and goes on behind that: readers see one story without gap or repetition. Where the second
- * telling differs, the job has failed and says so.
+ * One job that outlives the connection it was asked on. Its events go into a journal, and an event is in
+ * the store before anyone reads it. After a crash the next process computes the job again, since an
+ * answer is a function of its seed: it compares the events it gets with those in the journal and appends
+ * what is new, so readers see one sequence without gap or repetition. Where the second computation gives
+ * other events, the job fails.
  */
 import { BasinError, type ErrorMessage, toErrorMessage } from '../errors.js'
 import type { RequestStream } from '../generation/client/engine-client.js'
@@ -11,55 +11,55 @@ import type { RequestEvent } from '../generation/protocol.js'
 import { Journal } from './journal.js'
 import type { JobRecord, JobStore } from './store.js'
 
-/** What an event of the run adds to the journal. */
+/** What one event of the engine adds to the journal. */
 export interface Said {
   events: readonly object[]
-  /** The job has ended, and this is what became of it. */
+  /** The result. It is present only when the job has ended. */
   final?: unknown
 }
 
-/** Tells a run in the words of the API that was asked: a state machine over the events of one run. */
+/** Turns the engine's events into those of the API that was called. A state machine over one job. */
 export interface Narrator {
-  /** What is said before anything happens. */
+  /** The events that precede those of the engine. */
   open(): Said
   take(event: RequestEvent): Said
-  /** The client does not want it any more. */
+  /** The events of a cancelled job. */
   cancel(): Said
-  /** What has become of the job so far. */
+  /** The result so far. */
   present(): unknown
 }
 
-/** What a job is made from: once, and again after a restart or the loss of its engine. */
+/** How a job is run: at first, and again after a restart or the loss of its engine. */
 export interface Making {
   narrator: () => Narrator
-  /** Waits for room where there is none. */
+  /** Submits the request; waits while the queue is full. */
   submit: () => Promise<RequestStream>
-  /** Where the events of the run are entered besides. */
+  /** Called with each of the engine's events, for the metrics. */
   enter: (event: RequestEvent) => void
-  /** Whether an event that was told and one that is told again say the same. */
+  /** Whether a journalled event and a recomputed one are equal. */
   same: (told: object, again: object) => boolean
-  /** Milliseconds for which the result is kept. */
+  /** How long the result is kept, in milliseconds. */
   keep: number
-  /** Told of what the store could not do. */
+  /** Called with the error when the store could not write. */
   report: (error: unknown) => void
 }
 
-/** How often a job is computed again, in one process, before it fails. */
+/** How often one process submits a job before the job fails. */
 const ATTEMPTS = 3
 
-/** How the telling of one run ended before the job had. */
+/** Why a submission ended before its job: the engine was lost, or this process is going down. */
 type Interruption = 'lost' | 'left'
 
 export class DurableJob {
   readonly journal: Journal
-  /** Settles when nothing more will be said by this process. */
+  /** Settles when this process adds no more events. */
   readonly done: Promise<void>
-  /** Why it failed, if it did. */
+  /** Why the job failed, if it did. */
   failure: ErrorMessage | undefined
   private narrator: Narrator
   private run: RequestStream | undefined
   private started = false
-  /** How many events this telling has had. */
+  /** How many events the present computation has given. */
   private told = 0
   private changed = true
   private pumping: Promise<void> | undefined
@@ -68,7 +68,7 @@ export class DurableJob {
   private left = false
   private settle: () => void = () => undefined
 
-  /** `store`: undefined for a job that leaves nothing behind. `told`: its events before a restart. */
+  /** `store`: undefined for a job that is not kept. `told`: its events from before a restart. */
   constructor(
     readonly record: JobRecord,
     private readonly making: Making,
@@ -84,28 +84,28 @@ export class DurableJob {
     return this.over
   }
 
-  /** Failed before anything of it had run. */
+  /** Failed before the engine had begun it. */
   get refused(): boolean {
     return this.failure !== undefined && !this.started
   }
 
-  /** What has become of it so far. */
+  /** The result, or the result so far. */
   get present(): unknown {
     return this.over ? this.record.result : this.narrator.present()
   }
 
-  /** Settles when all that was said so far is in the store. */
+  /** Settles when all events so far are in the store. */
   async written(): Promise<void> {
     await this.pumping
   }
 
-  /** Tells `run`, or one that is made as soon as there is room. */
+  /** Follows `run`, or submits one as soon as there is room. */
   begin(run?: RequestStream): void {
     this.say(this.narrator.open())
     void this.compute(run)
   }
 
-  /** Sticky: whatever its run says from now on is not heard. */
+  /** Ends the job for good: later events of its run are ignored. */
   cancel(): void {
     if (this.over) return
     this.told = this.journal.length
@@ -121,14 +121,14 @@ export class DurableJob {
     this.run?.control({ type: 'cancel' })
   }
 
-  /** Its course was changed: computed again, it would become something else. */
+  /** A client has changed its budget, so computing it again would give another result. */
   steer(): void {
     this.record.steered = true
     this.changed = true
     this.pump()
   }
 
-  /** This process goes down: what was said is left as it is. */
+  /** This process is going down: the journal stays as it is, for the next one. */
   leave(): void {
     this.left = true
     this.run?.control({ type: 'cancel' })
@@ -141,7 +141,7 @@ export class DurableJob {
     await this.store?.delete(this.record.id)
   }
 
-  /** Nothing more is said by this process. */
+  /** This process adds no more events. */
   private get silent(): boolean {
     return this.over || this.left
   }
@@ -163,7 +163,7 @@ export class DurableJob {
     this.settle()
   }
 
-  /** Undefined where this process is to make no more runs. */
+  /** Undefined where this process must not submit again. */
   private async submit(): Promise<RequestStream | undefined> {
     try {
       const run = await this.making.submit()
@@ -177,8 +177,9 @@ export class DurableJob {
   }
 
   /**
-   * To its end. `lost`: the engine is gone, and the run may be made again; `left`: this process goes
-   * down, and the next one is to go on. Nothing but the run is waited for, or steps would be lost.
+   * Follows a run to its end. `lost`: the engine is gone and the job may be submitted again; `left`: this
+   * process is going down and the next one goes on. The loop awaits nothing but the run, because a slow
+   * reader of a run loses steps.
    */
   private async tell(run: RequestStream, again: boolean): Promise<Interruption | undefined> {
     for await (const event of run.events) {
@@ -222,14 +223,14 @@ export class DurableJob {
     this.pump()
   }
 
-  /** One write at a time; what comes meanwhile goes together into the next. */
+  /** Starts a write unless one is in progress; events that arrive meanwhile go together into the next. */
   private pump(): void {
     this.pumping ??= this.write()
   }
 
   private async write(): Promise<void> {
     const { journal, record, store } = this
-    // What is said in the same turn goes together.
+    // Events of the same turn of the event loop are written together.
     await Promise.resolve()
     while (this.changed || journal.published < journal.length) {
       const events = journal.unpublished()

@@ -1,14 +1,14 @@
 /**
- * All jobs that are known: those under way, and what the store has of the others. Ended ones are
- * forgotten when their time is over, the oldest first when they take too much room.
+ * All durable jobs: those that run in this process, and the records of the others in the store. Ended
+ * jobs are deleted when they expire, and the oldest of them earlier when the store exceeds its limit.
  */
 import type { RequestStream } from '../generation/client/engine-client.js'
 import { DurableJob, type Making } from './durable-job.js'
 import type { JobRecord, JobStore } from './store.js'
 
-/** Events of an ended job that are read at once. */
-const PAGE = 256
-const SWEEP = 30_000
+/** How many events of an ended job are read from the store at once. */
+const EVENTS_PER_READ = 256
+const SWEEP_INTERVAL_MS = 30_000
 
 export class Jobs {
   private readonly running = new Map<string, DurableJob>()
@@ -20,16 +20,16 @@ export class Jobs {
   ) {
     this.sweeping = setInterval(() => {
       this.sweep()
-    }, SWEEP).unref()
+    }, SWEEP_INTERVAL_MS).unref()
   }
 
-  /** Begins to tell a run. `kept`: it leaves a record behind. */
+  /** Starts a job whose request has been submitted. `kept`: it is written to the store. */
   start(record: JobRecord, making: Making, run: RequestStream, kept: boolean): DurableJob {
     const job = new DurableJob(record, making, kept ? this.store : undefined)
     return this.enter(job, run)
   }
 
-  /** Goes on with a job that an earlier process left behind; `run` is made as soon as there is room. */
+  /** Goes on with a job of an earlier process; it is submitted as soon as there is room. */
   resume(record: JobRecord, making: Making): DurableJob {
     const told = this.store.events(record.id, 0, Infinity)
     return this.enter(new DurableJob(record, making, this.store, told))
@@ -40,14 +40,14 @@ export class Jobs {
     return job?.record.owner === owner ? job : undefined
   }
 
-  /** Undefined for what is not there, has expired, or is somebody else's. */
+  /** Undefined for a job that does not exist, has expired or belongs to another owner. */
   find(id: string, owner: string): JobRecord | undefined {
     const record = this.running.get(id)?.record ?? this.store.get(id)
     if (!record || record.owner !== owner) return undefined
     return record.expires !== null && record.expires <= Date.now() ? undefined : record
   }
 
-  /** Its events after number `after`: to the end of a job under way, or those of one that has ended. */
+  /** Events after number `after`. Of a running job they are followed to its end, until `left` aborts. */
   async *events(id: string, after: number, left: AbortSignal): AsyncGenerator<string, void> {
     const job = this.running.get(id)
     if (job) {
@@ -55,10 +55,10 @@ export class Jobs {
       return
     }
     for (let next = after + 1; !left.aborted;) {
-      const page = this.store.events(id, next, PAGE)
-      if (page.length === 0) return
-      yield* page
-      next += page.length
+      const events = this.store.events(id, next, EVENTS_PER_READ)
+      if (events.length === 0) return
+      yield* events
+      next += events.length
     }
   }
 
@@ -68,7 +68,7 @@ export class Jobs {
     else await this.store.delete(id)
   }
 
-  /** What is under way stays in the store as it is. */
+  /** Jobs that run stay in the store as they are, for the next process. */
   async close(): Promise<void> {
     clearInterval(this.sweeping)
     for (const job of this.running.values()) job.leave()

@@ -1,28 +1,28 @@
 /**
- * What has been said of a job, event by event under consecutive numbers, for readers that come and go
- * and read at their own pace. An event is written first and published when it is safe. Holds texts;
- * knows neither jobs nor stores.
+ * The events of one job, under consecutive numbers, for any number of readers, each at its own pace. An
+ * event is written first and published once the store has it. Events are texts here; this file knows
+ * neither jobs nor stores.
  */
 export class Journal {
   private readonly lines: string[]
-  /** So many may be read. */
-  private public: number
+  /** How many events, from the first on, may be read. */
+  private publishedCount: number
   private ended = false
   private readonly waiting = new Set<() => void>()
 
-  /** `lines`: what was said before, from number 0 on. */
+  /** `lines`: events of an earlier process, from number 0 on. */
   constructor(lines: readonly string[] = []) {
     this.lines = [...lines]
-    this.public = lines.length
+    this.publishedCount = lines.length
   }
 
-  /** Of all that was written. */
+  /** Number of events, published or not. */
   get length(): number {
     return this.lines.length
   }
 
   get published(): number {
-    return this.public
+    return this.publishedCount
   }
 
   at(number: number): string | undefined {
@@ -34,11 +34,11 @@ export class Journal {
   }
 
   unpublished(): string[] {
-    return this.lines.slice(this.public)
+    return this.lines.slice(this.publishedCount)
   }
 
   publish(count: number): void {
-    this.public += count
+    this.publishedCount += count
     this.wake()
   }
 
@@ -47,19 +47,20 @@ export class Journal {
     this.wake()
   }
 
-  /** Every published event after number `after`, to the end or until the reader has left. */
+  /** Published events after number `after`, as they come, to the end of the job or until `left` aborts. */
   async *follow(after: number, left: AbortSignal): AsyncGenerator<string, void> {
     for (let next = after + 1; !left.aborted;) {
-      const line = next < this.public ? this.lines[next] : undefined
+      const line = next < this.publishedCount ? this.lines[next] : undefined
       if (line !== undefined) {
         next++
         yield line
       } else if (this.ended) return
-      else await this.news(left)
+      else await this.nextEvent(left)
     }
   }
 
-  private news(left: AbortSignal): Promise<void> {
+  /** Resolves when an event is published, the job ends or the reader leaves. */
+  private nextEvent(left: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const proceed = () => {
         this.waiting.delete(proceed)

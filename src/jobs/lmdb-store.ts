@@ -1,13 +1,13 @@
 /**
- * Jobs in a folder, in LMDB: a commit is whole or absent, and a process that is killed leaves every
- * commit behind. One process at a time writes to a folder.
+ * Jobs in a folder, in LMDB: commits are atomic, and every commit survives the death of the process.
+ * One process at a time writes to a folder.
  */
 import { mkdirSync } from 'node:fs'
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { BasinError } from '../errors.js'
 import type { Entry, JobRecord, JobStore } from './store.js'
 
-/** How often a job was written, and what it takes, beside its record. */
+/** What `sweep` needs to know of a job without reading its record. */
 interface Weight {
   expires: number | null
   /** Characters of record and events. */
@@ -18,9 +18,10 @@ interface Weight {
 export class LmdbStore implements JobStore {
   readonly durable = true
   private readonly records: Database<JobRecord, string>
-  /** By id and number. */
+  /** Events by (job id, event number). */
   private readonly lines: Database<string, [string, number]>
   private readonly weights: Database<Weight, string>
+  /** Characters of all records and events. */
   private length = 0
 
   private constructor(
@@ -33,10 +34,10 @@ export class LmdbStore implements JobStore {
     for (const { value } of this.weights.getRange()) this.length += value.record + value.events
   }
 
-  /** `limit`: characters beyond which the oldest ended jobs give way. Throws `invalid_data`. */
+  /** `limit`: characters beyond which the oldest ended jobs are deleted. Throws `invalid_data`. */
   static open(folder: string, limit: number): LmdbStore {
     try {
-      // Prompts and answers are nobody else's business.
+      // The folder holds prompts and answers: other users of the machine must not read them.
       mkdirSync(folder, { recursive: true, mode: 0o700 })
       return new LmdbStore(open({ path: folder, maxDbs: 3 }), limit)
     } catch (cause) {
@@ -101,7 +102,7 @@ export class LmdbStore implements JobStore {
     return this.root.close()
   }
 
-  /** Inside a transaction. */
+  /** Must be called inside a transaction. */
   private remove(id: string): void {
     const weight = this.weights.get(id)
     if (!weight) return

@@ -2,7 +2,7 @@
 import type { Entry, JobRecord, JobStore } from './store.js'
 
 interface Kept {
-  /** JSON: what was written does not change with what it was made from. */
+  /** JSON text, so that later changes of the object do not change what was written. */
   record: string
   expires: number | null
   events: string[]
@@ -12,11 +12,12 @@ interface Kept {
 
 export class MemoryStore implements JobStore {
   readonly durable = false
-  /** In the order in which their records last changed: the ended ones in the order of their ends. */
+  /** In the order in which records last changed, so ended jobs are in the order of their ends. */
   private readonly byId = new Map<string, Kept>()
+  /** Characters of all records and events. */
   private length = 0
 
-  /** `limit`: characters beyond which the oldest ended jobs give way. */
+  /** `limit`: characters beyond which the oldest ended jobs are deleted. */
   constructor(private readonly limit: number) {}
 
   get(id: string): JobRecord | undefined {

@@ -1,25 +1,25 @@
 /**
- * Where jobs are written down: what was asked, what has been said of it, what became of it. Two stores
- * behind one interface: in memory, for as long as the process lives, and in a folder, for longer.
- * Knows no run and no transport; requests, results and events are texts to it.
+ * Where the request, the events and the result of each job are kept. Two stores implement one interface:
+ * one in the memory of the process, one in a folder. A store knows no engine and no transport; requests,
+ * results and events are JSON to it.
  */
 import type { EngineRequest } from '../generation/protocol.js'
 
 export interface JobRecord {
   id: string
-  /** Who may see it. */
+  /** The client that may see it. */
   owner: string
-  /** Goes on without its connection, and after a restart. */
+  /** It goes on without its connection, and after a restart. */
   durable: boolean
-  /** Somebody changed its course on the way: computed again, it would become something else. */
+  /** A client has changed its budget while it ran, so computing it again would give another result. */
   steered: boolean
   model: string
   job: Omit<EngineRequest, 'id'>
-  /** What was asked, in the words of the API that was asked. JSON. */
+  /** The request body, as the API defines it. JSON. */
   request: unknown
-  /** What has become of it, in the same words; final once `expires` is set. JSON. */
+  /** The result so far, as the API defines it; final once `expires` is set. JSON. */
   result: unknown
-  /** When it is forgotten, in milliseconds of Unix time; null while it is under way. */
+  /** When it is deleted, in milliseconds of Unix time; null while it runs. */
   expires: number | null
 }
 
@@ -30,20 +30,20 @@ export interface Entry {
 }
 
 export interface JobStore {
-  /** What is written outlives this process. */
+  /** Whether what is written outlives this process. */
   readonly durable: boolean
   get(id: string): JobRecord | undefined
   /**
-   * Events from number `from` on and, if it has changed, the record: together or not at all. Resolves
-   * when a process that is killed at once would still have left them behind (if the store is durable).
+   * Writes events from number `from` on and, if it has changed, the record, all or nothing. Resolves when
+   * they would survive the death of the process (if the store is durable).
    */
   write(id: string, entry: Entry): Promise<void>
-  /** At most `most` events from number `from` on, in their order. */
+  /** At most `most` events from number `from` on, in order. */
   events(id: string, from: number, most: number): string[]
   delete(id: string): Promise<void>
-  /** Records without an end. */
+  /** Records of jobs that have not ended. */
   unfinished(): JobRecord[]
-  /** Forgets what has expired, and the oldest ended jobs beyond the limit on bytes. */
+  /** Deletes expired jobs, and the oldest ended jobs while the store exceeds its limit on characters. */
   sweep(now: number): Promise<void>
   close(): Promise<void>
 }

@@ -1,15 +1,15 @@
-/** Refinement may go on without end; what is written down of it may not. */
+/** Which steps of a job are kept: refinement may go on without end, but its record must stay small. */
 
-/** So many steps of a job are told one by one. */
-const ALL = 1000
+/** The first steps of a job are all recorded, up to this number. */
+const ALL_RECORDED_STEPS = 1000
 
 /**
- * Whether step number `n` of a job, from 0, is told: all of the first thousand, then every second up
- * to two thousand, every fourth up to four thousand, and so on. A hundred thousand steps leave 4,500
- * events behind. A function of `n` alone, so that the same descent tells the same steps again.
+ * Whether step number `n` of a job (0-based) is recorded: all of the first thousand, then every second up
+ * to two thousand, every fourth up to four thousand, and so on, so 100,000 steps leave 4,500 events. A
+ * function of `n` alone, so that a job that is computed again records the same steps.
  */
-export function isTold(n: number): boolean {
-  if (n < ALL) return true
-  const gap = 2 ** (Math.floor(Math.log2(n / ALL)) + 1)
+export function isRecorded(n: number): boolean {
+  if (n < ALL_RECORDED_STEPS) return true
+  const gap = 2 ** (Math.floor(Math.log2(n / ALL_RECORDED_STEPS)) + 1)
   return n % gap === 0
 }

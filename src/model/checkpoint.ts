@@ -1,6 +1,6 @@
 /**
- * A checkpoint directory: which tensors a configuration needs, reading them checked, writing them.
- * The table of names is documented in docs/checkpoint.md.
+ * A checkpoint directory: which tensors a configuration needs, and how they are read, checked and
+ * written. docs/checkpoint.md has the table of names.
  */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -83,7 +83,7 @@ export function tensorShapes(config: ModelConfig): ReadonlyMap<string, readonly 
   return new Map(shapes)
 }
 
-/** Picks a configuration's tensors out of a file and checks shapes and finiteness. */
+/** Reads the tensors that a configuration needs; checks that they have the right shapes and are finite. */
 export function readTensors(path: string, config: ModelConfig): ReadonlyMap<string, Float32Tensor> {
   const stored = readSafetensors(path).tensors
   const tensors = new Map<string, Float32Tensor>()
@@ -107,7 +107,7 @@ export function readTensors(path: string, config: ModelConfig): ReadonlyMap<stri
   return tensors
 }
 
-/** Throws `invalid_checkpoint` with the path and what is wrong. */
+/** Reads a checkpoint. Throws `invalid_checkpoint` with the file and what is wrong with it. */
 export function openCheckpoint(directory: string): Checkpoint {
   const config = readConfig(directory)
   return { config, tensors: readTensors(join(directory, weightsFile), config) }

@@ -1,6 +1,6 @@
 /**
- * `config.json`: everything that decides what a checkpoint computes, and nothing about how or where.
- * One schema gives the type, the validation and the documentation (docs/checkpoint.md).
+ * `config.json`: everything that determines what a checkpoint computes, and nothing about how or where it
+ * is computed. One schema is the type, the validation and the documentation (docs/checkpoint.md).
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -25,7 +25,7 @@ export const ModelConfig = Type.Object(
     layers: count(256, 'L: transformer blocks'),
     heads: count(256, 'H: attention heads; D / H is even'),
     ffn_dim: count(131_072, 'hidden width of SwiGLU'),
-    context_length: count(1_048_576, 'most positions a sequence may have, its answers included'),
+    context_length: count(1_048_576, 'most positions a sequence may have, including its answers'),
     norm_eps: Type.Number({ exclusiveMinimum: 0, maximum: 1 }),
     rope_theta: Type.Number({ minimum: 1, maximum: 1e9 }),
     conditioning: Type.Union(
@@ -49,23 +49,27 @@ export const ModelConfig = Type.Object(
       Type.Object(
         {
           from: Type.Number({ minimum: 1, maximum: 100 }),
-          steps: count(4096, 'until it is alpha again'),
+          steps: count(4096, 'how many steps it takes to fall to alpha'),
           start: Type.Optional(
-            Type.Integer({ minimum: 0, maximum: 4096, description: 'steps of alpha before it' }),
+            Type.Integer({
+              minimum: 0,
+              maximum: 4096,
+              description: 'how many steps have alpha before it',
+            }),
           ),
-          repeat: Type.Optional(Type.Boolean({ description: 'whenever it has come to its end' })),
+          repeat: Type.Optional(Type.Boolean({ description: 'begins again whenever it ends' })),
         },
         {
           additionalProperties: false,
           description:
-            'inference takes steps of `from` times alpha, that fall linearly to alpha; absent: alpha throughout',
+            'inference takes steps that fall linearly from `from` times alpha to alpha; absent: alpha throughout',
         },
       ),
     ),
     energy_target: Type.Optional(
       Type.Number({
         description:
-          'at or below this energy answers have been right, as good as always: efforts above medium end there',
+          'answers at or below this energy have almost always been right; efforts above medium end there',
       }),
     ),
     answer: Type.Object(
@@ -82,7 +86,7 @@ export const ModelConfig = Type.Object(
         anchor: Type.Optional(
           Type.Boolean({
             description:
-              'draft observed: opinions are corrections of the draft, F = A y_0 + C norm(h), and drafts have a matrix of their own',
+              'draft observed: the opinion is a correction of the draft, F = A y_0 + C norm(h), and drafts have a matrix of their own',
           }),
         ),
         start_scale: Type.Number({
@@ -140,13 +144,14 @@ export const ModelConfig = Type.Object(
       Type.Number({
         minimum: 0,
         maximum: 2,
-        description: 'of requests that name none; 0 where an answer is right or wrong; default 1',
+        description:
+          'for requests without one; 0 where an answer is either right or wrong; default 1',
       }),
     ),
     feed_forward: Type.Optional(
       Type.Boolean({
         description:
-          'a control: no energy; one pass reads the answer out (trainer and evaluation only)',
+          'a feed-forward control: no energy; one pass gives the answer (for training and evaluation only)',
       }),
     ),
   },
@@ -154,29 +159,29 @@ export const ModelConfig = Type.Object(
 )
 export type ModelConfig = Static<typeof ModelConfig>
 
-/** Width of one answer position's state: V in vocab space, D in latent space. */
+/** Numbers in the state of one answer position: V in vocab space, D in latent space. */
 export const stateWidth = (config: ModelConfig): number =>
   config.answer.space === 'vocab' ? config.vocab_size : config.dim
 
-/** Caches a sequence needs: the observed stream depends on the landscape only where every token sees it. */
+/** How many caches a context needs: one for each landscape, if the observed stream depends on the landscape. */
 export const contextCaches = (config: ModelConfig): number =>
   config.conditioning === 'time_embed' || config.conditioning === 'adaln' ? config.landscapes : 1
 
-/** Whether y_0 is the observed stream's own opinion of the next token, as a causal model's would be. */
+/** Whether y_0 is read from the observed stream at the last token, as a causal model predicts the next one. */
 export const draftsFromContext = (config: ModelConfig): boolean =>
   config.answer.draft === 'observed'
 
-/** RoPE position of the first observed token: the step token of `time_embed` takes position 0. */
+/** RoPE position of the first observed token: position 0 is the step token's where there is one (`time_embed`). */
 export const contextOffset = (config: ModelConfig): number =>
   config.conditioning === 'time_embed' ? 1 : 0
 
-/** The landscape of a step (0-based), clamped to the last one a model has. */
+/** The landscape of a step (0-based): the last one for steps beyond it. */
 export const landscapeOf = (config: ModelConfig, step: number): number =>
   Math.min(step, config.landscapes - 1)
 
 /**
- * The step size of a step (0-based) of inference, where training gave `alpha`. Repeated, it is a
- * schedule with warm restarts (Loshchilov and Hutter 2017), of a line where theirs has a cosine.
+ * The size of step `step` (0-based) at inference; `alpha` is the trained size. With `repeat` it is a
+ * schedule with warm restarts (Loshchilov and Hutter 2017), linear where theirs is a cosine.
  */
 export function trainedStepSize({ step_decay: decay }: ModelConfig, alpha: number, step: number) {
   if (!decay) return alpha
@@ -214,7 +219,7 @@ const rules: readonly [(c: ModelConfig) => boolean, string][] = [
   ],
   [
     (c) => !c.answer.anchor || draftsFromContext(c),
-    'answer.anchor needs answer.draft observed: it is that draft which opinions correct',
+    'answer.anchor needs answer.draft observed: the opinion corrects that draft',
   ],
   [
     (c) => c.template?.length === undefined || c.template.length <= c.answer.block,

@@ -1,9 +1,9 @@
-/** IEEE 754 binary16, as numbers' bits: what checkpoints of half the size hold. */
+/** IEEE 754 binary16 (float16): conversion between numbers and their 16 bits. */
 
-/** Larger magnitudes than this round to infinity. */
+/** The largest finite float16; larger magnitudes cannot be stored. */
 const LARGEST = 65504
 
-/** A half's bits to the number. */
+/** The number that the 16 bits stand for. */
 export function halfToFloat(half: number): number {
   const sign = half & 0x8000 ? -1 : 1
   const exponent = (half >> 10) & 31
@@ -15,7 +15,7 @@ export function halfToFloat(half: number): number {
 
 let table: Float32Array | undefined
 
-/** Bits of halves to numbers, from a table of all of them. */
+/** Converts many at once, by a table of all 65,536. */
 export function halvesToFloats(halves: Uint16Array): Float32Array {
   table ??= Float32Array.from({ length: 1 << 16 }, (_, half) => halfToFloat(half))
   const numbers = new Float32Array(halves.length)
@@ -23,14 +23,14 @@ export function halvesToFloats(halves: Uint16Array): Float32Array {
   return numbers
 }
 
-/** To the nearest integer, ties to the even one. */
+/** Rounds to the nearest integer, halves to the even one. */
 function nearest(x: number): number {
   const below = Math.floor(x)
   const rest = x - below
   return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1
 }
 
-/** Numbers to the bits of the nearest halves. Undefined where one is too large for any. */
+/** The bits of the nearest float16 of each number. Undefined if one is too large. */
 export function floatsToHalves(numbers: Float32Array): Uint16Array | undefined {
   const words = new Uint32Array(numbers.buffer, numbers.byteOffset, numbers.length)
   const halves = new Uint16Array(numbers.length)
@@ -39,7 +39,7 @@ export function floatsToHalves(numbers: Float32Array): Uint16Array | undefined {
     const magnitude = Math.abs(numbers[i] as number)
     if (!(magnitude <= LARGEST)) return undefined
     const exponent = ((word >>> 23) & 255) - 127
-    // Below 2^-14 halves are evenly spaced; above, a carry out of the fraction is the next exponent.
+    // Below 2^-14 float16 numbers are evenly spaced. Above, a carry out of the fraction raises the exponent.
     const bits =
       exponent < -14
         ? nearest(magnitude * 2 ** 24)

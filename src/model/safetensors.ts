@@ -1,7 +1,7 @@
 /**
  * The safetensors format: an 8-byte little-endian header length, a JSON header, raw tensor data.
- * A file is untrusted: every size and offset is checked against the file before anything is
- * allocated or viewed. Tensors are views into one buffer; nothing is copied.
+ * Files are untrusted: every size and offset is checked against the file before memory is allocated or
+ * viewed. Tensors are views into one buffer; nothing is copied.
  */
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
 import { BasinError } from '../errors.js'
@@ -33,10 +33,10 @@ export interface TensorFile {
   metadata: Readonly<Record<string, string>>
 }
 
-const maxHeaderBytes = 64 * 1024 * 1024
-const maxRank = 8
-/** Data starts at a multiple of this, so that float views need no copy. */
-const alignment = 64
+const MAX_HEADER_BYTES = 64 * 1024 * 1024
+const MAX_RANK = 8
+/** The data begins at a multiple of this, so that typed arrays can view it without a copy. */
+const ALIGNMENT_BYTES = 64
 
 function fail(path: string, reason: string): never {
   throw new BasinError('invalid_checkpoint', { path, reason })
@@ -44,7 +44,7 @@ function fail(path: string, reason: string): never {
 
 function readExactly(fd: number, buffer: Uint8Array, position: number, path: string): void {
   for (let done = 0; done < buffer.length;) {
-    // A read takes at most 2^31 - 1 bytes.
+    // The operating system reads at most 2^31 - 1 bytes at once.
     const wanted = Math.min(buffer.length - done, 1 << 30)
     const got = readSync(fd, buffer, done, wanted, position + done)
     if (got === 0) fail(path, `ends ${String(buffer.length - done)} bytes early`)
@@ -66,7 +66,7 @@ function checkEntry(name: string, entry: unknown, dataBytes: number, path: strin
   const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>
   if (typeof dtype !== 'string' || !Object.hasOwn(bytesPerElement, dtype))
     fail(path, `${name}: unknown dtype`)
-  if (!Array.isArray(shape) || shape.length > maxRank || !shape.every(isCount))
+  if (!Array.isArray(shape) || shape.length > MAX_RANK || !shape.every(isCount))
     fail(path, `${name}: bad shape`)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount))
     fail(path, `${name}: bad data_offsets`)
@@ -137,7 +137,7 @@ export function readSafetensors(path: string): TensorFile {
     const prefix = new Uint8Array(8)
     readExactly(fd, prefix, 0, path)
     const headerBytes = Number(new DataView(prefix.buffer).getBigUint64(0, true))
-    if (headerBytes > Math.min(size - 8, maxHeaderBytes))
+    if (headerBytes > Math.min(size - 8, MAX_HEADER_BYTES))
       fail(path, `header of ${String(headerBytes)} bytes exceeds the file or the limit`)
     const header = new Uint8Array(headerBytes)
     readExactly(fd, header, 8, path)
@@ -154,7 +154,7 @@ export function readSafetensors(path: string): TensorFile {
   }
 }
 
-/** float32 elements of a tensor: a view where the storage allows, else widened. */
+/** The elements of a tensor as float32: a view of its bytes where possible, else a converted copy. */
 export function asFloat32(tensor: StoredTensor, name: string, path: string): Float32Array {
   const { bytes, dtype } = tensor
   const elements = bytes.byteLength / bytesPerElement[dtype]
@@ -183,9 +183,9 @@ export interface Float32Tensor {
 }
 
 /**
- * Writes tensors beside the target, flushes, then renames: a reader never sees half a file.
- * Each `data` is asked for once, in order, so that tensors may be made as they are written.
- * Throws `invalid_checkpoint` for a number that float16 has not.
+ * Writes to a temporary file, flushes it and renames it, so a reader never sees half a file. Each `data`
+ * is read once, in order, so tensors may be computed while they are written. Throws `invalid_checkpoint`
+ * for a number too large for float16.
  */
 export function writeSafetensors(
   path: string,
@@ -204,7 +204,9 @@ export function writeSafetensors(
   }
   const json = JSON.stringify(header)
   const unpadded = 8 + Buffer.byteLength(json)
-  const text = Buffer.from(json + ' '.repeat((alignment - (unpadded % alignment)) % alignment))
+  const text = Buffer.from(
+    json + ' '.repeat((ALIGNMENT_BYTES - (unpadded % ALIGNMENT_BYTES)) % ALIGNMENT_BYTES),
+  )
   const prefix = Buffer.alloc(8)
   prefix.writeBigUInt64LE(BigInt(text.length))
   const temporary = `${path}.tmp`

@@ -1,29 +1,28 @@
 /**
- * How the candidates of one answer share its steps. Pure policy: integers and energies in, whose turn it
- * is out.
+ * How the candidates of one answer share its steps. Pure functions of integers and energies.
  *
- * `even`: every candidate may take max_steps, side by side. `adaptive`: one total of max_steps x candidates,
- * spent where the energy still falls: a candidate goes on for as long as its own does, then the next one
- * begins, and what one answer of a completion leaves over the next one may use.
+ * `even`: the candidates descend side by side, each for at most max_steps. `adaptive`: they share a total
+ * of max_steps x candidates and descend one after the other, each for as long as its energy falls; steps
+ * that an answer of a completion leaves over may be used by the next answer.
  */
 import type { Allocation, Budget } from './budget.js'
 import type { Progress } from './stop.js'
 
 /**
- * Steps in a row without a fall after which the energy falls no more. On hard boards of sudoku6 1 leaves
- * candidates too early, and 3 hardly solves more for the steps it adds (the commits of this file have figures).
+ * Idle steps in a row (`Progress.idleSteps`) after which a candidate's turn is over. On hard boards of
+ * sudoku6 1 abandons candidates too early, and 3 hardly solves more for the steps that it adds.
  */
-const PATIENCE = 2
+const STEPS_WITHOUT_FALL = 2
 
 /** Steps for all candidates of an answer together. */
 export const totalSteps = ({ maxSteps, candidates }: Budget): number =>
   (maxSteps ?? Infinity) * candidates
 
-/** Whether a candidate's energy has come to rest, so that its turn is over. */
+/** Whether a candidate's energy has stopped falling, so that its turn is over. */
 export const atRest = (progress: Progress, budget: Budget): boolean =>
-  progress.idle >= PATIENCE && progress.steps >= budget.minSteps
+  progress.idleSteps >= STEPS_WITHOUT_FALL && progress.steps >= budget.minSteps
 
-/** Of candidates in order, some of them stopped: whether the one at `index` steps now. */
+/** Whether candidate `index` steps now. `stopped`: which of the candidates, in order, have stopped. */
 export const hasTurn = (
   allocation: Allocation,
   stopped: readonly boolean[],

@@ -1,4 +1,4 @@
-/** Which of M candidates becomes the answer. Energies in, an index out. */
+/** Chooses which of M candidates becomes the answer, by their energies. */
 import type { Selection } from './budget.js'
 import { uniform } from './random.js'
 
@@ -9,19 +9,19 @@ export interface Outcome {
   energy: number
 }
 
-const merit: Record<Selection, (outcome: Outcome) => number> = {
+const scoreBy: Record<Selection, (outcome: Outcome) => number> = {
   min: ({ energy }) => -energy,
   max_gap: ({ initial, energy }) => initial - energy,
   max: ({ energy }) => energy,
 }
 
-/** The index of the chosen candidate, ties to the lowest; -1 when no energy is finite. */
+/** The index of the chosen candidate, the lowest index among equals; -1 when no energy is finite. */
 export function choose(outcomes: readonly Outcome[], select: Selection): number {
   let chosen = -1
   let highest = -Infinity
   outcomes.forEach((outcome, index) => {
     if (!Number.isFinite(outcome.energy)) return
-    const value = merit[select](outcome)
+    const value = scoreBy[select](outcome)
     if (chosen === -1 || value > highest) {
       chosen = index
       highest = value
@@ -30,9 +30,9 @@ export function choose(outcomes: readonly Outcome[], select: Selection): number 
   return chosen
 }
 
-/** Keeps the noise of answers apart from the draws of sampling (`uniform`'s streams). */
+/** The stream of `uniform` for the noise of answers; sampling uses another one. */
 const ANSWER_STREAM = 1
 
-/** The seed of the noise of a request's `index`-th answer: 32 bits, whatever the batch. */
+/** The 32-bit seed for the noise of a request's `index`-th answer. It does not depend on the batch. */
 export const answerSeed = (seed: number, index: number): number =>
   Math.floor(uniform(seed, ANSWER_STREAM, index) * 2 ** 32)

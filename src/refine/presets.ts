@@ -1,7 +1,7 @@
 /**
- * From what a request says (an effort, a `refinement` object) to the exact budget of each answer,
- * within an operator's caps. Knows of a model only how long it was trained to refine and where its
- * answers start.
+ * Turns the `reasoning_effort` and `refinement` of a request into the budget of each answer, within the
+ * operator's caps. Of a model it knows only its number of trained steps, its energy target and where
+ * its answers start.
  */
 import { BasinError } from '../errors.js'
 import type { Allocation, Budget, Selection, StepSizeOn } from './budget.js'
@@ -12,7 +12,7 @@ export type ReasoningEffort = 'none' | 'minimal' | 'low' | 'medium' | 'high' | '
 export interface Refinable {
   /** T: steps the model was trained for. */
   readonly steps: number
-  /** Where an answer is as good as right. Absent: no energy says so. */
+  /** Answers at or below this energy are almost always right. Absent: no such energy is known. */
   readonly energy_target?: number
   readonly answer: { readonly start: 'noise' | 'zeros' | 'draft' }
 }
@@ -40,23 +40,26 @@ export interface RefinementRequest {
   line_search?: boolean | undefined
 }
 
-/** What an operator allows one answer to cost. */
+/** The operator's caps on one answer. */
 export interface Caps {
   maxSteps: number
   maxSeconds: number
   candidates: number
 }
 
-const TOLERANCE = 1e-3
-const PATIENCE = 3
+const EFFORT_TOLERANCE = 1e-3
+const DEFAULT_PATIENCE_STEPS = 3
 /**
- * In T: hard answers are found after long stretches without a lower energy. Of 32 expert puzzles sudoku9
- * solves 84 % where plateaus of T end the search, 88 % with 4 T and 97 % without (2,048 steps).
+ * The `plateau` of the effort `max`, in units of T. It is long because hard answers are found after many
+ * steps without a lower energy: of 32 expert puzzles sudoku9 solves 84 % where a plateau of T steps ends
+ * the search, 88 % with 4 T and 97 % without one (2,048 steps).
  */
-const PLATEAU = 16
+const PLATEAU_IN_TRAINED_STEPS = 16
 
 /**
- * | effort | most steps | ends at rest, or at the model's energy target |
+ * The budget of each effort.
+ *
+ * | effort | most steps | ends earlier: converged, or at the model's energy target |
  * |---|---|---|
  * | none | 0 if the model drafts, else 1 | |
  * | minimal | 1 | |
@@ -68,8 +71,8 @@ const PLATEAU = 16
  */
 export function preset(model: Refinable, effort: ReasoningEffort): Partial<Budget> {
   const trained = model.steps
-  const settles: Partial<Budget> = {
-    tolerance: TOLERANCE,
+  const endsEarly: Partial<Budget> = {
+    tolerance: EFFORT_TOLERANCE,
     ...(model.energy_target !== undefined && { energyTarget: model.energy_target }),
   }
   switch (effort) {
@@ -82,11 +85,11 @@ export function preset(model: Refinable, effort: ReasoningEffort): Partial<Budge
     case 'medium':
       return { maxSteps: trained }
     case 'high':
-      return { maxSteps: 2 * trained, ...settles }
+      return { maxSteps: 2 * trained, ...endsEarly }
     case 'xhigh':
-      return { maxSteps: 4 * trained, ...settles }
+      return { maxSteps: 4 * trained, ...endsEarly }
     case 'max':
-      return { plateau: PLATEAU * trained, ...settles }
+      return { plateau: PLATEAU_IN_TRAINED_STEPS * trained, ...endsEarly }
   }
 }
 
@@ -94,11 +97,11 @@ interface Bound {
   least: number
   most: number
   integer?: boolean
-  /** The least value itself is not allowed. */
+  /** `least` itself is not allowed. */
   open?: boolean
 }
 
-/** Largest magnitude of an energy that can be asked for: float32 sums stay exact to a unit here. */
+/** The largest magnitude of an energy in a request: up to here float32 represents every integer. */
 const ENERGY_RANGE = 2 ** 24
 
 const boundsOf = (model: Refinable, caps: Caps): Record<string, Bound> => ({
@@ -135,16 +138,16 @@ function check(name: string, value: unknown, bound: Bound): void {
   })
 }
 
-/** Drops absent fields, so that they do not hide the preset's. */
+/** Leaves out absent fields, so that they do not replace those of the preset. */
 const present = <T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>
   }
 
 /**
- * The budget of every answer of a request. A preset over the cap on steps is lowered to it; a
- * number that the request names is refused. An unbounded answer ends by its tolerance or, at the
- * latest, at the cap on seconds, which always binds.
+ * The budget of every answer of a request. Where a preset exceeds the cap on steps it is lowered to the
+ * cap; where a field of the request does, the request is refused. The cap on seconds always binds, so
+ * an answer without a limit on steps ends too.
  * Throws `out_of_range` naming `refinement.<field>` and its bound.
  */
 export function resolveBudget(
@@ -171,7 +174,7 @@ export function resolveBudget(
   return {
     minSteps,
     maxSeconds: asked.max_seconds ?? caps.maxSeconds,
-    patience: asked.patience ?? PATIENCE,
+    patience: asked.patience ?? DEFAULT_PATIENCE_STEPS,
     candidates: asked.candidates ?? 1,
     select: asked.select ?? 'min',
     noise: asked.noise ?? 0,

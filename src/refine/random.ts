@@ -1,6 +1,6 @@
 /**
- * Counter-based random numbers: a value is a function of (seed, candidate, step, element) alone, so
- * noise does not depend on what else is in the batch, and any engine can reproduce it.
+ * Counter-based random numbers: each value is a function of (seed, candidate, step, element) alone, so
+ * noise does not depend on the rest of the batch, and every engine can reproduce it.
  * Philox 4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
  */
 const M0 = 0xd2511f53
@@ -19,7 +19,7 @@ function mulHigh(a: number, b: number): number {
   return (ah * bh + Math.floor(mid / 65536) + (mid2 - (mid2 % 65536)) / 65536) >>> 0
 }
 
-/** Four 32-bit words for a counter under a key; written into `out`. */
+/** Writes the four 32-bit words of a counter under a key into `out`. */
 export function philox(
   counter: readonly [number, number, number, number],
   key: readonly [number, number],
@@ -48,7 +48,7 @@ export function philox(
 const keyOf = (seed: number): [number, number] => [seed >>> 0, Math.floor(seed / 4294967296) >>> 0]
 const unit = (word: number): number => (word + 0.5) / 4294967296
 
-/** Standard normals for the elements 0..length-1 of one row. `step` -1 is the starting point. */
+/** Standard normals for elements 0..length-1 of one row. `step` -1 stands for the starting point. */
 export function normals(
   seed: number,
   candidate: number,
@@ -70,7 +70,7 @@ export function normals(
   return out
 }
 
-/** A uniform number in (0, 1): the `draw`-th of a stream named by (seed, stream). */
+/** Number `draw` of the stream (seed, stream), uniform in (0, 1). */
 export function uniform(seed: number, stream: number, draw: number): number {
   const words = new Uint32Array(4)
   philox([draw >>> 0, stream >>> 0, 0, 1], keyOf(seed), words)

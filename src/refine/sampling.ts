@@ -1,12 +1,12 @@
 /**
- * How tokens are chosen from a settled answer's logits. Pure: the same logits, settings and draw
- * index give the same token, whatever else is in the batch.
+ * Chooses tokens from the logits of a settled answer. Pure: the same logits, settings and draw index
+ * give the same token, whatever else is in the batch.
  */
 import { uniform } from './random.js'
 
 /** Field meanings follow the OpenAI API. */
 export interface Sampling {
-  /** 0: the most probable token, ties to the lowest id. */
+  /** 0: the most probable token, the lowest id among equals. */
   temperature: number
   topP: number
   /** 0: no limit. */
@@ -18,11 +18,12 @@ export interface Sampling {
   logitBias: Readonly<Record<number, number>>
 }
 
-export interface Choice {
+/** A token's log-probability and the most probable alternatives. */
+export interface TokenLogProbs {
   token: number
-  /** Of the model's own distribution: before bias, penalties and temperature. Natural logarithm. */
+  /** Natural logarithm, in the model's own distribution: without bias, penalties and temperature. */
   logProb: number
-  /** Most probable first, of the same distribution. */
+  /** The most probable tokens of the same distribution, most probable first. */
   top: readonly { token: number; logProb: number }[]
 }
 
@@ -31,15 +32,15 @@ const SAMPLING_STREAM = 0
 const unadjusted = ({ presencePenalty, frequencyPenalty, logitBias }: Sampling): boolean =>
   presencePenalty === 0 && frequencyPenalty === 0 && Object.keys(logitBias).length === 0
 
-/** True where the most probable token is the choice, so that no logits are needed. */
+/** Whether the most probable token is chosen, so that no other logits are needed. */
 export const isGreedy = (sampling: Sampling): boolean =>
   sampling.temperature === 0 && unadjusted(sampling)
 
-/** True where a draw needs the weights of its temperature and nothing else. */
+/** Whether a draw needs nothing but the probabilities at its temperature. */
 export const isPlainDraw = (sampling: Sampling): boolean =>
   sampling.temperature > 0 && unadjusted(sampling)
 
-/** True where every token may be drawn. */
+/** Whether every token may be drawn: neither top_k nor top_p excludes any. */
 export const isWholeDraw = ({ topK, topP }: Sampling): boolean => topP >= 1 && topK === 0
 
 type Numbers = Float32Array | Float64Array
@@ -52,7 +53,7 @@ function argmax(values: Numbers): number {
   return best
 }
 
-/** exp((z - largest z) / temperature): softmax before its division. */
+/** exp((z - largest z) / temperature): softmax without its normalization. */
 function weigh(logits: Float32Array, temperature: number): Float64Array {
   const highest = logits[argmax(logits)] as number
   const weights = new Float64Array(logits.length)
@@ -68,7 +69,7 @@ function total(weights: Numbers): number {
   return sum
 }
 
-/** Ids of the `count` largest values, largest first, ties to the lowest id. */
+/** Ids of the `count` largest values, largest first, lower ids first among equals. */
 export function largest(values: Numbers, count: number): number[] {
   if (count === 0) return []
   const ids: number[] = []
@@ -85,7 +86,7 @@ export function largest(values: Numbers, count: number): number[] {
   return ids
 }
 
-/** OpenAI: logit - presence * [count > 0] - frequency * count + bias. `logits` itself if nothing applies. */
+/** logit - presence * [count > 0] - frequency * count + bias, as OpenAI defines it. Returns `logits` itself if nothing applies. */
 function adjust(
   logits: Float32Array,
   sampling: Sampling,
@@ -106,7 +107,7 @@ function adjust(
   return adjusted
 }
 
-/** The first id at which the running sum of weights passes `goal`, in the order of `ids`. */
+/** The first id, in the order of `ids`, at which the running sum of weights exceeds `goal`. */
 function passing(weights: Numbers, goal: number, ids?: readonly number[]): number {
   const count = ids?.length ?? weights.length
   let left = goal
@@ -122,8 +123,8 @@ function passing(weights: Numbers, goal: number, ids?: readonly number[]): numbe
 }
 
 /**
- * Ids by falling weight that can be in the topP nucleus: what lies below (1 - topP) / V of the mass
- * adds up to less than 1 - topP, so it is in no nucleus and need not be sorted.
+ * Ids that can be in the topP nucleus, by falling weight. Weights below (1 - topP) / V of the mass add up
+ * to less than 1 - topP, so they are in no nucleus and need not be sorted.
  */
 function ranking(weights: Numbers, sum: number, topP: number): number[] {
   const floor = ((1 - topP) * sum) / weights.length
@@ -135,7 +136,7 @@ function ranking(weights: Numbers, sum: number, topP: number): number[] {
 const massOf = (weights: Numbers, ids: readonly number[]): number =>
   ids.reduce((mass, id) => mass + (weights[id] as number), 0)
 
-/** Ids in the topK and of these in the topP nucleus, most probable first. */
+/** Ids in the topP nucleus of the topK largest weights, most probable first. */
 function nucleus(weights: Numbers, sum: number, { topK, topP }: Sampling): number[] {
   const few = topK > 0 && topK < weights.length
   const ids = few ? largest(weights, topK) : ranking(weights, sum, topP)
@@ -145,20 +146,20 @@ function nucleus(weights: Numbers, sum: number, { topK, topP }: Sampling): numbe
   return end < 0 ? ids : ids.slice(0, end + 1)
 }
 
-/** Draws from all weights [V] by a number in (0, 1); -1 unless they add up to a number above 0. */
+/** The id that `chance`, a number in (0, 1), draws from weights [V]; -1 unless they add up to a finite number above 0. */
 export function drawAmong(weights: Numbers, chance: number): number {
   const sum = total(weights)
   return sum > 0 && sum < Infinity ? passing(weights, chance * sum) : -1
 }
 
-/** The random number of a token's draw: its index in its completion names it, and the seed. */
+/** The random number for token number `draw` of a completion. */
 export const chanceOf = ({ seed }: Sampling, draw: number): number =>
   uniform(seed, SAMPLING_STREAM, draw)
 
 /**
- * Draws from weights [V], cut to the topK largest, then to their topP nucleus. `draw`: index of the
- * token in its completion, which with the seed names the random number. Throws a RangeError unless
- * the weights add up to a number above 0.
+ * Draws from weights [V], restricted to the topK largest and then to their topP nucleus. `draw`: index of
+ * the token in its completion, which selects the random number. Throws a RangeError unless the weights
+ * add up to a finite number above 0.
  */
 export function drawFrom(weights: Numbers, sampling: Sampling, draw: number): number {
   const sum = total(weights)
@@ -171,8 +172,8 @@ export function drawFrom(weights: Numbers, sampling: Sampling, draw: number): nu
   return passing(weights, chance * massOf(weights, ids), ids)
 }
 
-/** What the model's own distribution says of a given token. `top`: alternatives to report. */
-export function judge(logits: Float32Array, token: number, top: number): Choice {
+/** The log-probability of `token`, with the `top` most probable tokens. */
+export function tokenLogProbs(logits: Float32Array, token: number, top: number): TokenLogProbs {
   const highest = logits[argmax(logits)] as number
   const logSum = highest + Math.log(total(weigh(logits, 1)))
   const logProbOf = (id: number): number => (logits[id] as number) - logSum
@@ -185,7 +186,7 @@ export function judge(logits: Float32Array, token: number, top: number): Choice 
 
 /**
  * Chooses a token from `logits` [V]. `counts`: how often each token occurs earlier in the completion.
- * `draw` and errors: `drawFrom`.
+ * For `draw` and errors see `drawFrom`.
  */
 export function sample(
   logits: Float32Array,

@@ -1,15 +1,15 @@
 /**
- * The stop rules as a state machine over the steps of one candidate: fold each step's energies into
- * `Progress`, then ask whether a rule holds. Constant memory, whatever the number of steps. Seconds
- * are passed in; knows no clock and no tensor.
+ * The rules that stop the descent of one candidate: `advance` folds each step's energies into a
+ * `Progress` of constant size, and `decide` says which rule holds then. Pure: elapsed seconds are an
+ * argument; this file knows no clock and no tensor.
  */
 import type { Budget, StopReason } from './budget.js'
 
-/** What one step reports about the state it started from (see docs/mathematics.md). */
-export interface Judged {
+/** What one step reports about the state that it started from (docs/mathematics.md). */
+export interface StepEnergies {
   energy: number
   gradientNorm: number
-  /** Lowest energy among the answers seen so far; Infinity while there was none. */
+  /** Lowest energy among the answers so far; Infinity while there is none. */
   best: number
   terms?: { disagreement: number; doubt: number }
 }
@@ -17,20 +17,23 @@ export interface Judged {
 export interface Progress {
   /** Steps taken. */
   readonly steps: number
-  /** Energies: at the starting point, of the latest judged state, of the best answer so far. */
+  /** Energy at the starting point. */
   readonly initial: number
+  /** Energy of the latest state that was evaluated. */
   readonly final: number
+  /** Energy of the best answer so far. */
   readonly best: number
   readonly gradientNorm: number
   /** Steps in a row whose energy changed by no more than the tolerance. */
-  readonly calm: number
-  /** Steps in a row by which the best energy hardly fell. */
-  readonly idle: number
-  /** The best energy when it last fell by more than the tolerance, and the steps since. */
-  readonly mark: number
-  readonly since: number
-  /** Share of the step size that a line search takes next. */
-  readonly searched: number
+  readonly calmSteps: number
+  /** Steps in a row that hardly lowered the best energy: see LEAST_FALL_SHARE. */
+  readonly idleSteps: number
+  /** The best energy when it last fell by more than the tolerance. */
+  readonly plateauEnergy: number
+  /** Steps since then. */
+  readonly plateauSteps: number
+  /** What a line search multiplies the size of the next step by, in (0, 1]. */
+  readonly stepShare: number
   readonly terms: { readonly disagreement: number; readonly doubt: number } | undefined
 }
 
@@ -40,90 +43,100 @@ export const beforeFirstStep: Progress = Object.freeze({
   final: Infinity,
   best: Infinity,
   gradientNorm: Infinity,
-  calm: 0,
-  idle: 0,
-  mark: Infinity,
-  since: 0,
-  searched: 1,
+  calmSteps: 0,
+  idleSteps: 0,
+  plateauEnergy: Infinity,
+  plateauSteps: 0,
+  stepShare: 1,
   terms: undefined,
 })
 
-/** The smallest |E| that a relative change is measured against. */
+/** A relative change is measured against |E|, but never against less than this. */
 const ENERGY_FLOOR = 1e-6
 
-/** A step lets the energy fall if it adds this share to what the steps before it did. */
-const FALL = 0.01
+/** A step is idle unless it lowers the best energy by more than this share of its fall so far. */
+const LEAST_FALL_SHARE = 0.01
 
-function idleAfter(before: Progress, best: number): number {
+function idleStepsAfter(before: Progress, best: number): number {
   if (!Number.isFinite(before.best)) return 0
   const fell = before.best - best
-  return fell > FALL * Math.max(0, before.initial - before.best) ? 0 : before.idle + 1
+  return fell > LEAST_FALL_SHARE * Math.max(0, before.initial - before.best)
+    ? 0
+    : before.idleSteps + 1
 }
 
-const allowance = (budget: Budget, energy: number): number =>
+const allowedChange = (budget: Budget, energy: number): number =>
   (budget.tolerance ?? 0) * Math.max(Math.abs(energy), ENERGY_FLOOR)
 
-/** A best energy that falls little by little has fallen once its falls add up to the tolerance. */
-function markedAfter(before: Progress, best: number, budget: Budget) {
-  const { mark, since } = before
-  return Number.isFinite(mark) && mark - best <= allowance(budget, mark)
-    ? { mark, since: since + 1 }
-    : { mark: best, since: 0 }
+/** Small falls count together: the plateau ends once they add up to more than the tolerance. */
+function plateauAfter(
+  before: Progress,
+  best: number,
+  budget: Budget,
+): Pick<Progress, 'plateauEnergy' | 'plateauSteps'> {
+  const { plateauEnergy, plateauSteps } = before
+  const goesOn =
+    Number.isFinite(plateauEnergy) && plateauEnergy - best <= allowedChange(budget, plateauEnergy)
+  return goesOn
+    ? { plateauEnergy, plateauSteps: plateauSteps + 1 }
+    : { plateauEnergy: best, plateauSteps: 0 }
 }
 
-/** Below this a line search has nothing left to find: its steps are lost in float32. */
-const SHORTEST = 2 ** -12
+/** A line search whose step size is at or below this share has converged: shorter steps vanish in float32. */
+const SHORTEST_STEP_SHARE = 2 ** -12
 
-/** A step that was not taken leaves the energy as it was, to the bit. */
-function searchedAfter({ lineSearch }: Budget, before: Progress, energy: number): number {
+/** A step that was not taken leaves the energy bit for bit the same. */
+function stepShareAfter({ lineSearch }: Budget, before: Progress, energy: number): number {
   if (!lineSearch || before.steps === 0) return 1
-  return energy === before.final ? before.searched / 2 : Math.min(1, before.searched * 2)
+  return energy === before.final ? before.stepShare / 2 : Math.min(1, before.stepShare * 2)
 }
 
-export function advance(before: Progress, judged: Judged, budget: Budget): Progress {
-  const change = Math.abs(judged.energy - before.final)
-  const searched = searchedAfter(budget, before, judged.energy)
-  const searching = searched < before.searched && searched > SHORTEST
-  const still =
+/** The progress after one more step. */
+export function advance(before: Progress, step: StepEnergies, budget: Budget): Progress {
+  const change = Math.abs(step.energy - before.final)
+  const stepShare = stepShareAfter(budget, before, step.energy)
+  const searching = stepShare < before.stepShare && stepShare > SHORTEST_STEP_SHARE
+  const calm =
     before.steps > 0 &&
     !searching &&
     budget.tolerance !== undefined &&
-    change <= allowance(budget, judged.energy)
+    change <= allowedChange(budget, step.energy)
   return {
     steps: before.steps + 1,
-    initial: before.steps === 0 ? judged.energy : before.initial,
-    final: judged.energy,
-    best: judged.best,
-    gradientNorm: judged.gradientNorm,
-    calm: still ? before.calm + 1 : 0,
-    idle: idleAfter(before, judged.best),
-    ...markedAfter(before, judged.best, budget),
-    searched,
-    terms: judged.terms,
+    initial: before.steps === 0 ? step.energy : before.initial,
+    final: step.energy,
+    best: step.best,
+    gradientNorm: step.gradientNorm,
+    calmSteps: calm ? before.calmSteps + 1 : 0,
+    idleSteps: idleStepsAfter(before, step.best),
+    ...plateauAfter(before, step.best, budget),
+    stepShare,
+    terms: step.terms,
   }
 }
 
-/** A closing evaluation: it judges the state after the last step, and is no step. */
-export function close(before: Progress, judged: Omit<Judged, 'gradientNorm'>): Progress {
+/** The progress after a closing evaluation: the energy of the state after the last step, without a step. */
+export function close(before: Progress, closing: Omit<StepEnergies, 'gradientNorm'>): Progress {
   return {
     ...before,
-    initial: before.steps === 0 ? judged.energy : before.initial,
-    final: judged.energy,
-    best: judged.best,
-    terms: judged.terms,
+    initial: before.steps === 0 ? closing.energy : before.initial,
+    final: closing.energy,
+    best: closing.best,
+    terms: closing.terms,
   }
 }
 
 function converged(budget: Budget, progress: Progress): boolean {
   if (progress.steps < budget.minSteps) return false
   const { tolerance, patience, plateau = Infinity } = budget
-  const calm = tolerance !== undefined && (progress.calm >= patience || progress.since >= plateau)
+  const calm =
+    tolerance !== undefined && (progress.calmSteps >= patience || progress.plateauSteps >= plateau)
   const flat =
     budget.gradientTolerance !== undefined && progress.gradientNorm <= budget.gradientTolerance
   return calm || flat
 }
 
-/** The limit that forbids a further step, if one does. Asked before the first step too. */
+/** The limit that forbids a further step, if one does. It is asked before the first step too. */
 export function exhausted(
   budget: Budget,
   progress: Progress,
@@ -134,7 +147,7 @@ export function exhausted(
   return undefined
 }
 
-/** After a step: the first rule that holds, in the order of `StopReason`; undefined to go on. */
+/** The first rule that holds after a step, in the order of `StopReason`; undefined where descent goes on. */
 export function decide(
   budget: Budget,
   progress: Progress,
@@ -150,8 +163,8 @@ export function decide(
 }
 
 /**
- * How many steps are certain, whatever they find, 0 if a limit holds already: no rule but divergence can
- * hold before the last of them. `seconds`: about how long such steps may take.
+ * How many steps will be taken whatever their energies are: no rule but divergence can hold before the
+ * last of them. 0 if a limit holds already. `seconds`: about how long that many steps may take.
  */
 export function certainSteps(
   budget: Budget,
@@ -168,22 +181,22 @@ export function certainSteps(
     tolerance === undefined
       ? Infinity
       : Math.max(
-          Math.min(patience - progress.calm, plateau - progress.since),
+          Math.min(patience - progress.calmSteps, plateau - progress.plateauSteps),
           minSteps - progress.steps,
         )
   return Math.max(1, Math.min(maxSteps - progress.steps, rest))
 }
 
-/** What an `extend` adds to a budget. */
+/** What a client's `extend` adds to a budget. */
 export interface Extra {
   steps?: number
   seconds?: number
 }
 
 /**
- * Raises a budget. While the answer descends the limits grow; once it has stopped they count from
- * where it stands, so that an answer which converged early gets all of the extra steps. Absent
- * limits stay absent.
+ * Raises the limits of a budget; absent limits stay absent. While the answer descends, `extra` is added
+ * to the limits. Once it has stopped, `extra` is added to what it has used (`stood`), so an answer that
+ * converged early gets all of the extra steps.
  */
 export function extend(
   budget: Budget,
@@ -200,7 +213,9 @@ export function extend(
   return raised
 }
 
-/** A stopped candidate goes on: what ended it, other than a limit, has to hold anew. */
+/** The progress with which a stopped candidate goes on: convergence is counted from zero again. */
 export function reopen(progress: Progress, reason: StopReason): Progress {
-  return reason === 'converged' ? { ...progress, calm: 0, idle: 0, since: 0 } : progress
+  return reason === 'converged'
+    ? { ...progress, calmSteps: 0, idleSteps: 0, plateauSteps: 0 }
+    : progress
 }

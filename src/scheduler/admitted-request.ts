@@ -1,57 +1,61 @@
-/** A request that has its slots and its context: where it stands. Integers only. */
-import type { PagedContext, PageNames } from './contexts.js'
+/** The state of one request that has slots and a context. Integers only. */
+import type { PagedContext, PageNames } from './page-tables.js'
 import type { ScheduledRequest } from './plan.js'
 
 export interface AdmittedRequest extends ScheduledRequest, PagedContext {
   readonly pages: number[]
   phase: 'observing' | 'refining' | 'held'
   paused: boolean
-  /** Tokens up to here are observed in chunks: the prompt, or all there was when it was preempted. */
+  /** Tokens before this index are observed in chunks: the prompt, or the whole context after a preemption. */
   prefill: number
-  /** The engine knows this context, if only as an empty one. */
+  /** The engine has this context, even if it is still empty. */
   opened: boolean
-  /** It was preempted once: what it observes now, it has observed before. */
-  again: boolean
-  /** Preempted while its answer was in descent, which goes on when the context is back. */
-  interrupted: boolean
-  /** Candidates still in descent. */
+  /** It was preempted, so it observes tokens that it has observed before. */
+  reobserves: boolean
+  /** It was preempted during descent; the same answer goes on once the context is complete again. */
+  resumesAnswer: boolean
+  /** Candidates that are still in descent. */
   moving: Set<number>
 }
 
-interface Given extends Pick<
+interface AdmissionFields extends Pick<
   AdmittedRequest,
   'requestId' | 'contextId' | 'slots' | 'paused' | 'whole'
 > {
   names: PageNames
-  /** Tokens. */
+  /** Length in tokens. */
   prompt: number
 }
 
-export const admitted = ({ prompt, ...given }: Given): AdmittedRequest => ({
-  ...given,
+export const newAdmittedRequest = ({ prompt, ...fields }: AdmissionFields): AdmittedRequest => ({
+  ...fields,
   pages: [],
   phase: 'observing',
   observed: 0,
   target: prompt,
   prefill: prompt,
   opened: false,
-  again: false,
-  interrupted: false,
+  reobserves: false,
+  resumesAnswer: false,
   moving: new Set(),
 })
 
-/** Its pages are gone: it observes all of its context again, then goes on where it was. */
-export function interrupt(s: AdmittedRequest): void {
-  s.prefill = s.target
-  s.again = true
-  s.interrupted ||= s.phase === 'refining'
-  s.phase = 'observing'
+/** Its pages are gone, so it has to observe all of its context again before its answer goes on. */
+export function restartObservation(request: AdmittedRequest): void {
+  request.prefill = request.target
+  request.reobserves = true
+  request.resumesAnswer ||= request.phase === 'refining'
+  request.phase = 'observing'
 }
 
-/** All of its context but the last token is observed, and nothing is in its way. */
-export const awaitsToken = (s: AdmittedRequest): boolean =>
-  s.phase === 'observing' && s.opened && !s.paused && !s.interrupted && s.observed === s.target - 1
+/** Everything but the last token of its context is observed, and it may run. */
+export const awaitsLastToken = (request: AdmittedRequest): boolean =>
+  request.phase === 'observing' &&
+  request.opened &&
+  !request.paused &&
+  !request.resumesAnswer &&
+  request.observed === request.target - 1
 
-/** Its candidates are at rest, and in this tick its answer is judged and read. */
+/** All its candidates have stopped; this step compares them and reads the answer. */
 export const isSettling = ({ phase, moving }: AdmittedRequest): boolean =>
   phase === 'refining' && moving.size === 0

@@ -1,39 +1,45 @@
-/** What a scheduler is asked, and what it answers. Integers only. */
+/** The scheduler's vocabulary: what it is asked and what it answers. Integers only. */
 
+/** What the engine has room for. */
 export interface Capacity {
   slots: number
   contexts: number
   pages: number
+  /** Positions that a page holds. */
   pageSize: number
-  /** Whether contexts that begin alike may share pages. */
+  /** Whether contexts that begin with the same tokens may share pages. */
   sharesPages?: boolean
 }
 
-export interface Request {
-  /** Takes turns with others; contexts of different clients share no page. */
+/** What a request needs in order to run. */
+export interface RequestNeeds {
+  /** Requests of different clients are admitted in turns, and their contexts share no page. */
   client: string
-  /** Tokens to observe before the first answer; those of settled answers join them. */
+  /** Tokens to observe before the first answer. The caller appends the tokens of settled answers. */
   context: readonly number[]
-  /** Something is made of every token: it observes all of them itself, from 0 on again if preempted. */
+  /**
+   * The request reads a result from every token (an embedding does), so it observes all of its context
+   * itself and, once preempted, begins again at token 0.
+   */
   whole?: boolean
-  /** The most positions that its context and answers take together. */
+  /** The most positions that the context and all answers take together. */
   positions: number
-  /** M: slots it needs. */
+  /** M: slots that it needs, one for each candidate. */
   candidates: number
 }
 
-/** An admitted request. */
+/** A request that has been admitted. */
 export interface ScheduledRequest {
   readonly requestId: number
   /** The engine's index of the context. */
   readonly contextId: number
-  /** One per candidate. */
+  /** One slot for each candidate. */
   readonly slots: readonly number[]
   readonly pages: readonly number[]
 }
 
 export interface ObserveRange extends ScheduledRequest {
-  /** Tokens [from, to) of the context; empty only for a context that begins without tokens. */
+  /** Tokens [from, to) of the context. Empty only for a context that begins without tokens. */
   from: number
   to: number
 }
@@ -44,25 +50,26 @@ export interface DescendingRow {
   slot: number
 }
 
-/** What one tick does, in this order. */
+/** What one step does, in the order of these fields. */
 export interface Plan {
-  /** Held sequences that had to give way. */
+  /** Held requests that lost their slots and pages to others. */
   evicted: readonly ScheduledRequest[]
   admitted: readonly ScheduledRequest[]
-  /** They gave up their pages and wait. */
+  /** Requests that lost their pages and wait until they can observe their contexts again. */
   preempted: readonly ScheduledRequest[]
-  /** Their contexts are complete again. */
+  /** Preempted requests whose contexts are complete again and whose answers go on. */
   resumed: readonly ScheduledRequest[]
   observe: readonly ObserveRange[]
-  /** Their context is complete: their answers begin, and are among the rows that descend. */
+  /** Requests whose contexts are complete: their answers begin, and their rows are in `descend`. */
   begin: readonly ScheduledRequest[]
   descend: readonly DescendingRow[]
 }
 
-/** Since the scheduler began. */
+/** Totals since the scheduler was made. */
 export interface CacheCounts {
-  /** Prompt tokens that were looked for among the pages of earlier contexts, and those found. */
+  /** Prompt tokens that were looked up among the pages of earlier contexts. */
   queries: number
+  /** Those of them that were found. */
   hits: number
   preemptions: number
 }

@@ -1,38 +1,38 @@
 /**
- * Who has which slots and pages, and what each tick does: integers only. Knows no tensor, no text,
- * no energy and no clock.
+ * Decides which requests have slots and pages, and what each step does. Integers only: it knows no
+ * tensor, no text, no energy and no clock.
  *
- * A request is admitted when its slots are free and its prompt fits; pages for what comes after it
- * takes as its context grows. When they run out, held answers give way, then paused requests, then
- * those admitted last: such a request is preempted. It keeps its slots and their states, and its
- * context is observed again when there is room, so it goes on where it was. Who was admitted first
- * always gets what it needs, so all come to their end. Clients take turns; a request that does not
- * fit yet keeps its turn, so that wide ones are not starved by narrow ones.
+ * A request is admitted when its slots are free and its prompt fits into the cache. It takes further
+ * pages as its context grows. When pages run out, held answers are evicted first; then paused requests,
+ * and then those admitted last, are preempted. A preempted request keeps its slots and the states in
+ * them; its context is observed again when there is room, and it goes on where it was. The request
+ * admitted first always gets what it needs, so every request ends. Clients take turns. A request that
+ * does not fit yet keeps its turn, so narrow requests cannot starve wide ones.
  */
 import { BasinError } from '../errors.js'
 import {
-  admitted,
-  awaitsToken,
-  interrupt,
+  awaitsLastToken,
   isSettling,
+  newAdmittedRequest,
+  restartObservation,
   type AdmittedRequest,
 } from './admitted-request.js'
-import { fairShares } from './batch.js'
-import { PageNames, PageTables } from './contexts.js'
-import { PagePool } from './pages.js'
+import { FairQueue } from './fair-queue.js'
+import { fairShares } from './fair-shares.js'
+import { PagePool } from './page-pool.js'
+import { PageNames, PageTables } from './page-tables.js'
 import type {
   CacheCounts,
   Capacity,
   ObserveRange,
   Plan,
-  Request,
+  RequestNeeds,
   ScheduledRequest,
 } from './plan.js'
-import { FairQueue } from './queue.js'
 
 interface WaitingRequest {
   requestId: number
-  request: Request
+  needs: RequestNeeds
   paused: boolean
 }
 
@@ -40,15 +40,15 @@ export class Scheduler {
   private readonly queue = new FairQueue<WaitingRequest>()
   /** In order of admission. */
   private readonly running = new Map<number, AdmittedRequest>()
-  /** Tickets, oldest first. */
+  /** Ids of finished requests whose answers are kept, oldest first. */
   private readonly held = new Set<number>()
   private readonly tables: PageTables
   private readonly freeSlots: number[]
   private readonly freeContexts: number[]
-  private nextTicket = 0
-  /** Somebody found no page in the last tick. */
-  private short = false
-  /** Of the tick that is being planned. */
+  private nextRequestId = 0
+  /** In the last step a request could not get a page. */
+  private pagesRanOut = false
+  /** Collected while a step is planned. */
   private evicted: ScheduledRequest[] = []
   private preempted: ScheduledRequest[] = []
   readonly cache: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
@@ -72,7 +72,8 @@ export class Scheduler {
 
   get counts(): { running: number; paused: number; held: number } {
     let paused = 0
-    for (const { paused: is, phase } of this.running.values()) if (is && phase !== 'held') paused++
+    for (const request of this.running.values())
+      if (request.paused && request.phase !== 'held') paused++
     const held = this.held.size
     return { running: this.running.size - held - paused, paused, held }
   }
@@ -89,274 +90,278 @@ export class Scheduler {
     return this.capacity.contexts - this.freeContexts.length
   }
 
-  /** Queues a request. Throws `out_of_range` when it could not even run alone. */
-  submit(request: Request): number {
+  /** Queues a request and returns its id. Throws `out_of_range` when it could not run even alone. */
+  submit(needs: RequestNeeds): number {
     const { slots, pages, pageSize } = this.capacity
-    if (request.candidates > slots) {
+    if (needs.candidates > slots) {
       throw new BasinError('out_of_range', {
         param: 'refinement.candidates',
         bound: `at most the ${slots} slots of the engine`,
-        value: request.candidates,
+        value: needs.candidates,
       })
     }
-    if (this.tables.pagesFor(request.positions) > pages) {
+    if (this.tables.pagesFor(needs.positions) > pages) {
       throw new BasinError('out_of_range', {
         param: 'max_tokens',
-        bound: `such that prompt and answer fit the ${pages * pageSize} positions of the cache`,
-        value: request.positions - request.context.length,
+        bound: `low enough that prompt and answer fit the ${pages * pageSize} positions of the cache`,
+        value: needs.positions - needs.context.length,
       })
     }
-    const requestId = this.nextTicket++
-    this.queue.push(request.client, { requestId, request, paused: false })
+    const requestId = this.nextRequestId++
+    this.queue.push(needs.client, { requestId, needs, paused: false })
     return requestId
   }
 
-  plan(): Plan {
+  /** Plans the next step. */
+  schedule(): Plan {
     this.evicted = []
     this.preempted = []
-    const fitting = this.admit()
+    const newlyAdmitted = this.admit()
     const active = [...this.running.values()].filter(
       ({ paused, phase }) => !paused && phase !== 'held',
     )
     const observe = this.observe(active.filter(({ phase }) => phase === 'observing'))
     const complete = active.filter(
-      (s) => s.phase === 'observing' && s.opened && s.observed === s.target,
+      ({ phase, opened, observed, target }) =>
+        phase === 'observing' && opened && observed === target,
     )
-    const resumed = complete.filter(({ interrupted }) => interrupted)
-    const begin = complete.filter(({ interrupted }) => !interrupted)
-    for (const sequence of complete) sequence.phase = 'refining'
-    for (const sequence of resumed) sequence.interrupted = false
-    for (const sequence of begin) sequence.moving = new Set(sequence.slots.keys())
-    const descend = active.flatMap((s) =>
-      s.phase === 'refining'
-        ? [...s.moving].map((candidate) => ({
-            requestId: s.requestId,
+    const resumed = complete.filter(({ resumesAnswer }) => resumesAnswer)
+    const begin = complete.filter(({ resumesAnswer }) => !resumesAnswer)
+    for (const request of complete) request.phase = 'refining'
+    for (const request of resumed) request.resumesAnswer = false
+    for (const request of begin) request.moving = new Set(request.slots.keys())
+    const descend = active.flatMap(({ phase, moving, requestId, slots }) =>
+      phase === 'refining'
+        ? [...moving].map((candidate) => ({
+            requestId,
             candidate,
-            slot: s.slots[candidate] as number,
+            slot: slots[candidate] as number,
           }))
         : [],
     )
     const { evicted, preempted } = this
-    return { evicted, admitted: fitting, preempted, resumed, observe, begin, descend }
+    return { evicted, admitted: newlyAdmitted, preempted, resumed, observe, begin, descend }
   }
 
   /**
-   * Up to `most` answers of one token that an admitted request can settle without another plan: it waits
-   * for the token before, and nobody else for anything. Takes pages for them as far as they are free.
+   * How many answers of one token, at most `most`, a request may settle in one call of the engine: it
+   * needs nothing but its last token, and no other request waits. Takes free pages for these answers.
    */
   stride(requestId: number, most: number) {
-    const sequence = this.running.get(requestId)
-    if (!sequence || this.queue.size > 0 || !awaitsToken(sequence)) return undefined
-    const { pages, observed: from, slots } = sequence
+    const request = this.running.get(requestId)
+    if (!request || this.queue.size > 0 || !awaitsLastToken(request)) return undefined
+    const { pages, observed: from, slots } = request
     const { pool } = this.tables
-    const lacking = Math.min(this.tables.lacking(sequence, from + most), pool.available)
+    const lacking = Math.min(this.tables.lacking(request, from + most), pool.available)
     pages.push(...(pool.take(lacking) ?? []))
     const answers = Math.min(most, pages.length * this.capacity.pageSize - from)
-    return { contextId: sequence.contextId, slot: slots[0] as number, pages, from, answers }
+    return { contextId: request.contextId, slot: slots[0] as number, pages, from, answers }
   }
 
-  /** The next of these answers is in descent, its token before observed. Returns its slots. */
+  /** The next of these answers is in descent; the token before it is observed. Returns its slots. */
   follow(requestId: number): readonly number[] {
-    const sequence = this.admittedAs(requestId)
-    this.tables.advance(sequence, sequence.target)
-    sequence.phase = 'refining'
-    return sequence.slots
+    const request = this.admittedRequest(requestId)
+    this.tables.advance(request, request.target)
+    request.phase = 'refining'
+    return request.slots
   }
 
-  /** Whether the engine holds the context of a running request, so that its answer can be judged. */
+  /** Whether the engine holds the context of a running request; without it no energy can be computed. */
   isPresent(requestId: number): boolean {
-    return !this.admittedAs(requestId).interrupted
+    return !this.admittedRequest(requestId).resumesAnswer
   }
 
-  /** What pages hold is not known any more: nothing that was observed is found again. */
+  /** Forgets what pages contain, so that no later context shares them (after a failed call). */
   forgetPages(): void {
     this.tables.pool.forget()
   }
 
-  /** A candidate has settled or failed: its row leaves the batch. */
+  /** A candidate has stopped or failed: its row leaves the batch. */
   rest(requestId: number, candidate: number): void {
-    this.admittedAs(requestId).moving.delete(candidate)
+    this.admittedRequest(requestId).moving.delete(candidate)
   }
 
-  /** All candidates of an answer, held or not, move again. */
+  /** All candidates of an answer descend again, whether it was held or not. */
   reopen(requestId: number): void {
-    const sequence = this.admittedAs(requestId)
+    const request = this.admittedRequest(requestId)
     this.held.delete(requestId)
-    sequence.phase = 'refining'
-    sequence.moving = new Set(sequence.slots.keys())
+    request.phase = 'refining'
+    request.moving = new Set(request.slots.keys())
   }
 
-  /** The answer is settled: `tokens` more are observed before the next one begins. */
+  /** The answer is settled: its `tokens` tokens are observed before the next answer begins. */
   commit(requestId: number, tokens: number): void {
-    const sequence = this.admittedAs(requestId)
-    sequence.phase = 'observing'
-    sequence.target += tokens
-    sequence.moving.clear()
+    const request = this.admittedRequest(requestId)
+    request.phase = 'observing'
+    request.target += tokens
+    request.moving.clear()
   }
 
-  /** Keeps slots and pages of a finished sequence until somebody needs them. */
+  /** Keeps slots and pages of a finished request until another request needs them. */
   hold(requestId: number): void {
-    const sequence = this.admittedAs(requestId)
-    sequence.phase = 'held'
-    sequence.moving.clear()
+    const request = this.admittedRequest(requestId)
+    request.phase = 'held'
+    request.moving.clear()
     this.held.add(requestId)
   }
 
-  /** A paused request keeps its place, its slots and its pages, and takes no part. */
+  /** A paused request keeps its place in the queue, or its slots and pages, and takes part in no step. */
   pause(requestId: number, paused: boolean): void {
     const waiting = this.queue.find((item) => item.requestId === requestId)
     if (waiting) waiting.paused = paused
-    else this.admittedAs(requestId).paused = paused
+    else this.admittedRequest(requestId).paused = paused
   }
 
-  /** Gives everything back at once; returns what the engine has to release, if it was admitted. */
+  /** Frees all that a request has; returns what the engine must release, if the request was admitted. */
   release(requestId: number): ScheduledRequest | undefined {
     if (this.queue.remove((item) => item.requestId === requestId)) return undefined
-    const sequence = this.admittedAs(requestId)
+    const request = this.admittedRequest(requestId)
     this.running.delete(requestId)
     this.held.delete(requestId)
-    this.freeSlots.push(...sequence.slots)
-    this.freeContexts.push(sequence.contextId)
-    this.tables.drop(sequence)
-    return sequence
+    this.freeSlots.push(...request.slots)
+    this.freeContexts.push(request.contextId)
+    this.tables.drop(request)
+    return request
   }
 
-  private admittedAs(requestId: number): AdmittedRequest {
-    const sequence = this.running.get(requestId)
-    if (!sequence) throw new RangeError(`requestId ${requestId} is not admitted`)
-    return sequence
+  private admittedRequest(requestId: number): AdmittedRequest {
+    const request = this.running.get(requestId)
+    if (!request) throw new RangeError(`request ${requestId} is not admitted`)
+    return request
   }
 
   private admit(): ScheduledRequest[] {
-    const fitting: ScheduledRequest[] = []
-    if (this.short) return fitting
+    const newlyAdmitted: ScheduledRequest[] = []
+    if (this.pagesRanOut) return newlyAdmitted
     for (let next = this.queue.peek(); next; next = this.queue.peek()) {
-      if (!this.makeRoom(next.request)) break
+      if (!this.makeRoom(next.needs)) break
       this.queue.take()
-      const sequence = this.place(next)
-      this.running.set(sequence.requestId, sequence)
-      fitting.push(sequence)
+      const request = this.allocate(next)
+      this.running.set(request.requestId, request)
+      newlyAdmitted.push(request)
     }
-    return fitting
+    return newlyAdmitted
   }
 
-  /** Pages for the context of a request, and to go on a little, that no other holds yet. */
-  private pagesToBegin({ client, context, positions }: Request): number {
+  /** Pages that must be available at admission: for the context and one page more, without those it can share. */
+  private pagesToBegin({ client, context, positions }: RequestNeeds): number {
     const { tables } = this
     const most = Math.min(positions, context.length + this.capacity.pageSize)
     const names = new PageNames(client, context, this.capacity.pageSize)
     return tables.pagesFor(most) - tables.heldByOthers(names, context.length)
   }
 
-  /** Evicts held sequences, oldest first, only if that suffices. False: it does not fit yet. */
-  private makeRoom(request: Request): boolean {
+  /** Evicts held answers, oldest first, if that makes the request fit. False: it does not fit yet. */
+  private makeRoom(needs: RequestNeeds): boolean {
     let slots = this.freeSlots.length
-    let sequences = this.freeContexts.length
+    let contexts = this.freeContexts.length
     let pages = this.tables.pool.available
-    for (const s of this.running.values())
-      if (s.phase === 'observing') pages -= this.tables.lacking(s, s.target)
-    const giving: number[] = []
-    const needed = this.pagesToBegin(request)
-    const fits = () => slots >= request.candidates && sequences >= 1 && pages >= needed
+    for (const request of this.running.values())
+      if (request.phase === 'observing') pages -= this.tables.lacking(request, request.target)
+    const evicted: number[] = []
+    const needed = this.pagesToBegin(needs)
+    const fits = () => slots >= needs.candidates && contexts >= 1 && pages >= needed
     for (const requestId of this.held) {
       if (fits()) break
-      const sequence = this.admittedAs(requestId)
-      slots += sequence.slots.length
-      sequences += 1
-      pages += sequence.pages.length
-      giving.push(requestId)
+      const request = this.admittedRequest(requestId)
+      slots += request.slots.length
+      contexts += 1
+      pages += request.pages.length
+      evicted.push(requestId)
     }
     if (!fits()) return false
-    for (const requestId of giving) this.evict(requestId)
+    for (const requestId of evicted) this.evict(requestId)
     return true
   }
 
   private evict(requestId: number): void {
-    const sequence = this.release(requestId)
-    if (sequence) this.evicted.push(sequence)
+    const request = this.release(requestId)
+    if (request) this.evicted.push(request)
   }
 
-  private place({ requestId, request, paused }: WaitingRequest): AdmittedRequest {
-    const { candidates, client, context, whole = false } = request
+  private allocate({ requestId, needs, paused }: WaitingRequest): AdmittedRequest {
+    const { candidates, client, context, whole = false } = needs
     const contextId = this.freeContexts.pop()
     if (contextId === undefined) throw new RangeError('admitted without room')
     if (this.tables.sharing && !whole) this.cache.queries += context.length
     const slots = this.freeSlots.splice(this.freeSlots.length - candidates).reverse()
     const names = new PageNames(client, context, this.capacity.pageSize)
-    return admitted({ requestId, contextId, slots, paused, names, whole, prompt: context.length })
-  }
-
-  /** Prompts share `prefillChunk` tokens of this tick; commits are short and observed whole. */
-  private observe(sequences: readonly AdmittedRequest[]): ObserveRange[] {
-    this.short = false
-    if (sequences.length === 0) return []
-    for (const sequence of sequences) this.adopt(sequence)
-    const prefilling = sequences.filter((s) => s.observed < s.prefill)
-    const following = this.tables.following(prefilling)
-    const shares = fairShares(
-      prefilling.map((s, i) => (following[i] ? 0 : s.prefill - s.observed)),
-      this.prefillChunk,
-    )
-    const granted = new Map(prefilling.map((s, i) => [s.requestId, shares[i] as number]))
-    return sequences.flatMap((s) => {
-      if (this.preempted.includes(s)) return []
-      // What the one that it follows observes in this very tick.
-      this.adopt(s)
-      const from = s.observed
-      const asked = Math.min(s.target, from + (granted.get(s.requestId) ?? s.target - from))
-      const to = this.cover(s, this.tables.whole(s, asked))
-      if (to === from && (s.opened || s.target > 0)) return []
-      this.tables.advance(s, to)
-      s.opened = true
-      return [
-        {
-          requestId: s.requestId,
-          contextId: s.contextId,
-          slots: s.slots,
-          pages: s.pages,
-          from,
-          to,
-        },
-      ]
+    return newAdmittedRequest({
+      requestId,
+      contextId,
+      slots,
+      paused,
+      names,
+      whole,
+      prompt: context.length,
     })
   }
 
-  private adopt(s: AdmittedRequest): void {
-    const tokens = this.tables.adopt(s)
-    if (!s.again) this.cache.hits += tokens
+  /** Prompts share the `prefillChunk` tokens of this step; settled answers are short and observed whole. */
+  private observe(requests: readonly AdmittedRequest[]): ObserveRange[] {
+    this.pagesRanOut = false
+    if (requests.length === 0) return []
+    for (const request of requests) this.adopt(request)
+    const prefilling = requests.filter(({ observed, prefill }) => observed < prefill)
+    const waits = this.tables.awaitOthersPage(prefilling)
+    const shares = fairShares(
+      prefilling.map(({ observed, prefill }, i) => (waits[i] ? 0 : prefill - observed)),
+      this.prefillChunk,
+    )
+    const granted = new Map(prefilling.map(({ requestId }, i) => [requestId, shares[i] as number]))
+    return requests.flatMap((request) => {
+      if (this.preempted.includes(request)) return []
+      // Pages that an earlier request of this list fills in this step can be shared already.
+      this.adopt(request)
+      const { contextId, observed: from, pages, requestId, slots, target } = request
+      const wanted = Math.min(target, from + (granted.get(requestId) ?? target - from))
+      const to = this.takePages(request, this.tables.roundToPage(request, wanted))
+      if (to === from && (request.opened || target > 0)) return []
+      this.tables.advance(request, to)
+      request.opened = true
+      return [{ requestId, contextId, slots, pages, from, to }]
+    })
   }
 
-  /** Takes pages for the context up to `to`, or as far as there are any; returns how far. */
-  private cover(s: AdmittedRequest, to: number): number {
+  private adopt(request: AdmittedRequest): void {
+    const tokens = this.tables.adopt(request)
+    if (!request.reobserves) this.cache.hits += tokens
+  }
+
+  /** Takes pages for the context up to `to`, or as many as can be had; returns how far they reach. */
+  private takePages(request: AdmittedRequest, to: number): number {
     const { pool } = this.tables
-    const lacking = this.tables.lacking(s, to)
-    while (pool.available < lacking && this.makeWay(s));
+    const lacking = this.tables.lacking(request, to)
+    while (pool.available < lacking && this.freePagesFor(request));
     const count = Math.min(lacking, pool.available)
-    if (count < lacking) this.short = true
-    s.pages.push(...(pool.take(count) ?? []))
-    return Math.min(to, Math.max(s.observed, s.pages.length * this.capacity.pageSize))
+    if (count < lacking) this.pagesRanOut = true
+    request.pages.push(...(pool.take(count) ?? []))
+    const reach = request.pages.length * this.capacity.pageSize
+    return Math.min(to, Math.max(request.observed, reach))
   }
 
-  /** Somebody gives up pages for `needy`. False: nobody is left who would. */
-  private makeWay(needy: AdmittedRequest): boolean {
+  /** Evicts or preempts one request, so that `needy` gets pages. False: there is none left to take from. */
+  private freePagesFor(needy: AdmittedRequest): boolean {
     for (const requestId of this.held) {
       this.evict(requestId)
       return true
     }
     const all = [...this.running.values()]
     const younger = all.slice(all.indexOf(needy) + 1)
-    const gives = (s: AdmittedRequest) => s.pages.length > 0 && !isSettling(s)
+    // An answer that settles in this step still needs its context.
+    const canYield = (request: AdmittedRequest) => request.pages.length > 0 && !isSettling(request)
     const victim =
-      all.findLast((s) => s !== needy && s.paused && gives(s)) ?? younger.findLast(gives)
+      all.findLast((request) => request !== needy && request.paused && canYield(request)) ??
+      younger.findLast(canYield)
     if (!victim) return false
     this.preempt(victim)
     return true
   }
 
-  private preempt(s: AdmittedRequest): void {
-    this.tables.drop(s)
-    interrupt(s)
-    this.preempted.push(s)
+  private preempt(request: AdmittedRequest): void {
+    this.tables.drop(request)
+    restartObservation(request)
+    this.preempted.push(request)
     this.cache.preemptions++
   }
 }

@@ -1,6 +1,6 @@
 /** A conversation is a completion in another dress: these are its ways in and out. */
 import { BasinError } from '../errors.js'
-import type { ChatMessage } from '../tokenizer/chat.js'
+import type { ChatMessage } from '../tokenizer/chat-template.js'
 import type { ChunkChoice } from './completion-stream.js'
 import type { Chat, ChatLogprobs, ChatRequest, Message } from './schemas/chat.js'
 import type { Completion, CompletionRequest, Logprobs } from './schemas/completion.js'

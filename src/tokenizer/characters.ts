@@ -1,7 +1,7 @@
-/** One character, one token: puzzles and toy languages, where the alphabet is all there is. */
+/** A tokenizer with one token per character, for puzzles and toy languages. */
 import { BasinError } from '../errors.js'
 
-/** Ids are places in the alphabet. The encoding throws `invalid_request` naming a foreign character. */
+/** Ids are indices into the alphabet. Encoding throws `invalid_request` for any other character. */
 export function characterEncoder(
   alphabet: readonly string[],
 ): (text: string, param: string) => number[] {

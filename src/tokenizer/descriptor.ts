@@ -1,6 +1,6 @@
 /**
- * `tokenizer.json`: which kind of tokenizer a model has. Untrusted input: its size, its schema and
- * what the schema cannot say are checked here, before anything is built from it.
+ * `tokenizer.json`: the descriptor of a model's tokenizer. It is untrusted input: its size, its schema and
+ * the rules that a schema cannot express are checked here, before anything is built from it.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { BasinError } from '../errors.js'
 
-/** Ids are below this in every kind of tokenizer, as in `vocab_size` of a model. */
+/** Every token id is below this, as a model's `vocab_size` is at most this. */
 export const MAX_VOCABULARY = 1_000_000
 
 const MAX_DESCRIPTOR_BYTES = 4 * 1024 * 1024
@@ -23,7 +23,7 @@ const shared = {
   special: Type.Record(
     Type.String({ minLength: 1, maxLength: 128 }),
     Type.Integer({ minimum: 0, maximum: MAX_VOCABULARY - 1 }),
-    { description: 'id by name; ids belong to no other token' },
+    { description: 'id by name; no other token has these ids' },
   ),
   bos: Type.Optional(
     Type.String({ description: 'the special token before every document: its start and end' }),
@@ -42,7 +42,7 @@ export const TokenizerDescriptor = Type.Union([
       pattern: Type.String({
         minLength: 1,
         maxLength: 2000,
-        description: 'regular expression that cuts text into the pieces tokens never straddle',
+        description: 'regular expression that cuts text into pieces; no token crosses a cut',
       }),
     },
     { additionalProperties: false },
@@ -54,7 +54,7 @@ export const TokenizerDescriptor = Type.Union([
       alphabet: Type.Array(Type.String({ minLength: 1, maxLength: 2 }), {
         minItems: 1,
         maxItems: 65_536,
-        description: 'one Unicode character each; ids are places in this list',
+        description: 'one Unicode character each; ids are indices into this list',
       }),
     },
     { additionalProperties: false },
@@ -65,7 +65,7 @@ export const TokenizerDescriptor = Type.Union([
       kind: Type.Literal('huggingface'),
       file: Type.String({
         pattern: fileName,
-        description: "file beside this one: a tokenizer.json of Hugging Face's, byte-level BPE",
+        description: 'file beside this one: a Hugging Face tokenizer.json, byte-level BPE',
       }),
     },
     { additionalProperties: false },
@@ -75,7 +75,7 @@ export const TokenizerDescriptor = Type.Union([
       ...shared,
       kind: Type.Literal('encoding'),
       encoding: Type.Enum([...encodingNames], {
-        description: "one of tiktoken's own, from its package",
+        description: "an encoding of tiktoken's, from its package",
       }),
     },
     { additionalProperties: false },
@@ -104,7 +104,7 @@ export function readJson(path: string, limit: number): unknown {
   }
 }
 
-/** What is wrong with a descriptor that has the right shape, or undefined. */
+/** What is wrong with a descriptor that matches the schema; undefined if nothing is. */
 function flawOf(descriptor: TokenizerDescriptor): string | undefined {
   const { special, bos } = descriptor
   const ids = Object.values(special)

@@ -1,4 +1,4 @@
-/** tiktoken's own encodings, shipped inside its package: ranks, pattern and special tokens. */
+/** The encodings that tiktoken's package contains: ranks, pattern and special tokens. */
 import { createRequire } from 'node:module'
 import type { EncodingName } from './descriptor.js'
 import type { Ranks } from './ranks.js'
@@ -12,11 +12,11 @@ export interface Encoding {
 interface PackagedEncoding {
   pat_str: string
   special_tokens: Record<string, number>
-  /** Lines `! first base64 base64 ...`: the tokens of ranks first, first + 1, ... */
+  /** Lines of the form `! first base64 base64 ...`: the tokens of ranks first, first + 1, ... */
   bpe_ranks: string
 }
 
-// Read when asked for: the largest has 2.3 MB.
+// Loaded at first use: the largest encoding has 2.3 MB.
 const require = createRequire(import.meta.url)
 
 export function openEncoding(name: EncodingName): Encoding {

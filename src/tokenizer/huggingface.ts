@@ -1,8 +1,8 @@
 /**
- * Hugging Face's tokenizer.json: byte-level BPE, as GPT-NeoX and GPT-2 have it, encoded by the
- * tokenizers library. The file is untrusted input: what the library is given has been checked here
- * first, and its regular expressions come from a list of known ones, because a foreign one could
- * take exponential time. What is not byte-level BPE is refused by name.
+ * Hugging Face's tokenizer.json: byte-level BPE, as GPT-NeoX and GPT-2 use it, encoded by the tokenizers
+ * library. The file is untrusted input: everything that reaches the library is checked here first, and
+ * its regular expressions must be on a list of known ones, because another could take exponential time.
+ * A tokenizer that is not byte-level BPE is refused with the name of what is not supported.
  */
 import * as library from '@huggingface/tokenizers'
 import { Type, type Static } from 'typebox'
@@ -23,8 +23,8 @@ const { Tokenizer: Library } = library as unknown as {
 }
 
 /**
- * Pieces of text and their tokens; begun anew when it is full. The library's own cache enters a piece
- * anew at every hit, which takes 60 us once it holds its 10,000.
+ * A cache from pieces of text to their tokens, emptied when it is full. It replaces the library's own,
+ * which moves an entry at every hit and takes 60 us for that once it holds 10,000 entries.
  */
 class PieceCache {
   private readonly pieces = new Map<string, string[]>()
@@ -39,7 +39,7 @@ class PieceCache {
   }
 }
 
-/** The file in a model's directory; `tokenizer.json` is Basin's own descriptor there. */
+/** The name of the file in a model's directory, where `tokenizer.json` is Basin's descriptor. */
 export const huggingFaceFile = 'tokenizer.huggingface.json'
 
 const MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -48,7 +48,7 @@ const MAX_TOKEN_CHARACTERS = 1024
 const MAX_ADDED_CHARACTERS = 128
 const MAX_CACHED_PIECES = 20_000
 
-/** How GPT-2, Llama 3 and Qwen 2 cut text; the last two differ in the length of numbers. */
+/** The patterns of GPT-2, Llama 3 and Qwen 2; the last two differ in how many digits a piece may have. */
 const knownPatterns = [
   "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
@@ -105,7 +105,7 @@ const HuggingFaceJson = Type.Object({
   ]),
   model: Type.Object({
     type: Type.Optional(Type.Literal('BPE')),
-    // Their entries are checked one by one below: a schema would name none of them.
+    // `checkVocabulary` and `checkMerges` check the entries, to name the wrong one in the error.
     vocab: Type.Object({}),
     merges: Type.Array(Type.Unknown(), { maxItems: MAX_VOCABULARY }),
     ignore_merges: Type.Optional(Type.Boolean()),
@@ -118,10 +118,10 @@ const HuggingFaceJson = Type.Object({
 type HuggingFaceJson = Static<typeof HuggingFaceJson>
 
 export interface HuggingFaceVocabulary {
-  /** Bytes of every id but the special ones. */
+  /** The bytes of every id that is not special. */
   ordinary: ReadonlyMap<number, Uint8Array>
   special: ReadonlyMap<string, number>
-  /** Ordinary text to ids: names of special tokens in it are text. */
+  /** Turns text into ids. Names of special tokens are treated as text. */
   encode: (text: string) => number[]
 }
 
@@ -145,14 +145,14 @@ export function readHuggingFace(path: string): HuggingFaceVocabulary {
   return {
     ordinary,
     special,
-    // The library's tables take 0.2 s and 50 MB for GPT-NeoX: made for the first text.
+    // Made for the first text: for GPT-NeoX the library's tables take 0.2 s and 50 MB.
     encode: (text) => (encode ??= encoderOf(json))(text),
   }
 }
 
 /**
- * GPT-2's pattern with Unicode's white space. JavaScript's \s, which the library has in its place,
- * takes U+FEFF for a space and U+0085 for none; the format's own implementation does not.
+ * GPT-2's pattern with Unicode's definition of white space, as the original implementation has it. The
+ * library uses JavaScript's \s instead, which differs in U+FEFF and U+0085.
  */
 const gpt2Split = {
   type: 'Split',
@@ -174,7 +174,7 @@ function stepsOf({ pre_tokenizer }: HuggingFaceJson): object[] {
   )
 }
 
-/** The library, told of no special token: it would find their names in any text. */
+/** The library's encoder, without special tokens: it would recognize their names in any text. */
 function encoderOf(json: HuggingFaceJson): (text: string) => number[] {
   const { added_tokens, model, normalizer } = json
   const encoder = new Library(
@@ -224,7 +224,7 @@ function checkVocabulary(json: HuggingFaceJson, path: string): ReadonlyMap<strin
   return ids
 }
 
-/** Every merge makes a token; otherwise the library would drop what it made from the text. */
+/** Checks that every merge makes a token: the library would drop anything else from the text. */
 function checkMerges({ model }: HuggingFaceJson, ids: ReadonlyMap<string, number>, path: string) {
   const pair = (merge: unknown): readonly unknown[] =>
     typeof merge === 'string' ? merge.split(' ') : Array.isArray(merge) ? (merge as unknown[]) : []
@@ -232,18 +232,18 @@ function checkMerges({ model }: HuggingFaceJson, ids: ReadonlyMap<string, number
   if (kinds.size > 1) throw invalid(path, 'merges has texts and pairs')
   for (const [index, merge] of model.merges.entries()) {
     const [left, right, ...rest] = pair(merge)
-    const sound =
+    const valid =
       typeof left === 'string' &&
       typeof right === 'string' &&
       rest.length === 0 &&
       [left, right, left + right].every((token) => ids.has(token))
-    if (!sound) throw invalid(path, `merge ${index} is not of two tokens that make a third`)
+    if (!valid) throw invalid(path, `merge ${index} is not of two tokens that make a third`)
   }
 }
 
 /**
- * The 256 characters that stand for bytes, by byte: printable Latin-1 for itself, the others from
- * U+0100 on in order.
+ * The character that stands for each byte in byte-level BPE: printable Latin-1 characters for themselves,
+ * characters from U+0100 on for the other bytes, in order.
  */
 const byteCharacters: readonly string[] = (() => {
   const printable = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173)
@@ -252,11 +252,11 @@ const byteCharacters: readonly string[] = (() => {
     String.fromCharCode(printable(byte) ? byte : next++),
   )
 })()
-/** Texts never hold the others, and GPT-NeoX has no tokens for them. */
+/** Other bytes occur in no UTF-8 text, and GPT-NeoX has no tokens for them. */
 const occursInUtf8 = (byte: number): boolean => byte < 0xc0 || (byte > 0xc1 && byte < 0xf5)
 const byteOf = new Map(byteCharacters.map((character, byte) => [character, byte]))
 
-/** The bytes of a byte-level token, or undefined. */
+/** The bytes of a byte-level token; undefined if it is not one. */
 function bytesOf(token: string): Uint8Array | undefined {
   const bytes = Array.from(token, (character) => byteOf.get(character))
   return bytes.includes(undefined) ? undefined : Uint8Array.from(bytes as number[])

@@ -1,19 +1,19 @@
 /**
- * Cuts text where no token may straddle: at special tokens, and inside runs so long that a regular
- * expression or byte-pair merging would take more than linear time on them. Training and encoding
- * share these cuts.
+ * Cuts text into pieces that no token crosses: at special tokens, and inside very long runs, on which a
+ * regular expression or byte-pair merging would take more than linear time. Training and encoding use
+ * the same cuts.
  */
 
 /**
- * Longest run of white space, or of anything else, that stays whole, in UTF-16 units. Byte-pair
- * merging is quadratic in the length of a piece, and backtracking over white space is bounded by the
- * regular expression's own limit: with the cut, both are linear in the text.
+ * Longest run of white space, or of other characters, that is not cut, in UTF-16 units. Byte-pair merging
+ * is quadratic in the length of a piece, and the regular expression refuses to backtrack far over white
+ * space; with this limit both take linear time in the length of the text.
  */
 const LONGEST_RUN = 512
 
 const escape = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
 
-/** Text between special tokens as it is, special tokens as their ids; the longest name wins. */
+/** The text in order: special tokens as their ids, text between them unchanged. The longest name matches. */
 export function splitSpecial(
   text: string,
   special: ReadonlyMap<string, number>,
@@ -28,7 +28,7 @@ export function splitSpecial(
 
 const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00
 
-/** The text in order, in as few parts as leave no run longer than LONGEST_RUN. */
+/** The text in order, cut into as few parts as possible so that no run exceeds LONGEST_RUN. */
 export function cutLongRuns(text: string): string[] {
   const parts: string[] = []
   let start = 0

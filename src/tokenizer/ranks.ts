@@ -1,12 +1,12 @@
 /**
- * The ranks file of byte-pair encoding, in tiktoken's format: a line `base64(token) rank` per token.
- * The rank is both the token's id and its turn in merging.
+ * The ranks file of byte-pair encoding, in tiktoken's format: a line `base64(token) rank` for each token.
+ * The rank is the token's id and also its priority in merging.
  */
 import { join } from 'node:path'
 import { BasinError } from '../errors.js'
 import { MAX_VOCABULARY, readBounded } from './descriptor.js'
 
-/** Bytes by rank. All 256 single bytes are among them, so every text has an encoding. */
+/** Bytes of the token of each rank. They include all 256 single bytes, so every text can be encoded. */
 export type Ranks = ReadonlyMap<number, Uint8Array>
 
 const MAX_RANKS_BYTES = 64 * 1024 * 1024
@@ -18,7 +18,7 @@ export const formatRanks = (ranks: Ranks): string =>
     '',
   )
 
-/** Reads and checks a ranks file beside its descriptor. Throws `invalid_tokenizer` with the line. */
+/** Reads and checks a ranks file. Throws `invalid_tokenizer` with the number of the wrong line. */
 export function readRanks(
   directory: string,
   file: string,

@@ -1,7 +1,7 @@
 /**
- * Byte-pair encoding by the tiktoken library, over a model's own ranks. The pattern is untrusted
- * input, and the library answers a bad one by trapping: both calls into it are turned into
- * `invalid_tokenizer` here.
+ * Byte-pair encoding by the tiktoken library with a model's own ranks. The pattern is untrusted input and
+ * a bad one makes the library's WebAssembly trap, so both calls into it turn errors into
+ * `invalid_tokenizer`.
  */
 import { Tiktoken } from 'tiktoken/lite'
 import { BasinError } from '../errors.js'
@@ -10,7 +10,7 @@ import { formatRanks, type Ranks } from './ranks.js'
 
 const utf8Length = (text: string): number => Buffer.byteLength(text, 'utf8')
 
-/** `path` is what errors name: the descriptor that holds the pattern. */
+/** `path`: the descriptor that has the pattern, named in errors. */
 export function tiktokenEncoder(
   ranks: Ranks,
   pattern: string,
@@ -42,7 +42,7 @@ export function tiktokenEncoder(
         covered += lengths.get(token) as number
       }
     }
-    // The library drops what the pattern does not match.
+    // The library silently drops text that the pattern does not match.
     if (covered !== utf8Length(text)) throw fail('pattern leaves a part of this text out')
     return tokens
   }

@@ -1,10 +1,11 @@
 /**
- * Text to tokens and back. Knows bytes and ids; knows no model, no engine and no request.
+ * Turns text into tokens and tokens into text. It knows bytes and ids; it knows no model, no engine and
+ * no request.
  *
- * Encoding is defined for every string: a lone surrogate, which UTF-8 cannot express, is read as
- * U+FFFD. What a `tiktoken` tokenizer encodes, it decodes to the same text (lone surrogates aside);
- * a `huggingface` tokenizer decodes to the text as it normalizes it (GPT-NeoX: NFC); a `characters`
- * tokenizer refuses what is not in its alphabet.
+ * Every string can be encoded: a lone surrogate, which UTF-8 cannot express, is read as U+FFFD. A
+ * `tiktoken` tokenizer decodes to the text that it encoded (except lone surrogates); a `huggingface`
+ * tokenizer decodes to the normalized text (GPT-NeoX: NFC); a `characters` tokenizer refuses characters
+ * outside its alphabet.
  */
 import { join } from 'node:path'
 import { BasinError } from '../errors.js'
@@ -17,9 +18,9 @@ import { readRanks } from './ranks.js'
 import { tiktokenEncoder } from './tiktoken.js'
 
 export interface EncodeOptions {
-  /** `all`: the names of special tokens in the text become those tokens. Default `none`: plain text. */
+  /** `all`: names of special tokens in the text become those tokens. Default `none`: they stay text. */
   special?: 'none' | 'all'
-  /** What errors call the text: the request's field. Default `text`. */
+  /** The request's field that holds the text, named in errors. Default `text`. */
   param?: string
 }
 
@@ -28,14 +29,14 @@ export interface Tokenizer {
   readonly vocabSize: number
   /** Id by name. */
   readonly special: ReadonlyMap<string, number>
-  /** Stands before every document, and so ends the one before it. */
+  /** The token before every document; it also marks the end of the document before. */
   readonly bos: number | undefined
-  /** Throws `invalid_request` where the text holds a character that no token stands for. */
+  /** Throws `invalid_request` where the text contains a character without a token. */
   encode(text: string, options?: EncodeOptions): number[]
   /** Bytes that are not UTF-8 come out as U+FFFD. Throws `out_of_range` for an unknown id. */
   decode(tokens: readonly number[]): string
   decodeBytes(tokens: readonly number[]): Uint8Array
-  /** One token alone, for display: part of a character comes out as U+FFFD. */
+  /** The text of a single token, for display. Part of a character comes out as U+FFFD. */
   tokenText(id: number): string
 }
 
@@ -57,7 +58,7 @@ function concatenate(parts: readonly Uint8Array[]): Uint8Array {
   return whole
 }
 
-/** `ordinary`: the bytes of each id. Ids in a gap of the vocabulary stand for no bytes. */
+/** `ordinary`: the bytes of each id. An id that the vocabulary skips has no bytes. */
 function assemble(
   ordinary: ReadonlyMap<number, Uint8Array>,
   special: ReadonlyMap<string, number>,
@@ -124,7 +125,7 @@ export function openTokenizer(directory: string): Tokenizer {
   }
 }
 
-/** Where the tokenizer itself has special tokens, the descriptor's must be among them. */
+/** Checks that the descriptor's special tokens are among those of the tokenizer itself. */
 function checkSpecial(
   described: ReadonlyMap<string, number>,
   own: ReadonlyMap<string, number>,

@@ -1,8 +1,8 @@
 /** The reference's infer_* settings as budgets: which landscape, step size and noise each step has. */
 import { describe, expect, it } from 'vitest'
 import { BasinError } from '../../src/errors.js'
-import { budgetOf } from '../../src/model/imports/budget.js'
-import { Settings, type Hyperparameters } from '../../src/model/imports/settings.js'
+import { budgetOf } from '../../src/model/import/reference-budget.js'
+import { Settings, type Hyperparameters } from '../../src/model/import/hyperparameters.js'
 import { planStep } from '../../src/refine/budget.js'
 import { resolveBudget } from '../../src/refine/presets.js'
 import { configOf } from '../support/models.js'

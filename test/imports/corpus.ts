@@ -2,8 +2,8 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { openReference, type Imported } from '../../src/model/imports/reference.js'
-import type { Hyperparameters } from '../../src/model/imports/settings.js'
+import { openReference, type Imported } from '../../src/model/import/reference-import.js'
+import type { Hyperparameters } from '../../src/model/import/hyperparameters.js'
 
 const directory = new URL('corpus/', import.meta.url).pathname
 

@@ -3,9 +3,9 @@
  * function of a seed, so that a failure can be had again.
  */
 import { readFileSync } from 'node:fs'
-import { writePickle } from '../../src/model/export/pickle.js'
-import { ZipWriter } from '../../src/model/export/zip.js'
-import { ZipArchive } from '../../src/model/imports/zip.js'
+import { writePickle } from '../../src/model/export/pickle-writer.js'
+import { ZipWriter } from '../../src/model/export/zip-writer.js'
+import { ZipArchive } from '../../src/model/import/zip-reader.js'
 import { asFile, corpusBytes, corpusFile } from './corpus.js'
 
 /** Numbers in [0, 1) (mulberry32). */

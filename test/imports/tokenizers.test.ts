@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import { get_encoding } from 'tiktoken'
 import { describe, expect, it } from 'vitest'
 import { BasinError } from '../../src/errors.js'
-import { adoptTokenizer } from '../../src/tokenizer/adopt.js'
+import { importTokenizer } from '../../src/tokenizer/import-tokenizer.js'
 import { encodingNames } from '../../src/tokenizer/descriptor.js'
 import { openEncoding } from '../../src/tokenizer/encodings.js'
 import type { Ranks } from '../../src/tokenizer/ranks.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
-import { writeTokenizer } from '../../src/tokenizer/train.js'
+import { writeTokenizer } from '../../src/tokenizer/bpe-training.js'
 import { samples, trainSmall } from '../tokenizer/samples.js'
 
 const temporary = () => mkdtempSync(join(tmpdir(), 'basin-adopt-'))
@@ -20,7 +20,7 @@ const texts = samples.filter((text) => !/\S{513}|\s{513}/u.test(text))
 
 function adopted(source: string, bos?: string) {
   const directory = temporary()
-  adoptTokenizer(source, directory, bos)
+  importTokenizer(source, directory, bos)
   return openTokenizer(directory)
 }
 
@@ -179,8 +179,8 @@ describe('tokenizer.json of Hugging Face', () => {
 
   it('is copied beside its descriptor, and from there again', () => {
     const [first, second] = [temporary(), temporary()]
-    adoptTokenizer(path, first, '<|endoftext|>')
-    adoptTokenizer(first, second)
+    importTokenizer(path, first, '<|endoftext|>')
+    importTokenizer(first, second)
     expect(readdirSync(second).sort()).toEqual(['tokenizer.huggingface.json', 'tokenizer.json'])
     expect(readFileSync(join(second, 'tokenizer.json'))).toEqual(
       readFileSync(join(first, 'tokenizer.json')),
@@ -294,7 +294,7 @@ describe('a small tokenizer', () => {
 
   it('finds a descriptor that claims special tokens the file does not have', () => {
     const directory = temporary()
-    adoptTokenizer('gpt2', directory)
+    importTokenizer('gpt2', directory)
     const path = join(directory, 'tokenizer.json')
     const descriptor = JSON.parse(readFileSync(path, 'utf8')) as object
     writeFileSync(path, JSON.stringify({ ...descriptor, special: { '<s>': 5 } }))

@@ -5,7 +5,7 @@ import type { RequestEvent } from '../../src/generation/protocol.js'
 import { DurableJob, type Making, type Narrator } from '../../src/jobs/durable-job.js'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
 import type { JobRecord } from '../../src/jobs/store.js'
-import { isTold } from '../../src/jobs/thinning.js'
+import { isRecorded } from '../../src/jobs/thinning.js'
 import { jobOf } from '../support/loops.js'
 
 /** Says the text of each answer, and at the end how it ended. */
@@ -145,7 +145,7 @@ it('without a store that outlives it, a job ends with its process', async () => 
 })
 
 it('of steps without end a bounded number is told', () => {
-  const count = (steps: number) => Array.from({ length: steps }, (_, n) => n).filter(isTold).length
+  const count = (steps: number) => Array.from({ length: steps }, (_, n) => n).filter(isRecorded).length
   expect(count(1000)).toBe(1000)
   expect(count(2000)).toBe(1500)
   expect(count(6000)).toBe(2250)

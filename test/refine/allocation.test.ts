@@ -19,7 +19,7 @@ describe('rest', () => {
     expect(atRest(after([20, 10, 9.99]), limits)).toBe(false)
     expect(atRest(after([20, 10, 9.99, 9.98]), limits)).toBe(true)
     expect(atRest(after([20, 10, 9.99, 9.7, 9.69]), limits)).toBe(false)
-    expect(after([20, 10, 9.99, 9.7, 9.69]).idle).toBe(1)
+    expect(after([20, 10, 9.99, 9.7, 9.69]).idleSteps).toBe(1)
     expect(atRest(after([20, 10, 12, 15]), limits)).toBe(true)
   })
 
@@ -32,8 +32,8 @@ describe('rest', () => {
       [-3, 1e-3],
     ] as const)
       for (let length = 1; length <= energies.length; length++)
-        expect(after(energies.slice(0, length).map((e) => (e + shift) * unit)).idle).toBe(
-          after(energies.slice(0, length)).idle,
+        expect(after(energies.slice(0, length).map((e) => (e + shift) * unit)).idleSteps).toBe(
+          after(energies.slice(0, length)).idleSteps,
         )
   })
 
@@ -46,11 +46,11 @@ describe('rest', () => {
       { energy: 3, gradientNorm: 1, best: Infinity },
       limits,
     )
-    expect(unjudged.idle).toBe(0)
+    expect(unjudged.idleSteps).toBe(0)
   })
 
   it('is over when the answer is taken up again', () => {
-    expect(reopen(after([5, 5, 5, 5]), 'converged').idle).toBe(0)
+    expect(reopen(after([5, 5, 5, 5]), 'converged').idleSteps).toBe(0)
   })
 })
 

@@ -3,7 +3,7 @@ import {
   drawFrom,
   isGreedy,
   isPlainDraw,
-  judge,
+  tokenLogProbs,
   largest,
   sample,
   type Sampling,
@@ -92,7 +92,7 @@ describe('log-probabilities', () => {
   it('are the model’s own, whatever was adjusted', () => {
     const token = sample(logits, { ...greedy, logitBias: { 0: 50 } }, none, 0)
     expect(token).toBe(0)
-    const { logProb, top } = judge(logits, token, 2)
+    const { logProb, top } = tokenLogProbs(logits, token, 2)
     expect(logProb).toBeCloseTo(Math.log(0.1))
     expect(top.map((entry) => entry.token)).toEqual([1, 2])
     expect(Math.exp(top[0]?.logProb ?? 0)).toBeCloseTo(0.4)

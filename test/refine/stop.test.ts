@@ -38,7 +38,7 @@ describe('line search', () => {
     let progress = beforeFirstStep
     return energies.map((energy) => {
       progress = advance(progress, { energy, gradientNorm: 1, best: energy }, limits)
-      return progress.searched
+      return progress.stepShare
     })
   }
 
@@ -115,7 +115,7 @@ describe('a plateau', () => {
 
   it('never ends an answer before minSteps, and begins anew where one goes on', () => {
     expect(descend({ ...limits, minSteps: 11 }, trembling).steps).toBe(11)
-    const stopped: Progress = { ...beforeFirstStep, steps: 9, mark: 4, since: 7 }
+    const stopped: Progress = { ...beforeFirstStep, steps: 9, plateauEnergy: 4, plateauSteps: 7 }
     expect(reopen(stopped, 'converged')).toMatchObject({ mark: 4, since: 0 })
     expect(reopen(stopped, 'max_steps')).toMatchObject({ mark: 4, since: 7 })
   })
@@ -148,7 +148,7 @@ describe('the first rule that holds names the reason', () => {
     steps: 4,
     final: 1,
     best: 1,
-    calm: 3,
+    calmSteps: 3,
     ...overrides,
   })
   const all = budget({ tolerance: 1, energyTarget: 5, maxSteps: 4, maxSeconds: 1 })
@@ -157,10 +157,10 @@ describe('the first rule that holds names the reason', () => {
     ['diverged', at({ final: NaN }), all],
     ['diverged', at({ final: Infinity }), all],
     ['converged', at({}), all],
-    ['energy_target', at({ calm: 0 }), all],
-    ['max_steps', at({ calm: 0, best: 6 }), all],
-    ['max_seconds', at({ calm: 0, best: 6, steps: 3 }), all],
-    ['finished', at({ calm: 0, steps: 3 }), budget()],
+    ['energy_target', at({ calmSteps: 0 }), all],
+    ['max_steps', at({ calmSteps: 0, best: 6 }), all],
+    ['max_seconds', at({ calmSteps: 0, best: 6, steps: 3 }), all],
+    ['finished', at({ calmSteps: 0, steps: 3 }), budget()],
   ])('%s', (reason, progress, limits) => {
     expect(decide(limits, progress, 2, 'finished')).toBe(reason)
   })
@@ -181,8 +181,8 @@ describe('extension', () => {
 
   it('makes convergence hold anew, and nothing else', () => {
     const stood = { ...beforeFirstStep, steps: 9, calm: 3 }
-    expect(reopen(stood, 'converged').calm).toBe(0)
-    expect(reopen(stood, 'max_steps').calm).toBe(3)
+    expect(reopen(stood, 'converged').calmSteps).toBe(0)
+    expect(reopen(stood, 'max_steps').calmSteps).toBe(3)
   })
 
   it('goes on from before the closing evaluation', () => {
@@ -190,6 +190,6 @@ describe('extension', () => {
     const stepped = advance(beforeFirstStep, { energy: 3, gradientNorm: 1, best: 3 }, limits)
     const closed = close(stepped, { energy: 2, best: 2 })
     expect(closed).toMatchObject({ steps: 1, initial: 3, final: 2, best: 2 })
-    expect(advance(stepped, { energy: 2, gradientNorm: 1, best: 2 }, limits).calm).toBe(0)
+    expect(advance(stepped, { energy: 2, gradientNorm: 1, best: 2 }, limits).calmSteps).toBe(0)
   })
 })

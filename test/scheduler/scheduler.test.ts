@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { fairShares } from '../../src/scheduler/batch.js'
-import { PagePool } from '../../src/scheduler/pages.js'
-import { FairQueue } from '../../src/scheduler/queue.js'
-import type { Request } from '../../src/scheduler/plan.js'
+import { fairShares } from '../../src/scheduler/fair-shares.js'
+import { PagePool } from '../../src/scheduler/page-pool.js'
+import { FairQueue } from '../../src/scheduler/fair-queue.js'
+import type { RequestNeeds } from '../../src/scheduler/plan.js'
 import { Scheduler } from '../../src/scheduler/scheduler.js'
 
 describe('pages', () => {
@@ -91,9 +91,9 @@ describe('fair shares', () => {
   })
 })
 
-type Asked = Partial<Omit<Request, 'context'>> & { prompt?: number }
+type Asked = Partial<Omit<RequestNeeds, 'context'>> & { prompt?: number }
 
-const request = ({ prompt = 10, ...asked }: Asked = {}): Request => ({
+const request = ({ prompt = 10, ...asked }: Asked = {}): RequestNeeds => ({
   client: 'a',
   context: Array.from({ length: prompt }, (_, i) => i),
   positions: 16,
@@ -122,10 +122,10 @@ describe('admission', () => {
   ])('waits for %s', (_what, capacity, wide) => {
     const two = scheduler(capacity)
     const tickets = [0, 1, 2].map(() => two.submit(request(wide)))
-    expect(two.plan().admitted.map(({ requestId }) => requestId)).toEqual(tickets.slice(0, 2))
+    expect(two.schedule().admitted.map(({ requestId }) => requestId)).toEqual(tickets.slice(0, 2))
     expect(two.waiting).toBe(1)
     two.release(tickets[0] as number)
-    expect(two.plan().admitted.map(({ requestId }) => requestId)).toEqual([tickets[2]])
+    expect(two.schedule().admitted.map(({ requestId }) => requestId)).toEqual([tickets[2]])
   })
 
   it('does not let narrow requests overtake a wide one', () => {
@@ -133,25 +133,25 @@ describe('admission', () => {
     const first = it.submit(request({ client: 'a', candidates: 2 }))
     const wide = it.submit(request({ client: 'b', candidates: 4 }))
     const narrow = it.submit(request({ client: 'c' }))
-    expect(it.plan().admitted.map(({ requestId }) => requestId)).toEqual([first])
-    expect(it.plan().admitted).toEqual([])
+    expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([first])
+    expect(it.schedule().admitted).toEqual([])
     it.release(first)
-    expect(it.plan().admitted.map(({ requestId }) => requestId)).toEqual([wide])
+    expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([wide])
     it.release(wide)
-    expect(it.plan().admitted.map(({ requestId }) => requestId)).toEqual([narrow])
+    expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([narrow])
   })
 
   it('evicts held sequences only where that suffices', () => {
     const it = scheduler()
     const [old, young, busy] = [0, 1, 2].map(() => it.submit(request())) as [number, number, number]
-    it.plan()
+    it.schedule()
     it.hold(old)
     it.hold(young)
     const wide = it.submit(request({ client: 'b', candidates: 4 }))
-    expect(it.plan()).toMatchObject({ evicted: [], admitted: [] })
+    expect(it.schedule()).toMatchObject({ evicted: [], admitted: [] })
     expect(it.counts).toEqual({ running: 1, paused: 0, held: 2 })
     it.release(busy)
-    expect(it.plan().evicted.map(({ requestId }) => requestId)).toEqual([old, young])
+    expect(it.schedule().evicted.map(({ requestId }) => requestId)).toEqual([old, young])
     it.release(wide)
     expect([it.slotsUsed, it.pagesUsed, it.contextsUsed]).toEqual([0, 0, 0])
   })
@@ -161,14 +161,14 @@ describe('a tick', () => {
   it('observes prompts in chunks, then begins, then descends every candidate', () => {
     const it = scheduler()
     it.submit(request({ candidates: 2 }))
-    const first = it.plan()
+    const first = it.schedule()
     expect(first.observe.map(({ from, to }) => [from, to])).toEqual([[0, 8]])
     expect([first.begin, first.descend]).toEqual([[], []])
-    const second = it.plan()
+    const second = it.schedule()
     expect(second.observe.map(({ from, to }) => [from, to])).toEqual([[8, 10]])
     expect(second.begin).toHaveLength(1)
     expect(second.descend.map(({ candidate }) => candidate)).toEqual([0, 1])
-    const third = it.plan()
+    const third = it.schedule()
     expect([third.observe, third.begin]).toEqual([[], []])
     expect(third.descend).toEqual(second.descend)
   })
@@ -177,14 +177,14 @@ describe('a tick', () => {
     const it = scheduler()
     const short = it.submit(request({ client: 'a', prompt: 3 }))
     const long = it.submit(request({ client: 'b', prompt: 30, positions: 40 }))
-    const plan = it.plan()
+    const plan = it.schedule()
     expect(plan.observe.map(({ requestId, to }) => [requestId, to])).toEqual([
       [short, 3],
       [long, 5],
     ])
     expect(plan.descend.map(({ requestId }) => requestId)).toEqual([short])
     it.commit(short, 1)
-    const next = it.plan()
+    const next = it.schedule()
     expect(next.observe.map(({ requestId, to }) => [requestId, to])).toEqual([
       [short, 4],
       [long, 13],
@@ -195,10 +195,10 @@ describe('a tick', () => {
   it('begins a context without tokens by observing it empty, once', () => {
     const it = scheduler()
     it.submit(request({ prompt: 0 }))
-    const plan = it.plan()
+    const plan = it.schedule()
     expect(plan.observe.map(({ from, to }) => [from, to])).toEqual([[0, 0]])
     expect(plan.begin).toHaveLength(1)
-    expect(it.plan().observe).toEqual([])
+    expect(it.schedule().observe).toEqual([])
   })
 
   it('leaves out candidates at rest, and sequences paused or held', () => {
@@ -208,21 +208,21 @@ describe('a tick', () => {
       number,
       number,
     ]
-    it.plan()
+    it.schedule()
     it.rest(resting, 0)
     it.pause(paused, true)
     it.hold(held)
-    expect(it.plan().descend).toEqual([])
+    expect(it.schedule().descend).toEqual([])
     it.pause(paused, false)
     it.reopen(held)
     it.reopen(resting)
-    expect(it.plan().descend.map(({ requestId }) => requestId)).toEqual([resting, paused, held])
+    expect(it.schedule().descend.map(({ requestId }) => requestId)).toEqual([resting, paused, held])
   })
 
   it('never gives a page or a slot to two sequences that do not share', () => {
     const it = scheduler({}, 64)
     for (let i = 0; i < 4; i++) it.submit(request())
-    const { observe } = it.plan()
+    const { observe } = it.schedule()
     const pages = observe.flatMap((sequence) => sequence.pages)
     const slots = observe.flatMap((sequence) => sequence.slots)
     expect([new Set(pages).size, pages.length]).toEqual([12, 12])
@@ -233,14 +233,14 @@ describe('a tick', () => {
 describe('contexts that begin alike', () => {
   const sharing = (capacity = {}, chunk = 64) =>
     scheduler({ sharesPages: true, ...capacity }, chunk)
-  const ranges = (it: Scheduler) => it.plan().observe.map(({ from, to }) => [from, to])
+  const ranges = (it: Scheduler) => it.schedule().observe.map(({ from, to }) => [from, to])
 
   it('observe what they have in common once, in the same tick and later', () => {
     const it = sharing()
     const [one, two] = [0, 1].map(() => it.submit(request())) as [number, number]
-    const { observe } = it.plan()
+    const { observe } = it.schedule()
     expect(observe.map(({ from, to }) => [from, to])).toEqual([[0, 10]])
-    const second = it.plan().observe
+    const second = it.schedule().observe
     expect(second.map(({ from, to }) => [from, to])).toEqual([[8, 10]])
     const [a, b] = [...observe, ...second].map(({ pages }) => pages) as [number[], number[]]
     expect(b.slice(0, 2)).toEqual(a.slice(0, 2))
@@ -274,7 +274,7 @@ describe('contexts that begin alike', () => {
   it('do not find pages of other clients, of other tokens, or of what failed', () => {
     const it = sharing()
     const first = it.submit(request())
-    it.plan()
+    it.schedule()
     it.submit(request({ client: 'b' }))
     expect(ranges(it)).toEqual([[0, 10]])
     it.submit({ ...request(), context: [9, 1, 2, 3, 4, 5, 6, 7, 8, 9] })
@@ -290,7 +290,7 @@ describe('contexts that begin alike', () => {
     const it = sharing()
     const context = Array.from({ length: 6 }, (_, i) => i)
     const first = it.submit({ ...request(), context })
-    it.plan()
+    it.schedule()
     context.push(6, 7, 8)
     it.commit(first, 3)
     expect(ranges(it)).toEqual([[6, 9]])
@@ -309,25 +309,25 @@ describe('when pages run out', () => {
     const it = scheduler({ pages: 6, ...capacity }, 64)
     const contexts = [0, 1].map((i) => Array.from({ length: 8 }, () => i))
     const tickets = contexts.map((context) => it.submit({ ...request({ positions: 24 }), context }))
-    expect(it.plan().begin).toHaveLength(2)
+    expect(it.schedule().begin).toHaveLength(2)
     return { it, contexts: contexts as [number[], number[]], tickets: tickets as [number, number] }
   }
 
   it('the one admitted last waits, and goes on where it was', () => {
     const { it, contexts, tickets } = two({})
     grow(it, contexts[0], tickets[0])
-    expect(it.plan().preempted).toEqual([])
+    expect(it.schedule().preempted).toEqual([])
     grow(it, contexts[0], tickets[0])
-    expect(it.plan().preempted).toEqual([])
+    expect(it.schedule().preempted).toEqual([])
     grow(it, contexts[0], tickets[0])
-    const plan = it.plan()
+    const plan = it.schedule()
     expect(plan.preempted.map(({ requestId }) => requestId)).toEqual([tickets[1]])
     expect(plan.descend.map(({ requestId }) => requestId)).toEqual([tickets[0]])
     expect(it.isPresent(tickets[1])).toBe(false)
     // One page is left for it; it needs two.
-    expect(it.plan().observe.map(({ from, to }) => [from, to])).toEqual([[0, 4]])
+    expect(it.schedule().observe.map(({ from, to }) => [from, to])).toEqual([[0, 4]])
     it.release(tickets[0])
-    const back = it.plan()
+    const back = it.schedule()
     expect(back.observe.map(({ from, to }) => [from, to])).toEqual([[4, 8]])
     expect(back.resumed.map(({ requestId }) => requestId)).toEqual([tickets[1]])
     expect(back.begin).toEqual([])
@@ -342,7 +342,7 @@ describe('when pages run out', () => {
     it.pause(tickets[0], true)
     for (let i = 0; i < 3; i++) {
       grow(it, contexts[1], tickets[1])
-      it.plan()
+      it.schedule()
     }
     expect(it.cache.preemptions).toBe(1)
     expect(it.isPresent(tickets[0])).toBe(false)
@@ -352,13 +352,13 @@ describe('when pages run out', () => {
     const { it, contexts, tickets } = two({})
     for (let i = 0; i < 3; i++) {
       grow(it, contexts[0], tickets[0])
-      it.plan()
+      it.schedule()
     }
     const third = it.submit(request({ prompt: 1, positions: 4 }))
-    expect(it.plan().admitted).toEqual([])
+    expect(it.schedule().admitted).toEqual([])
     it.release(tickets[0])
-    it.plan()
-    expect(it.plan().admitted.map(({ requestId }) => requestId)).toEqual([third])
+    it.schedule()
+    expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([third])
   })
 
   it('one whose answer is about to be judged keeps its pages', () => {
@@ -366,7 +366,7 @@ describe('when pages run out', () => {
     it.rest(tickets[1], 0)
     for (let i = 0; i < 3; i++) {
       grow(it, contexts[0], tickets[0])
-      expect(it.plan().preempted).toEqual([])
+      expect(it.schedule().preempted).toEqual([])
     }
     expect(it.isPresent(tickets[1])).toBe(true)
   })

@@ -15,7 +15,7 @@ import type {
 import { refuseIfFull, WorkerRequestStream } from '../../src/generation/client/request-stream.js'
 import type { StopReason } from '../../src/refine/budget.js'
 import { advance, beforeFirstStep, decide, extend, type Progress } from '../../src/refine/stop.js'
-import type { ChatMessage } from '../../src/tokenizer/chat.js'
+import type { ChatMessage } from '../../src/tokenizer/chat-template.js'
 import { configOf } from './models.js'
 
 export interface Script {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { openChatTemplate } from '../../src/tokenizer/chat.js'
+import { openChatTemplate } from '../../src/tokenizer/chat-template.js'
 import { openTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js'
 
 let directory: string

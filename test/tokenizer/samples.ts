@@ -9,7 +9,7 @@ import {
   END_OF_TEXT,
   trainBpe,
   writeTokenizer,
-} from '../../src/tokenizer/train.js'
+} from '../../src/tokenizer/bpe-training.js'
 
 export const story =
   'Once upon a time there was a little girl. She didn’t know why the wind blew, and the wind ' +

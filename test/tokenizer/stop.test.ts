@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { StopMatcher } from '../../src/tokenizer/stop.js'
+import { StopMatcher } from '../../src/tokenizer/stop-strings.js'
 
 /** All text that comes out when it is fed in the given parts. */
 function run(stops: readonly string[], parts: readonly string[]) {

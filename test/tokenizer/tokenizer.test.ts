@@ -2,10 +2,10 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { BasinError } from '../../src/errors.js'
-import { IncrementalDecoder } from '../../src/tokenizer/decoder.js'
-import { encodeTemplate } from '../../src/tokenizer/template.js'
+import { IncrementalDecoder } from '../../src/tokenizer/incremental-decoder.js'
+import { encodeTemplate } from '../../src/tokenizer/answer-template.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
-import { DEFAULT_PATTERN, END_OF_TEXT } from '../../src/tokenizer/train.js'
+import { DEFAULT_PATTERN, END_OF_TEXT } from '../../src/tokenizer/bpe-training.js'
 import { openSmall, samples, story, temporaryDirectory } from './samples.js'
 
 const allBytes = Array.from({ length: 256 }, (_, byte) => Buffer.of(byte).toString('base64'))

@@ -8,7 +8,7 @@ import {
   trainBpe,
   writeTokenizer,
   type RankedVocabulary,
-} from '../../src/tokenizer/train.js'
+} from '../../src/tokenizer/bpe-training.js'
 import { samples, story, temporaryDirectory, trainSmall } from './samples.js'
 
 const latin1 = (bytes: Uint8Array) => Buffer.from(bytes).toString('latin1')

@@ -13,7 +13,7 @@ import {
   END_OF_TEXT,
   trainBpe,
   writeTokenizer,
-} from '../../src/tokenizer/train.js'
+} from '../../src/tokenizer/bpe-training.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'basin-data-'))
 

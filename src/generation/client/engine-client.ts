@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { EngineCapacity, EngineInfo } from '../../energy/engine.js'
 import { BasinError, type ErrorMessage } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
-import type { ChatMessage } from '../../tokenizer/chat.js'
+import type { ChatMessage } from '../../tokenizer/chat-template.js'
 import type {
   FromWorker,
   EngineRequest,

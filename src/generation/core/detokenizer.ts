@@ -2,8 +2,8 @@
  * The text side of a completion: tokens in, text out that is certain not to change. Never half a
  * character, never part of a stop text, nothing after the end-of-text token.
  */
-import { IncrementalDecoder } from '../../tokenizer/decoder.js'
-import { StopMatcher } from '../../tokenizer/stop.js'
+import { IncrementalDecoder } from '../../tokenizer/incremental-decoder.js'
+import { StopMatcher } from '../../tokenizer/stop-strings.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { TokenLogprob } from '../protocol.js'
 

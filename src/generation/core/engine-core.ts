@@ -139,7 +139,7 @@ export class EngineCore {
   }
 
   private schedule(): Plan {
-    const plan = this.jobs.scheduler.plan()
+    const plan = this.jobs.scheduler.schedule()
     for (const contextId of plan.evicted) this.jobs.evict(contextId)
     for (const contextId of plan.preempted) this.jobs.interrupt(contextId, true)
     for (const { requestId } of plan.admitted) {
@@ -238,7 +238,7 @@ export class EngineCore {
   private descendRow({ answer: { limits }, candidate: { slot, progress } }: Row, ahead: number) {
     const { landscapes } = this.engine.model
     const step = progress.steps + ahead
-    return { slot, step, ...planStep(limits, step, landscapes, progress.searched) }
+    return { slot, step, ...planStep(limits, step, landscapes, progress.stepShare) }
   }
 
   private judge(rows: readonly Row[], results: readonly StepResult[]): void {

@@ -3,7 +3,7 @@
  * it is. Nothing is sampled here.
  */
 import type { EnergyEngine, EnergyResult, Reading } from '../../energy/engine.js'
-import { judge } from '../../refine/sampling.js'
+import { tokenLogProbs } from '../../refine/sampling.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Candidate } from './answer.js'
 import type { RequestTable } from './request-table.js'
@@ -32,7 +32,7 @@ export function judgeTokens(
   const size = reading.logits.length / block
   return given.map((token, position) => {
     const logits = reading.logits.subarray(position * size, (position + 1) * size)
-    return logprobOf(judge(logits, token, request.logprobs ?? 0), tokenizer)
+    return logprobOf(tokenLogProbs(logits, token, request.logprobs ?? 0), tokenizer)
   })
 }
 

@@ -7,7 +7,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import { type Interrupt, clear } from '../../energy/interrupt.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
-import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat.js'
+import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { EngineCore } from './engine-core.js'
 import type { Control, FromWorker, EngineRequest, ToWorker } from '../protocol.js'

@@ -4,7 +4,7 @@
  */
 import type { ModelConfig } from '../../model/config.js'
 import { extend, type Extra } from '../../refine/stop.js'
-import { IncrementalDecoder } from '../../tokenizer/decoder.js'
+import { IncrementalDecoder } from '../../tokenizer/incremental-decoder.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import { Answer, type AnswerShape, type Candidate } from './answer.js'
 import { Detokenizer, type Taken } from './detokenizer.js'

@@ -1,7 +1,7 @@
 /** What a model asks of the template of a request. Knows text and tokens, and nothing of engines. */
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
-import { encodeTemplate } from '../../tokenizer/template.js'
+import { encodeTemplate } from '../../tokenizer/answer-template.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 
 /** Stands in a template, and in `clamped`, for a position that is to be inferred. */

@@ -6,12 +6,12 @@ import type { ReadRow, Reading } from '../../energy/engine.js'
 import type { StopReason } from '../../refine/budget.js'
 import {
   chanceOf,
-  type Choice,
+  type TokenLogProbs,
   drawFrom,
   isGreedy,
   isPlainDraw,
   isWholeDraw,
-  judge,
+  tokenLogProbs,
   sample,
   type Sampling,
 } from '../../refine/sampling.js'
@@ -52,7 +52,7 @@ export function readRow(
 }
 
 /** The tokens of one position of a reading, most probable first. `block`: K. */
-export function ranked(reading: Reading, block: number, position: number): Choice['top'] {
+export function ranked(reading: Reading, block: number, position: number): TokenLogProbs['top'] {
   const width = reading.tokens.length / block
   return Array.from({ length: width }, (_, place) => ({
     token: reading.tokens[position * width + place] as number,
@@ -66,7 +66,7 @@ function chooseToken(
   reading: Reading,
   block: number,
   position: number,
-): { token: number; choice?: Choice } {
+): { token: number; choice?: TokenLogProbs } {
   const { completion, request } = state
   const { sampling } = request
   const { logits, logProbs, tokens, weights } = reading
@@ -89,7 +89,7 @@ function chooseToken(
   const token = sample(row, sampling, completion.counts, draw)
   return {
     token,
-    ...(request.logprobs !== undefined && { choice: judge(row, token, request.logprobs) }),
+    ...(request.logprobs !== undefined && { choice: tokenLogProbs(row, token, request.logprobs) }),
   }
 }
 
@@ -99,7 +99,7 @@ const at = (all: Float32Array, block: number, position: number): Float32Array =>
   return all.subarray(position * size, (position + 1) * size)
 }
 
-export const logprobOf = ({ token, logProb, top }: Choice, tokenizer: Tokenizer): TokenLogprob => ({
+export const logprobOf = ({ token, logProb, top }: TokenLogProbs, tokenizer: Tokenizer): TokenLogprob => ({
   token: legible(tokenizer, token),
   logprob: logProb,
   top: top.map((other) => ({ token: legible(tokenizer, other.token), logprob: other.logProb })),

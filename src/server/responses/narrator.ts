@@ -5,7 +5,7 @@
 import { fromErrorMessage } from '../../errors.js'
 import type { RequestEvent, Of, TokenLogprob } from '../../generation/protocol.js'
 import type { Narrator, Said } from '../../jobs/durable-job.js'
-import { isTold } from '../../jobs/thinning.js'
+import { isRecorded } from '../../jobs/thinning.js'
 import { told } from '../error-boundary.js'
 import type { Logprob, OutputItem, ResponseReply } from '../schemas/responses.js'
 import { stepOf } from '../wire.js'
@@ -115,7 +115,7 @@ export class ResponseNarrator implements Narrator {
 
   private step(event: Of<'step'>): object[] {
     const n = this.steps++
-    if (!this.telling.refinement || !isTold(n)) return []
+    if (!this.telling.refinement || !isRecorded(n)) return []
     const { itemId } = this.telling
     const step = stepOf(event)
     return [{ type: 'basin:refinement_step', item_id: itemId, output_index: 0, ...step }]

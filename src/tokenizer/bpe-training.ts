@@ -1,20 +1,20 @@
 /**
- * Byte-pair training: from texts to ranks. Merges the pair of tokens that stands side by side most
- * often, again and again; counts are kept up to date word by word, so a merge costs what it changes.
- * Deterministic: of equally frequent pairs the one with the lowest ids is merged.
+ * Trains a byte-pair tokenizer: it repeatedly merges the most frequent pair of adjacent tokens. Pair
+ * counts are updated only for the words that a merge changes. Deterministic: of equally frequent pairs
+ * the one with the lowest ids is merged.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BasinError } from '../errors.js'
 import { MAX_VOCABULARY, type TokenizerDescriptor } from './descriptor.js'
 import { cutLongRuns, splitSpecial } from './pieces.js'
-import { PairQueue, pairKey } from './pairs.js'
+import { PairQueue, pairKey } from './pair-queue.js'
 import { formatRanks, type Ranks } from './ranks.js'
 
 /**
- * Contractions; a word with the space before it; a single digit; punctuation with the space before it
- * and the line ends after it; white space, its last space left to the word that follows. Written with
- * \p{White_Space}, because \s differs between JavaScript and the library that encodes.
+ * The pieces: contractions; a word with the space before it; a single digit; punctuation with the space
+ * before it and the line ends after it; white space except its last space, which belongs to the next
+ * word. \p{White_Space} is used because \s differs between JavaScript and the encoding library.
  */
 export const DEFAULT_PATTERN =
   "'(?:[sSdDmMtT]|[lL][lL]|[vV][eE]|[rR][eE])" +
@@ -27,13 +27,13 @@ export const DEFAULT_PATTERN =
 export const END_OF_TEXT = '<|endoftext|>'
 
 export interface BpeOptions {
-  /** Most tokens, special ones included; at least 256 + the number of special tokens. */
+  /** Most tokens, including special ones. At least 256 + the number of special tokens. */
   vocabSize: number
-  /** Cuts text into words; must match every character of every text. */
+  /** Cuts text into words. It must match every character of every text. */
   pattern: string
-  /** Names of special tokens, cut out of the texts; their ids follow the ranks. */
+  /** Names of special tokens. They are cut out of the texts, and their ids follow the ranks. */
   special: readonly string[]
-  /** Told after each merge how many ranks there are. */
+  /** Called after each merge with the number of ranks. */
   onMerge?: (ranks: number) => void
 }
 
@@ -63,7 +63,7 @@ function countWords(
   return counts
 }
 
-/** `symbols` with every [left, right], from the left, replaced by `merged`. */
+/** Replaces every [left, right] in `symbols`, from left to right, by `merged`. */
 function replacePair(symbols: number[], left: number, right: number, merged: number): number[] {
   const out: number[] = []
   for (let i = 0; i < symbols.length; i++) {
@@ -75,12 +75,12 @@ function replacePair(symbols: number[], left: number, right: number, merged: num
   return out
 }
 
-/** The corpus as the trainer sees it: distinct words, how often each occurs, and the pairs in them. */
+/** The corpus: its distinct words, how often each occurs, and the pairs in them. */
 class Words {
   readonly pairs = new PairQueue()
   readonly #symbols: number[][] = []
   readonly #counts: number[] = []
-  /** Words that hold a pair, or held it once. */
+  /** For each pair the words that contain it or once did. */
   readonly #holders = new Map<number, Set<number>>()
 
   constructor(counts: ReadonlyMap<string, number>) {
@@ -89,10 +89,10 @@ class Words {
       this.#counts.push(count)
       this.#tally(word, 1)
     }
-    this.pairs.settle()
+    this.pairs.flushRisen()
   }
 
-  /** Adds the pairs of a word to the counts, or takes them out. */
+  /** Adds the pairs of a word to the counts (sign 1) or subtracts them (sign -1). */
   #tally(word: number, sign: 1 | -1): void {
     const symbols = this.#symbols[word] as number[]
     const change = sign * (this.#counts[word] as number)
@@ -114,13 +114,14 @@ class Words {
       this.#tally(word, 1)
     }
     this.#holders.delete(key)
-    this.pairs.settle()
+    this.pairs.flushRisen()
   }
 }
 
 /**
- * Learns at most `vocabSize` tokens: all 256 bytes, then merges, then the special tokens. Ends early
- * when no pair occurs twice. Throws `out_of_range` where the bytes and special tokens do not fit.
+ * Learns at most `vocabSize` tokens: all 256 bytes, then merges, then the special tokens. It ends early
+ * when no pair occurs twice. Throws `out_of_range` where `vocabSize` is too small for bytes and special
+ * tokens.
  */
 export function trainBpe(texts: Iterable<string>, options: BpeOptions): RankedVocabulary {
   const { vocabSize, pattern, special, onMerge } = options

@@ -1,9 +1,17 @@
 /**
- * The allow-list of globals. None of them names code that is run: each is a rule of this file for
- * turning arguments into data. Names are those that torch, Lightning and the standard library write.
+ * The allow-list of pickle globals, under the names that torch, Lightning and Python's standard library
+ * write. No code of theirs runs: each global is a rule in this file that turns arguments into data.
  */
 import type { Dtype } from '../safetensors.js'
-import { Dict, Inert, StorageRef, TensorRef, Tuple, type Global, type Value } from './values.js'
+import {
+  Dict,
+  Inert,
+  StorageRef,
+  TensorRef,
+  Tuple,
+  type Global,
+  type Value,
+} from './pickle-values.js'
 
 const MAX_RANK = 8
 
@@ -22,8 +30,8 @@ const storages: Readonly<Record<string, Dtype>> = {
 
 const counts = (value: Value | undefined): readonly number[] | undefined => {
   if (!(value instanceof Tuple) || value.items.length > MAX_RANK) return undefined
-  const sound = value.items.every((n) => typeof n === 'number' && Number.isSafeInteger(n) && n >= 0)
-  return sound ? (value.items as readonly number[]) : undefined
+  const valid = value.items.every((n) => typeof n === 'number' && Number.isSafeInteger(n) && n >= 0)
+  return valid ? (value.items as readonly number[]) : undefined
 }
 
 /** (storage, offset, shape, strides, requires_grad, hooks) */
@@ -49,7 +57,7 @@ const makers: Readonly<Record<string, NonNullable<Global['make']>>> = {
   'argparse.Namespace': attributes,
 }
 
-/** Met in optimizer states, callbacks and settings; kept as things that nobody looks into. */
+/** Globals that occur in optimizer states, callbacks and settings. The importer ignores their values. */
 const inert = [
   ...['set', 'frozenset', 'bytearray'].flatMap((name) => [
     `builtins.${name}`,

@@ -1,18 +1,18 @@
 /**
- * A pickle machine that builds data and runs nothing. It knows the opcodes that torch's checkpoints
- * are made of and the globals of globals.ts; anything else ends it with an error that names it.
- * Work and memory are bounded: at most MAX_OPERATIONS opcodes, each of which costs no more than the
- * bytes it consumes and the stack items it removes.
+ * Reads pickles without running any code. It knows the opcodes that torch's checkpoints use and the
+ * globals of pickle-globals.ts; any other ends it with an error that names it. Work and memory are
+ * bounded: there are at most MAX_OPERATIONS opcodes, and each costs no more than the bytes that it
+ * consumes and the stack items that it removes.
  */
-import { Dict, Inert, StorageRef, Tuple, type Value } from './values.js'
-import { findGlobal, isGlobal } from './globals.js'
+import { Dict, Inert, StorageRef, Tuple, type Value } from './pickle-values.js'
+import { findGlobal, isGlobal } from './pickle-globals.js'
 import { quote, refuse } from './refusal.js'
 
 const MAX_OPERATIONS = 500_000
 const MAX_TEXT_BYTES = 1024 * 1024
 const MAX_LINE_BYTES = 512
 
-/** Opcodes a checkpoint has no use for, by name, so that the error can name them. */
+/** Names of opcodes that no checkpoint needs, for the error. */
 const refused = new Map([
   [0x50, 'PERSID'],
   [0x69, 'INST'],
@@ -93,7 +93,7 @@ class Machine {
     this.marks.push(this.stack.length)
   }
 
-  /** What was pushed since the latest mark; the mark goes with it. */
+  /** Removes and returns what was pushed since the latest mark, and removes the mark. */
   sinceMark(): Value[] {
     const mark = this.marks.pop() ?? this.fail('has no mark')
     return this.stack.splice(mark)
@@ -142,7 +142,7 @@ class Machine {
     return Number(this.view.getBigUint64(this.advance(8), true))
   }
 
-  /** Two's complement, little-endian; as near as a double comes. */
+  /** An integer in two's complement, little-endian, rounded to a double. */
   long(length: number): number {
     if (length > 255) this.fail('has an integer of more than 255 bytes')
     const from = this.advance(length)
@@ -161,7 +161,7 @@ class Machine {
     }
   }
 
-  /** Bytes are never used by an importer: only their place is kept. */
+  /** Skips a byte string: no importer uses its content. */
   skipBytes(length: number): Inert {
     this.checkedText(length)
     return new Inert('bytes')
@@ -188,7 +188,7 @@ class Machine {
     this.push(found)
   }
 
-  /** REDUCE and NEWOBJ: what an allowed global makes of its arguments. */
+  /** REDUCE and NEWOBJ: replaces an allowed global and its arguments by the data they stand for. */
   make(): void {
     const [callee, args] = this.taken(2) as [Value, Value]
     if (!isGlobal(callee)) this.fail('calls what is not a global')
@@ -198,7 +198,7 @@ class Machine {
     this.push(made)
   }
 
-  /** BUILD: the state of an object becomes its attributes; of a plain mapping it is dropped. */
+  /** BUILD: the state becomes the attributes of an object; a plain mapping ignores it. */
   build(): void {
     const state = this.pop()
     const target = this.top()

@@ -1,13 +1,13 @@
-/** Stop strings in a growing text. Knows text only: a stop string may straddle any number of tokens. */
+/** Finds stop strings in a growing text. It knows text only: a stop string may extend over several tokens. */
 
 export interface Matched {
-  /** Text that is certain to come before any stop string. */
+  /** Text that certainly comes before any stop string. */
   emit: string
-  /** True once a stop string is complete; it and what follows it are dropped. */
+  /** True once a stop string is complete. It and all text after it are dropped. */
   stopped: boolean
 }
 
-/** Length of the longest end of `text` that begins `stop` without being all of it. */
+/** Length of the longest proper prefix of `stop` that `text` ends with. */
 function overlap(text: string, stop: string): number {
   for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
     if (text.endsWith(stop.slice(0, length))) return length
@@ -16,15 +16,15 @@ function overlap(text: string, stop: string): number {
 }
 
 /**
- * The stop string that is complete first ends the text; of several complete at once, the one that
- * began first. The outcome does not depend on how the text was cut into feeds.
+ * The stop string that is completed first ends the text; of several completed by the same character, the
+ * one that began first. The result does not depend on how the text is split between calls of `feed`.
  */
 export class StopMatcher {
   readonly #stops: readonly string[]
   #held = ''
   #stopped = false
 
-  /** `stops` must not contain the empty string; without any, all text passes at once. */
+  /** `stops` must not contain the empty string. Without stop strings all text is emitted at once. */
   constructor(stops: readonly string[]) {
     this.#stops = stops
   }
@@ -52,7 +52,7 @@ export class StopMatcher {
     return { emit: pending.slice(0, pending.length - hold), stopped: false }
   }
 
-  /** Ends the text: what was held back is no stop string after all. */
+  /** Ends the text: returns what was held back as the possible beginning of a stop string. */
   flush(): string {
     const rest = this.#held
     this.#held = ''

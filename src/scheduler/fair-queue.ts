@@ -1,9 +1,9 @@
 /**
- * Waiting requests: first come, first served within a client, and turns between clients. Clients
- * are opaque keys.
+ * Waiting requests: in order of arrival within a client, round-robin between clients. A client is an
+ * opaque key.
  */
 export class FairQueue<T> {
-  /** In order of turns: the first client is next. No client has an empty line. */
+  /** The waiting items of each client. The first client is next; no list is empty. */
   private readonly lines = new Map<string, T[]>()
   private count = 0
 
@@ -18,13 +18,13 @@ export class FairQueue<T> {
     this.count++
   }
 
-  /** Who is next. */
+  /** The item that `take` would return. */
   peek(): T | undefined {
     for (const line of this.lines.values()) return line[0]
     return undefined
   }
 
-  /** Takes the next one and passes the turn to the next client. */
+  /** Removes the next item, and puts its client behind the others. */
   take(): T | undefined {
     for (const [client, line] of this.lines) {
       this.lines.delete(client)
@@ -36,7 +36,7 @@ export class FairQueue<T> {
     return undefined
   }
 
-  /** Takes out the first match, wherever it stands; the others keep their places. */
+  /** Removes the first match; the others keep their places. */
   remove(matches: (item: T) => boolean): T | undefined {
     for (const [client, line] of this.lines) {
       const place = line.findIndex(matches)

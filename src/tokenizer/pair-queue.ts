@@ -1,7 +1,7 @@
-/** Counts of token pairs, and which pair is the most frequent. Knows ids only; serves training. */
+/** A priority queue of token pairs by frequency, for training a tokenizer. It knows ids only. */
 import { MAX_VOCABULARY } from './descriptor.js'
 
-/** One number per pair, in the order of (left, right). */
+/** A number for each pair, ordered like (left, right). */
 export const pairKey = (left: number, right: number): number => left * MAX_VOCABULARY + right
 
 interface Entry {
@@ -13,8 +13,8 @@ const precedes = (a: Entry, b: Entry): boolean =>
   a.count > b.count || (a.count === b.count && a.key < b.key)
 
 /**
- * A binary heap with lazy updates: a count that fell leaves its old entry behind, which is corrected
- * when it comes to the top. A count rises only before the next `settle`, which enters it.
+ * A binary heap with lazy updates: when a count falls, its old entry stays and is corrected when it comes
+ * to the top. When counts rise, `flushRisen` must be called before the next `takeMostFrequent`.
  */
 export class PairQueue {
   readonly #counts = new Map<number, number>()
@@ -28,8 +28,8 @@ export class PairQueue {
     if (change > 0) this.#risen.add(key)
   }
 
-  /** Enters the pairs whose counts rose. */
-  settle(): void {
+  /** Adds entries for the pairs whose counts have risen. */
+  flushRisen(): void {
     for (const key of this.#risen) {
       const count = this.#counts.get(key)
       if (count !== undefined) this.#push({ key, count })
@@ -37,7 +37,7 @@ export class PairQueue {
     this.#risen.clear()
   }
 
-  /** The most frequent pair, ties to the lowest ids; it leaves the queue. */
+  /** Removes and returns the most frequent pair, the one with the lowest ids among equals. */
   takeMostFrequent(): { left: number; right: number; count: number } | undefined {
     for (let top = this.#pop(); top !== undefined; top = this.#pop()) {
       const { key, count: entered } = top

@@ -1,12 +1,12 @@
 /**
- * A config.json as the reference's hyper_parameters. Throws for what they cannot express. The
- * values that decide nothing here are the defaults of the reference's command line.
+ * Writes a config.json as the reference's hyper_parameters. Throws for what they cannot express. Settings
+ * that do not affect the exported network get the defaults of the reference's command line.
  */
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../config.js'
-import { referenceNormEps, referenceRopeTheta } from '../imports/configuration.js'
+import { referenceNormEps, referenceRopeTheta } from '../import/reference-config.js'
 import type { Float32Tensor } from '../safetensors.js'
-import { Float, type Picklable } from './pickle.js'
+import { Float, type Picklable } from './pickle-writer.js'
 
 export function referenceSettings(
   config: ModelConfig,
@@ -64,10 +64,10 @@ const obstacles: readonly [(c: ModelConfig) => boolean, (c: ModelConfig) => stri
   ],
 ]
 
-/** The reference takes the integer part of dim times it. */
+/** ffn_dim is the integer part of dim times this multiplier in the reference. */
 function multiplierOf({ dim, ffn_dim }: ModelConfig, path: string): Float | null {
   if (ffn_dim === dim) return null
-  // The quotient may round to just below the integer.
+  // The product with the quotient may round to just below ffn_dim.
   const found = [ffn_dim / dim, (ffn_dim + 0.5) / dim].find((m) => Math.trunc(dim * m) === ffn_dim)
   if (found === undefined) throw inexpressible(path, `ffn_dim ${ffn_dim}`)
   return new Float(found)

@@ -1,38 +1,38 @@
 /**
- * Published EBT checkpoints: Lightning's (zip and pickle), bare state dicts of torch.save, bare
- * safetensors. Tensors stay in the file until they are asked for.
+ * Opens published EBT checkpoints: those of Lightning (zip and pickle), bare state dicts of torch.save, and
+ * bare safetensors. Tensors stay in the file until they are read.
  */
 import { closeSync, openSync, readSync } from 'node:fs'
 import { tensorShapes } from '../checkpoint.js'
 import type { ModelConfig } from '../config.js'
 import { asFloat32, readSafetensors, type Float32Tensor } from '../safetensors.js'
-import { configurationOf, ownFields, reasonAgainst, type Identity } from './configuration.js'
+import { configurationOf, ownFields, reasonAgainst, type Identity } from './reference-config.js'
 import { quote, refuse } from './refusal.js'
-import { Settings, type Hyperparameters } from './settings.js'
-import { TorchFile, type ForeignTensor } from './torch.js'
-import { Dict, TensorRef, type Value } from './values.js'
+import { Settings, type Hyperparameters } from './hyperparameters.js'
+import { TorchFile, type ForeignTensor } from './torch-file.js'
+import { Dict, TensorRef, type Value } from './pickle-values.js'
 
 export interface ImportOptions {
-  /** Settings that the file lacks or that replace its own. */
+  /** Settings that replace or supplement those of the file. */
   hyperparameters?: Hyperparameters
-  /** Used where the file does not say it; only an export of Basin's own does. */
+  /** Fields that are used unless the file has them, which only an export of Basin's does. */
   identity: Identity
-  /** Used whatever the file says. */
+  /** Fields that replace those of the file. */
   chosen?: Partial<Identity>
 }
 
 export interface Imported {
   config: ModelConfig
-  /** In the order of checkpoint.ts; each `data` is read from the file when asked for. */
+  /** In the order of checkpoint.ts. Each `data` is read from the file at every access. */
   tensors: ReadonlyMap<string, Float32Tensor>
   hyperparameters: Hyperparameters
   close(): void
 }
 
-/** Kept beside what a model needs, so that an export is what was imported. */
+/** Tensors that no model needs but that are kept, so that an export equals what was imported. */
 export const carriedTensors = ['langevin_dynamics_noise_std'] as const
 
-/** What the reference's trainer, torch.compile and parallel training put before a name. */
+/** Prefixes that the reference's trainer, torch.compile and parallel training put before tensor names. */
 const prefixes = ['model._orig_mod.', 'model.', '_orig_mod.', 'module.', '']
 
 const MAX_SETTINGS = 4096
@@ -46,7 +46,7 @@ interface Source {
   close(): void
 }
 
-/** Throws `invalid_checkpoint` with what is wrong or not supported. The caller closes it. */
+/** Throws `invalid_checkpoint` with what is wrong or not supported. The caller must close the result. */
 export function openReference(path: string, options: ImportOptions): Imported {
   const source = openSource(path)
   try {
@@ -152,7 +152,7 @@ function plainSettings(settings: Value | undefined): Hyperparameters {
   return Object.fromEntries(plain)
 }
 
-/** What an export writes under `basin`: the fields of config.json that the reference has no name for. */
+/** The fields of config.json that an export writes under `basin`. */
 function identityIn(settings: Value | undefined): Partial<Identity> {
   const own = settings instanceof Dict ? settings.get('basin') : undefined
   if (!(own instanceof Dict)) return {}
@@ -180,7 +180,7 @@ function withoutPrefix(
   )
 }
 
-/** The tensors that a configuration needs, of the right shapes; every other one speaks against it. */
+/** The tensors that a configuration needs. Any other tensor means that the network is another one, so it is refused. */
 function pick(
   stored: ReadonlyMap<string, ForeignTensor>,
   config: ModelConfig,
@@ -193,7 +193,7 @@ function pick(
     if (tensor.shape.join() !== shape.join())
       refuse(path, `${name} has shape [${tensor.shape.join()}], [${shape.join()}] is needed`)
     bytes += tensor.bytes
-    // Otherwise views of one storage could ask for any amount of output.
+    // Without this limit, many views of one storage could make the output arbitrarily large.
     if (bytes > fileBytes) refuse(path, `its tensors share storages: ${name} is one too many`)
     picked.set(name, lazy(name, tensor, path))
   }
@@ -206,12 +206,12 @@ function pick(
   for (const name of carriedTensors) {
     const tensor = stored.get(name)
     if (tensor) take(name, tensor, [])
-    // Zero is what an export writes where there is none.
+    // An export writes zero where the model has none.
     if (picked.get(name)?.data[0] === 0) picked.delete(name)
   }
   const known = new Set<string>([...shapes.keys(), ...carriedTensors])
-  const stranger = [...stored.keys()].find((name) => !known.has(name))
-  if (stranger !== undefined) refuse(path, reasonAgainst(stranger))
+  const unknown = [...stored.keys()].find((name) => !known.has(name))
+  if (unknown !== undefined) refuse(path, reasonAgainst(unknown))
   return picked
 }
 
@@ -225,7 +225,7 @@ const lazy = (name: string, tensor: ForeignTensor, path: string): Float32Tensor 
   },
 })
 
-/** Its index, or -1. A loop: `findIndex` calls a function for every one of 10^8 numbers. */
+/** The index of the first number that is not finite, or -1. A loop is faster than `findIndex` on 10^8 numbers. */
 function firstNotFinite(data: Float32Array): number {
   for (let i = 0; i < data.length; i++) if (!Number.isFinite(data[i])) return i
   return -1

@@ -1,19 +1,19 @@
 /**
- * From the reference's hyper_parameters and the shapes in its state dict to a config.json. What
- * Basin does not compute is refused here, by the name the reference has for it.
+ * Makes a config.json from the reference's hyper_parameters and the shapes in its state dict. Networks
+ * that Basin does not compute are refused here, with the reference's name for what is not supported.
  */
 import { parseConfig, type ModelConfig } from '../config.js'
 import { quote, refuse } from './refusal.js'
-import type { Settings } from './settings.js'
+import type { Settings } from './hyperparameters.js'
 
-/** Shapes by the reference's names, prefixes removed. */
+/** Shapes by the reference's tensor names, without prefixes. */
 export type Shapes = ReadonlyMap<string, readonly number[]>
 
-/** What a configuration says beyond the reference's settings. */
+/** Fields of config.json that no setting of the reference determines. */
 export const ownFields = ['name', 'description', 'created', 'template', 'temperature'] as const
 export type Identity = Pick<ModelConfig, (typeof ownFields)[number]>
 
-/** Fixed in the reference's code. */
+/** Constants of the reference's code. */
 export const referenceNormEps = 1e-5
 export const referenceRopeTheta = 10_000
 
@@ -60,7 +60,7 @@ const conditionings = {
   default: 'none',
   time_embed: 'time_embed',
   adaln: 'adaln',
-  // adaln whose modulations started from zero: the same network.
+  // This is adaln with modulations that started from zero: the same network.
   adaln_zero: 'adaln',
 } as const
 
@@ -81,13 +81,14 @@ function refuseUnsupported(settings: Settings, type: EbtType): void {
     if (settings.flag(name, false)) settings.unsupported(name, 'true')
   for (const name of ['absolute_clamp', 'sharpen_predicted_distribution'])
     if (settings.number(name, 0) !== 0) settings.unsupported(name, String(settings.number(name)))
-  if (type !== 'time_embed') return // The reference reads these two nowhere else.
+  // The reference uses these two settings only in its time_embed model.
+  if (type !== 'time_embed') return
   settings.choice('ebt_norm', ['rms'], 'rms')
   settings.choice('ebt_act_func', ['silu'], 'silu')
 }
 
 /**
- * The reference evaluates with its most steps: the last landscape is repeated
+ * The reference evaluates with its largest number of steps: the last landscape is repeated
  * `randomize_mcmc_num_steps` further times.
  */
 function stepsOf(
@@ -127,7 +128,7 @@ function answerOf(settings: Settings, shapes: Shapes): ModelConfig['answer'] {
   }
 }
 
-/** "Only the first step" means the first landscape: with one that is repeated, every step. */
+/** In the reference "only the first step" means the first landscape; if there is one landscape and it is repeated, that is every step. */
 function normalizeOf(settings: Settings): 'every_step' | 'first_step' {
   if (!settings.flag('normalize_initial_condition_only_first_step', false)) return 'every_step'
   const repeated = settings.count('randomize_mcmc_num_steps', 0) > 0
@@ -160,7 +161,7 @@ function agree(settings: Settings, name: string, found: number): void {
     )
 }
 
-/** Why a state dict with this tensor is not one that Basin computes. */
+/** Why a state dict with this tensor is not supported. */
 export function reasonAgainst(name: string): string {
   const known = suspects.find(([pattern]) => pattern.test(name))
   return known

@@ -1,8 +1,8 @@
-/** The model card of an import: where it came from, what it is, how to ask it what was asked there. */
+/** The model card of an import: its source, its sizes, and the request that repeats its inference settings. */
 import { parameterCount } from '../checkpoint.js'
 import type { ModelConfig } from '../config.js'
-import type { ReferenceBudget } from './budget.js'
-import type { Hyperparameters } from './settings.js'
+import type { ReferenceBudget } from './reference-budget.js'
+import type { Hyperparameters } from './hyperparameters.js'
 
 export function modelCard(
   config: ModelConfig,

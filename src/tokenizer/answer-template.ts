@@ -1,4 +1,4 @@
-/** Templates: the known tokens of an answer with blanks between them. */
+/** Templates of answers: known text with blanks to be inferred. (Chat templates: chat-template.ts.) */
 import type { Tokenizer } from './tokenizer.js'
 
 /** One entry per position of the answer: the token that stands there, or -1 for a blank. */

@@ -1,7 +1,7 @@
 /**
- * A model as a Lightning checkpoint of the published implementation: its state dict, and the
- * hyper_parameters that make its classes build the same network. What they cannot express is
- * refused by name. Converting the result gives the model back.
+ * Exports a model as a Lightning checkpoint of the published implementation: the state dict, and the
+ * hyper_parameters with which its classes build the same network. What they cannot express is refused
+ * with its name. Importing the result gives the same model.
  */
 import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,22 +9,22 @@ import { BasinError } from '../../errors.js'
 import { openCheckpoint, weightsFile } from '../checkpoint.js'
 import type { ModelConfig } from '../config.js'
 import { asFloat32, readSafetensors, type Float32Tensor } from '../safetensors.js'
-import { ownFields } from '../imports/configuration.js'
-import { carriedTensors } from '../imports/reference.js'
-import { TensorEntry, writePickle, type Picklable } from './pickle.js'
-import { referenceSettings } from './settings.js'
-import { ZipWriter } from './zip.js'
+import { ownFields } from '../import/reference-config.js'
+import { carriedTensors } from '../import/reference-import.js'
+import { TensorEntry, writePickle, type Picklable } from './pickle-writer.js'
+import { referenceSettings } from './reference-settings.js'
+import { ZipWriter } from './zip-writer.js'
 
-/** Lightning's name for what it wraps. */
+/** Lightning puts this before the names of the wrapped module's tensors. */
 const PREFIX = 'model.'
 const ROOT = 'archive'
 
 export interface ExportOptions {
-  /** What the reference calls its tokenizer: a name on the Hugging Face hub. */
+  /** The name of the tokenizer on the Hugging Face hub, which the reference loads. */
   tokenizer: string
 }
 
-/** Writes `path` whole or not at all. Throws `invalid_checkpoint` naming what cannot be expressed. */
+/** Writes all of `path` or nothing. Throws `invalid_checkpoint` naming what cannot be expressed. */
 export function exportReference(directory: string, path: string, options: ExportOptions): void {
   const { config, tensors } = openCheckpoint(directory)
   const all = new Map([...tensors, ...carried(directory)])
@@ -66,7 +66,7 @@ function checkpoint(
   ) as Record<string, Picklable>
   return {
     state_dict: Object.fromEntries(state) as Record<string, Picklable>,
-    // What convert reads back where the reference has no name for it.
+    // Fields for which the reference has no name; the import reads them.
     hyper_parameters: { ...settings, basin: own },
     'pytorch-lightning_version': '2.5.0',
     epoch: 0,
@@ -74,7 +74,7 @@ function checkpoint(
   }
 }
 
-/** Tensors that the reference has and Basin only keeps; its strict loading wants them all. */
+/** Tensors that Basin does not use but the reference's strict loading requires. */
 function carried(directory: string): Map<string, Float32Tensor> {
   const path = join(directory, weightsFile)
   const stored = readSafetensors(path).tensors

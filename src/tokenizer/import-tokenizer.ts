@@ -1,4 +1,4 @@
-/** Puts a tokenizer from elsewhere into a model's directory, described as Basin describes them. */
+/** Writes a foreign tokenizer, with a descriptor of Basin's, into a model's directory. */
 import { copyFileSync, existsSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { BasinError } from '../errors.js'
@@ -9,11 +9,11 @@ import { huggingFaceFile, readHuggingFace } from './huggingface.js'
 const MAX_FILE_BYTES = 64 * 1024 * 1024
 
 /**
- * `source`: the name of an encoding of tiktoken's, a Hugging Face tokenizer.json (or the directory it
- * is in), or a directory with a tokenizer of Basin's. `bos`: the special token that is to stand
- * before every text. Throws `invalid_tokenizer`.
+ * `source`: the name of a tiktoken encoding, a Hugging Face tokenizer.json (or its directory), or a
+ * directory with a tokenizer of Basin's. `bos`: the special token to put before every text. Throws
+ * `invalid_tokenizer`.
  */
-export function adoptTokenizer(source: string, directory: string, bos?: string): void {
+export function importTokenizer(source: string, directory: string, bos?: string): void {
   const encoding = encodingNames.find((name) => name === source)
   if (encoding !== undefined) {
     const { special } = openEncoding(encoding)
@@ -35,7 +35,7 @@ function fileOf(source: string): string {
   const inside = join(source, 'tokenizer.json')
   if (!existsSync(source)) {
     const names = encodingNames.join(', ')
-    const reason = `there is no such file, and the encodings known by name are ${names}`
+    const reason = `there is no such file or encoding; encodings: ${names}`
     throw new BasinError('invalid_tokenizer', { path: source, reason })
   }
   return statSync(source).isDirectory() ? inside : source

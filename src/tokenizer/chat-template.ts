@@ -1,7 +1,7 @@
 /**
- * Conversations to tokens, by the Jinja template of a model's `tokenizer_config.json` and of nothing
- * else: no request brings a template. What a message says is plain text, whatever special tokens it
- * spells: contents stand in the rendering as names, and are encoded apart from it.
+ * Encodes conversations by the Jinja template in a model's `tokenizer_config.json`; a request cannot bring
+ * a template. Message contents are plain text even where they spell special tokens: the template is
+ * rendered with placeholders, and each content is encoded on its own.
  */
 import { Template } from '@huggingface/jinja'
 import { randomUUID } from 'node:crypto'
@@ -16,11 +16,11 @@ export interface ChatMessage {
 }
 
 export interface ChatTemplate {
-  /** Ends where the assistant speaks next. Throws `invalid_request` where the template refuses. */
+  /** Tokens up to where the assistant's reply begins. Throws `invalid_request` where the template fails. */
   encode(messages: readonly ChatMessage[]): number[]
 }
 
-const MOST_BYTES = 2 ** 20
+const MAX_FILE_BYTES = 2 ** 20
 
 const pathIn = (directory: string): string => join(directory, 'tokenizer_config.json')
 
@@ -52,7 +52,8 @@ const invalid = (path: string, reason: string, cause?: unknown): BasinError =>
   new BasinError('invalid_tokenizer', { path, reason }, { cause })
 
 function templateOf(path: string): string | undefined {
-  if (statSync(path).size > MOST_BYTES) throw invalid(path, `is larger than ${MOST_BYTES} bytes`)
+  if (statSync(path).size > MAX_FILE_BYTES)
+    throw invalid(path, `is larger than ${MAX_FILE_BYTES} bytes`)
   let json: unknown
   try {
     json = JSON.parse(readFileSync(path, 'utf8'))
@@ -71,14 +72,14 @@ function encodeWith(
   messages: readonly ChatMessage[],
 ): number[] {
   const nonce = randomUUID().replaceAll('-', '')
-  const named = messages.map(({ role }, index) => ({ role, content: `${nonce}.${index}.` }))
+  const placeholders = messages.map(({ role }, index) => ({ role, content: `${nonce}.${index}.` }))
   let rendered: string
   try {
-    // Whoever runs the model puts its begin-of-text token before every context.
+    // The engine puts the begin-of-text token before every context itself.
     const tokens = { bos_token: '', eos_token: nameOf(tokenizer, tokenizer.bos) }
-    rendered = template.render({ messages: named, add_generation_prompt: true, ...tokens })
+    rendered = template.render({ messages: placeholders, add_generation_prompt: true, ...tokens })
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : 'the chat template refuses them'
+    const reason = cause instanceof Error ? cause.message : 'the chat template cannot render them'
     throw new BasinError('invalid_request', { param: 'messages', reason }, { cause })
   }
   return rendered.split(new RegExp(`${nonce}\\.([0-9]+)\\.`)).flatMap((piece, i) => {

@@ -1,22 +1,23 @@
 /**
- * Contexts as page tables. A full page is named by its tokens and all before them: a chain of
- * digests that begins with a salt, so only contexts of one salt find each other's pages. Integers only.
+ * The page table of each context, and the sharing of pages between contexts. A full page is named by a
+ * digest of its tokens and of all tokens before them; the chain of digests begins with a salt, so only
+ * contexts with the same salt find each other's pages. Integers only.
  */
 import { createHash } from 'node:crypto'
-import type { PagePool } from './pages.js'
+import type { PagePool } from './page-pool.js'
 
-/** Names of the full pages of one context, made when they are first asked for. */
+/** Names of the full pages of one context. Each is computed at its first use. */
 export class PageNames {
   private readonly names: string[] = []
 
   constructor(
     private readonly salt: string,
-    /** All tokens of the context; it may grow at its end. */
+    /** All tokens of the context. The caller may append to it. */
     private readonly tokens: readonly number[],
     private readonly pageSize: number,
   ) {}
 
-  /** Of page number `index`, all of whose tokens are there. */
+  /** The name of page number `index`, which must be full. */
   of(index: number): string {
     for (let i = this.names.length; i <= index; i++) {
       const tokens = this.tokens.slice(i * this.pageSize, (i + 1) * this.pageSize)
@@ -34,10 +35,11 @@ export class PageNames {
 export interface PagedContext {
   readonly pages: number[]
   readonly names: PageNames
-  /** It takes over no page of others, and gives them none: who observes it may do so out of turn. */
+  /** It shares no page in either direction, because its request needs a result from every token. */
   readonly whole: boolean
-  /** Tokens that `pages` hold, and that they have to hold before the next answer. */
+  /** Tokens that `pages` hold now. */
   observed: number
+  /** Tokens that they must hold before the next answer begins. */
   target: number
 }
 
@@ -45,7 +47,7 @@ export class PageTables {
   constructor(
     readonly pool: PagePool,
     private readonly pageSize: number,
-    /** Whether the engine lets contexts share pages. */
+    /** Whether the engine allows contexts to share pages. */
     readonly sharing: boolean,
   ) {}
 
@@ -53,12 +55,12 @@ export class PageTables {
     return Math.ceil(positions / this.pageSize)
   }
 
-  /** Pages that have to be taken before `context` reaches `to`. */
+  /** How many more pages `context` needs to hold `to` tokens. */
   lacking({ pages }: PagedContext, to: number): number {
     return Math.max(0, this.pagesFor(to) - pages.length)
   }
 
-  /** Full pages at the beginning of a context that others hold at this moment. */
+  /** How many full pages at the beginning of a context are held by other contexts now. */
   heldByOthers(names: PageNames, target: number): number {
     for (let count = 0; ; count++) {
       const page = this.next(names, count * this.pageSize, target)
@@ -67,8 +69,8 @@ export class PageTables {
   }
 
   /**
-   * Takes over the pages that hold what `context` has to observe next. Its last token it observes
-   * itself: what the network makes of that one may be needed too. Returns the tokens gained.
+   * Adds to `context` the shared pages that hold the tokens it would observe next, except its last
+   * token: the network's output there may be needed. Returns the number of tokens gained.
    */
   adopt(context: PagedContext): number {
     const from = context.observed
@@ -82,20 +84,23 @@ export class PageTables {
     }
   }
 
-  /** Which contexts have to fill next the very page that one before them fills: they wait for it. */
-  following(contexts: readonly PagedContext[]): boolean[] {
+  /**
+   * For each context: whether an earlier one in the list is about to fill the page that it needs next.
+   * It then waits, and shares that page instead of computing it twice.
+   */
+  awaitOthersPage(contexts: readonly PagedContext[]): boolean[] {
     const filling = new Set<string>()
     return contexts.map(({ names, observed, target, whole }) => {
       const index = Math.floor(observed / this.pageSize)
       if (!this.sharing || whole || (index + 1) * this.pageSize >= target) return false
       const name = names.of(index)
-      const follows = filling.has(name)
+      const waits = filling.has(name)
       filling.add(name)
-      return follows
+      return waits
     })
   }
 
-  /** `context` observes its tokens up to `to`, in the order of these calls: full pages can be found. */
+  /** Records that `context` observes its tokens up to `to`, and names its pages that are full now. */
   advance(context: PagedContext, to: number): void {
     const full = Math.floor(context.observed / this.pageSize)
     context.observed = to
@@ -104,20 +109,20 @@ export class PageTables {
       this.pool.name(context.pages[i] as number, context.names.of(i))
   }
 
-  /** The end of a share of tokens: a whole page where more is to come, so that others can use it. */
-  whole({ observed, target }: PagedContext, to: number): number {
-    const even = to - (to % this.pageSize)
-    return this.sharing && to < target && even > observed ? even : to
+  /** `to` rounded down to a page border where the context goes on after it, so that others can share the page. */
+  roundToPage({ observed, target }: PagedContext, to: number): number {
+    const border = to - (to % this.pageSize)
+    return this.sharing && to < target && border > observed ? border : to
   }
 
-  /** Lets go of everything; the tokens have to be observed again. */
+  /** Gives all pages back; the tokens have to be observed again. */
   drop(context: PagedContext): void {
     this.pool.give(context.pages)
     context.pages.length = 0
     context.observed = 0
   }
 
-  /** A page that holds the tokens after the first `observed`, and not the last one. */
+  /** The shared page that holds the tokens from `observed` on, if there is one and it ends before the last token. */
   private next(names: PageNames, observed: number, target: number): number | undefined {
     if (!this.sharing || observed % this.pageSize !== 0) return undefined
     if (observed + this.pageSize >= target) return undefined

@@ -1,9 +1,9 @@
 /**
- * The reference's inference settings (`infer_*`) as the `refinement` object of a request
- * (docs/import.md has the table). The result gives its figures, candidate by candidate.
+ * Translates the reference's inference settings (`infer_*`) into the `refinement` object of a request with
+ * the same results, candidate by candidate. docs/import.md has the table.
  */
 import type { ModelConfig } from '../config.js'
-import type { Settings } from './settings.js'
+import type { Settings } from './hyperparameters.js'
 
 /** The fields of a request's `refinement` that the reference's settings determine. */
 export interface ReferenceBudget {
@@ -50,7 +50,7 @@ export function budgetOf(settings: Settings, config: ModelConfig): ReferenceBudg
   }
 }
 
-/** Steps in all, how many each landscape gets, and how many of them the reference counts as its first. */
+/** Steps in total, steps on each landscape, and how many steps the reference counts as the first one. */
 function scheduleOf(
   settings: Settings,
   config: ModelConfig,

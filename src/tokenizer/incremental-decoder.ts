@@ -1,9 +1,9 @@
-/** Decoding as tokens arrive: text that is certain, never a part of a character. */
+/** Decodes tokens as they arrive, without ever emitting part of a character. */
 import type { Tokenizer } from './tokenizer.js'
 
 /**
- * The texts it returns, joined, are what `decode` makes of all the tokens at once, however they were
- * fed. At most three bytes are held back.
+ * The concatenated results equal `decode` of all tokens, however they were split between calls. At most
+ * three bytes are held back.
  */
 export class IncrementalDecoder {
   readonly #tokenizer: Tokenizer
@@ -13,12 +13,12 @@ export class IncrementalDecoder {
     this.#tokenizer = tokenizer
   }
 
-  /** The text that these tokens make certain; often empty in the middle of a character. */
+  /** The text that is complete after these tokens; empty in the middle of a character. */
   feed(tokens: readonly number[]): string {
     return this.#utf8.decode(this.#tokenizer.decodeBytes(tokens), { stream: true })
   }
 
-  /** Ends the text: a character left unfinished comes out as U+FFFD. Then it starts afresh. */
+  /** Ends the text: an incomplete character comes out as U+FFFD. A new text may follow. */
   flush(): string {
     return this.#utf8.decode()
   }

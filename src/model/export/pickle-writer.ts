@@ -1,6 +1,6 @@
-/** Writes the pickles of checkpoints: protocol 2, plain data, and tensors as torch describes them. */
+/** Writes the pickle of a checkpoint, in protocol 2: plain data, and tensors as torch describes them. */
 
-/** A float32 tensor: entry `data/<key>` of the archive, row-major. */
+/** A float32 tensor whose row-major elements are entry `data/<key>` of the archive. */
 export class TensorEntry {
   constructor(
     readonly key: string,
@@ -8,7 +8,7 @@ export class TensorEntry {
   ) {}
 }
 
-/** A whole number that Python is to see as a float. */
+/** A number that Python must read as a float even if it is an integer. */
 export class Float {
   constructor(readonly value: number) {}
 }
@@ -53,7 +53,7 @@ function text(value: string): Buffer {
   return Buffer.concat([head, bytes])
 }
 
-/** BININT in 32 bits, else LONG1 in 8 bytes. */
+/** BININT if the integer fits 32 bits, else LONG1 with 8 bytes. */
 function int(value: number): Buffer {
   const small = value >= -(2 ** 31) && value < 2 ** 31
   const bytes = Buffer.alloc(small ? 5 : 10)

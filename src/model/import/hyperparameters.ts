@@ -1,10 +1,10 @@
 /**
- * The hyper_parameters of a published checkpoint, read one by one: each has the type that the
- * reference gives it, or is refused by name.
+ * Reads the hyper_parameters of a published checkpoint. Each must have the type that the reference gives
+ * it; otherwise it is refused with its name.
  */
 import { quote, refuse } from './refusal.js'
 
-/** By the reference's names; what is no number, text, flag or null is left out. */
+/** Settings by the reference's names. Values of other types are left out. */
 export type Hyperparameters = Readonly<Record<string, number | string | boolean | null>>
 
 export class Settings {
@@ -40,7 +40,7 @@ export class Settings {
     return typeof value === 'string' ? value : this.mistyped(name, 'a text')
   }
 
-  /** The text of one of `choices`; the reason names the one that was found. */
+  /** One of `choices`. The error names the value that was found. */
   choice<T extends string>(name: string, choices: readonly T[], absent?: T): T {
     const value = this.text(name, absent)
     const found = choices.find((choice) => choice === value)

@@ -1,26 +1,27 @@
 /**
- * The part of the zip format that torch writes: stored entries, zip64 or not, found by the central
- * directory. The file is untrusted: every size and offset is checked against the file before
- * anything is allocated. Compressed entries are refused, so what an archive can make the reader
- * hold never exceeds the archive's own size. Knows no tensors.
+ * Reads the part of the zip format that torch writes: stored entries, with or without zip64, found by the
+ * central directory. The file is untrusted: every size and offset is checked against the file before
+ * memory is allocated. Compressed entries are refused, so the reader never holds more than the size of
+ * the archive. It knows no tensors.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { crc32 } from 'node:zlib'
+import {
+  CENTRAL_HEADER_BYTES,
+  END64_BYTES,
+  END64_LOCATOR_BYTES,
+  END_BYTES,
+  IN_ZIP64_16,
+  IN_ZIP64_32,
+  LOCAL_HEADER_BYTES,
+  SIGNATURE,
+  ZIP64_EXTRA,
+} from '../zip-format.js'
 import { quote, refuse } from './refusal.js'
 
-const LOCAL_HEADER = 0x04034b50
-const CENTRAL_HEADER = 0x02014b50
-const END = 0x06054b50
-const END64_LOCATOR = 0x07064b50
-const END64 = 0x06064b50
-/** Field values that say: look in the zip64 extra field. */
-const IN_EXTRA_32 = 0xffffffff
-const IN_EXTRA_16 = 0xffff
-const ZIP64_EXTRA = 0x0001
+/** A bit of the flags in a header. */
 const ENCRYPTED = 0x0001
-
-const END_BYTES = 22
-const LONGEST_COMMENT = 0xffff
+const MAX_COMMENT_BYTES = 0xffff
 const MAX_DIRECTORY_BYTES = 16 * 1024 * 1024
 const MAX_ENTRIES = 100_000
 const CRC_CHUNK_BYTES = 4 * 1024 * 1024
@@ -29,7 +30,7 @@ interface Entry {
   name: string
   size: number
   crc: number
-  /** Where its local header is. */
+  /** Offset of its local header. */
   header: number
 }
 
@@ -73,14 +74,14 @@ export class ZipArchive {
     return this.entries.get(name)?.size
   }
 
-  /** A whole entry, of at most `limit` bytes. */
+  /** A whole entry, which must have at most `limit` bytes. */
   read(name: string, limit: number): Uint8Array {
     const size = this.entry(name).size
     if (size > limit) refuse(this.path, `${quote(name)} has ${size} bytes, ${limit} are allowed`)
     return this.readRange(name, 0, size)
   }
 
-  /** `length` bytes of an entry from `from` on; its checksum is verified at the first read. */
+  /** `length` bytes of an entry from offset `from` on. Its checksum is verified at the first read. */
   readRange(name: string, from: number, length: number): Uint8Array {
     const entry = this.entry(name)
     if (from < 0 || length < 0 || from + length > entry.size)
@@ -109,7 +110,7 @@ export class ZipArchive {
 
   private fill(buffer: Uint8Array, position: number): void {
     for (let done = 0; done < buffer.length;) {
-      // A read takes at most 2^31 - 1 bytes.
+      // The operating system reads at most 2^31 - 1 bytes at once.
       const wanted = Math.min(buffer.length - done, 1 << 30)
       const got = readSync(this.fd, buffer, done, wanted, position + done)
       if (got === 0) refuse(this.path, 'became shorter while it was read')
@@ -123,20 +124,22 @@ export class ZipArchive {
   }
 
   private findDirectory(): Directory {
-    const tail = Math.min(this.bytes, END_BYTES + LONGEST_COMMENT)
+    const tail = Math.min(this.bytes, END_BYTES + MAX_COMMENT_BYTES)
     const view = this.view(this.bytes - tail, tail)
     for (let at = tail - END_BYTES; at >= 0; at--) {
-      if (view.getUint32(at, true) !== END) continue
+      if (view.getUint32(at, true) !== SIGNATURE.end) continue
       if (view.getUint16(at + 20, true) !== tail - at - END_BYTES) continue
       const end = this.bytes - tail + at
-      const short = {
+      const directory = {
         entries: view.getUint16(at + 10, true),
         size: view.getUint32(at + 12, true),
         offset: view.getUint32(at + 16, true),
       }
-      const saturated =
-        short.entries === IN_EXTRA_16 || short.size === IN_EXTRA_32 || short.offset === IN_EXTRA_32
-      return this.checked(saturated ? this.directory64(end) : short, end)
+      const isZip64 =
+        directory.entries === IN_ZIP64_16 ||
+        directory.size === IN_ZIP64_32 ||
+        directory.offset === IN_ZIP64_32
+      return this.checked(isZip64 ? this.directory64(end) : directory, end)
     }
     return refuse(
       this.path,
@@ -145,10 +148,11 @@ export class ZipArchive {
   }
 
   private directory64(end: number): Directory {
-    const locator = this.view(end - 20, 20)
-    if (locator.getUint32(0, true) !== END64_LOCATOR) refuse(this.path, 'has no zip64 locator')
-    const record = this.view(this.count(locator, 8), 56)
-    if (record.getUint32(0, true) !== END64) refuse(this.path, 'has no zip64 end record')
+    const locator = this.view(end - END64_LOCATOR_BYTES, END64_LOCATOR_BYTES)
+    if (locator.getUint32(0, true) !== SIGNATURE.end64Locator)
+      refuse(this.path, 'has no zip64 locator')
+    const record = this.view(this.count(locator, 8), END64_BYTES)
+    if (record.getUint32(0, true) !== SIGNATURE.end64) refuse(this.path, 'has no zip64 end record')
     return {
       entries: this.count(record, 32),
       size: this.count(record, 40),
@@ -169,15 +173,15 @@ export class ZipArchive {
     const view = this.view(offset, size)
     let at = 0
     for (let index = 0; index < entries; index++) {
-      if (at + 46 > size || view.getUint32(at, true) !== CENTRAL_HEADER)
+      if (at + CENTRAL_HEADER_BYTES > size || view.getUint32(at, true) !== SIGNATURE.centralHeader)
         refuse(this.path, `entry ${index} of its zip directory is broken`)
       const [nameBytes, extraBytes, commentBytes] = [28, 30, 32].map((field) =>
         view.getUint16(at + field, true),
       ) as [number, number, number]
-      const next = at + 46 + nameBytes + extraBytes + commentBytes
+      const next = at + CENTRAL_HEADER_BYTES + nameBytes + extraBytes + commentBytes
       if (next > size) refuse(this.path, `entry ${index} of its zip directory is broken`)
       const name = new TextDecoder().decode(
-        new Uint8Array(view.buffer, view.byteOffset + at + 46, nameBytes),
+        new Uint8Array(view.buffer, view.byteOffset + at + CENTRAL_HEADER_BYTES, nameBytes),
       )
       if (this.entries.has(name)) refuse(this.path, `${quote(name)} is in the archive twice`)
       this.entries.set(name, this.entryAt(view, at, name, extraBytes))
@@ -190,23 +194,23 @@ export class ZipArchive {
     if (view.getUint16(at + 8, true) & ENCRYPTED) fail('is encrypted')
     if (view.getUint16(at + 10, true) !== 0)
       fail('is compressed; torch stores its entries as they are')
-    const wide = this.zip64Fields(view, at, extraBytes)
+    const zip64 = this.zip64Fields(view, at, extraBytes)
     const field = (place: number): number => {
       const value = view.getUint32(at + place, true)
-      return value === IN_EXTRA_32 ? (wide.shift() ?? fail('lacks its zip64 sizes')) : value
+      return value === IN_ZIP64_32 ? (zip64.shift() ?? fail('lacks its zip64 sizes')) : value
     }
-    // The extra field holds what is saturated, in this order.
+    // The zip64 extra field has only the numbers that do not fit the header, in this order.
     const size = field(24)
     const stored = field(20)
     const header = field(42)
     if (stored !== size) fail('has two sizes')
-    if (header + 30 + size > this.directory.offset) fail('does not fit the file')
+    if (header + LOCAL_HEADER_BYTES + size > this.directory.offset) fail('does not fit the file')
     return { name, size, header, crc: view.getUint32(at + 16, true) }
   }
 
   private zip64Fields(view: DataView, at: number, extraBytes: number): number[] {
     const nameBytes = view.getUint16(at + 28, true)
-    const end = at + 46 + nameBytes + extraBytes
+    const end = at + CENTRAL_HEADER_BYTES + nameBytes + extraBytes
     for (let place = end - extraBytes; place + 4 <= end;) {
       const length = view.getUint16(place + 2, true)
       if (view.getUint16(place, true) === ZIP64_EXTRA && place + 4 + length <= end)
@@ -219,9 +223,11 @@ export class ZipArchive {
   }
 
   private dataOf({ name, size, header }: Entry): number {
-    const local = this.view(header, 30)
-    if (local.getUint32(0, true) !== LOCAL_HEADER) refuse(this.path, `${quote(name)} is misplaced`)
-    const start = header + 30 + local.getUint16(26, true) + local.getUint16(28, true)
+    const local = this.view(header, LOCAL_HEADER_BYTES)
+    if (local.getUint32(0, true) !== SIGNATURE.localHeader)
+      refuse(this.path, `${quote(name)} is misplaced`)
+    const start =
+      header + LOCAL_HEADER_BYTES + local.getUint16(26, true) + local.getUint16(28, true)
     if (start + size > this.directory.offset)
       refuse(this.path, `${quote(name)} does not fit the file`)
     return start

@@ -1,8 +1,8 @@
-/** How one tick is divided among sequences. Pure functions on integers. */
+/** Divides the prefill budget of one step among requests. A pure function on integers. */
 
 /**
- * Max-min fair division: nobody gets more than needed, and what the small needs leave over goes to
- * the large ones. The shares add up to min(budget, sum of needs).
+ * Max-min fair division: no share exceeds its need, and what small needs leave over goes to the large
+ * ones. The shares add up to min(budget, sum of needs).
  */
 export function fairShares(needs: readonly number[], budget: number): number[] {
   const shares = new Array<number>(needs.length).fill(0)

@@ -1,13 +1,13 @@
 /**
- * Cache pages as integers: who holds each, and under which name what it holds can be found again. A
- * page without a holder keeps its name and waits, idle, until it is found or its room is needed: the
- * one that has waited longest goes first. What a page holds is the engine's business.
+ * Cache pages as integers: how many contexts hold each, and the name under which its content can be
+ * found. A page that no context holds keeps its name and is idle until it is found again or reused; the
+ * page that has been idle longest is reused first. What a page contains only the engine knows.
  */
 export class PagePool {
   readonly size: number
-  /** Pages that nobody holds and that hold nothing of use. */
+  /** Pages that no context holds and that have no name. */
   private readonly free: number[]
-  /** Pages that nobody holds and that have a name, longest idle first. */
+  /** Pages that no context holds and that have a name, longest idle first. */
   private readonly idle = new Set<number>()
   private readonly references: Int32Array
   private readonly byName = new Map<string, number>()
@@ -19,7 +19,7 @@ export class PagePool {
     this.references = new Int32Array(pages)
   }
 
-  /** Pages that somebody holds. */
+  /** Pages that at least one context holds. */
   get used(): number {
     return this.size - this.available
   }
@@ -28,7 +28,7 @@ export class PagePool {
     return this.free.length + this.idle.size
   }
 
-  /** `count` pages with one holder each; undefined, and nothing taken, when fewer are available. */
+  /** Takes `count` pages with one holder each. Undefined, and nothing is taken, when fewer are available. */
   take(count: number): number[] | undefined {
     if (count > this.available) return undefined
     return Array.from({ length: count }, () => {
@@ -38,33 +38,33 @@ export class PagePool {
     })
   }
 
-  /** The page of this name. */
+  /** The page with this name, held or idle. */
   find(name: string): number | undefined {
     return this.byName.get(name)
   }
 
-  /** Whether nobody holds a page that can be found. */
+  /** Whether a named page is held by no context. */
   isIdle(page: number): boolean {
     return this.idle.has(page)
   }
 
-  /** Makes a held page findable. The first page of a name keeps it. */
+  /** Names a held page. The first page that was given a name keeps it. */
   name(page: number, name: string): void {
     if (this.byName.has(name)) return
     this.byName.set(name, page)
     this.names.set(page, name)
   }
 
-  /** One more holder for a page that is held or idle. */
+  /** Adds a holder to a page that is held or idle. */
   share(page: number): void {
     if (this.idle.delete(page)) this.references[page] = 1
-    else this.references[page] = this.heldBy(page) + 1
+    else this.references[page] = this.holders(page) + 1
   }
 
-  /** One holder less for each page, the last first: of a context, its end is idle longest. */
+  /** Removes a holder from each page, the last page first, so that the end of a context is reused first. */
   give(pages: readonly number[]): void {
     for (const page of [...pages].reverse()) {
-      const left = this.heldBy(page) - 1
+      const left = this.holders(page) - 1
       this.references[page] = left
       if (left > 0) continue
       if (this.names.has(page)) this.idle.add(page)
@@ -72,7 +72,7 @@ export class PagePool {
     }
   }
 
-  /** No page can be found any more. */
+  /** Removes all names: no page can be found any more. */
   forget(): void {
     this.byName.clear()
     this.names.clear()
@@ -90,9 +90,9 @@ export class PagePool {
     throw new RangeError('no page is idle')
   }
 
-  private heldBy(page: number): number {
+  private holders(page: number): number {
     const count = this.references[page]
-    if (!count) throw new RangeError(`page ${page} is held by nobody`)
+    if (!count) throw new RangeError(`page ${page} has no holder`)
     return count
   }
 }

@@ -1,19 +1,18 @@
 /**
- * torch's own file format: a zip whose `data.pkl` describes tensors as views into storages, each an
- * entry `data/<key>` of raw elements. Storages are read one view at a time, when asked.
+ * Reads torch's file format: a zip whose `data.pkl` describes tensors as views into storages, each of which
+ * is an entry `data/<key>` of raw elements. A tensor's elements are read when it is asked for.
  */
 import { asFloat32, bytesPerElement } from '../safetensors.js'
-import { readPickle } from './pickle.js'
+import { readPickle } from './pickle-reader.js'
 import { quote, refuse } from './refusal.js'
-import type { TensorRef } from './values.js'
-import { type Value } from './values.js'
-import { ZipArchive } from './zip.js'
+import type { TensorRef, Value } from './pickle-values.js'
+import { ZipArchive } from './zip-reader.js'
 
 const MAX_PICKLE_BYTES = 16 * 1024 * 1024
-/** Storages are widened to float32 in parts, so that both never stand in memory whole. */
+/** Storages are converted to float32 in parts of this size, so that never all of both is in memory. */
 const CHUNK_ELEMENTS = 1024 * 1024
 
-/** A tensor of a foreign file. `read` gives its elements, row-major, and keeps nothing. */
+/** A tensor of a foreign file. `read` returns its elements, row-major, and keeps no copy. */
 export interface ForeignTensor {
   readonly shape: readonly number[]
   /** Bytes of its elements in the file. */
@@ -32,7 +31,7 @@ export class TorchFile {
     this.root = readPickle(zip.read(`${this.folder}data.pkl`, MAX_PICKLE_BYTES), zip.path)
   }
 
-  /** Throws `invalid_checkpoint`. The caller closes it. */
+  /** Throws `invalid_checkpoint`. The caller must close the result. */
   static open(path: string): TorchFile {
     const zip = ZipArchive.open(path)
     try {
@@ -99,8 +98,8 @@ function folderOf(zip: ZipArchive): string {
 }
 
 /**
- * The dimensions from the outermost in memory to the innermost, where the view covers a block of
- * its storage without gap or repeat (row-major, transposed, permuted); else undefined.
+ * The dimensions in memory order, outermost first, if the view covers a block of its storage without gap
+ * or repetition (row-major, transposed or permuted); else undefined.
  */
 function memoryOrder({ shape, strides }: TensorRef): readonly number[] | undefined {
   const order = shape
@@ -119,7 +118,7 @@ function memoryOrder({ shape, strides }: TensorRef): readonly number[] | undefin
 const isRowMajor = (order: readonly number[]): boolean =>
   order.every((dimension, place) => place === 0 || (order[place - 1] as number) < dimension)
 
-/** Elements in the order of the shape, of elements in the order of memory. */
+/** Copies elements from memory order into row-major order. */
 function rowMajor(memory: Float32Array, { shape, strides }: TensorRef): Float32Array {
   const out = new Float32Array(memory.length)
   const index = shape.map(() => 0)

@@ -1,4 +1,4 @@
-/** What a pickle can hold, as inert data. */
+/** The values that a pickle may contain, as plain data. */
 import type { Dtype } from '../safetensors.js'
 
 export type Value =
@@ -18,7 +18,7 @@ export class Tuple {
   constructor(readonly items: readonly Value[]) {}
 }
 
-/** A dict, an ordered one, or an object that is nothing but its attributes. */
+/** A dict, an ordered dict, or an object that consists of its attributes only. */
 export class Dict {
   entries = new Map<Value, Value>()
   constructor(readonly holdsAttributes = false) {}
@@ -28,12 +28,12 @@ export class Dict {
   }
 }
 
-/** A value of an allowed kind that no importer looks into. */
+/** A value of an allowed kind whose content is ignored. */
 export class Inert {
   constructor(readonly kind: string) {}
 }
 
-/** An entry `data/<key>` of the archive, as so many elements. */
+/** Entry `data/<key>` of the archive: a number of elements of one type. */
 export class StorageRef {
   constructor(
     readonly key: string,
@@ -42,7 +42,7 @@ export class StorageRef {
   ) {}
 }
 
-/** A view into a storage; offset and strides in elements. */
+/** A view into a storage. Offset and strides count elements. */
 export class TensorRef {
   constructor(
     readonly storage: StorageRef,
@@ -52,11 +52,11 @@ export class TensorRef {
   ) {}
 }
 
-/** A name of the allow-list (globals.ts). */
+/** An entry of the allow-list (pickle-globals.ts). */
 export interface Global {
   readonly name: string
-  /** Element type, of a storage class. */
+  /** The element type, if the global is a storage class. */
   readonly storage?: Dtype
-  /** What a call gives; undefined where the arguments are not those it takes. */
+  /** The result of calling it; undefined if the arguments are wrong. */
   readonly make?: (args: readonly Value[]) => Value | undefined
 }
