@@ -1,4 +1,4 @@
-/** The reference's infer_* settings as budgets: which landscape, step size and noise each step has. */
+/** Translates the reference's infer_* settings into budgets, and checks the landscape, size and noise of each step. */
 import { describe, expect, it } from 'vitest'
 import { BasinError } from '../../src/errors.js'
 import { budgetOf } from '../../src/model/import/reference-budget.js'
@@ -34,14 +34,14 @@ const advanced = { infer_ebt_advanced: true, infer_ebt_num_steps: 2 }
 const trained = 'trained'
 
 describe('infer_* settings', () => {
-  it('plain inference takes the steps of training, with the noise of training', () => {
+  it('plain inference takes the trained steps with the noise of training', () => {
     expect(plans(2, { langevin_dynamics_noise: 3 })).toEqual([
       [0, trained, 3],
       [1, trained, 3],
     ])
   })
 
-  it('infer_ebt_num_steps counts steps in all without landscapes, per landscape with them', () => {
+  it('infer_ebt_num_steps counts all steps without landscapes, and steps per landscape with them', () => {
     expect(plans(1, { ...advanced, infer_ebt_num_steps: 3 })).toHaveLength(3)
     expect(plans(1, { ...advanced, infer_ebt_num_steps: 1 })).toHaveLength(2)
     expect(plans(2, advanced).map(([landscape]) => landscape)).toEqual([0, 0, 1, 1])
@@ -52,7 +52,7 @@ describe('infer_* settings', () => {
     expect(plans(2, asked).map(([landscape]) => landscape)).toEqual([0, 1, 1, 1])
   })
 
-  it('one step means the least that training drew, on every landscape', () => {
+  it('one step means the smallest number that training drew, on every landscape', () => {
     const asked = { ...advanced, infer_ebt_num_steps: 1, randomize_mcmc_num_steps_min: 2 }
     expect(plans(2, asked)).toHaveLength(4)
   })
@@ -75,7 +75,7 @@ describe('infer_* settings', () => {
     expect(plans(1, all).map(([, , noise]) => noise)).toEqual([0.5, 0.5])
   })
 
-  it('samples, their selection and the acceptance of steps carry over', () => {
+  it('samples, their selection and the acceptance of steps are translated', () => {
     const asked = budgetOf(
       new Settings(
         {

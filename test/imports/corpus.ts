@@ -16,7 +16,7 @@ export const settings = JSON.parse(
 
 export const identity = { name: 'tiny', description: 'corpus', created: 0 }
 
-/** Every tensor is read; the file is closed. */
+/** Reads every tensor and closes the file. */
 export function importAll(path: string, hyperparameters?: Hyperparameters) {
   const imported: Imported = openReference(path, {
     identity,
@@ -32,7 +32,7 @@ export function importAll(path: string, hyperparameters?: Hyperparameters) {
 
 const scratch = mkdtempSync(join(tmpdir(), 'basin-corpus-'))
 
-/** The bytes as a file. One path: a test that writes another file has to be done with this one. */
+/** Writes the bytes to a file. The path is always the same, so a test must be done with one file before it writes the next. */
 export function asFile(bytes: Uint8Array): string {
   const path = join(scratch, 'file')
   writeFileSync(path, bytes)

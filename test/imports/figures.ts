@@ -1,22 +1,22 @@
-/** What the published implementation computed, computed by an engine under a budget. */
+/** Runs an engine under a budget, to compare it with results of the published implementation. */
 import type { EnergyEngine } from '../../src/energy/engine.js'
 import { landscapeOf } from '../../src/model/config.js'
 import { planStep, type Budget } from '../../src/refine/budget.js'
 import { choose } from '../../src/refine/candidates.js'
 
 export interface Figures {
-  /** [step][candidate][position], before each step, then of the final state. */
+  /** [step][candidate][position]: energies before each step, then of the final state. */
   energies: number[][][]
-  /** [step][candidate][position * V], after each step. */
+  /** [step][candidate][position * V]: logits after each step. */
   logits: number[][][]
-  /** [position * V] of the chosen candidates. */
+  /** [position * V]: logits of the chosen candidates. */
   chosen: number[]
 }
 
 const pagesFor = (contextId: number) => [contextId * 2, contextId * 2 + 1]
 const range = (count: number) => Array.from({ length: count }, (_, i) => i)
 
-/** Every position of `tokens` in parallel, `budget.candidates` candidates each, from `starts`. */
+/** Refines every position of `tokens` in parallel, with `budget.candidates` candidates each, from `starts`. */
 export function descendAll(
   engine: EnergyEngine,
   tokens: readonly number[],
@@ -66,7 +66,7 @@ export function descendAll(
   return figures
 }
 
-/** `count` greedy tokens after `tokens`, through the cache, from the model's own start. */
+/** `count` greedy tokens after `tokens`, computed through the cache from the model's own start. */
 export function greedy(
   engine: EnergyEngine,
   tokens: readonly number[],

@@ -1,4 +1,4 @@
-/** Everything a checkpoint may be saved as, and everything it may not be. */
+/** The file formats of checkpoints that are supported, and those that are refused. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { deflateRawSync } from 'node:zlib'
@@ -10,7 +10,7 @@ import type { Hyperparameters } from '../../src/model/import/hyperparameters.js'
 import { ZipArchive } from '../../src/model/import/zip-reader.js'
 import { asFile, corpusBytes, corpusFile, importAll, settings } from './corpus.js'
 
-/** The message of the error of the table that `act` throws. */
+/** The message of the BasinError that `act` throws. */
 function refusal(act: () => unknown): string {
   try {
     act()
@@ -38,7 +38,7 @@ const bare = (file: string) => !file.endsWith('.ckpt')
 describe('one model in many files', () => {
   const model = importAll(corpusFile('trainer.ckpt'))
 
-  it('has the shape that its settings say', () => {
+  it('has the sizes that its settings give', () => {
     expect(model.config).toMatchObject({
       conditioning: 'adaln',
       vocab_size: 17,
@@ -54,14 +54,14 @@ describe('one model in many files', () => {
     expect(importAll(corpusFile(file), bare(file) ? settings : undefined)).toEqual(model)
   })
 
-  it('asks for settings that a bare file cannot have', () => {
+  it('asks for the settings that a bare file lacks', () => {
     expect(refusal(() => importAll(corpusFile('float32.safetensors')))).toMatch(
       /lacks multiheaded_attention_heads; give it with --hparams/,
     )
   })
 })
 
-describe('refused by name', () => {
+describe('what is not supported', () => {
   const ckpt = corpusFile('trainer.ckpt')
   const changed: [RegExp, Hyperparameters][] = [
     [/modality "VID" is not supported; supported: NLP/, { modality: 'VID' }],
@@ -102,7 +102,7 @@ describe('refused by name', () => {
     expect(refusal(() => importAll(path, settings))).toMatch(reason)
   })
 
-  it('ebt_norm and ebt_act_func only where the reference reads them', () => {
+  it('ebt_norm and ebt_act_func are checked only where the reference reads them', () => {
     const timed = join(new URL('../golden/time_embed', import.meta.url).pathname, 'model.ckpt')
     expect(refusal(() => importAll(timed, { ebt_norm: 'dyt' }))).toMatch(/ebt_norm "dyt"/)
     expect(refusal(() => importAll(timed, { ebt_act_func: 'gelu' }))).toMatch(/ebt_act_func "gelu"/)
@@ -112,7 +112,7 @@ describe('refused by name', () => {
 
 const plain = { ...settings, ebt_type: 'default' }
 
-/** A bare state dict of zeros, tensor by tensor as told. */
+/** A bare state dict with the given tensors, all zeros. */
 function archive(shapes: Readonly<Record<string, number[]>>, root?: Picklable): string {
   const path = asFile(new Uint8Array(0))
   const zip = new ZipWriter(path)
@@ -129,7 +129,7 @@ function archive(shapes: Readonly<Record<string, number[]>>, root?: Picklable): 
   return path
 }
 
-/** The corpus's float32 file with one tensor more. */
+/** The corpus's float32 file with one further tensor. */
 function safetensorsWith(name: string): string {
   const bytes = corpusBytes('float32.safetensors')
   const length = Number(bytes.readBigUInt64LE(0))
@@ -146,7 +146,7 @@ function safetensorsWith(name: string): string {
   )
 }
 
-describe('what is no checkpoint', () => {
+describe('files that are not checkpoints', () => {
   it.each([
     ['legacy.ckpt', /bare pickle \(torch before 1.6\)/],
     ['bare.pkl', /bare pickle/],
@@ -158,7 +158,7 @@ describe('what is no checkpoint', () => {
     expect(refusal(() => importAll(corpusFile(file)))).toMatch(reason)
   })
 
-  it('a zip bomb, of which nothing is inflated', () => {
+  it('refuses a zip bomb without inflating anything', () => {
     const bytes = deflateRawSync(new Uint8Array(64 * 1024 * 1024))
     const path = asFile(new Uint8Array(0))
     const zip = new ZipWriter(path)
@@ -172,7 +172,7 @@ describe('what is no checkpoint', () => {
     expect(refusal(() => importAll(asFile(raw)))).toMatch(/is compressed/)
   })
 
-  it('a TorchScript program, a big-endian file, a dict of other things', () => {
+  it('refuses a TorchScript program, a big-endian file and a dict without tensors', () => {
     const path = asFile(new Uint8Array(0))
     const write = (entries: Readonly<Record<string, Uint8Array>>) => {
       const zip = new ZipWriter(path)
@@ -192,7 +192,7 @@ describe('what is no checkpoint', () => {
   })
 })
 
-describe('pickles that would run something in Python', () => {
+describe('pickles that would run code in Python', () => {
   const marker = '/tmp/basin-executed'
   beforeAll(() => {
     expect(existsSync(marker)).toBe(false)
@@ -245,16 +245,16 @@ describe('pickles that would run something in Python', () => {
   })
 })
 
-describe('tensors that are not what they say', () => {
+describe('tensors that contradict their description', () => {
   const entry = 'archive/data/2'
-  it('a damaged storage', () => {
+  it('a damaged storage is refused', () => {
     const bytes = corpusBytes('one-storage.ckpt')
     const at = bytes.indexOf('data/0') + 400
     bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at)
     expect(refusal(() => importAll(asFile(bytes)))).toMatch(/checksum does not match/)
   })
 
-  it('views that multiply one storage', () => {
+  it('many views of one storage are refused', () => {
     const path = asFile(new Uint8Array(0))
     const zip = new ZipWriter(path)
     const shared = (shape: number[]) => new TensorEntry('0', shape)
@@ -283,7 +283,7 @@ describe('tensors that are not what they say', () => {
     ).toMatch(/share storages/)
   })
 
-  it('a tensor beyond its storage, and numbers that are not finite', () => {
+  it('a tensor beyond its storage and numbers that are not finite are refused', () => {
     const path = archive({ 'embeddings.weight': [17, 8] })
     const zip = ZipArchive.open(path)
     expect(zip.size('a/data/0')).toBe(4 * 17 * 8)

@@ -1,6 +1,6 @@
 /**
- * Damaged and hostile inputs give errors of the table and nothing else. A short run here; the long
- * one is BASIN_FUZZ=100000 npx vitest run test/imports/fuzz.test.ts
+ * Damaged and hostile inputs give errors of the error table and nothing else. This is a short run; the
+ * long one is BASIN_FUZZ=100000 npx vitest run test/imports/fuzz.test.ts
  */
 import { existsSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ const seed = Number(process.env['BASIN_FUZZ_SEED'] ?? 1)
 /** A run of 100,000 takes minutes. */
 const timeout = 60_000 + inputs * 60
 
-/** What a run may add to the process: 500,000 objects of a pickle, twice. */
+/** How much memory a run may add to the process: twice the 500,000 objects of a pickle. */
 const MOST_MEMORY = 512 * 1024 * 1024
 
 const directory = mkdtempSync(join(tmpdir(), 'basin-fuzz-'))
@@ -24,7 +24,7 @@ const directory = mkdtempSync(join(tmpdir(), 'basin-fuzz-'))
 interface Tally {
   accepted: number
   refused: number
-  /** Reasons with their numbers and quotations taken out. */
+  /** Reasons without their numbers and quotations. */
   reasons: Map<string, number>
   mostMemory: number
 }
@@ -69,7 +69,7 @@ describe(`${inputs} damaged and hostile inputs`, () => {
         (path) => importAll(path, settings),
       )
       expect(accepted + refused).toBe(inputs)
-      // The run reaches deep: some inputs are harmless, and the others fail in many places.
+      // Some inputs are still valid, and the others fail in many different places.
       expect(accepted).toBeGreaterThan(0)
       expect(reasons.size).toBeGreaterThan(20)
       expect(mostMemory).toBeLessThan(MOST_MEMORY)
@@ -97,7 +97,7 @@ describe(`${inputs} damaged and hostile inputs`, () => {
   )
 })
 
-/** Byte-level BPE of 256 bytes and a few merges. */
+/** A byte-level BPE tokenizer with 256 bytes and a few merges. */
 function small(): object {
   const characters = Array.from({ length: 256 }, (_, byte) => {
     const printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173)

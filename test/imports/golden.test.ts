@@ -1,4 +1,4 @@
-/** Every golden checkpoint gives its figures once it is converted from its .ckpt. */
+/** Every golden checkpoint, imported from its .ckpt, gives the results of the published implementation. */
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,16 +20,16 @@ const forward = ['default', 'time_embed', 'adaln', 'prob_dist_embed', 'unnormali
 const advanced = ['advanced_best_of_4', 'advanced_accept_lower']
 const tolerance = 1e-4
 /**
- * Five steps of advanced_best_of_4 amplify rounding at one of its 12 positions: the golden logits
- * themselves are 5.8e-5 from the reference run in float64 there, those of tfjs 1.1e-4 and the
- * native energies 1.4e-4 from the golden.
+ * The five steps of advanced_best_of_4 amplify rounding errors at one of its 12 positions: there the golden
+ * logits are 5.8e-5 from those of the reference run in float64, the logits of tfjs 1.1e-4 and the native
+ * energies 1.4e-4 from the golden ones.
  */
 const amplified = 2e-4
 const caps = { maxSteps: 1000, maxSeconds: 1000, candidates: 16 }
 
 const ckpt = (folder: string) => join(root, folder, 'model.ckpt')
 
-/** Through the disk, as `basin convert` and then an engine would. */
+/** Writes the import to the disk and reads it again, as `basin convert` and an engine do. */
 function converted(folder: string, hyperparameters: Hyperparameters = {}) {
   const identity = { name: folder.replaceAll('_', '-'), description: 'golden data', created: 0 }
   const imported = openReference(ckpt(folder), { identity, hyperparameters })
@@ -46,19 +46,19 @@ function converted(folder: string, hyperparameters: Hyperparameters = {}) {
   return { checkpoint: openCheckpoint(directory), budget, directory }
 }
 
-/** The native one where its addon is built. */
+/** Includes the native engine where its addon is built. */
 const engines = ['tfjs:wasm', ...('addon' in loadAddon() ? ['native'] : [])]
 
 const open = (engine: string, directory: string): Promise<EnergyEngine> =>
   openEngine({ directory, engine, threads: 1, slots: 64, contexts: 16, pages: 64 })
 
-describe.each([...forward, ...advanced])('%s, converted', (folder) => {
-  it('has the configuration and, bit for bit, the tensors of its safetensors', () => {
+describe.each([...forward, ...advanced])('%s, imported', (folder) => {
+  it('has the configuration and, bit for bit, the tensors of its safetensors file', () => {
     const { checkpoint, directory } = converted(folder)
     expect(checkpoint.config).toEqual(golden(folder).config)
     const stored = readSafetensors(join(root, folder, 'model.safetensors')).tensors
     const written = readSafetensors(join(directory, 'model.safetensors')).tensors
-    // Golden models were trained without noise: its standard deviation, 0, is not kept.
+    // Golden models were trained without noise, and a standard deviation of 0 is not kept.
     const kept = [...stored.keys()].filter((name) => name !== 'langevin_dynamics_noise_std')
     expect([...written.keys()].sort()).toEqual(kept.sort())
     for (const [name, tensor] of written)
@@ -69,7 +69,7 @@ describe.each([...forward, ...advanced])('%s, converted', (folder) => {
 const onEngines = (folders: readonly string[]) =>
   engines.flatMap((engine) => folders.map((folder) => [folder, engine] as const))
 
-describe.each(onEngines(forward))('%s, converted, on %s', (folder, name) => {
+describe.each(onEngines(forward))('%s, imported, on %s', (folder, name) => {
   const plain = { infer_ebt_advanced: false }
 
   it('gives the energies and logits of every step', async () => {
@@ -86,7 +86,7 @@ describe.each(onEngines(forward))('%s, converted, on %s', (folder, name) => {
     engine.close()
   })
 
-  it('writes the greedy text, through the cache', async () => {
+  it('writes the same greedy text, through the cache', async () => {
     const { budget, directory } = converted(folder, {
       ...plain,
       denoising_initial_condition: 'zeros',
@@ -98,8 +98,8 @@ describe.each(onEngines(forward))('%s, converted, on %s', (folder, name) => {
   })
 })
 
-describe.each(onEngines(advanced))('%s, converted, on %s', (folder, name) => {
-  it('gives the figures of advanced inference under the budget of its settings', async () => {
+describe.each(onEngines(advanced))('%s, imported, on %s', (folder, name) => {
+  it('gives the results of advanced inference under the budget of its settings', async () => {
     const { budget, directory } = converted(folder)
     const { tokens, initial_logits: starts = [], advanced: wanted } = golden(folder).expected
     const engine = await open(name, directory)

@@ -1,6 +1,6 @@
 /**
- * Inputs for fuzzing: what goes wrong with files, and what someone may make go wrong with them. A
- * function of a seed, so that a failure can be had again.
+ * Inputs for fuzzing: files with accidental damage and files made by an attacker. They are a function of
+ * a seed, so that a failure can be reproduced.
  */
 import { readFileSync } from 'node:fs'
 import { writePickle } from '../../src/model/export/pickle-writer.js'
@@ -51,7 +51,7 @@ const mutations: readonly Mutation[] = [
     if (random() < 0.3) copy.writeUInt32LE(pick(random, extremes), place + 4)
     return copy
   },
-  // A part taken out, a part repeated, random bytes put in.
+  // A part removed, a part repeated, random bytes inserted.
   (bytes, random) => {
     const from = at(bytes, random)
     return Buffer.concat([bytes.subarray(0, from), bytes.subarray(from + below(random, 64))])
@@ -111,7 +111,7 @@ const unpacked = archives
   .map(unpack)
 const scratch = asFile(new Uint8Array(0))
 
-/** A sound archive, checksums and all, around any pickle. */
+/** A valid archive, with correct checksums, around any pickle. */
 function packed(pickle: Buffer, storages: Unpacked['storages']): Buffer {
   const zip = new ZipWriter(scratch)
   zip.add('a/data.pkl', pickle)
@@ -143,7 +143,7 @@ const words = [
   'X\x0a\x00\x00\x00state_dict',
 ].map((text) => Buffer.from(text, 'latin1'))
 
-/** Opcodes in any order: nested, unbalanced, self-referring. */
+/** Opcodes in random order: nested, unbalanced or self-referential. */
 function randomPickle(random: Random): Buffer {
   const length = below(random, random() < 0.05 ? 20_000 : 60)
   const nesting = pick(random, ['}', ']', '(', ')', ')\x85', ']q\x00h\x00a'])
@@ -153,7 +153,7 @@ function randomPickle(random: Random): Buffer {
   return Buffer.concat([Buffer.from('\x80\x02', 'latin1'), ...parts, Buffer.from('.')])
 }
 
-/** A header of safetensors that says what it likes, over the data of the corpus. */
+/** A safetensors file of the corpus with a random header. */
 function randomHeader(random: Random): Buffer {
   const bytes = corpusBytes(pick(random, headers))
   const length = Number(bytes.readBigUInt64LE(0))
@@ -174,7 +174,7 @@ function randomHeader(random: Random): Buffer {
   return Buffer.concat([prefix, header, bytes.subarray(8 + length)])
 }
 
-/** The `index`-th input of a run. */
+/** One input of a run. */
 export function checkpointInput(random: Random): Buffer {
   const kind = random()
   if (kind < 0.35) return mutated(corpusBytes(pick(random, archives)), random)

@@ -1,4 +1,4 @@
-/** Tokenizers from elsewhere: Hugging Face's tokenizer.json and tiktoken's own encodings. */
+/** Foreign tokenizers: Hugging Face's tokenizer.json, and the encodings of tiktoken. */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -24,7 +24,7 @@ function adopted(source: string, bos?: string) {
   return openTokenizer(directory)
 }
 
-// GPT-2's alphabet of bytes, as its publication has it.
+// GPT-2's mapping from bytes to characters, as published.
 const printable = [...range(33, 127), ...range(161, 173), ...range(174, 256)]
 const others = range(0, 256).filter((byte) => !printable.includes(byte))
 const letters = new Map([
@@ -36,7 +36,7 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, i) => from + i)
 }
 
-/** The two tokens that each token is merged from: those that earlier merges leave of its bytes. */
+/** The two tokens from which each token is merged: what earlier merges make of its bytes. */
 function mergesOf(ranks: Ranks): [string, string][] {
   const rankOf = new Map(Array.from(ranks, ([rank, bytes]) => [spelled(bytes), rank]))
   return Array.from(ranks).flatMap(([rank, bytes]): [string, string][] => {
@@ -95,11 +95,11 @@ function written(json: unknown): string {
   return path
 }
 
-describe.each(encodingNames)('%s, by name', (name) => {
+describe.each(encodingNames)('encoding %s', (name) => {
   const tokenizer = adopted(name)
   const oracle = get_encoding(name)
 
-  it('encodes as tiktoken does, and decodes', () => {
+  it('encodes as tiktoken does, and decodes to the text', () => {
     for (const text of texts) {
       const tokens = tokenizer.encode(text)
       expect(tokens).toEqual([...oracle.encode_ordinary(text)])
@@ -113,7 +113,7 @@ describe.each(encodingNames)('%s, by name', (name) => {
   })
 })
 
-describe('tokenizer.json of Hugging Face', () => {
+describe('a Hugging Face tokenizer.json', () => {
   const gpt2 = openEncoding('gpt2')
   const path = written(huggingFace(gpt2))
 
@@ -127,7 +127,7 @@ describe('tokenizer.json of Hugging Face', () => {
     expect(tokenizer.special).toEqual(new Map([['<|endoftext|>', 50256]]))
   })
 
-  it('keeps special tokens, text with their names and bytes apart', () => {
+  it('distinguishes special tokens from text with their names', () => {
     const tokenizer = adopted(path)
     const text = 'one<|endoftext|>two'
     expect(tokenizer.encode(text)).not.toContain(50256)
@@ -138,7 +138,7 @@ describe('tokenizer.json of Hugging Face', () => {
     expect(tokenizer.decode(tokenizer.encode('a\ud83d'))).toBe('a\ufffd')
   })
 
-  it('normalizes and finds added tokens as GPT-NeoX has them', () => {
+  it('normalizes text and finds added tokens as GPT-NeoX does', () => {
     const run = (id: number, content: string) => ({
       id,
       content,
@@ -177,7 +177,7 @@ describe('tokenizer.json of Hugging Face', () => {
     expect(tokenizer.decode(tokenizer.encode(long))).toBe(long)
   })
 
-  it('is copied beside its descriptor, and from there again', () => {
+  it('is copied beside its descriptor, and can be imported from there', () => {
     const [first, second] = [temporary(), temporary()]
     importTokenizer(path, first, '<|endoftext|>')
     importTokenizer(first, second)
@@ -201,7 +201,7 @@ describe('a small tokenizer', () => {
     ],
   }
 
-  it('of the pattern of Llama 3 encodes as tiktoken with its ranks', () => {
+  it('with the pattern of Llama 3 encodes as tiktoken does with its ranks', () => {
     const directory = temporary()
     writeTokenizer(directory, { ...small, pattern: llama })
     const [ours, theirs] = [
@@ -211,7 +211,7 @@ describe('a small tokenizer', () => {
     for (const text of texts) expect(theirs.encode(text)).toEqual(ours.encode(text))
   })
 
-  it("Basin's own is taken over with its ranks", () => {
+  it("of Basin's is copied with its ranks", () => {
     const directory = temporary()
     writeTokenizer(directory, small, '<|endoftext|>')
     const tokenizer = adopted(directory)
@@ -273,7 +273,7 @@ describe('a small tokenizer', () => {
     ['the same content twice', added({ content: '<|pad|>' })],
     ['has two ids', added({ content: 'a' })],
   ]
-  it.each(bad)('says: %s (%#)', (reason, json) => {
+  it.each(bad)('refuses with: %s (%#)', (reason, json) => {
     let thrown: unknown
     try {
       adopted(written(json))
@@ -292,7 +292,7 @@ describe('a small tokenizer', () => {
     expect(existsSync('gpt3')).toBe(false)
   })
 
-  it('finds a descriptor that claims special tokens the file does not have', () => {
+  it('refuses a descriptor with special tokens that the file does not have', () => {
     const directory = temporary()
     importTokenizer('gpt2', directory)
     const path = join(directory, 'tokenizer.json')

@@ -1,4 +1,4 @@
-/** A job that is told by several runs: one story, or an honest end. */
+/** A job that is computed by several runs: one sequence of events, or a failure. */
 import { describe, expect, it } from 'vitest'
 import type { RequestStream } from '../../src/generation/client/engine-client.js'
 import type { RequestEvent } from '../../src/generation/protocol.js'
@@ -8,7 +8,7 @@ import type { JobRecord } from '../../src/jobs/store.js'
 import { isRecorded } from '../../src/jobs/thinning.js'
 import { jobOf } from '../support/loops.js'
 
-/** Says the text of each answer, and at the end how it ended. */
+/** Events with the text of each answer, and the finish reason at the end. */
 class Echo implements Narrator {
   private status = 'under way'
 
@@ -64,7 +64,7 @@ const recordOf = (durable = true): JobRecord => ({
   ...{ request: null, result: null, expires: null },
 })
 
-/** A job whose runs are these, one after the other. */
+/** A job that is computed by these runs, one after the other. */
 async function told(
   record: JobRecord,
   ...runs: RequestStream[]
@@ -98,7 +98,7 @@ async function told(
 }
 
 describe('a job whose engine is lost', () => {
-  it('is told on by the next run', async () => {
+  it('goes on with the next run', async () => {
     const { story } = await told(
       recordOf(),
       runOf(says('a'), says('b'), fails('engine_unavailable')),
@@ -107,7 +107,7 @@ describe('a job whose engine is lost', () => {
     expect(story).toEqual(['open', 'a', 'b', 'c', 'finished'])
   })
 
-  it('has failed where the next run says something else', async () => {
+  it('fails where the next run gives other events', async () => {
     const { job, story } = await told(
       recordOf(),
       runOf(says('a'), says('b'), fails('engine_unavailable')),
@@ -117,35 +117,38 @@ describe('a job whose engine is lost', () => {
     expect(job.record.result).toBe('failed')
   })
 
-  it('has failed after the third time', async () => {
+  it('fails after the third loss', async () => {
     const lost = () => runOf(says('a'), fails('engine_unavailable'))
     const { story } = await told(recordOf(), lost(), lost(), lost(), lost())
     expect(story).toEqual(['open', 'a', 'failed'])
   })
 
-  it('has failed at once where it has a connection, or had its course changed', async () => {
+  it('fails at once where it is not durable or was steered', async () => {
     const lost = () => runOf(says('a'), fails('engine_unavailable'))
     const steered = { ...recordOf(), steered: true }
     for (const record of [recordOf(false), steered]) {
       expect((await told(record, lost(), runOf(says('a'), finished))).story).toEqual([
-        ...['open', 'a', 'failed'],
+        'open',
+        'a',
+        'failed',
       ])
     }
   })
 })
 
-it('a job that has failed for another reason has failed', async () => {
+it('a job that fails for another reason is not run again', async () => {
   const { story } = await told(recordOf(), runOf(says('a'), fails('engine_failed')))
   expect(story).toEqual(['open', 'a', 'failed'])
 })
 
-it('without a store that outlives it, a job ends with its process', async () => {
+it('without a durable store a job ends with its process', async () => {
   const { story } = await told(recordOf(), runOf(says('a'), fails('shutting_down')))
   expect(story).toEqual(['open', 'a', 'failed'])
 })
 
-it('of steps without end a bounded number is told', () => {
-  const count = (steps: number) => Array.from({ length: steps }, (_, n) => n).filter(isRecorded).length
+it('records a bounded number of any number of steps', () => {
+  const count = (steps: number) =>
+    Array.from({ length: steps }, (_, n) => n).filter(isRecorded).length
   expect(count(1000)).toBe(1000)
   expect(count(2000)).toBe(1500)
   expect(count(6000)).toBe(2250)

@@ -1,4 +1,4 @@
-/** What every store of jobs must do; and what the one in a folder does besides. */
+/** What every store of jobs must do, and what the store in a folder does in addition. */
 import { mkdtempSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,7 +32,7 @@ const stores: [string, (limit: number) => JobStore][] = [
 ]
 
 describe.each(stores)('%s', (_, open) => {
-  it('gives back what was written, as it was then', async () => {
+  it('returns what was written, even if the object changed later', async () => {
     store = open(1e6)
     const record = recordOf('a')
     await store.write('a', { record, from: 0, events: ['{"n":0}', '{"n":1}'] })
@@ -45,7 +45,7 @@ describe.each(stores)('%s', (_, open) => {
     expect(store.get('b')).toBeUndefined()
   })
 
-  it('keeps more than nine events in their order, and jobs apart', async () => {
+  it('keeps more than nine events in order, and jobs separate', async () => {
     store = open(1e6)
     const lines = Array.from({ length: 1200 }, (_, n) => `{"n":${n}}`)
     await store.write('a', { record: recordOf('a'), from: 0, events: lines })
@@ -64,7 +64,7 @@ describe.each(stores)('%s', (_, open) => {
     expect(store.events('b', 0, 10)).toEqual(['2'])
   })
 
-  it('knows what is unfinished, and forgets what has expired', async () => {
+  it('lists unfinished jobs, and deletes expired ones', async () => {
     store = open(1e6)
     await store.write('open', { record: recordOf('open'), from: 0, events: [] })
     await store.write('old', { record: recordOf('old', 1000), from: 0, events: [] })
@@ -76,7 +76,7 @@ describe.each(stores)('%s', (_, open) => {
     expect(store.get('open')).toBeDefined()
   })
 
-  it('lets the oldest ended ones go beyond its limit, and none under way', async () => {
+  it('deletes the oldest ended jobs beyond its limit, and no running job', async () => {
     store = open(6000)
     const events = ['x'.repeat(2000)]
     await store.write('open', { record: recordOf('open'), from: 0, events })
@@ -91,7 +91,7 @@ describe.each(stores)('%s', (_, open) => {
   })
 })
 
-describe('in a folder', () => {
+describe('the store in a folder', () => {
   it('outlives its process, with its limit', async () => {
     const path = folder()
     store = LmdbStore.open(path, 3000)
@@ -106,13 +106,13 @@ describe('in a folder', () => {
     expect(store.get('b')).toEqual(recordOf('b', 6000))
   })
 
-  it('is read by its owner alone', () => {
+  it('can be read only by the user who runs the server', () => {
     const path = folder()
     store = LmdbStore.open(path, 3000)
     expect(statSync(path).mode & 0o077).toBe(0)
   })
 
-  it('says what is wrong with a path that is none', () => {
+  it('says what is wrong with a path that cannot be opened', () => {
     store = new MemoryStore(0)
     const path = join(mkdtempSync(join(tmpdir(), 'basin-jobs-')), 'file')
     writeFileSync(path, '')

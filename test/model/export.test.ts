@@ -1,4 +1,4 @@
-/** Export, then import: the same model, of every kind that the reference can express. */
+/** A model that is exported and imported again is the same, for every kind that the reference can express. */
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -23,7 +23,7 @@ function exported(checkpoint: Checkpoint): string {
   return path
 }
 
-/** Out, in again and onto the disk. */
+/** Exports a model, imports the result and writes it to the disk. */
 function roundTrip(checkpoint: Checkpoint) {
   const imported = openReference(exported(checkpoint), { identity: elsewhere })
   const directory = temporary()
@@ -60,21 +60,21 @@ const kinds: [string, Checkpoint][] = [
   ]),
 ]
 
-describe('export, then convert', () => {
+describe('export and import again', () => {
   it.each(kinds)('%s', (_, checkpoint) => {
     const back = roundTrip(checkpoint)
     expect(back.config).toEqual(checkpoint.config)
     expect(back.tensors).toEqual(new Map(checkpoint.tensors))
   })
 
-  it('writes the same bytes the second time', () => {
+  it('write the same bytes the second time', () => {
     const { directory } = roundTrip(golden('adaln'))
     const again = join(directory, 'again.ckpt')
     exportReference(directory, again, { tokenizer: 'some/tokenizer' })
     expect(readFileSync(again)).toEqual(readFileSync(exported(golden('adaln'))))
   })
 
-  it('keeps the noise of training, which Basin itself does not read', () => {
+  it('keep the noise of training, which Basin itself does not use', () => {
     const { config, tensors } = golden('default')
     const noise = { shape: [], data: Float32Array.of(3) }
     const all = new Map([...tensors, ['langevin_dynamics_noise_std', noise]] as const)
@@ -112,7 +112,7 @@ describe('what the reference cannot express', () => {
 })
 
 describe('zip archives', () => {
-  it('are read as they were written, with zip64 fields or without', () => {
+  it('are read as they were written, with and without zip64 fields', () => {
     for (const zip64From of [0, 100, 0xffffffff]) {
       const path = join(temporary(), 'archive')
       const entries = Array.from(
@@ -131,7 +131,7 @@ describe('zip archives', () => {
     }
   })
 
-  it('hold their data at multiples of 64 bytes', () => {
+  it('align the data of entries to 64 bytes', () => {
     const bytes = readFileSync(exported(golden('default')))
     const alpha = golden('default').tensors.get('embeddings.weight')?.data ?? new Float32Array(0)
     const at = bytes.indexOf(Buffer.from(alpha.buffer, alpha.byteOffset, alpha.byteLength))

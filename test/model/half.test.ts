@@ -8,7 +8,7 @@ import { normals } from '../../src/refine/random.js'
 import { modelOf } from '../support/models.js'
 
 describe('float16', () => {
-  it('comes back as it was, for every finite half', () => {
+  it('converts to a number and back, for every finite value', () => {
     const all = Array.from({ length: 0x10000 }, (_, half) => half)
     const finite = all.filter((half) => Number.isFinite(halfToFloat(half)))
     expect(finite).toHaveLength(2 * 31 * 1024)
@@ -16,7 +16,7 @@ describe('float16', () => {
     expect([...back]).toEqual(finite)
   })
 
-  it.each([1, 1e-3, 1e-6, 1e3])('is the nearest half of numbers around %d', (scale) => {
+  it.each([1, 1e-3, 1e-6, 1e3])('is the nearest one of numbers around %d', (scale) => {
     const numbers = normals(5, 0, 0, 4096).map((x) => x * scale)
     floatsToHalves(numbers)?.forEach((half, i) => {
       const x = numbers[i] ?? NaN
@@ -27,7 +27,7 @@ describe('float16', () => {
     })
   })
 
-  it('rounds ties to even, carries into the exponent, and has no number beyond its largest', () => {
+  it('rounds ties to even, carries into the exponent, and refuses numbers beyond its largest', () => {
     const tie = (x: number) => halfToFloat(floatsToHalves(Float32Array.of(x))?.[0] ?? NaN)
     expect(tie(1 + 1 / 2048)).toBe(1)
     expect(tie(1 + 3 / 2048)).toBe(1 + 1 / 512)
@@ -39,7 +39,7 @@ describe('float16', () => {
   })
 })
 
-it('halves a checkpoint, whose tensors are read as the nearest halves', () => {
+it('writes a checkpoint of half the size, with each number rounded to float16', () => {
   const directory = mkdtempSync(join(tmpdir(), 'basin-half-'))
   const checkpoint = modelOf('latent residual amortized, K 4')
   const size = () => statSync(join(directory, weightsFile)).size
@@ -54,7 +54,7 @@ it('halves a checkpoint, whose tensors are read as the nearest halves', () => {
     )
 })
 
-it('refuses a number that float16 has not, by its tensor’s name', () => {
+it('refuses a number too large for float16 with the name of its tensor', () => {
   const { config, tensors } = modelOf('latent residual amortized, K 4')
   const large = new Map(tensors).set('alpha', { shape: [], data: Float32Array.of(7e4) })
   const directory = mkdtempSync(join(tmpdir(), 'basin-half-'))

@@ -1,4 +1,4 @@
-/** The container files agree with the server and with each other. None of them is run here. */
+/** The container files agree with the server and with each other. These tests do not run them. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -14,13 +14,13 @@ const CLOSING = 10
 describe('every YAML file', () => {
   const paths = filesIn('docker').filter((path) => /\.ya?ml$/.test(path))
 
-  it.each(paths)('%s is one', (path) => {
+  it.each(paths)('%s parses', (path) => {
     expect(yamlOf(path).every((document) => document !== null)).toBe(true)
   })
 })
 
 describe.each(['Dockerfile', 'docker/Dockerfile.gpu'])('%s', (path) => {
-  /** Instructions of the last stage, which is what runs. */
+  /** The instructions of the last stage, which is the image that runs. */
   const text = read(path)
     .replaceAll(/^#.*\n/gm, '')
     .replaceAll(/\\\n\s*/g, '')
@@ -28,7 +28,7 @@ describe.each(['Dockerfile', 'docker/Dockerfile.gpu'])('%s', (path) => {
   const instruction = (name: string) =>
     new RegExp(`^${name} (.+)$`, 'm').exec(last)?.[1] ?? `no ${name}`
 
-  it('runs the server, as nobody in particular, where others reach it', () => {
+  it('runs the server without root, on all interfaces', () => {
     expect(instruction('USER')).toBe('1000:1000')
     expect(JSON.parse(instruction('ENTRYPOINT'))).toEqual(['node', 'dist/cli/main.js'])
     expect(JSON.parse(instruction('CMD'))).toEqual(['serve'])
@@ -36,7 +36,7 @@ describe.each(['Dockerfile', 'docker/Dockerfile.gpu'])('%s', (path) => {
     expect(instruction('EXPOSE')).toBe('8000')
   })
 
-  it('asks for its health without a shell, and hears the answer', async () => {
+  it('checks the health without a shell', async () => {
     const [, json = ''] = / CMD (\[.+\])$/.exec(instruction('HEALTHCHECK')) ?? []
     const [command = '', ...args] = JSON.parse(json) as string[]
     const asked: string[] = []
@@ -85,7 +85,7 @@ describe('the compose file', () => {
   const [compose] = yamlOf('docker/compose.yaml') as [Compose]
   const { basin, grafana } = compose.services
 
-  it('mounts what is there, and publishes to this machine only', () => {
+  it('mounts existing files, and publishes to this machine only', () => {
     for (const { ports, volumes = [] } of Object.values(compose.services)) {
       for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:/)
       for (const [source = ''] of volumes.map((volume) => volume.split(':'))) {
@@ -97,12 +97,12 @@ describe('the compose file', () => {
     }
   })
 
-  it('waits for the drain before it kills', () => {
+  it('waits for the drain before it kills the server', () => {
     const drain = Number(basin?.environment?.['BASIN_DRAIN_SECONDS'])
     expect(parseInt(basin?.stop_grace_period ?? '0')).toBeGreaterThan(drain + CLOSING)
   })
 
-  it('gives Grafana its dashboard and its data', () => {
+  it('gives Grafana its dashboard and its data source', () => {
     const [provider] = yamlOf('docker/grafana/provisioning/dashboards/basin.yml') as [
       { providers: { options: { path: string } }[] },
     ]
@@ -123,7 +123,7 @@ describe('the compose file', () => {
 describe('the dashboard', () => {
   const panels = dashboard.panels.filter(({ type }) => type !== 'row')
 
-  it('has panels with a name and an explanation, each its own', () => {
+  it('has panels with unique names and descriptions', () => {
     for (const { description, targets, title } of panels) {
       expect([title, description !== undefined && description.length > 10]).toEqual([title, true])
       expect(targets?.length).toBeGreaterThan(0)
@@ -186,25 +186,25 @@ describe('the manifests', () => {
     expect(budget.spec.selector).toEqual(spec.selector)
   })
 
-  it('probe what means what they ask', () => {
+  it('probe liveness and readiness at the right routes', () => {
     const ask = (probe?: Probe) => [probe?.httpGet.path, probe?.httpGet.port]
     expect(ask(container?.startupProbe)).toEqual(['/ready', 'http'])
     expect(ask(container?.readinessProbe)).toEqual(['/ready', 'http'])
     expect(ask(container?.livenessProbe)).toEqual(['/health', 'http'])
   })
 
-  it('wait for the drain before they kill', () => {
+  it('wait for the drain before they kill the server', () => {
     const [, pause] = container?.lifecycle.preStop.exec.command ?? []
     const drain = Number(variable('BASIN_DRAIN_SECONDS'))
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(Number(pause) + drain + CLOSING)
   })
 
-  it('leave a core to HTTP', () => {
+  it('leave one core to HTTP', () => {
     const cores = Number(container?.resources.limits.cpu)
     expect(Number(variable('BASIN_THREADS'))).toBe(cores - 1)
   })
 
-  it('scale the deployment on a metric that the adapter makes', () => {
+  it('scale the deployment on a metric that the adapter provides', () => {
     const scaler = one('autoscaler') as {
       spec: {
         scaleTargetRef: { kind: string; name: string }

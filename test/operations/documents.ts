@@ -1,4 +1,4 @@
-/** The files that an operator deploys, read as what they are. */
+/** Reads the files that an operator deploys: YAML, rules, dashboards. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,14 +8,14 @@ export const root = fileURLToPath(new URL('../..', import.meta.url))
 
 export const read = (path: string): string => readFileSync(join(root, path), 'utf8')
 
-/** Of every file below a folder, from the root. */
+/** Paths of all files below a folder, relative to the root. */
 export const filesIn = (folder: string): string[] =>
   readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
     .sort()
 
-/** Every document of a YAML file. Throws on what YAML forbids, duplicate keys among it. */
+/** All documents of a YAML file. Throws on invalid YAML, for example duplicate keys. */
 export function yamlOf(path: string): unknown[] {
   return parseAllDocuments(read(path)).map((document) => {
     const [problem] = [...document.errors, ...document.warnings]
@@ -71,8 +71,8 @@ export const alerts = rulesIn('docker/prometheus/rules/alerts.yml').filter(
 )
 
 /**
- * The figures that an alert compares with numbers: what is left of each comparison. An alert that does
- * not fire returns nothing, and neither does one on a name that does not exist.
+ * The left sides of the comparisons in an alert. Their values can be queried; the alert itself returns
+ * nothing both when it does not fire and when it names a metric that does not exist.
  */
 export function figuresOf(expr: string): string[] {
   return expr.split(/\s+and(?:\s+on\s*\([^)]*\))?\s+/).map((comparison) => {

@@ -1,4 +1,4 @@
-/** A little of everything that metrics tell apart: endings, refusals, lengths, streams. */
+/** A small load with all cases that metrics distinguish: finish reasons, refusals, lengths, streams. */
 import type { Server } from '../support/process.js'
 
 const complete = async (server: Server, body: object): Promise<void> => {

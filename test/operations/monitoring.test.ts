@@ -1,6 +1,6 @@
 /**
- * A real Prometheus scrapes a real server under a little load: every panel and every rule has data,
- * and promtool has nothing to say against any of it.
+ * A real Prometheus scrapes a real server under a small load: every panel and every rule has data, and
+ * promtool accepts all files.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -27,7 +27,7 @@ interface AdapterValues {
   rules: { custom: { metricsQuery: string }[] }
 }
 
-/** The shipped configuration, faster, and of these two processes. */
+/** The shipped configuration with a shorter interval and the addresses of these two processes. */
 function scrapeConfig(server: string, prometheus: string): ScrapeConfig {
   const [shipped] = yamlOf('docker/prometheus/prometheus.yml') as ScrapeConfig[]
   if (!shipped) throw new Error('no scrape configuration')
@@ -44,7 +44,7 @@ function scrapeConfig(server: string, prometheus: string): ScrapeConfig {
 }
 
 describe.skipIf(missing)(`monitoring${missing ? ` (skipped: ${missing})` : ''}`, () => {
-  /** What promtool says, nothing left out, when it does not approve. */
+  /** The whole output of promtool when it fails. */
   const objections = (args: readonly string[], input = ''): string => {
     if (typeof binaries === 'string') throw new Error(binaries)
     const { status, stderr, stdout } = spawnSync(binaries.promtool, args, {
@@ -62,7 +62,7 @@ describe.skipIf(missing)(`monitoring${missing ? ` (skipped: ${missing})` : ''}`,
       expect(objections(['check', 'rules', '--lint=all', '--lint-fatal', ...rules])).toBe('')
     })
 
-    it('finds that each alert fires on what it is for, and not otherwise', () => {
+    it('finds that each alert fires in its case and not otherwise', () => {
       expect(objections(['test', 'rules', 'test/operations/alerts.yml'])).toBe('')
     })
   })
@@ -101,7 +101,7 @@ describe.skipIf(missing)(`monitoring${missing ? ` (skipped: ${missing})` : ''}`,
 
     const isFigure = ({ value }: Sample) => Number.isFinite(Number(value[1]))
 
-    /** The queries that still have no finite value when the time is over. */
+    /** The queries that still have no finite value at the end of the time limit. */
     const withoutData = async (queries: readonly string[]): Promise<string[]> => {
       const deadline = performance.now() + 40_000
       let empty = queries
@@ -115,7 +115,7 @@ describe.skipIf(missing)(`monitoring${missing ? ` (skipped: ${missing})` : ''}`,
       return [...empty]
     }
 
-    it('gives data to every query of the dashboard', async () => {
+    it('has data for every query of the dashboard', async () => {
       const queries = dashboard.panels.flatMap(({ targets = [] }) =>
         targets.map(({ expr }) => substituted(expr)),
       )
@@ -123,7 +123,7 @@ describe.skipIf(missing)(`monitoring${missing ? ` (skipped: ${missing})` : ''}`,
       expect(await withoutData(queries)).toEqual([])
     })
 
-    it('gives values to the variables of the dashboard', async () => {
+    it('has values for the variables of the dashboard', async () => {
       const values = dashboard.templating.list.flatMap(({ definition, name }) => {
         const series = /^label_values\((.+), \w+\)$/.exec(definition ?? '')?.[1]
         return series ? [`count by (${name}) (${series})`] : []
@@ -132,7 +132,7 @@ describe.skipIf(missing)(`monitoring${missing ? ` (skipped: ${missing})` : ''}`,
       expect(await withoutData(values)).toEqual([])
     })
 
-    it('gives data to the autoscaler', async () => {
+    it('has data for the autoscaler', async () => {
       const [values] = yamlOf('docker/kubernetes/adapter-values.yaml') as AdapterValues[]
       const queries = (values?.rules.custom ?? []).map(({ metricsQuery }) =>
         metricsQuery
@@ -144,7 +144,7 @@ describe.skipIf(missing)(`monitoring${missing ? ` (skipped: ${missing})` : ''}`,
       expect(await withoutData(queries)).toEqual([])
     })
 
-    it('gives data to every rule, and no rule fails', async () => {
+    it('has data for every rule, and no rule fails', async () => {
       const recorded = (await prometheus.rules()).filter(({ type }) => type === 'recording')
       expect(recorded.length).toBeGreaterThan(10)
       expect(await withoutData(recorded.map(({ name }) => name))).toEqual([])

@@ -1,4 +1,4 @@
-/** A real Prometheus for tests: the one that is installed, else Debian's package unpacked into build/. */
+/** A real Prometheus for tests: the installed one, or else Debian's package, unpacked into build/. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ export interface Binaries {
 const works = ({ prometheus, promtool }: Binaries): boolean =>
   [prometheus, promtool].every((binary) => run(binary, ['--version']).status === 0)
 
-/** The binaries, or why there are none. */
+/** The binaries, or the reason why there are none. */
 export function findPrometheus(): Binaries | string {
   const installed = { prometheus: 'prometheus', promtool: 'promtool' }
   if (works(installed)) return installed
@@ -25,7 +25,7 @@ export function findPrometheus(): Binaries | string {
   return fetchPackages('prometheus', ['prometheus']) ?? local
 }
 
-/** A port that was free a moment ago: Prometheus cannot say which one it was given. */
+/** A port that is free now. Port 0 is no help: Prometheus does not report which port it got. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
@@ -71,7 +71,7 @@ export class Prometheus {
     return new Prometheus(child, `http://127.0.0.1:${port}`)
   }
 
-  /** What an instant query finds now; nothing while Prometheus is not up. Throws on a query it refuses. */
+  /** The result of an instant query; empty while Prometheus is not up. Throws if Prometheus refuses the query. */
   async query(promql: string): Promise<Sample[]> {
     const body = new URLSearchParams({ query: promql })
     const answer = await this.get('/api/v1/query', { method: 'POST', body })

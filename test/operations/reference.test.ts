@@ -1,4 +1,4 @@
-/** What the operator's files name exists: metrics, flags, variables, alerts, paths, ports, periods. */
+/** Metrics, flags, variables, alerts, paths, ports and periods that the operator's files name exist. */
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Command } from 'commander'
@@ -52,7 +52,7 @@ const operatorsFiles = [
 ]
 const everyFile = [...operatorsFiles, ...filesIn('docker').filter((path) => path.endsWith('.json'))]
 
-/** All that `pattern` captures, in all of these files. */
+/** Everything that `pattern` captures in these files, without repetition. */
 const named = (files: readonly string[], pattern: RegExp): string[] => [
   ...new Set(
     files.flatMap((path) => [...read(path).matchAll(pattern)].map(([, name]) => name ?? '')),
@@ -73,9 +73,9 @@ describe('metrics', () => {
     await expect(reference()).toMatchFileSnapshot('../../docs/metrics.md')
   })
 
-  it('exist wherever one is named', () => {
+  it('exist wherever a file names them', () => {
     const known = new Set(metrics.map(({ name }) => name))
-    // What the autoscaler's rule makes of one, and what recording rules make of several.
+    // The name that the autoscaler's rule gives to a metric, and those of recording rules.
     known.add('basin_requests_waiting')
     const asked = named(everyFile, /(?<![\w:])(basin_\w+)/g)
     expect(asked.length).toBeGreaterThan(30)
@@ -86,7 +86,7 @@ describe('metrics', () => {
     ).toEqual([])
   })
 
-  it('recorded by rules exist wherever one is named', () => {
+  it('recorded by rules exist wherever a file names them', () => {
     const recorded = new Set(named(['docker/prometheus/rules/recording.yml'], /record: (\S+)/g))
     const asked = named(everyFile, /(\bjob\w*:\w+:\w+)/g)
     expect(asked.filter((name) => !recorded.has(name))).toEqual([])
@@ -98,13 +98,13 @@ describe('flags and variables', () => {
     ...manual.matchAll(/^\| `(--[a-z-]+)` \| `((?:BASIN|OTEL)_\w+)` \| (.+?) \|/gm),
   ].map(([, flag, variable, value]) => ({ flag, variable, value }))
 
-  it('of serve are all in the table of limits, and no other', () => {
+  it('of serve are all in the table of limits, and no others', () => {
     expect(rows.map(({ flag, variable }) => [flag, variable])).toEqual(
       serve().map(({ envVar, long }) => [long, envVar]),
     )
   })
 
-  it('have the default that the table says', () => {
+  it('have the defaults of the table', () => {
     const dependent = ['--models', '--model', '--threads', '--pages', '--config']
     for (const { flag, value } of rows) {
       if (flag === undefined || dependent.includes(flag)) continue
@@ -115,7 +115,7 @@ describe('flags and variables', () => {
     }
   })
 
-  it('exist wherever one is named', () => {
+  it('exist wherever a file names them', () => {
     const options = serve()
     const variables = named(operatorsFiles, /\b(BASIN_[A-Z_]+)/g)
     expect(variables.length).toBeGreaterThan(10)
@@ -125,7 +125,7 @@ describe('flags and variables', () => {
     expect(flags.filter((flag) => !options.some(({ long }) => long === flag))).toEqual([])
   })
 
-  it('that are fixed are what the text says', () => {
+  it('have the fixed values that the text gives', () => {
     const { bodyBytes, caps, choices, frameBytes, heartbeatSeconds, requestSeconds } = defaultLimits
     const [text = ''] = /^Fixed: [^]+?\n\n/m.exec(manual) ?? []
     expect(text.replaceAll('\n', ' ')).toMatch(
@@ -139,7 +139,7 @@ describe('flags and variables', () => {
 })
 
 describe('alerts', () => {
-  it('each have a section on what to do, and no section is left over', () => {
+  it('have one section each on what to do, and every section has an alert', () => {
     const sections = [...manual.matchAll(/^### (Basin\w+)$/gm)].map(([, name]) => name)
     expect(sections).toEqual(alerts.map(({ alert }) => alert))
     for (const { alert, annotations } of alerts) {
@@ -147,7 +147,7 @@ describe('alerts', () => {
     }
   })
 
-  it('point at panels by their names', () => {
+  it('refer to panels that exist', () => {
     const { panels } = JSON.parse(read('docker/grafana/dashboards/basin.json')) as {
       panels: { title: string }[]
     }
@@ -160,7 +160,7 @@ describe('alerts', () => {
 })
 
 describe('links', () => {
-  it('lead to files and sections that are there', () => {
+  it('lead to files and sections that exist', () => {
     const anchors = [...manual.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
       title
         .toLowerCase()

@@ -5,7 +5,7 @@ import { budget, unbounded } from '../support/loops.js'
 
 const limits = budget({ maxSteps: 100, allocation: 'adaptive' })
 
-/** Folds energies; the best is the lowest so far. */
+/** The progress after steps with these energies. The best energy is the lowest so far. */
 function after(energies: readonly number[]): Progress {
   let best = Infinity
   return energies.reduce((progress, energy) => {
@@ -14,8 +14,8 @@ function after(energies: readonly number[]): Progress {
   }, beforeFirstStep)
 }
 
-describe('rest', () => {
-  it('is two steps in a row that add less than a hundredth to the fall so far', () => {
+describe('a candidate at rest', () => {
+  it('has taken two steps in a row that each add less than 1 % to the fall so far', () => {
     expect(atRest(after([20, 10, 9.99]), limits)).toBe(false)
     expect(atRest(after([20, 10, 9.99, 9.98]), limits)).toBe(true)
     expect(atRest(after([20, 10, 9.99, 9.7, 9.69]), limits)).toBe(false)
@@ -23,7 +23,7 @@ describe('rest', () => {
     expect(atRest(after([20, 10, 12, 15]), limits)).toBe(true)
   })
 
-  it('does not depend on where an energy has its zero, nor on its unit', () => {
+  it('does not depend on the zero or the unit of the energy', () => {
     const energies = [20, 10, 9.95, 9.8, 9.79, 9.78, 9.5, 9.4, 9.39, 9.385]
     for (const [shift, unit] of [
       [0, 1],
@@ -37,7 +37,7 @@ describe('rest', () => {
         )
   })
 
-  it('waits for the least number of steps, and for a first answer', () => {
+  it('has taken min_steps and has seen a first answer', () => {
     const still = after([5, 5, 5, 5])
     expect(atRest(still, limits)).toBe(true)
     expect(atRest(still, { ...limits, minSteps: 5 })).toBe(false)
@@ -49,23 +49,23 @@ describe('rest', () => {
     expect(unjudged.idleSteps).toBe(0)
   })
 
-  it('is over when the answer is taken up again', () => {
+  it('moves again when the answer is extended', () => {
     expect(reopen(after([5, 5, 5, 5]), 'converged').idleSteps).toBe(0)
   })
 })
 
-describe('turns', () => {
+describe('allocation', () => {
   const turns = (allocation: 'even' | 'adaptive', stopped: boolean[]) =>
     stopped.flatMap((_, i) => (hasTurn(allocation, stopped, i) ? i : []))
 
-  it('are of all that have not stopped, or of the first of them', () => {
+  it('lets all candidates step that have not stopped, or the first of them', () => {
     expect(turns('even', [false, true, false])).toEqual([0, 2])
     expect(turns('adaptive', [false, true, false])).toEqual([0])
     expect(turns('adaptive', [true, true, false])).toEqual([2])
     expect(turns('adaptive', [true, true])).toEqual([])
   })
 
-  it('share one total', () => {
+  it('counts the steps of all candidates together', () => {
     expect(totalSteps(budget({ maxSteps: 7, candidates: 3 }))).toBe(21)
     expect(totalSteps(unbounded({ candidates: 3 }))).toBe(Infinity)
   })

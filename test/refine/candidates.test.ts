@@ -16,7 +16,7 @@ it.each([
   expect(choose(outcomes, select)).toBe(index)
 })
 
-it('prefers the first of equals, and chooses none without a finite energy', () => {
+it('chooses the first of equals, and none where no energy is finite', () => {
   expect(
     choose(
       [
@@ -29,7 +29,7 @@ it('prefers the first of equals, and chooses none without a finite energy', () =
   expect(choose([{ initial: 1, energy: Infinity }], 'min')).toBe(-1)
 })
 
-it('gives each answer of a completion noise of its own', () => {
+it('gives each answer of a completion its own seed for noise', () => {
   const seeds = Array.from({ length: 1000 }, (_, index) => answerSeed(7, index))
   expect(new Set(seeds).size).toBe(1000)
   expect(seeds.every((seed) => Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32)).toBe(true)

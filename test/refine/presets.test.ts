@@ -12,12 +12,12 @@ const caps: Caps = { maxSteps: 512, maxSeconds: 60, candidates: 8 }
 const resolve = (refinement: RefinementRequest, model: typeof plain | typeof drafting = plain) =>
   resolveBudget(model, undefined, refinement, caps)
 
-it('hands on how the candidates share their steps', () => {
+it('passes on how the candidates share their steps', () => {
   expect(resolve({ candidates: 4, allocation: 'adaptive' }).allocation).toBe('adaptive')
   expect(resolve({ candidates: 4 }).allocation).toBeUndefined()
 })
 
-describe('efforts', () => {
+describe('reasoning_effort', () => {
   it.each([
     ['none', 1],
     ['minimal', 1],
@@ -30,22 +30,22 @@ describe('efforts', () => {
     expect(resolveBudget(plain, effort, undefined, caps).maxSteps).toBe(steps)
   })
 
-  it('takes the draft as it is where there is one', () => {
+  it('none takes no step where the model drafts', () => {
     expect(preset(drafting, 'none').maxSteps).toBe(0)
   })
 
-  it('takes at least one step of a model trained for one', () => {
+  it('low takes at least one step of a model trained for one', () => {
     expect(preset({ ...plain, steps: 1 }, 'low').maxSteps).toBe(1)
   })
 
-  it('looks for convergence only beyond the trained steps', () => {
+  it('only efforts beyond the trained steps end at convergence', () => {
     const tolerant = (['none', 'low', 'medium', 'high', 'xhigh', 'max'] as const).filter(
       (effort) => resolveBudget(plain, effort, undefined, caps).tolerance !== undefined,
     )
     expect(tolerant).toEqual(['high', 'xhigh', 'max'])
   })
 
-  it('ends at the model’s energy target there, unless the request names another', () => {
+  it('those end at the model’s energy target, unless the request names another', () => {
     const sure = { ...plain, energy_target: 0.5 }
     const targets = (['medium', 'high', 'xhigh', 'max'] as const).map(
       (effort) => resolveBudget(sure, effort, undefined, caps).energyTarget,
@@ -54,14 +54,14 @@ describe('efforts', () => {
     expect(resolveBudget(sure, 'max', { energy_target: -1 }, caps).energyTarget).toBe(-1)
   })
 
-  it('stays within the operator’s steps, and always within the seconds', () => {
+  it('stays within the operator’s caps on steps and seconds', () => {
     expect(resolveBudget(plain, 'xhigh', undefined, { ...caps, maxSteps: 10 }).maxSteps).toBe(10)
     expect(resolveBudget(plain, 'max', undefined, caps).maxSeconds).toBe(60)
   })
 })
 
 describe('the refinement object', () => {
-  it('overrides the effort, field by field', () => {
+  it('replaces fields of the effort’s preset', () => {
     const budget = resolveBudget(
       plain,
       'max',
@@ -84,7 +84,7 @@ describe('the refinement object', () => {
     })
   })
 
-  it('asks for unbounded refinement with null', () => {
+  it('asks for unbounded refinement with max_steps null', () => {
     expect(resolve({ max_steps: null, tolerance: 1e-4 })).not.toHaveProperty('maxSteps')
   })
 
@@ -118,7 +118,7 @@ describe('the refinement object', () => {
     ),
   ]
 
-  it.each(bad)('refuses %s %d by name, with its bound', (field, value) => {
+  it.each(bad)('refuses %s %d with its name and its bound', (field, value) => {
     expect(() => resolve({ [field]: value })).toThrow(
       expect.objectContaining({
         code: 'out_of_range',

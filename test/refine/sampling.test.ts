@@ -14,7 +14,7 @@ const probabilities = [0.1, 0.4, 0.3, 0.2]
 const logits = Float32Array.from(probabilities, (p) => Math.log(p) + 5)
 const none = new Map<number, number>()
 
-/** How often each token comes out of `draws` draws. */
+/** The relative frequency of each token in `draws` draws. */
 function frequencies(overrides: Partial<Sampling>, draws = 20_000, counts = none): number[] {
   const sampling = { ...greedy, temperature: 1, ...overrides }
   const found = new Array<number>(logits.length).fill(0)
@@ -30,11 +30,11 @@ const close = (actual: number[], expected: number[]) => {
 }
 
 describe('temperature', () => {
-  it('0 takes the most probable, ties to the lowest id', () => {
+  it('0 takes the most probable token, the lowest id among equals', () => {
     expect(sample(Float32Array.of(1, 7, 7), greedy, none, 0)).toBe(1)
   })
 
-  it('1 follows the model, 1/2 squares it', () => {
+  it('1 draws from the model’s probabilities, 1/2 from their squares', () => {
     close(frequencies({}), probabilities)
     const squares = probabilities.map((p) => p * p)
     const sum = squares.reduce((a, b) => a + b)
@@ -45,7 +45,7 @@ describe('temperature', () => {
   })
 })
 
-describe('cuts', () => {
+describe('top_k and top_p', () => {
   it('top_k keeps the k most probable', () => {
     close(frequencies({ topK: 2 }), [0, 4 / 7, 3 / 7, 0])
     close(frequencies({ topK: 99 }), probabilities)
@@ -74,13 +74,13 @@ describe('adjustments', () => {
     expect(sampleWith({ presencePenalty: -2, frequencyPenalty: 0.2 })).toBe(1)
   })
 
-  it('a bias of 100 forces a token and -100 bans it; strangers are ignored', () => {
+  it('a bias of 100 forces a token and -100 bans it; unknown ids are ignored', () => {
     expect(frequencies({ logitBias: { 0: 100 } }, 200)[0]).toBeCloseTo(1)
     expect(frequencies({ logitBias: { 1: -100 } }, 2000)[1]).toBe(0)
     expect(sample(logits, { ...greedy, logitBias: { 77: 100 } }, none, 0)).toBe(1)
   })
 
-  it('are not greedy', () => {
+  it('make a choice that is not greedy', () => {
     expect(isGreedy(greedy)).toBe(true)
     expect(isGreedy({ ...greedy, logitBias: { 1: 0 } })).toBe(false)
     expect(isGreedy({ ...greedy, frequencyPenalty: 0.1 })).toBe(false)
@@ -89,7 +89,7 @@ describe('adjustments', () => {
 })
 
 describe('log-probabilities', () => {
-  it('are the model’s own, whatever was adjusted', () => {
+  it('are those of the model’s own distribution, whatever is adjusted', () => {
     const token = sample(logits, { ...greedy, logitBias: { 0: 50 } }, none, 0)
     expect(token).toBe(0)
     const { logProb, top } = tokenLogProbs(logits, token, 2)
@@ -98,14 +98,14 @@ describe('log-probabilities', () => {
     expect(Math.exp(top[0]?.logProb ?? 0)).toBeCloseTo(0.4)
   })
 
-  it('list the largest, ties to the lowest id', () => {
+  it('list the largest first, lower ids first among equals', () => {
     expect(largest(Float32Array.of(1, 3, 3, 2, 3), 4)).toEqual([1, 2, 4, 3])
     expect(largest(Float32Array.of(1, 2), 5)).toEqual([1, 0])
     expect(largest(logits, 0)).toEqual([])
   })
 })
 
-it('depends on seed and draw alone', () => {
+it('a draw depends on the seed and the index of the draw alone', () => {
   const hot = { ...greedy, temperature: 2, seed: 5 }
   const tokens = (seed: number) =>
     Array.from({ length: 40 }, (_, draw) => sample(logits, { ...hot, seed }, none, draw))
@@ -113,10 +113,10 @@ it('depends on seed and draw alone', () => {
   expect(tokens(5)).not.toEqual(tokens(6))
 })
 
-describe('weights in place of logits', () => {
+describe('weights instead of logits', () => {
   const weights = Float32Array.from(probabilities, (p) => p / 0.4)
 
-  it('give the token that their logits give', () => {
+  it('give the same token as their logits', () => {
     const cuts = [{}, { topP: 0.71 }, { topK: 2 }, { topK: 3, topP: 0.7 }]
     for (const cut of cuts) {
       const sampling = { ...greedy, temperature: 1, seed: 3, ...cut }
@@ -125,7 +125,7 @@ describe('weights in place of logits', () => {
     }
   })
 
-  it('are enough where only a temperature applies', () => {
+  it('suffice where only a temperature applies', () => {
     const hot = { ...greedy, temperature: 0.7 }
     expect(isPlainDraw(hot)).toBe(true)
     expect(isPlainDraw(greedy)).toBe(false)
@@ -134,7 +134,7 @@ describe('weights in place of logits', () => {
   })
 })
 
-it('a read-out that is not finite gives an error, not a token', () => {
+it('logits that are not finite give an error, not a token', () => {
   const broken = Float32Array.of(1, NaN, 2)
   const hot = { ...greedy, temperature: 1 }
   expect(() => sample(broken, hot, none, 0)).toThrow('not finite')

@@ -17,7 +17,7 @@ interface Outcome {
   steps: number
 }
 
-/** Runs through energies, one second a step, until a rule holds. The best is the lowest so far. */
+/** Takes steps with these energies, one per second, until a rule holds. The best energy is the lowest so far. */
 function descend(limits: Budget, energies: readonly number[], gradientNorm = 1): Outcome {
   let progress = beforeFirstStep
   let best = Infinity
@@ -55,7 +55,7 @@ describe('line search', () => {
 })
 
 describe('convergence', () => {
-  it('needs patience steps in a row within the tolerance', () => {
+  it('needs `patience` steps in a row within the tolerance', () => {
     const limits = unbounded({ tolerance: 0, patience: 3 })
     expect(descend(limits, level)).toEqual({ reason: 'converged', steps: 5 })
     expect(descend(limits, [4, 4, 4, 5, 5, 5, 5])).toEqual({ reason: 'converged', steps: 7 })
@@ -76,12 +76,12 @@ describe('convergence', () => {
     expect(descend(unbounded({ gradientTolerance: 2, minSteps: 4 }), falling).steps).toBe(4)
   })
 
-  it('also holds where the gradient is flat', () => {
+  it('also holds where the gradient norm is small enough', () => {
     expect(descend(unbounded({ gradientTolerance: 1 }), falling, 1).reason).toBe('converged')
     expect(descend(unbounded({ gradientTolerance: 0.9 }), falling, 1).reason).toBeUndefined()
   })
 
-  it('is not looked for without a tolerance', () => {
+  it('is never reached without a tolerance', () => {
     expect(descend(unbounded(), level).reason).toBeUndefined()
     expect(descend(unbounded({ plateau: 2 }), level).reason).toBeUndefined()
   })
@@ -91,7 +91,7 @@ describe('a plateau', () => {
   const trembling = [8, 6, 4, 5, 3.9, 6, 5, 4.5, 6, 5, 4.5, 6]
   const limits = unbounded({ tolerance: 0.1, patience: 3, plateau: 4 })
 
-  it('is where the best energy has not fallen by the tolerance in so many steps', () => {
+  it('is reached when the best energy has not fallen by the tolerance in that many steps', () => {
     expect(descend(limits, trembling)).toEqual({ reason: 'converged', steps: 7 })
     expect(descend({ ...limits, tolerance: 0.01 }, trembling)).toEqual({
       reason: 'converged',
@@ -100,24 +100,24 @@ describe('a plateau', () => {
     expect(descend(unbounded({ tolerance: 0.1 }), trembling).reason).toBeUndefined()
   })
 
-  it('is none while small falls add up to it', () => {
+  it('is not reached while small falls add up to the tolerance', () => {
     const slow = Array.from({ length: 60 }, (_, i) => 0.96 ** i)
     expect(descend({ ...limits, patience: 100 }, slow).reason).toBeUndefined()
     expect(descend({ ...limits, patience: 100, plateau: 2 }, slow).steps).toBe(3)
   })
 
-  it('is measured by magnitude where energies are below zero', () => {
+  it('is measured by the magnitude of negative energies', () => {
     expect(descend(limits, [-8, -9, -8, -9.5, -8, -9, -8])).toEqual({
       reason: 'converged',
       steps: 6,
     })
   })
 
-  it('never ends an answer before minSteps, and begins anew where one goes on', () => {
+  it('never ends an answer before minSteps, and is counted from zero when the answer is extended', () => {
     expect(descend({ ...limits, minSteps: 11 }, trembling).steps).toBe(11)
     const stopped: Progress = { ...beforeFirstStep, steps: 9, plateauEnergy: 4, plateauSteps: 7 }
-    expect(reopen(stopped, 'converged')).toMatchObject({ mark: 4, since: 0 })
-    expect(reopen(stopped, 'max_steps')).toMatchObject({ mark: 4, since: 7 })
+    expect(reopen(stopped, 'converged')).toMatchObject({ plateauEnergy: 4, plateauSteps: 0 })
+    expect(reopen(stopped, 'max_steps')).toMatchObject({ plateauEnergy: 4, plateauSteps: 7 })
   })
 })
 
@@ -136,7 +136,7 @@ describe('limits', () => {
     expect(descend(limits, falling)).toEqual({ reason: 'energy_target', steps: 3 })
   })
 
-  it('forbid the first step where the budget is nothing', () => {
+  it('forbid the first step where the budget has no steps', () => {
     expect(exhausted(budget({ maxSteps: 0 }), beforeFirstStep, 0)).toBe('max_steps')
     expect(exhausted(budget({ maxSteps: 1 }), beforeFirstStep, 0)).toBeUndefined()
   })
@@ -167,25 +167,25 @@ describe('the first rule that holds names the reason', () => {
 })
 
 describe('extension', () => {
-  it('of a running answer raises its limits', () => {
+  it('raises the limits of a running answer', () => {
     const limits = budget({ maxSteps: 4, maxSeconds: 2 })
     expect(extend(limits, { steps: 3, seconds: 1 })).toMatchObject({ maxSteps: 7, maxSeconds: 3 })
     expect(extend(unbounded(), { steps: 3 })).not.toHaveProperty('maxSteps')
   })
 
-  it('of a stopped one counts from where it stands', () => {
+  it('adds to what a stopped answer has used', () => {
     const limits = budget({ maxSteps: 100, maxSeconds: 20 })
     const raised = extend(limits, { steps: 3, seconds: 4 }, { steps: 10, seconds: 5 })
     expect(raised).toMatchObject({ maxSteps: 13, maxSeconds: 9 })
   })
 
-  it('makes convergence hold anew, and nothing else', () => {
-    const stood = { ...beforeFirstStep, steps: 9, calm: 3 }
+  it('counts convergence from zero, and nothing else', () => {
+    const stood = { ...beforeFirstStep, steps: 9, calmSteps: 3 }
     expect(reopen(stood, 'converged').calmSteps).toBe(0)
     expect(reopen(stood, 'max_steps').calmSteps).toBe(3)
   })
 
-  it('goes on from before the closing evaluation', () => {
+  it('goes on from the progress before the closing evaluation', () => {
     const limits = unbounded({ tolerance: 0, patience: 1 })
     const stepped = advance(beforeFirstStep, { energy: 3, gradientNorm: 1, best: 3 }, limits)
     const closed = close(stepped, { energy: 2, best: 2 })

@@ -5,8 +5,8 @@ import { FairQueue } from '../../src/scheduler/fair-queue.js'
 import type { RequestNeeds } from '../../src/scheduler/plan.js'
 import { Scheduler } from '../../src/scheduler/scheduler.js'
 
-describe('pages', () => {
-  it('go back at once, and not before their last holder lets go', () => {
+describe('the page pool', () => {
+  it('frees a page when its last holder gives it back', () => {
     const pool = new PagePool(4)
     const pages = pool.take(3) ?? []
     expect(new Set(pages).size).toBe(3)
@@ -19,13 +19,13 @@ describe('pages', () => {
     expect(pool.available).toBe(4)
   })
 
-  it('held by nobody cannot be given or shared', () => {
+  it('refuses to give or share a page that has no holder', () => {
     const pool = new PagePool(2)
     expect(() => pool.give([0])).toThrow(RangeError)
     expect(() => pool.share(1)).toThrow(RangeError)
   })
 
-  it('can be found while nobody needs their room, the longest idle going first', () => {
+  it('finds an idle page until it is reused, and reuses the page that was idle longest', () => {
     const pool = new PagePool(3)
     const [a, b, c] = pool.take(3) as [number, number, number]
     pool.name(a, 'a')
@@ -36,7 +36,7 @@ describe('pages', () => {
     pool.share(b)
     expect(pool.used).toBe(1)
     pool.give([b])
-    // c holds nothing of use, then a: b was let go of after it.
+    // c has no name, so it is reused first; then a, which has been idle longer than b.
     expect(pool.take(2)).toEqual([c, a])
     expect([pool.find('a'), pool.find('b')]).toEqual([undefined, b])
     pool.forget()
@@ -44,7 +44,7 @@ describe('pages', () => {
     expect(pool.take(1)).toEqual([b])
   })
 
-  it('keep the name that was given first', () => {
+  it('keeps the page that was given a name first', () => {
     const pool = new PagePool(2)
     const [a, b] = pool.take(2) as [number, number]
     pool.name(a, 'same')
@@ -55,14 +55,14 @@ describe('pages', () => {
   })
 })
 
-describe('the queue', () => {
+describe('the fair queue', () => {
   const drain = (queue: FairQueue<string>) => {
     const order: string[] = []
     for (let item = queue.take(); item !== undefined; item = queue.take()) order.push(item)
     return order.join(' ')
   }
 
-  it('takes turns between clients, and keeps the order within one', () => {
+  it('serves clients in turns and keeps the order within a client', () => {
     const queue = new FairQueue<string>()
     for (const item of ['a1', 'a2', 'a3', 'b1', 'c1', 'c2']) queue.push(item.charAt(0), item)
     expect(queue.peek()).toBe('a1')
@@ -70,7 +70,7 @@ describe('the queue', () => {
     expect(queue.size).toBe(0)
   })
 
-  it('lets one leave without moving the others', () => {
+  it('removes one item and keeps the places of the others', () => {
     const queue = new FairQueue<string>()
     for (const item of ['a1', 'a2', 'b1', 'b2']) queue.push(item.charAt(0), item)
     expect(queue.remove((item) => item === 'b1')).toBe('b1')
@@ -105,7 +105,7 @@ const scheduler = (capacity = {}, chunk = 8) =>
   new Scheduler({ slots: 4, contexts: 4, pages: 16, pageSize: 4, ...capacity }, chunk)
 
 describe('admission', () => {
-  it('refuses at once what could not even run alone', () => {
+  it('refuses at once a request that could not run even alone', () => {
     expect(() => scheduler().submit(request({ candidates: 5 }))).toThrow(
       expect.objectContaining({ code: 'out_of_range' }),
     )
@@ -118,14 +118,14 @@ describe('admission', () => {
   it.each<[string, object, Asked]>([
     ['slots', {}, { candidates: 2 }],
     ['pages', { pages: 8 }, { positions: 16 }],
-    ['sequences', { contexts: 2 }, {}],
+    ['contexts', { contexts: 2 }, {}],
   ])('waits for %s', (_what, capacity, wide) => {
     const two = scheduler(capacity)
-    const tickets = [0, 1, 2].map(() => two.submit(request(wide)))
-    expect(two.schedule().admitted.map(({ requestId }) => requestId)).toEqual(tickets.slice(0, 2))
+    const ids = [0, 1, 2].map(() => two.submit(request(wide)))
+    expect(two.schedule().admitted.map(({ requestId }) => requestId)).toEqual(ids.slice(0, 2))
     expect(two.waiting).toBe(1)
-    two.release(tickets[0] as number)
-    expect(two.schedule().admitted.map(({ requestId }) => requestId)).toEqual([tickets[2]])
+    two.release(ids[0] as number)
+    expect(two.schedule().admitted.map(({ requestId }) => requestId)).toEqual([ids[2]])
   })
 
   it('does not let narrow requests overtake a wide one', () => {
@@ -141,7 +141,7 @@ describe('admission', () => {
     expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([narrow])
   })
 
-  it('evicts held sequences only where that suffices', () => {
+  it('evicts held answers only where that makes the request fit', () => {
     const it = scheduler()
     const [old, young, busy] = [0, 1, 2].map(() => it.submit(request())) as [number, number, number]
     it.schedule()
@@ -157,7 +157,7 @@ describe('admission', () => {
   })
 })
 
-describe('a tick', () => {
+describe('a step', () => {
   it('observes prompts in chunks, then begins, then descends every candidate', () => {
     const it = scheduler()
     it.submit(request({ candidates: 2 }))
@@ -192,7 +192,7 @@ describe('a tick', () => {
     expect(next.descend.map(({ requestId }) => requestId)).toEqual([short])
   })
 
-  it('begins a context without tokens by observing it empty, once', () => {
+  it('observes a context without tokens once, as an empty range', () => {
     const it = scheduler()
     it.submit(request({ prompt: 0 }))
     const plan = it.schedule()
@@ -201,7 +201,7 @@ describe('a tick', () => {
     expect(it.schedule().observe).toEqual([])
   })
 
-  it('leaves out candidates at rest, and sequences paused or held', () => {
+  it('leaves out candidates that have stopped, and paused or held requests', () => {
     const it = scheduler()
     const [resting, paused, held] = [0, 1, 2].map(() => it.submit(request({ prompt: 2 }))) as [
       number,
@@ -219,23 +219,23 @@ describe('a tick', () => {
     expect(it.schedule().descend.map(({ requestId }) => requestId)).toEqual([resting, paused, held])
   })
 
-  it('never gives a page or a slot to two sequences that do not share', () => {
+  it('never gives a page or a slot to two requests that do not share', () => {
     const it = scheduler({}, 64)
     for (let i = 0; i < 4; i++) it.submit(request())
     const { observe } = it.schedule()
-    const pages = observe.flatMap((sequence) => sequence.pages)
-    const slots = observe.flatMap((sequence) => sequence.slots)
+    const pages = observe.flatMap((request) => request.pages)
+    const slots = observe.flatMap((request) => request.slots)
     expect([new Set(pages).size, pages.length]).toEqual([12, 12])
     expect(new Set(slots).size).toBe(4)
   })
 })
 
-describe('contexts that begin alike', () => {
+describe('contexts that begin with the same tokens', () => {
   const sharing = (capacity = {}, chunk = 64) =>
     scheduler({ sharesPages: true, ...capacity }, chunk)
   const ranges = (it: Scheduler) => it.schedule().observe.map(({ from, to }) => [from, to])
 
-  it('observe what they have in common once, in the same tick and later', () => {
+  it('observe the common tokens once, in the same step and later', () => {
     const it = sharing()
     const [one, two] = [0, 1].map(() => it.submit(request())) as [number, number]
     const { observe } = it.schedule()
@@ -254,24 +254,24 @@ describe('contexts that begin alike', () => {
     expect(it.cache).toEqual({ queries: 30, hits: 16, preemptions: 0 })
   })
 
-  it('do not share the tokens of a tick, but follow one of them', () => {
+  it('wait while one of them observes the page that all need', () => {
     const it = sharing({}, 6)
-    const tickets = [0, 1, 2].map(() => it.submit(request({ prompt: 14 })))
+    const ids = [0, 1, 2].map(() => it.submit(request({ prompt: 14 })))
     expect(ranges(it)).toEqual([[0, 4]])
     expect(ranges(it)).toEqual([[4, 8]])
-    it.release(tickets[0] as number)
+    it.release(ids[0] as number)
     expect(ranges(it)).toEqual([[8, 14]])
     expect(ranges(it)).toEqual([[12, 14]])
   })
 
-  it('always leave the last token to be observed', () => {
+  it('always observe their last token themselves', () => {
     const it = sharing()
     for (let i = 0; i < 2; i++) it.submit(request({ prompt: 8 }))
     expect(ranges(it)).toEqual([[0, 8]])
     expect(ranges(it)).toEqual([[4, 8]])
   })
 
-  it('do not find pages of other clients, of other tokens, or of what failed', () => {
+  it('do not share pages of other clients, of other tokens or of a failed call', () => {
     const it = sharing()
     const first = it.submit(request())
     it.schedule()
@@ -286,7 +286,7 @@ describe('contexts that begin alike', () => {
     expect(it.cache.hits).toBe(0)
   })
 
-  it('find the answers of earlier ones, as a conversation goes on', () => {
+  it('share the pages of earlier answers as a conversation goes on', () => {
     const it = sharing()
     const context = Array.from({ length: 6 }, (_, i) => i)
     const first = it.submit({ ...request(), context })
@@ -308,66 +308,66 @@ describe('when pages run out', () => {
   const two = (capacity: object) => {
     const it = scheduler({ pages: 6, ...capacity }, 64)
     const contexts = [0, 1].map((i) => Array.from({ length: 8 }, () => i))
-    const tickets = contexts.map((context) => it.submit({ ...request({ positions: 24 }), context }))
+    const ids = contexts.map((context) => it.submit({ ...request({ positions: 24 }), context }))
     expect(it.schedule().begin).toHaveLength(2)
-    return { it, contexts: contexts as [number[], number[]], tickets: tickets as [number, number] }
+    return { it, contexts: contexts as [number[], number[]], ids: ids as [number, number] }
   }
 
-  it('the one admitted last waits, and goes on where it was', () => {
-    const { it, contexts, tickets } = two({})
-    grow(it, contexts[0], tickets[0])
+  it('preempts the request admitted last, which later goes on where it was', () => {
+    const { it, contexts, ids } = two({})
+    grow(it, contexts[0], ids[0])
     expect(it.schedule().preempted).toEqual([])
-    grow(it, contexts[0], tickets[0])
+    grow(it, contexts[0], ids[0])
     expect(it.schedule().preempted).toEqual([])
-    grow(it, contexts[0], tickets[0])
+    grow(it, contexts[0], ids[0])
     const plan = it.schedule()
-    expect(plan.preempted.map(({ requestId }) => requestId)).toEqual([tickets[1]])
-    expect(plan.descend.map(({ requestId }) => requestId)).toEqual([tickets[0]])
-    expect(it.isPresent(tickets[1])).toBe(false)
-    // One page is left for it; it needs two.
+    expect(plan.preempted.map(({ requestId }) => requestId)).toEqual([ids[1]])
+    expect(plan.descend.map(({ requestId }) => requestId)).toEqual([ids[0]])
+    expect(it.isPresent(ids[1])).toBe(false)
+    // It needs two pages, and only one is free.
     expect(it.schedule().observe.map(({ from, to }) => [from, to])).toEqual([[0, 4]])
-    it.release(tickets[0])
+    it.release(ids[0])
     const back = it.schedule()
     expect(back.observe.map(({ from, to }) => [from, to])).toEqual([[4, 8]])
-    expect(back.resumed.map(({ requestId }) => requestId)).toEqual([tickets[1]])
+    expect(back.resumed.map(({ requestId }) => requestId)).toEqual([ids[1]])
     expect(back.begin).toEqual([])
-    expect(back.descend.map(({ requestId }) => requestId)).toEqual([tickets[1]])
+    expect(back.descend.map(({ requestId }) => requestId)).toEqual([ids[1]])
     expect(it.cache.preemptions).toBe(1)
-    it.release(tickets[1])
+    it.release(ids[1])
     expect(it.pagesUsed).toBe(0)
   })
 
-  it('a paused one gives way even to those after it', () => {
-    const { it, contexts, tickets } = two({})
-    it.pause(tickets[0], true)
+  it('preempts a paused request even for one admitted after it', () => {
+    const { it, contexts, ids } = two({})
+    it.pause(ids[0], true)
     for (let i = 0; i < 3; i++) {
-      grow(it, contexts[1], tickets[1])
+      grow(it, contexts[1], ids[1])
       it.schedule()
     }
     expect(it.cache.preemptions).toBe(1)
-    expect(it.isPresent(tickets[0])).toBe(false)
+    expect(it.isPresent(ids[0])).toBe(false)
   })
 
-  it('nobody new is admitted before all have what they need', () => {
-    const { it, contexts, tickets } = two({})
+  it('admits no further request before the admitted ones have their pages', () => {
+    const { it, contexts, ids } = two({})
     for (let i = 0; i < 3; i++) {
-      grow(it, contexts[0], tickets[0])
+      grow(it, contexts[0], ids[0])
       it.schedule()
     }
     const third = it.submit(request({ prompt: 1, positions: 4 }))
     expect(it.schedule().admitted).toEqual([])
-    it.release(tickets[0])
+    it.release(ids[0])
     it.schedule()
     expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([third])
   })
 
-  it('one whose answer is about to be judged keeps its pages', () => {
-    const { it, contexts, tickets } = two({})
-    it.rest(tickets[1], 0)
+  it('does not preempt a request whose answer settles in this step', () => {
+    const { it, contexts, ids } = two({})
+    it.rest(ids[1], 0)
     for (let i = 0; i < 3; i++) {
-      grow(it, contexts[0], tickets[0])
+      grow(it, contexts[0], ids[0])
       expect(it.schedule().preempted).toEqual([])
     }
-    expect(it.isPresent(tickets[1])).toBe(true)
+    expect(it.isPresent(ids[1])).toBe(true)
   })
 })

@@ -1,4 +1,4 @@
-/** Values from a JSON schema, by a seeded generator: such as it allows, and such as it nearly allows. */
+/** Generates values for a JSON schema from a seed: mostly valid ones, and ones with a single fault. */
 
 export type Random = () => number
 
@@ -36,11 +36,28 @@ export const pick = <T>(random: Random, values: readonly T[]): T =>
   values[Math.floor(random() * values.length)] as T
 
 const texts = [
-  ...['once upon a time', 'a', ' ', '', '_', '__a_', 'letters', '\u0000', 'Ü', '😀', '\ud800'],
-  ...['../../etc/passwd', '__proto__', 'constructor', '{{7*7}}', '%00', "'; --", 'null', '-1'],
+  'once upon a time',
+  'a',
+  ' ',
+  '',
+  '_',
+  '__a_',
+  'letters',
+  '\u0000',
+  'Ü',
+  '😀',
+  '\ud800',
+  '../../etc/passwd',
+  '__proto__',
+  'constructor',
+  '{{7*7}}',
+  '%00',
+  "'; --",
+  'null',
+  '-1',
 ]
 
-/** What ends up at the borders of things. */
+/** Values of the wrong type, of extreme size or of unexpected shape. */
 const strange = (random: Random): unknown =>
   pick<() => unknown>(random, [
     () => null,
@@ -75,7 +92,7 @@ function textOf({ maxLength = 64, minLength = 0 }: Schema, random: Random): stri
 
 function objectOf(schema: Schema, random: Random): object {
   const { patternProperties = {}, properties = {}, required = [] } = schema
-  // What is allowed field by field seldom fits together where there are many.
+  // With many optional fields, values that are valid one by one seldom are valid together.
   const share = pick(random, [0, 0.1, 0.25])
   const chosen = Object.entries(properties).filter(
     ([name]) => required.includes(name) || random() < share,
@@ -89,7 +106,7 @@ function objectOf(schema: Schema, random: Random): object {
   ])
 }
 
-/** Mostly what the schema allows. */
+/** A value that the schema mostly allows. */
 export function valueOf(schema: Schema, random: Random): unknown {
   if (schema.const !== undefined) return schema.const
   if (schema.enum) return pick(random, schema.enum)
@@ -118,7 +135,7 @@ export function valueOf(schema: Schema, random: Random): unknown {
   }
 }
 
-/** The same with something wrong somewhere: a value, a name, or a part that is missing. */
+/** A copy with one fault somewhere: a wrong value, a wrong name or a missing part. */
 export function damaged(value: unknown, random: Random): unknown {
   if (typeof value !== 'object' || value === null || random() < 0.1) return strange(random)
   if (Array.isArray(value)) {

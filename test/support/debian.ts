@@ -1,5 +1,5 @@
 /**
- * Programs of Debian for tests: its packages, unpacked below build/. Unpacking needs no root and
+ * Unpacks Debian packages below build/, for tests that need their programs. Unpacking needs no root and
  * starts no service; only a first `apt-get update` may need root.
  */
 import { spawnSync } from 'node:child_process'
@@ -11,7 +11,7 @@ const build = fileURLToPath(new URL('../../build/', import.meta.url))
 export const run = (command: string, args: readonly string[], options: object = {}) =>
   spawnSync(command, args, { encoding: 'utf8', timeout: 120_000, ...options })
 
-/** What these packages install is below this folder, once they are unpacked. */
+/** The folder below which the unpacked files of `name` are. */
 export const folderOf = (name: string): string => build + name
 
 function unpack(name: string, packages: readonly string[]): boolean {
@@ -22,7 +22,7 @@ function unpack(name: string, packages: readonly string[]): boolean {
   return archives.every((file) => run('dpkg-deb', ['-x', file, '.'], { cwd }).status === 0)
 }
 
-/** Unpacks them into the folder of `name`. Returns why that cannot be done, if it cannot. */
+/** Unpacks packages into the folder of `name`. Returns the reason if that is not possible. */
 export function fetchPackages(name: string, packages: readonly string[]): string | undefined {
   if (!existsSync('/etc/debian_version')) return `${name} is not installed, and this is not Debian`
   if (unpack(name, packages)) return undefined

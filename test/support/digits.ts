@@ -1,4 +1,4 @@
-/** Directories of small random models whose vocabulary is the ten digits, for tests of the command line. */
+/** Writes small random models whose vocabulary is the ten digits, for tests of the command line. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeCheckpoint } from '../../src/model/checkpoint.js'

@@ -1,4 +1,4 @@
-/** Golden data of the published implementation (test/golden), and the configurations it implies. */
+/** Golden data of the published implementation (test/golden), with configurations made from its settings. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readTensors } from '../../src/model/checkpoint.js'
@@ -39,7 +39,7 @@ export interface Golden {
 
 const root = new URL('../golden/', import.meta.url).pathname
 
-/** `start` of the configuration: noise as trained, zeros for the greedy text. */
+/** `start`: where answers start; noise as in training, or zeros for the greedy text. */
 export function golden(name: string, start: 'noise' | 'zeros' = 'noise'): Golden {
   const directory = join(root, name)
   const expected = JSON.parse(readFileSync(join(directory, 'expected.json'), 'utf8')) as Expected
@@ -90,7 +90,7 @@ export function goldenGradients(name: string): Map<string, Float32Array> {
   return new Map([...tensors].map(([key, stored]) => [key, asFloat32(stored, key, path)]))
 }
 
-/** Largest difference relative to the largest magnitude expected. */
+/** The largest difference divided by the largest expected magnitude. */
 export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   let difference = 0
   let magnitude = 0

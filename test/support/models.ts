@@ -1,4 +1,4 @@
-/** Small random models of every kind, for tests that need the shape of a thing and not its skill. */
+/** Small models with random weights, of every kind, for tests that need no trained model. */
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { parseConfig, type ModelConfig } from '../../src/model/config.js'
 import { normals } from '../../src/refine/random.js'
@@ -45,7 +45,7 @@ const vocab = {
 } as const
 const exact = { kind: 'residual', direction: 'exact' } as const
 
-/** Every answer space, energy, conditioning and start, in combinations that cover each pair's code. */
+/** Every answer space, energy, conditioning and start, in combinations that reach all code paths. */
 export const variants: { label: string; overrides: Overrides }[] = [
   { label: 'latent residual amortized, K 4', overrides: {} },
   {
@@ -140,13 +140,13 @@ export function configOf(overrides: Overrides): ModelConfig {
   return parseConfig(merged, 'test')
 }
 
-/** The variant's checkpoint: deterministic weights large enough for energies to differ. */
+/** The variant's checkpoint, with deterministic weights that are large enough for energies to differ. */
 export function modelOf(label: string): Checkpoint {
   const variant = variants.find((v) => v.label === label)
   if (!variant) throw new Error(`no variant ${label}`)
   const config = configOf(variant.overrides)
   const tensors = initialWeights(config, 42, 0.5)
-  // Training begins with opinions that are the draft; here they must differ.
+  // Initial weights make the opinion equal to the draft; in these tests the two must differ.
   for (const [i, name] of ['answer.anchor.weight', 'answer.opinion.weight'].entries())
     if (config.answer.anchor)
       tensors.get(name)?.data.set(normals(42 + i, 0, 0, config.dim ** 2).map((x) => x / 4))

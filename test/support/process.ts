@@ -1,4 +1,4 @@
-/** The real thing: `node dist/cli/main.js`, over the built code, on a port of its own. */
+/** Runs the built program, `node dist/cli/main.js`, as a process on a free port. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
@@ -14,19 +14,19 @@ const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 export const shippedModels =
   process.env['BASIN_MODELS'] ?? fileURLToPath(new URL('../../models', import.meta.url))
 
-/** False in a tree whose trained weights are not there. */
+/** Whether the trained weights are there. */
 export const shipped = ['sudoku6', 'sudoku6-exact', 'addition', 'stories'].every((name) =>
   existsSync(join(shippedModels, name, weightsFile)),
 )
 
-/** A directory with `letters`, small and of random weights: any text of a to z and spaces. */
+/** A directory with the model `letters`, small and random, for texts of a to z and spaces. */
 export function writeModels(): string {
   const root = mkdtempSync(join(tmpdir(), 'basin-models-'))
   writeModel(root, 'letters')
   return root
 }
 
-/** `seed`: of its random weights. */
+/** `seed`: for the random weights. */
 export function writeModel(root: string, name: string, seed = 1): string {
   const directory = join(root, name)
   mkdirSync(directory)
@@ -63,7 +63,7 @@ export class BasinProcess {
     this.child.kill(name)
   }
 
-  /** The first match of `pattern` in what it has written to standard output. */
+  /** Waits for a match of `pattern` in standard output, and returns its first group or all of it. */
   async says(pattern: RegExp): Promise<string> {
     for (;;) {
       const match = pattern.exec(this.stdout)
@@ -79,7 +79,7 @@ export class Server extends BasinProcess {
     super('serve', '--port', '0', ...args)
   }
 
-  /** Such as `http://127.0.0.1:40123`. */
+  /** The base URL, such as `http://127.0.0.1:40123`. */
   url = ''
 
   static async start(models: string, ...args: string[]): Promise<Server> {
@@ -112,7 +112,7 @@ export class Server extends BasinProcess {
     return (await reply.json()) as CompletionBody
   }
 
-  /** The sum of a metric's samples. */
+  /** The sum of all samples of a metric. */
   async metric(name: string): Promise<number> {
     const text = await (await fetch(`${this.url}/metrics`)).text()
     return text

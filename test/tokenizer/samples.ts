@@ -1,4 +1,4 @@
-/** Texts that tokenizers get wrong. */
+/** Texts on which tokenizers tend to fail. */
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,13 +15,13 @@ export const story =
   'Once upon a time there was a little girl. She didn’t know why the wind blew, and the wind ' +
   "didn't know either. One day, the girl and the wind went to the forest, the dark forest.\n\n"
 
-/** Every byte value, as random text: much of it is not UTF-8, so U+FFFD stands for it. */
+/** Text from random bytes. Much of it is not UTF-8 and so becomes U+FFFD. */
 const randomText = (seed: number, length: number): string =>
   new TextDecoder().decode(
     Uint8Array.from({ length }, (_, i) => Math.floor(256 * uniform(seed, 0, i))),
   )
 
-/** Code points of all planes but the surrogates. */
+/** Code points of all planes, without surrogates. */
 const randomCodePoints = (seed: number, length: number): string =>
   String.fromCodePoint(
     ...Array.from({ length }, (_, i) => Math.floor(0x110000 * uniform(seed, 1, i))).filter(

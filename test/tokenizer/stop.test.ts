@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { StopMatcher } from '../../src/tokenizer/stop-strings.js'
 
-/** All text that comes out when it is fed in the given parts. */
+/** All text that is emitted when the given parts are fed one after the other. */
 function run(stops: readonly string[], parts: readonly string[]) {
   const matcher = new StopMatcher(stops)
   let text = ''
@@ -27,7 +27,7 @@ const cases: [string[], string, { text: string; stopped: boolean }][] = [
 ]
 
 describe('StopMatcher', () => {
-  it.each(cases)('stops %j in %j, however the text is cut', (stops, text, expected) => {
+  it.each(cases)('stops %j in %j, however the text is split', (stops, text, expected) => {
     expect(run(stops, Array.from(text))).toEqual(expected)
     for (let i = 0; i <= text.length; i++) {
       for (let j = i; j <= text.length; j++) {

@@ -50,7 +50,7 @@ describe('a trained tokenizer', () => {
     expect(tokenizer.decode(tokenizer.encode(text))).toBe('a\ufffd b\ufffd\ufffd')
   })
 
-  it('takes special tokens from the text only when asked to', () => {
+  it('recognizes special tokens in the text only when asked to', () => {
     const text = `one${END_OF_TEXT}${END_OF_TEXT}two<|pad|>`
     const tokens = tokenizer.encode(text, { special: 'all' })
     expect(tokens.filter((token) => token >= 598)).toEqual([598, 598, 599])
@@ -58,7 +58,7 @@ describe('a trained tokenizer', () => {
     expect(tokenizer.encode(text).some((token) => token >= 598)).toBe(false)
   })
 
-  it('knows its size, its special tokens and what starts a document', () => {
+  it('has its size, its special tokens and its begin-of-text token', () => {
     expect(tokenizer.vocabSize).toBe(600)
     expect(tokenizer.special.get('<|pad|>')).toBe(599)
     expect(tokenizer.bos).toBe(598)
@@ -74,7 +74,7 @@ describe('a trained tokenizer', () => {
     expect(() => tokenizer.decode([65, token])).toThrow(/token must be an integer from 0 to 599/)
   })
 
-  it('decodes incrementally what it decodes at once, wherever the tokens are split', () => {
+  it('decodes incrementally to the same text, wherever the tokens are split', () => {
     for (const text of samples) {
       const tokens = tokenizer.encode(text.slice(0, 400))
       for (let split = 0; split <= tokens.length; split++) {
@@ -89,7 +89,7 @@ describe('a trained tokenizer', () => {
     }
   })
 
-  it('never emits half a character, token by token, even of bytes that are not UTF-8', () => {
+  it('never emits part of a character, even of bytes that are not UTF-8', () => {
     const emoji = [...Buffer.from('é😀')]
     const decoder = new IncrementalDecoder(tokenizer)
     expect(emoji.map((byte) => decoder.feed([byte]))).toEqual(['', 'é', '', '', '', '😀'])
@@ -100,7 +100,7 @@ describe('a trained tokenizer', () => {
     expect(text).toBe('\ufffdA\ufffd\ufffd')
   })
 
-  it('takes linear time over runs that the pattern does not cut', () => {
+  it('takes linear time on runs that the pattern does not cut', () => {
     const text = 'ab'.repeat(300_000) + ' '.repeat(1_000_000) + 'x'
     expect(tokenizer.decode(tokenizer.encode(text))).toBe(text)
   })
@@ -127,7 +127,7 @@ describe('a tokenizer of characters', () => {
     )
   })
 
-  it('reads templates: known tokens and blanks', () => {
+  it('encodes templates as known tokens and blanks', () => {
     expect(encodeTemplate(tokenizer, '_1__3', '_')).toEqual([-1, 0, -1, -1, 2])
     expect(encodeTemplate(tokenizer, '12', '_')).toEqual([0, 1])
     expect(encodeTemplate(tokenizer, '1[?]2[?]', '[?]')).toEqual([0, -1, 1, -1])
@@ -163,7 +163,7 @@ describe('openTokenizer on bad files', () => {
     ['special takes an id of the alphabet', { ...digits, special: { [END_OF_TEXT]: 3 } }],
   ]
 
-  it.each(bad)('says: %s (%#)', (reason, descriptor, ranks) => {
+  it.each(bad)('refuses with: %s (%#)', (reason, descriptor, ranks) => {
     let thrown: unknown
     try {
       open(descriptor, ranks)
@@ -179,7 +179,7 @@ describe('openTokenizer on bad files', () => {
     expect(() => openTokenizer(join(temporaryDirectory(), 'none'))).toThrow(/none.*ENOENT/)
   })
 
-  it('finds out when the pattern leaves text out', () => {
+  it('fails when the pattern leaves text out', () => {
     const tokenizer = open({ ...tiktoken, pattern: '[a-z]+' })
     expect(tokenizer.decode(tokenizer.encode('abc'))).toBe('abc')
     expect(() => tokenizer.encode(story)).toThrow(/pattern leaves a part of this text out/)

@@ -13,7 +13,7 @@ import { samples, story, temporaryDirectory, trainSmall } from './samples.js'
 
 const latin1 = (bytes: Uint8Array) => Buffer.from(bytes).toString('latin1')
 
-/** Byte-pair encoding as it is defined: merge the neighbours of lowest rank until none has one. */
+/** Byte-pair encoding by its definition: merge the adjacent pair of lowest rank until no pair has a rank. */
 function slowEncode(text: string, { ranks, pattern }: RankedVocabulary): number[] {
   const byBytes = new Map(Array.from(ranks, ([rank, bytes]) => [latin1(bytes), rank]))
   const pieces = cutLongRuns(text).flatMap((part) => part.match(new RegExp(pattern, 'gu')) ?? [])
@@ -29,7 +29,7 @@ function slowEncode(text: string, { ranks, pattern }: RankedVocabulary): number[
   })
 }
 
-/** Byte-pair training as it is defined: count all pairs, merge the most frequent, begin again. */
+/** Byte-pair training by its definition: count all pairs, merge the most frequent, repeat. */
 function slowTrain(text: string, size: number): string[] {
   const words = (text.match(new RegExp(DEFAULT_PATTERN, 'gu')) ?? []).map((w) => [
     ...Buffer.from(w),
@@ -57,7 +57,7 @@ function slowTrain(text: string, size: number): string[] {
 }
 
 describe('trainBpe', () => {
-  it('learns what the definition of byte-pair training learns', () => {
+  it('learns the same as a direct implementation of the definition', () => {
     const text = samples
       .filter((sample) => sample.length < 600 && !sample.includes('<|'))
       .join('\n')
@@ -109,7 +109,7 @@ describe('trainBpe', () => {
     }
   })
 
-  it('cuts and merges as the library that encodes does', () => {
+  it('cuts and merges as the encoding library does', () => {
     const vocabulary = trainSmall()
     const directory = temporaryDirectory()
     writeTokenizer(directory, vocabulary)
