@@ -4,7 +4,7 @@
  */
 import { fromErrorMessage } from '../../errors.js'
 import type { RequestEvent, Of, TokenLogprob } from '../../generation/protocol.js'
-import type { Narrator, Said } from '../../jobs/durable-job.js'
+import type { EventWriter, EmittedEvents } from '../../jobs/durable-job.js'
 import { isTold } from '../../jobs/thinning.js'
 import { told } from '../error-boundary.js'
 import type { Logprob, OutputItem, ResponseReply } from '../schemas/responses.js'
@@ -23,7 +23,7 @@ export type ResponseHead = Omit<
   | 'usage'
 >
 
-export interface Telling {
+export interface ResponseMeta {
   head: ResponseHead
   /** Of its one message. */
   itemId: string
@@ -53,22 +53,22 @@ type Outcome = Partial<
   Pick<ResponseReply, 'error' | 'incomplete_details' | 'refinement' | 'usage'>
 > & { status: Status }
 
-export class ResponseNarrator implements Narrator {
+export class ResponseEventWriter implements EventWriter {
   private status: Status = 'in_progress'
   private begun = false
   private text = ''
   private readonly logprobs: Logprob[] = []
   private steps = 0
 
-  constructor(private readonly telling: Telling) {}
+  constructor(private readonly telling: ResponseMeta) {}
 
-  open(): Said {
+  open(): EmittedEvents {
     if (!this.telling.head.background) return { events: [this.milestone('created')] }
     this.status = 'queued'
     return { events: [this.milestone('created'), this.milestone('queued')] }
   }
 
-  take(event: RequestEvent): Said {
+  take(event: RequestEvent): EmittedEvents {
     switch (event.type) {
       case 'started':
         return { events: this.begin() }
@@ -90,7 +90,7 @@ export class ResponseNarrator implements Narrator {
     }
   }
 
-  cancel(): Said {
+  cancel(): EmittedEvents {
     return this.end({ status: 'cancelled' })
   }
 
@@ -130,7 +130,7 @@ export class ResponseNarrator implements Narrator {
     return [{ type: 'response.output_text.delta', ...this.place, ...delta }]
   }
 
-  private finish({ finishReason, refinement, usage }: Of<'finished'>): Said {
+  private finish({ finishReason, refinement, usage }: Of<'finished'>): EmittedEvents {
     const outcome = { refinement, usage: usageOf(usage) }
     if (finishReason === 'stop') return this.end({ status: 'completed', ...outcome })
     if (finishReason === 'cancelled') return this.end({ status: 'cancelled', ...outcome })
@@ -142,7 +142,7 @@ export class ResponseNarrator implements Narrator {
    * There is no event of OpenAI's for a response that was cancelled: clients learn of it by
    * `response.incomplete`, from the status in it.
    */
-  private end(outcome: Outcome): Said {
+  private end(outcome: Outcome): EmittedEvents {
     this.status = outcome.status
     const final = this.reply(outcome)
     const name = outcome.status === 'cancelled' ? 'incomplete' : outcome.status

@@ -6,7 +6,7 @@ import type { EngineRequest } from '../../generation/protocol.js'
 import { jobOf, roomAfter } from '../job.js'
 import type { Limits } from '../limits.js'
 import type { ResponseRequest } from '../schemas/responses.js'
-import type { Telling } from './narrator.js'
+import type { ResponseMeta } from './narrator.js'
 
 /** Throws `not_supported` or `invalid_request` for what this server does not do. */
 export function refuseUnsupported(body: ResponseRequest): void {
@@ -53,7 +53,7 @@ export function responseJob(
   }
 }
 
-export function tellingOf(body: ResponseRequest, job: Asked, model: string): Telling {
+export function tellingOf(body: ResponseRequest, job: Asked, model: string): ResponseMeta {
   const head = {
     id: `resp_${randomUUID()}`,
     created_at: Math.floor(Date.now() / 1000),

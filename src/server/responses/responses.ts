@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
 import { BasinError, fromErrorMessage } from '../../errors.js'
 import type { EngineClient, RequestStream } from '../../generation/client/engine-client.js'
-import type { DurableJob, Making } from '../../jobs/durable-job.js'
-import { Jobs } from '../../jobs/jobs.js'
+import type { DurableJob, JobSpec } from '../../jobs/durable-job.js'
+import { DurableJobs } from '../../jobs/durable-jobs.js'
 import type { JobRecord, JobStore } from '../../jobs/store.js'
 import type { Admission } from '../admission.js'
 import type { Limits } from '../limits.js'
@@ -16,12 +16,12 @@ import type { InputMessage, ResponseReply, ResponseRequest } from '../schemas/re
 import type { ServedModels } from '../served.js'
 import { Steered, type Steering } from '../steering.js'
 import { itemsOf, promptOf, type Turn, turnOf } from './input.js'
-import { ResponseNarrator, sameGist, type Telling } from './narrator.js'
+import { ResponseEventWriter, sameGist, type ResponseMeta } from './narrator.js'
 import { refuseUnsupported, responseJob, tellingOf } from './request.js'
 
 /** What a record keeps of a request. */
 interface Kept {
-  telling: Telling
+  telling: ResponseMeta
   items: InputMessage[]
   /** What was said before it. */
   history: Turn[]
@@ -52,10 +52,10 @@ const absent = (id: string, param = 'id'): BasinError =>
   new BasinError('not_found', { param, what: `The response ${id}` })
 
 export class Responses {
-  private readonly jobs: Jobs
+  private readonly jobs: DurableJobs
 
   constructor(private readonly parts: ResponseParts) {
-    this.jobs = new Jobs(parts.store, (error) => {
+    this.jobs = new DurableJobs(parts.store, (error) => {
       parts.log.error({ err: error }, 'a response could not be written down')
     })
   }
@@ -86,9 +86,9 @@ export class Responses {
       ...{ job: asked, request: { telling, items, history } satisfies Kept },
       ...{ result: null, expires: null },
     }
-    const making = this.makingOf(record, generation)
-    const job = this.jobs.start(record, making, run, telling.head.store)
-    this.steer(job, making, run)
+    const spec = this.makingOf(record, generation)
+    const job = this.jobs.start(record, spec, run, telling.head.store)
+    this.steer(job, spec, run)
     if (!durable) abandoned.addEventListener('abort', () => job.cancel(), { once: true })
     // A worker answers in order: once this has an answer, it has looked at the job.
     await generation.tokenize('')
@@ -140,8 +140,8 @@ export class Responses {
   resume(): void {
     for (const record of this.parts.store.unfinished()) {
       const generation = this.parts.models.byName.get(record.model)
-      const making = this.makingOf(record, generation)
-      const job = this.jobs.resume(record, making)
+      const spec = this.makingOf(record, generation)
+      const job = this.jobs.resume(record, spec)
       if (record.durable && !record.steered && generation) continue
       const reason = 'the server was restarted before it had ended'
       job.fail({ code: 'engine_failed', facts: { reason } })
@@ -175,11 +175,11 @@ export class Responses {
     return [...history, ...items.map(turnOf), { role: 'assistant', text }]
   }
 
-  private makingOf(record: JobRecord, generation: EngineClient | undefined): Making {
+  private makingOf(record: JobRecord, generation: EngineClient | undefined): JobSpec {
     const { admission, limits, log } = this.parts
     const ledger = generation && admission.ledger(generation, record.job.client, 'responses')
     return {
-      narrator: () => new ResponseNarrator(keptOf(record).telling),
+      writer: () => new ResponseEventWriter(keptOf(record).telling),
       submit: async () => {
         if (!generation) throw new BasinError('internal')
         const run = await whenThereIsRoom(() => generation.submit(record.job))
@@ -195,15 +195,15 @@ export class Responses {
   }
 
   /** Its client may say `finish` and `extend` while it runs. */
-  private steer(job: DurableJob, making: Making, run: RequestStream): void {
+  private steer(job: DurableJob, spec: JobSpec, run: RequestStream): void {
     const { limits, steering } = this.parts
     const { id, job: asked, owner } = job.record
     const steered = new Steered(run, asked.budget, limits.caps, () => {
       job.steer()
       return job.written()
     })
-    const { enter } = making
-    making.enter = (event) => {
+    const { enter } = spec
+    spec.enter = (event) => {
       enter(event)
       steered.take(event)
     }

@@ -3,14 +3,14 @@
  * forgotten when their time is over, the oldest first when they take too much room.
  */
 import type { RequestStream } from '../generation/client/engine-client.js'
-import { DurableJob, type Making } from './durable-job.js'
+import { DurableJob, type JobSpec } from './durable-job.js'
 import type { JobRecord, JobStore } from './store.js'
 
 /** Events of an ended job that are read at once. */
 const PAGE = 256
 const SWEEP = 30_000
 
-export class Jobs {
+export class DurableJobs {
   private readonly running = new Map<string, DurableJob>()
   private readonly sweeping: NodeJS.Timeout
 
@@ -24,15 +24,15 @@ export class Jobs {
   }
 
   /** Begins to tell a run. `kept`: it leaves a record behind. */
-  start(record: JobRecord, making: Making, run: RequestStream, kept: boolean): DurableJob {
-    const job = new DurableJob(record, making, kept ? this.store : undefined)
+  start(record: JobRecord, spec: JobSpec, run: RequestStream, kept: boolean): DurableJob {
+    const job = new DurableJob(record, spec, kept ? this.store : undefined)
     return this.enter(job, run)
   }
 
   /** Goes on with a job that an earlier process left behind; `run` is made as soon as there is room. */
-  resume(record: JobRecord, making: Making): DurableJob {
+  resume(record: JobRecord, spec: JobSpec): DurableJob {
     const told = this.store.events(record.id, 0, Infinity)
-    return this.enter(new DurableJob(record, making, this.store, told))
+    return this.enter(new DurableJob(record, spec, this.store, told))
   }
 
   under(id: string, owner: string): DurableJob | undefined {
