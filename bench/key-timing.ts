@@ -14,7 +14,7 @@ import { mkdtempSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { addKey, Keys } from '../src/server/keys.js'
+import { addKey, ApiKeys } from '../src/server/api-keys.js'
 import { measureMachine } from './machine.js'
 import { startServer } from './server.js'
 
@@ -86,7 +86,7 @@ const refused = (act: () => unknown): number => {
 const { commit, cores, cpu, load } = measureMachine()
 console.log(`${cpu}, ${cores} cores, load ${load.toFixed(1)}, commit ${commit}`)
 
-const keys = Keys.open(file)
+const keys = ApiKeys.open(file)
 const presented = (text: string) => refused(() => keys.identify({ 'x-api-key': text }))
 await gather(20_000, presented)
 report('comparison', await gather(comparisons, presented))

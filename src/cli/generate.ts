@@ -6,7 +6,7 @@ import { fromErrorMessage } from '../errors.js'
 import type { EngineClient } from '../generation/client/engine-client.js'
 import type { Of } from '../generation/protocol.js'
 import type { ReasoningEffort } from '../refine/presets.js'
-import { jobOf } from '../server/job.js'
+import { requestFrom } from '../server/requests/request-settings.js'
 import { integer, real } from './numbers.js'
 import { shippedModels } from './package.js'
 import { Screen } from './screen.js'
@@ -93,7 +93,7 @@ async function watch(
     refinement: { candidates, ...(steps !== undefined && { max_steps: steps }) },
   }
   const run = generation.submit({
-    ...jobOf(asked, generation.model, caps),
+    ...requestFrom(asked, generation.model, caps),
     prompt,
     client: 'terminal',
     reportSteps: true,

@@ -1,6 +1,6 @@
 /** `basin keys`: makes keys for `basin serve --keys`. */
 import type { Command } from 'commander'
-import { addKey } from '../server/keys.js'
+import { addKey } from '../server/api-keys.js'
 
 export function registerKeys(program: Command): void {
   program

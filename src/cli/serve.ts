@@ -7,12 +7,12 @@ import { MemoryStore } from '../jobs/memory-store.js'
 import type { JobStore } from '../jobs/store.js'
 import type { ModelConfig } from '../model/config.js'
 import { type AppOptions, buildApart, buildApp } from '../server/app.js'
-import { Keys } from '../server/keys.js'
+import { ApiKeys } from '../server/api-keys.js'
 import { defaultLimits, type Limits } from '../server/limits.js'
 import { listen } from '../server/listen.js'
-import type { Rates } from '../server/quotas.js'
-import { RedisCounts } from '../server/redis-counts.js'
-import type { Offer } from '../server/served.js'
+import type { Rates } from '../server/requests/quotas.js'
+import { RedisUsageStore } from '../server/requests/redis-usage-store.js'
+import type { ModelSource } from '../server/models/model-registry.js'
 import { openLog } from './log.js'
 import { version } from './package.js'
 import { type ServeFlags, serveOptions } from './serve-options.js'
@@ -26,12 +26,12 @@ export function registerServe(program: Command): void {
 
 async function serve(flags: ServeFlags): Promise<void> {
   const logger = openLog(flags.logLevel)
-  const keys = flags.keys === undefined ? undefined : Keys.open(flags.keys)
+  const keys = flags.keys === undefined ? undefined : ApiKeys.open(flags.keys)
   const offers = offersOf(flags)
   const [defaultModel = ''] = offers.keys()
   const memoryBytes = flags.memoryMib === undefined ? Infinity : flags.memoryMib * 2 ** 20
   const tracing = flags.otlpEndpoint && (await openTracing(flags.otlpEndpoint, logger))
-  const counts = flags.redisUrl && (await RedisCounts.open(flags.redisUrl, logger))
+  const counts = flags.redisUrl && (await RedisUsageStore.open(flags.redisUrl, logger))
   let models = new Map<string, EngineClient>()
   try {
     models = await openModels(offers, memoryBytes)
@@ -96,10 +96,11 @@ async function closeAll(opened: readonly { close: () => Promise<void> }[]): Prom
 }
 
 /** By the names that requests use, in the order asked for; if none was, those first that take any prompt. */
-function offersOf(flags: ServeFlags): Map<string, Offer> {
+function offersOf(flags: ServeFlags): Map<string, ModelSource> {
   const directories = chosen(findModels(flags.models), flags)
   const all = directories.map((path) => offerOf(path, flags))
-  const narrow = ([, { model }]: [string, Offer]) => Number(model.template?.length !== undefined)
+  const narrow = ([, { model }]: [string, ModelSource]) =>
+    Number(model.template?.length !== undefined)
   if (!flags.model) all.sort((a, b) => narrow(a) - narrow(b))
   const offers = new Map(all)
   if (offers.size === directories.length) return offers
@@ -109,7 +110,7 @@ function offersOf(flags: ServeFlags): Map<string, Offer> {
 
 /** As many as there is room for, at least the first. All of those, or an error. */
 async function openModels(
-  offers: ReadonlyMap<string, Offer>,
+  offers: ReadonlyMap<string, ModelSource>,
   memoryBytes: number,
 ): Promise<Map<string, EngineClient>> {
   let taken = 0

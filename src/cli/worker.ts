@@ -10,7 +10,7 @@ import { type EngineClient, startEngineClient } from '../generation/client/engin
 import { prefixSharings, type WorkerOptions } from '../generation/protocol.js'
 import { weightsFile } from '../model/checkpoint.js'
 import { readConfig } from '../model/config.js'
-import type { Offer } from '../server/served.js'
+import type { ModelSource } from '../server/models/model-registry.js'
 import { hasChatTemplate } from '../tokenizer/chat-template.js'
 import { integer } from './numbers.js'
 
@@ -67,7 +67,7 @@ export async function openModel(directory: string, flags: WorkerFlags): Promise<
 }
 
 /** The model of a directory, by its name, for when it is wanted. */
-export function offerOf(directory: string, flags: WorkerFlags): [string, Offer] {
+export function offerOf(directory: string, flags: WorkerFlags): [string, ModelSource] {
   const model = readConfig(directory)
   const weights = join(directory, weightsFile)
   const bytes = existsSync(weights) ? statSync(weights).size : 0

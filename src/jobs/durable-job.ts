@@ -12,26 +12,26 @@ import { Journal } from './journal.js'
 import type { JobRecord, JobStore } from './store.js'
 
 /** What one event of the engine adds to the journal. */
-export interface Said {
+export interface EmittedEvents {
   events: readonly object[]
   /** The result. It is present only when the job has ended. */
   final?: unknown
 }
 
 /** Turns the engine's events into those of the API that was called. A state machine over one job. */
-export interface Narrator {
+export interface EventWriter {
   /** The events that precede those of the engine. */
-  open(): Said
-  take(event: RequestEvent): Said
+  open(): EmittedEvents
+  take(event: RequestEvent): EmittedEvents
   /** The events of a cancelled job. */
-  cancel(): Said
+  cancel(): EmittedEvents
   /** The result so far. */
   present(): unknown
 }
 
 /** How a job is run: at first, and again after a restart or the loss of its engine. */
-export interface Making {
-  narrator: () => Narrator
+export interface JobSpec {
+  writer: () => EventWriter
   /** Submits the request; waits while the queue is full. */
   submit: () => Promise<RequestStream>
   /** Called with each of the engine's events, for the metrics. */
@@ -56,7 +56,7 @@ export class DurableJob {
   readonly done: Promise<void>
   /** Why the job failed, if it did. */
   failure: ErrorMessage | undefined
-  private narrator: Narrator
+  private writer: EventWriter
   private run: RequestStream | undefined
   private started = false
   /** How many events the present computation has given. */
@@ -71,12 +71,12 @@ export class DurableJob {
   /** `store`: undefined for a job that is not kept. `told`: its events from before a restart. */
   constructor(
     readonly record: JobRecord,
-    private readonly making: Making,
+    private readonly spec: JobSpec,
     private readonly store: JobStore | undefined,
     told: readonly string[] = [],
   ) {
     this.journal = new Journal(told)
-    this.narrator = making.narrator()
+    this.writer = spec.writer()
     this.done = new Promise((resolve) => (this.settle = resolve))
   }
 
@@ -91,7 +91,7 @@ export class DurableJob {
 
   /** The result, or the result so far. */
   get present(): unknown {
-    return this.over ? this.record.result : this.narrator.present()
+    return this.over ? this.record.result : this.writer.present()
   }
 
   /** Settles when all events so far are in the store. */
@@ -101,7 +101,7 @@ export class DurableJob {
 
   /** Follows `run`, or submits one as soon as there is room. */
   begin(run?: RequestStream): void {
-    this.say(this.narrator.open())
+    this.say(this.writer.open())
     void this.compute(run)
   }
 
@@ -109,7 +109,7 @@ export class DurableJob {
   cancel(): void {
     if (this.over) return
     this.told = this.journal.length
-    this.say(this.narrator.cancel())
+    this.say(this.writer.cancel())
     this.run?.control({ type: 'cancel' })
   }
 
@@ -117,7 +117,7 @@ export class DurableJob {
     if (this.over) return
     this.told = this.journal.length
     this.failure = error
-    this.say(this.narrator.take({ type: 'failed', error }))
+    this.say(this.writer.take({ type: 'failed', error }))
     this.run?.control({ type: 'cancel' })
   }
 
@@ -154,9 +154,9 @@ export class DurableJob {
       this.run = run
       if ((await this.tell(run, attempt < ATTEMPTS)) !== 'lost') break
       run = undefined
-      this.narrator = this.making.narrator()
+      this.writer = this.spec.writer()
       this.told = 0
-      this.say(this.narrator.open())
+      this.say(this.writer.open())
     }
     await this.pumping
     this.journal.end()
@@ -166,7 +166,7 @@ export class DurableJob {
   /** Undefined where this process must not submit again. */
   private async submit(): Promise<RequestStream | undefined> {
     try {
-      const run = await this.making.submit()
+      const run = await this.spec.submit()
       if (!this.silent) return run
       run.control({ type: 'cancel' })
     } catch (error) {
@@ -183,7 +183,7 @@ export class DurableJob {
    */
   private async tell(run: RequestStream, again: boolean): Promise<Interruption | undefined> {
     for await (const event of run.events) {
-      this.making.enter(event)
+      this.spec.enter(event)
       if (this.silent) continue
       if (event.type === 'failed') {
         const interruption = this.interruptionBy(event.error, again)
@@ -191,7 +191,7 @@ export class DurableJob {
         this.failure = event.error
       }
       if (event.type !== 'failed') this.started = true
-      this.say(this.narrator.take(event))
+      this.say(this.writer.take(event))
     }
     return undefined
   }
@@ -202,13 +202,13 @@ export class DurableJob {
     return code === 'engine_unavailable' && again ? 'lost' : undefined
   }
 
-  private say({ events, final }: Said): void {
+  private say({ events, final }: EmittedEvents): void {
     for (const event of events) {
       const number = this.told++
       const before = this.journal.at(number)
       if (before === undefined) {
         this.journal.write(JSON.stringify({ ...event, sequence_number: number }))
-      } else if (!this.making.same(JSON.parse(before) as object, event)) {
+      } else if (!this.spec.same(JSON.parse(before) as object, event)) {
         const facts = { reason: 'computed again after an interruption, it came out differently' }
         this.fail({ code: 'engine_failed', facts })
         return
@@ -218,7 +218,7 @@ export class DurableJob {
       this.over = true
       this.changed = true
       this.record.result = final
-      this.record.expires = Date.now() + this.making.keep
+      this.record.expires = Date.now() + this.spec.keep
     }
     this.pump()
   }
@@ -239,7 +239,7 @@ export class DurableJob {
       try {
         if (!this.deleted) await store?.write(record.id, entry)
       } catch (error) {
-        this.making.report(error)
+        this.spec.report(error)
       }
       journal.publish(events.length)
     }

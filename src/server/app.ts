@@ -8,38 +8,38 @@ import websocket from '@fastify/websocket'
 import type { FastifyBaseLogger } from 'fastify'
 import type { EngineClient } from '../generation/client/engine-client.js'
 import type { JobStore } from '../jobs/store.js'
-import { Admission } from './admission.js'
-import { createApp, type Guards, guardApp } from './base.js'
-import type { Counts } from './counts.js'
-import { rememberReplies } from './idempotency.js'
+import { Admission } from './requests/request-service.js'
+import { createApp, type Guards, guardApp } from './create-app.js'
+import type { UsageStore } from './requests/usage-store.js'
+import { rememberReplies } from './plugins/idempotency.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
 import type { App } from './application.js'
-import type { Parts } from './parts.js'
-import { Quotas } from './quotas.js'
-import { Responses } from './responses/responses.js'
-import { adminRoutes } from './routes/admin.js'
-import { chatRoutes } from './routes/chat.js'
-import { completionRoutes } from './routes/completions.js'
-import { embeddingRoutes } from './routes/embeddings.js'
-import { healthRoutes } from './routes/health.js'
-import { landscapeRoutes } from './routes/landscape.js'
-import { metricsRoutes } from './routes/metrics.js'
-import { modelRoutes } from './routes/models.js'
-import { refineRoutes } from './routes/refine.js'
-import { responseRoutes } from './routes/responses.js'
-import { scoreRoutes } from './routes/score.js'
-import { steeringRoutes } from './routes/steering.js'
-import { tokenizeRoutes } from './routes/tokenize.js'
-import { type Offer, ServedModels, type Witness } from './served.js'
-import { Steering } from './steering.js'
-import { Traces, type Tracing } from './tracing.js'
+import type { AppContext } from './context.js'
+import { Quotas } from './requests/quotas.js'
+import { StoredResponses } from './openai/responses/stored-responses.js'
+import { adminRoutes } from './models/admin-routes.js'
+import { chatRoutes } from './routes/chat-routes.js'
+import { completionRoutes } from './routes/completion-routes.js'
+import { embeddingRoutes } from './routes/embedding-routes.js'
+import { healthRoutes } from './routes/health-routes.js'
+import { landscapeRoutes } from './routes/landscape-routes.js'
+import { metricsRoutes } from './routes/metrics-routes.js'
+import { modelRoutes } from './routes/model-routes.js'
+import { refineRoutes } from './routes/refine-routes.js'
+import { responseRoutes } from './routes/response-routes.js'
+import { scoreRoutes } from './routes/score-routes.js'
+import { steeringRoutes } from './routes/steering-routes.js'
+import { tokenizeRoutes } from './routes/tokenize-routes.js'
+import { type ModelSource, ModelRegistry, type ModelListener } from './models/model-registry.js'
+import { RunningRequests } from './requests/running-requests.js'
+import { Traces, type Tracing } from './plugins/tracing.js'
 
 export interface AppOptions extends Guards {
   /** In memory. The server keeps it up to date where models come and go. */
   models: Map<string, EngineClient>
   /** Models that can be brought into memory, those that are there included. */
-  offers?: ReadonlyMap<string, Offer>
+  offers?: ReadonlyMap<string, ModelSource>
   /** Most that the models in memory may take together. */
   memoryBytes?: number
   /** Answers requests that name no model. */
@@ -50,7 +50,7 @@ export interface AppOptions extends Guards {
   /** Where responses are kept. Closed with the app. */
   store: JobStore
   /** Where it is counted what clients use: in this process, unless it is said. Closed with the app. */
-  counts?: Counts
+  counts?: UsageStore
   /** Where spans go, if anywhere. Closed with the app. */
   tracing?: Tracing
   /** Going down: answers under way are finished, new ones refused. */
@@ -76,10 +76,10 @@ export async function buildApart(options: AppOptions): Promise<Record<'app' | 'o
   return { app, operations }
 }
 
-function partsOf(options: AppOptions): Parts {
+function partsOf(options: AppOptions): AppContext {
   const { limits, logger, models, store, version } = options
   const metrics = new Metrics(version)
-  const served = new ServedModels(
+  const served = new ModelRegistry(
     {
       loaded: models,
       defaultName: options.defaultModel,
@@ -91,7 +91,7 @@ function partsOf(options: AppOptions): Parts {
   const quotas = new Quotas(limits.rates, options.counts)
   const traces = new Traces(options.tracing)
   const admission = new Admission(served, limits, quotas, metrics, traces)
-  const steering = new Steering()
+  const steering = new RunningRequests()
   return {
     models: served,
     limits,
@@ -100,14 +100,21 @@ function partsOf(options: AppOptions): Parts {
     admission,
     steering,
     traces,
-    responses: new Responses({ admission, limits, models: served, steering, store, log: logger }),
+    responses: new StoredResponses({
+      admission,
+      limits,
+      models: served,
+      steering,
+      store,
+      log: logger,
+    }),
     owner: (client) => (options.keys ? client : ''),
     version,
     draining: options.draining ?? (() => false),
   }
 }
 
-async function openFront(parts: Parts, options: AppOptions): Promise<App> {
+async function openFront(parts: AppContext, options: AppOptions): Promise<App> {
   const { limits, logger, version } = options
   const app = createApp(limits, parts.metrics, logger)
   await openSockets(app, limits.frameBytes)
@@ -135,13 +142,13 @@ async function openFront(parts: Parts, options: AppOptions): Promise<App> {
   return app
 }
 
-function operationRoutes(app: App, parts: Parts): void {
+function operationRoutes(app: App, parts: AppContext): void {
   metricsRoutes(app, parts)
   adminRoutes(app, parts)
 }
 
 /** What happens to models and their workers is for the metrics, and with its reason for the log. */
-const witnessOf = (metrics: Metrics, logger: FastifyBaseLogger): Witness => ({
+const witnessOf = (metrics: Metrics, logger: FastifyBaseLogger): ModelListener => ({
   loaded: (model, generation) => {
     metrics.adopt(model, generation)
     logger.debug({ model, bytes: generation.memory }, 'a model is in memory')

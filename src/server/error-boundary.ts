@@ -6,7 +6,7 @@ import { maxHeaderSize, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { BasinError } from '../errors.js'
-import { refusal } from './validation.js'
+import { refusal } from './schema-errors.js'
 
 /** Seconds after which a client may try again. */
 const RETRY_AFTER: Readonly<Record<number, string>> = { 429: '1', 503: '5' }
@@ -46,14 +46,17 @@ function fromFastify(error: FastifyError, request: FastifyRequest, bodyBytes: nu
 }
 
 /** What may be told: the reason of an engine's failure is for the operator. */
-export const told = (error: BasinError): BasinError =>
+export const publicError = (error: BasinError): BasinError =>
   error.status === 500 ? new BasinError('internal', {}, { cause: error }) : error
 
 function sendError(reply: FastifyReply, error: BasinError): FastifyReply {
   const { retry_after: own } = error.facts
   const retryAfter = own === undefined ? RETRY_AFTER[error.status] : String(own)
   if (retryAfter) void reply.header('retry-after', retryAfter)
-  return reply.code(error.status).type('application/json; charset=utf-8').send(told(error).toJSON())
+  return reply
+    .code(error.status)
+    .type('application/json; charset=utf-8')
+    .send(publicError(error).toJSON())
 }
 
 /** What Node found wrong before there was a request. */

@@ -1,6 +1,6 @@
 /** What one client may ask for, and how long the server waits for it. Set once, at the start. */
 import type { Caps } from '../refine/presets.js'
-import type { Rates } from './quotas.js'
+import type { Rates } from './requests/quotas.js'
 
 export interface Limits {
   readonly bodyBytes: number

@@ -8,7 +8,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { addKey } from '../../src/server/keys.js'
+import { addKey } from '../../src/server/api-keys.js'
 import { damaged, pick, type Random, randomOf, type Schema, valueOf } from '../support/arbitrary.js'
 import { Server, writeModel } from '../support/process.js'
 

@@ -2,8 +2,8 @@
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { RequestEvent } from '../../src/generation/protocol.js'
-import { Quotas, type Rates } from '../../src/server/quotas.js'
-import { RedisCounts } from '../../src/server/redis-counts.js'
+import { Quotas, type Rates } from '../../src/server/requests/quotas.js'
+import { RedisUsageStore } from '../../src/server/requests/redis-usage-store.js'
 import { freePort } from '../operations/prometheus.js'
 import { BasinProcess, Server, writeModels } from '../support/process.js'
 import { findRedis, RedisServer } from '../support/redis.js'
@@ -21,12 +21,12 @@ describe.skipIf(missing)(`limits in Redis${missing ? ` (skipped: ${missing})` : 
   }
   let port: number
   let redis: RedisServer
-  let all: RedisCounts[]
+  let all: RedisUsageStore[]
   let now = 0
   beforeAll(async () => {
     port = await freePort()
     redis = await start(port)
-    all = await Promise.all([1, 2].map(() => RedisCounts.open(redis.url, silent)))
+    all = await Promise.all([1, 2].map(() => RedisUsageStore.open(redis.url, silent)))
   })
   afterAll(async () => {
     await Promise.all(all.map((counts) => counts.close()))

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { ResponseReply } from '../../src/server/schemas/responses.js'
+import type { ResponseReply } from '../../src/server/schemas/response-schema.js'
 import { Server, writeModel, writeModels } from '../support/process.js'
 
 interface Event {

@@ -2,14 +2,14 @@
 import { describe, expect, it } from 'vitest'
 import type { RequestStream } from '../../src/generation/client/engine-client.js'
 import type { RequestEvent } from '../../src/generation/protocol.js'
-import { DurableJob, type Making, type Narrator } from '../../src/jobs/durable-job.js'
+import { DurableJob, type JobSpec, type EventWriter } from '../../src/jobs/durable-job.js'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
 import type { JobRecord } from '../../src/jobs/store.js'
 import { isRecorded } from '../../src/jobs/thinning.js'
 import { jobOf } from '../support/loops.js'
 
 /** Events with the text of each answer, and the finish reason at the end. */
-class Echo implements Narrator {
+class Echo implements EventWriter {
   private status = 'under way'
 
   open() {
@@ -70,8 +70,8 @@ async function told(
   ...runs: RequestStream[]
 ): Promise<{ job: DurableJob; story: string[] }> {
   const waiting = [...runs]
-  const making: Making = {
-    narrator: () => new Echo(),
+  const spec: JobSpec = {
+    writer: () => new Echo(),
     submit: () => {
       const next = waiting.shift()
       return next ? Promise.resolve(next) : Promise.reject(new Error('no more runs'))
@@ -85,7 +85,7 @@ async function told(
       throw error
     },
   }
-  const job = new DurableJob(record, making, new MemoryStore(1e6))
+  const job = new DurableJob(record, spec, new MemoryStore(1e6))
   job.begin()
   await job.done
   const story: string[] = []

@@ -1,6 +1,6 @@
 /** `POST /v1/completions`, whole. */
 import { afterEach, describe, expect, it } from 'vitest'
-import type { Completion } from '../../src/server/schemas/completion.js'
+import type { Completion } from '../../src/server/schemas/completion-schema.js'
 import { type ErrorBody, openServer, post, type TestServer } from '../support/server.js'
 
 let server: TestServer

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { addKey, Keys } from '../../src/server/keys.js'
+import { addKey, ApiKeys } from '../../src/server/api-keys.js'
 import { type ErrorBody, openServer, type TestServer } from '../support/server.js'
 
 let server: TestServer
@@ -80,7 +80,7 @@ describe('the second request under a key', () => {
 it('another key, another route and another client are something else', async () => {
   const path = join(mkdtempSync(join(tmpdir(), 'basin-keys-')), 'keys.json')
   const [alice, bob] = [addKey(path, 'alice'), addKey(path, 'bob')]
-  server = await openServer({}, {}, Keys.open(path))
+  server = await openServer({}, {}, ApiKeys.open(path))
   await ask('k', request, '/v1/completions', alice)
   await ask('other', request, '/v1/completions', alice)
   await ask('k', request, '/v1/completions', bob)

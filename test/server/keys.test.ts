@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { addKey, Keys } from '../../src/server/keys.js'
+import { addKey, ApiKeys } from '../../src/server/api-keys.js'
 import { type ErrorBody, openServer, socketAddress, type TestServer } from '../support/server.js'
 
 let server: TestServer
@@ -15,7 +15,7 @@ beforeEach(async () => {
   path = join(mkdtempSync(join(tmpdir(), 'basin-keys-')), 'keys.json')
   key = addKey(path, 'alice')
   addKey(path, 'bob')
-  server = await openServer({}, {}, Keys.open(path))
+  server = await openServer({}, {}, ApiKeys.open(path))
 })
 afterEach(() => server.app.close())
 
@@ -97,7 +97,7 @@ describe('the file', () => {
     'with %s is refused',
     (text) => {
       writeFileSync(path, text)
-      expect(() => Keys.open(path)).toThrow(expect.objectContaining({ code: 'invalid_data' }))
+      expect(() => ApiKeys.open(path)).toThrow(expect.objectContaining({ code: 'invalid_data' }))
     },
   )
 })

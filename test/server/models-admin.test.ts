@@ -8,10 +8,10 @@ import { type EngineClient, startEngineClient } from '../../src/generation/clien
 import { MemoryStore } from '../../src/jobs/memory-store.js'
 import { readConfig } from '../../src/model/config.js'
 import { buildApart, buildApp } from '../../src/server/app.js'
-import { addKey, Keys } from '../../src/server/keys.js'
+import { addKey, ApiKeys } from '../../src/server/api-keys.js'
 import { defaultLimits } from '../../src/server/limits.js'
 import type { App } from '../../src/server/application.js'
-import type { Offer } from '../../src/server/served.js'
+import type { ModelSource } from '../../src/server/models/model-registry.js'
 import { writeModel } from '../support/process.js'
 import { type ErrorBody, portOf } from '../support/server.js'
 
@@ -19,7 +19,7 @@ const entry = new URL('../../dist/generation/core/worker.js', import.meta.url)
 const names = ['one', 'two', 'three'] as const
 
 let root: string
-let keys: Keys
+let keys: ApiKeys
 let user: string
 let admin: string
 let models: Map<string, EngineClient>
@@ -32,7 +32,7 @@ beforeAll(() => {
   const path = join(root, 'keys.json')
   user = addKey(path, 'user')
   admin = addKey(path, 'admin', true)
-  keys = Keys.open(path)
+  keys = ApiKeys.open(path)
 })
 afterAll(() => {
   rmSync(root, { recursive: true })
@@ -51,7 +51,7 @@ const open = (name: string): Promise<EngineClient> =>
 const optionsWith = async (room: number) => {
   models = new Map([['one', await open('one')]])
   const bytes = models.get('one')?.memory ?? 0
-  const offers = new Map<string, Offer>(
+  const offers = new Map<string, ModelSource>(
     names.map((name) => [
       name,
       { model: readConfig(join(root, name)), chat: false, bytes, open: () => open(name) },

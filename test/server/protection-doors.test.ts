@@ -4,8 +4,8 @@ import { WebSocket } from 'ws'
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Doors } from '../../src/server/doors.js'
-import { addKey, Keys } from '../../src/server/keys.js'
+import type { OriginPolicy } from '../../src/server/plugins/origin-policy.js'
+import { addKey, ApiKeys } from '../../src/server/api-keys.js'
 import type { App } from '../../src/server/application.js'
 import { ScriptedGeneration } from '../support/scripted-generation.js'
 import { appOf, type ErrorBody, portOf, post, socketAddress } from '../support/server.js'
@@ -13,14 +13,14 @@ import { appOf, type ErrorBody, portOf, post, socketAddress } from '../support/s
 let app: App
 afterEach(() => app.close())
 
-const open = async (doors: Doors = {}, keys?: Keys): Promise<void> => {
+const open = async (doors: OriginPolicy = {}, keys?: ApiKeys): Promise<void> => {
   app = await appOf(new ScriptedGeneration(), { doors, ...(keys && { keys }) })
 }
 
-const newKey = (): { key: string; keys: Keys } => {
+const newKey = (): { key: string; keys: ApiKeys } => {
   const path = join(mkdtempSync(join(tmpdir(), 'basin-doors-')), 'keys.json')
   const key = addKey(path, 'alice')
-  return { key, keys: Keys.open(path) }
+  return { key, keys: ApiKeys.open(path) }
 }
 
 const ask = (headers: Record<string, string>, url = '/v1/models') =>

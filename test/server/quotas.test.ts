@@ -1,7 +1,7 @@
 /** What one client may use, and what one request may cost. */
 import { afterEach, describe, expect, it } from 'vitest'
-import { MemoryCounts } from '../../src/server/counts.js'
-import { Quotas } from '../../src/server/quotas.js'
+import { MemoryUsageStore } from '../../src/server/requests/usage-store.js'
+import { Quotas } from '../../src/server/requests/quotas.js'
 import { Peer } from '../support/peer.js'
 import {
   type ErrorBody,
@@ -64,7 +64,7 @@ describe('a client', () => {
 describe('a window', () => {
   it('ends after a minute, for each client by itself', async () => {
     let now = 30_000
-    const quotas = new Quotas({ requests: 1 }, new MemoryCounts(), () => now)
+    const quotas = new Quotas({ requests: 1 }, new MemoryUsageStore(), () => now)
     await quotas.enter('alice')
     await quotas.enter('bob')
     await expect(quotas.enter('alice')).rejects.toMatchObject({ facts: { retry_after: 30 } })

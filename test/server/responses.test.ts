@@ -5,8 +5,8 @@ import { type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { addKey, Keys } from '../../src/server/keys.js'
-import type { ResponseReply } from '../../src/server/schemas/responses.js'
+import { addKey, ApiKeys } from '../../src/server/api-keys.js'
+import type { ResponseReply } from '../../src/server/schemas/response-schema.js'
 import { type ErrorBody, openServer, portOf, post, type TestServer } from '../support/server.js'
 
 interface Event {
@@ -399,7 +399,7 @@ describe('what is kept', () => {
   it('belongs to the key that asked', async () => {
     const path = join(mkdtempSync(join(tmpdir(), 'basin-keys-')), 'keys.json')
     const [alice, bob] = [addKey(path, 'alice'), addKey(path, 'bob')]
-    await open({}, {}, Keys.open(path))
+    await open({}, {}, ApiKeys.open(path))
     const ask = async (
       key: string,
       method: 'GET' | 'POST' | 'DELETE',

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
-import { addKey, Keys } from '../../src/server/keys.js'
+import { addKey, ApiKeys } from '../../src/server/api-keys.js'
 import { eventsOf } from '../support/events.js'
 import { type ErrorBody, openServer, portOf, type TestServer } from '../support/server.js'
 
@@ -16,7 +16,7 @@ let server: TestServer
 let address: string
 afterEach(() => server.app.close())
 
-const open = async (keys?: Keys, limits = {}) => {
+const open = async (keys?: ApiKeys, limits = {}) => {
   server = await openServer({ auto: false }, limits, keys)
   address = `http://127.0.0.1:${await portOf(server.app)}`
 }
@@ -170,7 +170,7 @@ describe('extend', () => {
 it('is for the key that asked, and for no other', async () => {
   const path = join(mkdtempSync(join(tmpdir(), 'basin-keys-')), 'keys.json')
   const [alice, bob] = [addKey(path, 'alice'), addKey(path, 'bob')]
-  await open(Keys.open(path))
+  await open(ApiKeys.open(path))
   const { id, chunks } = await begin({ max_tokens: 1, refinement: { max_steps: 50 } }, alice)
   expect((await post(`/v1/completions/${id}/finish`)).status).toBe(401)
   expect((await post(`/v1/completions/${id}/finish`, undefined, bob)).status).toBe(404)

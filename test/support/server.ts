@@ -4,7 +4,7 @@ import { pino } from 'pino'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
 import type { EngineClient } from '../../src/generation/client/engine-client.js'
 import { type AppOptions, buildApp } from '../../src/server/app.js'
-import type { Keys } from '../../src/server/keys.js'
+import type { ApiKeys } from '../../src/server/api-keys.js'
 import { defaultLimits, type Limits } from '../../src/server/limits.js'
 import type { App } from '../../src/server/application.js'
 import { type Script, ScriptedGeneration } from './scripted-generation.js'
@@ -18,7 +18,7 @@ export interface TestServer {
 export async function openServer(
   script: Script = {},
   limits: Partial<Limits> = {},
-  keys?: Keys,
+  keys?: ApiKeys,
 ): Promise<TestServer> {
   const generation = new ScriptedGeneration(script)
   const app = await appOf(generation, {

@@ -6,8 +6,8 @@ import type { TickStats } from '../../generation/protocol.js'
 import type { LossReason } from '../../generation/client/worker-supervisor.js'
 import type { ErrorCode } from '../../errors.js'
 import type { StopReason } from '../../refine/budget.js'
-import type { UnloadReason } from '../served.js'
-import { Account, type FinishReason } from './account.js'
+import type { UnloadReason } from '../models/model-registry.js'
+import { RequestMetrics, type FinishReason } from './request-metrics.js'
 import { type Instruments, instruments } from './instruments.js'
 
 const states = ['running', 'waiting', 'paused', 'held'] as const
@@ -88,8 +88,8 @@ export class Metrics {
   }
 
   /** Of one completion of `model`, asked for through `/v1/` and `route`. */
-  account(model: string, route: string): Account {
-    return new Account(this.to, model, `/v1/${route}`)
+  account(model: string, route: string): RequestMetrics {
+    return new RequestMetrics(this.to, model, `/v1/${route}`)
   }
 
   /**

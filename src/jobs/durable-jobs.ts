@@ -1,0 +1,90 @@
+/**
+ * All durable jobs: those that run in this process, and the records of the others in the store. Ended
+ * jobs are deleted when they expire, and the oldest of them earlier when the store exceeds its limit.
+ */
+import type { RequestStream } from '../generation/client/engine-client.js'
+import { DurableJob, type JobSpec } from './durable-job.js'
+import type { JobRecord, JobStore } from './store.js'
+
+/** How many events of an ended job are read from the store at once. */
+const EVENTS_PER_READ = 256
+const SWEEP_INTERVAL_MS = 30_000
+
+export class DurableJobs {
+  private readonly running = new Map<string, DurableJob>()
+  private readonly sweeping: NodeJS.Timeout
+
+  constructor(
+    readonly store: JobStore,
+    private readonly report: (error: unknown) => void,
+  ) {
+    this.sweeping = setInterval(() => {
+      this.sweep()
+    }, SWEEP_INTERVAL_MS).unref()
+  }
+
+  /** Starts a job whose request has been submitted. `kept`: it is written to the store. */
+  start(record: JobRecord, spec: JobSpec, run: RequestStream, kept: boolean): DurableJob {
+    const job = new DurableJob(record, spec, kept ? this.store : undefined)
+    return this.enter(job, run)
+  }
+
+  /** Goes on with a job of an earlier process; it is submitted as soon as there is room. */
+  resume(record: JobRecord, spec: JobSpec): DurableJob {
+    const told = this.store.events(record.id, 0, Infinity)
+    return this.enter(new DurableJob(record, spec, this.store, told))
+  }
+
+  under(id: string, owner: string): DurableJob | undefined {
+    const job = this.running.get(id)
+    return job?.record.owner === owner ? job : undefined
+  }
+
+  /** Undefined for a job that does not exist, has expired or belongs to another owner. */
+  find(id: string, owner: string): JobRecord | undefined {
+    const record = this.running.get(id)?.record ?? this.store.get(id)
+    if (!record || record.owner !== owner) return undefined
+    return record.expires !== null && record.expires <= Date.now() ? undefined : record
+  }
+
+  /** Events after number `after`. Of a running job they are followed to its end, until `left` aborts. */
+  async *events(id: string, after: number, left: AbortSignal): AsyncGenerator<string, void> {
+    const job = this.running.get(id)
+    if (job) {
+      yield* job.journal.follow(after, left)
+      return
+    }
+    for (let next = after + 1; !left.aborted;) {
+      const events = this.store.events(id, next, EVENTS_PER_READ)
+      if (events.length === 0) return
+      yield* events
+      next += events.length
+    }
+  }
+
+  async delete(id: string): Promise<void> {
+    const job = this.running.get(id)
+    if (job) await job.delete()
+    else await this.store.delete(id)
+  }
+
+  /** Jobs that run stay in the store as they are, for the next process. */
+  async close(): Promise<void> {
+    clearInterval(this.sweeping)
+    for (const job of this.running.values()) job.leave()
+    await Promise.all([...this.running.values()].map(({ done }) => done))
+    await this.store.close()
+  }
+
+  private enter(job: DurableJob, run?: RequestStream): DurableJob {
+    const { id } = job.record
+    this.running.set(id, job)
+    job.begin(run)
+    void job.done.then(() => this.running.delete(id))
+    return job
+  }
+
+  private sweep(): void {
+    this.store.sweep(Date.now()).catch(this.report)
+  }
+}

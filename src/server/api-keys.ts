@@ -1,0 +1,97 @@
+/**
+ * API keys: who may ask. A file holds their names and hashes and no key; keys are random and long,
+ * so that one round of SHA-256 hides them. Comparing takes the same time whatever is presented.
+ */
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import type { IncomingHttpHeaders } from 'node:http'
+import { Type, type Static } from 'typebox'
+import { Value } from 'typebox/value'
+import { BasinError } from '../errors.js'
+
+const KeyFile = Type.Object(
+  {
+    keys: Type.Array(
+      Type.Object(
+        {
+          name: Type.String({ minLength: 1, maxLength: 64 }),
+          sha256: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+          admin: Type.Optional(Type.Boolean()),
+        },
+        { additionalProperties: false },
+      ),
+      { maxItems: 10_000 },
+    ),
+  },
+  { additionalProperties: false },
+)
+type KeyFile = Static<typeof KeyFile>
+
+const hashOf = (key: string): Buffer => createHash('sha256').update(key).digest()
+
+function readKeyFile(path: string): KeyFile {
+  const fail = (reason: string, cause?: unknown) =>
+    new BasinError('invalid_data', { path, reason }, { cause })
+  if (!existsSync(path)) throw fail('there is no such file')
+  let json: unknown
+  try {
+    json = JSON.parse(readFileSync(path, 'utf8'))
+  } catch (cause) {
+    throw fail('is not JSON', cause)
+  }
+  if (Value.Check(KeyFile, json)) return json
+  throw fail('is not a file of keys: {keys: [{name, sha256}]}')
+}
+
+/** Whose key it is. */
+export interface KeyHolder {
+  name: string
+  /** May administer. */
+  admin: boolean
+}
+
+export class ApiKeys {
+  private readonly entries: { holder: KeyHolder; hash: Buffer }[]
+
+  constructor({ keys }: KeyFile) {
+    this.entries = keys.map(({ admin = false, name, sha256 }) => ({
+      holder: { name, admin },
+      hash: Buffer.from(sha256, 'hex'),
+    }))
+  }
+
+  /** Throws `invalid_data`, for a file without keys too: it would lock everybody out. */
+  static open(path: string): ApiKeys {
+    const file = readKeyFile(path)
+    if (file.keys.length > 0) return new ApiKeys(file)
+    throw new BasinError('invalid_data', { path, reason: 'holds no key' })
+  }
+
+  /** Whose key a request carries. Throws `unauthorized`. */
+  identify(headers: IncomingHttpHeaders): KeyHolder {
+    const hash = hashOf(presented(headers) ?? '')
+    let found: KeyHolder | undefined
+    for (const entry of this.entries) if (timingSafeEqual(hash, entry.hash)) found = entry.holder
+    if (found === undefined) throw new BasinError('unauthorized')
+    return found
+  }
+}
+
+/** `Authorization: Bearer` as OpenAI's clients send it, or `X-Api-Key`. */
+function presented({ authorization, 'x-api-key': own }: IncomingHttpHeaders): string | undefined {
+  if (typeof own === 'string') return own
+  return /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
+}
+
+/** Adds a new key to a file, which may not exist yet. Returns the key: it is written nowhere. */
+export function addKey(path: string, name: string, admin = false): string {
+  const { keys } = existsSync(path) ? readKeyFile(path) : { keys: [] }
+  if (keys.some((key) => key.name === name)) {
+    throw new BasinError('invalid_data', { path, reason: `has a key named ${name} already` })
+  }
+  const key = `basin_${randomBytes(24).toString('base64url')}`
+  const added = { name, sha256: hashOf(key).toString('hex'), ...(admin && { admin }) }
+  const file = { keys: [...keys, added] }
+  writeFileSync(path, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
+  return key
+}

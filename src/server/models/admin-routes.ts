@@ -1,0 +1,81 @@
+/** `/admin`: which models are in memory. For the holders of an administrator's key, and for nobody else. */
+import type { onRequestHookHandler } from 'fastify'
+import { Type } from 'typebox'
+import { BasinError } from '../../errors.js'
+import type { App } from '../application.js'
+import type { AppContext } from '../context.js'
+import { replies } from '../schemas/reply-schema.js'
+import type { ModelState } from './model-registry.js'
+
+const State = Type.Object({
+  id: Type.String(),
+  state: Type.Unsafe<ModelState>({
+    enum: ['loaded', 'loading', 'leaving', 'unloaded'],
+    description: 'leaving: it answers what it was asked before, and is gone then',
+  }),
+  withdrawn: Type.Boolean({ description: 'unloaded here: requests do not bring it back' }),
+  bytes: Type.Integer({
+    description: 'what it takes; of one never loaded, the size of its weights',
+  }),
+  idle_seconds: Type.Number({ description: 'since it was last asked for; 0 while it is in use' }),
+})
+
+export function adminRoutes(app: App, { models }: AppContext): void {
+  const tags = ['administration']
+  const params = Type.Object({ model: Type.String() })
+  const onRequest: onRequestHookHandler = ({ administrator }, _, done) => {
+    const reason = 'This needs the key of an administrator'
+    done(administrator ? undefined : new BasinError('forbidden', { reason }))
+  }
+  const list = () =>
+    models.states.map(({ idleSeconds, name, ...rest }) => ({
+      id: name,
+      ...rest,
+      idle_seconds: idleSeconds,
+    }))
+  const stateOf = (model: string) => {
+    const state = list().find(({ id }) => id === model)
+    if (state) return state
+    throw new BasinError('not_found', { what: `The model ${model}` })
+  }
+  const List = Type.Object({ object: Type.Literal('list'), data: Type.Array(State) })
+  app.get(
+    '/admin/models',
+    { onRequest, schema: { summary: 'Which models there are', tags, response: replies(List) } },
+    () => ({ object: 'list' as const, data: list() }),
+  )
+  app.post(
+    '/admin/models/:model/load',
+    {
+      onRequest,
+      schema: {
+        summary: 'Bring a model into memory; answers when it is there',
+        tags,
+        params,
+        response: replies(State, 400, 404),
+      },
+    },
+    async ({ params: { model } }) => {
+      await models.load(model)
+      return stateOf(model)
+    },
+  )
+  app.post(
+    '/admin/models/:model/unload',
+    {
+      onRequest,
+      schema: {
+        summary: 'Take no more requests for a model; it leaves when those before are answered',
+        tags,
+        params,
+        response: { ...replies(State, 400, 404), 202: State },
+      },
+    },
+    ({ params: { model } }, reply) => {
+      const before = stateOf(model)
+      void models.unload(model)
+      void reply.code(before.state === 'unloaded' ? 200 : 202)
+      return stateOf(model)
+    },
+  )
+}

@@ -1,0 +1,64 @@
+/** A conversation is a completion in another dress: these are its ways in and out. */
+import { BasinError } from '../../errors.js'
+import type { ChatMessage } from '../../tokenizer/chat-template.js'
+import type { ChunkChoice } from './completion-stream.js'
+import type { Chat, ChatLogprobs, ChatRequest, Message } from '../schemas/chat-schema.js'
+import type { Completion, CompletionRequest, Logprobs } from '../schemas/completion-schema.js'
+
+const textOf = ({ content }: Message): string =>
+  typeof content === 'string' ? content : content.map(({ text }) => text).join('')
+
+export const messagesOf = ({ messages }: ChatRequest): ChatMessage[] =>
+  messages.map((message) => ({ role: message.role, content: textOf(message) }))
+
+/** `prompt`: the conversation as tokens. */
+export function completionRequestOf(
+  { max_completion_tokens: most, logprobs, top_logprobs: top, ...rest }: ChatRequest,
+  prompt: number[],
+): CompletionRequest {
+  if (typeof top === 'number' && !logprobs) {
+    const reason = 'needs logprobs'
+    throw new BasinError('invalid_request', { param: 'top_logprobs', reason })
+  }
+  return {
+    ...rest,
+    prompt,
+    max_tokens: most ?? rest.max_tokens ?? null,
+    logprobs: logprobs ? (top ?? 0) : null,
+  }
+}
+
+const bytesOf = (token: string): number[] => [...Buffer.from(token)]
+
+function chatLogprobs(logprobs: Logprobs | null): ChatLogprobs | null {
+  if (!logprobs) return null
+  const { token_logprobs: values, tokens, top_logprobs: tops } = logprobs
+  const content = tokens.map((token, i) => ({
+    token,
+    logprob: values[i] ?? 0,
+    bytes: bytesOf(token),
+    top_logprobs: Object.entries(tops[i] ?? {}).map(([other, logprob]) => ({
+      token: other,
+      logprob,
+      bytes: bytesOf(other),
+    })),
+  }))
+  return { content, refusal: null }
+}
+
+export const chatOf = ({ choices, ...head }: Completion): Chat => ({
+  ...head,
+  object: 'chat.completion',
+  choices: choices.map(({ text, logprobs, ...rest }) => ({
+    ...rest,
+    message: { role: 'assistant', content: text, refusal: null },
+    logprobs: chatLogprobs(logprobs),
+  })),
+})
+
+/** The first chunk of a choice says who speaks. */
+export const chatChunkOf = ({ first, logprobs, text, ...rest }: ChunkChoice): object => ({
+  ...rest,
+  delta: { ...(first && { role: 'assistant' }), ...((first || text) && { content: text }) },
+  logprobs: chatLogprobs(logprobs),
+})

@@ -1,0 +1,78 @@
+/** From a request for a response to the job that finds it and the head of what is said of it. */
+import { randomUUID } from 'node:crypto'
+import { BasinError } from '../../../errors.js'
+import type { EngineClient } from '../../../generation/client/engine-client.js'
+import type { EngineRequest } from '../../../generation/protocol.js'
+import { requestFrom, roomAfter } from '../../requests/request-settings.js'
+import type { Limits } from '../../limits.js'
+import type { ResponseRequest } from '../../schemas/response-schema.js'
+import type { ResponseMeta } from './response-event-writer.js'
+
+/** Throws `not_supported` or `invalid_request` for what this server does not do. */
+export function refuseUnsupported(body: ResponseRequest): void {
+  const refuse = (param: string, reason: string) => {
+    throw new BasinError('not_supported', { param, reason })
+  }
+  if (body.tools && body.tools.length > 0) refuse('tools', 'models here use none')
+  const choice = body.tool_choice ?? 'none'
+  if (choice !== 'none' && choice !== 'auto') refuse('tool_choice', 'models here use no tools')
+  if ((body.text?.format?.type ?? 'text') !== 'text')
+    refuse('text.format.type', 'text is the only one')
+  if ((body.truncation ?? 'disabled') !== 'disabled') refuse('truncation', 'prompts are never cut')
+  if (body.background && body.store === false) {
+    const reason = 'needs store: true'
+    throw new BasinError('invalid_request', { param: 'background', reason })
+  }
+}
+
+type Asked = Omit<EngineRequest, 'id'>
+
+const wantsLogprobs = ({ include, top_logprobs: top }: ResponseRequest): number | null =>
+  include?.includes('message.output_text.logprobs') || typeof top === 'number' ? (top ?? 0) : null
+
+const wantsRefinement = ({ include, stream_options: options }: ResponseRequest): boolean =>
+  (options?.include_refinement ?? false) || (include?.includes('basin:refinement_step') ?? false)
+
+/** Throws `out_of_range` naming the field. */
+export function responseJob(
+  body: ResponseRequest,
+  prompt: readonly number[],
+  { model }: EngineClient,
+  limits: Limits,
+  client: string,
+): Asked {
+  const settings = {
+    ...body,
+    max_tokens: body.max_output_tokens ?? roomAfter(prompt.length, model),
+    reasoning_effort: body.reasoning?.effort ?? null,
+    logprobs: wantsLogprobs(body),
+  }
+  return {
+    ...requestFrom(settings, model, limits.caps),
+    ...{ prompt, client, hold: false, reportSteps: wantsRefinement(body) },
+  }
+}
+
+export function tellingOf(body: ResponseRequest, job: Asked, model: string): ResponseMeta {
+  const head = {
+    id: `resp_${randomUUID()}`,
+    created_at: Math.floor(Date.now() / 1000),
+    background: body.background ?? false,
+    instructions: body.instructions ?? null,
+    max_output_tokens: body.max_output_tokens ?? null,
+    model,
+    parallel_tool_calls: false,
+    previous_response_id: body.previous_response_id ?? null,
+    reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
+    store: body.store ?? true,
+    temperature: job.sampling.temperature,
+    text: { format: { type: 'text' as const } },
+    tool_choice: 'none' as const,
+    tools: [],
+    top_p: job.sampling.topP,
+    truncation: 'disabled' as const,
+    metadata: body.metadata ?? {},
+    seed: job.sampling.seed,
+  }
+  return { head, itemId: `msg_${randomUUID()}`, refinement: wantsRefinement(body) }
+}

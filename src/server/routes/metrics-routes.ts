@@ -1,0 +1,22 @@
+/** `GET /metrics`: the Prometheus exposition. */
+import { Type } from 'typebox'
+import type { App } from '../application.js'
+import type { AppContext } from '../context.js'
+import { replies } from '../schemas/reply-schema.js'
+
+export function metricsRoutes(app: App, { metrics, models }: AppContext): void {
+  const schema = {
+    summary: 'Metrics for Prometheus',
+    tags: ['operation'],
+    response: {
+      ...replies(Type.String()),
+      200: {
+        description: 'The exposition',
+        content: { 'text/plain': { schema: Type.String() } },
+      },
+    },
+  }
+  app.get('/metrics', { schema }, async (_, reply) =>
+    reply.type(metrics.registry.contentType).send(await metrics.text(models.byName)),
+  )
+}

@@ -1,0 +1,105 @@
+/** `/v1/models`: what is served, and what each model can do. */
+import { Type, type Static } from 'typebox'
+import type { Limits } from '../limits.js'
+import type { App } from '../application.js'
+import type { AppContext } from '../context.js'
+import { replies } from '../schemas/reply-schema.js'
+import type { ModelProfile } from '../models/model-registry.js'
+
+const Model = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('model'),
+  created: Type.Integer({ description: 'Unix time, seconds' }),
+  owned_by: Type.String(),
+  description: Type.String(),
+  capabilities: Type.Object({
+    context_length: Type.Integer({ description: 'positions of prompt and completion together' }),
+    vocab_size: Type.Integer(),
+    block: Type.Integer({ description: 'positions that are inferred at once' }),
+    dimensions: Type.Integer({ description: 'numbers of an embedding' }),
+    chat: Type.Boolean({ description: 'has a chat template: conversations and instructions' }),
+    endpoints: Type.Array(Type.String(), { description: 'routes that answer with this model' }),
+    max_steps: Type.Integer({ description: "the operator's cap on steps of an answer" }),
+    max_seconds: Type.Number({ description: "the operator's cap on seconds of an answer" }),
+    max_candidates: Type.Integer({ description: 'of an answer' }),
+    steps: Type.Integer({ description: 'trained number of steps: the default budget' }),
+    energy_target: Type.Union([Type.Number(), Type.Null()], {
+      description: 'energy at which efforts above medium end an answer: as good as right',
+    }),
+    answer_space: Type.String(),
+    energy: Type.String(),
+    start: Type.String({ description: 'where answers start; a draft allows 0 steps' }),
+    template: Type.Union([
+      Type.Object({
+        blank: Type.String({ description: 'marks a position to be inferred' }),
+        length: Type.Union([Type.Integer(), Type.Null()], {
+          description: 'positions that every template must have; null: any, and none is needed',
+        }),
+      }),
+      Type.Null(),
+    ]),
+  }),
+})
+
+const routes = ['completions', 'responses', 'refine', 'score', 'rerank', 'embeddings']
+
+/** Where requests for a model lead to something. */
+function endpointsOf({ chat, model }: ModelProfile): string[] {
+  const conversations = chat ? ['chat/completions'] : []
+  const landscape = model.answer.normalize === 'first_step' ? [] : ['landscape']
+  return [...routes, ...conversations, ...landscape].map((route) => `/v1/${route}`)
+}
+
+function modelOf(profile: ModelProfile, { caps }: Limits): Static<typeof Model> {
+  const { chat, model } = profile
+  const { answer, energy, template } = model
+  return {
+    id: model.name,
+    object: 'model',
+    created: model.created,
+    owned_by: 'basin',
+    description: model.description,
+    capabilities: {
+      context_length: model.context_length,
+      vocab_size: model.vocab_size,
+      block: answer.block,
+      dimensions: model.dim,
+      chat,
+      endpoints: endpointsOf(profile),
+      max_steps: caps.maxSteps,
+      max_seconds: caps.maxSeconds,
+      max_candidates: caps.candidates,
+      steps: model.steps,
+      energy_target: model.energy_target ?? null,
+      answer_space: answer.space,
+      energy: energy.kind,
+      start: answer.start,
+      template: template ? { blank: template.blank, length: template.length ?? null } : null,
+    },
+  }
+}
+
+export function modelRoutes(app: App, { limits, models }: AppContext): void {
+  const tags = ['models']
+  const List = Type.Object({ object: Type.Literal('list'), data: Type.Array(Model) })
+  app.get(
+    '/v1/models',
+    { schema: { summary: 'The default model first', tags, response: replies(List) } },
+    () => ({
+      object: 'list' as const,
+      data: models.profiles.map((profile) => modelOf(profile, limits)),
+    }),
+  )
+  app.get(
+    '/v1/models/:model',
+    {
+      schema: {
+        summary: 'One model',
+        tags,
+        params: Type.Object({ model: Type.String() }),
+        response: replies(Model, 400, 404),
+      },
+    },
+    ({ params }) => modelOf(models.profile(params.model), limits),
+  )
+}

@@ -1,0 +1,49 @@
+/** `/v1/tokenize` and `/v1/detokenize`: a model's own reading of text. Done in its worker. */
+import { Type } from 'typebox'
+import type { App } from '../application.js'
+import type { AppContext } from '../context.js'
+import { bodyErrors, replies } from '../schemas/reply-schema.js'
+import { nullableString } from '../schemas/settings-schema.js'
+
+const model = Type.Optional(nullableString(64, { description: 'default: the one listed first' }))
+const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
+const exact = { additionalProperties: false }
+
+export function tokenizeRoutes(app: App, { models }: AppContext): void {
+  const tags = ['text']
+  const Tokens = Type.Object({ model: Type.String(), tokens: Type.Array(Token), count: Token })
+  app.post(
+    '/v1/tokenize',
+    {
+      schema: {
+        summary: 'Text to tokens',
+        tags,
+        body: Type.Object({ model, text: Type.String() }, exact),
+        response: replies(Tokens, ...bodyErrors),
+      },
+    },
+    async ({ body }) => {
+      const generation = models.pick(body.model)
+      const tokens = [...(await generation.tokenize(body.text))]
+      return { model: generation.model.name, tokens, count: tokens.length }
+    },
+  )
+  app.post(
+    '/v1/detokenize',
+    {
+      schema: {
+        summary: 'Tokens to text',
+        tags,
+        body: Type.Object({ model, tokens: Type.Array(Token) }, exact),
+        response: replies(
+          Type.Object({ model: Type.String(), text: Type.String() }),
+          ...bodyErrors,
+        ),
+      },
+    },
+    async ({ body }) => {
+      const generation = models.pick(body.model)
+      return { model: generation.model.name, text: await generation.detokenize(body.tokens) }
+    },
+  )
+}

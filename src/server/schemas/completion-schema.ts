@@ -1,0 +1,104 @@
+/** `/v1/completions`: what it takes and gives. Field meanings follow the OpenAI API. */
+import { Type, type Static } from 'typebox'
+import { RefinementReply, Usage } from './reply-schema.js'
+import { nullableBoolean, nullableInteger, nullableString, settings } from './settings-schema.js'
+
+const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
+
+/** What official clients may send for accounting on their side: accepted, and without effect here. */
+export const withoutEffect = {
+  user: Type.Optional(nullableString(512, {})),
+  metadata: Type.Optional(Type.Unsafe<object | null>({ type: ['object', 'null'] })),
+  store: Type.Optional(nullableBoolean({})),
+  service_tier: Type.Optional(nullableString(64, {})),
+  safety_identifier: Type.Optional(nullableString(512, {})),
+  prompt_cache_key: Type.Optional(nullableString(512, {})),
+}
+
+export const streamOptions = Type.Optional(
+  Type.Unsafe<{
+    include_usage?: boolean
+    include_refinement?: boolean
+    include_obfuscation?: boolean
+  } | null>({
+    type: ['object', 'null'],
+    properties: {
+      include_usage: { type: 'boolean', description: 'a last chunk carries the usage' },
+      include_refinement: { type: 'boolean', description: 'a chunk for every descent step' },
+      include_obfuscation: { type: 'boolean', description: 'without effect' },
+    },
+    additionalProperties: false,
+  }),
+)
+
+export const CompletionRequest = Type.Object(
+  {
+    prompt: Type.Optional(
+      Type.Union(
+        [
+          Type.String(),
+          Type.Array(Type.String()),
+          Type.Array(Token),
+          Type.Array(Type.Array(Token)),
+          Type.Null(),
+        ],
+        { description: 'a text, texts, a list of tokens, or lists of tokens' },
+      ),
+    ),
+    ...settings,
+    n: Type.Optional(nullableInteger(1, 128, { description: 'completions of each prompt' })),
+    best_of: Type.Optional(
+      nullableInteger(1, 128, {
+        description: 'choices that run, of which the n of the lowest energy per token are returned',
+      }),
+    ),
+    echo: Type.Optional(nullableBoolean({ description: 'the prompt precedes the completion' })),
+    suffix: Type.Optional(nullableString(65_536, { description: 'not supported; see template' })),
+    stream: Type.Optional(nullableBoolean({ description: 'answer with server-sent events' })),
+    stream_options: streamOptions,
+    ...withoutEffect,
+  },
+  { additionalProperties: false },
+)
+export type CompletionRequest = Static<typeof CompletionRequest>
+
+export const Logprobs = Type.Object({
+  tokens: Type.Array(Type.String()),
+  token_logprobs: Type.Array(Type.Union([Type.Number(), Type.Null()])),
+  top_logprobs: Type.Array(Type.Union([Type.Record(Type.String(), Type.Number()), Type.Null()])),
+  text_offset: Type.Array(Type.Integer()),
+})
+export type Logprobs = Static<typeof Logprobs>
+
+export const FinishReason = Type.Union([
+  Type.Literal('stop'),
+  Type.Literal('length'),
+  Type.Literal('cancelled'),
+])
+
+export const Completion = Type.Object(
+  {
+    id: Type.String(),
+    object: Type.Literal('text_completion'),
+    created: Type.Integer({ description: 'Unix time, seconds' }),
+    model: Type.String(),
+    choices: Type.Array(
+      Type.Object({
+        index: Type.Integer(),
+        text: Type.String(),
+        logprobs: Type.Union([Logprobs, Type.Null()]),
+        finish_reason: FinishReason,
+        refinement: RefinementReply,
+      }),
+    ),
+    usage: Usage,
+    refinement: Type.Intersect([RefinementReply], {
+      description: 'of the choice whose answer has the lowest energy',
+    }),
+  },
+  {
+    description:
+      'With `stream`, `text/event-stream` instead: chunks of this shape, then `data: [DONE]`',
+  },
+)
+export type Completion = Static<typeof Completion>

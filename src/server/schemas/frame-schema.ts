@@ -1,0 +1,41 @@
+/** What a client says on `/v1/refine`. */
+import { Type, type Static } from 'typebox'
+import { settings } from './settings-schema.js'
+
+const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
+const exact = { additionalProperties: false }
+
+export const StartFrame = Type.Object(
+  {
+    type: Type.Literal('start'),
+    prompt: Type.Optional(Type.Union([Type.String(), Type.Array(Token), Type.Null()])),
+    ...settings,
+    hold: Type.Optional(
+      Type.Boolean({ description: 'keep the finished answer for an extend; default true' }),
+    ),
+  },
+  exact,
+)
+export type StartFrame = Static<typeof StartFrame>
+
+export const ExtendFrame = Type.Object(
+  {
+    type: Type.Literal('extend'),
+    steps: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })),
+    seconds: Type.Optional(Type.Number({ minimum: 0, maximum: 2 ** 31 - 1 })),
+  },
+  exact,
+)
+
+/** One schema for each thing a client can say. */
+export const clientFrames = {
+  start: StartFrame,
+  extend: ExtendFrame,
+  finish: Type.Object({ type: Type.Literal('finish') }, exact),
+  cancel: Type.Object({ type: Type.Literal('cancel') }, exact),
+  pause: Type.Object({ type: Type.Literal('pause') }, exact),
+  resume: Type.Object({ type: Type.Literal('resume') }, exact),
+}
+
+export type ClientFrame =
+  StartFrame | Static<typeof ExtendFrame> | { type: 'finish' | 'cancel' | 'pause' | 'resume' }

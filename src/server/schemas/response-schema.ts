@@ -1,0 +1,283 @@
+/** `/v1/responses`: what it takes and gives. Field meanings follow the OpenAI API. */
+import { Type, type Static } from 'typebox'
+import { withoutEffect } from './completion-schema.js'
+import { RefinementReply } from './reply-schema.js'
+import {
+  efforts,
+  nullableBoolean,
+  nullableInteger,
+  nullableString,
+  settings,
+} from './settings-schema.js'
+
+const exact = { additionalProperties: false }
+
+const Alternative = Type.Object({
+  token: Type.String(),
+  logprob: Type.Number(),
+  bytes: Type.Array(Type.Integer({ minimum: 0, maximum: 255 })),
+})
+const Logprob = Type.Object({
+  ...Alternative.properties,
+  top_logprobs: Type.Array(Alternative),
+})
+export type Logprob = Static<typeof Logprob>
+
+/** What a client may hand back of an earlier answer is accepted, and only its text is read. */
+const TextPart = Type.Object(
+  {
+    type: Type.Unsafe<'input_text' | 'output_text'>({ enum: ['input_text', 'output_text'] }),
+    text: Type.String(),
+    annotations: Type.Optional(Type.Array(Type.Unknown(), { maxItems: 1024 })),
+    logprobs: Type.Optional(Type.Array(Type.Unknown(), { maxItems: 65_536 })),
+  },
+  exact,
+)
+
+const roles = ['user', 'assistant', 'system', 'developer'] as const
+export type Role = (typeof roles)[number]
+
+const InputItem = Type.Object(
+  {
+    type: Type.Optional(Type.Literal('message')),
+    role: Type.Unsafe<Role>({ enum: roles }),
+    content: Type.Union([Type.String(), Type.Array(TextPart, { minItems: 1, maxItems: 1024 })], {
+      description: 'a text, or parts of type input_text or output_text',
+    }),
+    id: Type.Optional(nullableString(128, { description: 'without effect' })),
+    status: Type.Optional(nullableString(32, { description: 'without effect' })),
+    phase: Type.Optional(nullableString(32, { description: 'without effect' })),
+  },
+  exact,
+)
+export type InputItem = Static<typeof InputItem>
+
+/** What OpenAI lets one ask for besides; all but log-probabilities is of tools and images. */
+const includable = [
+  'basin:refinement_step',
+  'message.output_text.logprobs',
+  'reasoning.encrypted_content',
+  'file_search_call.results',
+  'web_search_call.results',
+  'web_search_call.action.sources',
+  'message.input_image.image_url',
+  'computer_call_output.output.image_url',
+  'code_interpreter_call.outputs',
+] as const
+
+const nullable = <T>(properties: Record<string, object>, options: object = {}) =>
+  Type.Unsafe<T | null>({
+    type: ['object', 'null'],
+    properties,
+    additionalProperties: false,
+    ...options,
+  })
+
+/** Those of all requests, less what this API calls otherwise. */
+const sampling = Type.Omit(Type.Object(settings), [
+  'max_tokens',
+  'reasoning_effort',
+  'logprobs',
+]).properties
+
+export const ResponseRequest = Type.Object(
+  {
+    input: Type.Optional(
+      Type.Union([Type.String(), Type.Array(InputItem, { maxItems: 1024 }), Type.Null()], {
+        description:
+          'a text, or messages. A model without a chat template reads their texts on end',
+      }),
+    ),
+    instructions: Type.Optional(
+      nullableString(1_048_576, { description: 'said before all messages, for this answer only' }),
+    ),
+    previous_response_id: Type.Optional(
+      nullableString(128, { description: 'the conversation goes on from that response' }),
+    ),
+    ...sampling,
+    max_output_tokens: Type.Optional(
+      nullableInteger(1, 2 ** 31 - 1, { description: 'default: what the context has room for' }),
+    ),
+    reasoning: Type.Optional(
+      nullable<{ effort?: (typeof efforts)[number] | null }>({
+        effort: { enum: [...efforts, null], description: 'a preset of the budget' },
+        summary: { type: ['string', 'null'], maxLength: 32, description: 'without effect' },
+        generate_summary: {
+          type: ['string', 'null'],
+          maxLength: 32,
+          description: 'without effect',
+        },
+      }),
+    ),
+    background: Type.Optional(
+      nullableBoolean({ description: 'goes on without this connection; needs store' }),
+    ),
+    stream: Type.Optional(nullableBoolean({ description: 'answer with server-sent events' })),
+    stream_options: Type.Optional(
+      nullable<{ include_refinement?: boolean }>({
+        include_refinement: { type: 'boolean', description: 'events basin:refinement_step' },
+        include_obfuscation: { type: 'boolean', description: 'without effect' },
+      }),
+    ),
+    include: Type.Optional(
+      Type.Unsafe<(typeof includable)[number][] | null>({
+        type: ['array', 'null'],
+        items: { enum: includable },
+        maxItems: includable.length,
+      }),
+    ),
+    top_logprobs: Type.Optional(
+      nullableInteger(0, 20, { description: 'alternatives of every token' }),
+    ),
+    text: Type.Optional(
+      nullable<{ format?: { type: string } }>({
+        format: {
+          type: 'object',
+          properties: { type: { type: 'string', maxLength: 32 } },
+          required: ['type'],
+          description: 'text is the only format',
+        },
+        verbosity: { type: ['string', 'null'], maxLength: 32, description: 'without effect' },
+      }),
+    ),
+    tools: Type.Optional(Type.Union([Type.Array(Type.Unknown(), { maxItems: 1024 }), Type.Null()])),
+    tool_choice: Type.Optional(Type.Unknown()),
+    parallel_tool_calls: Type.Optional(nullableBoolean({ description: 'without effect' })),
+    max_tool_calls: Type.Optional(
+      nullableInteger(0, 2 ** 31 - 1, { description: 'without effect' }),
+    ),
+    truncation: Type.Optional(nullableString(32, { description: 'disabled is the only one' })),
+    conversation: Type.Optional(Type.Null({ description: 'not supported' })),
+    prompt: Type.Optional(Type.Null({ description: 'not supported; see input' })),
+    ...withoutEffect,
+    store: Type.Optional(nullableBoolean({ description: 'keep it for later; default true' })),
+    metadata: Type.Optional(
+      Type.Unsafe<Record<string, string> | null>({
+        type: ['object', 'null'],
+        propertyNames: { maxLength: 64 },
+        additionalProperties: { type: 'string', maxLength: 512 },
+        maxProperties: 16,
+        description: 'comes back with the response',
+      }),
+    ),
+    prompt_cache_retention: Type.Optional(nullableString(32, { description: 'without effect' })),
+  },
+  exact,
+)
+export type ResponseRequest = Static<typeof ResponseRequest>
+
+const status = (...names: readonly string[]) => Type.Unsafe<string>({ enum: names })
+const orNull = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
+  Type.Union([schema, Type.Null()])
+
+export const OutputItem = Type.Object({
+  type: Type.Literal('message'),
+  id: Type.String(),
+  status: status('in_progress', 'completed', 'incomplete'),
+  role: Type.Literal('assistant'),
+  content: Type.Array(
+    Type.Object({
+      type: Type.Literal('output_text'),
+      text: Type.String(),
+      annotations: Type.Array(Type.Unknown()),
+      logprobs: Type.Array(Logprob),
+    }),
+  ),
+})
+export type OutputItem = Static<typeof OutputItem>
+
+export const InputMessage = Type.Object({
+  type: Type.Literal('message'),
+  id: Type.String(),
+  status: Type.Literal('completed'),
+  role: Type.Unsafe<Role>({ enum: roles }),
+  content: Type.Array(
+    Type.Object({
+      type: Type.Unsafe<'input_text' | 'output_text'>({ enum: ['input_text', 'output_text'] }),
+      text: Type.String(),
+    }),
+  ),
+})
+export type InputMessage = Static<typeof InputMessage>
+
+const ResponseUsage = Type.Object({
+  input_tokens: Type.Integer(),
+  input_tokens_details: Type.Object({ cached_tokens: Type.Integer() }),
+  output_tokens: Type.Integer(),
+  output_tokens_details: Type.Object({ reasoning_tokens: Type.Integer() }),
+  total_tokens: Type.Integer(),
+})
+
+const statuses = [
+  'queued',
+  'in_progress',
+  'completed',
+  'incomplete',
+  'failed',
+  'cancelled',
+] as const
+
+export const ResponseReply = Type.Object(
+  {
+    id: Type.String(),
+    object: Type.Literal('response'),
+    created_at: Type.Integer({ description: 'Unix time, seconds' }),
+    completed_at: orNull(Type.Integer()),
+    status: Type.Unsafe<(typeof statuses)[number]>({ enum: statuses }),
+    background: Type.Boolean(),
+    error: orNull(Type.Object({ code: Type.String(), message: Type.String() })),
+    incomplete_details: orNull(Type.Object({ reason: Type.Literal('max_output_tokens') })),
+    instructions: orNull(Type.String()),
+    max_output_tokens: orNull(Type.Integer()),
+    model: Type.String(),
+    output: Type.Array(OutputItem),
+    parallel_tool_calls: Type.Boolean(),
+    previous_response_id: orNull(Type.String()),
+    reasoning: Type.Object({ effort: orNull(Type.String()), summary: Type.Null() }),
+    store: Type.Boolean(),
+    temperature: Type.Number(),
+    text: Type.Object({ format: Type.Object({ type: Type.Literal('text') }) }),
+    tool_choice: Type.Literal('none'),
+    tools: Type.Array(Type.Unknown()),
+    top_p: Type.Number(),
+    truncation: Type.Literal('disabled'),
+    usage: orNull(ResponseUsage),
+    metadata: Type.Record(Type.String(), Type.String()),
+    seed: Type.Integer({ description: 'the same seed gives the same answer' }),
+    refinement: Type.Union([RefinementReply, Type.Null()], { description: 'null until it ends' }),
+  },
+  {
+    description:
+      'With `stream`, `text/event-stream` instead: events named by their `type`, numbered by ' +
+      '`sequence_number`',
+  },
+)
+export type ResponseReply = Static<typeof ResponseReply>
+
+export const Retrieval = Type.Object(
+  {
+    stream: Type.Optional(Type.Boolean({ description: 'its events, from the first on' })),
+    starting_after: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 2 ** 31 - 1,
+        description: 'only events after this sequence_number; needs stream',
+      }),
+    ),
+    include: Type.Optional(Type.Unknown({ description: 'what was asked for at the beginning' })),
+    'include[]': Type.Optional(Type.Unknown({ description: 'the same' })),
+    include_obfuscation: Type.Optional(Type.Boolean({ description: 'without effect' })),
+  },
+  exact,
+)
+
+export const ItemQuery = Type.Object(
+  {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'default 20' })),
+    order: Type.Optional(Type.Unsafe<'asc' | 'desc'>({ enum: ['asc', 'desc'] })),
+    after: Type.Optional(Type.String({ maxLength: 128, description: 'the id of an item' })),
+    include: Type.Optional(Type.Unknown()),
+    'include[]': Type.Optional(Type.Unknown()),
+  },
+  exact,
+)
