@@ -1,9 +1,12 @@
 /** `basin serve`: the models of a directory, over HTTP and WebSocket. */
+import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
+import type { Logger } from 'pino'
 import { BasinError } from '../errors.js'
 import type { EngineClient } from '../generation/client/engine-client.js'
 import { LmdbStore } from '../jobs/lmdb-store.js'
 import { MemoryStore } from '../jobs/memory-store.js'
+import { recoverFolder } from '../jobs/recover.js'
 import type { JobStore } from '../jobs/store.js'
 import type { ModelConfig } from '../model/config.js'
 import { type AppOptions, buildApart, buildApp } from '../server/app.js'
@@ -18,6 +21,8 @@ import { version } from './package.js'
 import { type ServeFlags, serveOptions } from './serve-options.js'
 import { openTracing } from './telemetry.js'
 import { findModels, offerOf } from './worker.js'
+
+const recoverProcess = fileURLToPath(new URL('../jobs/recover-process.js', import.meta.url))
 
 export function registerServe(program: Command): void {
   const command = program.command('serve').description('answer over HTTP and WebSocket')
@@ -39,7 +44,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     const options: AppOptions = {
       ...{ models, offers, memoryBytes, defaultModel, logger, version },
       limits: limitsOf(flags),
-      store: openStore(flags),
+      store: await openStore(flags, logger),
       ...(keys && { keys }),
       ...(counts && { counts }),
       ...(tracing && { tracing }),
@@ -79,9 +84,15 @@ const limitsOf = (flags: ServeFlags): Limits => ({
   stallSeconds: flags.watchdogSeconds || defaultLimits.stallSeconds,
 })
 
-const openStore = ({ dataDir, responseMib }: ServeFlags): JobStore => {
+async function openStore({ dataDir, responseMib }: ServeFlags, logger: Logger): Promise<JobStore> {
   const limit = responseMib * 2 ** 20
-  return dataDir === undefined ? new MemoryStore(limit) : LmdbStore.open(dataDir, limit)
+  if (dataDir === undefined) return new MemoryStore(limit)
+  await recoverFolder(dataDir, recoverProcess, (line) => {
+    logger.error({ dataDir }, line)
+  })
+  return LmdbStore.open(dataDir, limit, (id, reason) => {
+    logger.error({ response: id }, `a stored response is damaged: ${reason}`)
+  })
 }
 
 const ratesOf = (flags: ServeFlags): Rates => ({

@@ -9,7 +9,7 @@ import { BasinError, type ErrorMessage, toErrorMessage } from '../errors.js'
 import type { RequestStream } from '../generation/client/engine-client.js'
 import type { RequestEvent } from '../generation/protocol.js'
 import { Journal } from './journal.js'
-import type { JobRecord, JobStore } from './store.js'
+import type { Entry, JobRecord, JobStore } from './store.js'
 
 /** What one event of the engine adds to the journal. */
 export interface EmittedEvents {
@@ -44,6 +44,12 @@ export interface JobSpec {
   report: (error: unknown) => void
 }
 
+/** Milliseconds before a write that failed is tried again: at first, and at most. */
+const FIRST_RETRY_MS = 100
+const LONGEST_RETRY_MS = 5000
+/** Milliseconds after which a job that lives only as long as its connection fails for want of the store. */
+const STORE_PATIENCE_MS = 10_000
+
 /** How often one process submits a job before the job fails. */
 const ATTEMPTS = 3
 
@@ -66,6 +72,10 @@ export class DurableJob {
   private over = false
   private deleted = false
   private left = false
+  /** The store could not be written to for so long that the job has failed without it. */
+  private unstored = false
+  /** Ends the pause before a write is tried again. */
+  private wake: () => void = () => undefined
   private settle: () => void = () => undefined
 
   /** `store`: undefined for a job that is not kept. `told`: its events from before a restart. */
@@ -131,11 +141,13 @@ export class DurableJob {
   /** This process is going down: the journal stays as it is, for the next one. */
   leave(): void {
     this.left = true
+    this.wake()
     this.run?.control({ type: 'cancel' })
   }
 
   async delete(): Promise<void> {
     this.deleted = true
+    this.wake()
     this.cancel()
     await this.pumping
     await this.store?.delete(this.record.id)
@@ -229,20 +241,59 @@ export class DurableJob {
   }
 
   private async write(): Promise<void> {
-    const { journal, record, store } = this
+    const { journal } = this
     // Events of the same turn of the event loop are written together.
     await Promise.resolve()
     while (this.changed || journal.published < journal.length) {
       const events = journal.unpublished()
-      const entry = { record: this.changed ? record : undefined, from: journal.published, events }
-      this.changed = false
-      try {
-        if (!this.deleted) await store?.write(record.id, entry)
-      } catch (error) {
-        this.spec.report(error)
+      const entry = {
+        record: this.changed ? this.record : undefined,
+        from: journal.published,
+        events,
       }
+      this.changed = false
+      if (!(await this.stored(entry))) break
       journal.publish(events.length)
     }
     this.pumping = undefined
+  }
+
+  /**
+   * Writes an entry, as often as it takes: nothing is published before it is stored. False where this
+   * process goes down first; the next one computes again what is missing. A job that would not survive its
+   * connection has failed by then, and its readers are told without the store.
+   */
+  private async stored(entry: Entry): Promise<boolean> {
+    const { record, store } = this
+    const began = performance.now()
+    for (let pause = FIRST_RETRY_MS; ; pause = Math.min(2 * pause, LONGEST_RETRY_MS)) {
+      try {
+        if (!this.deleted && !this.unstored) await store?.write(record.id, entry)
+        return true
+      } catch (error) {
+        if (pause === FIRST_RETRY_MS) this.spec.report(error)
+        if (!record.durable && performance.now() - began > STORE_PATIENCE_MS)
+          this.giveUpStore(error)
+      }
+      if (this.left) return false
+      await this.pausing(pause)
+    }
+  }
+
+  private giveUpStore(error: unknown): void {
+    this.unstored = true
+    const reason = error instanceof Error ? error.message : String(error)
+    this.fail({ code: 'storage_unavailable', facts: { reason } })
+  }
+
+  /** Resolves after so many milliseconds, or when this process goes down. */
+  private pausing(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds)
+      this.wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 }

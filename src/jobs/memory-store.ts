@@ -11,7 +11,8 @@ interface Kept {
 }
 
 export class MemoryStore implements JobStore {
-  readonly durable = false
+  readonly durable: boolean = false
+  readonly failing: boolean = false
   /** In the order in which records last changed, so ended jobs are in the order of their ends. */
   private readonly byId = new Map<string, Kept>()
   /** Characters of all records and events. */

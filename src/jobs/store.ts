@@ -32,13 +32,16 @@ export interface Entry {
 export interface JobStore {
   /** Whether what is written outlives this process. */
   readonly durable: boolean
+  /** The last write failed; so will the next one, unless the cause is gone. */
+  readonly failing: boolean
+  /** Throws `damaged` for a job whose stored values are. */
   get(id: string): JobRecord | undefined
   /**
    * Writes events from number `from` on and, if it has changed, the record, all or nothing. Resolves when
    * they would survive the death of the process (if the store is durable).
    */
   write(id: string, entry: Entry): Promise<void>
-  /** At most `most` events from number `from` on, in order. */
+  /** At most `most` events from number `from` on, in order. Throws `damaged`. */
   events(id: string, from: number, most: number): string[]
   delete(id: string): Promise<void>
   /** Records of jobs that have not ended. */

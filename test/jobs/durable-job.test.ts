@@ -64,13 +64,14 @@ const recordOf = (durable = true): JobRecord => ({
   ...{ request: null, result: null, expires: null },
 })
 
-/** A job that is computed by these runs, one after the other. */
-async function told(
-  record: JobRecord,
-  ...runs: RequestStream[]
-): Promise<{ job: DurableJob; story: string[] }> {
+function specOf(
+  runs: readonly RequestStream[],
+  report: (error: unknown) => void = (error) => {
+    throw error
+  },
+): JobSpec {
   const waiting = [...runs]
-  const spec: JobSpec = {
+  return {
     writer: () => new Echo(),
     submit: () => {
       const next = waiting.shift()
@@ -81,11 +82,16 @@ async function told(
       JSON.stringify({ ...first, sequence_number: 0 }) ===
       JSON.stringify({ ...again, sequence_number: 0 }),
     keep: 1000,
-    report: (error) => {
-      throw error
-    },
+    report,
   }
-  const job = new DurableJob(record, spec, new MemoryStore(1e6))
+}
+
+/** A job that is computed by these runs, one after the other. */
+async function told(
+  record: JobRecord,
+  ...runs: RequestStream[]
+): Promise<{ job: DurableJob; story: string[] }> {
+  const job = new DurableJob(record, specOf(runs), new MemoryStore(1e6))
   job.begin()
   await job.done
   const story: string[] = []
@@ -153,4 +159,48 @@ it('records a bounded number of any number of steps', () => {
   expect(count(2000)).toBe(1500)
   expect(count(6000)).toBe(2250)
   expect(count(100_000)).toBeLessThan(4600)
+})
+
+describe('a store that cannot be written to', () => {
+  /** Fails until it is mended. */
+  class FailingStore extends MemoryStore {
+    override readonly durable = true
+    broken = true
+
+    override write(...entry: Parameters<MemoryStore['write']>): Promise<void> {
+      return this.broken ? Promise.reject(new Error('no space')) : super.write(...entry)
+    }
+  }
+
+  it('delays events, and none is published before it is stored', async () => {
+    const store = new FailingStore(1e6)
+    const reported: unknown[] = []
+    const job = new DurableJob(
+      recordOf(),
+      specOf([runOf(says('a'), finished)], (e) => reported.push(e)),
+      store,
+    )
+    job.begin()
+    await new Promise((resolve) => setTimeout(resolve, 250))
+    expect(job.journal.published).toBe(0)
+    expect(job.journal.length).toBe(3)
+    store.broken = false
+    await job.done
+    expect(job.journal.published).toBe(3)
+    expect(store.events('a', 0, 9)).toHaveLength(3)
+    expect(reported).toHaveLength(1)
+  })
+
+  it('does not keep a process that goes down', async () => {
+    const job = new DurableJob(
+      recordOf(),
+      specOf([runOf(says('a'), finished)], () => undefined),
+      new FailingStore(1e6),
+    )
+    job.begin()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    job.leave()
+    await job.done
+    expect(job.journal.published).toBe(0)
+  })
 })

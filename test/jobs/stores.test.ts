@@ -5,23 +5,10 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { LmdbStore } from '../../src/jobs/lmdb-store.js'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
-import type { JobRecord, JobStore } from '../../src/jobs/store.js'
+import type { JobStore } from '../../src/jobs/store.js'
+import { recordOf } from './records.js'
 
 const folder = () => join(mkdtempSync(join(tmpdir(), 'basin-jobs-')), 'kept')
-
-const recordOf = (id: string, expires: number | null = null): JobRecord => ({
-  ...{ id, owner: 'alice', durable: true, steered: false, model: 'letters', expires },
-  job: {
-    ...{ prompt: 'once', client: 'alice', maxTokens: 1, stop: [], reportSteps: false, hold: false },
-    sampling: {
-      ...{ temperature: 0, topP: 1, topK: 0, seed: 7, presencePenalty: 0, frequencyPenalty: 0 },
-      logitBias: {},
-    },
-    budget: { minSteps: 0, patience: 3, candidates: 1, select: 'min', noise: 0, keep: 'best' },
-  } as unknown as JobRecord['job'],
-  request: { telling: 'é' },
-  result: null,
-})
 
 let store: JobStore
 afterEach(() => store.close())
