@@ -83,6 +83,16 @@ describe('docs/architecture.md', () => {
     )
   })
 
+  it('lists files that are in the folder of their row', () => {
+    const rows = read('docs/architecture.md').matchAll(/^\| `(src\/[^`]+\/)` (.*)$/gm)
+    const missing = [...rows].flatMap(([, folder = '', rest = '']) =>
+      [...rest.matchAll(/`([a-z-]+\.ts)`/g)]
+        .map(([, name = '']) => folder + name)
+        .filter((name) => !exists(name)),
+    )
+    expect(missing).toEqual([])
+  })
+
   it('has a row for every folder below src/', () => {
     const page = read('docs/architecture.md')
     const folders = new Set(filesUnder('src').map((file) => file.split('/')[1] ?? ''))

@@ -1,5 +1,5 @@
 /** Names, test titles and shapes of code that the project has agreed on. */
-import { basename, dirname } from 'node:path'
+import { basename } from 'node:path'
 import ts from 'typescript'
 import { expect, it } from 'vitest'
 import { MAX_TITLE_CHARACTERS } from '../support/title-length.js'
@@ -74,24 +74,13 @@ it('no file has a retired name', () => {
   expect(found).toEqual([])
 })
 
-/**
- * Folders whose files are named after what they serve, so that the same name in two of them is meant:
- * `basin landscape` is src/cli/landscape.ts, and `/v1/landscape` is the landscape.ts of server/routes and
- * server/schemas.
- */
-const namedAfterTheirSubject: Readonly<Record<string, string>> = {
-  'src/cli': 'one file for each command',
-  'src/server/routes': 'one file for each group of routes',
-  'src/server/schemas': 'one file for the schemas of each group of routes',
-}
-
 it('no two files below src/ have the same name', () => {
   // Each engine has its engine.ts behind the interface in src/energy/engine.ts.
   const shared = new Set(['engine.ts', 'index.ts'])
   const paths = new Map<string, string[]>()
   for (const path of filesUnder('src')) {
     const name = basename(path)
-    if (shared.has(name) || dirname(path) in namedAfterTheirSubject) continue
+    if (shared.has(name)) continue
     paths.set(name, [...(paths.get(name) ?? []), path])
   }
   expect([...paths.values()].filter((same) => same.length > 1)).toEqual([])
