@@ -152,7 +152,10 @@ describe('alerts', () => {
       panels: { title: string }[]
     }
     const titles = new Set(panels.map(({ title }) => title))
-    const section = manual.slice(manual.indexOf('## Monitoring and alerts'), manual.indexOf('## Stopping'))
+    const section = manual.slice(
+      manual.indexOf('## Monitoring and alerts'),
+      manual.indexOf('## Stopping'),
+    )
     const quoted = [...section.matchAll(/`([A-Z][A-Za-z, ]+)`/g)].map(([, title]) => title ?? '')
     expect(quoted.length).toBeGreaterThan(8)
     expect(quoted.filter((title) => !titles.has(title))).toEqual([])
