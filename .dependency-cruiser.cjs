@@ -43,7 +43,8 @@ module.exports = {
     },
     {
       name: 'generation-client-and-core-apart',
-      comment: 'they meet in generation/protocol.ts: one lives in the server thread, one in the worker thread',
+      comment:
+        'they meet in generation/protocol.ts: one lives in the server thread, one in the worker thread',
       severity: 'error',
       from: { path: '^src/generation/client/' },
       to: { path: '^src/generation/core/' },

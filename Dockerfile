@@ -1,17 +1,17 @@
 # syntax=docker/dockerfile:1
-# Basin on the CPU: built where a compiler is, run where none is.
+# Basin on the CPU: built in an image with a compiler, run in one without.
 #   docker build -t basin . && docker run --rm -p 127.0.0.1:8000:8000 basin
 
 FROM node:20-bookworm AS build
 WORKDIR /basin
 COPY . .
-# An install goes on without the native engine where it cannot be built; an image does not.
+# `npm ci` succeeds without the native engine if it cannot be built; the build of this image must not.
 RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund \
   && grep '"built":true' build/native.json \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
   && rm -rf src build/Release/obj.target build/Release/.deps build/Release/*.a
 
-# The same Debian, so that what was compiled finds the libraries it was linked with.
+# The same Debian release, so that the addon finds the libraries that it was linked with.
 FROM node:20-bookworm-slim
 WORKDIR /basin
 COPY --from=build /basin .

@@ -37,7 +37,7 @@ export interface JobSpec {
   /** Called with each of the engine's events, for the metrics. */
   enter: (event: RequestEvent) => void
   /** Whether a journalled event and a recomputed one are equal. */
-  same: (told: object, again: object) => boolean
+  same: (journalled: object, recomputed: object) => boolean
   /** How long the result is kept, in milliseconds. */
   keep: number
   /** Called with the error when the store could not write. */
@@ -66,7 +66,7 @@ export class DurableJob {
   private run: RequestStream | undefined
   private started = false
   /** How many events the present computation has given. */
-  private told = 0
+  private eventCount = 0
   private changed = true
   private pumping: Promise<void> | undefined
   private over = false
@@ -78,14 +78,14 @@ export class DurableJob {
   private wake: () => void = () => undefined
   private settle: () => void = () => undefined
 
-  /** `store`: undefined for a job that is not kept. `told`: its events from before a restart. */
+  /** `store`: undefined for a job that is not kept. `earlierEvents`: those from before a restart. */
   constructor(
     readonly record: JobRecord,
     private readonly spec: JobSpec,
     private readonly store: JobStore | undefined,
-    told: readonly string[] = [],
+    earlierEvents: readonly string[] = [],
   ) {
-    this.journal = new Journal(told)
+    this.journal = new Journal(earlierEvents)
     this.writer = spec.writer()
     this.done = new Promise((resolve) => (this.settle = resolve))
   }
@@ -118,14 +118,14 @@ export class DurableJob {
   /** Ends the job for good: later events of its run are ignored. */
   cancel(): void {
     if (this.over) return
-    this.told = this.journal.length
+    this.eventCount = this.journal.length
     this.say(this.writer.cancel())
     this.run?.control({ type: 'cancel' })
   }
 
   fail(error: ErrorMessage): void {
     if (this.over) return
-    this.told = this.journal.length
+    this.eventCount = this.journal.length
     this.failure = error
     this.say(this.writer.take({ type: 'failed', error }))
     this.run?.control({ type: 'cancel' })
@@ -167,7 +167,7 @@ export class DurableJob {
       if ((await this.tell(run, attempt < ATTEMPTS)) !== 'lost') break
       run = undefined
       this.writer = this.spec.writer()
-      this.told = 0
+      this.eventCount = 0
       this.say(this.writer.open())
     }
     await this.pumping
@@ -216,7 +216,7 @@ export class DurableJob {
 
   private say({ events, final }: EmittedEvents): void {
     for (const event of events) {
-      const number = this.told++
+      const number = this.eventCount++
       const before = this.journal.at(number)
       if (before === undefined) {
         this.journal.write(JSON.stringify({ ...event, sequence_number: number }))

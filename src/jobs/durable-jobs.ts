@@ -31,8 +31,8 @@ export class DurableJobs {
 
   /** Goes on with a job of an earlier process; it is submitted as soon as there is room. */
   resume(record: JobRecord, spec: JobSpec): DurableJob {
-    const told = this.store.events(record.id, 0, Infinity)
-    return this.enter(new DurableJob(record, spec, this.store, told))
+    const earlierEvents = this.store.events(record.id, 0, Infinity)
+    return this.enter(new DurableJob(record, spec, this.store, earlierEvents))
   }
 
   under(id: string, owner: string): DurableJob | undefined {

@@ -37,17 +37,29 @@ class Echo implements EventWriter {
 }
 
 const says = (text: string): RequestEvent => ({
-  ...{ type: 'committed', position: 0, text, tokens: 1, steps: 1, stopReason: 'max_steps' },
-  ...{ energy: { initial: 1, final: 0, best: 0 }, seconds: 0 },
+  type: 'committed',
+  position: 0,
+  text,
+  tokens: 1,
+  steps: 1,
+  stopReason: 'max_steps',
+  energy: { initial: 1, final: 0, best: 0 },
+  seconds: 0,
 })
 const fails = (code: 'engine_unavailable' | 'engine_failed' | 'shutting_down'): RequestEvent => ({
-  ...{ type: 'failed', error: { code, facts: {} } },
+  type: 'failed',
+  error: { code, facts: {} },
 })
 const finished: RequestEvent = {
-  ...{ type: 'finished', finishReason: 'stop', text: '' },
+  type: 'finished',
+  finishReason: 'stop',
+  text: '',
   usage: { promptTokens: 1, completionTokens: 1 },
   refinement: {
-    ...{ steps: 1, energy: { initial: 1, final: 0, best: 0 }, candidates: 1, converged: false },
+    steps: 1,
+    energy: { initial: 1, final: 0, best: 0 },
+    candidates: 1,
+    converged: false,
     stop_reason: 'max_steps',
   },
 }
@@ -60,8 +72,15 @@ function runOf(...events: RequestEvent[]): RequestStream {
 }
 
 const recordOf = (durable = true): JobRecord => ({
-  ...{ id: 'a', owner: '', durable, steered: false, model: 'm', job: jobOf('a') },
-  ...{ request: null, result: null, expires: null },
+  id: 'a',
+  owner: '',
+  durable,
+  steered: false,
+  model: 'm',
+  job: jobOf('a'),
+  request: null,
+  result: null,
+  expires: null,
 })
 
 function specOf(

@@ -2,15 +2,30 @@
 import type { JobRecord } from '../../src/jobs/store.js'
 
 export const recordOf = (id: string, expires: number | null = null): JobRecord => ({
-  ...{ id, owner: 'alice', durable: true, steered: false, model: 'letters', expires },
+  id,
+  owner: 'alice',
+  durable: true,
+  steered: false,
+  model: 'letters',
+  expires,
   job: {
-    ...{ prompt: 'once', client: 'alice', maxTokens: 1, stop: [], reportSteps: false, hold: false },
+    prompt: 'once',
+    client: 'alice',
+    maxTokens: 1,
+    stop: [],
+    reportSteps: false,
+    hold: false,
     sampling: {
-      ...{ temperature: 0, topP: 1, topK: 0, seed: 7, presencePenalty: 0, frequencyPenalty: 0 },
+      temperature: 0,
+      topP: 1,
+      topK: 0,
+      seed: 7,
+      presencePenalty: 0,
+      frequencyPenalty: 0,
       logitBias: {},
     },
     budget: { minSteps: 0, patience: 3, candidates: 1, select: 'min', noise: 0, keep: 'best' },
   } as unknown as JobRecord['job'],
-  request: { telling: 'é' },
+  request: { input: 'é' },
   result: null,
 })

@@ -152,7 +152,10 @@ describe('alerts', () => {
       panels: { title: string }[]
     }
     const titles = new Set(panels.map(({ title }) => title))
-    const section = manual.slice(manual.indexOf('## Is it well?'), manual.indexOf('## Stopping'))
+    const section = manual.slice(
+      manual.indexOf('## Monitoring and alerts'),
+      manual.indexOf('## Stopping'),
+    )
     const quoted = [...section.matchAll(/`([A-Z][A-Za-z, ]+)`/g)].map(([, title]) => title ?? '')
     expect(quoted.length).toBeGreaterThan(8)
     expect(quoted.filter((title) => !titles.has(title))).toEqual([])
@@ -171,7 +174,7 @@ describe('links', () => {
     const broken = targets.filter((target) => {
       if (target.startsWith('https:')) return false
       if (target.startsWith('#')) return !anchors.includes(target.slice(1))
-      return !existsSync(join(root, dirname(page), target))
+      return !existsSync(join(root, dirname(page), target.replace(/#.*/, '')))
     })
     expect(broken).toEqual([])
   })

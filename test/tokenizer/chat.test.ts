@@ -19,7 +19,9 @@ beforeEach(() => {
   writeFileSync(
     join(directory, 'tokenizer.json'),
     JSON.stringify({
-      ...{ format: 'basin-tokenizer/1', kind: 'characters', alphabet },
+      format: 'basin-tokenizer/1',
+      kind: 'characters',
+      alphabet,
       special: { '<|turn|>': alphabet.length },
     }),
   )

@@ -99,7 +99,10 @@ const at = (all: Float32Array, block: number, position: number): Float32Array =>
   return all.subarray(position * size, (position + 1) * size)
 }
 
-export const logprobOf = ({ token, logProb, top }: TokenLogProbs, tokenizer: Tokenizer): TokenLogprob => ({
+export const logprobOf = (
+  { token, logProb, top }: TokenLogProbs,
+  tokenizer: Tokenizer,
+): TokenLogprob => ({
   token: legible(tokenizer, token),
   logprob: logProb,
   top: top.map((other) => ({ token: legible(tokenizer, other.token), logprob: other.logProb })),
