@@ -34,8 +34,6 @@ export interface JobSpec {
   writer: () => EventWriter
   /** Waits for room where there is none. */
   submit: () => Promise<RequestStream>
-  /** Where the events of the run are entered besides. */
-  enter: (event: RequestEvent) => void
   /** Whether an event that was told and one that is told again say the same. */
   same: (told: object, again: object) => boolean
   /** Milliseconds for which the result is kept. */
@@ -182,7 +180,6 @@ export class DurableJob {
    */
   private async tell(run: RequestStream, again: boolean): Promise<Interruption | undefined> {
     for await (const event of run.events) {
-      this.spec.enter(event)
       if (this.silent) continue
       if (event.type === 'failed') {
         const interruption = this.interruptionBy(event.error, again)
