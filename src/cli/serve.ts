@@ -42,13 +42,18 @@ async function serve(flags: ServeFlags): Promise<void> {
     models = await openModels(offers, memoryBytes)
     let draining = false
     const options: AppOptions = {
-      ...{ models, offers, memoryBytes, defaultModel, logger, version },
+      models,
+      sources: offers,
+      memoryBytes,
+      defaultModel,
+      logger,
+      version,
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
       ...(keys && { keys }),
-      ...(counts && { counts }),
+      ...(counts && { usage: counts }),
       ...(tracing && { tracing }),
-      doors: {
+      origins: {
         ...(flags.allowedHost && { hosts: flags.allowedHost }),
         ...(flags.corsOrigin && { origins: flags.corsOrigin }),
       },
@@ -59,7 +64,7 @@ async function serve(flags: ServeFlags): Promise<void> {
         ? { app: await buildApp(options), operations: undefined }
         : await buildApart(options)
     const onDrain = () => (draining = true)
-    const address = await listen(app, { ...flags, models, logger, onDrain, also: operations })
+    const address = await listen(app, { ...flags, models, logger, onDrain, operations })
     console.log(greeting(models, address))
     if (operations && flags.adminPort !== undefined) {
       const at = await operations.listen({ host: flags.adminHost, port: flags.adminPort })

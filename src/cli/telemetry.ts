@@ -2,7 +2,7 @@
 import { defaultTextMapGetter, diag, DiagLogLevel, ROOT_CONTEXT } from '@opentelemetry/api'
 import type { FastifyBaseLogger } from 'fastify'
 import { BasinError } from '../errors.js'
-import type { Tracing } from '../server/plugins/tracing.js'
+import type { Tracing } from '../server/requests/request-trace.js'
 import { version } from './package.js'
 
 /** Most that sending one batch may take: it may be the last one, while the server goes down. */

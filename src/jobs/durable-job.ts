@@ -34,8 +34,6 @@ export interface JobSpec {
   writer: () => EventWriter
   /** Submits the request; waits while the queue is full. */
   submit: () => Promise<RequestStream>
-  /** Called with each of the engine's events, for the metrics. */
-  enter: (event: RequestEvent) => void
   /** Whether a journalled event and a recomputed one are equal. */
   same: (journalled: object, recomputed: object) => boolean
   /** How long the result is kept, in milliseconds. */
@@ -195,7 +193,6 @@ export class DurableJob {
    */
   private async tell(run: RequestStream, again: boolean): Promise<Interruption | undefined> {
     for await (const event of run.events) {
-      this.spec.enter(event)
       if (this.silent) continue
       if (event.type === 'failed') {
         const interruption = this.interruptionBy(event.error, again)

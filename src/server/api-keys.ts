@@ -1,6 +1,6 @@
 /**
- * API keys: who may ask. A file holds their names and hashes and no key; keys are random and long,
- * so that one round of SHA-256 hides them. Comparing takes the same time whatever is presented.
+ * API keys and the file that lists them. The file holds names and hashes and no key: keys are random and
+ * long, so one round of SHA-256 hides them. A comparison takes the same time whatever key is presented.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
@@ -43,10 +43,10 @@ function readKeyFile(path: string): KeyFile {
   throw fail('is not a file of keys: {keys: [{name, sha256}]}')
 }
 
-/** Whose key it is. */
+/** Whose key a request carries. */
 export interface KeyHolder {
   name: string
-  /** May administer. */
+  /** May load and unload models. */
   admin: boolean
 }
 
@@ -60,7 +60,7 @@ export class ApiKeys {
     }))
   }
 
-  /** Throws `invalid_data`, for a file without keys too: it would lock everybody out. */
+  /** Throws `invalid_data`, also for a file without keys, which would lock everybody out. */
   static open(path: string): ApiKeys {
     const file = readKeyFile(path)
     if (file.keys.length > 0) return new ApiKeys(file)
@@ -83,7 +83,7 @@ function presented({ authorization, 'x-api-key': own }: IncomingHttpHeaders): st
   return /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
 }
 
-/** Adds a new key to a file, which may not exist yet. Returns the key: it is written nowhere. */
+/** Adds a new key to a file, which may not exist yet. Returns the key, which is written nowhere. */
 export function addKey(path: string, name: string, admin = false): string {
   const { keys } = existsSync(path) ? readKeyFile(path) : { keys: [] }
   if (keys.some((key) => key.name === name)) {

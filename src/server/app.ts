@@ -1,24 +1,29 @@
 /**
- * Builds the server from what it is given: models to answer with, limits, a logger. Opens no file,
- * listens on no port and owns no signal.
+ * Builds the server from what it is given: models to answer with, limits, a logger. Opens no file, listens
+ * on no port and handles no signal.
  */
-import swagger from '@fastify/swagger'
-import swaggerUi from '@fastify/swagger-ui'
-import websocket from '@fastify/websocket'
 import type { FastifyBaseLogger } from 'fastify'
 import type { EngineClient } from '../generation/client/engine-client.js'
 import type { JobStore } from '../jobs/store.js'
-import { Admission } from './requests/request-service.js'
-import { createApp, type Guards, guardApp } from './create-app.js'
-import type { UsageStore } from './requests/usage-store.js'
-import { rememberReplies } from './plugins/idempotency.js'
+import type { ApiKeys } from './api-keys.js'
+import type { App, AppContext } from './context.js'
+import { createApp, guardApp, type Guards } from './create-app.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
-import type { App } from './application.js'
-import type { AppContext } from './context.js'
-import { Quotas } from './requests/quotas.js'
-import { StoredResponses } from './openai/responses/stored-responses.js'
 import { adminRoutes } from './models/admin-routes.js'
+import { type ModelListener, ModelRegistry, type ModelSource } from './models/model-registry.js'
+import { StoredResponses } from './openai/responses/stored-responses.js'
+import { apiDocs } from './plugins/api-docs.js'
+import { clientDisconnect } from './plugins/client-disconnect.js'
+import { idempotency } from './plugins/idempotency.js'
+import { modelLease } from './plugins/model-lease.js'
+import type { OriginPolicy } from './plugins/origin-policy.js'
+import { webSockets } from './plugins/web-sockets.js'
+import { Quotas } from './requests/quotas.js'
+import { RequestService } from './requests/request-service.js'
+import { Traces, type Tracing } from './requests/request-trace.js'
+import { RunningRequests } from './requests/running-requests.js'
+import type { UsageStore } from './requests/usage-store.js'
 import { chatRoutes } from './routes/chat-routes.js'
 import { completionRoutes } from './routes/completion-routes.js'
 import { embeddingRoutes } from './routes/embedding-routes.js'
@@ -31,173 +36,128 @@ import { responseRoutes } from './routes/response-routes.js'
 import { scoreRoutes } from './routes/score-routes.js'
 import { steeringRoutes } from './routes/steering-routes.js'
 import { tokenizeRoutes } from './routes/tokenize-routes.js'
-import { type ModelSource, ModelRegistry, type ModelListener } from './models/model-registry.js'
-import { RunningRequests } from './requests/running-requests.js'
-import { Traces, type Tracing } from './plugins/tracing.js'
 
-export interface AppOptions extends Guards {
-  /** In memory. The server keeps it up to date where models come and go. */
+export interface AppOptions {
+  /** In memory. The server adds and removes models that are loaded and unloaded. */
   models: Map<string, EngineClient>
   /** Models that can be brought into memory, those that are there included. */
-  offers?: ReadonlyMap<string, ModelSource>
-  /** Most that the models in memory may take together. */
+  sources?: ReadonlyMap<string, ModelSource>
+  /** Most bytes that the models in memory may take together. */
   memoryBytes?: number
   /** Answers requests that name no model. */
   defaultModel: string
   limits: Limits
   logger: FastifyBaseLogger
   version: string
+  /** Absent: whoever reaches the server may ask. */
+  keys?: ApiKeys
+  origins?: OriginPolicy
   /** Where responses are kept. Closed with the app. */
   store: JobStore
-  /** Where it is counted what clients use: in this process, unless it is said. Closed with the app. */
-  counts?: UsageStore
-  /** Where spans go, if anywhere. Closed with the app. */
+  /** Where the usage of clients is counted; absent: in this process. Closed with the app. */
+  usage?: UsageStore
+  /** Where spans go; absent: nowhere. Closed with the app. */
   tracing?: Tracing
-  /** Going down: answers under way are finished, new ones refused. */
+  /** True while the server goes down: it finishes the answers that run and refuses new ones. */
   draining?: () => boolean
 }
 
 /** Everything on one port. */
 export async function buildApp(options: AppOptions): Promise<App> {
-  const parts = partsOf(options)
-  const app = await openFront(parts, options)
-  operationRoutes(app, parts)
+  const parts = partsFrom(options)
+  const app = await openPublicApp(parts, options)
+  addOperationRoutes(app, parts.context)
   return app
 }
 
 /** Metrics and administration apart from what clients reach. */
 export async function buildApart(options: AppOptions): Promise<Record<'app' | 'operations', App>> {
-  const parts = partsOf(options)
-  const app = await openFront(parts, options)
-  const operations = createApp(options.limits, parts.metrics, options.logger)
-  await guardApp(operations, parts, options)
-  healthRoutes(operations, parts)
-  operationRoutes(operations, parts)
+  const parts = partsFrom(options)
+  const app = await openPublicApp(parts, options)
+  const operations = await createApp(options.limits, parts.context.metrics, options.logger)
+  await guardApp(operations, parts.guards)
+  healthRoutes(operations, parts.context)
+  addOperationRoutes(operations, parts.context)
   return { app, operations }
 }
 
-function partsOf(options: AppOptions): AppContext {
-  const { limits, logger, models, store, version } = options
+interface Parts {
+  context: AppContext
+  guards: Guards
+}
+
+function partsFrom(options: AppOptions): Parts {
+  const { keys, limits, logger, origins = {}, store, tracing, version } = options
   const metrics = new Metrics(version)
-  const served = new ModelRegistry(
+  const models = new ModelRegistry(
     {
-      loaded: models,
+      inMemory: options.models,
       defaultName: options.defaultModel,
-      ...(options.offers && { offers: options.offers }),
+      ...(options.sources && { sources: options.sources }),
       ...(options.memoryBytes !== undefined && { memoryBytes: options.memoryBytes }),
     },
-    witnessOf(metrics, logger),
+    modelListener(metrics, logger),
   )
-  const quotas = new Quotas(limits.rates, options.counts)
-  const traces = new Traces(options.tracing)
-  const admission = new Admission(served, limits, quotas, metrics, traces)
-  const steering = new RunningRequests()
+  const quotas = new Quotas(limits.rates, options.usage)
+  const traces = tracing && new Traces(tracing)
+  const requests = new RequestService({ models, limits, quotas, metrics, traces })
+  const running = new RunningRequests()
+  const responses = new StoredResponses({ requests, running, limits, models, store, log: logger })
+  const draining = options.draining ?? (() => false)
   return {
-    models: served,
-    limits,
-    metrics,
-    quotas,
-    admission,
-    steering,
-    traces,
-    responses: new StoredResponses({
-      admission,
-      limits,
-      models: served,
-      steering,
-      store,
-      log: logger,
-    }),
-    owner: (client) => (options.keys ? client : ''),
-    version,
-    draining: options.draining ?? (() => false),
+    context: { requests, running, responses, models, limits, metrics, version, draining },
+    guards: { keys, origins, quotas, traces },
   }
 }
 
-async function openFront(parts: AppContext, options: AppOptions): Promise<App> {
+async function openPublicApp({ context, guards }: Parts, options: AppOptions): Promise<App> {
   const { limits, logger, version } = options
-  const app = createApp(limits, parts.metrics, logger)
-  await openSockets(app, limits.frameBytes)
-  await guardApp(app, parts, options)
-  rememberReplies(app, parts.owner)
-  await document(app, version)
-  modelRoutes(app, parts)
-  completionRoutes(app, parts)
-  chatRoutes(app, parts)
-  steeringRoutes(app, parts)
-  responseRoutes(app, parts)
-  refineRoutes(app, parts)
-  scoreRoutes(app, parts)
-  embeddingRoutes(app, parts)
-  landscapeRoutes(app, parts)
-  tokenizeRoutes(app, parts)
-  healthRoutes(app, parts)
+  const { models, responses } = context
+  const app = await createApp(limits, context.metrics, logger)
+  await app.register(webSockets, { frameBytes: limits.frameBytes })
+  await guardApp(app, guards)
+  await app.register(clientDisconnect)
+  await app.register(modelLease, { models })
+  await app.register(idempotency)
+  await app.register(apiDocs, { version })
+  modelRoutes(app, context)
+  completionRoutes(app, context)
+  chatRoutes(app, context)
+  steeringRoutes(app, context)
+  responseRoutes(app, context)
+  refineRoutes(app, context)
+  scoreRoutes(app, context)
+  embeddingRoutes(app, context)
+  landscapeRoutes(app, context)
+  tokenizeRoutes(app)
+  healthRoutes(app, context)
   app.addHook('onClose', async () => {
-    await parts.responses.close()
-    await parts.models.close()
-    await parts.quotas.close()
-    await parts.traces.close()
+    await responses.close()
+    await models.close()
+    await guards.quotas.close()
+    await options.tracing?.close()
   })
-  parts.responses.resume()
+  responses.resume()
   return app
 }
 
-function operationRoutes(app: App, parts: AppContext): void {
-  metricsRoutes(app, parts)
-  adminRoutes(app, parts)
+function addOperationRoutes(app: App, context: AppContext): void {
+  metricsRoutes(app, context)
+  adminRoutes(app, context)
 }
 
-/** What happens to models and their workers is for the metrics, and with its reason for the log. */
-const witnessOf = (metrics: Metrics, logger: FastifyBaseLogger): ModelListener => ({
-  loaded: (model, generation) => {
-    metrics.adopt(model, generation)
-    logger.debug({ model, bytes: generation.memory }, 'a model is in memory')
-    generation.onWorkerStatus((fate) => {
-      if (fate.type === 'restored') logger.warn({ model }, 'a worker was started anew')
-      else logger.error({ model, ...fate }, 'a worker is not there')
+/** Counts what happens to models and their workers, and logs it with its reason. */
+const modelListener = (metrics: Metrics, logger: FastifyBaseLogger): ModelListener => ({
+  loaded: (model, engine) => {
+    metrics.followModel(model, engine)
+    logger.debug({ model, bytes: engine.memory }, 'a model is in memory')
+    engine.onWorkerStatus((status) => {
+      if (status.type === 'restored') logger.warn({ model }, 'a worker was started again')
+      else logger.error({ model, ...status }, 'a worker is not there')
     })
   },
   unloaded: (model, reason) => {
-    metrics.forget(model, reason)
+    metrics.forgetModel(model, reason)
     logger.info({ model, reason }, 'a model has left memory')
   },
 })
-
-/** Seconds that a peer has to take part in the end of its connection. */
-const FAREWELL_SECONDS = 1
-
-/** A socket that fails is closed; at the end of the server all are, with 1001: going away. */
-async function openSockets(app: App, frameBytes: number): Promise<void> {
-  await app.register(websocket, {
-    options: { maxPayload: 4 * frameBytes },
-    errorHandler: (error, socket, request) => {
-      request.log.info({ err: error }, 'a socket broke')
-      socket.close(1011)
-    },
-    preClose: (done) => {
-      const { clients } = app.websocketServer
-      for (const client of clients) client.close(1001)
-      setTimeout(() => {
-        for (const client of clients) client.terminate()
-      }, FAREWELL_SECONDS * 1000).unref()
-      done()
-    },
-  })
-}
-
-/** The OpenAPI page, from the schemas of the routes; all of it served from here. */
-async function document(app: App, version: string): Promise<void> {
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Basin',
-        description: 'Language models that find their answers by descent on an energy',
-        version,
-      },
-    },
-  })
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
-  app.get('/', { schema: { hide: true } }, (_, reply) => reply.redirect('/docs'))
-}

@@ -1,26 +1,36 @@
-/** What routes are built from. */
-import type { Admission } from './requests/request-service.js'
+/** What routes are built from: the type of app that they are added to, and what they share. */
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify'
 import type { Limits } from './limits.js'
 import type { Metrics } from './metrics/metrics.js'
-import type { Quotas } from './requests/quotas.js'
-import type { StoredResponses } from './openai/responses/stored-responses.js'
 import type { ModelRegistry } from './models/model-registry.js'
+import type { StoredResponses } from './openai/responses/stored-responses.js'
+import type { RequestService } from './requests/request-service.js'
 import type { RunningRequests } from './requests/running-requests.js'
-import type { Traces } from './plugins/tracing.js'
+
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
 
 export interface AppContext {
-  admission: Admission
-  quotas: Quotas
+  requests: RequestService
+  running: RunningRequests
+  responses: StoredResponses
   models: ModelRegistry
   limits: Limits
   metrics: Metrics
-  steering: RunningRequests
-  traces: Traces
-  responses: StoredResponses
-  /** Whose work of this client is: its key's; everybody's, where there are no keys. */
-  owner: (client: string) => string
   /** Of this software. */
   version: string
-  /** Going down: answers under way are finished, new ones refused. */
+  /** True while the server goes down: it finishes the answers that run and refuses new ones. */
   draining: () => boolean
 }

@@ -1,29 +1,29 @@
 /**
- * What every port of this server has in common: how a request is read, accounted for, let in or
- * refused. Knows no route.
+ * What every port of this server has in common: how a request is read, checked, counted, and refused.
+ * Knows no route.
  */
-import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import { randomUUID } from 'node:crypto'
+import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
-import { BasinError } from '../errors.js'
-import { type OriginPolicy, guardDoors, open } from './plugins/origin-policy.js'
-import { installErrorBoundary, refuseConnection } from './error-boundary.js'
+import { randomUUID } from 'node:crypto'
 import type { ApiKeys } from './api-keys.js'
+import type { App } from './context.js'
+import { installErrorBoundary, refuseConnection } from './error-boundary.js'
 import type { Limits } from './limits.js'
 import type { Metrics } from './metrics/metrics.js'
-import { nestsBeyond } from './json-nesting.js'
-import type { App } from './application.js'
-import type { AppContext } from './context.js'
+import { auth } from './plugins/auth.js'
+import { jsonBody } from './plugins/json-body.js'
+import { originPolicy, type OriginPolicy } from './plugins/origin-policy.js'
+import { rateLimit } from './plugins/rate-limit.js'
+import { requestLog } from './plugins/request-log.js'
+import { tracing } from './plugins/tracing.js'
 import type { Quotas } from './requests/quotas.js'
-import type { ModelRegistry } from './models/model-registry.js'
+import type { Traces } from './requests/request-trace.js'
 
-export interface Guards {
-  /** Without any, whoever reaches the server may ask. */
-  keys?: ApiKeys
-  doors?: OriginPolicy
-}
-
-export function createApp(limits: Limits, metrics: Metrics, logger: FastifyBaseLogger): App {
+export async function createApp(
+  limits: Limits,
+  metrics: Metrics,
+  logger: FastifyBaseLogger,
+): Promise<App> {
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -39,116 +39,25 @@ export function createApp(limits: Limits, metrics: Metrics, logger: FastifyBaseL
 
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
   installErrorBoundary(app, limits.bodyBytes, (route, code) => {
-    metrics.to.errors.inc({ route, code })
+    metrics.instruments.errors.inc({ route, code })
   })
-  readBodies(app, limits.nesting)
-  keepAccounts(app, metrics)
+  await app.register(jsonBody, { nesting: limits.nesting })
+  await app.register(requestLog, { metrics })
   return app
 }
 
-/** After the hooks for sockets, which close a connection whose upgrade is refused. */
-export async function guardApp(
-  app: App,
-  parts: AppContext,
-  { doors = {}, keys }: Guards,
-): Promise<void> {
-  parts.traces.follow(app)
-  await guardDoors(app, doors, keys !== undefined)
-  knowClients(app, keys)
-  tellQuotas(app, parts.quotas)
-  keepModels(app, parts.models)
+export interface Guards {
+  /** Undefined: whoever reaches the server may ask. */
+  keys: ApiKeys | undefined
+  origins: OriginPolicy
+  quotas: Quotas
+  traces: Traces | undefined
 }
 
-/** JSON in UTF-8, and nothing else: bytes that are not UTF-8 are refused, not replaced. */
-function readBodies(app: App, nesting: number): void {
-  const utf8 = new TextDecoder('utf-8', { fatal: true })
-  const parseJson = app.getDefaultJsonParser('error', 'error')
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    // Python's official client says that nothing is JSON where there is nothing to say.
-    if (body.length === 0 && !request.routeOptions.schema?.body) {
-      done(null, undefined)
-      return
-    }
-    let text: string
-    try {
-      text = utf8.decode(body as Buffer)
-    } catch (cause) {
-      const facts = { param: 'body', reason: 'it is not valid UTF-8' }
-      done(new BasinError('invalid_request', facts, { cause }))
-      return
-    }
-    if (nestsBeyond(text, nesting)) {
-      done(
-        new BasinError('out_of_range', {
-          param: 'body',
-          bound: `nested at most ${nesting} deep`,
-          value: 'more',
-        }),
-      )
-      return
-    }
-    void parseJson(request, text, done)
-  })
-}
-
-/** Each reply leaves its id with the client, a line in the log and a count in the metrics. */
-function keepAccounts(app: App, { to }: Metrics): void {
-  app.addHook('onRequest', async (request, reply) => {
-    void reply.header('x-request-id', request.id)
-  })
-  app.addHook('onResponse', async (request, reply) => {
-    const { method, routeOptions } = request
-    const route = routeOptions.url ?? 'unknown'
-    const status = reply.statusCode
-    const seconds = reply.elapsedTime / 1000
-    to.httpRequests.inc({ method, route, status })
-    to.httpSeconds.observe({ route }, seconds)
-    request.log.info({ method, route, status, seconds }, 'answered')
-  })
-}
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** Who asks: the name of a key, or an address where there are no keys. */
-    client: string
-    /** By an administrator's key. */
-    administrator: boolean
-  }
-}
-
-function knowClients(app: App, keys: ApiKeys | undefined): void {
-  app.decorateRequest('client', '')
-  app.decorateRequest('administrator', false)
-  app.addHook('onRequest', async (request, reply) => {
-    request.client = request.ip
-    if (!keys || open.includes(request.routeOptions.url)) return
-    void reply.header('www-authenticate', 'Bearer')
-    const { admin, name } = keys.identify(request.headers)
-    request.client = name
-    request.administrator = admin
-    void reply.removeHeader('www-authenticate')
-  })
-}
-
-/** Replies to requests that count say what is left. */
-function tellQuotas(app: App, quotas: Quotas): void {
-  app.addHook('onSend', async (request, reply) => {
-    if (request.method === 'POST') void reply.headers(quotas.headers(request.client))
-  })
-}
-
-/** A request that names a model has it in memory, from before it is looked at until it is answered. */
-function keepModels(app: App, models: ModelRegistry): void {
-  const inUse = new WeakMap<object, () => void>()
-  app.addHook('preHandler', async (request) => {
-    const schema = request.routeOptions.schema?.body as { properties?: object } | undefined
-    if (!schema?.properties || !('model' in schema.properties)) return
-    const { model } = request.body as { model?: string | null }
-    inUse.set(request, await models.use(model))
-  })
-  app.addHook('onResponse', (request, _, done) => {
-    inUse.get(request)?.()
-    done()
-  })
+/** After the plugin for sockets, whose first hook closes the connection of an upgrade that is refused. */
+export async function guardApp(app: App, { keys, origins, quotas, traces }: Guards): Promise<void> {
+  if (traces) await app.register(tracing, { traces })
+  await app.register(originPolicy, { policy: origins, keyed: keys !== undefined })
+  await app.register(auth, { keys })
+  await app.register(rateLimit, { quotas })
 }

@@ -1,6 +1,6 @@
 /**
- * Every failure of a route becomes a reply here, and nowhere else: the table of errors in
- * src/errors.ts, in OpenAI's shape. What is not in the table is logged and told to nobody.
+ * The one place where the failure of a route becomes a reply: by the table of errors in src/errors.ts, in
+ * OpenAI's shape. A failure that the table does not have is logged, and its client hears of an internal error.
  */
 import { maxHeaderSize, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
@@ -8,8 +8,8 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import { BasinError } from '../errors.js'
 import { refusal } from './schema-errors.js'
 
-/** Seconds after which a client may try again. */
-const RETRY_AFTER: Readonly<Record<number, string>> = { 429: '1', 503: '5' }
+/** Seconds after which a client may try again, by status. */
+const RETRY_AFTER_S: Readonly<Record<number, string>> = { 429: '1', 503: '5' }
 
 /** Fastify's codes for bodies that cannot be read as JSON. */
 const unreadableBody: Readonly<Record<string, string>> = {
@@ -45,13 +45,16 @@ function fromFastify(error: FastifyError, request: FastifyRequest, bodyBytes: nu
   }
 }
 
-/** What may be told: the reason of an engine's failure is for the operator. */
+export const asBasinError = (error: unknown): BasinError =>
+  error instanceof BasinError ? error : new BasinError('internal', {}, { cause: error })
+
+/** What a client may know of an error: the reason of an engine's failure is for the operator only. */
 export const publicError = (error: BasinError): BasinError =>
   error.status === 500 ? new BasinError('internal', {}, { cause: error }) : error
 
 function sendError(reply: FastifyReply, error: BasinError): FastifyReply {
-  const { retry_after: own } = error.facts
-  const retryAfter = own === undefined ? RETRY_AFTER[error.status] : String(own)
+  const { retry_after: seconds } = error.facts
+  const retryAfter = seconds === undefined ? RETRY_AFTER_S[error.status] : String(seconds)
   if (retryAfter) void reply.header('retry-after', retryAfter)
   return reply
     .code(error.status)
@@ -59,7 +62,7 @@ function sendError(reply: FastifyReply, error: BasinError): FastifyReply {
     .send(publicError(error).toJSON())
 }
 
-/** What Node found wrong before there was a request. */
+/** From Node's codes for a connection that brought no request. */
 function fromConnection(code: string | undefined): BasinError {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new BasinError('request_timeout')
   if (code === 'HPE_HEADER_OVERFLOW') {
@@ -68,7 +71,7 @@ function fromConnection(code: string | undefined): BasinError {
   return new BasinError('invalid_request', { param: 'request', reason: 'it is not HTTP' })
 }
 
-/** Answers what is not a request, and hangs up. */
+/** Answers bytes that are no request, and closes the connection. */
 export function refuseConnection({ code }: { code?: string }, socket: Socket): void {
   if (code === 'ECONNRESET' || !socket.writable) {
     socket.destroy()
@@ -85,7 +88,7 @@ export function refuseConnection({ code }: { code?: string }, socket: Socket): v
 
 const methods = ['GET', 'POST', 'DELETE'] as const
 
-/** `count`: told the route and the code of every error. */
+/** `count`: called with the route and the code of every error. */
 export function installErrorBoundary(
   app: FastifyInstance,
   bodyBytes: number,

@@ -1,5 +1,6 @@
-/** Events of a job as the outside sees them: the same names on the socket and in streams. */
+/** Fields of engine events under the names that clients know: the same on the socket and in streams. */
 import type { Of } from '../generation/protocol.js'
+import type { SettledAnswer } from '../generation/settled-answers.js'
 
 export const stepFields = (event: Of<'step'>) => ({
   position: event.position,
@@ -14,14 +15,14 @@ export const stepFields = (event: Of<'step'>) => ({
   top: event.top,
 })
 
-/** An answer that is settled; its text is sent beside this. */
-export const settledFields = (event: Of<'committed'>) => ({
-  position: event.position,
-  tokens: event.tokens,
-  steps: event.steps,
-  energy: event.energy,
-  stop_reason: event.stopReason,
-  seconds: event.seconds,
+/** Of an answer without its text, which has a place of its own in each transport. */
+export const settledFields = (answer: SettledAnswer) => ({
+  position: answer.position,
+  tokens: answer.tokens,
+  steps: answer.steps,
+  energy: answer.energy,
+  stop_reason: answer.stopReason,
+  seconds: answer.seconds,
 })
 
 export const usageFields = (promptTokens: number, completionTokens: number) => ({

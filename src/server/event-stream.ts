@@ -1,44 +1,19 @@
-/** A reply of server-sent events. Knows JSON and backpressure; knows nothing of what it carries. */
-import { PassThrough, type Readable } from 'node:stream'
+/** Replies of server-sent events. Knows their format and headers, and not what they carry. */
 import type { FastifyReply } from 'fastify'
+import type { Readable } from 'node:stream'
 
-/** No proxy on the way may keep events back. */
+/** A comment to begin with: headers leave with the first byte, and the first event may take long. */
+export const streamOpening = ': open\n\n'
+
+/** `data`: a text without line breaks. */
+export const eventText = (data: string, name?: string): string =>
+  name === undefined ? `data: ${data}\n\n` : `event: ${name}\ndata: ${data}\n\n`
+
 export const sendEvents = <R extends Pick<FastifyReply, 'header' | 'type' | 'send'>>(
   reply: R,
   body: Readable,
 ): ReturnType<R['send']> => {
+  // Proxies on the way are told not to keep events back.
   void reply.header('cache-control', 'no-store').header('x-accel-buffering', 'no')
   return reply.type('text/event-stream; charset=utf-8').send(body) as ReturnType<R['send']>
-}
-
-export class EventStream {
-  readonly body = new PassThrough()
-
-  constructor() {
-    // A comment: headers leave with the first byte, and the first text may be long in coming.
-    this.body.write(': open\n\n')
-  }
-
-  /** Resolves when the client can take more, at once after it has left. */
-  send(data: object | '[DONE]'): Promise<void> {
-    return this.line(typeof data === 'string' ? data : JSON.stringify(data))
-  }
-
-  /** The same of a text without line breaks, under a name if it has one. */
-  async line(text: string, name?: string): Promise<void> {
-    if (this.body.writableEnded || this.body.destroyed) return
-    const event = name === undefined ? '' : `event: ${name}\n`
-    if (this.body.write(`${event}data: ${text}\n\n`)) return
-    await new Promise<void>((resolve) => {
-      const proceed = () => {
-        this.body.off('drain', proceed).off('close', proceed)
-        resolve()
-      }
-      this.body.once('drain', proceed).once('close', proceed)
-    })
-  }
-
-  end(): void {
-    this.body.end()
-  }
 }

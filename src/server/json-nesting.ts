@@ -1,10 +1,10 @@
-/** How deep JSON nests, before it is parsed: what follows a parse may recurse. */
+/** How deep JSON nests, found out before it is parsed: whatever handles the result may recurse. */
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const OPEN = [0x5b, 0x7b]
 const CLOSE = [0x5d, 0x7d]
 
-/** Whether lists and objects lie within more than `limit` others. Of what is not JSON it may say either. */
+/** Whether lists and objects are nested deeper than `limit`. The result means nothing for a text that is not JSON. */
 export function nestsBeyond(json: string, limit: number): boolean {
   let depth = 0
   let quoted = false

@@ -1,4 +1,4 @@
-/** What one client may ask for, and how long the server waits for it. Set once, at the start. */
+/** What one client may ask for, and how long the server waits. Set once, when the server starts. */
 import type { Caps } from '../refine/presets.js'
 import type { Rates } from './requests/quotas.js'
 
@@ -11,7 +11,7 @@ export interface Limits {
   /** Most choices of one request: prompts times `n` or `best_of`. */
   readonly choices: number
   readonly caps: Caps
-  /** Most steps of one request, of all its choices, answers and candidates together. */
+  /** Most descent steps of one request, summed over its choices, answers and candidates. */
   readonly steps: number
   /** What one client may use. */
   readonly rates: Rates
@@ -19,7 +19,7 @@ export interface Limits {
   readonly responseSeconds: number
   /** Seconds within which a request must have arrived in full. */
   readonly requestSeconds: number
-  /** Seconds for which an engine may say nothing before health is bad. */
+  /** Seconds for which an engine may leave a question unanswered before `/health` reports it. */
   readonly stallSeconds: number
   /** Seconds between pings on a socket; a peer that leaves one unanswered is gone. */
   readonly heartbeatSeconds: number

@@ -1,42 +1,42 @@
 /**
- * Listens, and goes down in good order: on the first signal new answers are refused with 503 while
- * those under way are finished, up to a deadline; then everything is closed.
+ * Listens, and goes down in good order: from the first signal on new requests are refused with 503 while
+ * those that run are finished, up to a deadline; then everything is closed.
  */
 import closeWithGrace from 'close-with-grace'
 import type { FastifyBaseLogger } from 'fastify'
 import type { EngineClient } from '../generation/client/engine-client.js'
-import type { App } from './application.js'
+import type { App } from './context.js'
 
 export interface ListenOptions {
   host: string
   port: number
   models: ReadonlyMap<string, EngineClient>
-  /** Goes down when all that was asked is answered: metrics are to be seen until then. */
-  also: App | undefined
-  /** Most seconds that answers under way may still take. */
+  /** The app of metrics and administration, if it has a port of its own. It is closed last. */
+  operations: App | undefined
+  /** Most seconds that running answers may still take. */
   drainSeconds: number
   logger: FastifyBaseLogger
   /** Called once, when the server begins to go down. */
   onDrain: () => void
 }
 
-/** Seconds for what remains after draining: replies on their way, workers that end. */
+/** For what remains after draining: replies on their way, workers that end. */
 const CLOSING_SECONDS = 5
 
 /** Resolves with the address, such as `http://127.0.0.1:8000`. */
 export async function listen(app: App, options: ListenOptions): Promise<string> {
   const address = await app.listen({ host: options.host, port: options.port })
-  const { also, drainSeconds, logger, models, onDrain } = options
+  const { drainSeconds, logger, models, onDrain, operations } = options
   const close = async ({ err, signal }: { err?: Error; signal?: string }) => {
     if (err) logger.fatal({ err }, 'going down')
     else logger.info({ signal, drainSeconds }, 'draining')
     onDrain()
-    const generations = [...models.values()]
-    await withDeadline(Promise.all(generations.map((each) => each.drain())), drainSeconds)
-    await Promise.all(generations.map((each) => each.close()))
+    const engines = [...models.values()]
+    await withDeadline(Promise.all(engines.map((each) => each.drain())), drainSeconds)
+    await Promise.all(engines.map((each) => each.close()))
     await withDeadline(app.close(), CLOSING_SECONDS)
     app.server.closeAllConnections()
-    await also?.close()
+    await operations?.close()
     logger.info('closed')
   }
   const delay = (drainSeconds + 2 * CLOSING_SECONDS) * 1000

@@ -1,11 +1,11 @@
 /**
- * From what a schema found wrong to one error that names the field and its bound. Knows JSON
- * pointers and schema keywords, and neither routes nor sockets.
+ * From the errors of a schema's validation to one that names the field and its bound. Knows JSON pointers
+ * and schema keywords, and neither routes nor sockets.
  */
 import { Pointer } from 'typebox/value'
 import { BasinError, type Facts } from '../errors.js'
 
-/** The part of a schema error that is read here; ajv and typebox agree on it. */
+/** The fields of a validation error that are used here; those of ajv and typebox agree. */
 export interface SchemaError {
   keyword: string
   instancePath: string
@@ -13,7 +13,10 @@ export interface SchemaError {
   message?: string
 }
 
-/** How much an error says: those of a union's other branches say that the type is another. */
+/**
+ * How much an error says. A union reports the errors of all its branches, most of which only say that the
+ * value is of another branch's type.
+ */
 function weight({ keyword }: SchemaError): number {
   if (keyword === 'boolean') return -1
   if (keyword === 'type' || keyword === 'const') return 0
@@ -26,7 +29,7 @@ const parameter = (path: string): string =>
 const isNumberBound = (keyword: string): boolean =>
   ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'].includes(keyword)
 
-/** The types a value may have, when it has none of them. */
+/** The types that the value at `path` may have, in words. */
 function typesAt(path: string, errors: readonly SchemaError[]): string {
   const types = errors
     .filter(({ keyword, instancePath }) => keyword === 'type' && instancePath === path)
@@ -34,7 +37,7 @@ function typesAt(path: string, errors: readonly SchemaError[]): string {
   return [...new Set(types)].join(' or ')
 }
 
-/** `whole`: what messages call the value as a whole. */
+/** `whole`: what messages call the value itself where no field of it is at fault. */
 function facts(first: SchemaError, errors: readonly SchemaError[], whole: string): Facts {
   const names = first.params?.['additionalProperties'] ?? first.params?.['requiredProperties']
   if (Array.isArray(names)) {
@@ -53,7 +56,7 @@ function facts(first: SchemaError, errors: readonly SchemaError[], whole: string
   return { param, reason: first.message ?? 'is invalid' }
 }
 
-/** `value`: what was checked. At least one error. */
+/** `value`: what was validated. `errors`: at least one. */
 export function refusal(errors: readonly SchemaError[], value: unknown, whole: string): BasinError {
   const first = errors.reduce((best, error) => (weight(error) > weight(best) ? error : best))
   if (isNumberBound(first.keyword)) {
@@ -63,15 +66,15 @@ export function refusal(errors: readonly SchemaError[], value: unknown, whole: s
       value: String(Pointer.Get(value, first.instancePath)),
     })
   }
-  const said = facts(first, errors, whole)
+  const found = facts(first, errors, whole)
   const wrongUnion = first.keyword === 'anyOf' && isComposite(value, first.instancePath)
   return new BasinError(
     'invalid_request',
-    wrongUnion ? { ...said, reason: 'its parts have the wrong types' } : said,
+    wrongUnion ? { ...found, reason: 'its parts have the wrong types' } : found,
   )
 }
 
-/** Of a list or object in the wrong form, the types of its parts are to blame, not its own. */
+/** Where a list or an object matches no branch of a union, the types of its parts are wrong and not its own. */
 const isComposite = (value: unknown, path: string): boolean => {
   const part: unknown = Pointer.Get(value, path)
   return typeof part === 'object' && part !== null

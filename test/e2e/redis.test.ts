@@ -63,8 +63,8 @@ describe.skipIf(missing)(`limits in Redis${missing ? ` (skipped: ${missing})` : 
   ])('count the %s of all servers', async (kind, limit) => {
     const [a, b] = servers({ [kind]: limit })
     await a.enter('alice')
-    a.take('alice', started)
-    a.take('alice', committed)
+    a.count('alice', started)
+    a.count('alice', committed)
     await expect
       .poll(() => b.enter('alice').catch((error: unknown) => (error as { code: string }).code))
       .toBe('rate_limited')

@@ -10,7 +10,7 @@ import { readConfig } from '../../src/model/config.js'
 import { buildApart, buildApp } from '../../src/server/app.js'
 import { addKey, ApiKeys } from '../../src/server/api-keys.js'
 import { defaultLimits } from '../../src/server/limits.js'
-import type { App } from '../../src/server/application.js'
+import type { App } from '../../src/server/context.js'
 import type { ModelSource } from '../../src/server/models/model-registry.js'
 import { writeModel } from '../support/process.js'
 import { type ErrorBody, portOf } from '../support/server.js'
@@ -51,14 +51,14 @@ const open = (name: string): Promise<EngineClient> =>
 const optionsWith = async (room: number) => {
   models = new Map([['one', await open('one')]])
   const bytes = models.get('one')?.memory ?? 0
-  const offers = new Map<string, ModelSource>(
+  const sources = new Map<string, ModelSource>(
     names.map((name) => [
       name,
       { model: readConfig(join(root, name)), chat: false, bytes, open: () => open(name) },
     ]),
   )
   return {
-    ...{ models, offers, defaultModel: 'one', keys, version: '0.0.0-test' },
+    ...{ models, sources, defaultModel: 'one', keys, version: '0.0.0-test' },
     memoryBytes: room * bytes,
     limits: defaultLimits,
     logger: pino({ level: 'silent' }),

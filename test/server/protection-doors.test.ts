@@ -6,15 +6,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { OriginPolicy } from '../../src/server/plugins/origin-policy.js'
 import { addKey, ApiKeys } from '../../src/server/api-keys.js'
-import type { App } from '../../src/server/application.js'
+import type { App } from '../../src/server/context.js'
 import { ScriptedGeneration } from '../support/scripted-generation.js'
 import { appOf, type ErrorBody, portOf, post, socketAddress } from '../support/server.js'
 
 let app: App
 afterEach(() => app.close())
 
-const open = async (doors: OriginPolicy = {}, keys?: ApiKeys): Promise<void> => {
-  app = await appOf(new ScriptedGeneration(), { doors, ...(keys && { keys }) })
+const open = async (policy: OriginPolicy = {}, keys?: ApiKeys): Promise<void> => {
+  app = await appOf(new ScriptedGeneration(), { origins: policy, ...(keys && { keys }) })
 }
 
 const newKey = (): { key: string; keys: ApiKeys } => {

@@ -9,7 +9,7 @@ import {
   startEngineClient,
 } from '../../src/generation/client/engine-client.js'
 import { defaultLimits } from '../../src/server/limits.js'
-import type { App } from '../../src/server/application.js'
+import type { App } from '../../src/server/context.js'
 import { faultyEntry } from '../support/faults.js'
 import { writeModel } from '../support/process.js'
 import { appOf, type ErrorBody, portOf } from '../support/server.js'

@@ -6,7 +6,7 @@ import type { EngineClient } from '../../src/generation/client/engine-client.js'
 import { type AppOptions, buildApp } from '../../src/server/app.js'
 import type { ApiKeys } from '../../src/server/api-keys.js'
 import { defaultLimits, type Limits } from '../../src/server/limits.js'
-import type { App } from '../../src/server/application.js'
+import type { App } from '../../src/server/context.js'
 import { type Script, ScriptedGeneration } from './scripted-generation.js'
 
 export interface TestServer {

@@ -1,11 +1,12 @@
-/** The socket's two languages: what a client's message says, and how an event is told to it. */
+/** The messages of the socket: from a client's text to a frame, and from an engine's event to frames. */
 import { Compile } from 'typebox/compile'
 import { BasinError } from '../../errors.js'
-import type { RequestEvent } from '../../generation/protocol.js'
-import { nestsBeyond } from '../json-nesting.js'
-import { type ClientFrame, clientFrames } from '../schemas/frame-schema.js'
-import { refusal } from '../schema-errors.js'
+import { isSettled, settledAnswers } from '../../generation/settled-answers.js'
 import { settledFields, stepFields, usageFields } from '../event-fields.js'
+import { nestsBeyond } from '../json-nesting.js'
+import type { SuccessEvent } from '../requests/submitted-request.js'
+import { refusal } from '../schema-errors.js'
+import { type ClientFrame, clientFrames } from '../schemas/frame-schema.js'
 
 const validators = {
   start: Compile(clientFrames.start),
@@ -19,7 +20,7 @@ const validators = {
 const invalid = (reason: string, cause?: unknown): BasinError =>
   new BasinError('invalid_frame', { param: 'frame', reason }, { cause })
 
-/** Reads a text message. Throws `invalid_frame`, or what is wrong with a field. */
+/** Throws `invalid_frame`, or what is wrong with a field. */
 export function parseFrame(text: string, nesting: number): ClientFrame {
   if (nestsBeyond(text, nesting)) throw invalid(`it nests deeper than ${nesting}`)
   let json: unknown
@@ -37,7 +38,7 @@ export function parseFrame(text: string, nesting: number): ClientFrame {
   throw refusal(validator.Errors(json), json, 'frame')
 }
 
-/** Refuses what cannot be a frame, before its text is looked at. */
+/** Refuses a message that cannot be a frame, before its text is decoded. */
 export function checkMessage(bytes: number, binary: boolean, limit: number): void {
   if (binary) throw invalid('it is binary; frames are JSON text')
   if (bytes > limit) throw invalid(`it is longer than ${limit} bytes`)
@@ -48,38 +49,48 @@ export interface ServerFrame {
   [field: string]: unknown
 }
 
-/** Without the sequence number, which belongs to the connection. Undefined: of no concern here. */
-export function frameOf(
-  event: Exclude<RequestEvent, { type: 'failed' }>,
-  run: { id: string; model: string },
-): ServerFrame | undefined {
+/** Without the sequence number, which belongs to the connection. None for events that the socket has not. */
+export function framesOf(
+  event: SuccessEvent,
+  request: { id: string; model: string },
+): readonly ServerFrame[] {
+  if (isSettled(event)) {
+    return settledAnswers(event).map((answer) => {
+      const { logprobs, text } = answer
+      return {
+        type: 'committed',
+        text,
+        ...settledFields(answer),
+        ...(logprobs && { logprobs }),
+      }
+    })
+  }
   switch (event.type) {
     case 'started':
-      return {
-        type: 'started',
-        ...run,
-        prompt_tokens: event.promptTokens,
-        queue_seconds: event.queueSeconds,
-      }
+      return [
+        {
+          type: 'started',
+          ...request,
+          prompt_tokens: event.promptTokens,
+          queue_seconds: event.queueSeconds,
+        },
+      ]
     case 'step':
-      return { type: 'step', ...stepFields(event) }
-    case 'committed': {
-      const { logprobs, text } = event
-      return { type: 'committed', text, ...settledFields(event), ...(logprobs && { logprobs }) }
-    }
+      return [{ type: 'step', ...stepFields(event) }]
     case 'scored':
-    case 'stride':
     case 'probed':
-      return undefined
+      return []
     case 'finished': {
       const { finishReason, refinement, text, usage } = event
-      return {
-        type: 'finished',
-        finish_reason: finishReason,
-        text,
-        usage: usageFields(usage.promptTokens, usage.completionTokens),
-        refinement,
-      }
+      return [
+        {
+          type: 'finished',
+          finish_reason: finishReason,
+          text,
+          usage: usageFields(usage.promptTokens, usage.completionTokens),
+          refinement,
+        },
+      ]
     }
   }
 }

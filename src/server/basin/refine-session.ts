@@ -1,55 +1,49 @@
 /**
- * One connection of `/v1/refine`: at most one answer at a time, moved by what the client says. The
- * answer lives as long as the connection; the next event is taken only when the last one has left,
- * so a slow client loses the steps that newer ones overtake (generation/inbox.ts) and nothing else.
+ * One connection of `/v1/refine`: at most one answer at a time, which the client's frames start and steer.
+ * The answer lives as long as the connection. The next event is taken only when the frames of the last one
+ * have left this process, so a slow client loses steps that newer ones have overtaken, and nothing else
+ * (generation/client drops them).
  */
-import type { FastifyBaseLogger } from 'fastify'
 import type { WebSocket } from '@fastify/websocket'
+import type { FastifyBaseLogger } from 'fastify'
 import { BasinError } from '../../errors.js'
-import type { EngineClient, RequestStream } from '../../generation/client/engine-client.js'
-import type { EngineRequest } from '../../generation/protocol.js'
-import { ExtensionAllowance } from '../requests/extension-allowance.js'
-import { publicError } from '../error-boundary.js'
-import { checkMessage, frameOf, parseFrame, type ServerFrame } from './refine-frames.js'
-import { requestFrom } from '../requests/request-settings.js'
+import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { AppContext } from '../context.js'
-import { follow, type RequestObserver } from '../requests/request-observer.js'
+import { asBasinError, publicError } from '../error-boundary.js'
+import { requestFrom } from '../requests/request-settings.js'
+import type { SuccessEvent, SubmittedRequest } from '../requests/submitted-request.js'
 import type { ClientFrame, StartFrame } from '../schemas/frame-schema.js'
+import { checkMessage, framesOf, parseFrame, type ServerFrame } from './refine-frames.js'
 
-/** An answer under way or held, and how far it may be extended. */
-interface Present {
-  run: RequestStream
-  allowance: ExtensionAllowance
-}
-
-/** A client that leaves this much unread is not listened to until it has read it. */
-const UNREAD_BYTES = 64 * 1024
+/** While the client has left this much unread, its own frames are not read. */
+const MOST_UNREAD_BYTES = 64 * 1024
 
 export class RefineSession {
   private sequence = 0
-  private present: Present | undefined
-  /** Still descending; false for an answer that is held. */
+  /** It runs, or has finished and is held. */
+  private present: SubmittedRequest | undefined
+  /** The present answer descends; false while it is held. */
   private running = false
   private alive = true
-  /** What the client said is acted on in its order, though its limits may have to be looked up. */
+  /** Frames are acted on in their order, though a start may wait for a quota to be looked up. */
   private turn: Promise<void> = Promise.resolve()
 
   constructor(
     private readonly socket: WebSocket,
-    private readonly parts: AppContext,
+    private readonly context: AppContext,
     private readonly client: string,
     private readonly log: FastifyBaseLogger,
   ) {
     const heartbeat = setInterval(() => {
       this.beat()
-    }, parts.limits.heartbeatSeconds * 1000)
+    }, context.limits.heartbeatSeconds * 1000)
     socket.on('pong', () => (this.alive = true))
     socket.on('message', (data: Buffer, binary) => {
       this.turn = this.turn.then(() => this.receive(data, binary))
     })
     socket.on('close', () => {
       clearInterval(heartbeat)
-      this.present?.run.control({ type: 'cancel' })
+      this.present?.control({ type: 'cancel' })
     })
   }
 
@@ -64,11 +58,11 @@ export class RefineSession {
 
   private async receive(data: Buffer, binary: boolean): Promise<void> {
     try {
-      const { frameBytes, nesting } = this.parts.limits
+      const { frameBytes, nesting } = this.context.limits
       checkMessage(data.length, binary, frameBytes)
       await this.act(parseFrame(data.toString('utf8'), nesting))
     } catch (error) {
-      this.complain(error)
+      this.sendError(error)
     }
   }
 
@@ -82,79 +76,70 @@ export class RefineSession {
       const reason = `there is no answer to ${frame.type}`
       throw new BasinError('invalid_frame', { param: 'type', reason })
     }
-    if (frame.type === 'extend') this.present.allowance.extend(frame)
-    this.present.run.control(frame)
+    this.present.control(frame)
     if (frame.type === 'extend') this.running = true
   }
 
-  private async start(asked: StartFrame): Promise<void> {
+  private async start(frame: StartFrame): Promise<void> {
     if (this.running) {
-      const reason = 'an answer is under way: finish or cancel it first'
+      const reason = 'an answer is running: finish or cancel it first'
       throw new BasinError('invalid_frame', { param: 'type', reason })
     }
-    const { admission, limits, models } = this.parts
-    const generation = models.pick(asked.model)
-    const model = generation.model.name
-    const job = requestFrom(asked, generation.model, limits.caps)
-    const { client } = this
-    const shown = { prompt: asked.prompt ?? '', reportSteps: true, hold: asked.hold ?? true }
-    const run = await this.submit(generation, { ...job, ...shown, client })
-    this.present?.run.control({ type: 'cancel' })
-    this.present = { run, allowance: new ExtensionAllowance(job.budget, limits.caps) }
+    const engine = this.context.models.get(frame.model)
+    const request = await this.submit(engine, frame)
+    this.present?.control({ type: 'cancel' })
+    this.present = request
     this.running = true
-    void this.relay(this.present, model, admission.ledger(generation, this.client, 'refine'))
+    void this.follow(request, engine.model.name)
   }
 
-  /** Nothing is read meanwhile: what waits to be acted on is bounded. */
-  private async submit(
-    generation: EngineClient,
-    job: Omit<EngineRequest, 'id'>,
-  ): Promise<RequestStream> {
+  /** No frame is read meanwhile, so what waits to be acted on is bounded. */
+  private async submit(engine: EngineClient, frame: StartFrame): Promise<SubmittedRequest> {
+    const { limits, requests } = this.context
+    const settings = requestFrom(frame, engine.model, limits.caps)
+    const shown = { prompt: frame.prompt ?? '', reportSteps: true, hold: frame.hold ?? true }
     this.socket.pause()
-    const submitted = this.parts.admission.submit(generation, [job])
-    const [run] = await submitted.finally(() => {
-      this.socket.resume()
-    })
-    if (!run) throw new BasinError('internal')
-    if (this.socket.readyState === this.socket.OPEN) return run
-    run.control({ type: 'cancel' })
+    const request = await requests
+      .submitOne(engine, { ...settings, ...shown }, { client: this.client, route: 'refine' })
+      .finally(() => {
+        this.socket.resume()
+      })
+    if (this.socket.readyState === this.socket.OPEN) return request
+    request.control({ type: 'cancel' })
     throw new BasinError('cancelled')
   }
 
-  /** Tells what happens to a run until it ends or is released. */
-  private async relay(present: Present, model: string, ledger: RequestObserver): Promise<void> {
-    const { allowance, run } = present
+  /** Sends what happens to a request until it ends or is released. */
+  private async follow(request: SubmittedRequest, model: string): Promise<void> {
     try {
-      for await (const event of follow(run, ledger)) {
-        allowance.take(event)
-        if (event.type === 'finished' && this.present === present) this.running = false
-        const frame = frameOf(event, { id: run.id, model })
-        if (frame) await this.say(frame)
-      }
+      await request.follow(async (event: SuccessEvent) => {
+        if (event.type === 'finished' && this.present === request) this.running = false
+        for (const frame of framesOf(event, { id: request.id, model })) await this.send(frame)
+      })
     } catch (error) {
-      this.complain(error)
+      this.sendError(error)
     } finally {
-      if (this.present === present) {
+      if (this.present === request) {
         this.present = undefined
         this.running = false
       }
     }
   }
 
-  private complain(error: unknown): void {
-    const failure = error instanceof BasinError ? error : new BasinError('internal')
-    if (failure.status >= 500) this.log.error({ err: error }, 'a socket failed')
-    this.parts.metrics.to.errors.inc({ route: '/v1/refine', code: failure.code })
-    const said = this.say({ type: 'error', ...publicError(failure).toJSON() })
-    if (this.socket.bufferedAmount < UNREAD_BYTES) return
+  private sendError(cause: unknown): void {
+    const error = asBasinError(cause)
+    if (error.status >= 500) this.log.error({ err: cause }, 'a socket failed')
+    this.context.metrics.instruments.errors.inc({ route: '/v1/refine', code: error.code })
+    const sent = this.send({ type: 'error', ...publicError(error).toJSON() })
+    if (this.socket.bufferedAmount < MOST_UNREAD_BYTES) return
     this.socket.pause()
-    void said.then(() => {
+    void sent.then(() => {
       this.socket.resume()
     })
   }
 
   /** Resolves when the frame has left this process, or never will. */
-  private say(frame: ServerFrame): Promise<void> {
+  private send(frame: ServerFrame): Promise<void> {
     const text = JSON.stringify({ sequence_number: this.sequence++, ...frame })
     return new Promise((resolve) => {
       this.socket.send(text, () => {

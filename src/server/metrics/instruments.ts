@@ -1,17 +1,20 @@
 /**
- * Every metric by name, meaning and buckets. Names begin with `basin_`, units are base units, and
- * labels are bounded: a model, an engine, a route, a reason; never a text, an id or an address.
+ * Every metric by name, meaning and buckets. Names begin with `basin_`, and units are base units. The
+ * values of a label are bounded: a model, an engine, a route, a reason; never a text, an id or an address.
  */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
-const SHORT = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-const LONG = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
+/** Upper bounds of buckets, in seconds: of one step or token, and of what a client waits for. */
+const STEP_SECONDS = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+]
+const WAIT_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 const POWERS_OF_TWO = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
 const STEPS = [0, ...POWERS_OF_TWO, 16_384, 65_536]
-/** Energies have no unit and any sign: of their histograms read quantiles, the sum may fall. */
+/** Energies have no unit and may be negative, so the sum of their histogram may fall: use its quantiles. */
 const ENERGY = [-1000, -100, -10, -1, -0.1, 0, 0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000]
 
-export function instruments(registry: Registry) {
+export function instrumentsIn(registry: Registry) {
   const registers = [registry]
   const counter = <L extends string>(name: string, help: string, ...labelNames: L[]) =>
     new Counter({ name: `basin_${name}`, help, labelNames, registers })
@@ -35,7 +38,7 @@ export function instruments(registry: Registry) {
     httpSeconds: histogram(
       'http_request_duration_seconds',
       'From the arrival of a request to the end of its reply',
-      LONG,
+      WAIT_SECONDS,
       'route',
     ),
     errors: counter('errors_total', 'Error replies by code', 'route', 'code'),
@@ -43,7 +46,7 @@ export function instruments(registry: Registry) {
 
     completions: counter(
       'completions_total',
-      'Completions that ended, by finish reason; failed for an error',
+      'Completions that ended, by finish reason; failed: with an error',
       'model',
       'route',
       'finish_reason',
@@ -51,42 +54,42 @@ export function instruments(registry: Registry) {
     completionSeconds: histogram(
       'completion_duration_seconds',
       'From submission to the end of a completion',
-      LONG,
+      WAIT_SECONDS,
       'model',
       'route',
     ),
     queueSeconds: histogram(
       'queue_duration_seconds',
       'From submission to admission',
-      LONG,
+      WAIT_SECONDS,
       'model',
     ),
     firstTokenSeconds: histogram(
       'time_to_first_token_seconds',
-      'From submission to the first committed token',
-      LONG,
+      'From submission to the first settled token',
+      WAIT_SECONDS,
       'model',
     ),
     prefillSeconds: histogram(
       'prefill_duration_seconds',
-      'From admission to the first committed token: the prompt is observed, an answer settles',
-      LONG,
+      'From admission to the first settled token: the prompt is observed and an answer settles',
+      WAIT_SECONDS,
       'model',
     ),
     decodeSeconds: histogram(
       'decode_duration_seconds',
-      'From the first committed token to the end of a completion',
-      LONG,
+      'From the first settled token to the end of a completion',
+      WAIT_SECONDS,
       'model',
     ),
     tokenSeconds: histogram(
       'inter_token_latency_seconds',
-      'Between commits, per token committed',
-      SHORT,
+      'Between settled answers, divided by the tokens of the later one',
+      STEP_SECONDS,
       'model',
     ),
     promptTokens: counter('prompt_tokens_total', 'Tokens of admitted prompts', 'model'),
-    completionTokens: counter('completion_tokens_total', 'Tokens committed', 'model'),
+    completionTokens: counter('completion_tokens_total', 'Tokens of settled answers', 'model'),
     promptLength: histogram(
       'prompt_length_tokens',
       'Tokens of the prompt of a completion',
@@ -105,7 +108,7 @@ export function instruments(registry: Registry) {
     answerSeconds: histogram(
       'answer_duration_seconds',
       'From the first step of an answer to its settling',
-      LONG,
+      WAIT_SECONDS,
       'model',
     ),
     energyFirst: histogram(
@@ -115,15 +118,20 @@ export function instruments(registry: Registry) {
       'model',
     ),
     energyLast: histogram('answer_energy_last', 'Energy of a settled answer', ENERGY, 'model'),
-    energyDrop: histogram('answer_energy_drop', 'First minus last energy', ENERGY, 'model'),
+    energyDrop: histogram(
+      'answer_energy_drop',
+      'Energy at the starting point of an answer minus its energy when it settled',
+      ENERGY,
+      'model',
+    ),
 
     ticks: counter('ticks_total', 'Batches that the engine ran', 'model'),
     tickRows: histogram('tick_rows', 'Rows that took a step in one tick', POWERS_OF_TWO, 'model'),
-    steps: counter('refinement_steps_total', 'Descent steps, all rows', 'model'),
+    steps: counter('refinement_steps_total', 'Descent steps of all rows', 'model'),
     stepSeconds: histogram(
       'step_duration_seconds',
-      'Engine time of one descent step, of all rows of its tick',
-      SHORT,
+      'Engine time of one descent step for all rows of its tick',
+      STEP_SECONDS,
       'model',
     ),
     engineSeconds: counter('engine_seconds_total', 'Engine time by phase', 'model', 'phase'),
@@ -131,52 +139,56 @@ export function instruments(registry: Registry) {
 
     requests: gauge(
       'requests',
-      'Jobs by state: waiting, running, paused, or finished and held for an extension',
+      'Requests by state: waiting, running, paused, or finished and held for an extension',
       'model',
       'state',
     ),
     slotsUsed: gauge('slots_used', 'Answer slots in use', 'model'),
-    slots: gauge('slots', 'Answer slots there are', 'model'),
+    slots: gauge('slots', 'Answer slots in all', 'model'),
     cacheUsage: gauge('cache_usage_ratio', 'Share of the cache pages in use, 0 to 1', 'model'),
     prefixQueries: counter(
       'prefix_cache_queries_total',
       'Prompt tokens looked for among the pages of earlier contexts',
       'model',
     ),
-    prefixHits: counter('prefix_cache_hits_total', 'Prompt tokens found there', 'model'),
+    prefixHits: counter(
+      'prefix_cache_hits_total',
+      'Prompt tokens that were found among the pages of earlier contexts',
+      'model',
+    ),
     preemptions: counter(
       'preemptions_total',
-      'Requests that gave up their pages to others, to observe their context again later',
+      'Times that a request gave up its pages to others, to observe its context again later',
       'model',
     ),
     pagesUsed: gauge('cache_pages_used', 'Pages of the context cache in use', 'model'),
-    pages: gauge('cache_pages', 'Pages of the context cache', 'model'),
+    pages: gauge('cache_pages', 'Pages of the context cache in all', 'model'),
     pagePositions: gauge('cache_page_positions', 'Positions that a page holds', 'model'),
-    memory: gauge('engine_memory_bytes', 'What the engine held when it was ready', 'model'),
+    memory: gauge('engine_memory_bytes', 'Memory that the engine held when it was ready', 'model'),
     loads: counter('model_loads_total', 'Times that a model came into memory', 'model'),
     unloads: counter(
       'model_unloads_total',
-      'Times that a model left memory: asked to by an administrator, or for the room',
+      'Times that a model left memory: asked for by an administrator, or to make room for another',
       'model',
       'reason',
     ),
     restarts: counter(
       'engine_restarts_total',
-      'Workers that were started anew, by what happened to the one before: died or stalled',
+      'Workers that were started again, by what happened to the one before: died or stalled',
       'model',
       'reason',
     ),
-    up: gauge('engine_up', '1 while the worker of a model is there, 0 while it is not', 'model'),
-    sinceTick: gauge('engine_idle_seconds', 'Since the engine last gave a sign of life', 'model'),
+    up: gauge('engine_up', '1 while the worker of a model runs, 0 while there is none', 'model'),
+    sinceTick: gauge('engine_idle_seconds', 'Since the engine last answered or reported', 'model'),
     engine: gauge(
       'engine_info',
-      'Always 1; the labels say which engine runs a model',
+      'Always 1: the labels say which engine runs a model',
       'model',
       'engine',
       'backend',
       'threads',
     ),
-    build: gauge('build_info', 'Always 1; the label says which version runs', 'version'),
+    build: gauge('build_info', 'Always 1: the label says which version runs', 'version'),
   }
 }
-export type Instruments = ReturnType<typeof instruments>
+export type Instruments = ReturnType<typeof instrumentsIn>

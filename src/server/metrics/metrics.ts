@@ -1,25 +1,31 @@
-/** Where figures come from: ticks of the engines, events of completions, replies of the server. */
+/** The registry of all metrics, and what the engines' reports and their workers' fates add to it. */
 import { setImmediate } from 'node:timers/promises'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import type { EngineClient } from '../../generation/client/engine-client.js'
-import type { TickStats } from '../../generation/protocol.js'
-import type { LossReason } from '../../generation/client/worker-supervisor.js'
 import type { ErrorCode } from '../../errors.js'
+import type { EngineClient } from '../../generation/client/engine-client.js'
+import type { LossReason } from '../../generation/client/worker-supervisor.js'
+import type { TickStats } from '../../generation/protocol.js'
 import type { StopReason } from '../../refine/budget.js'
 import type { UnloadReason } from '../models/model-registry.js'
-import { RequestMetrics, type FinishReason } from './request-metrics.js'
-import { type Instruments, instruments } from './instruments.js'
+import { type Instruments, instrumentsIn } from './instruments.js'
+import { type FinishReason, RequestMetrics } from './request-metrics.js'
 
 const states = ['running', 'waiting', 'paused', 'held'] as const
 
 /**
- * Series that exist from the start, at 0: a rate sees nothing of a counter's first step if the
- * counter appears with it, and an alert cannot tell "never" from "not measured".
+ * The labels of series that exist from the start, at 0: a rate misses the first increment of a counter
+ * that appears with it, and an alert cannot tell "never" from "not measured".
  */
 const routes = [
-  ...['completions', 'chat/completions', 'responses', 'refine', 'score', 'rerank'],
-  ...['embeddings', 'landscape'],
-].map((name) => `/v1/${name}`)
+  '/v1/completions',
+  '/v1/chat/completions',
+  '/v1/responses',
+  '/v1/refine',
+  '/v1/score',
+  '/v1/rerank',
+  '/v1/embeddings',
+  '/v1/landscape',
+]
 const finishReasons: FinishReason[] = ['stop', 'length', 'cancelled', 'failed']
 const stopReasons: StopReason[] = [
   'converged',
@@ -39,7 +45,7 @@ const operatorErrors: ErrorCode[] = [
   'internal',
 ]
 
-/** Gauges of prom-client that call themselves totals, and what they add up: Node's internals. */
+/** Gauges of prom-client whose names end like those of counters, and what they sum: Node's internals. */
 const misnamed = [
   'active_handles',
   'active_handles_total',
@@ -50,7 +56,7 @@ const misnamed = [
 
 export class Metrics {
   readonly registry = new Registry()
-  readonly to: Instruments
+  readonly instruments: Instruments
 
   constructor(version: string) {
     collectDefaultMetrics({
@@ -59,118 +65,125 @@ export class Metrics {
       eventLoopMonitoringPrecision: 5,
     })
     for (const name of misnamed) this.registry.removeSingleMetric(`basin_nodejs_${name}`)
-    this.to = instruments(this.registry)
-    this.to.build.set({ version }, 1)
+    this.instruments = instrumentsIn(this.registry)
+    this.instruments.build.set({ version }, 1)
     for (const route of routes) {
-      for (const code of operatorErrors) this.to.errors.inc({ route, code }, 0)
+      for (const code of operatorErrors) this.instruments.errors.inc({ route, code }, 0)
     }
   }
 
   /** Follows a model that has come into memory. */
-  adopt(model: string, generation: EngineClient): void {
-    this.describe(model, generation)
-    this.to.loads.inc({ model })
-    for (const reason of unloadReasons) this.to.unloads.inc({ model, reason }, 0)
-    generation.onTick((stats) => {
-      this.count(model, generation.capacity.pages, stats)
+  followModel(model: string, engine: EngineClient): void {
+    this.describe(model, engine)
+    this.instruments.loads.inc({ model })
+    for (const reason of unloadReasons) this.instruments.unloads.inc({ model, reason }, 0)
+    engine.onTick((stats) => {
+      this.countTicks(model, engine.capacity.pages, stats)
     })
-    this.followFate(model, generation)
+    this.followWorker(model, engine)
   }
 
-  /** What a model that has left memory did is still counted; what it has is nothing. */
-  forget(model: string, reason: UnloadReason): void {
-    const { engine, memory, pages, pagesUsed, sinceTick, slots, slotsUsed, unloads, up } = this.to
+  /** Counters of a model that has left memory stay; its gauges go to 0, or away. */
+  forgetModel(model: string, reason: UnloadReason): void {
+    const { engine, memory, pages, pagesUsed, sinceTick, slots, slotsUsed, unloads, up } =
+      this.instruments
     unloads.inc({ model, reason })
     for (const gauge of [memory, pages, pagesUsed, slots, slotsUsed]) gauge.set({ model }, 0)
     for (const gauge of [sinceTick, up]) gauge.remove({ model })
     engine.remove({ model })
-    for (const state of states) this.to.requests.set({ model, state }, 0)
+    for (const state of states) this.instruments.requests.set({ model, state }, 0)
   }
 
-  /** Of one completion of `model`, asked for through `/v1/` and `route`. */
-  account(model: string, route: string): RequestMetrics {
-    return new RequestMetrics(this.to, model, `/v1/${route}`)
+  /** Observes one request to `model` that came through `/v1/` and `route`. */
+  request(model: string, route: string): RequestMetrics {
+    return new RequestMetrics(this.instruments, model, `/v1/${route}`)
   }
 
   /**
-   * The exposition, with all that has happened by now (account.ts). What an engine that hangs would not
-   * tell is taken now.
+   * The exposition, with all that has happened by now (request-metrics.ts counts in a later turn). What an
+   * engine that hangs would not report is measured here.
    */
-  async text(models: ReadonlyMap<string, EngineClient>): Promise<string> {
+  async text(engines: ReadonlyMap<string, EngineClient>): Promise<string> {
     await setImmediate()
-    for (const [model, { lastTick, waiting }] of models) {
-      this.to.sinceTick.set({ model }, (performance.now() - lastTick) / 1000)
-      this.to.requests.set({ model, state: 'waiting' }, waiting)
+    for (const [model, { lastTick, waiting }] of engines) {
+      this.instruments.sinceTick.set({ model }, (performance.now() - lastTick) / 1000)
+      this.instruments.requests.set({ model, state: 'waiting' }, waiting)
     }
     return this.registry.metrics()
   }
 
   private describe(model: string, { capacity, engine, memory }: EngineClient): void {
-    const { to } = this
+    const { instruments } = this
     const { backend, name, threads } = engine
-    to.engine.set({ model, engine: name, backend, threads }, 1)
-    to.memory.set({ model }, memory)
-    to.slots.set({ model }, capacity.slots)
-    to.pages.set({ model }, capacity.pages)
-    to.pagePositions.set({ model }, capacity.pageSize)
-    to.slotsUsed.set({ model }, 0)
-    to.pagesUsed.set({ model }, 0)
-    to.cacheUsage.set({ model }, 0)
-    for (const state of states) to.requests.set({ model, state }, 0)
+    instruments.engine.set({ model, engine: name, backend, threads }, 1)
+    instruments.memory.set({ model }, memory)
+    instruments.slots.set({ model }, capacity.slots)
+    instruments.pages.set({ model }, capacity.pages)
+    instruments.pagePositions.set({ model }, capacity.pageSize)
+    instruments.slotsUsed.set({ model }, 0)
+    instruments.pagesUsed.set({ model }, 0)
+    instruments.cacheUsage.set({ model }, 0)
+    for (const state of states) instruments.requests.set({ model, state }, 0)
     this.startAtZero(model)
   }
 
-  private followFate(model: string, generation: EngineClient): void {
-    const { restarts, up } = this.to
+  private followWorker(model: string, engine: EngineClient): void {
+    const { restarts, up } = this.instruments
     let reason: LossReason = 'died'
-    generation.onWorkerStatus((fate) => {
-      if (fate.type === 'lost') reason = fate.reason
-      if (fate.type === 'restored') restarts.inc({ model, reason })
-      up.set({ model }, fate.type === 'restored' ? 1 : 0)
+    engine.onWorkerStatus((status) => {
+      if (status.type === 'lost') reason = status.reason
+      if (status.type === 'restored') restarts.inc({ model, reason })
+      up.set({ model }, status.type === 'restored' ? 1 : 0)
     })
   }
 
   private startAtZero(model: string): void {
-    const { to } = this
-    to.up.set({ model }, 1)
-    for (const reason of lossReasons) to.restarts.inc({ model, reason }, 0)
-    for (const stop_reason of stopReasons) to.answers.inc({ model, stop_reason }, 0)
+    const { instruments } = this
+    instruments.up.set({ model }, 1)
+    for (const reason of lossReasons) instruments.restarts.inc({ model, reason }, 0)
+    for (const stop_reason of stopReasons) instruments.answers.inc({ model, stop_reason }, 0)
     for (const route of routes) {
       for (const finish_reason of finishReasons) {
-        to.completions.inc({ model, route, finish_reason }, 0)
+        instruments.completions.inc({ model, route, finish_reason }, 0)
       }
     }
     for (const counter of [
-      ...[to.completionTokens, to.observedTokens, to.promptTokens, to.steps, to.ticks],
-      ...[to.prefixQueries, to.prefixHits, to.preemptions],
+      instruments.completionTokens,
+      instruments.observedTokens,
+      instruments.promptTokens,
+      instruments.steps,
+      instruments.ticks,
+      instruments.prefixQueries,
+      instruments.prefixHits,
+      instruments.preemptions,
     ]) {
       counter.inc({ model }, 0)
     }
   }
 
-  private count(model: string, pages: number, stats: TickStats): void {
-    const { to } = this
-    for (const state of states) to.requests.set({ model, state }, stats[state])
-    to.slotsUsed.set({ model }, stats.slotsUsed)
-    to.pagesUsed.set({ model }, stats.pagesUsed)
-    to.cacheUsage.set({ model }, stats.pagesUsed / pages)
-    to.prefixQueries.inc({ model }, stats.prefixQueries)
-    to.prefixHits.inc({ model }, stats.prefixHits)
-    to.preemptions.inc({ model }, stats.preemptions)
-    to.observedTokens.inc({ model }, stats.observedTokens)
+  private countTicks(model: string, pages: number, stats: TickStats): void {
+    const { instruments } = this
+    for (const state of states) instruments.requests.set({ model, state }, stats[state])
+    instruments.slotsUsed.set({ model }, stats.slotsUsed)
+    instruments.pagesUsed.set({ model }, stats.pagesUsed)
+    instruments.cacheUsage.set({ model }, stats.pagesUsed / pages)
+    instruments.prefixQueries.inc({ model }, stats.prefixQueries)
+    instruments.prefixHits.inc({ model }, stats.prefixHits)
+    instruments.preemptions.inc({ model }, stats.preemptions)
+    instruments.observedTokens.inc({ model }, stats.observedTokens)
     for (const [phase, seconds] of Object.entries(stats.seconds)) {
-      to.engineSeconds.inc({ model, phase }, seconds)
+      instruments.engineSeconds.inc({ model, phase }, seconds)
     }
     let [batches, steps] = [0, 0]
     for (const { rows, seconds, steps: count } of stats.ticks) {
       for (let i = 0; i < count; i++) {
-        to.tickRows.observe({ model }, rows)
-        to.stepSeconds.observe({ model }, seconds)
+        instruments.tickRows.observe({ model }, rows)
+        instruments.stepSeconds.observe({ model }, seconds)
       }
       batches += count
       steps += rows * count
     }
-    to.ticks.inc({ model }, batches)
-    to.steps.inc({ model }, steps)
+    instruments.ticks.inc({ model }, batches)
+    instruments.steps.inc({ model }, steps)
   }
 }

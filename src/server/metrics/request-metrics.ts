@@ -1,93 +1,97 @@
 /**
- * What one completion contributes to the metrics, event by event, as its client takes them, and once
- * the replies that they make are out. It ends once: when a held answer is extended, its steps and
+ * What one request contributes to the metrics. Events are counted in a turn of their own, after the replies
+ * that they complete have been written. The request ends once: when a held answer is extended, its steps and
  * energies count again, its tokens and times do not.
  */
-import type { RequestEvent, Of, Settled } from '../../generation/protocol.js'
-import { answersOf } from '../../generation/answer-columns.js'
+import type { Of, RequestEvent } from '../../generation/protocol.js'
+import { isSettled, type SettledAnswer, settledAnswers } from '../../generation/settled-answers.js'
+import type { RequestObserver } from '../requests/request-observer.js'
 import type { Instruments } from './instruments.js'
 
 export type FinishReason = Of<'finished'>['finishReason'] | 'failed'
 
-/** Events may come late, and together. `now`, and what it returns: on the clock of `performance.now()`. */
-const when = ({ ago = 0 }: { ago?: number }, now: number): number => now - 1000 * ago
+/** When something happened that was reported `ago` seconds later. Both times are of `performance.now()`. */
+const timeOf = ({ ago = 0 }: { ago?: number }, observed: number): number => observed - 1000 * ago
 
-export class RequestMetrics {
+/** All times are on the clock of `performance.now()`. */
+export class RequestMetrics implements RequestObserver {
   private readonly submitted = performance.now()
   private admitted = this.submitted
-  private firstCommitted: number | undefined
-  private committed: number | undefined
+  private firstSettled: number | undefined
+  private lastSettled: number | undefined
   private ended = false
 
   constructor(
-    private readonly to: Instruments,
+    private readonly instruments: Instruments,
     private readonly model: string,
     private readonly route: string,
   ) {}
 
-  take(event: RequestEvent): void {
-    // There may be thousands in a second, and nothing is counted of them here.
+  observe(event: RequestEvent): void {
+    // Nothing is counted of steps, and there may be thousands in a second.
     if (event.type === 'step') return
     const now = performance.now()
-    setImmediate(() => this.enter(event, now))
+    setImmediate(() => {
+      this.count(event, now)
+    })
   }
 
-  private enter(event: RequestEvent, now: number): void {
-    const { model, to } = this
+  private count(event: RequestEvent, now: number): void {
+    const { instruments, model } = this
+    if (isSettled(event)) {
+      for (const answer of settledAnswers(event)) {
+        this.countDescent(answer)
+        if (!this.ended) this.countTokens(answer, timeOf(answer, now))
+      }
+      return
+    }
     switch (event.type) {
       case 'started':
-        this.admitted = when(event, now)
-        to.queueSeconds.observe({ model }, event.queueSeconds)
-        to.promptTokens.inc({ model }, event.promptTokens)
-        return
-      case 'committed':
-      case 'stride':
-        for (const answer of answersOf(event)) {
-          this.settle(answer)
-          if (!this.ended) this.commit(answer, when(answer, now))
-        }
+        this.admitted = timeOf(event, now)
+        instruments.queueSeconds.observe({ model }, event.queueSeconds)
+        instruments.promptTokens.inc({ model }, event.promptTokens)
         return
       case 'finished':
         if (this.ended) return
         this.end(event.finishReason, now)
-        to.promptLength.observe({ model }, event.usage.promptTokens)
-        to.completionLength.observe({ model }, event.usage.completionTokens)
+        instruments.promptLength.observe({ model }, event.usage.promptTokens)
+        instruments.completionLength.observe({ model }, event.usage.completionTokens)
         return
       case 'failed':
         if (!this.ended) this.end('failed', now)
     }
   }
 
-  private settle({ energy, seconds, steps, stopReason }: Settled): void {
-    const { model, to } = this
-    to.answers.inc({ model, stop_reason: stopReason })
-    to.answerSteps.observe({ model }, steps)
-    to.answerSeconds.observe({ model }, seconds)
-    to.energyFirst.observe({ model }, energy.initial)
-    to.energyLast.observe({ model }, energy.final)
-    to.energyDrop.observe({ model }, energy.initial - energy.final)
+  private countDescent({ energy, seconds, steps, stopReason }: SettledAnswer): void {
+    const { instruments, model } = this
+    instruments.answers.inc({ model, stop_reason: stopReason })
+    instruments.answerSteps.observe({ model }, steps)
+    instruments.answerSeconds.observe({ model }, seconds)
+    instruments.energyFirst.observe({ model }, energy.initial)
+    instruments.energyLast.observe({ model }, energy.final)
+    instruments.energyDrop.observe({ model }, energy.initial - energy.final)
   }
 
-  private commit({ tokens }: Settled, now: number): void {
-    const { model, to } = this
-    if (this.committed === undefined) {
-      to.firstTokenSeconds.observe({ model }, (now - this.submitted) / 1000)
-      to.prefillSeconds.observe({ model }, (now - this.admitted) / 1000)
-      this.firstCommitted = now
+  private countTokens({ tokens }: SettledAnswer, settled: number): void {
+    const { instruments, model } = this
+    if (this.lastSettled === undefined) {
+      instruments.firstTokenSeconds.observe({ model }, (settled - this.submitted) / 1000)
+      instruments.prefillSeconds.observe({ model }, (settled - this.admitted) / 1000)
+      this.firstSettled = settled
     } else if (tokens > 0) {
-      to.tokenSeconds.observe({ model }, (now - this.committed) / 1000 / tokens)
+      instruments.tokenSeconds.observe({ model }, (settled - this.lastSettled) / 1000 / tokens)
     }
-    this.committed = now
-    to.completionTokens.inc({ model }, tokens)
+    this.lastSettled = settled
+    instruments.completionTokens.inc({ model }, tokens)
   }
 
   private end(reason: FinishReason, now: number): void {
-    const { model, route, to } = this
+    const { instruments, model, route } = this
     this.ended = true
-    to.completions.inc({ model, route, finish_reason: reason })
-    to.completionSeconds.observe({ model, route }, (now - this.submitted) / 1000)
-    if (this.firstCommitted !== undefined) {
-      to.decodeSeconds.observe({ model }, (now - this.firstCommitted) / 1000)
+    instruments.completions.inc({ model, route, finish_reason: reason })
+    instruments.completionSeconds.observe({ model, route }, (now - this.submitted) / 1000)
+    if (this.firstSettled !== undefined) {
+      instruments.decodeSeconds.observe({ model }, (now - this.firstSettled) / 1000)
     }
   }
 }

@@ -1,9 +1,8 @@
-/** `/admin`: which models are in memory. For the holders of an administrator's key, and for nobody else. */
+/** `/admin`: loads and unloads models, for the holders of an administrator's key only. */
 import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import { BasinError } from '../../errors.js'
-import type { App } from '../application.js'
-import type { AppContext } from '../context.js'
+import type { App, AppContext } from '../context.js'
 import { replies } from '../schemas/reply-schema.js'
 import type { ModelState } from './model-registry.js'
 
@@ -11,16 +10,16 @@ const State = Type.Object({
   id: Type.String(),
   state: Type.Unsafe<ModelState>({
     enum: ['loaded', 'loading', 'leaving', 'unloaded'],
-    description: 'leaving: it answers what it was asked before, and is gone then',
+    description: 'leaving: it answers earlier requests and then leaves memory',
   }),
-  withdrawn: Type.Boolean({ description: 'unloaded here: requests do not bring it back' }),
+  withdrawn: Type.Boolean({ description: 'unloaded here, so that no request brings it back' }),
   bytes: Type.Integer({
-    description: 'what it takes; of one never loaded, the size of its weights',
+    description: 'memory that it takes; of a model never loaded, the size of its weights',
   }),
-  idle_seconds: Type.Number({ description: 'since it was last asked for; 0 while it is in use' }),
+  idle_seconds: Type.Number({ description: 'since its last use; 0 while it is in use' }),
 })
 
-export function adminRoutes(app: App, { models }: AppContext): void {
+export function adminRoutes(app: App, { models }: Pick<AppContext, 'models'>): void {
   const tags = ['administration']
   const params = Type.Object({ model: Type.String() })
   const onRequest: onRequestHookHandler = ({ administrator }, _, done) => {
@@ -65,7 +64,7 @@ export function adminRoutes(app: App, { models }: AppContext): void {
     {
       onRequest,
       schema: {
-        summary: 'Take no more requests for a model; it leaves when those before are answered',
+        summary: 'Refuse new requests for a model; it leaves when earlier ones are answered',
         tags,
         params,
         response: { ...replies(State, 400, 404), 202: State },

@@ -1,6 +1,6 @@
 /**
- * The models that this server answers with, by the names that requests use: which there are, which of
- * them are in memory, and which go when room is needed. A model leaves memory only when nobody uses it.
+ * The models that this server answers with, by the names that requests use: which there are, which of them
+ * are in memory, and which leave when another needs the room. A model leaves memory only when nobody uses it.
  */
 import { BasinError } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
@@ -15,46 +15,53 @@ export interface ModelProfile {
 
 /** A model that can be brought into memory. */
 export interface ModelSource extends ModelProfile {
-  /** What it is expected to take, before it has been measured. */
+  /** What it is expected to take, before that has been measured. */
   bytes: number
   open: () => Promise<EngineClient>
 }
 
 export type ModelState = 'loaded' | 'loading' | 'leaving' | 'unloaded'
-/** `asked`: by an administrator, who alone brings it back. `room`: until a request needs it. */
+/** `asked`: by an administrator, who alone brings it back. `room`: until a request needs it again. */
 export type UnloadReason = 'asked' | 'room'
 
 export interface ModelListener {
-  loaded: (name: string, generation: EngineClient) => void
+  loaded: (name: string, engine: EngineClient) => void
   unloaded: (name: string, reason: UnloadReason) => void
+}
+
+/** Keeps a model in memory until it is released. */
+export interface ModelLease {
+  readonly engine: EngineClient
+  /** To be called once. */
+  release: () => void
 }
 
 interface Entry {
   readonly profile: ModelProfile
   readonly open: ModelSource['open'] | undefined
   state: ModelState
-  generation: EngineClient | undefined
-  /** Requests do not bring it back. */
+  engine: EngineClient | undefined
+  /** An administrator has unloaded it: requests do not bring it back. */
   withdrawn: boolean
   bytes: number
-  /** Requests that have it. */
-  users: number
+  /** Leases that have not been released. */
+  leases: number
   /** On the clock of `performance.now()`. */
   lastUsed: number
-  /** Until it is loaded, or gone. */
+  /** Pending until it is loaded or gone. */
   change: Promise<void> | undefined
-  /** Called when the last user is through. */
-  free: (() => void) | undefined
+  /** Called when the last lease is released. */
+  onFree: (() => void) | undefined
 }
 
-export interface ServedOptions {
-  /** In memory, kept up to date. */
-  loaded: Map<string, EngineClient>
-  /** Of those in memory and of others; a model without one is never brought back. */
-  offers?: ReadonlyMap<string, ModelSource>
+export interface RegistryOptions {
+  /** The registry adds and removes models that are loaded and unloaded. */
+  inMemory: Map<string, EngineClient>
+  /** Of those in memory and of others; a model without a source is never brought back. */
+  sources?: ReadonlyMap<string, ModelSource>
   /** Answers requests that name none. */
   defaultName: string
-  /** Most that the models in memory may take together. */
+  /** Most bytes that the models in memory may take together. */
   memoryBytes?: number
 }
 
@@ -66,27 +73,26 @@ export class ModelRegistry {
   private closing = false
 
   constructor(
-    { defaultName, loaded, memoryBytes = Infinity, offers = new Map() }: ServedOptions,
-    private readonly witness: ModelListener,
+    { defaultName, inMemory, memoryBytes = Infinity, sources = new Map() }: RegistryOptions,
+    private readonly listener: ModelListener,
   ) {
-    this.loaded = loaded
+    this.loaded = inMemory
     this.defaultName = defaultName
     this.memoryBytes = memoryBytes
-    for (const name of new Set([...loaded.keys(), ...offers.keys()])) {
-      const generation = loaded.get(name)
-      const offer = offers.get(name)
-      const profile = generation ?? offer
-      if (profile) this.entries.set(name, entryOf(profile, offer, generation))
-      if (generation) witness.loaded(name, generation)
+    for (const name of new Set([...inMemory.keys(), ...sources.keys()])) {
+      const engine = inMemory.get(name)
+      const source = sources.get(name)
+      const profile = engine ?? source
+      if (profile) this.entries.set(name, entryOf(profile, source, engine))
+      if (engine) listener.loaded(name, engine)
     }
   }
 
-  /** Those in memory. */
-  get byName(): ReadonlyMap<string, EngineClient> {
+  get inMemory(): ReadonlyMap<string, EngineClient> {
     return this.loaded
   }
 
-  /** Those that requests may name, the default first. */
+  /** Of the models that requests may name, the default first. */
   get profiles(): ModelProfile[] {
     const names = [...this.entries].flatMap(([name, { withdrawn }]) => (withdrawn ? [] : [name]))
     names.sort((a, b) => Number(b === this.defaultName) - Number(a === this.defaultName))
@@ -98,36 +104,42 @@ export class ModelRegistry {
     return this.find(name).profile
   }
 
-  /** Throws `model_not_found`; `engine_unavailable` for one that is not in memory, which then is fetched. */
-  pick(name: string | null | undefined): EngineClient {
+  /**
+   * At once. Throws `model_not_found`, and `engine_unavailable` for a model that is not in memory: then it is
+   * loaded, so that a later call finds it.
+   */
+  get(name: string | null | undefined): EngineClient {
     const asked = name ?? this.defaultName
     const entry = this.find(asked)
     entry.lastUsed = performance.now()
-    if (entry.state === 'loaded' && entry.generation) return entry.generation
+    if (entry.state === 'loaded' && entry.engine) return entry.engine
+    // Whoever asks again hears what is wrong with the model.
     void this.bring(asked, entry).catch(() => undefined)
     throw new BasinError('engine_unavailable', { model: asked })
   }
 
-  /** Brings it into memory if it is not, and keeps it there until the returned function is called. */
-  async use(name: string | null | undefined): Promise<() => void> {
+  /**
+   * Brings it into memory if it is not there. Throws `model_not_found`, `no_room`, and what is wrong with the
+   * model.
+   */
+  async lease(name: string | null | undefined): Promise<ModelLease> {
     const asked = name ?? this.defaultName
     const entry = this.find(asked)
-    entry.users++
+    entry.leases++
     entry.lastUsed = performance.now()
     const release = () => {
-      entry.users--
-      if (entry.users === 0) entry.free?.()
+      entry.leases--
+      if (entry.leases === 0) entry.onFree?.()
     }
     try {
-      await this.bring(asked, entry)
+      return { engine: await this.bring(asked, entry), release }
     } catch (error) {
       release()
       throw error
     }
-    return release
   }
 
-  /** By an administrator. Throws `model_not_found`, `no_room`, and what is wrong with the model. */
+  /** For an administrator. Throws `not_found`, `no_room`, and what is wrong with the model. */
   async load(name: string): Promise<void> {
     const entry = this.entry(name)
     if (entry.state === 'leaving') await entry.change
@@ -136,8 +148,8 @@ export class ModelRegistry {
   }
 
   /**
-   * By an administrator. Requests are refused at once; resolves when those before it are answered, or
-   * when it is to be loaded again before it has left.
+   * For an administrator. New requests are refused at once. Resolves when earlier ones are answered and the
+   * model is gone, or when it is to be loaded again before it has left. Throws `not_found`.
    */
   async unload(name: string): Promise<void> {
     const entry = this.entry(name)
@@ -148,15 +160,18 @@ export class ModelRegistry {
     if (state === 'loaded' && withdrawn) await this.remove(name, entry, 'asked')
   }
 
-  /** Every model that there is. */
+  /** Of every model that there is. */
   get states() {
     return [...this.entries].map(([name, entry]) => ({
-      ...{ name, state: entry.state, withdrawn: entry.withdrawn, bytes: entry.bytes },
+      name,
+      state: entry.state,
+      withdrawn: entry.withdrawn,
+      bytes: entry.bytes,
       idleSeconds: isIdle(entry) ? (performance.now() - entry.lastUsed) / 1000 : 0,
     }))
   }
 
-  /** Models that are on their way in are closed too. */
+  /** Resolves when no model is on its way in any more; those that arrive late are closed. */
   async close(): Promise<void> {
     this.closing = true
     await Promise.allSettled([...this.entries.values()].flatMap(({ change }) => change ?? []))
@@ -178,14 +193,17 @@ export class ModelRegistry {
     })
   }
 
-  private async bring(name: string, entry: Entry): Promise<void> {
+  private async bring(name: string, entry: Entry): Promise<EngineClient> {
     if (entry.state === 'leaving') await entry.change
     if (entry.withdrawn) this.find(name)
-    if (entry.state === 'loaded') return
-    entry.change ??= this.open(name, entry).finally(() => {
-      entry.change = undefined
-    })
-    await entry.change
+    if (entry.state !== 'loaded') {
+      entry.change ??= this.open(name, entry).finally(() => {
+        entry.change = undefined
+      })
+      await entry.change
+    }
+    if (!entry.engine) throw new BasinError('engine_unavailable', { model: name })
+    return entry.engine
   }
 
   private async open(name: string, entry: Entry): Promise<void> {
@@ -193,26 +211,26 @@ export class ModelRegistry {
     entry.state = 'loading'
     try {
       await this.makeRoom(name, entry)
-      await this.take(name, entry, await entry.open())
+      await this.add(name, entry, await entry.open())
     } finally {
-      if (!entry.generation) entry.state = 'unloaded'
+      if (!entry.engine) entry.state = 'unloaded'
     }
   }
 
-  private async take(name: string, entry: Entry, generation: EngineClient): Promise<void> {
+  private async add(name: string, entry: Entry, engine: EngineClient): Promise<void> {
     if (this.closing) {
-      await generation.close()
+      await engine.close()
       throw new BasinError('shutting_down')
     }
-    entry.generation = generation
-    entry.bytes = generation.memory
+    entry.engine = engine
+    entry.bytes = engine.memory
     entry.lastUsed = performance.now()
     entry.state = 'loaded'
-    this.loaded.set(name, generation)
-    this.witness.loaded(name, generation)
+    this.loaded.set(name, engine)
+    this.listener.loaded(name, engine)
   }
 
-  /** The one that was used least recently goes first, of those that nobody uses. */
+  /** Of the models that nobody uses, the one that was used least recently leaves first. */
   private async makeRoom(name: string, entry: Entry): Promise<void> {
     for (;;) {
       const present = [...this.entries].filter(([, { state }]) => state !== 'unloaded')
@@ -235,33 +253,34 @@ export class ModelRegistry {
   }
 
   private async empty(name: string, entry: Entry, reason: UnloadReason): Promise<void> {
-    if (entry.users > 0) await new Promise<void>((resolve) => (entry.free = resolve))
-    entry.free = undefined
-    await entry.generation?.drain()
-    // A worker that is being ended is none that has stalled.
+    if (entry.leases > 0) await new Promise<void>((resolve) => (entry.onFree = resolve))
+    entry.onFree = undefined
+    await entry.engine?.drain()
+    // Health must not see a worker that is being ended as one that has stalled.
     this.loaded.delete(name)
-    await entry.generation?.close()
-    entry.generation = undefined
+    await entry.engine?.close()
+    entry.engine = undefined
     entry.state = 'unloaded'
-    this.witness.unloaded(name, reason)
+    this.listener.unloaded(name, reason)
   }
 }
 
-const isIdle = ({ generation, users }: Entry): boolean =>
-  users === 0 && (generation?.outstanding ?? 0) === 0
+const isIdle = ({ engine, leases }: Entry): boolean =>
+  leases === 0 && (engine?.outstanding ?? 0) === 0
 
 const entryOf = (
   { chat, model }: ModelProfile,
-  offer: ModelSource | undefined,
-  generation: EngineClient | undefined,
+  source: ModelSource | undefined,
+  engine: EngineClient | undefined,
 ): Entry => ({
-  ...{
-    profile: { chat, model },
-    open: offer?.open,
-    generation,
-    state: generation ? 'loaded' : 'unloaded',
-  },
-  bytes: generation?.memory ?? offer?.bytes ?? 0,
-  ...{ withdrawn: false, users: 0, lastUsed: performance.now() },
-  ...{ change: undefined, free: undefined },
+  profile: { chat, model },
+  open: source?.open,
+  state: engine ? 'loaded' : 'unloaded',
+  engine,
+  withdrawn: false,
+  bytes: engine?.memory ?? source?.bytes ?? 0,
+  leases: 0,
+  lastUsed: performance.now(),
+  change: undefined,
+  onFree: undefined,
 })

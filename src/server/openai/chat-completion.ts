@@ -1,9 +1,9 @@
-/** A conversation is a completion in another dress: these are its ways in and out. */
+/** Conversations as completions: from a chat request to a completion request, and back for the reply. */
 import { BasinError } from '../../errors.js'
 import type { ChatMessage } from '../../tokenizer/chat-template.js'
-import type { ChunkChoice } from './completion-stream.js'
 import type { Chat, ChatLogprobs, ChatRequest, Message } from '../schemas/chat-schema.js'
 import type { Completion, CompletionRequest, Logprobs } from '../schemas/completion-schema.js'
+import type { ChunkChoice, CompletionApi } from './completion-run.js'
 
 const textOf = ({ content }: Message): string =>
   typeof content === 'string' ? content : content.map(({ text }) => text).join('')
@@ -11,10 +11,11 @@ const textOf = ({ content }: Message): string =>
 export const messagesOf = ({ messages }: ChatRequest): ChatMessage[] =>
   messages.map((message) => ({ role: message.role, content: textOf(message) }))
 
-/** `prompt`: the conversation as tokens. */
+/** `prompt`: the tokens of the conversation. `room`: what `max_tokens` is where it is not said. */
 export function completionRequestOf(
   { max_completion_tokens: most, logprobs, top_logprobs: top, ...rest }: ChatRequest,
   prompt: number[],
+  room: number,
 ): CompletionRequest {
   if (typeof top === 'number' && !logprobs) {
     const reason = 'needs logprobs'
@@ -23,7 +24,7 @@ export function completionRequestOf(
   return {
     ...rest,
     prompt,
-    max_tokens: most ?? rest.max_tokens ?? null,
+    max_tokens: most ?? rest.max_tokens ?? room,
     logprobs: logprobs ? (top ?? 0) : null,
   }
 }
@@ -56,9 +57,16 @@ export const chatOf = ({ choices, ...head }: Completion): Chat => ({
   })),
 })
 
-/** The first chunk of a choice says who speaks. */
-export const chatChunkOf = ({ first, logprobs, text, ...rest }: ChunkChoice): object => ({
+/** The first chunk of a choice names the role. */
+const chatChunkChoice = ({ first, logprobs, text, ...rest }: ChunkChoice): object => ({
   ...rest,
   delta: { ...(first && { role: 'assistant' }), ...((first || text) && { content: text }) },
   logprobs: chatLogprobs(logprobs),
 })
+
+export const chatCompletions: CompletionApi = {
+  idPrefix: 'chatcmpl',
+  chunkObject: 'chat.completion.chunk',
+  route: 'chat/completions',
+  chunkChoice: chatChunkChoice,
+}

@@ -1,26 +1,26 @@
-/** From a completion request to the choices that it asks for: one job each. Runs nothing. */
+/** From a completion request to the choices that it asks for, one engine request each. Submits nothing. */
 import { BasinError } from '../../errors.js'
-import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { EngineRequest } from '../../generation/protocol.js'
-import { requestFrom } from '../requests/request-settings.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { Limits } from '../limits.js'
+import type { NewRequest } from '../requests/request-service.js'
+import { requestFrom } from '../requests/request-settings.js'
 import type { CompletionRequest } from '../schemas/completion-schema.js'
 
 type Prompt = EngineRequest['prompt']
 
-/** One choice before it runs. */
-export interface Asked {
-  /** Which of the request's prompts it completes. */
+/** A choice before it runs. */
+export interface RequestedChoice {
+  /** Which of the prompts it completes. */
   prompt: number
-  /** The client wants log-probabilities; they may be needed without that. */
+  /** The client wants log-probabilities; `best_of` may need them without that. */
   logprobs: boolean
-  job: Omit<EngineRequest, 'id'>
+  request: NewRequest
 }
 
-/** All that one request asks for. */
-export interface Request {
-  choices: readonly Asked[]
+export interface RequestedChoices {
+  /** In the order of their indices: prompt by prompt. */
+  choices: readonly RequestedChoice[]
   /** How many choices of each prompt the client gets: those of the lowest energy. */
   kept: number
 }
@@ -41,7 +41,7 @@ function refuseUnsupported(body: CompletionRequest): void {
   }
 }
 
-/** The schema has proved the four forms; an empty list is an empty list of tokens. */
+/** The schema admits four forms only; an empty list counts as an empty list of tokens. */
 function promptsOf(prompt: CompletionRequest['prompt']): Prompt[] {
   if (prompt === undefined || prompt === null) return ['']
   if (typeof prompt === 'string') return [prompt]
@@ -50,9 +50,9 @@ function promptsOf(prompt: CompletionRequest['prompt']): Prompt[] {
 }
 
 /** How many choices of each prompt run, and how many of them the client gets. */
-function counts({ best_of: asked, n, stream }: CompletionRequest): { kept: number; run: number } {
+function counts({ best_of: bestOf, n, stream }: CompletionRequest): { kept: number; run: number } {
   const kept = n ?? 1
-  const run = asked ?? kept
+  const run = bestOf ?? kept
   if (run < kept) {
     throw new BasinError('out_of_range', {
       param: 'best_of',
@@ -67,21 +67,24 @@ function counts({ best_of: asked, n, stream }: CompletionRequest): { kept: numbe
   return { kept, run }
 }
 
-/** By what `best_of` goes: the measure of score.ts, of tokens that were chosen. */
-const judging = (model: ModelConfig, { logprobs }: Pick<EngineRequest, 'logprobs'>) =>
+/**
+ * What `best_of` compares choices by: the measure of basin/scoring.ts, taken of the tokens that were chosen.
+ * Residual energies say nothing about tokens, so their log-probabilities are compared.
+ */
+const measured = (model: ModelConfig, { logprobs }: Pick<EngineRequest, 'logprobs'>) =>
   model.energy.kind === 'residual' ? { logprobs: logprobs ?? 0 } : { judge: true }
 
 /**
- * The prompt is read with log-probabilities if both it and they are asked for: then it is given, after
- * an empty context. `max_tokens: 0` reads it and completes nothing.
+ * An echoed prompt whose log-probabilities are asked for becomes given tokens after an empty context.
+ * `max_tokens: 0` then scores it and completes nothing.
  */
-function promptPart({ echo, logprobs, max_tokens: most }: CompletionRequest, prompt: Prompt) {
-  const read = echo && typeof logprobs === 'number'
-  if (most === 0 && !read) {
+function promptFields({ echo, logprobs, max_tokens: most }: CompletionRequest, prompt: Prompt) {
+  const scored = echo && typeof logprobs === 'number'
+  if (most === 0 && !scored) {
     const bound = 'at least 1; 0 is for echo with logprobs'
     throw new BasinError('out_of_range', { param: 'max_tokens', bound, value: most })
   }
-  if (!read) return { prompt, echo: echo ?? false }
+  if (!scored) return { prompt, echo: echo ?? false }
   return {
     prompt: '',
     echo: true,
@@ -89,30 +92,38 @@ function promptPart({ echo, logprobs, max_tokens: most }: CompletionRequest, pro
   }
 }
 
-/** In the order of their indices: prompt by prompt. Throws what is wrong with the request. */
-export function choicesOf(
+/** Throws what is wrong with the request. */
+export function requestedChoices(
   body: CompletionRequest,
-  { model }: EngineClient,
-  limits: Limits,
-  rest: Pick<EngineRequest, 'client' | 'buffered' | 'reportSteps'>,
-): Request {
+  model: ModelConfig,
+  { caps, choices: mostChoices }: Limits,
+): RequestedChoices {
   refuseUnsupported(body)
   const prompts = promptsOf(body.prompt)
   const { kept, run } = counts(body)
-  if (prompts.length * run > limits.choices) {
+  if (prompts.length * run > mostChoices) {
     throw new BasinError('out_of_range', {
       param: body.best_of ? 'best_of' : body.n ? 'n' : 'prompt',
-      bound: `at most ${limits.choices} choices in all (prompts times n or best_of)`,
+      bound: `at most ${mostChoices} choices in all (prompts times n or best_of)`,
       value: prompts.length * run,
     })
   }
-  const job = { ...requestFrom(body, model, limits.caps), ...rest, hold: false }
-  const shared = run > kept ? { ...job, ...judging(model, job) } : job
-  const logprobs = typeof body.logprobs === 'number'
+  const settings = requestFrom(body, model, caps)
+  const shared = {
+    ...settings,
+    ...(run > kept && measured(model, settings)),
+    buffered: !body.stream,
+    reportSteps: body.stream_options?.include_refinement ?? false,
+    hold: false,
+  }
   const choices = prompts.flatMap((prompt, index) =>
-    Array.from({ length: run }, (_, copy): Asked => {
+    Array.from({ length: run }, (_, copy): RequestedChoice => {
       const sampling = { ...shared.sampling, seed: shared.sampling.seed + copy }
-      return { prompt: index, logprobs, job: { ...shared, ...promptPart(body, prompt), sampling } }
+      return {
+        prompt: index,
+        logprobs: typeof body.logprobs === 'number',
+        request: { ...shared, ...promptFields(body, prompt), sampling },
+      }
     }),
   )
   return { choices, kept }

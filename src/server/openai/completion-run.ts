@@ -1,119 +1,19 @@
-/** A completion under way: its choices, what becomes of them, and the reply that they make together. */
+/** A completion that runs: its choices, and the reply that they make together. */
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../../errors.js'
-import type { EngineClient, RequestStream } from '../../generation/client/engine-client.js'
-import type { RequestEvent, Of, Refinement, TokenLogprob } from '../../generation/protocol.js'
-import type { Asked, Request } from './completion-choices.js'
+import type { Refinement } from '../../generation/protocol.js'
 import type { AppContext } from '../context.js'
-import { cancelAll, endWith, follow } from '../requests/request-observer.js'
-import type { Completion, Logprobs } from '../schemas/completion-schema.js'
-import { both, Steered } from '../requests/running-requests.js'
+import type { Requester } from '../requests/requester.js'
 import { usageFields } from '../event-fields.js'
+import { followAll, type SubmittedRequest } from '../requests/submitted-request.js'
+import type { EventConsumer } from '../requests/submitted-request.js'
+import type { Completion } from '../schemas/completion-schema.js'
+import type { Usage } from '../schemas/reply-schema.js'
+import { ChoiceAccumulator, type TextPart } from './choice-accumulator.js'
+import type { RequestedChoices } from './completion-choices.js'
 
-/** The first token of a text that is echoed has nothing before it, and so no probability. */
-type Entry = TokenLogprob | { token: string; logprob: null; top: null }
-
-/** Log-probabilities in the layout of the completions API. `offset`: where their text begins. */
-function logprobsOf(entries: readonly Entry[], offset: number): Logprobs {
-  let at = offset
-  return {
-    tokens: entries.map(({ token }) => token),
-    token_logprobs: entries.map(({ logprob }) => logprob),
-    top_logprobs: entries.map(
-      ({ top }) => top && Object.fromEntries(top.map(({ token, logprob }) => [token, logprob])),
-    ),
-    text_offset: entries.map(({ token }) => {
-      const here = at
-      at += token.length
-      return here
-    }),
-  }
-}
-
-const costOf = (entries: readonly TokenLogprob[] = []): number =>
-  -entries.reduce((sum, { logprob }) => sum + logprob, 0)
-
-/** What has become of a choice so far. */
-export class ChoiceAccumulator {
-  /** The prompt, if it is echoed. */
-  echo = ''
-  finished: Of<'finished'> | undefined
-  private readonly entries: Entry[] = []
-  private offset = 0
-  private energy = 0
-  private judgedTokens = 0
-
-  constructor(readonly asked: Asked) {}
-
-  /** Null if none were asked for. */
-  get logprobs(): Logprobs | null {
-    return this.asked.logprobs ? logprobsOf(this.entries, 0) : null
-  }
-
-  /** Of the tokens chosen, as score.ts measures given ones; what `best_of` goes by. */
-  get energyPerToken(): number {
-    return this.energy / Math.max(1, this.judgedTokens)
-  }
-
-  /** Text and log-probabilities that this event makes certain. */
-  take(event: Exclude<RequestEvent, { type: 'failed' }>): {
-    text: string
-    logprobs: Logprobs | null
-  } {
-    switch (event.type) {
-      case 'started':
-        this.echo = event.promptText ?? ''
-        return { text: this.asked.job.given ? '' : this.echo, logprobs: null }
-      case 'scored':
-        return { text: event.text, logprobs: this.add(event.logprobs) }
-      case 'committed':
-        this.energy += event.tokenEnergy ?? costOf(event.logprobs)
-        this.judgedTokens += event.tokens
-        return { text: event.text, logprobs: this.add(event.logprobs) }
-      case 'stride':
-        return { text: event.text, logprobs: null }
-      case 'finished':
-        this.finished = event
-        return { text: '', logprobs: null }
-      case 'step':
-      case 'probed':
-        return { text: '', logprobs: null }
-    }
-  }
-
-  private add(entries: readonly TokenLogprob[] | undefined): Logprobs | null {
-    if (!entries) return null
-    const first = this.asked.job.given && this.entries.length === 0
-    const added = entries.map((entry, i): Entry =>
-      first && i === 0 ? { token: entry.token, logprob: null, top: null } : entry,
-    )
-    this.entries.push(...added)
-    const logprobs = logprobsOf(added, this.offset)
-    this.offset += added.reduce((length, { token }) => length + token.length, 0)
-    return logprobs
-  }
-}
-
-/** Tokens of each prompt count once, however many choices complete it. */
-export function tokensOf(choices: readonly ChoiceAccumulator[]): {
-  prompt: number
-  completion: number
-} {
-  const prompts = new Map<number, number>()
-  let completion = 0
-  for (const { asked, finished } of choices) {
-    prompts.set(asked.prompt, finished?.usage.promptTokens ?? prompts.get(asked.prompt) ?? 0)
-    completion += finished?.usage.completionTokens ?? 0
-  }
-  return { prompt: [...prompts.values()].reduce((sum, count) => sum + count, 0), completion }
-}
-
-/** Of the choice whose latest answer has the lowest energy. */
-const lowest = (refinements: readonly Refinement[]): Refinement =>
-  refinements.reduce((low, other) => (other.energy.best < low.energy.best ? other : low))
-
-/** What the whole reply, and every chunk of a streamed one, says of itself. */
-export interface Head {
+/** What the whole reply and every chunk of a streamed one have in common. */
+export interface CompletionHead {
   id: string
   object: 'text_completion' | 'chat.completion.chunk'
   /** Unix time, seconds. */
@@ -121,111 +21,129 @@ export interface Head {
   model: string
 }
 
-export interface ChoiceRun {
-  progress: ChoiceAccumulator
-  events: ReturnType<typeof follow>
+/** What one chunk says of one choice. */
+export interface ChunkChoice extends TextPart {
+  index: number
+  /** No chunk before it was of this choice. */
+  first: boolean
+  finish_reason: string | null
 }
 
-export interface CompletionRun {
-  head: Head
-  /** How many choices of each prompt the client gets. */
-  kept: number
-  choices: readonly ChoiceRun[]
-  runs: readonly RequestStream[]
-  /** To be called when all is said: nobody steers it from then on. */
-  leave: () => void
-}
-
-/** What tells one of OpenAI's ways to ask from the other. */
-interface Api {
-  prefix: string
-  object: Head['object']
-  /** After `/v1/`. */
+/** In what the two APIs for completions differ. */
+export interface CompletionApi {
+  idPrefix: string
+  chunkObject: CompletionHead['object']
+  /** What follows `/v1/` in the path. */
   route: string
+  /** A choice in the form that its chunks have in this API. */
+  chunkChoice: (choice: ChunkChoice) => object
 }
 
-const completions: Api = { prefix: 'cmpl', object: 'text_completion', route: 'completions' }
-export const chatCompletions: Api = {
-  prefix: 'chatcmpl',
-  object: 'chat.completion.chunk',
-  route: 'chat/completions',
+export const textCompletions: CompletionApi = {
+  idPrefix: 'cmpl',
+  chunkObject: 'text_completion',
+  route: 'completions',
+  chunkChoice: ({ finish_reason, index, logprobs, text }) => ({
+    index,
+    text,
+    logprobs,
+    finish_reason,
+  }),
 }
 
-export type Starting = Pick<AppContext, 'admission' | 'limits' | 'owner' | 'steering'>
-
-/** Submits all choices, or none. They are cancelled when the client leaves. */
-export async function start(
-  { admission, limits, owner, steering }: Starting,
-  generation: EngineClient,
-  { choices: asked, kept }: Request,
-  abandoned: AbortSignal,
-  api: Api = completions,
-): Promise<CompletionRun> {
-  const jobs = asked.map(({ job }) => job)
-  const runs = await endWith(abandoned, () => admission.submit(generation, jobs))
-  const choices = asked.flatMap((choice, index) => {
-    const run = runs[index]
-    if (!run) return []
-    const { budget, client } = choice.job
-    const steered = new Steered(run, budget, limits.caps)
-    const ledger = both(admission.ledger(generation, client, api.route), steered)
-    return [
-      { client, steered, progress: new ChoiceAccumulator(choice), events: follow(run, ledger) },
-    ]
-  })
-  const id = `${api.prefix}-${randomUUID()}`
-  const leave = steering.enter(
-    id,
-    owner(choices[0]?.client ?? ''),
-    choices.map(({ steered }) => steered),
-  )
-  abandoned.addEventListener('abort', leave, { once: true })
-  const created = Math.floor(Date.now() / 1000)
-  const head = { id, object: api.object, created, model: generation.model.name }
-  return { head, kept, runs, choices, leave }
+export interface ChoiceRun {
+  request: SubmittedRequest
+  accumulator: ChoiceAccumulator
 }
 
-/** Runs every choice to its end. The first failure ends them all. */
-export async function complete(underway: CompletionRun): Promise<Completion> {
-  const { choices, leave, runs } = underway
-  const all = choices.map(async ({ progress, events }) => {
-    for await (const event of events) progress.take(event)
-  })
-  try {
-    await Promise.all(all)
-  } finally {
-    cancelAll(runs)
-    leave()
+/** Of the choice whose latest answer has the lowest energy. */
+const lowest = (refinements: readonly Refinement[]): Refinement =>
+  refinements.reduce((low, other) => (other.energy.best < low.energy.best ? other : low))
+
+export class CompletionRun {
+  private constructor(
+    readonly api: CompletionApi,
+    readonly head: CompletionHead,
+    readonly choices: readonly ChoiceRun[],
+    /** How many choices of each prompt the client gets. */
+    private readonly kept: number,
+    /** Ends the time in which the client may steer it. */
+    private readonly leave: () => void,
+  ) {}
+
+  /** Submits all choices, or none. They are cancelled when the client leaves. */
+  static async start(
+    { requests, running }: Pick<AppContext, 'requests' | 'running'>,
+    { client, disconnected: signal, engine, owner }: Requester,
+    { choices: requested, kept }: RequestedChoices,
+    api: CompletionApi,
+  ): Promise<CompletionRun> {
+    const submitted = await requests.submit(
+      engine,
+      requested.map(({ request }) => request),
+      { client, route: api.route, signal },
+    )
+    const id = `${api.idPrefix}-${randomUUID()}`
+    const leave = running.enter(id, owner, submitted)
+    signal.addEventListener('abort', leave, { once: true })
+    const created = Math.floor(Date.now() / 1000)
+    const head = { id, object: api.chunkObject, created, model: engine.model.name }
+    const choices = requested.flatMap((choice, index) => {
+      const request = submitted[index]
+      return request ? [{ request, accumulator: new ChoiceAccumulator(choice) }] : []
+    })
+    return new CompletionRun(api, head, choices, kept, leave)
   }
-  return completionOf(underway)
-}
 
-/** Of each prompt the choices of the lowest energy, in that order; all of them as they are. */
-function selected({ choices, kept }: CompletionRun): ChoiceAccumulator[] {
-  const byPrompt = new Map<number, ChoiceAccumulator[]>()
-  for (const { progress } of choices) {
-    const { prompt } = progress.asked
-    byPrompt.set(prompt, [...(byPrompt.get(prompt) ?? []), progress])
+  /** Follows every choice to its end. The first failure ends them all, and is thrown. */
+  async follow(take: EventConsumer): Promise<void> {
+    await followAll(
+      this.choices.map(({ request }) => request),
+      take,
+    ).finally(this.leave)
   }
-  return [...byPrompt.values()].flatMap((all) =>
-    all.length === kept
-      ? all
-      : all.sort((a, b) => a.energyPerToken - b.energyPerToken).slice(0, kept),
-  )
-}
 
-function completionOf(underway: CompletionRun): Completion {
-  const finished = selected(underway).map(({ echo, finished, logprobs }, index) => {
-    if (!finished) throw new BasinError('internal')
-    const { finishReason, refinement, text } = finished
-    return { index, text: echo + text, logprobs, finish_reason: finishReason, refinement }
-  })
-  const tokens = tokensOf(underway.choices.map(({ progress }) => progress))
-  return {
-    ...underway.head,
-    object: 'text_completion',
-    choices: finished,
-    usage: usageFields(tokens.prompt, tokens.completion),
-    refinement: lowest(finished.map(({ refinement }) => refinement)),
+  /** The reply of a request without `stream`. */
+  async complete(): Promise<Completion> {
+    await this.follow((event, index) => this.choices[index]?.accumulator.take(event))
+    const choices = this.selected().map(({ echo, finished, logprobs }, index) => {
+      if (!finished) throw new BasinError('internal')
+      const { finishReason, refinement, text } = finished
+      return { index, text: echo + text, logprobs, finish_reason: finishReason, refinement }
+    })
+    return {
+      ...this.head,
+      object: 'text_completion',
+      choices,
+      usage: this.usage,
+      refinement: lowest(choices.map(({ refinement }) => refinement)),
+    }
+  }
+
+  /** The tokens of a prompt count once, however many choices complete it. */
+  get usage(): Usage {
+    const prompts = new Map<number, number>()
+    let completion = 0
+    for (const { accumulator } of this.choices) {
+      const { choice, finished } = accumulator
+      prompts.set(choice.prompt, finished?.usage.promptTokens ?? prompts.get(choice.prompt) ?? 0)
+      completion += finished?.usage.completionTokens ?? 0
+    }
+    const prompt = [...prompts.values()].reduce((sum, count) => sum + count, 0)
+    return usageFields(prompt, completion)
+  }
+
+  /** Of each prompt the choices of the lowest energy, lowest first; in their order where all are kept. */
+  private selected(): ChoiceAccumulator[] {
+    const byPrompt = new Map<number, ChoiceAccumulator[]>()
+    for (const { accumulator } of this.choices) {
+      const { prompt } = accumulator.choice
+      byPrompt.set(prompt, [...(byPrompt.get(prompt) ?? []), accumulator])
+    }
+    return [...byPrompt.values()].flatMap((all) =>
+      all.length === this.kept
+        ? all
+        : all.sort((a, b) => a.energyPerToken - b.energyPerToken).slice(0, this.kept),
+    )
   }
 }

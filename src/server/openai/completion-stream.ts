@@ -1,158 +1,160 @@
 /**
- * A completion as chunks: text as it becomes certain, refinement data only if it was asked for. All
- * chunks share one head; with several choices they interleave.
+ * A completion as chunks: its text as it becomes certain, and what the descent does if that was asked for.
+ * The chunks of several choices interleave.
  */
 import type { FastifyBaseLogger } from 'fastify'
-import type { Readable } from 'node:stream'
-import { BasinError } from '../../errors.js'
-import type { RequestEvent } from '../../generation/protocol.js'
-import {
-  type ChoiceRun,
-  type ChoiceAccumulator,
-  tokensOf,
-  type CompletionRun,
-} from './completion-run.js'
-import { publicError } from '../error-boundary.js'
-import { EventStream } from '../event-stream.js'
-import { cancelAll } from '../requests/request-observer.js'
-import type { Logprobs } from '../schemas/completion-schema.js'
-import { settledFields, stepFields, usageFields } from '../event-fields.js'
+import { PassThrough, type Readable } from 'node:stream'
+import type { BasinError } from '../../errors.js'
+import { isSettled, settledAnswers } from '../../generation/settled-answers.js'
+import { asBasinError, publicError } from '../error-boundary.js'
+import { settledFields, stepFields } from '../event-fields.js'
+import { eventText, streamOpening } from '../event-stream.js'
+import type { SuccessEvent } from '../requests/submitted-request.js'
+import type { ChoiceAccumulator, TextPart } from './choice-accumulator.js'
+import type { CompletionRun } from './completion-run.js'
 
 export interface StreamOptions {
   include_usage?: boolean
   include_refinement?: boolean
 }
 
-/** What one chunk says of one choice. */
-export interface ChunkChoice {
-  index: number
-  /** Nothing has been said of this choice before. */
-  first: boolean
-  text: string
-  logprobs: Logprobs | null
-  finish_reason: string | null
-}
-
-const asCompletion = ({ finish_reason, index, logprobs, text }: ChunkChoice): object => ({
-  index,
-  text,
-  logprobs,
-  finish_reason,
-})
-
-interface Part {
-  text: string
-  logprobs: Logprobs | null
-  finish_reason: string | null
-  /** Present in the chunk only if asked for. */
+interface ChunkPart extends TextPart {
+  finish_reason?: string
+  /** Sent only if it was asked for. */
   refinement?: object
 }
 
-/** What one event adds to a choice; undefined if nothing that this client asked for. */
-function partOf(
-  progress: ChoiceAccumulator,
-  event: Exclude<RequestEvent, { type: 'failed' }>,
-  { include_refinement: refinement = false }: StreamOptions,
-): Part | undefined {
-  const part = { ...progress.take(event), finish_reason: null }
-  switch (event.type) {
-    case 'started':
-      return part.text ? part : undefined
-    case 'step':
-      return refinement
-        ? { ...part, refinement: { type: 'step', ...stepFields(event) } }
-        : undefined
-    case 'scored':
-      return part
-    case 'stride':
-    case 'probed':
-      return undefined
-    case 'committed':
-      if (refinement) return { ...part, refinement: { type: 'committed', ...settledFields(event) } }
-      return part.text || part.logprobs ? part : undefined
-    case 'finished':
-      return {
-        ...part,
-        finish_reason: event.finishReason,
-        refinement: { type: 'finished', ...event.refinement },
+const noText: TextPart = { text: '', logprobs: null }
+
+/** What one event adds to a choice: a part for each chunk. None for what this client did not ask for. */
+function partsOf(
+  accumulator: ChoiceAccumulator,
+  event: SuccessEvent,
+  refinement: boolean,
+): ChunkPart[] {
+  if (isSettled(event)) {
+    return settledAnswers(event).flatMap((answer) => {
+      const part = accumulator.settle(answer)
+      if (refinement) {
+        return [{ ...part, refinement: { type: 'committed', ...settledFields(answer) } }]
       }
+      return part.text || part.logprobs ? [part] : []
+    })
+  }
+  switch (event.type) {
+    case 'started': {
+      const part = accumulator.start(event)
+      return part.text ? [part] : []
+    }
+    case 'scored':
+      return [accumulator.score(event)]
+    case 'step':
+      return refinement ? [{ ...noText, refinement: { type: 'step', ...stepFields(event) } }] : []
+    case 'probed':
+      return []
+    case 'finished': {
+      accumulator.finished = event
+      const { finishReason, refinement: descent } = event
+      const summary = { type: 'finished', ...descent }
+      return [{ ...noText, finish_reason: finishReason, refinement: summary }]
+    }
+  }
+}
+
+/** The events of one reply, written no faster than the client reads them. */
+class ChunkWriter {
+  readonly body = new PassThrough()
+  /** A choice has started, or completed. */
+  started = false
+  /** Choices of which a chunk was written. */
+  private readonly begun = new Set<number>()
+
+  constructor(
+    private readonly run: CompletionRun,
+    private readonly options: StreamOptions,
+    private readonly onStart: () => void,
+  ) {
+    this.body.write(streamOpening)
+  }
+
+  readonly take = async (event: SuccessEvent, index: number): Promise<void> => {
+    this.start()
+    const { api, choices, head } = this.run
+    const accumulator = choices[index]?.accumulator
+    if (!accumulator) return
+    const { include_refinement = false, include_usage } = this.options
+    for (const part of partsOf(accumulator, event, include_refinement)) {
+      const { finish_reason = null, logprobs, refinement, text } = part
+      const first = !this.begun.has(index)
+      this.begun.add(index)
+      await this.write({
+        ...head,
+        choices: [api.chunkChoice({ index, first, text, logprobs, finish_reason })],
+        ...(include_usage && { usage: null }),
+        ...(include_refinement && refinement && { refinement }),
+      })
+    }
+  }
+
+  async end(): Promise<void> {
+    this.start()
+    const { head, usage } = this.run
+    if (this.options.include_usage) await this.write({ ...head, choices: [], usage })
+    await this.write('[DONE]')
+    this.body.end()
+  }
+
+  /** In place of all that would follow. */
+  async fail(error: BasinError): Promise<void> {
+    await this.write(publicError(error).toJSON())
+    this.body.end()
+  }
+
+  private start(): void {
+    if (this.started) return
+    this.started = true
+    this.onStart()
+  }
+
+  /** Resolves when the client can take more, and at once after it has left. */
+  private async write(data: object | '[DONE]'): Promise<void> {
+    const { body } = this
+    if (body.writableEnded || body.destroyed) return
+    if (body.write(eventText(typeof data === 'string' ? data : JSON.stringify(data)))) return
+    await new Promise<void>((resolve) => {
+      const proceed = () => {
+        body.off('drain', proceed).off('close', proceed)
+        resolve()
+      }
+      body.once('drain', proceed).once('close', proceed)
+    })
   }
 }
 
 /**
- * The body of the reply; `phrase`: in the words of the API that was asked. Resolves when the first choice has started, and throws what is wrong with
- * the request before, so that errors have a status of their own as long as they can.
+ * The body of the reply. Resolves when the first choice has started, and throws what is wrong with the
+ * request before that, since an error can have a status of its own only until then.
  */
-export async function streamCompletion(
-  underway: CompletionRun,
+export function streamCompletion(
+  run: CompletionRun,
   options: StreamOptions,
   log: FastifyBaseLogger,
-  phrase: (choice: ChunkChoice) => object = asCompletion,
 ): Promise<Readable> {
-  const firsts = underway.choices.map(({ events }) => events.next())
-  try {
-    await Promise.race(firsts)
-  } catch (error) {
-    cancelAll(underway.runs)
-    underway.leave()
-    throw error
-  }
-  const stream = new EventStream()
-  void relay(underway, firsts, options, stream, phrase)
-    .catch(async (error: unknown) => {
-      cancelAll(underway.runs)
-      const failure = error instanceof BasinError ? error : new BasinError('internal')
-      if (failure.status >= 500) log.error({ err: error }, 'a stream failed')
-      await stream.send(publicError(failure).toJSON())
-      stream.end()
+  return new Promise((resolve, reject) => {
+    const writer = new ChunkWriter(run, options, () => {
+      resolve(writer.body)
     })
-    .finally(underway.leave)
-  return stream.body
-}
-
-async function relay(
-  underway: CompletionRun,
-  firsts: readonly ReturnType<ChoiceRun['events']['next']>[],
-  options: StreamOptions,
-  stream: EventStream,
-  phrase: (choice: ChunkChoice) => object,
-): Promise<void> {
-  const { head, choices } = underway
-  const begun = new Set<number>()
-  const usage = options.include_usage ? { usage: null } : {}
-  const tell = async (
-    index: number,
-    progress: ChoiceAccumulator,
-    event: Parameters<typeof partOf>[1],
-  ) => {
-    const part = partOf(progress, event, options)
-    if (!part) return
-    const { refinement, ...choice } = part
-    await stream.send({
-      ...head,
-      choices: [phrase({ index, first: !begun.has(index), ...choice })],
-      ...usage,
-      ...(options.include_refinement && refinement && { refinement }),
-    })
-    begun.add(index)
-  }
-  await Promise.all(
-    choices.map(async ({ progress, events }, index) => {
-      let next = await firsts[index]
-      while (next && !next.done) {
-        await tell(index, progress, next.value)
-        next = await events.next()
-      }
-    }),
-  )
-  if (options.include_usage) {
-    const tokens = tokensOf(choices.map(({ progress }) => progress))
-    await stream.send({
-      ...head,
-      choices: [],
-      usage: usageFields(tokens.prompt, tokens.completion),
-    })
-  }
-  await stream.send('[DONE]')
-  stream.end()
+    run
+      .follow(writer.take)
+      .then(() => writer.end())
+      .catch((cause: unknown) => {
+        const error = asBasinError(cause)
+        if (!writer.started) {
+          reject(error)
+          return undefined
+        }
+        if (error.status >= 500) log.error({ err: cause }, 'a stream failed')
+        return writer.fail(error)
+      })
+  })
 }

@@ -1,48 +1,53 @@
-/** Texts as vectors: from a request to jobs, from their events to embeddings. */
+/** Texts as vectors: from a request to what engines are asked for, and from their events to embeddings. */
 import { BasinError } from '../../errors.js'
-import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { EngineRequest } from '../../generation/protocol.js'
+import { settledAnswers } from '../../generation/settled-answers.js'
 import type { ModelConfig } from '../../model/config.js'
-import { requestFrom } from '../requests/request-settings.js'
 import type { AppContext } from '../context.js'
-import { cancelAll, endWith, follow } from '../requests/request-observer.js'
-import type { EmbeddingRequest } from '../schemas/embedding-schema.js'
+import type { Requester } from '../requests/requester.js'
+import type { Limits } from '../limits.js'
+import type { NewRequest } from '../requests/request-service.js'
+import { requestFrom } from '../requests/request-settings.js'
+import { followAll } from '../requests/submitted-request.js'
+import type { EmbeddingRequest, Embeddings } from '../schemas/embedding-schema.js'
 
 type Text = EngineRequest['prompt']
 
-/** The schema has proved the four forms. */
+/** The schema admits four forms only. */
 function textsOf(input: EmbeddingRequest['input']): Text[] {
   if (typeof input === 'string') return [input]
   const tokens = input.filter((part) => typeof part === 'number')
   return tokens.length === input.length ? [tokens] : (input as Text[])
 }
 
-/** What a vector stands for. A model of whole templates was never shown a text before one. */
-export const representationOf = (
+/** What a vector stands for. A model that fills templates was never trained on a text without an answer. */
+const representationOf = (
   { template }: ModelConfig,
   asked: EmbeddingRequest['representation'],
 ): 'observed' | 'answer' => asked ?? (template?.length === undefined ? 'observed' : 'answer')
 
-function jobsOf(
+function requestsOf(
   body: EmbeddingRequest,
-  { model }: EngineClient,
-  limits: AppContext['limits'],
-  client: string,
-): Omit<EngineRequest, 'id'>[] {
+  represent: 'observed' | 'answer',
+  model: ModelConfig,
+  { caps }: Limits,
+): NewRequest[] {
   if (typeof body.dimensions === 'number' && body.dimensions !== model.dim) {
     const reason = `embeddings of ${model.name} have ${model.dim}`
     throw new BasinError('not_supported', { param: 'dimensions', reason })
   }
-  const represent = representationOf(model, body.representation)
-  const { reasoning_effort, refinement } = body
-  const settings = { reasoning_effort: reasoning_effort ?? null, refinement: refinement ?? null }
+  const { reasoning_effort = null, refinement = null } = body
+  const settings = { reasoning_effort, refinement, temperature: 0, seed: 0, max_tokens: 0 }
   const shared = {
-    ...requestFrom({ ...settings, temperature: 0, seed: 0, max_tokens: 0 }, model, limits.caps),
-    ...{ client, represent, buffered: true, reportSteps: false, hold: false },
+    ...requestFrom(settings, model, caps),
+    represent,
     maxTokens: represent === 'answer' ? model.answer.block : 0,
+    buffered: true,
+    reportSteps: false,
+    hold: false,
   }
+  const filled = represent === 'answer' && model.template?.length !== undefined
   return textsOf(body.input).map((text) => {
-    const filled = represent === 'answer' && model.template?.length !== undefined
     if (!filled) return { ...shared, prompt: text }
     if (typeof text === 'string') return { ...shared, prompt: '', template: text }
     const reason = `${model.name} needs templates, which are texts`
@@ -50,15 +55,15 @@ function jobsOf(
   })
 }
 
-/** What is wrong with a prompt is wrong with the input. */
-function asInput(error: unknown): unknown {
+/** What engines call a prompt or a template is the `input` of this API. */
+function asInputError(error: unknown): unknown {
   if (!(error instanceof BasinError)) return error
   const { param } = error.facts
   if (param !== 'prompt' && param !== 'template') return error
   return new BasinError(error.code, { ...error.facts, param: 'input' }, { cause: error })
 }
 
-function unit(vector: Float32Array): Float32Array {
+function normalized(vector: Float32Array): Float32Array {
   const length = Math.hypot(...vector)
   return length === 0 ? vector : vector.map((x) => x / length)
 }
@@ -70,40 +75,47 @@ function packed(vector: Float32Array): string {
   return bytes.toString('base64')
 }
 
-/** One vector for each text, in their order; `tokens`: all that was read. */
-export async function embed(
-  { admission, limits }: AppContext,
-  body: EmbeddingRequest,
-  generation: EngineClient,
-  client: string,
-  abandoned: AbortSignal,
-): Promise<{ vectors: (number[] | string)[]; tokens: number }> {
-  const jobs = jobsOf(body, generation, limits, client)
-  const vectors: (number[] | string)[] = []
+/** One vector for each text, in their order. `tokens`: all that were observed. */
+async function vectorsOf(
+  texts: readonly NewRequest[],
+  { limits, requests }: Pick<AppContext, 'limits' | 'requests'>,
+  { client, disconnected: signal, engine }: Requester,
+): Promise<{ vectors: Float32Array[]; tokens: number }> {
+  const vectors: Float32Array[] = []
   let tokens = 0
-  try {
-    // As many at once as a request may have choices.
-    for (let from = 0; from < jobs.length; from += limits.choices) {
-      const some = jobs.slice(from, from + limits.choices)
-      const runs = await endWith(abandoned, () => admission.submit(generation, some))
-      const embedOne = async (run: (typeof runs)[number]) => {
-        let vector: Float32Array | undefined
-        for await (const event of follow(run, admission.ledger(generation, client, 'embeddings'))) {
-          if (event.type === 'started') tokens += event.promptTokens
-          if (event.type === 'scored' || event.type === 'committed') vector = event.representation
-        }
-        if (!vector) throw new BasinError('cancelled')
-        const told = body.normalize === false ? vector : unit(vector)
-        return body.encoding_format === 'base64' ? packed(told) : Array.from(told)
-      }
-      try {
-        vectors.push(...(await Promise.all(runs.map(embedOne))))
-      } finally {
-        cancelAll(runs)
-      }
-    }
-  } catch (error) {
-    throw asInput(error)
+  // As many run at once as a request may have choices.
+  for (let from = 0; from < texts.length; from += limits.choices) {
+    const some = texts.slice(from, from + limits.choices)
+    const submitted = await requests.submit(engine, some, { client, route: 'embeddings', signal })
+    await followAll(submitted, (event, index) => {
+      if (event.type === 'started') tokens += event.promptTokens
+      const scored = event.type === 'scored' ? [event] : settledAnswers(event)
+      const vector = scored.at(-1)?.representation
+      if (vector) vectors[from + index] = vector
+    })
   }
+  if (vectors.filter(Boolean).length < texts.length) throw new BasinError('cancelled')
   return { vectors, tokens }
+}
+
+export async function embedTexts(
+  context: Pick<AppContext, 'limits' | 'requests'>,
+  requester: Requester,
+  body: EmbeddingRequest,
+): Promise<Embeddings> {
+  const { model } = requester.engine
+  const representation = representationOf(model, body.representation)
+  try {
+    const texts = requestsOf(body, representation, model, context.limits)
+    const { tokens, vectors } = await vectorsOf(texts, context, requester)
+    const data = vectors.map((vector, index) => {
+      const sent = body.normalize === false ? vector : normalized(vector)
+      const embedding = body.encoding_format === 'base64' ? packed(sent) : Array.from(sent)
+      return { object: 'embedding' as const, index, embedding }
+    })
+    const usage = { prompt_tokens: tokens, total_tokens: tokens }
+    return { object: 'list', model: model.name, representation, data, usage }
+  } catch (error) {
+    throw asInputError(error)
+  }
 }

@@ -1,14 +1,14 @@
 /**
- * `Idempotency-Key`: a request that is sent twice is done once. Successful replies are remembered, in
- * the memory of this process, by who asked, what for, and the key; a second request waits for the first
- * and gets its reply. What failed is not remembered: trying again is the point.
+ * `Idempotency-Key`: the second of two requests with one key waits for the first and gets its reply.
+ * Successful replies are kept in the memory of this process, by the client, the URL and the key. Failures
+ * are not kept, so that a client can try again.
  */
 import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
 import { BasinError } from '../../errors.js'
-import type { App } from '../application.js'
 
-interface Saved {
+interface SavedReply {
   status: number
   type: string
   body: string
@@ -18,23 +18,23 @@ interface Entry {
   name: string
   /** Of the request's body. */
   hash: string
-  /** Undefined: it failed, and is forgotten. */
-  reply: Promise<Saved | undefined>
-  settle: (saved: Saved | undefined) => void
-  saved: Saved | undefined
-  /** In milliseconds of Unix time. */
+  /** Undefined: the request failed, and the entry is gone. */
+  reply: Promise<SavedReply | undefined>
+  settle: (saved: SavedReply | undefined) => void
+  saved: SavedReply | undefined
+  /** Milliseconds of Unix time. */
   began: number
 }
 
 const LONGEST_KEY = 255
-const DAY = 86_400_000
-/** Characters of all replies together. */
-const ROOM = 16 * 2 ** 20
+const KEPT_MS = 86_400_000
+/** Characters of all kept replies together; beyond them the oldest go. */
+const MOST_CHARACTERS = 16 * 2 ** 20
 
-class Remembered {
+class ReplyCache {
   /** Oldest first. */
   private readonly byName = new Map<string, Entry>()
-  private length = 0
+  private characters = 0
 
   find(name: string): Entry | undefined {
     this.expire()
@@ -43,18 +43,18 @@ class Remembered {
 
   begin(name: string, hash: string): Entry {
     let settle: Entry['settle'] = () => undefined
-    const reply = new Promise<Saved | undefined>((resolve) => (settle = resolve))
+    const reply = new Promise<SavedReply | undefined>((resolve) => (settle = resolve))
     const entry = { name, hash, reply, settle, saved: undefined, began: Date.now() }
     this.byName.set(name, entry)
     return entry
   }
 
-  /** Undefined: nothing is to be remembered. Only the first word counts. */
-  end(entry: Entry, saved: Saved | undefined): void {
+  /** Keeps `saved`, or forgets the entry where it is undefined. Later calls for the entry do nothing. */
+  end(entry: Entry, saved: SavedReply | undefined): void {
     if (entry.saved || this.byName.get(entry.name) !== entry) return
     if (saved) {
       entry.saved = saved
-      this.length += saved.body.length
+      this.characters += saved.body.length
     } else this.byName.delete(entry.name)
     entry.settle(saved)
   }
@@ -63,8 +63,8 @@ class Remembered {
     const now = Date.now()
     for (const { began, name, saved } of this.byName.values()) {
       if (!saved) continue
-      if (now - began < DAY && this.length <= ROOM) return
-      this.length -= saved.body.length
+      if (now - began < KEPT_MS && this.characters <= MOST_CHARACTERS) return
+      this.characters -= saved.body.length
       this.byName.delete(name)
     }
   }
@@ -72,8 +72,8 @@ class Remembered {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Where its reply is to be remembered. */
-    remembered: Entry | undefined
+    /** Where its reply is to be kept. */
+    idempotencyEntry: Entry | undefined
   }
 }
 
@@ -93,37 +93,40 @@ function keyOf({ body, headers }: FastifyRequest): string | undefined {
   return key
 }
 
-/** After the hooks that know clients. `owner`: whose a client's work is. */
-export function rememberReplies(app: App, owner: (client: string) => string): void {
-  const remembered = new Remembered()
-  app.decorateRequest('remembered', undefined)
-  app.addHook('preHandler', async (request, reply) => {
-    const key = request.method === 'POST' ? keyOf(request) : undefined
-    if (key === undefined) return
-    const name = JSON.stringify([owner(request.client), request.url, key])
-    const hash = createHash('sha256')
-      .update(JSON.stringify(request.body ?? null))
-      .digest('hex')
-    for (let entry = remembered.find(name); entry; entry = remembered.find(name)) {
-      if (entry.hash !== hash)
-        throw new BasinError('idempotency_mismatch', { param: 'idempotency-key' })
-      const saved = await entry.reply
-      if (!saved) continue
-      void reply.header('idempotent-replayed', 'true').code(saved.status).type(saved.type)
-      return reply.send(saved.body)
-    }
-    const entry = remembered.begin(name, hash)
-    request.remembered = entry
-    // Whatever happens to it, nobody waits for ever.
-    reply.raw.once('close', () => {
-      remembered.end(entry, undefined)
+export const idempotency = fp(
+  (app, _, done) => {
+    const cache = new ReplyCache()
+    app.decorateRequest('idempotencyEntry', undefined)
+    app.addHook('preHandler', async (request, reply) => {
+      const key = request.method === 'POST' ? keyOf(request) : undefined
+      if (key === undefined) return
+      const name = JSON.stringify([request.owner, request.url, key])
+      const hash = createHash('sha256')
+        .update(JSON.stringify(request.body ?? null))
+        .digest('hex')
+      for (let entry = cache.find(name); entry; entry = cache.find(name)) {
+        if (entry.hash !== hash)
+          throw new BasinError('idempotency_mismatch', { param: 'idempotency-key' })
+        const saved = await entry.reply
+        if (!saved) continue
+        void reply.header('idempotent-replayed', 'true').code(saved.status).type(saved.type)
+        return reply.send(saved.body)
+      }
+      const entry = cache.begin(name, hash)
+      request.idempotencyEntry = entry
+      // Whatever becomes of this request, those that wait for it go on.
+      reply.raw.once('close', () => {
+        cache.end(entry, undefined)
+      })
     })
-  })
-  app.addHook('onSend', async (request, reply, payload) => {
-    const { statusCode: status } = reply
-    if (!request.remembered) return
-    const done = status >= 200 && status < 300 && typeof payload === 'string'
-    const type = String(reply.getHeader('content-type') ?? 'application/json')
-    remembered.end(request.remembered, done ? { status, type, body: payload } : undefined)
-  })
-}
+    app.addHook('onSend', async (request, reply, payload) => {
+      const { statusCode: status } = reply
+      if (!request.idempotencyEntry) return
+      const succeeded = status >= 200 && status < 300 && typeof payload === 'string'
+      const type = String(reply.getHeader('content-type') ?? 'application/json')
+      cache.end(request.idempotencyEntry, succeeded ? { status, type, body: payload } : undefined)
+    })
+    done()
+  },
+  { name: 'idempotency', dependencies: ['auth'] },
+)

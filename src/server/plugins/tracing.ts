@@ -1,79 +1,41 @@
 /**
- * Spans of requests, and of what runs for them: waiting, prefill, refinement. Knows OpenTelemetry's API
- * and no exporter. Attributes are names, numbers and reasons; never a text, a key or an address.
+ * A span for each HTTP request, and the parent of the spans of what runs for it. Sockets have none: an
+ * engine request that a frame starts has a trace of its own.
  */
-import {
-  type Context,
-  ROOT_CONTEXT,
-  type Span,
-  SpanKind,
-  SpanStatusCode,
-  trace,
-  type Tracer,
-} from '@opentelemetry/api'
-import { AsyncLocalStorage } from 'node:async_hooks'
-import type { IncomingHttpHeaders } from 'node:http'
+import { type Context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { open } from './origin-policy.js'
-import type { App } from '../application.js'
-import { RequestTrace } from '../requests/request-trace.js'
+import fp from 'fastify-plugin'
+import type { Traces } from '../requests/request-trace.js'
+import { livenessPaths } from '../routes/health-routes.js'
 
-/** Where spans go. */
-export interface Tracing {
-  readonly tracer: Tracer
-  /** Of a caller that traces too (W3C Trace Context). */
-  parentOf: (headers: IncomingHttpHeaders) => Context
-  /** What has not been sent yet is sent. */
-  close: () => Promise<void>
-}
+/** Whatever watches the server asks for these again and again: they are not worth a trace. */
+const untraced = [...livenessPaths, '/metrics']
 
-/** Asked again and again by what watches the server: not worth a trace. */
-const silent = [...open, '/metrics']
-
-export class Traces {
-  /** The request that is being answered. */
-  private readonly present = new AsyncLocalStorage<Context>()
-
-  constructor(private readonly tracing: Tracing | undefined) {}
-
-  /** A span for each request of this app but those of probes and of sockets, whose runs have their own. */
-  follow(app: App): void {
-    const { present, tracing } = this
-    if (!tracing) return
+export const tracing = fp<{ traces: Traces }>(
+  (app, { traces }, done) => {
     const contexts = new WeakMap<FastifyRequest, Context>()
-    app.addHook('onRequest', (request, reply, done) => {
+    app.addHook('onRequest', (request, reply, next) => {
       const { headers, routeOptions } = request
-      if (!silent.includes(routeOptions.url) && headers.upgrade === undefined) {
-        const parent = tracing.parentOf(headers)
-        const span = spanOf(tracing.tracer, request, reply, parent)
-        contexts.set(request, trace.setSpan(parent, span))
+      if (!untraced.includes(routeOptions.url) && headers.upgrade === undefined) {
+        const parent = traces.tracing.parentOf(headers)
+        contexts.set(request, trace.setSpan(parent, spanOf(traces, request, reply, parent)))
       }
-      done()
+      next()
     })
-    // The last hook before the handler: reading the body has left the context of the first.
-    app.addHook('preHandler', (request, _, done) => {
+    // Reading the body has left the asynchronous context of the first hook, so the last one enters it.
+    app.addHook('preHandler', (request, _, next) => {
       const context = contexts.get(request)
-      if (context) present.run(context, done)
-      else done()
+      if (context) traces.within(context, next)
+      else next()
     })
-  }
-
-  /** Of one run of `model`, asked for through `/v1/` and `route`; of the present request if there is one. */
-  run(model: string, route: string): RequestTrace | undefined {
-    const { present, tracing } = this
-    return (
-      tracing && new RequestTrace(tracing.tracer, present.getStore() ?? ROOT_CONTEXT, model, route)
-    )
-  }
-
-  async close(): Promise<void> {
-    await this.tracing?.close()
-  }
-}
+    done()
+  },
+  { name: 'tracing' },
+)
 
 /** It ends when the last byte of the reply has left, or its client. */
 function spanOf(
-  tracer: Tracer,
+  { tracing: { tracer } }: Traces,
   { id, method, routeOptions }: FastifyRequest,
   { raw }: FastifyReply,
   parent: Context,

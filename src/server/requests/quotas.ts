@@ -1,90 +1,92 @@
 /**
- * What one client may use: requests, tokens and descent steps per minute, and choices at once. Fixed
- * windows of a minute on the clock of this process; what was used of them is remembered by `Counts`.
+ * What one client may use: requests, tokens and descent steps per minute, and choices at once. Windows are
+ * the minutes of this process's clock; a `UsageStore` holds what was used in them.
  */
 import { BasinError } from '../../errors.js'
 import type { RequestEvent } from '../../generation/protocol.js'
-import { answersOf } from '../../generation/answer-columns.js'
-import { type UsageStore, usageKinds, MemoryUsageStore, type ClientUsage } from './usage-store.js'
+import { settledAnswers } from '../../generation/settled-answers.js'
+import { type ClientUsage, MemoryUsageStore, usageKinds, type UsageStore } from './usage-store.js'
 
 /** Per client and minute; absent: no limit. */
 export type Rates = Partial<ClientUsage> & { readonly /** Choices at once. */ concurrent?: number }
 
-const WINDOW = 60_000
+const WINDOW_MS = 60_000
 
 export class Quotas {
-  /** Something is limited by the minute; else nothing is counted. */
+  /** Whether anything is limited by the minute; otherwise nothing is counted. */
   private readonly counting: boolean
 
   constructor(
     readonly rates: Rates,
-    private readonly counts: UsageStore = new MemoryUsageStore(),
-    /** Milliseconds. */
+    private readonly store: UsageStore = new MemoryUsageStore(),
+    /** Milliseconds of Unix time. */
     private readonly now: () => number = Date.now,
   ) {
     this.counting = usageKinds.some((kind) => rates[kind] !== undefined)
   }
 
-  /** Counts one request. Throws `rate_limited`, and what its counts throw. */
+  /** Counts one request. Throws `rate_limited`, and what the store throws. */
   async enter(client: string): Promise<void> {
     if (!this.counting) return
-    const use = await this.counts.add(this.window, client, { requests: 1, tokens: 0, steps: 0 })
-    const spent = usageKinds.find((kind) => {
-      // This request is among those counted; of the others it has used nothing yet.
-      const before = kind === 'requests' ? use.requests - 1 : use[kind]
+    const used = await this.store.add(this.window, client, { requests: 1, tokens: 0, steps: 0 })
+    const exceeded = usageKinds.find((kind) => {
+      // The count of requests includes this one, which has used no token and no step yet.
+      const before = kind === 'requests' ? used.requests - 1 : used[kind]
       return before >= (this.rates[kind] ?? Infinity)
     })
-    if (spent === undefined) return
-    const limit = `${this.rates[spent] ?? 0} ${spent} per minute`
-    throw new BasinError('rate_limited', { limit, retry_after: this.seconds })
+    if (exceeded === undefined) return
+    const limit = `${this.rates[exceeded] ?? 0} ${exceeded} per minute`
+    throw new BasinError('rate_limited', { limit, retry_after: this.secondsLeft })
   }
 
-  /** Throws `rate_limited` where a client of which `running` choices run may not have `more`. */
-  crowd(running: number, more: number): void {
+  /** Throws `rate_limited` where a client with `running` choices may not have `more`. */
+  checkConcurrent(running: number, more: number): void {
     const { concurrent } = this.rates
     if (concurrent === undefined || running + more <= concurrent) return
     throw new BasinError('rate_limited', { limit: `${concurrent} choices at once`, retry_after: 1 })
   }
 
-  /** Tokens and steps count when they are there: a limit may be passed by what runs already. */
-  take(client: string, event: RequestEvent): void {
+  /**
+   * Counts tokens and steps when they are there, so what runs may pass a limit: only new requests are
+   * refused.
+   */
+  count(client: string, event: RequestEvent): void {
     if (!this.counting) return
-    if (event.type === 'started') this.note(client, event.promptTokens, 0)
-    for (const { steps, tokens } of answersOf(event)) this.note(client, tokens, steps)
+    if (event.type === 'started') this.add(client, event.promptTokens, 0)
+    for (const { steps, tokens } of settledAnswers(event)) this.add(client, tokens, steps)
   }
 
-  /** What replies tell their client, under OpenAI's names; `steps` in the same manner. */
+  /** Headers of a reply under OpenAI's names, and `steps` in the same manner. */
   headers(client: string): Record<string, string> {
     if (!this.counting) return {}
-    const use = this.counts.seen(this.window, client)
-    const told = usageKinds.flatMap((kind) => {
+    const used = this.store.known(this.window, client)
+    const headers: Record<string, string> = {}
+    for (const kind of usageKinds) {
       const limit = this.rates[kind]
-      if (limit === undefined) return []
-      return [
-        [`x-ratelimit-limit-${kind}`, String(limit)],
-        [`x-ratelimit-remaining-${kind}`, String(Math.max(0, limit - use[kind]))],
-        [`x-ratelimit-reset-${kind}`, `${this.seconds}s`],
-      ]
-    })
-    return Object.fromEntries(told) as Record<string, string>
+      if (limit === undefined) continue
+      headers[`x-ratelimit-limit-${kind}`] = String(limit)
+      headers[`x-ratelimit-remaining-${kind}`] = String(Math.max(0, limit - used[kind]))
+      headers[`x-ratelimit-reset-${kind}`] = `${this.secondsLeft}s`
+    }
+    return headers
   }
 
   close(): Promise<void> {
-    return this.counts.close()
+    return this.store.close()
   }
 
-  private note(client: string, tokens: number, steps: number): void {
-    const counted = this.counts.add(this.window, client, { requests: 0, tokens, steps })
-    // Counts that cannot be reached say so in the log, and let nobody in meanwhile.
+  private add(client: string, tokens: number, steps: number): void {
+    const counted = this.store.add(this.window, client, { requests: 0, tokens, steps })
+    // A store that cannot be reached logs it, and refuses new requests until it is back.
     counted.catch(() => undefined)
   }
 
   private get window(): number {
-    return Math.floor(this.now() / WINDOW)
+    return Math.floor(this.now() / WINDOW_MS)
   }
 
   /** Until the window ends. */
-  private get seconds(): number {
-    return Math.ceil((WINDOW - (this.now() % WINDOW)) / 1000)
+  private get secondsLeft(): number {
+    return Math.ceil((WINDOW_MS - (this.now() % WINDOW_MS)) / 1000)
   }
 }

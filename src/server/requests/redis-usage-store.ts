@@ -1,31 +1,31 @@
 /**
- * What clients have used, in a Redis that several servers share: a hash per client and window, which
- * Redis forgets by itself. One round trip a request. Without Redis nothing is let in: a limit that goes
- * when its memory does is none.
+ * What clients have used, in a Redis that several servers share: a hash for each client and window, which
+ * Redis deletes by itself. It takes one round trip for each request. While Redis cannot be reached every
+ * request is refused, since clients could otherwise pass their limits by making it unreachable.
  */
-import { Redis } from 'ioredis'
 import type { FastifyBaseLogger } from 'fastify'
+import { Redis } from 'ioredis'
 import { BasinError } from '../../errors.js'
-import { type UsageStore, usageKinds, noUsage, type ClientUsage } from './usage-store.js'
+import { type ClientUsage, noUsage, usageKinds, type UsageStore } from './usage-store.js'
 
-/** Seconds for which Redis keeps a window: longer than clocks of servers disagree. */
-const KEPT = 180
-/** Milliseconds that a client waits for Redis at most. */
-const PATIENCE = 2000
+/** For which Redis keeps a window: longer than the clocks of servers disagree. */
+const KEPT_S = 180
+/** That a client waits for Redis at most. */
+const REDIS_TIMEOUT_MS = 2000
 /** Between attempts to reach it again, milliseconds. */
-const pause = (attempt: number): number => Math.min(100 * attempt, 2000)
+const retryDelay = (attempt: number): number => Math.min(100 * attempt, 2000)
 
 export class RedisUsageStore implements UsageStore {
   private closing = false
   private window = -1
-  /** As Redis last said. */
-  private known = new Map<string, ClientUsage>()
+  /** What Redis last answered, of the latest window. */
+  private latest = new Map<string, ClientUsage>()
 
   private constructor(private readonly redis: Redis) {}
 
   /**
-   * `url`: such as `redis://:password@host:6379/0`, or `rediss:` for TLS. It may hold a secret: no error
-   * says it. Throws `invalid_data`, `limits_unavailable`.
+   * `url`: such as `redis://:password@host:6379/0`, or `rediss:` for TLS. It may hold a password, so no
+   * error repeats it. Throws `invalid_data`, `limits_unavailable`.
    */
   static async open(url: string, log: FastifyBaseLogger): Promise<RedisUsageStore> {
     if (!/^rediss?:\/\//.test(url) || !URL.canParse(url)) {
@@ -36,11 +36,11 @@ export class RedisUsageStore implements UsageStore {
       lazyConnect: true,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
-      connectTimeout: PATIENCE,
-      commandTimeout: PATIENCE,
-      retryStrategy: pause,
+      connectTimeout: REDIS_TIMEOUT_MS,
+      commandTimeout: REDIS_TIMEOUT_MS,
+      retryStrategy: retryDelay,
     })
-    // It also says why each attempt failed; that it is gone is told once, when the connection ends.
+    // Every failed attempt raises one of these; the loss itself is logged once, when the connection ends.
     redis.on('error', (error: Error) => log.debug({ err: error }, 'limits: Redis'))
     try {
       await redis.connect()
@@ -48,12 +48,12 @@ export class RedisUsageStore implements UsageStore {
       redis.disconnect()
       throw new BasinError('limits_unavailable', {}, { cause })
     }
-    const counts = new RedisUsageStore(redis)
-    counts.tell(log)
-    return counts
+    const store = new RedisUsageStore(redis)
+    store.logReachability(log)
+    return store
   }
 
-  private tell(log: FastifyBaseLogger): void {
+  private logReachability(log: FastifyBaseLogger): void {
     let reachable = true
     this.redis.on('close', () => {
       if (reachable && !this.closing) log.error('limits: Redis cannot be reached')
@@ -70,22 +70,22 @@ export class RedisUsageStore implements UsageStore {
     const command = this.redis.multi()
     for (const kind of usageKinds) command.hincrby(key, kind, more[kind])
     const replies = await command
-      .expire(key, KEPT)
+      .expire(key, KEPT_S)
       .exec()
       .catch((cause: unknown) => {
         throw new BasinError('limits_unavailable', {}, { cause })
       })
-    const use = useOf(replies ?? [])
+    const usage = usageIn(replies ?? [])
     if (window >= this.window) {
       this.turnTo(window)
-      this.known.set(client, use)
+      this.latest.set(client, usage)
     }
-    return use
+    return usage
   }
 
-  seen(window: number, client: string): ClientUsage {
+  known(window: number, client: string): ClientUsage {
     this.turnTo(window)
-    return this.known.get(client) ?? noUsage
+    return this.latest.get(client) ?? noUsage
   }
 
   async close(): Promise<void> {
@@ -95,13 +95,13 @@ export class RedisUsageStore implements UsageStore {
   }
 
   private turnTo(window: number): void {
-    if (window > this.window) this.known = new Map()
+    if (window > this.window) this.latest = new Map()
     this.window = Math.max(this.window, window)
   }
 }
 
-/** The sums of a transaction, in the order of `kinds`. */
-function useOf(replies: readonly (readonly [Error | null, unknown])[]): ClientUsage {
+/** From the replies of a transaction: its sums come in the order of `usageKinds`. */
+function usageIn(replies: readonly (readonly [Error | null, unknown])[]): ClientUsage {
   const sums = usageKinds.map((_, i): number => {
     const [cause, sum] = replies[i] ?? [null, undefined]
     if (typeof sum === 'number') return sum

@@ -1,75 +1,138 @@
 /**
- * Between what is asked and what runs: what it may cost at most, what its client may still use, and
- * whether there is room. All jobs of a request are taken, or none.
+ * The one way from the server to its engines. A submission is checked against what it may cost, what its
+ * client may still use and the room in the queue; all of its requests are taken, or none. Metrics, traces
+ * and quotas observe each of them, and all are cancelled when their client leaves.
  */
 import { BasinError } from '../../errors.js'
 import type { EngineClient, RequestStream } from '../../generation/client/engine-client.js'
-import type { EngineRequest, RequestEvent } from '../../generation/protocol.js'
+import type { EngineRequest } from '../../generation/protocol.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { Limits } from '../limits.js'
 import type { Metrics } from '../metrics/metrics.js'
-import type { Quotas } from './quotas.js'
-import { cancelAll, type RequestObserver } from './request-observer.js'
 import type { ModelRegistry } from '../models/model-registry.js'
-import type { Traces } from '../plugins/tracing.js'
+import { ExtensionAllowance } from './extension-allowance.js'
+import type { Quotas } from './quotas.js'
+import type { RequestObserver } from './request-observer.js'
+import type { Traces } from './request-trace.js'
+import { cancelAll, SubmittedRequest } from './submitted-request.js'
 
-type Asked = Omit<EngineRequest, 'id'>
+/** A request as its route asks for it: its id and its client are given to it on submission. */
+export type NewRequest = Omit<EngineRequest, 'id' | 'client'>
 
-/** Steps of all candidates and answers, if none ends early. */
-function costOf(job: Asked, { answer }: ModelConfig, mostSteps: number): number {
-  const given = job.given?.by === 'logprobs' ? job.given.answer.length : 0
-  const tokens = (job.template?.length ?? job.maxTokens) + given
-  const { candidates, maxSteps = mostSteps } = job.budget
-  // A look at the landscape costs as much as a step.
-  const looks = job.probe ? job.probe.points * (candidates + job.probe.random) : 0
-  return Math.ceil(tokens / answer.block) * candidates * maxSteps + looks
+export interface Submission {
+  client: string
+  /** What follows `/v1/` in the path that was asked: a label of metrics and traces. */
+  route: string
+  /** Cancels the requests when it is aborted. */
+  signal?: AbortSignal
 }
 
-export class Admission {
-  constructor(
-    private readonly models: ModelRegistry,
-    private readonly limits: Limits,
-    private readonly quotas: Quotas,
-    private readonly metrics: Metrics,
-    private readonly traces: Traces,
-  ) {}
+export interface RequestServiceOptions {
+  models: ModelRegistry
+  limits: Limits
+  quotas: Quotas
+  metrics: Metrics
+  /** Undefined where nothing is traced. */
+  traces: Traces | undefined
+}
 
-  /** Throws `out_of_range`, `rate_limited`, `limits_unavailable`, and what `Generation.submit` throws. */
-  async submit(generation: EngineClient, jobs: readonly Asked[]): Promise<RequestStream[]> {
-    this.checkCost(generation.model, jobs)
-    const clients = new Set(jobs.map((job) => job.client))
-    for (const client of clients) await this.quotas.enter(client)
-    for (const client of clients) {
-      let running = 0
-      for (const each of this.models.byName.values()) running += each.outstandingOf(client)
-      this.quotas.crowd(running, jobs.length)
-    }
-    const runs: RequestStream[] = []
+export class RequestService {
+  constructor(private readonly options: RequestServiceOptions) {}
+
+  /**
+   * Throws `out_of_range`, `rate_limited`, `limits_unavailable`, `cancelled` for a signal that is aborted,
+   * and what `EngineClient.submit` throws. What is wrong with a request itself is its first event.
+   */
+  async submit(
+    engine: EngineClient,
+    requests: readonly NewRequest[],
+    { client, route, signal }: Submission,
+  ): Promise<SubmittedRequest[]> {
+    refuseIfAborted(signal)
+    this.checkCost(engine.model, requests)
+    await this.options.quotas.enter(client)
+    this.options.quotas.checkConcurrent(this.runningOf(client), requests.length)
+    const submitted: SubmittedRequest[] = []
     try {
-      for (const job of jobs) runs.push(generation.submit(job))
+      // Looking up a quota may have taken a while.
+      refuseIfAborted(signal)
+      for (const request of requests) {
+        const stream = engine.submit({ ...request, client })
+        const observer = this.observerOf(engine, client, route)
+        submitted.push(this.watched(stream, request, observer, submitted.length))
+      }
     } catch (error) {
-      cancelAll(runs)
+      cancelAll(submitted)
       throw error
     }
-    return runs
+    signal?.addEventListener(
+      'abort',
+      () => {
+        cancelAll(submitted)
+      },
+      { once: true },
+    )
+    return submitted
   }
 
-  /** Where what happens to one run is entered: in metrics, traces, and on its client's account. */
-  ledger(generation: EngineClient, client: string, route: string): RequestObserver {
-    const account = this.metrics.account(generation.model.name, route)
-    const spans = this.traces.run(generation.model.name, route)
+  async submitOne(
+    engine: EngineClient,
+    request: NewRequest,
+    submission: Submission,
+  ): Promise<SubmittedRequest> {
+    const [submitted] = await this.submit(engine, [request], submission)
+    if (!submitted) throw new BasinError('internal')
+    return submitted
+  }
+
+  /**
+   * Starts a request that was admitted before, by an earlier process or on an engine that was lost since:
+   * no quota is asked. `observer`: the one it had in this process, so that it is counted once.
+   */
+  resubmit(
+    engine: EngineClient,
+    request: Omit<EngineRequest, 'id'>,
+    observer: RequestObserver,
+  ): SubmittedRequest {
+    return this.watched(engine.submit(request), request, observer, 0)
+  }
+
+  /** Metrics, traces and quotas of one request. */
+  observerOf(engine: EngineClient, client: string, route: string): RequestObserver {
+    const { metrics, quotas, traces } = this.options
+    const { name } = engine.model
+    const counted = metrics.request(name, route)
+    const traced = traces?.request(name, route)
     return {
-      take: (event: RequestEvent) => {
-        account.take(event)
-        spans?.take(event)
-        this.quotas.take(client, event)
+      observe: (event) => {
+        counted.observe(event)
+        traced?.observe(event)
+        quotas.count(client, event)
       },
     }
   }
 
-  private checkCost(model: ModelConfig, jobs: readonly Asked[]): void {
-    const { caps, steps } = this.limits
-    const cost = jobs.reduce((sum, job) => sum + costOf(job, model, caps.maxSteps), 0)
+  private watched(
+    stream: RequestStream,
+    { budget }: Pick<EngineRequest, 'budget'>,
+    observer: RequestObserver,
+    index: number,
+  ): SubmittedRequest {
+    const allowance = new ExtensionAllowance(budget, this.options.limits.caps)
+    return new SubmittedRequest(stream, index, allowance, observer)
+  }
+
+  private runningOf(client: string): number {
+    let running = 0
+    for (const engine of this.options.models.inMemory.values()) {
+      running += engine.outstandingOf(client)
+    }
+    return running
+  }
+
+  private checkCost(model: ModelConfig, requests: readonly NewRequest[]): void {
+    const { caps, steps } = this.options.limits
+    const cost = requests.reduce((sum, request) => sum + costOf(request, model, caps.maxSteps), 0)
     if (cost <= steps) return
     throw new BasinError('out_of_range', {
       param: 'refinement',
@@ -77,4 +140,18 @@ export class Admission {
       value: cost,
     })
   }
+}
+
+function refuseIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new BasinError('cancelled')
+}
+
+/** Steps of all candidates and answers, if none ends early. */
+function costOf(request: NewRequest, { answer }: ModelConfig, mostSteps: number): number {
+  const given = request.given?.by === 'logprobs' ? request.given.answer.length : 0
+  const tokens = (request.template?.length ?? request.maxTokens) + given
+  const { candidates, maxSteps = mostSteps } = request.budget
+  // An evaluation of the landscape costs as much as a step.
+  const probes = request.probe ? request.probe.points * (candidates + request.probe.random) : 0
+  return Math.ceil(tokens / answer.block) * candidates * maxSteps + probes
 }

@@ -1,4 +1,7 @@
-/** From the fields of a request to the job that a worker runs. Knows schemas, and no transport. */
+/**
+ * From the fields of an HTTP request or a frame to what an engine is asked for. Knows the schema of the
+ * settings, and no transport.
+ */
 import { randomInt } from 'node:crypto'
 import type { Static, TObject } from 'typebox'
 import { BasinError } from '../../errors.js'
@@ -11,16 +14,16 @@ import type { settings } from '../schemas/settings-schema.js'
 export type Settings = Static<TObject<typeof settings>>
 
 /** OpenAI's default of `max_tokens` for completions. */
-const MAX_TOKENS = 16
+const DEFAULT_MAX_TOKENS = 16
 
 function logitBias(asked: Settings, model: ModelConfig): Readonly<Record<number, number>> {
   const bias = asked.logit_bias ?? {}
-  const stranger = Object.keys(bias).find((token) => Number(token) >= model.vocab_size)
-  if (stranger === undefined) return bias
+  const unknown = Object.keys(bias).find((token) => Number(token) >= model.vocab_size)
+  if (unknown === undefined) return bias
   throw new BasinError('out_of_range', {
-    param: `logit_bias.${stranger}`,
+    param: `logit_bias.${unknown}`,
     bound: `a token from 0 to ${model.vocab_size - 1}`,
-    value: stranger,
+    value: unknown,
   })
 }
 
@@ -34,12 +37,15 @@ const sampling = (asked: Settings, model: ModelConfig): Sampling => ({
   logitBias: logitBias(asked, model),
 })
 
-/** Unless it says otherwise, a conversation may fill the context. `prompt`: tokens. */
-export function roomAfter(prompt: number, { answer, context_length: length }: ModelConfig): number {
-  return Math.max(1, Math.floor((length - prompt - 1) / answer.block) * answer.block)
+/** The most tokens in whole answers that fit into the context after `promptTokens`, at least 1. */
+export function roomAfter(
+  promptTokens: number,
+  { answer, context_length: length }: ModelConfig,
+): number {
+  return Math.max(1, Math.floor((length - promptTokens - 1) / answer.block) * answer.block)
 }
 
-/** What all choices of a request share. Throws `out_of_range` naming the field. */
+/** What follows from the settings alone. Throws `out_of_range` naming the field. */
 export function requestFrom(
   asked: Settings,
   model: ModelConfig,
@@ -47,7 +53,7 @@ export function requestFrom(
 ): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
   return {
-    maxTokens: asked.max_tokens ?? MAX_TOKENS,
+    maxTokens: asked.max_tokens ?? DEFAULT_MAX_TOKENS,
     sampling: sampling(asked, model),
     stop: typeof stop === 'string' ? [stop] : (stop ?? []),
     budget: resolveBudget(

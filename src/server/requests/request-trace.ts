@@ -1,13 +1,50 @@
 /**
- * One run as spans: `generate`, and below it `queue`, `prefill` and `refinement`, one of each however many
- * answers there are. Made of the events of the run, as its client takes them.
+ * A request to an engine as spans: `generate`, and below it one each of `queue`, `prefill` and `refinement`,
+ * however many answers there are. Knows OpenTelemetry's API and no exporter. Attributes are names,
+ * numbers and reasons; never a text, a key or an address.
  */
-import { type Context, type Span, SpanStatusCode, trace, type Tracer } from '@opentelemetry/api'
-import type { RequestEvent, Of, Settled } from '../../generation/protocol.js'
-import { answersOf } from '../../generation/answer-columns.js'
+import {
+  type Context,
+  ROOT_CONTEXT,
+  type Span,
+  SpanStatusCode,
+  trace,
+  type Tracer,
+} from '@opentelemetry/api'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Of, RequestEvent } from '../../generation/protocol.js'
+import { isSettled, settledAnswers } from '../../generation/settled-answers.js'
 import type { RequestObserver } from './request-observer.js'
 
-/** Unix time, milliseconds and parts of them. */
+/** Where spans go. */
+export interface Tracing {
+  readonly tracer: Tracer
+  /** The span of a caller that traces too (W3C Trace Context). */
+  parentOf: (headers: IncomingHttpHeaders) => Context
+  /** Sends what has not been sent yet. */
+  close: () => Promise<void>
+}
+
+export class Traces {
+  /** Of the HTTP request that is being answered. */
+  private readonly httpContext = new AsyncLocalStorage<Context>()
+
+  constructor(readonly tracing: Tracing) {}
+
+  /** Makes spans that `work` starts, and all that it leads to, children of `context`. */
+  within(context: Context, work: () => void): void {
+    this.httpContext.run(context, work)
+  }
+
+  /** Of a request to `model` that came through `/v1/` and `route`. */
+  request(model: string, route: string): RequestTrace {
+    const parent = this.httpContext.getStore() ?? ROOT_CONTEXT
+    return new RequestTrace(this.tracing.tracer, parent, model, route)
+  }
+}
+
+/** Milliseconds of Unix time, with fractions. */
 const now = (): number => performance.timeOrigin + performance.now()
 
 export class RequestTrace implements RequestObserver {
@@ -16,7 +53,7 @@ export class RequestTrace implements RequestObserver {
   private readonly submitted = now()
   private admitted = this.submitted
   /** When its first answer began to descend. */
-  private refining: number | undefined
+  private descending: number | undefined
   private answers = 0
   private ended = false
 
@@ -35,17 +72,20 @@ export class RequestTrace implements RequestObserver {
     this.below = trace.setSpan(parent, this.span)
   }
 
-  /** What comes after its end, when a held answer is extended, is no part of it. */
-  take(event: RequestEvent): void {
+  /** The spans end with the first `finished`: extensions of a held answer are not in them. */
+  observe(event: RequestEvent): void {
     if (this.ended) return
+    if (isSettled(event)) {
+      for (const { ago, seconds } of settledAnswers(event)) {
+        this.answers++
+        this.descending ??= Math.max(this.admitted, now() - 1000 * (seconds + ago))
+      }
+      return
+    }
     switch (event.type) {
       case 'started':
         this.admitted = Math.min(this.submitted + event.queueSeconds * 1000, now())
         this.child('queue', this.submitted, this.admitted)
-        return
-      case 'committed':
-      case 'stride':
-        for (const answer of answersOf(event)) this.settle(answer)
         return
       case 'finished':
         this.finish(event)
@@ -60,17 +100,12 @@ export class RequestTrace implements RequestObserver {
     }
   }
 
-  private settle({ ago = 0, seconds }: Settled): void {
-    this.answers++
-    this.refining ??= Math.max(this.admitted, now() - 1000 * (seconds + ago))
-  }
-
   private finish({ finishReason, refinement, usage }: Of<'finished'>): void {
     const end = now()
-    this.child('prefill', this.admitted, this.refining ?? end)
-    if (this.refining !== undefined) {
+    this.child('prefill', this.admitted, this.descending ?? end)
+    if (this.descending !== undefined) {
       const { candidates, converged, energy, steps, stop_reason } = refinement
-      this.child('refinement', this.refining, end, {
+      this.child('refinement', this.descending, end, {
         'basin.answers': this.answers,
         'basin.steps': steps,
         'basin.candidates': candidates,

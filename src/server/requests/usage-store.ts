@@ -1,4 +1,4 @@
-/** How much of something clients have used in a window of time: who remembers it, and who shares it. */
+/** What clients have used in a window of time: the interface of its stores, and the one in memory. */
 
 export const usageKinds = ['requests', 'tokens', 'steps'] as const
 export type UsageKind = (typeof usageKinds)[number]
@@ -7,10 +7,10 @@ export type ClientUsage = Readonly<Record<UsageKind, number>>
 export const noUsage: ClientUsage = Object.freeze({ requests: 0, tokens: 0, steps: 0 })
 
 export interface UsageStore {
-  /** Adds what `client` uses in the window of this number. Resolves with what it has used of it by then. */
+  /** Adds what `client` uses in the window of this number. Resolves with its sum in that window. */
   add(window: number, client: string, more: ClientUsage): Promise<ClientUsage>
-  /** What it has used, as far as this process knows without asking anybody. */
-  seen(window: number, client: string): ClientUsage
+  /** The sum as far as this process knows it without asking another. */
+  known(window: number, client: string): ClientUsage
   close(): Promise<void>
 }
 
@@ -26,12 +26,12 @@ export class MemoryUsageStore implements UsageStore {
   private used = new Map<string, ClientUsage>()
 
   add(window: number, client: string, more: ClientUsage): Promise<ClientUsage> {
-    const use = sum(this.seen(window, client), more)
-    this.used.set(client, use)
-    return Promise.resolve(use)
+    const usage = sum(this.known(window, client), more)
+    this.used.set(client, usage)
+    return Promise.resolve(usage)
   }
 
-  seen(window: number, client: string): ClientUsage {
+  known(window: number, client: string): ClientUsage {
     if (window !== this.window) this.used = new Map()
     this.window = window
     return this.used.get(client) ?? noUsage

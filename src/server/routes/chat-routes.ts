@@ -1,20 +1,22 @@
-/** `POST /v1/chat/completions`: a completion of a conversation, in the dress that chat clients know. */
+/** `POST /v1/chat/completions`: answers a conversation, whole or as a stream of events. */
 import type { Readable } from 'node:stream'
 import { Type } from 'typebox'
-import { chatChunkOf, chatOf, completionRequestOf, messagesOf } from '../openai/chat-completion.js'
-import { choicesOf } from '../openai/completion-choices.js'
-import { streamCompletion } from '../openai/completion-stream.js'
-import { chatCompletions, complete, start } from '../openai/completion-run.js'
+import type { App, AppContext } from '../context.js'
 import { sendEvents } from '../event-stream.js'
+import {
+  chatCompletions,
+  chatOf,
+  completionRequestOf,
+  messagesOf,
+} from '../openai/chat-completion.js'
+import { requestedChoices } from '../openai/completion-choices.js'
+import { CompletionRun } from '../openai/completion-run.js'
+import { streamCompletion } from '../openai/completion-stream.js'
 import { roomAfter } from '../requests/request-settings.js'
-import type { App } from '../application.js'
-import type { AppContext } from '../context.js'
-import { abandonment } from '../requests/request-observer.js'
 import { Chat, ChatRequest } from '../schemas/chat-schema.js'
 import { bodyErrors, replies } from '../schemas/reply-schema.js'
 
-export function chatRoutes(app: App, parts: AppContext): void {
-  const { limits, models } = parts
+export function chatRoutes(app: App, context: AppContext): void {
   app.post(
     '/v1/chat/completions',
     {
@@ -25,29 +27,15 @@ export function chatRoutes(app: App, parts: AppContext): void {
         response: replies(Type.Unsafe<Chat | Readable>(Chat), ...bodyErrors, 429),
       },
     },
-    async ({ body, client, log }, reply) => {
-      const abandoned = abandonment(reply)
-      const generation = models.pick(body.model)
-      const prompt = [...(await generation.converse(messagesOf(body)))]
-      const request = completionRequestOf(body, prompt)
-      const options = body.stream_options ?? {}
-      const asked = choicesOf(
-        {
-          ...request,
-          max_tokens: request.max_tokens ?? roomAfter(prompt.length, generation.model),
-        },
-        generation,
-        limits,
-        {
-          client,
-          buffered: !body.stream,
-          reportSteps: options.include_refinement ?? false,
-        },
-      )
-      const underway = await start(parts, generation, asked, abandoned, chatCompletions)
-      if (!body.stream) return chatOf(await complete(underway))
-      const stream = await streamCompletion(underway, options, log, chatChunkOf)
-      void reply.header('x-completion-id', underway.head.id)
+    async (request, reply) => {
+      const { body, engine, log } = request
+      const prompt = [...(await engine.converse(messagesOf(body)))]
+      const asked = completionRequestOf(body, prompt, roomAfter(prompt.length, engine.model))
+      const choices = requestedChoices(asked, engine.model, context.limits)
+      const run = await CompletionRun.start(context, request, choices, chatCompletions)
+      if (!body.stream) return chatOf(await run.complete())
+      const stream = await streamCompletion(run, body.stream_options ?? {}, log)
+      void reply.header('x-completion-id', run.head.id)
       return sendEvents(reply, stream)
     },
   )

@@ -1,12 +1,17 @@
 /**
- * `/health`: this process answers, and its engines still turn. `/ready`: send work here. Neither waits
- * for an engine: whether it turns is known (Generation.silence).
+ * `/health`: this process answers, and its engines do. `/ready`: it should get work. Neither waits for an
+ * engine: the watchdog of its worker knows whether it answers (EngineClient.silence).
  */
 import { Type } from 'typebox'
 import type { EngineClient } from '../../generation/client/engine-client.js'
-import type { App } from '../application.js'
-import type { AppContext } from '../context.js'
+import type { App, AppContext } from '../context.js'
 import { refusals } from '../schemas/reply-schema.js'
+
+/**
+ * Open to an orchestrator that calls by address and has no key: they say no more than that the process
+ * lives and its engines answer.
+ */
+export const livenessPaths: readonly (string | undefined)[] = ['/health', '/ready']
 
 const Health = Type.Object({
   status: Type.Union([Type.Literal('ok'), Type.Literal('draining'), Type.Literal('stalled')]),
@@ -22,24 +27,32 @@ const Health = Type.Object({
         reason: Type.String({ description: 'why this engine and not another' }),
       }),
       waiting: Type.Integer(),
-      outstanding: Type.Integer({ description: 'waiting or running' }),
-      stalled: Type.Boolean({ description: 'its engine is gone, or has not turned for long' }),
-      idle_seconds: Type.Number({ description: 'since the engine last gave a sign of life' }),
+      outstanding: Type.Integer({ description: 'requests that wait or run' }),
+      stalled: Type.Boolean({ description: 'its engine is gone, or has not answered for long' }),
+      idle_seconds: Type.Number({ description: 'since the engine last answered or reported' }),
     }),
   ),
 })
 
-export function healthRoutes(app: App, { draining, limits, models, version }: AppContext): void {
-  const stateOf = ([model, generation]: [string, EngineClient]) => ({
+export function healthRoutes(
+  app: App,
+  {
+    draining,
+    limits,
+    models,
+    version,
+  }: Pick<AppContext, 'draining' | 'limits' | 'models' | 'version'>,
+): void {
+  const stateOf = ([model, engine]: [string, EngineClient]) => ({
     model,
-    engine: generation.engine,
-    waiting: generation.waiting,
-    outstanding: generation.outstanding,
-    stalled: generation.silence > limits.stallSeconds,
-    idle_seconds: (performance.now() - generation.lastTick) / 1000,
+    engine: engine.engine,
+    waiting: engine.waiting,
+    outstanding: engine.outstanding,
+    stalled: engine.silence > limits.stallSeconds,
+    idle_seconds: (performance.now() - engine.lastTick) / 1000,
   })
   const health = () => {
-    const states = [...models.byName].map(stateOf)
+    const states = [...models.inMemory].map(stateOf)
     const running = draining() ? ('draining' as const) : ('ok' as const)
     const stalled = states.some((state) => state.stalled)
     return {
@@ -53,7 +66,7 @@ export function healthRoutes(app: App, { draining, limits, models, version }: Ap
   const response = { ...refusals(403, 500), 200: Health, 503: Health }
   app.get(
     '/health',
-    { schema: { summary: 'Does the process live, and do its engines turn?', tags, response } },
+    { schema: { summary: 'Does the process live, and do its engines answer?', tags, response } },
     async (_, reply) => {
       const state = health()
       return reply.code(state.status === 'stalled' ? 503 : 200).send(state)

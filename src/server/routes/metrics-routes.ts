@@ -1,10 +1,12 @@
 /** `GET /metrics`: the Prometheus exposition. */
 import { Type } from 'typebox'
-import type { App } from '../application.js'
-import type { AppContext } from '../context.js'
+import type { App, AppContext } from '../context.js'
 import { replies } from '../schemas/reply-schema.js'
 
-export function metricsRoutes(app: App, { metrics, models }: AppContext): void {
+export function metricsRoutes(
+  app: App,
+  { metrics, models }: Pick<AppContext, 'metrics' | 'models'>,
+): void {
   const schema = {
     summary: 'Metrics for Prometheus',
     tags: ['operation'],
@@ -17,6 +19,6 @@ export function metricsRoutes(app: App, { metrics, models }: AppContext): void {
     },
   }
   app.get('/metrics', { schema }, async (_, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.text(models.byName)),
+    reply.type(metrics.registry.contentType).send(await metrics.text(models.inMemory)),
   )
 }

@@ -1,8 +1,7 @@
 /** `/v1/models`: what is served, and what each model can do. */
 import { Type, type Static } from 'typebox'
 import type { Limits } from '../limits.js'
-import type { App } from '../application.js'
-import type { AppContext } from '../context.js'
+import type { App, AppContext } from '../context.js'
 import { replies } from '../schemas/reply-schema.js'
 import type { ModelProfile } from '../models/model-registry.js'
 
@@ -43,7 +42,7 @@ const Model = Type.Object({
 
 const routes = ['completions', 'responses', 'refine', 'score', 'rerank', 'embeddings']
 
-/** Where requests for a model lead to something. */
+/** Routes that answer with this model. */
 function endpointsOf({ chat, model }: ModelProfile): string[] {
   const conversations = chat ? ['chat/completions'] : []
   const landscape = model.answer.normalize === 'first_step' ? [] : ['landscape']
@@ -79,7 +78,10 @@ function modelOf(profile: ModelProfile, { caps }: Limits): Static<typeof Model> 
   }
 }
 
-export function modelRoutes(app: App, { limits, models }: AppContext): void {
+export function modelRoutes(
+  app: App,
+  { limits, models }: Pick<AppContext, 'limits' | 'models'>,
+): void {
   const tags = ['models']
   const List = Type.Object({ object: Type.Literal('list'), data: Type.Array(Model) })
   app.get(

@@ -1,27 +1,24 @@
-/** WebSocket `/v1/refine`: an answer one can watch and steer. The protocol is in docs/socket.md. */
+/** WebSocket `/v1/refine`: an answer that a client can watch and steer. docs/socket.md has the protocol. */
 import { BasinError } from '../../errors.js'
 import { RefineSession } from '../basin/refine-session.js'
-import type { App } from '../application.js'
-import type { AppContext } from '../context.js'
+import type { App, AppContext } from '../context.js'
 
-export function refineRoutes(app: App, parts: AppContext): void {
-  const { sockets } = parts.metrics.to
+export function refineRoutes(app: App, context: AppContext): void {
+  const { sockets } = context.metrics.instruments
   app.route({
     method: 'GET',
     url: '/v1/refine',
     schema: { hide: true },
     handler: () => {
-      throw new BasinError('invalid_request', {
-        param: 'upgrade',
-        reason: 'this path is for WebSockets',
-      })
+      const reason = 'this path is for WebSockets'
+      throw new BasinError('invalid_request', { param: 'upgrade', reason })
     },
     wsHandler: (socket, request) => {
       sockets.inc()
       socket.once('close', () => {
         sockets.dec()
       })
-      new RefineSession(socket, parts, request.client, request.log)
+      new RefineSession(socket, context, request.client, request.log)
     },
   })
 }

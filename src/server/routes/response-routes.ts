@@ -1,12 +1,10 @@
-/** `/v1/responses`: create, retrieve, resume, cancel, delete, and list what was said. */
-import type { Readable } from 'node:stream'
+/** `/v1/responses`: create, retrieve, resume, cancel and delete responses, and list their input. */
 import type { FastifyReply } from 'fastify'
+import { Readable } from 'node:stream'
 import { Type } from 'typebox'
 import { BasinError, fromErrorMessage } from '../../errors.js'
-import { EventStream, sendEvents } from '../event-stream.js'
-import type { App } from '../application.js'
-import type { AppContext } from '../context.js'
-import { abandonment } from '../requests/request-observer.js'
+import type { App, AppContext } from '../context.js'
+import { eventText, sendEvents, streamOpening } from '../event-stream.js'
 import { bodyErrors, replies } from '../schemas/reply-schema.js'
 import {
   InputMessage,
@@ -30,25 +28,23 @@ const Items = Type.Object({
   has_more: Type.Boolean(),
 })
 
-/** Events by their names, as OpenAI sends them. */
-function relay(reply: FastifyReply, events: AsyncGenerator<string, void>) {
-  const stream = new EventStream()
-  const send = async () => {
-    for await (const event of events) {
-      const { type } = JSON.parse(event) as { type: string }
-      await stream.line(event, type)
-    }
-    stream.end()
+/** Each event under its type, as OpenAI sends them. */
+async function* namedEvents(events: AsyncIterable<string>): AsyncGenerator<string, void> {
+  yield streamOpening
+  for await (const event of events) {
+    const { type } = JSON.parse(event) as { type: string }
+    yield eventText(event, type)
   }
-  void send()
-  return sendEvents(reply, stream.body)
 }
 
-export function responseRoutes(app: App, { owner, responses }: AppContext): void {
+/** An event is taken from the journal only when the client can take it. */
+const stream = (reply: FastifyReply, events: AsyncIterable<string>) =>
+  sendEvents(reply, Readable.from(namedEvents(events)))
+
+export function responseRoutes(app: App, { responses }: Pick<AppContext, 'responses'>): void {
   const tags = ['text']
   const params = Type.Object({ id: Type.String() })
   const Reply = Type.Unsafe<ResponseReply | Readable>(ResponseReply)
-  const requester = ({ client }: { client: string }) => ({ client, owner: owner(client) })
   app.post(
     '/v1/responses',
     {
@@ -60,10 +56,9 @@ export function responseRoutes(app: App, { owner, responses }: AppContext): void
       },
     },
     async (request, reply) => {
-      const abandoned = abandonment(reply)
-      const { body } = request
-      const job = await responses.create(body, requester(request), abandoned)
-      if (body.stream) return relay(reply, job.journal.follow(-1, abandoned))
+      const { body, disconnected } = request
+      const job = await responses.create(body, request)
+      if (body.stream) return stream(reply, job.journal.follow(-1, disconnected))
       if (body.background) return job.present as ResponseReply
       await job.done
       const { failure } = job
@@ -82,16 +77,12 @@ export function responseRoutes(app: App, { owner, responses }: AppContext): void
         response: replies(Reply, 400, 404),
       },
     },
-    async (request, reply) => {
-      const { id } = request.params
-      const { starting_after: after, stream } = request.query
-      if (!stream) {
-        if (after === undefined) return responses.retrieve(id, requester(request))
-        const reason = 'needs stream=true'
-        throw new BasinError('invalid_request', { param: 'starting_after', reason })
-      }
-      const abandoned = abandonment(reply)
-      return relay(reply, responses.events(id, requester(request), after ?? -1, abandoned))
+    async ({ disconnected, owner, params: { id }, query }, reply) => {
+      const { starting_after: after } = query
+      if (query.stream) return stream(reply, responses.events(id, owner, after ?? -1, disconnected))
+      if (after === undefined) return responses.retrieve(id, owner)
+      const reason = 'needs stream=true'
+      throw new BasinError('invalid_request', { param: 'starting_after', reason })
     },
   )
   app.post(
@@ -105,21 +96,20 @@ export function responseRoutes(app: App, { owner, responses }: AppContext): void
         response: replies(ResponseReply, ...bodyErrors),
       },
     },
-    (request) => responses.cancel(request.params.id, requester(request)),
+    ({ owner, params: { id } }) => responses.cancel(id, owner),
   )
   app.delete(
     '/v1/responses/:id',
     {
       schema: {
-        summary: 'Forget a response; one under way ends',
+        summary: 'Delete a response; one that runs is ended',
         tags,
         params,
         response: replies(Deleted, ...bodyErrors),
       },
     },
-    async (request) => {
-      const { id } = request.params
-      await responses.delete(id, requester(request))
+    async ({ owner, params: { id } }) => {
+      await responses.delete(id, owner)
       return { id, object: 'response' as const, deleted: true as const }
     },
   )
@@ -134,11 +124,11 @@ export function responseRoutes(app: App, { owner, responses }: AppContext): void
         response: replies(Items, 400, 404),
       },
     },
-    (request) => {
-      const { after, limit = 20, order = 'desc' } = request.query
-      const all = [...responses.items(request.params.id, requester(request))]
+    ({ owner, params: { id }, query }) => {
+      const { after, limit = 20, order = 'desc' } = query
+      const all = [...responses.items(id, owner)]
       if (order === 'desc') all.reverse()
-      const from = after === undefined ? 0 : all.findIndex(({ id }) => id === after) + 1
+      const from = after === undefined ? 0 : all.findIndex((item) => item.id === after) + 1
       if (after !== undefined && from === 0) {
         throw new BasinError('invalid_request', { param: 'after', reason: 'no item has this id' })
       }

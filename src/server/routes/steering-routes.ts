@@ -1,14 +1,13 @@
-/** `finish` and `extend`: a word to an answer that is under way. */
+/** `finish` and `extend`: end the answers of a running request early, or let them descend longer. */
 import { Type } from 'typebox'
-import type { App } from '../application.js'
-import type { AppContext } from '../context.js'
+import type { App, AppContext } from '../context.js'
 import { bodyErrors, replies } from '../schemas/reply-schema.js'
 
 const Steered = Type.Object({
   id: Type.String(),
   object: Type.Literal('steering'),
   action: Type.Union([Type.Literal('finish'), Type.Literal('extend')]),
-  choices: Type.Integer({ description: 'how many choices were still under way, and heard it' }),
+  choices: Type.Integer({ description: 'how many choices were still running' }),
 })
 
 const Extension = Type.Object(
@@ -23,7 +22,7 @@ const Extension = Type.Object(
   },
 )
 
-export function steeringRoutes(app: App, { owner, steering }: AppContext): void {
+export function steeringRoutes(app: App, { running }: Pick<AppContext, 'running'>): void {
   const tags = ['text']
   const params = Type.Object({ id: Type.String() })
   for (const resource of ['completions', 'chat/completions', 'responses']) {
@@ -31,15 +30,15 @@ export function steeringRoutes(app: App, { owner, steering }: AppContext): void 
       `/v1/${resource}/:id/finish`,
       {
         schema: {
-          summary: 'Give me the best that you have now',
-          description: 'The present answer is the last: it settles with the best it has.',
+          summary: 'End with the best answer so far',
+          description: 'The answer that descends now settles with its best, and is the last one.',
           tags,
           params,
           response: replies(Steered, ...bodyErrors),
         },
       },
-      async ({ client, params: { id } }) => {
-        const choices = await steering.finish(id, owner(client))
+      async ({ owner, params: { id } }) => {
+        const choices = await running.finish(id, owner)
         return { id, object: 'steering' as const, action: 'finish' as const, choices }
       },
     )
@@ -47,15 +46,15 @@ export function steeringRoutes(app: App, { owner, steering }: AppContext): void 
       `/v1/${resource}/:id/extend`,
       {
         schema: {
-          summary: 'Think longer about the present answer',
+          summary: 'Let the present answer descend longer',
           tags,
           params,
           body: Extension,
           response: replies(Steered, ...bodyErrors),
         },
       },
-      async ({ body, client, params: { id } }) => {
-        const choices = await steering.extend(id, owner(client), body)
+      async ({ body, owner, params: { id } }) => {
+        const choices = await running.extend(id, owner, body)
         return { id, object: 'steering' as const, action: 'extend' as const, choices }
       },
     )

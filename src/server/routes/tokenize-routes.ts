@@ -1,7 +1,6 @@
-/** `/v1/tokenize` and `/v1/detokenize`: a model's own reading of text. Done in its worker. */
+/** `/v1/tokenize` and `/v1/detokenize`: text as a model's tokens, and back. Its worker does it. */
 import { Type } from 'typebox'
-import type { App } from '../application.js'
-import type { AppContext } from '../context.js'
+import type { App } from '../context.js'
 import { bodyErrors, replies } from '../schemas/reply-schema.js'
 import { nullableString } from '../schemas/settings-schema.js'
 
@@ -9,7 +8,7 @@ const model = Type.Optional(nullableString(64, { description: 'default: the one 
 const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
 const exact = { additionalProperties: false }
 
-export function tokenizeRoutes(app: App, { models }: AppContext): void {
+export function tokenizeRoutes(app: App): void {
   const tags = ['text']
   const Tokens = Type.Object({ model: Type.String(), tokens: Type.Array(Token), count: Token })
   app.post(
@@ -22,10 +21,9 @@ export function tokenizeRoutes(app: App, { models }: AppContext): void {
         response: replies(Tokens, ...bodyErrors),
       },
     },
-    async ({ body }) => {
-      const generation = models.pick(body.model)
-      const tokens = [...(await generation.tokenize(body.text))]
-      return { model: generation.model.name, tokens, count: tokens.length }
+    async ({ body, engine }) => {
+      const tokens = [...(await engine.tokenize(body.text))]
+      return { model: engine.model.name, tokens, count: tokens.length }
     },
   )
   app.post(
@@ -41,9 +39,9 @@ export function tokenizeRoutes(app: App, { models }: AppContext): void {
         ),
       },
     },
-    async ({ body }) => {
-      const generation = models.pick(body.model)
-      return { model: generation.model.name, text: await generation.detokenize(body.tokens) }
-    },
+    async ({ body, engine }) => ({
+      model: engine.model.name,
+      text: await engine.detokenize(body.tokens),
+    }),
   )
 }

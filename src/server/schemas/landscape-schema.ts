@@ -68,3 +68,4 @@ export const LandscapeReply = Type.Object({
   refinement: RefinementReply,
   usage: Usage,
 })
+export type LandscapeReply = Static<typeof LandscapeReply>

@@ -8,16 +8,16 @@ const Text = Type.Union([Type.String(), Type.Array(Token)])
 const model = Type.Optional(nullableString(64, { description: 'default: the one listed first' }))
 const exact = { additionalProperties: false }
 
-/** How an answer is judged, and how long the model thinks before it judges. */
-const judging = {
+/** By what an answer is measured, and how long the model descends for a read-out. */
+const measured = {
   by: Type.Optional(
     Type.Unsafe<Measure | null>({
       enum: ['energy', 'readout', null],
       description:
         "energy: the model's own, of the given tokens, without a step. readout: minus the " +
         'log-probability of the tokens in the answers that descent finds in their place. ' +
-        'Default: energy, but readout for residual energies of free text, which judge points and ' +
-        'not tokens',
+        'Default: energy, but readout for residual energies of free text, which rate points of the ' +
+        'latent space and not tokens',
     }),
   ),
   reasoning_effort: settings.reasoning_effort,
@@ -32,10 +32,11 @@ export const ScoreRequest = Type.Object(
       Type.Union([Text, Type.Null()], { description: 'what the answers follow; default: nothing' }),
     ),
     answers: Type.Array(Text, { minItems: 1, description: 'texts, or lists of tokens' }),
-    ...judging,
+    ...measured,
   },
   exact,
 )
+export type ScoreRequest = Static<typeof ScoreRequest>
 
 const Part = Type.Object({
   text: Type.String(),
@@ -62,6 +63,7 @@ export const Scores = Type.Object({
   data: Type.Array(Score),
   usage: Usage,
 })
+export type Scores = Static<typeof Scores>
 
 const Document = Type.Union([
   Type.String(),
@@ -75,10 +77,11 @@ export const RerankRequest = Type.Object(
     documents: Type.Array(Document, { minItems: 1, description: 'texts, or {text}' }),
     top_n: Type.Optional(nullableInteger(1, 1_000_000, { description: 'default: all' })),
     return_documents: Type.Optional(nullableBoolean({ description: 'default true' })),
-    ...judging,
+    ...measured,
   },
   exact,
 )
+export type RerankRequest = Static<typeof RerankRequest>
 
 export const Reranked = Type.Object({
   model: Type.String(),
@@ -96,3 +99,4 @@ export const Reranked = Type.Object({
   ),
   usage: Usage,
 })
+export type Reranked = Static<typeof Reranked>

@@ -1,16 +1,21 @@
 /**
- * A run in the words of the Responses API: its events, and the response object that they add up to.
- * The same run is told in the same words, whenever it is told.
+ * A request's events in the words of the Responses API, and the response object that they add up to. Equal
+ * events are always written equally: a run that is computed again must repeat what was already sent.
  */
 import { fromErrorMessage } from '../../../errors.js'
-import type { RequestEvent, Of, TokenLogprob } from '../../../generation/protocol.js'
-import type { EventWriter, EmittedEvents } from '../../../jobs/durable-job.js'
+import type { Of, RequestEvent, TokenLogprob } from '../../../generation/protocol.js'
+import {
+  isSettled,
+  type SettledAnswer,
+  settledAnswers,
+} from '../../../generation/settled-answers.js'
+import type { EmittedEvents, EventWriter } from '../../../jobs/durable-job.js'
 import { isRecorded } from '../../../jobs/thinning.js'
 import { publicError } from '../../error-boundary.js'
-import type { Logprob, OutputItem, ResponseReply } from '../../schemas/response-schema.js'
 import { stepFields } from '../../event-fields.js'
+import type { Logprob, OutputItem, ResponseReply } from '../../schemas/response-schema.js'
 
-/** What is said of a response from beginning to end. */
+/** The fields of a response that do not change. */
 export type ResponseHead = Omit<
   ResponseReply,
   | 'completed_at'
@@ -23,6 +28,7 @@ export type ResponseHead = Omit<
   | 'usage'
 >
 
+/** What a response is told of besides the events of its request. */
 export interface ResponseMeta {
   head: ResponseHead
   /** Of its one message. */
@@ -60,22 +66,23 @@ export class ResponseEventWriter implements EventWriter {
   private readonly logprobs: Logprob[] = []
   private steps = 0
 
-  constructor(private readonly telling: ResponseMeta) {}
+  constructor(private readonly meta: ResponseMeta) {}
 
   open(): EmittedEvents {
-    if (!this.telling.head.background) return { events: [this.milestone('created')] }
+    if (!this.meta.head.background) return { events: [this.statusEvent('created')] }
     this.status = 'queued'
-    return { events: [this.milestone('created'), this.milestone('queued')] }
+    return { events: [this.statusEvent('created'), this.statusEvent('queued')] }
   }
 
   take(event: RequestEvent): EmittedEvents {
+    if (isSettled(event)) {
+      return { events: settledAnswers(event).flatMap((answer) => this.settle(answer)) }
+    }
     switch (event.type) {
       case 'started':
         return { events: this.begin() }
       case 'step':
         return { events: this.step(event) }
-      case 'committed':
-        return { events: this.commit(event) }
       case 'finished':
         return this.finish(event)
       case 'failed': {
@@ -84,7 +91,6 @@ export class ResponseEventWriter implements EventWriter {
         return this.end({ status: 'failed', error: { code, message: error.message } })
       }
       case 'scored':
-      case 'stride':
       case 'probed':
         return { events: [] }
     }
@@ -101,9 +107,9 @@ export class ResponseEventWriter implements EventWriter {
   private begin(): object[] {
     this.begun = true
     this.status = 'in_progress'
-    const progress = this.reply({ status: 'in_progress' }, [])
+    const response = this.reply({ status: 'in_progress' }, [])
     return [
-      { type: 'response.in_progress', response: progress },
+      { type: 'response.in_progress', response },
       {
         type: 'response.output_item.added',
         output_index: 0,
@@ -114,14 +120,14 @@ export class ResponseEventWriter implements EventWriter {
   }
 
   private step(event: Of<'step'>): object[] {
-    const n = this.steps++
-    if (!this.telling.refinement || !isRecorded(n)) return []
-    const { itemId } = this.telling
-    const step = stepFields(event)
-    return [{ type: 'basin:refinement_step', item_id: itemId, output_index: 0, ...step }]
+    const number = this.steps++
+    if (!this.meta.refinement || !isRecorded(number)) return []
+    const { itemId } = this.meta
+    const fields = stepFields(event)
+    return [{ type: 'basin:refinement_step', item_id: itemId, output_index: 0, ...fields }]
   }
 
-  private commit({ logprobs = [], text }: Of<'committed'>): object[] {
+  private settle({ logprobs = [], text }: SettledAnswer): object[] {
     const added = logprobs.map(logprobOf)
     this.text += text
     this.logprobs.push(...added)
@@ -139,8 +145,8 @@ export class ResponseEventWriter implements EventWriter {
   }
 
   /**
-   * There is no event of OpenAI's for a response that was cancelled: clients learn of it by
-   * `response.incomplete`, from the status in it.
+   * OpenAI has no event for a response that was cancelled: clients get `response.incomplete` and learn it
+   * from the status of the response in it.
    */
   private end(outcome: Outcome): EmittedEvents {
     this.status = outcome.status
@@ -159,12 +165,12 @@ export class ResponseEventWriter implements EventWriter {
     ]
   }
 
-  private milestone(name: 'created' | 'queued'): object {
+  private statusEvent(name: 'created' | 'queued'): object {
     return { type: `response.${name}`, response: this.reply({ status: this.status }) }
   }
 
   private get place() {
-    return { item_id: this.telling.itemId, output_index: 0, content_index: 0 }
+    return { item_id: this.meta.itemId, output_index: 0, content_index: 0 }
   }
 
   private get part(): OutputItem['content'][number] {
@@ -174,7 +180,7 @@ export class ResponseEventWriter implements EventWriter {
 
   private item(status = this.itemStatus): OutputItem {
     const content = [this.part]
-    return { type: 'message', id: this.telling.itemId, status, role: 'assistant', content }
+    return { type: 'message', id: this.meta.itemId, status, role: 'assistant', content }
   }
 
   private get itemStatus(): string {
@@ -183,7 +189,7 @@ export class ResponseEventWriter implements EventWriter {
   }
 
   private reply(outcome: Outcome, output = this.begun ? [this.item()] : []): ResponseReply {
-    const { head } = this.telling
+    const { head } = this.meta
     const ended = outcome.status !== 'queued' && outcome.status !== 'in_progress'
     return {
       ...head,
@@ -199,10 +205,11 @@ export class ResponseEventWriter implements EventWriter {
   }
 }
 
-/** What an event says: a second telling may differ in times and in the last digits of an energy. */
-function gist(event: object): string {
+/** The fields that a run which is computed again must repeat: its times, and last digits of its energies, may differ. */
+function repeatedFields(event: object): string {
   const { delta, position, step, candidate, text, type } = event as Record<string, unknown>
   return JSON.stringify({ type, delta, position, step, candidate, text })
 }
 
-export const sameGist = (first: object, again: object): boolean => gist(first) === gist(again)
+export const saysTheSame = (first: object, again: object): boolean =>
+  repeatedFields(first) === repeatedFields(again)

@@ -1,4 +1,4 @@
-/** From what a request says to the messages it means, and from messages to the prompt of a job. */
+/** From the input of a request to its messages, and from messages to a prompt. */
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../../../errors.js'
 import type { EngineClient } from '../../../generation/client/engine-client.js'
@@ -9,19 +9,19 @@ import type {
   Role,
 } from '../../schemas/response-schema.js'
 
-/** One turn of a conversation: what an item says. */
+/** One turn of a conversation. */
 export interface Turn {
   role: Role
   text: string
 }
 
-const partsOf = ({ content, role }: InputItem): InputMessage['content'] => {
+const contentOf = ({ content, role }: InputItem): InputMessage['content'] => {
   const type = role === 'assistant' ? ('output_text' as const) : ('input_text' as const)
   if (typeof content === 'string') return [{ type, text: content }]
   return content.map(({ text }) => ({ type, text }))
 }
 
-/** The items of a request, each under an id of its own. */
+/** The messages of a request, each with an id of its own. */
 export function itemsOf({ input }: ResponseRequest): InputMessage[] {
   const given: InputItem[] =
     typeof input === 'string' ? [{ role: 'user', content: input }] : (input ?? [])
@@ -30,7 +30,7 @@ export function itemsOf({ input }: ResponseRequest): InputMessage[] {
     id: `msg_${randomUUID()}`,
     status: 'completed',
     role: item.role,
-    content: partsOf(item),
+    content: contentOf(item),
   }))
 }
 
@@ -39,21 +39,22 @@ export const turnOf = ({ content, role }: InputMessage): Turn => ({
   text: content.map(({ text }) => text).join(''),
 })
 
-/** `history`: what was said before this request. Rejects with `not_supported`. */
+/** `history`: the turns before this request. Throws `empty_prompt`, `not_supported`. */
 export async function promptOf(
   { instructions }: ResponseRequest,
   history: readonly Turn[],
   input: readonly Turn[],
-  generation: EngineClient,
+  engine: EngineClient,
 ): Promise<readonly number[]> {
-  if (generation.chat) {
+  if (engine.chat) {
     const before: Turn[] =
       typeof instructions === 'string' ? [{ role: 'system', text: instructions }] : []
     const turns = [...before, ...history, ...input]
     if (turns.length === 0) throw new BasinError('empty_prompt', { param: 'input' })
-    return generation.converse(turns.map(({ role, text }) => ({ role, content: text })))
+    return engine.converse(turns.map(({ role, text }) => ({ role, content: text })))
   }
-  const reason = 'this model has no chat template: it reads texts of user and assistant on end'
+  const reason =
+    'this model has no chat template: it reads the texts of user and assistant one after another'
   if (typeof instructions === 'string') {
     throw new BasinError('not_supported', { param: 'instructions', reason })
   }
@@ -61,5 +62,5 @@ export async function promptOf(
     throw new BasinError('not_supported', { param: 'input', reason })
   }
   const text = [...history, ...input].map((turn) => turn.text).join('')
-  return text === '' ? [] : generation.tokenize(text)
+  return text === '' ? [] : engine.tokenize(text)
 }

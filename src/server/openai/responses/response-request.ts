@@ -1,10 +1,10 @@
-/** From a request for a response to the job that finds it and the head of what is said of it. */
+/** From a request for a response to what an engine is asked for, and to the fields of the response that follow from it. */
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../../../errors.js'
-import type { EngineClient } from '../../../generation/client/engine-client.js'
-import type { EngineRequest } from '../../../generation/protocol.js'
-import { requestFrom, roomAfter } from '../../requests/request-settings.js'
+import type { ModelConfig } from '../../../model/config.js'
 import type { Limits } from '../../limits.js'
+import type { NewRequest } from '../../requests/request-service.js'
+import { requestFrom, roomAfter } from '../../requests/request-settings.js'
 import type { ResponseRequest } from '../../schemas/response-schema.js'
 import type { ResponseMeta } from './response-event-writer.js'
 
@@ -25,8 +25,6 @@ export function refuseUnsupported(body: ResponseRequest): void {
   }
 }
 
-type Asked = Omit<EngineRequest, 'id'>
-
 const wantsLogprobs = ({ include, top_logprobs: top }: ResponseRequest): number | null =>
   include?.includes('message.output_text.logprobs') || typeof top === 'number' ? (top ?? 0) : null
 
@@ -34,13 +32,12 @@ const wantsRefinement = ({ include, stream_options: options }: ResponseRequest):
   (options?.include_refinement ?? false) || (include?.includes('basin:refinement_step') ?? false)
 
 /** Throws `out_of_range` naming the field. */
-export function responseJob(
+export function engineRequestOf(
   body: ResponseRequest,
   prompt: readonly number[],
-  { model }: EngineClient,
-  limits: Limits,
-  client: string,
-): Asked {
+  model: ModelConfig,
+  { caps }: Limits,
+): NewRequest {
   const settings = {
     ...body,
     max_tokens: body.max_output_tokens ?? roomAfter(prompt.length, model),
@@ -48,12 +45,18 @@ export function responseJob(
     logprobs: wantsLogprobs(body),
   }
   return {
-    ...requestFrom(settings, model, limits.caps),
-    ...{ prompt, client, hold: false, reportSteps: wantsRefinement(body) },
+    ...requestFrom(settings, model, caps),
+    prompt,
+    hold: false,
+    reportSteps: wantsRefinement(body),
   }
 }
 
-export function tellingOf(body: ResponseRequest, job: Asked, model: string): ResponseMeta {
+export function responseMetaOf(
+  body: ResponseRequest,
+  { sampling }: NewRequest,
+  model: string,
+): ResponseMeta {
   const head = {
     id: `resp_${randomUUID()}`,
     created_at: Math.floor(Date.now() / 1000),
@@ -65,14 +68,14 @@ export function tellingOf(body: ResponseRequest, job: Asked, model: string): Res
     previous_response_id: body.previous_response_id ?? null,
     reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
     store: body.store ?? true,
-    temperature: job.sampling.temperature,
+    temperature: sampling.temperature,
     text: { format: { type: 'text' as const } },
     tool_choice: 'none' as const,
     tools: [],
-    top_p: job.sampling.topP,
+    top_p: sampling.topP,
     truncation: 'disabled' as const,
     metadata: body.metadata ?? {},
-    seed: job.sampling.seed,
+    seed: sampling.seed,
   }
   return { head, itemId: `msg_${randomUUID()}`, refinement: wantsRefinement(body) }
 }

@@ -1,51 +1,48 @@
 /**
- * Responses: durable jobs in the words of OpenAI's API. Made here from requests, and again from what
- * an earlier process left behind. Knows jobs, models and admission; knows no transport.
+ * Responses: durable jobs in the words of OpenAI's API. They are made from requests here, and again from the
+ * records that an earlier process left unfinished. Knows no transport.
  */
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyBaseLogger } from 'fastify'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { BasinError, fromErrorMessage } from '../../../errors.js'
-import type { EngineClient, RequestStream } from '../../../generation/client/engine-client.js'
+import type { EngineClient } from '../../../generation/client/engine-client.js'
 import type { DurableJob, JobSpec } from '../../../jobs/durable-job.js'
 import { DurableJobs } from '../../../jobs/durable-jobs.js'
 import type { JobRecord, JobStore } from '../../../jobs/store.js'
-import type { Admission } from '../../requests/request-service.js'
+import type { Requester } from '../../requests/requester.js'
 import type { Limits } from '../../limits.js'
-import { endWith } from '../../requests/request-observer.js'
-import type { InputMessage, ResponseReply, ResponseRequest } from '../../schemas/response-schema.js'
 import type { ModelRegistry } from '../../models/model-registry.js'
-import { Steered, type RunningRequests } from '../../requests/running-requests.js'
+import type { RequestObserver } from '../../requests/request-observer.js'
+import type { RequestService } from '../../requests/request-service.js'
+import type { RunningRequests } from '../../requests/running-requests.js'
+import type { SubmittedRequest } from '../../requests/submitted-request.js'
+import type { InputMessage, ResponseReply, ResponseRequest } from '../../schemas/response-schema.js'
 import { itemsOf, promptOf, type Turn, turnOf } from './response-input.js'
-import { ResponseEventWriter, sameGist, type ResponseMeta } from './response-event-writer.js'
-import { refuseUnsupported, responseJob, tellingOf } from './response-request.js'
+import { ResponseEventWriter, type ResponseMeta, saysTheSame } from './response-event-writer.js'
+import { engineRequestOf, refuseUnsupported, responseMetaOf } from './response-request.js'
 
-/** What a record keeps of a request. */
-interface Kept {
+/** What a record keeps of the HTTP request. Folders of data hold it under these names. */
+interface KeptRequest {
   telling: ResponseMeta
   items: InputMessage[]
-  /** What was said before it. */
+  /** The conversation before it. */
   history: Turn[]
 }
 
-export interface Requester {
-  client: string
-  owner: string
-}
-
-export interface ResponseParts {
-  admission: Admission
+export interface StoredResponsesOptions {
+  requests: RequestService
+  running: RunningRequests
   limits: Limits
   models: ModelRegistry
-  steering: RunningRequests
   store: JobStore
   log: FastifyBaseLogger
 }
 
-/** Milliseconds between attempts to make a run for which there is no room, and how many there are. */
-const PATIENCE = 500
-const ATTEMPTS = 1200
+/** Between attempts to submit a request again for which there is no room, and how many there are. */
+const RESUBMIT_INTERVAL_MS = 500
+const MOST_ATTEMPTS = 1200
 
-const keptOf = (record: JobRecord): Kept => record.request as Kept
+const keptRequestOf = (record: JobRecord): KeptRequest => record.request as KeptRequest
 const replyOf = (record: JobRecord): ResponseReply => record.result as ResponseReply
 
 const absent = (id: string, param = 'id'): BasinError =>
@@ -54,68 +51,78 @@ const absent = (id: string, param = 'id'): BasinError =>
 export class StoredResponses {
   private readonly jobs: DurableJobs
 
-  constructor(private readonly parts: ResponseParts) {
-    this.jobs = new DurableJobs(parts.store, (error) => {
-      parts.log.error({ err: error }, 'a response could not be written down')
-    })
+  constructor(private readonly options: StoredResponsesOptions) {
+    this.jobs = new DurableJobs(options.store, this.reportStoreError)
   }
 
   /**
-   * Begins a response; what is wrong with the request is thrown. It ends with the connection unless it
-   * is in the background.
+   * Begins a response. It ends with the client's connection unless it is in the background. What is wrong with
+   * the request is thrown.
    */
-  async create(
-    body: ResponseRequest,
-    { client, owner }: Requester,
-    abandoned: AbortSignal,
-  ): Promise<DurableJob> {
+  async create(body: ResponseRequest, requester: Requester): Promise<DurableJob> {
     refuseUnsupported(body)
-    const { admission, limits, models } = this.parts
-    const generation = models.pick(body.model)
+    const { limits, requests } = this.options
+    const { client, disconnected, engine, owner } = requester
     const items = itemsOf(body)
     const history = this.historyOf(body, owner)
-    const prompt = await promptOf(body, history, items.map(turnOf), generation)
-    const asked = responseJob(body, prompt, generation, limits, client)
-    const telling = tellingOf(body, asked, generation.model.name)
-    const durable = body.background ?? false
-    const submit = () => admission.submit(generation, [asked])
-    const [run] = await (durable ? submit() : endWith(abandoned, submit))
-    if (!run) throw new BasinError('internal')
+    const prompt = await promptOf(body, history, items.map(turnOf), engine)
+    const asked = engineRequestOf(body, prompt, engine.model, limits)
+    const meta = responseMetaOf(body, asked, engine.model.name)
+    const durable = meta.head.background
+    const request = await requests.submitOne(engine, asked, {
+      client,
+      route: 'responses',
+      ...(!durable && { signal: disconnected }),
+    })
     const record: JobRecord = {
-      ...{ id: telling.head.id, owner, durable, steered: false, model: telling.head.model },
-      ...{ job: asked, request: { telling, items, history } satisfies Kept },
-      ...{ result: null, expires: null },
+      id: meta.head.id,
+      owner,
+      durable,
+      steered: false,
+      model: meta.head.model,
+      job: { ...asked, client },
+      request: { telling: meta, items, history } satisfies KeptRequest,
+      result: null,
+      expires: null,
     }
-    const spec = this.makingOf(record, generation)
-    const job = this.jobs.start(record, spec, run, telling.head.store)
-    this.steer(job, spec, run)
-    if (!durable) abandoned.addEventListener('abort', () => job.cancel(), { once: true })
-    // A worker answers in order: once this has an answer, it has looked at the job.
-    await generation.tokenize('')
+    const spec = this.specOf(record, engine, request.observer)
+    const job = this.jobs.start(record, spec, request, meta.head.store)
+    this.makeSteerable(job, request)
+    if (!durable) {
+      disconnected.addEventListener(
+        'abort',
+        () => {
+          job.cancel()
+        },
+        { once: true },
+      )
+    }
+    // A worker answers in order: once it has answered this, it has looked at the request.
+    await engine.tokenize('')
     await this.throwRefusal(job)
     if (durable) await job.written()
     return job
   }
 
   /** Throws `not_found`. */
-  retrieve(id: string, { owner }: Requester): ResponseReply {
+  retrieve(id: string, owner: string): ResponseReply {
     const job = this.jobs.under(id, owner)
     return job ? (job.present as ResponseReply) : replyOf(this.record(id, owner))
   }
 
-  /** Its events as JSON texts, after number `after`; -1 for all. Throws `not_found`. */
+  /** Its events as JSON texts, from the one after number `after` on; -1 for all. Throws `not_found`. */
   events(
     id: string,
-    { owner }: Requester,
+    owner: string,
     after: number,
-    left: AbortSignal,
+    disconnected: AbortSignal,
   ): AsyncGenerator<string, void> {
     this.record(id, owner)
-    return this.jobs.events(id, after, left)
+    return this.jobs.events(id, after, disconnected)
   }
 
-  /** Throws `not_found`, and `invalid_request` for a response that has a connection to close. */
-  async cancel(id: string, { owner }: Requester): Promise<ResponseReply> {
+  /** Throws `not_found`, and `invalid_request` for a response that its client cancels by leaving. */
+  async cancel(id: string, owner: string): Promise<ResponseReply> {
     const record = this.record(id, owner)
     if (!record.durable) {
       const reason = 'only a background response can be cancelled; close the connection of this one'
@@ -127,22 +134,28 @@ export class StoredResponses {
     return replyOf(job?.record ?? record)
   }
 
-  async delete(id: string, { owner }: Requester): Promise<void> {
+  /** Throws `not_found`. */
+  async delete(id: string, owner: string): Promise<void> {
     this.record(id, owner)
     await this.jobs.delete(id)
   }
 
-  items(id: string, { owner }: Requester): readonly InputMessage[] {
-    return keptOf(this.record(id, owner)).items
+  /** The messages of its request. Throws `not_found`. */
+  items(id: string, owner: string): readonly InputMessage[] {
+    return keptRequestOf(this.record(id, owner)).items
   }
 
-  /** What an earlier process left unfinished: gone on with, or honestly failed. */
+  /**
+   * Takes up what an earlier process left unfinished. A response fails if it was not in the background, was
+   * steered, or its model is not there, since it cannot be computed again.
+   */
   resume(): void {
-    for (const record of this.parts.store.unfinished()) {
-      const generation = this.parts.models.byName.get(record.model)
-      const spec = this.makingOf(record, generation)
-      const job = this.jobs.resume(record, spec)
-      if (record.durable && !record.steered && generation) continue
+    const { models, requests, store } = this.options
+    for (const record of store.unfinished()) {
+      const engine = models.inMemory.get(record.model)
+      const observer = engine && requests.observerOf(engine, record.job.client, 'responses')
+      const job = this.jobs.resume(record, this.specOf(record, engine, observer))
+      if (record.durable && !record.steered && engine) continue
       const reason = 'the server was restarted before it had ended'
       job.fail({ code: 'engine_failed', facts: { reason } })
     }
@@ -158,7 +171,7 @@ export class StoredResponses {
     return record
   }
 
-  /** All that was said up to the end of the response that the request goes on from. */
+  /** The conversation up to the end of the response that the request continues. */
   private historyOf({ previous_response_id: id }: ResponseRequest, owner: string): Turn[] {
     if (typeof id !== 'string') return []
     const param = 'previous_response_id'
@@ -168,49 +181,48 @@ export class StoredResponses {
     if (status !== 'completed' && status !== 'incomplete') {
       throw new BasinError('invalid_request', { param, reason: `the response is ${status}` })
     }
-    const { history, items } = keptOf(record)
+    const { history, items } = keptRequestOf(record)
     const text = replyOf(record)
       .output.flatMap(({ content }) => content.map((part) => part.text))
       .join('')
     return [...history, ...items.map(turnOf), { role: 'assistant', text }]
   }
 
-  private makingOf(record: JobRecord, generation: EngineClient | undefined): JobSpec {
-    const { admission, limits, log } = this.parts
-    const ledger = generation && admission.ledger(generation, record.job.client, 'responses')
+  /** `engine`, `observer`: undefined where the model is not in memory. Then nothing can be submitted. */
+  private specOf(
+    record: JobRecord,
+    engine: EngineClient | undefined,
+    observer: RequestObserver | undefined,
+  ): JobSpec {
+    const { limits, requests } = this.options
     return {
-      writer: () => new ResponseEventWriter(keptOf(record).telling),
+      writer: () => new ResponseEventWriter(keptRequestOf(record).telling),
       submit: async () => {
-        if (!generation) throw new BasinError('internal')
-        const run = await whenThereIsRoom(() => generation.submit(record.job))
-        return run
+        if (!engine || !observer) throw new BasinError('internal')
+        const request = await whenThereIsRoom(() => requests.resubmit(engine, record.job, observer))
+        return request
       },
-      enter: (event) => ledger?.take(event),
-      same: sameGist,
+      same: saysTheSame,
       keep: limits.responseSeconds * 1000,
-      report: (error) => {
-        log.error({ err: error }, 'a response could not be written down')
-      },
+      report: this.reportStoreError,
     }
   }
 
-  /** Its client may say `finish` and `extend` while it runs. */
-  private steer(job: DurableJob, spec: JobSpec, run: RequestStream): void {
-    const { limits, steering } = this.parts
-    const { id, job: asked, owner } = job.record
-    const steered = new Steered(run, asked.budget, limits.caps, () => {
+  private readonly reportStoreError = (error: unknown): void => {
+    this.options.log.error({ err: error }, 'a response could not be written to the store')
+  }
+
+  /** Its client may finish and extend it while it runs; then it cannot be computed again. */
+  private makeSteerable(job: DurableJob, request: SubmittedRequest): void {
+    const { id, owner } = job.record
+    const changed = () => {
       job.steer()
       return job.written()
-    })
-    const { enter } = spec
-    spec.enter = (event) => {
-      enter(event)
-      steered.take(event)
     }
-    void job.done.then(steering.enter(id, owner, [steered]))
+    void job.done.then(this.options.running.enter(id, owner, [request], changed))
   }
 
-  /** A request that could not even begin leaves nothing behind. */
+  /** A request that was refused before anything of it ran leaves no record behind. */
   private async throwRefusal(job: DurableJob): Promise<void> {
     if (!job.refused || !job.failure) return
     await this.jobs.delete(job.record.id)
@@ -218,16 +230,16 @@ export class StoredResponses {
   }
 }
 
-/** Jobs that were admitted once find a full queue, or an engine that is not ready, after a restart. */
-async function whenThereIsRoom(submit: () => RequestStream): Promise<RequestStream> {
+/** After a restart, requests that were admitted before may find a full queue, or an engine that is not ready. */
+async function whenThereIsRoom(submit: () => SubmittedRequest): Promise<SubmittedRequest> {
   for (let attempt = 1; ; attempt++) {
     try {
       return submit()
     } catch (error) {
       const code = error instanceof BasinError ? error.code : 'internal'
       const passes = code === 'queue_full' || code === 'engine_unavailable'
-      if (!passes || attempt === ATTEMPTS) throw error
-      await sleep(PATIENCE)
+      if (!passes || attempt === MOST_ATTEMPTS) throw error
+      await sleep(RESUBMIT_INTERVAL_MS)
     }
   }
 }

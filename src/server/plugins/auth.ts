@@ -1,0 +1,37 @@
+/** Identifies the client of each request, by its API key where the server has keys. */
+import fp from 'fastify-plugin'
+import type { ApiKeys } from '../api-keys.js'
+import type { Requester } from '../requests/requester.js'
+import { livenessPaths } from '../routes/health-routes.js'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The name of the key, or the address where the server has no keys. */
+    client: Requester['client']
+    /** The name of the key; the same for everybody where the server has no keys. */
+    owner: Requester['owner']
+    /** The key is an administrator's. */
+    administrator: boolean
+  }
+}
+
+/** Without keys everybody who reaches the server may ask. */
+export const auth = fp<{ keys: ApiKeys | undefined }>(
+  (app, { keys }, done) => {
+    app.decorateRequest('client', '')
+    app.decorateRequest('owner', '')
+    app.decorateRequest('administrator', false)
+    app.addHook('onRequest', async (request, reply) => {
+      request.client = request.ip
+      if (!keys || livenessPaths.includes(request.routeOptions.url)) return
+      void reply.header('www-authenticate', 'Bearer')
+      const { admin, name } = keys.identify(request.headers)
+      request.client = name
+      request.owner = name
+      request.administrator = admin
+      void reply.removeHeader('www-authenticate')
+    })
+    done()
+  },
+  { name: 'auth' },
+)

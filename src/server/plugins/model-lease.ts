@@ -1,0 +1,40 @@
+/**
+ * Resolves the model that a request names, once: from before its handler runs until its reply is out, the
+ * model is in memory and stays there.
+ */
+import type { FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Requester } from '../requests/requester.js'
+import type { ModelLease, ModelRegistry } from '../models/model-registry.js'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The model that answers. Throws for a route whose body has no field `model`. */
+    readonly engine: Requester['engine']
+  }
+}
+
+export const modelLease = fp<{ models: ModelRegistry }>(
+  (app, { models }, done) => {
+    const leases = new WeakMap<FastifyRequest, ModelLease>()
+    app.decorateRequest('engine', {
+      getter() {
+        const lease = leases.get(this)
+        if (!lease) throw new Error(`${this.routeOptions.url ?? 'this route'} names no model`)
+        return lease.engine
+      },
+    })
+    app.addHook('preHandler', async (request) => {
+      const schema = request.routeOptions.schema?.body as { properties?: object } | undefined
+      if (!schema?.properties || !('model' in schema.properties)) return
+      const { model } = request.body as { model?: string | null }
+      leases.set(request, await models.lease(model))
+    })
+    app.addHook('onResponse', (request, _, next) => {
+      leases.get(request)?.release()
+      next()
+    })
+    done()
+  },
+  { name: 'model-lease' },
+)
