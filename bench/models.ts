@@ -6,7 +6,7 @@ import { stepCost } from '../src/energy/cost.js'
 import { type Checkpoint, openCheckpoint } from '../src/model/checkpoint.js'
 import { type ModelConfig, parseConfig } from '../src/model/config.js'
 import { openTokenizer } from '../src/tokenizer/tokenizer.js'
-import { initialWeights } from '../src/train/initial.js'
+import { initialWeights } from '../src/train/initial-weights.js'
 import { sudokuTask } from '../src/train/tasks/sudoku.js'
 import { BLANK, drawExamples } from '../src/train/tasks/task.js'
 

@@ -4,7 +4,7 @@
 import { loadAddon } from '../dist/energy/native/addon.js'
 import { nativeEngine } from '../dist/energy/native/engine.js'
 import { parseConfig } from '../dist/model/config.js'
-import { initialWeights } from '../dist/train/initial.js'
+import { initialWeights } from '../dist/train/initial-weights.js'
 
 const steps = Number(process.argv[2] ?? 100000)
 const allowed = 16e6

@@ -38,7 +38,7 @@ export async function openModel(directory) {
 }
 
 /**
- * As `Judged` of dist/train/judging.js: per example, scores [budgets][candidates] of the best answer so far;
+ * As `Judged` of dist/train/evaluation/answer-scores.js: per example, scores [budgets][candidates] of the best answer so far;
  * of the first candidate also the steps at which it counts as converged and meets the model's energy
  * target, and its last energy.
  * One candidate starts as the model does, several from noise.

@@ -13,7 +13,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { areas, budgetScore, choiceScore, classesBy } from '../../dist/train/judging.js'
+import { areas, budgetScore, choiceScore, classesBy } from '../../dist/train/evaluation/answer-scores.js'
 import { allocate } from './allocation.mjs'
 import { judgeExamples, openModel, readExamples } from './measure.mjs'
 import { plans } from './plans.mjs'

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { parseConfig } from '../model/config.js'
 import { BLANK, drawExamples, type Task } from '../train/tasks/task.js'
 
-const END = '<|endoftext|>'
+const END_OF_TEXT = '<|endoftext|>'
 
 /** Seed of the example in the configuration, which no training file needs to hold. */
 const EXAMPLE_SEED = 2 ** 32
@@ -49,8 +49,8 @@ export function writeTaskModel(directory: string, name: string, task: Task): voi
     format: 'basin-tokenizer/1',
     kind: 'characters',
     alphabet: task.alphabet,
-    special: { [END]: task.alphabet.length },
-    bos: END,
+    special: { [END_OF_TEXT]: task.alphabet.length },
+    bos: END_OF_TEXT,
   }
   mkdirSync(directory, { recursive: true })
   writeFileSync(path, `${JSON.stringify(config, null, 2)}\n`)

@@ -11,22 +11,22 @@ import { tensorShapes, weightsFile, writeCheckpoint } from '../model/checkpoint.
 import type { ModelConfig } from '../model/config.js'
 import type { Float32Tensor } from '../model/safetensors.js'
 import { uniform } from '../refine/random.js'
-import type { Batch } from './batch.js'
-import { diagnose, hasCollapsed, type Diagnosis } from './diagnose.js'
-import { evaluateBatches } from './evaluate.js'
-import type { BudgetScore } from './judging.js'
-import { initialWeights } from './initial.js'
+import type { Batch } from './data/training-batch.js'
+import { diagnose, hasCollapsed, type Diagnosis } from './evaluation/diagnose.js'
+import { evaluateBatches } from './evaluation/evaluate.js'
+import type { BudgetScore } from './evaluation/answer-scores.js'
+import { initialWeights } from './initial-weights.js'
 import { inputsOf, type Objective } from './objectives/objective.js'
 import { Optimizer, type OptimizerOptions } from './optimizer.js'
 import {
   checkSettings,
   readState,
-  stateFile,
+  trainingStateFile,
   verifyTensors,
   writeState,
-  type RunSettings,
-  type RunState,
-} from './state.js'
+  type TrainingSettings,
+  type TrainingState,
+} from './training-state.js'
 
 export interface TrainOptions {
   /** Where the run keeps its state and, as it improves, the model. */
@@ -36,7 +36,7 @@ export interface TrainOptions {
   optimizer: OptimizerOptions
   seed: number
   /** Further settings that a resumed run must share, for its numbers depend on them. */
-  settings: RunSettings
+  settings: TrainingSettings
   /** Initial step size. */
   alpha: number
   /** Pure function of the update number. */
@@ -216,9 +216,9 @@ export class Training {
     verifyTensors(join(options.out, weightsFile), weights)
   }
 
-  private restore({ settings, tensors, ...progress }: RunState): void {
+  private restore({ settings, tensors, ...progress }: TrainingState): void {
     const { options } = this
-    const path = join(options.out, stateFile)
+    const path = join(options.out, trainingStateFile)
     checkSettings(path, settings, { '--seed': options.seed, ...options.settings })
     const load = (name: string, shape: readonly number[]): Tensor => {
       const stored = tensors.get(name)

@@ -4,7 +4,7 @@
  * resumed run draws what an uninterrupted one would. Held in memory: a row takes 4 N W bytes.
  */
 import type { Float32Tensor } from '../model/safetensors.js'
-import { rowOf, type Batch } from './batch.js'
+import { rowOf, type Batch } from './data/training-batch.js'
 
 export interface ReplayOptions {
   /** Rows held at most (reference: mcmc_replay_buffer_size). */

@@ -17,7 +17,7 @@ import {
 } from '../../model/config.js'
 import type { Float32Tensor } from '../../model/safetensors.js'
 import { normals } from '../../refine/random.js'
-import type { Batch } from '../batch.js'
+import type { Batch } from '../data/training-batch.js'
 
 /** What one batch says about the weights. */
 export interface Update {

@@ -3,7 +3,7 @@ import type { Tensor } from '../../energy/tfjs/backend.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { stateWidth } from '../../model/config.js'
 import { normals } from '../../refine/random.js'
-import { joinBatches } from '../batch.js'
+import { joinBatches } from '../data/training-batch.js'
 import type { ReplayBuffer } from '../replay.js'
 import { inputsOf, type Draw, type Inputs } from './objective.js'
 

@@ -25,7 +25,7 @@ export interface AdditionOptions {
 }
 
 /** The most columns: K = 3 width + 3 stays within a block of 4,096. */
-const WIDEST = 1364
+const MAX_COLUMNS = 1364
 
 /** Digits of one number, least significant first. */
 type Digits = readonly number[]
@@ -89,7 +89,7 @@ function layOut(a: Digits, b: Digits, offset: number, width: number): TaskExampl
 }
 
 export function additionTask({ digits, width }: AdditionOptions): Task {
-  checkRange('width', { min: width, max: width }, 1, WIDEST)
+  checkRange('width', { min: width, max: width }, 1, MAX_COLUMNS)
   checkRange('digits', digits, 1, width)
   return {
     name: 'addition',

@@ -19,7 +19,7 @@ export interface PathOptions {
 }
 
 /** K = side^2 stays within a block of 4,096. */
-const WIDEST = 64
+const MAX_SIDE = 64
 
 const WALL = '#'
 const FREE = '.'
@@ -143,7 +143,7 @@ const transpose = (rows: readonly string[]): string[] =>
   Array.from(rows[0] ?? '', (_, column) => rows.map((row) => row[column]).join(''))
 
 /** The least of a maze's turns and reflections, its ends taken as alike. */
-function leastGuise(text: string, side: number): string {
+function canonicalMaze(text: string, side: number): string {
   const upright = crop(text.replaceAll('G', 'S'), side)
   const guises = [upright, transpose(upright)].flatMap((rows) => {
     const mirrored = rows.map((row) => Array.from(row).reverse().join(''))
@@ -153,7 +153,7 @@ function leastGuise(text: string, side: number): string {
 }
 
 export function pathTask({ rooms, side, loops }: PathOptions): Task {
-  checkRange('side', { min: side, max: side }, 3, WIDEST)
+  checkRange('side', { min: side, max: side }, 3, MAX_SIDE)
   checkRange('rooms', rooms, 2, Math.floor((side + 1) / 2))
   return {
     name: 'maze',
@@ -176,7 +176,7 @@ export function pathTask({ rooms, side, loops }: PathOptions): Task {
         facts: { rooms: Math.max(rows, columns), length: path.length - 1 },
       }
     },
-    form: (template) => leastGuise(template, side),
-    answerForm: (completion) => leastGuise(completion, side),
+    form: (template) => canonicalMaze(template, side),
+    answerForm: (completion) => canonicalMaze(completion, side),
   }
 }

@@ -14,10 +14,10 @@ export interface SortingOptions {
 }
 
 /** K = 2 width + 1 stays within a block of 4,096. */
-const WIDEST = 2047
+const MAX_COLUMNS = 2047
 
 export function sortingTask({ items, width }: SortingOptions): Task {
-  checkRange('width', { min: width, max: width }, 2, WIDEST)
+  checkRange('width', { min: width, max: width }, 2, MAX_COLUMNS)
   checkRange('items', items, 2, width)
   return {
     name: 'list',

@@ -88,7 +88,7 @@ export function checkRange(param: string, range: Range, least: number, most: num
 }
 
 /** Attempts in a row without a new example after which there are taken to be no more. */
-const PATIENCE = 10_000
+const MAX_IDLE_ATTEMPTS = 10_000
 
 export interface DrawOptions {
   count: number
@@ -115,7 +115,7 @@ export function* drawExamples(
       made++
       idle = 0
       yield example
-    } else if (++idle > PATIENCE) {
+    } else if (++idle > MAX_IDLE_ATTEMPTS) {
       throw new BasinError('out_of_range', {
         param: 'count',
         bound: `at most ${made}: no further ${task.name} was found`,

@@ -1,0 +1,178 @@
+/** `basin landscape`: what the energies of models look like, as figures and as pictures. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Option, type Command } from 'commander'
+import {
+  backendChoices,
+  loadBackend,
+  type Backend,
+  type BackendChoice,
+} from '../../energy/tfjs/backend.js'
+import { Network } from '../../energy/tfjs/network.js'
+import { BasinError } from '../../errors.js'
+import { openCheckpoint, type Checkpoint } from '../../model/checkpoint.js'
+import { openTokenizer } from '../../tokenizer/tokenizer.js'
+import { diagnose, type Diagnosis } from '../../train/evaluation/diagnose.js'
+import { initialWeights } from '../../train/initial-weights.js'
+import {
+  figuresOf,
+  sliceBatch,
+  type Plane,
+  type Slice,
+  type SliceFigures,
+} from '../../train/evaluation/landscape-slices.js'
+import { openData } from '../../train/data/training-data.js'
+import { integer, real } from '../options/number-parsers.js'
+import { gallery, page, plotLines, plotPlane } from '../output/landscape-pictures.js'
+
+interface Flags {
+  model: string[]
+  data: string[]
+  out: string
+  rows: number
+  window: number
+  steps?: number
+  points: number
+  grid: number
+  reach: number
+  before?: true
+  seed: number
+  backend: BackendChoice
+  threads: number
+}
+
+/** One model, or its random start. */
+interface View {
+  name: string
+  diagnosis: Diagnosis
+  slices: Record<Slice['direction'], SliceFigures>
+  lines: Slice[]
+  plane: Plane
+}
+
+export function registerLandscape(program: Command): void {
+  program
+    .command('landscape')
+    .description('look at the energies of models: figures as JSON, slices as SVG and HTML')
+    .requiredOption('--model <directories...>', 'models of one tokenizer, set side by side')
+    .requiredOption('--data <files...>', 'text, or JSON lines {prompt?, template?, completion}')
+    .requiredOption(
+      '--out <directory>',
+      'where landscape.json, lines.svg, planes.svg, index.html go',
+    )
+    .option('--rows <n>', 'windows of text, or examples', integer(1, 4096), 32)
+    .option('--window <tokens>', 'predicted tokens per window of text', integer(1, 1e6), 32)
+    .option('--steps <n>', "steps of descent (default: the model's own)", integer(0, 4096))
+    .option('--points <n>', 'points of a line', integer(3, 4097), 65)
+    .option('--grid <n>', 'points along each side of a plane', integer(2, 257), 25)
+    .option('--reach <x>', 'how far lines reach, in lengths of a true answer', real(1e-6, 1e6), 2)
+    .option('--before', "also look at each model's random start")
+    .option('--seed <n>', 'seed of directions and starts', integer(0, 2 ** 31 - 1), 7)
+    .addOption(
+      new Option('--backend <name>', 'TensorFlow.js backend')
+        .choices(backendChoices)
+        .default('auto'),
+    )
+    .option('--threads <n>', 'threads of the native and wasm backends', integer(1, 1024), 1)
+    .action(landscape)
+}
+
+async function landscape(flags: Flags): Promise<void> {
+  const backend = await loadBackend(flags.backend, flags.threads)
+  console.error(`on ${backend.name}`)
+  const views = flags.model.flatMap((directory) => {
+    const trained = openCheckpoint(directory)
+    const { config, tensors } = trained
+    if (config.feed_forward)
+      throw new BasinError('not_supported', {
+        param: '--model',
+        reason: `${directory} is a feed-forward control and has no energy`,
+      })
+    const alpha = tensors.get('alpha')?.data[0] as number
+    const random = { config, tensors: initialWeights(config, 1, alpha) }
+    return [
+      ...(flags.before ? [look(backend, directory, random, `${config.name} before`, flags)] : []),
+      look(backend, directory, trained, config.name, flags),
+    ]
+  })
+  write(views, flags)
+}
+
+function look(
+  { tf }: Backend,
+  directory: string,
+  { config, tensors }: Checkpoint,
+  name: string,
+  flags: Flags,
+): View {
+  const data = openData({
+    ...flags,
+    valid: flags.data,
+    validRows: flags.rows,
+    relabel: [],
+    strict: true,
+    config,
+    tokenizer: openTokenizer(directory),
+  })
+  const [batch] = data.validation
+  if (!batch) throw new BasinError('invalid_data', { path: flags.data.join(), reason: 'no row' })
+  const weights = new Map([...tensors].map(([key, t]) => [key, tf.tensor(t.data, [...t.shape])]))
+  const network = new Network(tf, config, weights)
+  const steps = flags.steps ?? config.steps
+  const diagnosis = diagnose(network, batch, { seed: flags.seed, wrong: 16, steps })
+  const { lines, plane } = sliceBatch(network, batch, { ...flags, steps })
+  network.dispose()
+  for (const weight of weights.values()) weight.dispose()
+  const slices = Object.fromEntries(lines.map((line) => [line.direction, figuresOf(line)]))
+  return { name, diagnosis, slices: slices as View['slices'], lines, plane }
+}
+
+const heads = [
+  'model',
+  'spread',
+  'gap',
+  'ranked',
+  'volume',
+  'E first',
+  'E last',
+  '|g| first',
+  '|g| last',
+  'calibration',
+  'minima (random)',
+  'roughness',
+  'minima (loss)',
+  'roughness',
+]
+
+function rowOf({ name, diagnosis: d, slices }: View): string[] {
+  const figures = [d.spread, d.gap, d.ranked, d.volume, d.firstEnergy, d.lastEnergy]
+  const more = [d.firstGradient, d.lastGradient, d.calibration]
+  const cut = [slices.random, slices['loss-gradient']].flatMap((s) => [s.minima, s.roughness])
+  return [name, ...[...figures, ...more, ...cut].map((x) => String(Number(x.toPrecision(3))))]
+}
+
+function write(views: readonly View[], flags: Flags): void {
+  mkdirSync(flags.out, { recursive: true })
+  const file = (name: string, content: string) => writeFileSync(join(flags.out, name), content)
+  const lines = gallery(
+    'Energy above that of the answers found, along a random line and the slope of the loss through each',
+    views.map(({ name, lines: of }) =>
+      of.map((line) => plotLines(`${name}: ${line.direction}`, line.at, line.energies)),
+    ),
+  )
+  // Before and after stand side by side.
+  const columns = flags.before ? 2 : 3
+  const planes = gallery(
+    'Energy (dark: low), the descent (circle to dot) and the true answer (cross)',
+    Array.from({ length: Math.ceil(views.length / columns) }, (_, i) =>
+      views.slice(columns * i, columns * (i + 1)).map(({ name, plane }) => plotPlane(name, plane)),
+    ),
+  )
+  const { data, rows, seed, reach } = flags
+  file('landscape.json', `${JSON.stringify({ data, rows, seed, reach, models: views })}\n`)
+  file('lines.svg', lines)
+  file('planes.svg', planes)
+  file('index.html', page('Energy landscapes', heads, views.map(rowOf), [lines, planes]))
+  for (const cells of [heads, heads.map(() => '---'), ...views.map(rowOf)])
+    console.log(`| ${cells.join(' | ')} |`)
+}
