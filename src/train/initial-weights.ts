@@ -1,9 +1,10 @@
 /**
- * Initial weights, a function of the configuration and a seed. Latent models start as the recipe of
- * the residual energy does (scaled by width and depth); vocab models as the published ones do
- * (Xavier normal, unit embeddings). Where the context drafts, opinions are the network's own output at
- * first (C = I): a draft then passes through a step, and steps learn to change it. Anchored ones are
- * the draft itself (A = I, C = 0), which is the network's own output: at first there is a causal model.
+ * Initial weights, a function of the configuration and a seed. Matrices of latent models are normal with
+ * a deviation that depends on width and depth; those of vocab models are drawn as in the published
+ * implementation (Xavier normal, unit embeddings). If the context drafts the answer, the opinion matrix
+ * C begins as the identity, so that a step leaves a draft as it is and training learns to change it. If
+ * the opinion is anchored to the draft as well, the anchor A begins as the identity and C as 0, so that
+ * an opinion is the draft itself, and the model begins as a causal one.
  */
 import { tensorShapes } from '../model/checkpoint.js'
 import { draftsFromContext, type ModelConfig } from '../model/config.js'
@@ -28,8 +29,8 @@ function deviation(name: string, shape: readonly number[], config: ModelConfig):
   return config.dim ** -0.5 * (back ? (2 * config.layers) ** -0.5 : 1)
 }
 
-/** Square matrices that start as I, and as 0, where the context drafts. */
-function given(config: ModelConfig): { identities: string[]; zeros: string[] } {
+/** The names of square matrices that begin as the identity, and of those that begin as 0. */
+function identitiesAndZeros(config: ModelConfig): { identities: string[]; zeros: string[] } {
   const opinion = 'answer.opinion.weight'
   if (!draftsFromContext(config)) return { identities: [], zeros: [] }
   if (!config.answer.anchor) return { identities: [opinion], zeros: [] }
@@ -42,7 +43,7 @@ export function initialWeights(
   alpha: number,
 ): Map<string, Float32Tensor> {
   const tensors = new Map<string, Float32Tensor>()
-  const { identities, zeros } = given(config)
+  const { identities, zeros } = identitiesAndZeros(config)
   let index = 0
   for (const [name, shape] of tensorShapes(config)) {
     const size = shape.reduce((a, b) => a * b, 1)
@@ -63,8 +64,9 @@ export function initialWeights(
 }
 
 /**
- * The weights of a model that drafts from its context, for one whose opinions correct that draft: the
- * draft stays as it was, and an opinion is half of it and half of the former opinion.
+ * Converts the weights of a model that drafts from its context to those of one whose opinions are
+ * anchored to that draft. The draft stays as it was; an opinion becomes the mean of the draft and of
+ * the former opinion.
  */
 export function anchored(
   tensors: ReadonlyMap<string, Float32Tensor>,

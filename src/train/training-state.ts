@@ -1,7 +1,7 @@
 /**
- * What a run needs to go on as if it had not stopped: weights, moments, an objective's memory, and the
- * settings it was started with, in one safetensors file. A new state is written beside the old one,
- * read back and compared before it takes its place, so that there is a good one at any moment.
+ * What a training run needs to resume as if it had not stopped: weights, moments, the objective's
+ * memory, and the settings it was started with, in one safetensors file. A new state is written beside
+ * the old one, read back and compared, and then takes its place, so that there is always a good one.
  */
 import { existsSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,22 +15,22 @@ import {
 
 export const trainingStateFile = 'state.safetensors'
 
-/** What the numbers of a run depend on, by the name of the flag that sets it. */
+/** The settings that a run's numbers depend on, by the names of their flags. */
 export type TrainingSettings = Readonly<Record<string, string | number | boolean>>
 
 export interface TrainingState {
   update: number
-  /** Seconds of training, on the clock and of all threads; earlier sittings included. */
+  /** Seconds of training, on the clock and of all threads, those before a resume included. */
   seconds: number
   cpuSeconds: number
-  /** Spread of energies at update 0: what a collapse is measured against; NaN if never measured. */
+  /** Spread of energies at update 0, which later ones are compared with; NaN if it was not measured. */
   firstSpread: number
   settings: TrainingSettings
   /** Weights under their names, moments as `first/...` and `second/...`, memory as `memory/...`. */
   tensors: ReadonlyMap<string, Float32Tensor>
 }
 
-/** Throws `invalid_checkpoint` where what was written does not read back the same. */
+/** Throws `invalid_checkpoint` if the file does not read back as it was written. */
 export function writeState(directory: string, state: TrainingState): void {
   const fresh = join(directory, `${trainingStateFile}.new`)
   writeSafetensors(fresh, state.tensors, {
@@ -46,7 +46,7 @@ export function writeState(directory: string, state: TrainingState): void {
   renameSync(fresh, join(directory, trainingStateFile))
 }
 
-/** Throws `invalid_checkpoint` where a file does not hold exactly these tensors. */
+/** Throws `invalid_checkpoint` if the file does not hold exactly these tensors. */
 export function verifyTensors(path: string, wanted: ReadonlyMap<string, Float32Tensor>): void {
   const { tensors } = readSafetensors(path)
   for (const [name, { data }] of wanted) {
@@ -60,7 +60,7 @@ export function verifyTensors(path: string, wanted: ReadonlyMap<string, Float32T
   }
 }
 
-/** The state of an earlier sitting, or undefined. Throws `invalid_checkpoint` where it is none. */
+/** The saved state, undefined if there is none. Throws `invalid_checkpoint` if it is not readable. */
 export function readState(directory: string): TrainingState | undefined {
   const path = join(directory, trainingStateFile)
   if (!existsSync(path)) return undefined
@@ -83,7 +83,7 @@ export function readState(directory: string): TrainingState | undefined {
   }
 }
 
-/** Throws `invalid_checkpoint` naming the first setting that is not what the run was started with. */
+/** Throws `invalid_checkpoint` for the first setting that differs from the one the run started with. */
 export function checkSettings(
   path: string,
   started: TrainingSettings,

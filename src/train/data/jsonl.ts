@@ -1,6 +1,6 @@
 /**
- * JSON lines `{prompt?, template?, completion}` as examples of whole answers. Only where each example
- * stands in its file is kept in memory, 16 bytes each: a line is read and tokenised when it is drawn.
+ * JSON lines `{prompt?, template?, completion}` as examples of whole answers. Only the location of each
+ * example in its file is kept in memory, 16 bytes each; a line is read and tokenised when it is drawn.
  */
 import { openSync } from 'node:fs'
 import { Type, type Static } from 'typebox'
@@ -19,16 +19,16 @@ const Line = Type.Object({
   template: Type.Optional(Type.String({ minLength: 1 })),
   completion: Type.String({ minLength: 1 }),
 })
-/** Further numbers of a line are figures of its difficulty. */
+/** Any further number of a line is a figure of its difficulty. */
 type Line = Static<typeof Line> & { readonly [fact: string]: unknown }
 
 export interface JsonlOptions {
   tokenizer: Tokenizer
   config: ModelConfig
   seed: number
-  /** Tokens that are mere names, such as a puzzle's digits: every drawn example permutes them. */
+  /** Tokens that are interchangeable, such as a puzzle's digits: each drawn example permutes them. */
   relabel?: readonly number[]
-  /** Throw `invalid_data` at the first bad line instead of leaving it out. */
+  /** Throws `invalid_data` at the first bad line in place of leaving it out. */
   strict?: boolean
 }
 
@@ -50,8 +50,8 @@ function parseLine(text: string): Line {
 }
 
 /**
- * The tokens of one line, all its blocks in one. Without a template the completion ends with the
- * start token, which ends a document. Whole blocks are filled up with it.
+ * The tokens of one line, with all blocks of its answer. Without a template the completion is followed
+ * by the start token, which ends a document. The last block is filled up with start tokens.
  */
 function tokenizeLine(line: Line, { tokenizer, config }: JsonlOptions): Example {
   const { bos } = tokenizer
@@ -93,7 +93,7 @@ function factsOf(line: Line): Pick<Example, 'facts'> {
   return numbers.length === 0 ? {} : { facts: Object.fromEntries(numbers) }
 }
 
-/** Block `index` of a line as an answer of its own, behind all that precedes it. */
+/** Block `index` of a line as an answer of its own; all that precedes it is its context. */
 function blockOf(line: Example, index: number, block: number): Example {
   const start = index * block
   return {
@@ -104,14 +104,14 @@ function blockOf(line: Example, index: number, block: number): Example {
   }
 }
 
-/** Where an example stands: the bytes of its line, and which block of its answer it is. */
+/** The bytes of the line that an example is in, and which block of the line's answer it is. */
 interface ExampleLocation {
   offset: number
   bytes: number
   block: number
 }
 
-/** Places in typed arrays that double when full. */
+/** Locations in typed arrays that double in size when they are full. */
 class ExampleLocations {
   length = 0
   #offsets = new Float64Array(1024)
@@ -142,18 +142,18 @@ class ExampleLocations {
   }
 }
 
-/** Bad lines kept with their reasons; further ones are only counted. */
+/** So many bad lines are kept with their reasons; further ones are only counted. */
 const MAX_KEPT_BAD_LINES = 1000
 
 export class JsonlSource {
-  /** The first lines that were left out, and the number of all. */
+  /** The first lines that were left out, and the number of all that were. */
   readonly bad: readonly BadLine[]
   readonly badCount: number
   readonly #places = new ExampleLocations()
-  /** Open for as long as the process: lines are read when they are drawn. */
+  /** File descriptor, open until the process ends: lines are read when they are drawn. */
   readonly #fd: number
 
-  /** Throws `invalid_data` where no line is good, or at the first bad one if `strict`. */
+  /** Throws `invalid_data` if no line is good or, if `strict`, at the first bad line. */
   constructor(
     private readonly path: string,
     private readonly options: JsonlOptions,
@@ -188,7 +188,7 @@ export class JsonlSource {
     return this.#places.length
   }
 
-  /** `rows` examples of one block each, drawn evenly. */
+  /** Draws `rows` examples of one block each, all with equal probability. */
   batch(update: number, rows: number): Example[] {
     const { seed, relabel = [] } = this.options
     return Array.from({ length: rows }, (_, row) => {
@@ -198,7 +198,7 @@ export class JsonlSource {
     })
   }
 
-  /** All examples in the order of the file, as they stand there. */
+  /** All examples in the order of the file, without relabelling. */
   *examples(): Generator<Example> {
     for (let index = 0; index < this.length; index++) yield this.#example(index)
   }
@@ -211,13 +211,13 @@ export class JsonlSource {
   }
 }
 
-/** The blocks of a line in which something is to be inferred. */
+/** The indices of a line's blocks in which a token is to be inferred. */
 const blanksOf = ({ answer, clamped }: Example, block: number): number[] =>
   Array.from({ length: answer.length / block }, (_, i) => i).filter((i) =>
     clamped.slice(i * block, (i + 1) * block).includes(UNKNOWN_TOKEN),
   )
 
-/** The example with the given tokens permuted among themselves. */
+/** The example with the tokens `names` permuted among themselves. */
 function permute(
   example: Example,
   names: readonly number[],

@@ -1,20 +1,20 @@
-/** Reading training text, whole or as it streams by. Knows files; knows no token. */
+/** Reads training text, whole or in pieces that need little memory. It knows files, and no tokens. */
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { BasinError } from '../../errors.js'
 
-const refuse = (path: string, cause: unknown): BasinError =>
+const unreadable = (path: string, cause: unknown): BasinError =>
   new BasinError('invalid_data', { path, reason: (cause as Error).message }, { cause })
 
-/** Throws `invalid_data` where the file cannot be read or is not UTF-8. */
+/** Throws `invalid_data` if the file cannot be read or is not UTF-8. */
 export function readText(path: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
   } catch (cause) {
-    throw refuse(path, cause)
+    throw unreadable(path, cause)
   }
 }
 
-/** Exactly `count` bytes. Throws `invalid_data` where the file has become shorter. */
+/** Exactly `count` bytes. Throws `invalid_data` if the file has become shorter since it was opened. */
 export function readBytes(fd: number, offset: number, count: number, path: string): Uint8Array {
   const bytes = new Uint8Array(count)
   for (let done = 0; done < count;) {
@@ -26,16 +26,16 @@ export function readBytes(fd: number, offset: number, count: number, path: strin
   return bytes
 }
 
-/** Bytes read at a time. */
+/** Bytes that are read at a time. */
 const CHUNK_BYTES = 1 << 22
 
-/** The bytes of a file; each chunk is valid until the next. */
+/** The bytes of a file, in chunks. A chunk is valid until the next one is asked for. */
 function* readChunks(path: string): Generator<Uint8Array> {
   let fd: number
   try {
     fd = openSync(path, 'r')
   } catch (cause) {
-    throw refuse(path, cause)
+    throw unreadable(path, cause)
   }
   try {
     const chunk = new Uint8Array(CHUNK_BYTES)
@@ -55,7 +55,7 @@ function* decodeChunks(path: string): Generator<string> {
     for (const chunk of readChunks(path)) yield decoder.decode(chunk, { stream: true })
     yield decoder.decode()
   } catch (cause) {
-    throw cause instanceof BasinError ? cause : refuse(path, cause)
+    throw cause instanceof BasinError ? cause : unreadable(path, cause)
   }
 }
 
@@ -65,13 +65,14 @@ export interface Piece {
   begins: boolean
 }
 
-/** Characters of a document from which on it comes in pieces. */
+/** A document of more than twice as many characters is given in pieces of at most so many. */
 export const MAX_PIECE_CHARACTERS = 1 << 20
 
 /**
- * The documents of a file between separators, without the line ends around them; empty ones are left
- * out. Without a separator the file is one document. A long document comes in pieces, cut before its
- * last line end, so that no more than a piece and a chunk are in memory.
+ * The documents of a file: the text between separators, without the line ends around it. Empty
+ * documents are left out. Without a separator the file is one document. A long document is given in
+ * pieces, each cut before its last line end, so that a few pieces and one chunk are all that is held
+ * in memory.
  */
 export function* readPieces(
   path: string,
@@ -105,25 +106,30 @@ export function* readPieces(
   if (last !== '') yield { text: last, begins }
 }
 
-/** The last run of line ends up to `limit`, else the limit, not between two halves of a character. */
+/**
+ * Where to cut: before the last run of line ends up to `limit`. Where there is none, at `limit`, or one
+ * earlier if that would cut a surrogate pair in two.
+ */
 function cutBefore(text: string, limit: number): number {
   let cut = text.lastIndexOf('\n', limit)
   while (cut > 0 && /[\r\n]/.test(text.charAt(cut - 1))) cut--
   if (cut > 0) return cut
-  const high = text.charCodeAt(limit - 1)
-  return high >= 0xd800 && high < 0xdc00 ? limit - 1 : limit
+  const last = text.charCodeAt(limit - 1)
+  const isHighSurrogate = last >= 0xd800 && last < 0xdc00
+  return isHighSurrogate ? limit - 1 : limit
 }
 
 export interface Line {
   /** 1-based. */
   number: number
-  /** Where its bytes stand, the line end left out. */
+  /** Offset of its first byte in the file. */
   offset: number
+  /** Bytes of the line, without its line end. */
   bytes: number
   text: string
 }
 
-/** The lines of a file, one at a time. */
+/** The lines of a file, one at a time. Throws `invalid_data` for a line that is not UTF-8. */
 export function* readLines(path: string): Generator<Line> {
   const decoder = new TextDecoder('utf-8', { fatal: true })
   let held = Buffer.alloc(0)

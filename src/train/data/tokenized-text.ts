@@ -1,7 +1,7 @@
 /**
- * Text files as tokens laid end to end, each document behind the start token. Tokenised as they are
- * read, a piece at a time; kept in memory, or in a cache file that is read where it is needed, so that
- * neither text nor tokens need to fit into memory.
+ * Text files as one sequence of tokens, in which each document follows a start token. Files are
+ * tokenised piece by piece while they are read. The tokens are kept in memory, or in a cache file of
+ * which only the requested parts are read; then neither the text nor the tokens need to fit in memory.
  */
 import { createHash } from 'node:crypto'
 import {
@@ -25,21 +25,22 @@ export interface TokenizedText {
   readonly paths: readonly string[]
   readonly length: number
   readonly documents: number
-  /** UTF-8 bytes of all documents, separators left out. */
+  /** UTF-8 bytes of all documents, without separators. */
   readonly bytes: number
+  /** `count` tokens from `start` on; fewer at the end of the text. */
   read(start: number, count: number): Int32Array
-  /** Bytes of text that tokens stand for. */
+  /** UTF-8 bytes of text that these tokens stand for. */
   bytesOf(tokens: Iterable<number>): number
 }
 
 export interface TokenCache {
-  /** Where cache files go. */
+  /** Directory of the cache files. */
   directory: string
-  /** The tokenizer's directory: another tokenizer makes another file. */
+  /** The tokenizer's directory. Its content is part of the cache's key. */
   tokenizer: string
 }
 
-/** Throws `invalid_data` for a file that is not there or is not UTF-8 text. */
+/** Throws `invalid_data` for a file that does not exist or is not UTF-8 text. */
 export function openTokenizedText(
   paths: readonly string[],
   tokenizer: Tokenizer,
@@ -50,7 +51,7 @@ export function openTokenizedText(
 
 type TokenArray = Uint16Array | Uint32Array
 
-/** Ids below 2^16 take two bytes. */
+/** Token ids below 2^16 fit in two bytes. */
 const bytesPerToken = (tokenizer: Tokenizer): 2 | 4 => (tokenizer.vocabSize <= 65_536 ? 2 : 4)
 const tokenArray = (tokens: readonly number[], width: 2 | 4): TokenArray =>
   width === 2 ? Uint16Array.from(tokens) : Uint32Array.from(tokens)
@@ -61,7 +62,7 @@ interface TextTotals {
   bytes: number
 }
 
-/** Bytes of text by token id; special tokens count none. */
+/** Counts the UTF-8 bytes that tokens stand for; a special token stands for none. */
 function byteCounter(tokenizer: Tokenizer): TokenizedText['bytesOf'] {
   const lengths = Uint16Array.from(
     { length: tokenizer.vocabSize },
@@ -75,7 +76,7 @@ function byteCounter(tokenizer: Tokenizer): TokenizedText['bytesOf'] {
   }
 }
 
-/** Gives every piece's tokens to `sink`, in order. */
+/** Tokenises all files and gives the tokens of each piece to `sink`, in order. */
 function tokenize(
   paths: readonly string[],
   tokenizer: Tokenizer,
@@ -126,7 +127,7 @@ function cached(paths: readonly string[], tokenizer: Tokenizer, cache: TokenCach
     fsyncSync(fd)
     closeSync(fd)
     renameSync(`${name}.tmp`, `${name}.tokens`)
-    // Last: a cache without it is made anew.
+    // The totals are written last: a cache without them is incomplete, and is made again.
     writeFileSync(`${name}.json`, JSON.stringify(counts))
   }
   const counts = JSON.parse(readFileSync(`${name}.json`, 'utf8')) as TextTotals
@@ -144,7 +145,7 @@ function writeAll(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done)
 }
 
-/** Of the files' names, sizes and times, and of the tokenizer's content. */
+/** Depends on the names, sizes and modification times of the files, and on the tokenizer's content. */
 function cacheKey(paths: readonly string[], { tokenizer }: TokenCache): string {
   const hash = createHash('sha256').update('tokens/1')
   for (const path of paths) {

@@ -1,6 +1,7 @@
 /**
- * One batch in the shape the network wants: what is observed, where the answers stand, what they
- * should be. Built from windows of text or from examples; knows no file and no tokenizer.
+ * A training batch in the layout that the network takes: the observed tokens, the positions of the
+ * answers, and the tokens they should have. It is built from windows of text or from examples; this
+ * file reads no files and calls no tokenizer.
  */
 import type { ModelConfig } from '../../model/config.js'
 import { contextOffset } from '../../model/config.js'
@@ -18,19 +19,20 @@ export interface Batch {
   answers: number
   /** [B, N] tokens the answers should have. */
   targets: Int32Array
-  /** [B, N]: 1 where a position moves and its loss counts, 0 where it is clamped to its target. */
+  /** [B, N]: 1 where a position descends and has a loss, 0 where it is clamped to its target. */
   moving: Float32Array
-  /** True if some position is clamped. */
+  /** True if any position is clamped. */
   clamped: boolean
-  /** [B] figures of difficulty that came with the data. */
+  /** [B]: figures of difficulty that the data gives for each row, by name. */
   facts?: readonly Readonly<Record<string, number>>[]
-  /** Replaces the model's starting point: [B, N, W]. */
+  /** Starting states [B, N, W] in place of the model's own. */
   start?: Float32Array
 }
 
 /**
- * Every block of K targets in windows [B, S + 1] is an answer whose context is all that precedes it:
- * answer m sees the first 1 + m K tokens. With K = 1 that is next-token prediction at every position.
+ * Makes a batch of windows [B, S + 1]. Every block of K targets is an answer whose context is all that
+ * precedes it: answer m sees the first 1 + m K tokens. With K = 1 that is next-token prediction at
+ * every position.
  */
 export function batchOfWindows(config: ModelConfig, windows: Int32Array, rows: number): Batch {
   const width = windows.length / rows
@@ -59,17 +61,17 @@ export function batchOfWindows(config: ModelConfig, windows: Int32Array, rows: n
   }
 }
 
-/** A prompt with one answer of K positions, some of which may be given. */
+/** A prompt with one answer of K positions, of which some may be clamped. */
 export interface Example {
   context: readonly number[]
   answer: readonly number[]
-  /** Known tokens of the answer, -1 where it is to be inferred. */
+  /** [K]: the given token of a clamped position, -1 where a token is to be inferred. */
   clamped: readonly number[]
-  /** Figures of difficulty that came with it. */
+  /** Figures of difficulty that the data gives, by name. */
   facts?: Readonly<Record<string, number>>
 }
 
-/** Each example is one answer behind its own context; contexts are padded to the longest. */
+/** Makes a batch in which each example is one answer behind its own context, padded to the longest. */
 export function batchOfExamples(config: ModelConfig, examples: readonly Example[]): Batch {
   const block = config.answer.block
   const rows = examples.length
@@ -90,15 +92,25 @@ export function batchOfExamples(config: ModelConfig, examples: readonly Example[
     visible.push(new Array<number>(block).fill(seen))
     positions.push(Array.from({ length: block }, (_, i) => contextOffset(config) + seen + i))
   })
-  const facts = examples.map((example) => example.facts ?? {})
-  const batch = { rows, observed, length, visible, positions, answers: 1, targets, moving }
-  return { ...batch, clamped: true, facts }
+  return {
+    rows,
+    observed,
+    length,
+    visible,
+    positions,
+    answers: 1,
+    targets,
+    moving,
+    clamped: true,
+    facts: examples.map((example) => example.facts ?? {}),
+  }
 }
 
-const rowFrom = <T>(shared: readonly T[], row: number): T =>
-  shared[shared.length === 1 ? 0 : row] as T
+/** A list of one entry serves all rows. */
+const rowFrom = <T>(entries: readonly T[], row: number): T =>
+  entries[entries.length === 1 ? 0 : row] as T
 
-/** One row as a batch of its own, with `start` as its starting point. */
+/** One row as a batch of its own that starts at `start`. */
 export function rowOf(batch: Batch, row: number, start?: Float32Array): Batch {
   const n = batch.targets.length / batch.rows
   const cut = <A extends Int32Array | Float32Array>(flat: A, width: number): A =>
@@ -117,7 +129,10 @@ export function rowOf(batch: Batch, row: number, start?: Float32Array): Batch {
   }
 }
 
-/** Batches of equal answers under each other, observed tokens padded to the longest; drops starts. */
+/**
+ * The rows of several batches whose answers have the same shape, in one batch. Observed tokens are
+ * padded to the longest row; starting states and facts are dropped.
+ */
 export function joinBatches(parts: readonly Batch[]): Batch {
   const first = parts[0] as Batch
   const rows = parts.reduce((sum, part) => sum + part.rows, 0)
@@ -139,13 +154,13 @@ export function joinBatches(parts: readonly Batch[]): Batch {
       positions.push(rowFrom(part.positions, row))
     }
   }
-  const even = new Set(visible.map((row) => row.join())).size === 1
+  const alike = new Set(visible.map((row) => row.join())).size === 1
   return {
     rows,
     observed,
     length,
-    visible: even ? visible.slice(0, 1) : visible,
-    positions: even ? positions.slice(0, 1) : positions,
+    visible: alike ? visible.slice(0, 1) : visible,
+    positions: alike ? positions.slice(0, 1) : positions,
     answers: first.answers,
     targets,
     moving,

@@ -1,4 +1,4 @@
-/** From files to batches: text becomes windows, JSON lines become examples. */
+/** Opens the files of a training or an evaluation: text as windows, JSON lines as examples. */
 import type { ModelConfig } from '../../model/config.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import { batchOfExamples, batchOfWindows, type Batch, type Example } from './training-batch.js'
@@ -10,17 +10,17 @@ import { BasinError } from '../../errors.js'
 export interface DataOptions {
   data: readonly string[]
   valid: readonly string[]
-  /** Rows per batch. */
+  /** Rows of a batch. */
   rows: number
-  /** Predicted tokens per row of text. */
+  /** Predicted tokens in a row of text. */
   window: number
   /** Rows of validation. */
   validRows: number
   seed: number
-  /** One-character tokens to permute in every example; empty for none. */
+  /** Characters, each one token, that are permuted among themselves in every example; may be empty. */
   relabel: readonly string[]
   strict?: boolean
-  /** Where to keep the tokens of text; in memory if absent. */
+  /** Where to keep the tokens of text files; in memory if absent. */
   tokenCache?: TokenCache
   config: ModelConfig
   tokenizer: Tokenizer
@@ -30,9 +30,9 @@ export interface TrainingData {
   /** Pure function of the update number. */
   batch: (update: number) => Batch
   validation: Batch[]
-  /** UTF-8 bytes of text per predicted position of the validation data; 0 where there is no text. */
+  /** UTF-8 bytes of text per predicted position of the validation data; 0 for JSON lines. */
   bytesPerPosition: number
-  /** The first lines left out, and the number of all. */
+  /** The first lines that were left out, and the number of all that were. */
   bad: readonly BadLine[]
   badCount: number
   describe: string
@@ -45,7 +45,8 @@ export function openData(options: DataOptions): TrainingData {
   if (kinds.size > 1)
     throw new BasinError('invalid_data', {
       path: options.data.join(),
-      reason: 'text and JSON lines cannot be mixed',
+      reason:
+        'text and JSON lines cannot be mixed: name text files only, or files that end in .jsonl only',
     })
   return kinds.has(true) ? exampleData(options) : textData(options)
 }
@@ -102,7 +103,10 @@ function first<T>(items: Iterable<T>, count: number): T[] {
 function only(paths: readonly string[], param: string): string {
   const [path] = paths
   if (path === undefined || paths.length > 1)
-    throw new BasinError('invalid_request', { param, reason: 'takes one file of JSON lines' })
+    throw new BasinError('invalid_request', {
+      param,
+      reason: `takes one file of JSON lines, ${paths.length} were given`,
+    })
   return path
 }
 

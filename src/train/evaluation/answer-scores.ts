@@ -1,33 +1,35 @@
 /**
- * Figures of answers whose truth is known: how many are right, whether the energy tells right from
- * wrong, and what choosing among candidates by energy gains. Pure; knows no tensor and no model.
+ * Figures of answers whose true tokens are known: how many are right, how well the energy separates
+ * right answers from wrong ones, and what is gained by choosing among candidates by energy. All
+ * functions are pure; this file knows no tensors and no model.
  */
 import { mean } from './statistics.js'
 
-/** What one candidate's answer scored at one budget. */
+/** How good the answer of one candidate is at one budget. */
 export interface AnswerScore {
   energy: number
-  /** Residual energy only. */
+  /** The two parts of a residual energy; absent for other energies. */
   disagreement?: number
   doubt?: number
-  /** Summed over moving positions. */
+  /** Cross-entropy, summed over the moving positions. */
   nats: number
+  /** Number of moving positions whose most probable token is right. */
   right: number
   /** Right in every moving position. */
   solved: boolean
 }
 
-/** One answer of the data, as every candidate gave it at every budget. */
+/** One answer of the data, with the scores of all candidates at all budgets. */
 export interface ScoredAnswer {
-  /** Positions that were to be inferred. */
+  /** Number of positions that were to be inferred. */
   moving: number
-  /** Figures of difficulty from the data. */
+  /** Figures of difficulty that the data gives, by name. */
   facts: Readonly<Record<string, number>>
   /** [budgets][candidates] */
   scores: readonly (readonly AnswerScore[])[]
 }
 
-/** Means over answers and candidates: what one candidate at random gives. */
+/** Means over answers and candidates, which is what one candidate at random is expected to give. */
 export interface BudgetScore {
   steps: number
   /** Cross-entropy per moving position, nats. */
@@ -36,25 +38,28 @@ export interface BudgetScore {
   accuracy: number
   /** Share of answers right in every moving position. */
   solved: number
-  /** Mean energy of the answers that are scored. */
+  /** Mean energy of the answers. */
   energy: number
 }
 
-/** Areas under the curve of right against wrong; null where all answers are right, or all wrong. */
+/**
+ * Areas under the receiver operating characteristic: how well an energy, or a part of it, separates
+ * right answers from wrong ones. Null if all answers are right, or all are wrong.
+ */
 export interface DiscriminationAreas {
   energy: number | null
   disagreement?: number | null
   doubt?: number | null
 }
 
-/** Share of answers solved by one of the first `candidates`. */
+/** Share of answers that are solved if one of the first `candidates` is chosen. */
 export interface ChoiceScore {
   candidates: number
-  /** The one of lowest energy. */
+  /** The candidate of lowest energy is chosen. */
   byEnergy: number
-  /** One at random, in expectation. */
+  /** A candidate is chosen at random; the expected share. */
   atRandom: number
-  /** The best possible one: whether any is right. */
+  /** A right candidate is chosen wherever there is one. */
   best: number
 }
 
@@ -80,8 +85,8 @@ export function budgetScore(
 }
 
 /**
- * The chance that a right answer has a lower value than a wrong one, ties counted half; null where
- * there are none of either kind.
+ * The probability that a right answer has a lower value than a wrong one, where equal values count
+ * half. Null if there are no right answers, or no wrong ones.
  */
 export function areaUnderCurve(
   values: readonly number[],
@@ -98,7 +103,7 @@ export function areaUnderCurve(
     for (; from < order.length && values[order[from] as number] === value; from++)
       if (right[order[from] as number]) rightHere++
       else wrongHere++
-    // Every wrong answer below a right one is a pair lost; those of equal value are half lost.
+    // A wrong answer below a right one is a lost pair; one of equal value is half a lost pair.
     won -= rightHere * (wrongBelow + wrongHere / 2)
     wrongBelow += wrongHere
   }
@@ -145,26 +150,26 @@ export const choiceScore = (
   }
 }
 
-/** Answers of which a figure of difficulty lies in one range. */
+/** Answers whose figure of difficulty lies in one range. */
 export interface DifficultyClass {
   /** "26" or "26 to 30". */
   label: string
   answers: ScoredAnswer[]
 }
 
-/** Up to so many different values are classes of their own. */
-const SINGLE_VALUES = 12
-/** Else the values are cut into so many ranges of equal width. */
+/** If a figure has at most so many different values, each of them is a class. */
+const MAX_SINGLE_VALUES = 12
+/** Otherwise its values are divided into so many ranges of equal width. */
 const RANGES = 8
 
-/** Classes in rising order of a figure; answers that do not have it are left out. */
+/** Classes in rising order of a figure. Answers that do not have the figure are left out. */
 export function classesBy(answers: readonly ScoredAnswer[], fact: string): DifficultyClass[] {
   const having = answers.filter(({ facts }) => facts[fact] !== undefined)
   const values = having.map(({ facts }) => facts[fact] as number)
   const different = [...new Set(values)].sort((a, b) => a - b)
   const [least, most] = [different[0] ?? 0, different.at(-1) ?? 0]
   const width =
-    different.length <= SINGLE_VALUES
+    different.length <= MAX_SINGLE_VALUES
       ? 0
       : different.every(Number.isInteger)
         ? Math.ceil((most - least + 1) / RANGES)

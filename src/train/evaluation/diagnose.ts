@@ -1,6 +1,7 @@
 /**
- * What an energy looks like around one batch of true answers: whether it tells answers apart, whether
- * descent lowers it, whether low energy means a good answer. Definitions: docs/training.md.
+ * Diagnoses an energy around one batch of true answers: whether true and wrong answers have different
+ * energies, whether descent lowers the energy, and whether a low energy means a good answer.
+ * Definitions: docs/training.md.
  */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { basePoint, descend, logitsOf } from '../../energy/tfjs/descent.js'
@@ -13,36 +14,37 @@ import { answerNats, scoped } from '../loss.js'
 import { corruptTokens } from '../objectives/contrastive.js'
 import { inputsOf, landscapesOf, startOf, type Inputs } from '../objectives/objective.js'
 import { stateOf } from '../objectives/start.js'
+import { alphaOf } from '../step-size.js'
 import { mean, rankCorrelation, standardDeviation } from './statistics.js'
 
 export interface Diagnosis {
-  /** Standard deviation of the energy over answers to one context, true and wrong; mean of contexts. */
+  /** Standard deviation of the energy over true and wrong answers to one context; mean of contexts. */
   spread: number
   /** Mean E of wrong answers minus E of the true one. */
   gap: number
   /** Share of wrong answers whose energy is above that of the true one. */
   ranked: number
-  /** Share of random states, as far out as true answers are, whose energy is below the true one's. */
+  /** Share of random states, of the same root mean square as true answers, with lower energy. */
   volume: number
   /** Mean energy and mean gradient norm at the start of a descent and at its end. */
   firstEnergy: number
   lastEnergy: number
   firstGradient: number
   lastGradient: number
-  /** Rank correlation of the energy of found answers with their cross-entropy, both per position. */
+  /** Rank correlation of the energies of the answers found with their cross-entropies, per position. */
   calibration: number
 }
 
 export interface DiagnoseOptions {
   seed: number
-  /** Wrong answers, and random states, beside each true one. */
+  /** Number of wrong answers, and of random states, that each true answer is compared with. */
   wrong: number
-  /** Steps of descent. */
+  /** Number of descent steps. */
   steps: number
 }
 
-/** Share of an answer's moving positions that a wrong one has wrong, at least one. */
-const corruption = 0.5
+/** Probability that a moving position of a wrong answer is replaced; one position is at least. */
+const CORRUPTION = 0.5
 
 export function diagnose(
   network: Network,
@@ -60,10 +62,10 @@ export function diagnose(
   })
 }
 
-/** Energies of the answers that have a moving position. */
-function energiesOf(inputs: Inputs, energy: Tensor): number[] {
+/** The values [B, M] of those answers that have a moving position. */
+function movingOnly(inputs: Inputs, byAnswer: Tensor): number[] {
   const kept = inputs.answers.dataSync()
-  return [...energy.dataSync()].filter((_, i) => kept[i] === 1)
+  return [...byAnswer.dataSync()].filter((_, i) => kept[i] === 1)
 }
 
 function compareAnswers(
@@ -77,10 +79,10 @@ function compareAnswers(
   let draws = 0
   const draw = () => uniform(seed, 0, draws++)
   const energyAt = (state: () => Tensor): number[] =>
-    scoped(tf, () => energiesOf(inputs, landscape.energy(state()).energy))
+    scoped(tf, () => movingOnly(inputs, landscape.energy(state()).energy))
   const truth = energyAt(() => stateOf(network, inputs.targets))
   const others = Array.from({ length: wrong }, () =>
-    energyAt(() => stateOf(network, corruptTokens(network, inputs, corruption, draw))),
+    energyAt(() => stateOf(network, corruptTokens(network, inputs, CORRUPTION, draw))),
   )
   const random = Array.from({ length: wrong }, (_, i) =>
     energyAt(() => randomState(network, inputs, seed + i)),
@@ -100,7 +102,7 @@ function compareAnswers(
   }
 }
 
-/** Noise with the root mean square of the true answers' states; probabilities in vocab space. */
+/** Noise of the same root mean square as the true answers' states; in vocab space, probabilities. */
 function randomState(network: Network, inputs: Inputs, seed: number): Tensor {
   const { tf, config } = network
   const [rows, n] = inputs.targets.shape as [number, number]
@@ -119,10 +121,10 @@ function followDescent(
   steps: number,
 ): Omit<Diagnosis, 'spread' | 'gap' | 'ranked' | 'volume'> {
   const { tf } = network
-  const alpha = tf.maximum(network.weight('alpha'), 1e-4)
+  const alpha = alphaOf(network)
   const figures = ({ energy, direction }: Slope) => ({
-    energies: energiesOf(inputs, energy),
-    gradient: mean(energiesOf(inputs, normByAnswer(network, inputs, direction))),
+    energies: movingOnly(inputs, energy),
+    gradient: mean(movingOnly(inputs, normByAnswer(network, inputs, direction))),
   })
   let state = startOf(network, inputs, landscapeAt(0), seed)
   const firstBase = basePoint(network, state, true)
@@ -137,30 +139,30 @@ function followDescent(
   const slope = landscapeAt(steps).slope(basePoint(network, state, false))
   const ended = figures(slope)
   const logits = logitsOf(network, slope.opinion ?? state)
-  const nats = energiesOf(inputs, answerNats(network, inputs, logits))
-  const positions = energiesOf(inputs, movingByAnswer(network, inputs))
-  const each = (sums: number[]) => sums.map((sum, i) => sum / (positions[i] as number))
+  const nats = movingOnly(inputs, answerNats(network, inputs, logits))
+  const positions = movingOnly(inputs, movingByAnswer(network, inputs))
+  const perPosition = (sums: number[]) => sums.map((sum, i) => sum / (positions[i] as number))
   return {
     firstEnergy: mean(begun.energies),
     lastEnergy: mean(ended.energies),
     firstGradient: begun.gradient,
     lastGradient: ended.gradient,
-    calibration: rankCorrelation(each(ended.energies), each(nats)),
+    calibration: rankCorrelation(perPosition(ended.energies), perPosition(nats)),
   }
 }
 
-/** Moving positions of each answer, [B, M]. */
+/** The number of moving positions of each answer, [B, M]. */
 function movingByAnswer({ tf, config }: Network, { batch, weights }: Inputs): Tensor {
   return tf.sum(tf.reshape(weights, [batch.rows, batch.answers, config.answer.block]), 2)
 }
 
-/** |d|_2 over each answer's positions, [B, M]. */
+/** The Euclidean norm of the direction over the positions of each answer, [B, M]. */
 function normByAnswer({ tf, config }: Network, inputs: Inputs, direction: Tensor): Tensor {
   const { rows, answers } = inputs.batch
   const squares = tf.reshape(tf.sum(tf.square(direction), 2), [rows, answers, config.answer.block])
   return tf.sqrt(tf.sum(squares, 2))
 }
 
-/** What ends a run: the energy no longer tells answers apart. */
+/** True if the energies of different answers have come too close to each other for training to go on. */
 export const hasCollapsed = (spread: number, first: number, share: number): boolean =>
   spread < share * first

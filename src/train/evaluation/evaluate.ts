@@ -1,6 +1,7 @@
 /**
- * How good a model's answers are after 1, 2, 4, ... steps, on batches with known targets. The answer
- * at a budget is the one of lowest energy among its steps, as in serving; `last` shows the raw iterate.
+ * Measures how good a model's answers are after given numbers of steps (budgets), on batches whose
+ * targets are known. With `keep: 'best'` the answer at a budget is the one of lowest energy among all
+ * steps so far, as in serving; with `keep: 'last'` it is that of the last step.
  */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { descend, logitsOf } from '../../energy/tfjs/descent.js'
@@ -18,25 +19,29 @@ import {
 } from './answer-scores.js'
 import { feedForwardLogits } from '../objectives/feed-forward.js'
 import { inputsOf, landscapesOf, scalarOf, startOf, type Inputs } from '../objectives/objective.js'
+import { MIN_ALPHA } from '../step-size.js'
 
 export interface EvaluateOptions {
   budgets: readonly number[]
   keep: 'best' | 'last'
   seed: number
-  /** M: descents of the same answer from noise of their own; 1 if absent. */
+  /** M: descents of each answer, which differ by their noise; 1 if absent. */
   candidates?: number
   /** Standard deviation of Langevin noise, added before each of the first `noiseSteps` steps. */
   noise?: number
   noiseSteps?: number
 }
 
-/** Budget 0 is a draft, where the model has one; a feed-forward control knows only one pass. */
+/**
+ * The budgets that a model can be measured at, in rising order. Budget 0 is the draft, for models that
+ * start from one; a feed-forward control has one pass only, which counts as one step.
+ */
 export function budgetsOf({ config }: Network, budgets: readonly number[]): number[] {
   const least = config.answer.start === 'draft' ? 0 : 1
   return config.feed_forward ? [1] : budgets.filter((b) => b >= least).sort((a, b) => a - b)
 }
 
-/** One line per budget of `budgetsOf`: means over answers and candidates. */
+/** One score for each budget of `budgetsOf`: means over answers and candidates. */
 export function evaluateBatches(
   network: Network,
   batches: readonly Batch[],
@@ -48,7 +53,7 @@ export function evaluateBatches(
   )
 }
 
-/** Every answer with a moving position, as each candidate gave it at each budget of `budgetsOf`. */
+/** The scores of every answer with a moving position, by budget of `budgetsOf` and candidate. */
 export function* scoreBatches(
   network: Network,
   batches: readonly Batch[],
@@ -62,7 +67,8 @@ export function* scoreBatches(
     network.tf.tidy(() => {
       const inputs = inputsOf(network, batch)
       const landscapeAt = landscapesOf(network, inputs)
-      // Contexts are observed once for all candidates, outside their tidies.
+      // Contexts are observed here, once for all candidates: within a candidate's tidy they would be
+      // freed with it.
       if (!network.config.feed_forward)
         for (let t = 0; t < contextCaches(network.config); t++) landscapeAt(t)
       for (let candidate = 0; candidate < candidates; candidate++)
@@ -76,13 +82,13 @@ export function* scoreBatches(
   }
 }
 
-/** One candidate for every answer of a batch. */
+/** The descent of one candidate for every answer of a batch. */
 interface CandidateDescent {
   network: Network
   inputs: Inputs
   landscapeAt: (step: number) => Landscape
   candidate: number
-  /** Rows in the batches before. */
+  /** Number of rows in all earlier batches; the seed of a row depends on its number. */
   rowsBefore: number
   options: EvaluateOptions
 }
@@ -122,7 +128,7 @@ function scoredAnswers(
   }).filter(({ moving }) => moving > 0)
 }
 
-/** Yields the scores of every answer after each step. Runs inside the caller's tidy. */
+/** Yields the scores of all answers after each step. It runs inside the caller's tidy. */
 function* walk(
   descent: CandidateDescent,
   steps: number,
@@ -136,15 +142,16 @@ function* walk(
     yield { step: 1, scores: score(feedForwardLogits(network, inputs), { energy }) }
     return
   }
-  const trained = Math.max(scalarOf(network.weight('alpha')), 1e-4)
-  // A head or potential energy judges the state that the step before produced, so it lags by one.
+  const trained = Math.max(scalarOf(network.weight('alpha')), MIN_ALPHA)
+  // A residual energy is that of the opinion that the same step computes. A head or a potential is the
+  // energy of the state that the previous step produced, so its answers come one step later.
   const lag = config.energy.kind === 'residual' ? 0 : 1
   let state = startingPoint(descent)
   for (let step = 0; step < steps + lag; step++) {
     const landscape = landscapeAt(step)
     const noise = noiseOf(descent, step)
     let figures: SlopeFigures = { energy: [] }
-    const [next, judged] = tf.tidy(() => {
+    const [next, answer] = tf.tidy(() => {
       const alpha = tf.scalar(trainedStepSize(config, trained, step))
       const taken = descend(network, landscape, state, { alpha, first: step === 0, noise })
       figures = figuresOf(taken.slope)
@@ -153,14 +160,14 @@ function* walk(
     if (step === 0 && config.answer.start === 'draft')
       yield { step: 0, scores: score(logitsOf(network, state), figures) }
     if (step >= lag)
-      yield { step: step + 1 - lag, scores: score(logitsOf(network, judged), figures) }
-    // Thousands of steps would otherwise pile up until the tidy ends.
-    tf.dispose([state, judged, ...(noise ? [noise] : [])])
+      yield { step: step + 1 - lag, scores: score(logitsOf(network, answer), figures) }
+    // Otherwise the tensors of thousands of steps would be held until the tidy ends.
+    tf.dispose([state, answer, ...(noise ? [noise] : [])])
     state = next
   }
 }
 
-/** [B, N, W]; noise as in serving, else the model's own start. */
+/** The starting states [B, N, W]: noise drawn as in serving if the model starts from noise. */
 function startingPoint(descent: CandidateDescent): Tensor {
   const { network, inputs, landscapeAt, options } = descent
   const { start, start_scale: scale } = network.config.answer
@@ -176,7 +183,7 @@ function noiseOf(descent: CandidateDescent, step: number): Tensor | null {
     : descent.network.tf.mul(normalsOf(descent, step), noise)
 }
 
-/** [B, N, W]: of (seed, row, candidate, step) alone, however rows are batched. */
+/** Standard normal [B, N, W]; a function of (seed, row, candidate, step), however rows are batched. */
 function normalsOf(
   { network, inputs, candidate, rowsBefore, options }: CandidateDescent,
   step: number,
@@ -191,7 +198,7 @@ function normalsOf(
   return network.tf.tensor3d(values, [rows, n, width])
 }
 
-/** Energies of all answers, row-major, and their parts where there are two. */
+/** Energies of all answers, row-major, and the two parts of a residual energy. */
 interface SlopeFigures {
   energy: ArrayLike<number>
   disagreement?: ArrayLike<number>

@@ -1,7 +1,7 @@
 /**
- * The energy along lines and planes through the answers that descent finds, and what such slices say:
- * how many local minima they have, how rough they are. Distances are in units of how far out true
- * answers lie (root mean square of their states). Definitions: docs/training.md.
+ * The energy along lines and on a plane through the answers that descent finds, and two figures of such
+ * slices: their number of local minima and their roughness. The unit of distance is the Euclidean norm
+ * of the true answer's state. Definitions: docs/training.md.
  */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { basePoint, descend, logitsOf } from '../../energy/tfjs/descent.js'
@@ -13,49 +13,54 @@ import { rowOf, type Batch } from '../data/training-batch.js'
 import { crossEntropy, scoped } from '../loss.js'
 import { inputsOf, landscapesOf, startOf, type Inputs } from '../objectives/objective.js'
 import { stateOf } from '../objectives/start.js'
+import { alphaOf } from '../step-size.js'
 import { mean } from './statistics.js'
 
 export interface Slice {
   direction: 'random' | 'loss-gradient'
-  /** Distances from the found answer. */
+  /** Distances from the answer found. */
   at: number[]
-  /** [answers][points], less the energy of the found answer. */
+  /** [answers][points]: the energy minus that of the answer found. */
   energies: number[][]
 }
 
 export interface Plane {
-  /** Distances along each axis; the first points from the found answer to its start. */
+  /** Distances along each axis. The first axis points from the answer found to the start. */
   at: number[]
   /** [points][points] of one answer: rows along the second axis, columns along the first. */
   energies: number[][]
-  /** [steps + 1] of (first, second): the descent, laid onto the plane. */
+  /** [steps + 1] of (first, second): the states of the descent, projected onto the plane. */
   path: [number, number][]
-  /** The true answer, laid onto the plane. */
+  /** The true answer, projected onto the plane. */
   truth: [number, number]
 }
 
 export interface SliceOptions {
   seed: number
-  /** Steps of the descent. */
+  /** Number of descent steps. */
   steps: number
-  /** Points of a line, and of a plane's side. */
+  /** Number of points of a line. */
   points: number
+  /** Number of points along each side of the plane. */
   grid: number
-  /** How far lines reach to either side. */
+  /** Largest distance on a line, to either side. */
   reach: number
 }
 
-/** Interior points below both neighbours. */
+/** The number of interior points that are lower than both neighbours. */
 export const localMinima = (energies: readonly number[]): number =>
   energies.filter(
     (e, i) => e < (energies[i - 1] ?? -Infinity) && e < (energies[i + 1] ?? -Infinity),
   ).length
 
-/** All ups and downs over the range: 1 where it only rises or falls, at most 2 for one basin. */
+/**
+ * The sum of all rises and falls divided by the range: 1 for a line that only rises or only falls, at
+ * most 2 for a line with a single minimum, more for a rough one.
+ */
 export function roughness(energies: readonly number[]): number {
-  const ways = energies.slice(1).map((e, i) => Math.abs(e - (energies[i] as number)))
+  const changes = energies.slice(1).map((e, i) => Math.abs(e - (energies[i] as number)))
   const range = Math.max(...energies) - Math.min(...energies)
-  return range === 0 ? 0 : ways.reduce((sum, way) => sum + way, 0) / range
+  return range === 0 ? 0 : changes.reduce((sum, change) => sum + change, 0) / range
 }
 
 export interface SliceFigures {
@@ -68,27 +73,27 @@ export const figuresOf = ({ energies }: Slice): SliceFigures => ({
   roughness: mean(energies.map(roughness)),
 })
 
-/** Lines through every answer of the batch, and a plane through its first. */
+/** Lines through every answer of the batch, and a plane through its first answer. */
 export function sliceBatch(
   network: Network,
   batch: Batch,
   options: SliceOptions,
 ): { lines: Slice[]; plane: Plane } {
   return scoped(network.tf, () => {
-    const survey = new LandscapeSlicer(network, batch, options)
-    const lines = [survey.line('random'), survey.line('loss-gradient')]
-    // Of one row alone: a plane has many points.
+    const slicer = new LandscapeSlicer(network, batch, options)
+    const lines = [slicer.line('random'), slicer.line('loss-gradient')]
+    // A plane has many points, and each is computed for one row only.
     return { lines, plane: new LandscapeSlicer(network, rowOf(batch, 0), options).plane() }
   })
 }
 
-/** One batch, its descent, and the landscape around where it ended. */
+/** One batch, its descent, and the landscape around the states in which the descent ended. */
 class LandscapeSlicer {
   private readonly inputs: Inputs
   private readonly landscape: Landscape
-  /** What energies are taken at, along the descent. */
-  private readonly walked: Tensor[]
-  /** Length of a true answer's state, [B, M]: the unit of distance. */
+  /** [steps + 1] base points [B, N, W] of the descent, the start first. */
+  private readonly path: Tensor[]
+  /** Norm of the true answer's state, [B, M]: the unit of distance. */
   private readonly unit: Tensor
 
   constructor(
@@ -100,7 +105,7 @@ class LandscapeSlicer {
     this.inputs = inputsOf(network, batch)
     const landscapeAt = landscapesOf(network, this.inputs)
     this.landscape = landscapeAt(options.steps)
-    this.walked = this.descent(landscapeAt)
+    this.path = this.descent(landscapeAt)
     this.unit = tf.sqrt(this.byAnswer(tf.square(stateOf(network, this.inputs.targets))))
   }
 
@@ -122,15 +127,15 @@ class LandscapeSlicer {
     const { tf } = this.network
     const { grid } = this.options
     const [answer = 0] = this.counted()
-    const back = tf.sub(this.walked[0] as Tensor, this.found)
+    const back = tf.sub(this.path[0] as Tensor, this.found)
     const first = this.normalize(this.isZero(back) ? this.random(3) : back)
     const second = this.normalize(this.without(this.lossGradient(), first))
-    const laid = (state: Tensor): [number, number] => {
+    const projected = (state: Tensor): [number, number] => {
       const apart = tf.sub(state, this.found)
       return [this.coordinate(apart, first, answer), this.coordinate(apart, second, answer)]
     }
-    const path = this.walked.map(laid)
-    const truth = laid(stateOf(this.network, this.inputs.targets))
+    const path = this.path.map(projected)
+    const truth = projected(stateOf(this.network, this.inputs.targets))
     const furthest = Math.max(...[...path, truth].flat().map(Math.abs), 0.5)
     const at = Array.from({ length: grid }, (_, i) => 1.2 * furthest * ((2 * i) / (grid - 1) - 1))
     const energies = at.map((v) =>
@@ -145,24 +150,23 @@ class LandscapeSlicer {
   }
 
   private get found(): Tensor {
-    return this.walked.at(-1) as Tensor
+    return this.path.at(-1) as Tensor
   }
 
   private descent(landscapeAt: (step: number) => Landscape): Tensor[] {
     const { network, inputs, options } = this
-    const { tf } = network
-    const alpha = tf.maximum(network.weight('alpha'), 1e-4)
+    const alpha = alphaOf(network)
     let state = startOf(network, inputs, landscapeAt(0), options.seed)
-    const walked = [basePoint(network, state, true)]
+    const path = [basePoint(network, state, true)]
     for (let step = 0; step < options.steps; step++) {
-      const taken = { alpha, first: step === 0, noise: null }
-      state = descend(network, landscapeAt(step), state, taken).next
-      walked.push(basePoint(network, state, false))
+      const stepOptions = { alpha, first: step === 0, noise: null }
+      state = descend(network, landscapeAt(step), state, stepOptions).next
+      path.push(basePoint(network, state, false))
     }
-    return walked
+    return path
   }
 
-  /** Places in [B, M] of the answers with a moving position. */
+  /** Indices in [B, M] of the answers with a moving position. */
   private counted(): number[] {
     return [...this.inputs.answers.dataSync()].flatMap((kept, i) => (kept === 1 ? [i] : []))
   }
@@ -171,7 +175,7 @@ class LandscapeSlicer {
     return scoped(this.network.tf, () => [...this.landscape.energy(state).energy.dataSync()])
   }
 
-  /** Slope of the cross-entropy of the read-out at the found answer: uphill in loss. */
+  /** Gradient of the cross-entropy of the read-out at the answer found; the loss rises along it. */
   private lossGradient(): Tensor {
     const { network, inputs, landscape } = this
     const { targets, weights, count } = inputs
@@ -205,7 +209,7 @@ class LandscapeSlicer {
     return tf.reshape(tiled, [rows, n, 1])
   }
 
-  /** Of the unit's length in every answer, and zero where nothing moves. */
+  /** Scaled to the length of the unit in every answer, and zero in clamped positions. */
   private normalize(direction: Tensor): Tensor {
     const { tf } = this.network
     const length = tf.sqrt(tf.add(this.byAnswer(tf.square(direction)), 1e-24))
@@ -213,7 +217,7 @@ class LandscapeSlicer {
     return tf.mul(scaled, tf.expandDims(this.inputs.weights, 2))
   }
 
-  /** `direction` less its part along `axis`, answer by answer. */
+  /** `direction` minus its component along `axis`, answer by answer. */
   private without(direction: Tensor, axis: Tensor): Tensor {
     const { tf } = this.network
     const share = tf.div(this.byAnswer(tf.mul(direction, axis)), this.byAnswer(tf.square(axis)))

@@ -1,14 +1,14 @@
-/** Figures of lists of numbers. */
+/** Statistics of lists of numbers. */
 export const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length
 
-/** Of the population. */
+/** The standard deviation of a population (the sum of squares is divided by n). */
 export function standardDeviation(values: readonly number[]): number {
   const centre = mean(values)
   return Math.sqrt(mean(values.map((value) => (value - centre) ** 2)))
 }
 
-/** Pearson's r; 0 where either list is constant. */
+/** Pearson's r; 0 if either list is constant. */
 export function correlation(a: readonly number[], b: readonly number[]): number {
   const [centreA, centreB] = [mean(a), mean(b)]
   const product = mean(a.map((value, i) => (value - centreA) * ((b[i] as number) - centreB)))
@@ -16,7 +16,7 @@ export function correlation(a: readonly number[], b: readonly number[]): number 
   return scale === 0 ? 0 : product / scale
 }
 
-/** Spearman's rho: the correlation of ranks; equal values share theirs. */
+/** Spearman's rho, the correlation of ranks; equal values have their mean rank. */
 export const rankCorrelation = (a: readonly number[], b: readonly number[]): number =>
   correlation(ranks(a), ranks(b))
 
