@@ -1,5 +1,8 @@
 #!/usr/bin/env node
-/** `basin`: one verb per file. The composition root: here, and nowhere below, errors end the process. */
+/**
+ * `basin`: registers the verbs, each of which is one file in commands/. Errors are printed here, in one
+ * line; the stack is printed as well if BASIN_DEBUG is set.
+ */
 import { Command } from 'commander'
 import { registerEvaluate } from './commands/evaluate-command.js'
 import { registerConfig } from './commands/config-command.js'
@@ -16,7 +19,7 @@ import { registerTrain } from './commands/train-command.js'
 import { version } from './package.js'
 
 const program = new Command('basin')
-  .description('Language models that find their answers by descent on an energy')
+  .description('Language models that find their answers by gradient descent on an energy')
   .version(version)
 
 for (const register of [

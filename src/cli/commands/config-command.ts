@@ -1,19 +1,22 @@
 /**
- * `basin config`: the settings that `basin serve` would run with, and where each comes from. The options
- * of `serve` are the one schema: a flag, a variable and an entry of the file have the same name, the
- * same parser and the same bounds. A flag outranks a variable, that the file, and that the default.
+ * `basin config`: prints the settings that `basin serve` would run with, and the source of each. The
+ * options of `serve` are the only schema: a flag, an environment variable and an entry of the settings
+ * file have the same name, parser and bounds. A flag overrides a variable, a variable overrides the file,
+ * and the file overrides the default.
  */
 import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { BasinError } from '../../errors.js'
 
 const fileOption = () =>
-  new Option('--config <file>', 'settings as JSON, by the names of these flags').env('BASIN_CONFIG')
+  new Option('--config <file>', 'JSON file of settings, named as these flags are').env(
+    'BASIN_CONFIG',
+  )
 
-/** Marks an option whose value is told to nobody. */
+/** An option whose value is never printed. */
 export class SecretOption extends Option {}
 
-/** Gives `serve` its file. To be called after `serve` is registered. */
+/** Registers `config`, and gives `serve` a settings file. `serve` must be registered before. */
 export function registerConfig(program: Command): void {
   const serve = program.commands.find((command) => command.name() === 'serve')
   if (!serve) throw new BasinError('internal')
@@ -24,7 +27,7 @@ export function registerConfig(program: Command): void {
   })
   const config = program
     .command('config')
-    .description('print the settings that serve would run with, and where each comes from')
+    .description('print the settings that serve would run with, and the source of each')
   for (const option of settings) config.addOption(option)
   config.option('--json', 'print them as JSON').action(({ json }: { json?: true }) => {
     takeFile(config, settings)
@@ -35,19 +38,23 @@ export function registerConfig(program: Command): void {
 
 const nameOf = ({ long }: Option): string => (long ?? '').replace('--', '')
 
-/** Sets what the file says, except where a flag or a variable has spoken. */
+/** Sets the options that are in the file and have neither a flag nor a variable. */
 function takeFile(command: Command, settings: readonly Option[]): void {
   const { config: path } = command.opts<{ config?: string }>()
   if (path === undefined) return
   for (const [name, value] of Object.entries(readSettings(path))) {
     const option = settings.find((each) => nameOf(each) === name)
     if (!option || name === 'config') {
-      throw new BasinError('invalid_data', { path, reason: `there is no setting ${name}` })
+      throw new BasinError('invalid_data', {
+        path,
+        reason: `there is no setting ${name}; basin config lists all settings`,
+      })
     }
     const key = option.attributeName()
     const parsed = parse(option, value, path)
-    const said = command.getOptionValueSource(key)
-    if (said !== 'cli' && said !== 'env') command.setOptionValueWithSource(key, parsed, 'config')
+    const source = command.getOptionValueSource(key)
+    if (source !== 'cli' && source !== 'env')
+      command.setOptionValueWithSource(key, parsed, 'config')
   }
 }
 
@@ -62,7 +69,7 @@ function readSettings(path: string): object {
   throw new BasinError('invalid_data', { path, reason: 'it is not an object of settings' })
 }
 
-/** By the option's own parser, as if it had been a flag; a list as if it had been repeated. */
+/** Parses a value with the option's own parser, as if it were a flag; a list is a repeated flag. */
 function parse(option: Option, value: unknown, path: string): unknown {
   const refuse = (reason: string) =>
     new BasinError('invalid_data', { path, reason: `${nameOf(option)}: ${reason}` })
@@ -83,7 +90,7 @@ function parse(option: Option, value: unknown, path: string): unknown {
 
 interface Setting {
   name: string
-  /** Null: unset. */
+  /** Null if it is not set. */
   value: unknown
   source: string
 }
@@ -103,13 +110,13 @@ function settingOf(command: Command, option: Option): Setting {
   }
 }
 
-function legible(value: unknown): string {
-  if (Array.isArray(value)) return value.map(legible).join(' ')
+function readable(value: unknown): string {
+  if (Array.isArray(value)) return value.map(readable).join(' ')
   return typeof value === 'string' ? value : value === null ? '-' : JSON.stringify(value)
 }
 
 function tableOf(settings: readonly Setting[]): string {
-  const cells = settings.map(({ name, source, value }) => [name, legible(value), source])
+  const cells = settings.map(({ name, source, value }) => [name, readable(value), source])
   const width = (column: number) => Math.max(...cells.map((row) => row[column]?.length ?? 0))
   return cells
     .map(([name = '', value = '', source = '']) =>

@@ -1,4 +1,4 @@
-/** `basin convert`: a published checkpoint becomes a model directory. */
+/** `basin convert`: makes a model directory of a published checkpoint. */
 import {
   existsSync,
   mkdirSync,
@@ -34,27 +34,36 @@ export function registerConvert(program: Command): void {
   program
     .command('convert')
     .description('import a published checkpoint (Lightning, state dict or safetensors)')
-    .argument('<checkpoint>', 'model.ckpt, .pt or .safetensors; unpickling runs nothing')
+    .argument(
+      '<checkpoint>',
+      'a .ckpt, .pt or .safetensors file; code in a pickle is never executed',
+    )
     .requiredOption(
       '--tokenizer <source>',
       "a Hugging Face tokenizer.json, a model's directory, or gpt2, cl100k_base, o200k_base",
     )
-    .requiredOption('--out <directory>', 'the model directory to make; it must not exist')
-    .option('--hparams <file>', 'JSON with hyper_parameters that the checkpoint lacks')
+    .requiredOption('--out <directory>', 'the model directory to make; it must not exist yet')
+    .option(
+      '--hparams <file>',
+      'JSON file of the hyper_parameters that the checkpoint does not have',
+    )
     .option(
       '--name <name>',
-      'what requests call it; default: as exported, else the last part of --out',
+      'the name that requests use; default: that of an exported model, else the last part of --out',
     )
-    .option('--description <text>', 'one sentence for listings')
-    .option('--bos <token>', 'special token to put before every prompt; default: none')
+    .option('--description <text>', 'one sentence for lists of models')
+    .option('--bos <token>', 'a special token to put before every prompt; default: none')
     .action(convert)
 }
 
-/** The directory appears whole or not at all. */
+/** Writes to a directory beside `out` and renames it at the end, so that `out` is complete or absent. */
 function convert(checkpoint: string, flags: ConvertFlags): void {
   const out = resolve(flags.out)
   if (existsSync(out))
-    throw new BasinError('invalid_data', { path: out, reason: 'exists already; nothing was done' })
+    throw new BasinError('invalid_data', {
+      path: out,
+      reason: 'it exists already, and nothing was written; name another --out',
+    })
   const started = performance.now()
   const imported = openReference(checkpoint, {
     identity: {
@@ -94,7 +103,7 @@ function write(
   if (vocabSize > config.vocab_size)
     throw new BasinError('invalid_tokenizer', {
       path: tokenizer,
-      reason: `has ${vocabSize} tokens, the model ${config.vocab_size}`,
+      reason: `it has ${vocabSize} tokens, and the model has room for ${config.vocab_size}; name the tokenizer that the model was trained with`,
     })
   const budget = budgetOf(new Settings(hyperparameters, checkpoint), config)
   const card = modelCard(config, basename(checkpoint), budget, hyperparameters)
@@ -104,10 +113,10 @@ function write(
 
 function readHparams(path: string): Hyperparameters {
   try {
-    if (statSync(path).size > MAX_HPARAMS_BYTES) throw new Error('exceeds 1 MiB')
+    if (statSync(path).size > MAX_HPARAMS_BYTES) throw new Error('it is larger than 1 MiB')
     const json: unknown = JSON.parse(readFileSync(path, 'utf8'))
     if (typeof json !== 'object' || json === null || Array.isArray(json))
-      throw new Error('must be an object')
+      throw new Error('it must be a JSON object')
     return json as Hyperparameters
   } catch (cause) {
     throw new BasinError('invalid_data', { path, reason: (cause as Error).message }, { cause })

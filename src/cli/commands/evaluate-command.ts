@@ -1,14 +1,8 @@
-/** `basin evaluate`: how good the answers of a model are at each budget, beside a control. */
+/** `basin evaluate`: measures how good a model's answers are at each budget, next to those of a control. */
 import { writeFileSync } from 'node:fs'
 import { Option, type Command } from 'commander'
-import {
-  backendChoices,
-  loadBackend,
-  type Backend,
-  type BackendChoice,
-} from '../../energy/tfjs/backend.js'
+import { loadBackend, type Backend, type BackendChoice } from '../../energy/tfjs/backend.js'
 import { withRefiner } from '../../energy/open.js'
-import { Network } from '../../energy/tfjs/network.js'
 import { openCheckpoint, parameterCount, type Checkpoint } from '../../model/checkpoint.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import { budgetsOf, scoreBatches } from '../../train/evaluation/evaluate.js'
@@ -21,8 +15,15 @@ import {
 } from '../../train/evaluation/answer-scores.js'
 import { openData } from '../../train/data/training-data.js'
 import { describeEvaluation, type Evaluation } from '../output/evaluation-tables.js'
-import { integer, integerList, real } from '../options/number-parsers.js'
-import { directionOption } from '../open-models.js'
+import { disposeNetwork, loadNetwork } from '../load-network.js'
+import {
+  backendOption,
+  backendThreadsOption,
+  budgetsOption,
+  DATA_HELP,
+} from '../options/backend-options.js'
+import { directionOption } from '../options/engine-options.js'
+import { integer, real } from '../options/number-parsers.js'
 
 interface Flags {
   model: string
@@ -44,47 +45,46 @@ interface Flags {
   json?: string
 }
 
-/** Candidates of one answer differ by the noise of their first step alone, unless told otherwise. */
+/** Default noise with several candidates, which differ by the noise before their first step. */
 const CANDIDATE_NOISE = 1
 
 export function registerEvaluate(program: Command): void {
   program
     .command('evaluate')
     .description('measure the answers of a model at each budget, on data it was not trained on')
-    .requiredOption('--model <directory>', 'model to measure')
-    .requiredOption('--data <files...>', 'text, or JSON lines {prompt?, template?, completion}')
-    .option('--control <directory>', 'feed-forward model to set beside it')
-    .option('--rows <n>', 'windows of text, or examples', integer(1, 1e7), 256)
-    .option('--window <tokens>', 'predicted tokens per window of text', integer(1, 1e6), 192)
-    .option('--batch <rows>', 'rows computed together', integer(1, 65_536), 16)
-    .option('--budgets <list>', 'numbers of steps', integerList, [1, 2, 4, 8, 16, 32])
+    .requiredOption('--model <directory>', 'the model to measure')
+    .requiredOption('--data <files...>', DATA_HELP)
+    .option('--control <directory>', 'a feed-forward model to compare it with')
+    .option('--rows <n>', 'number of windows of text, or of examples', integer(1, 1e7), 256)
+    .option('--window <tokens>', 'predicted tokens in a window of text', integer(1, 1e6), 192)
+    .option('--batch <rows>', 'rows that are computed together', integer(1, 65_536), 16)
+    .addOption(budgetsOption('numbers of descent steps to measure at'))
     .addOption(
-      new Option('--keep <which>', 'the answer measured: of lowest energy so far, or the last')
+      new Option('--keep <which>', 'measure the answer of lowest energy so far, or the last one')
         .choices(['best', 'last'])
         .default('best'),
     )
     .addOption(directionOption())
     .option(
       '--candidates <m>',
-      'descents of each answer, one chosen by energy',
+      'descents of each answer, of which one is chosen by energy',
       integer(1, 1024),
       1,
     )
     .option(
       '--noise <deviation>',
-      `Langevin noise before a step (default: ${CANDIDATE_NOISE} with several candidates, else 0)`,
+      `Langevin noise before a step (default: ${CANDIDATE_NOISE} with several candidates, otherwise 0)`,
       real(0, 1000),
     )
-    .option('--noise-steps <n>', 'first steps that have noise', integer(1, 1e6), 1)
-    .option('--by <figure>', 'classes by a figure of the data, such as givens; or by blanks')
-    .option('--seed <n>', 'seed of random starts', integer(0, 2 ** 31 - 1), 7)
-    .addOption(
-      new Option('--backend <name>', 'TensorFlow.js backend')
-        .choices(backendChoices)
-        .default('auto'),
+    .option('--noise-steps <n>', 'number of steps that have noise', integer(1, 1e6), 1)
+    .option(
+      '--by <figure>',
+      'also list results by a figure of difficulty in the data, such as givens or blanks',
     )
-    .option('--threads <n>', 'threads of the native and wasm backends', integer(1, 1024), 1)
-    .option('--json <file>', 'write the figures there as well')
+    .option('--seed <n>', 'seed of random starts', integer(0, 2 ** 31 - 1), 7)
+    .addOption(backendOption())
+    .addOption(backendThreadsOption())
+    .option('--json <file>', 'also write the figures to this file')
     .action(evaluate)
 }
 
@@ -102,7 +102,7 @@ async function evaluate(flags: Flags): Promise<void> {
   })
   if (flags.json === undefined) return
   const { data, rows, window, keep, candidates, noiseSteps, by, seed } = flags
-  const settings = {
+  const report = {
     data,
     rows,
     window,
@@ -113,8 +113,9 @@ async function evaluate(flags: Flags): Promise<void> {
     noiseSteps,
     by,
     seed,
+    backend: backend.name,
+    models: evaluations,
   }
-  const report = { ...settings, backend: backend.name, models: evaluations }
   writeFileSync(flags.json, `${JSON.stringify(report, null, 2)}\n`)
 }
 
@@ -123,7 +124,7 @@ function measure(
   { directory, checkpoint }: { directory: string; checkpoint: Checkpoint },
   flags: Flags,
 ): Evaluation {
-  const { config, tensors } = checkpoint
+  const { config } = checkpoint
   const data = openData({
     ...flags,
     valid: flags.data,
@@ -134,14 +135,12 @@ function measure(
     config,
     tokenizer: openTokenizer(directory),
   })
-  const weights = new Map([...tensors].map(([name, t]) => [name, tf.tensor(t.data, [...t.shape])]))
-  const network = new Network(tf, config, weights)
+  const network = loadNetwork(tf, checkpoint)
   const answers = [...scoreBatches(network, data.validation, { ...flags, noise: noiseOf(flags) })]
   const budgets = budgetsOf(network, flags.budgets)
   const counts = config.feed_forward ? [] : doublings(flags.candidates)
   const bytes = data.bytesPerPosition * Math.LN2
-  network.dispose()
-  for (const tensor of weights.values()) tensor.dispose()
+  disposeNetwork(network)
   return {
     name: config.name,
     parameters: parameterCount(config),
@@ -158,14 +157,14 @@ function measure(
 const noiseOf = ({ candidates, noise }: Flags): number =>
   noise ?? (candidates > 1 ? CANDIDATE_NOISE : 0)
 
-/** 2, 4, ... up to the most, which is among them. */
+/** 2, 4, 8, ... and `most`; empty for 1. */
 function doublings(most: number): number[] {
   const counts: number[] = []
   for (let count = 2; count < most; count *= 2) counts.push(count)
   return most > 1 ? [...counts, most] : []
 }
 
-/** `bytes`: per position, times ln 2; 0 where the data is no text. */
+/** `bytes`: UTF-8 bytes per predicted position, times ln 2; 0 for JSON lines. */
 const figures = (
   answers: readonly ScoredAnswer[],
   budgets: readonly number[],

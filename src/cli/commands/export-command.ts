@@ -1,4 +1,4 @@
-/** `basin export`: a model for the tools of others, or in half the bytes. */
+/** `basin export`: writes a model for the published implementation, or with weights of half the size. */
 import { cpSync, existsSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { Option, type Command } from 'commander'
@@ -16,25 +16,28 @@ interface ExportFlags {
 export function registerExport(program: Command): void {
   program
     .command('export')
-    .description('write a model as the published implementation loads it, or in half the bytes')
+    .description('write a model in the format of the published implementation, or in float16')
     .argument('<model>', "the model's directory")
     .addOption(
       new Option(
         '--format <name>',
-        'reference: a Lightning checkpoint, zip and pickle; float16: a model directory with weights of 16 bits',
+        'reference: a PyTorch Lightning checkpoint; float16: a model directory with 16-bit weights',
       )
         .choices(['reference', 'float16'])
         .default('reference'),
     )
-    .requiredOption('--out <path>', 'the .ckpt, or directory, to write; it must not exist')
+    .requiredOption('--out <path>', 'the .ckpt file or directory to write; it must not exist yet')
     .option(
       '--tokenizer <name>',
-      "hyper_parameters.tokenizer: a name on the Hugging Face hub, of the model's vocabulary",
+      'reference: the name of its tokenizer on the Hugging Face hub (hyper_parameters.tokenizer)',
       'EleutherAI/gpt-neox-20b',
     )
     .action((model: string, { format, out, tokenizer }: ExportFlags) => {
       if (existsSync(out))
-        throw new BasinError('invalid_data', { path: out, reason: 'exists already' })
+        throw new BasinError('invalid_data', {
+          path: out,
+          reason: 'it exists already, and nothing was written; name another --out',
+        })
       if (format === 'reference') exportReference(model, out, { tokenizer })
       else exportHalf(model, out)
       const file = format === 'reference' ? out : join(out, weightsFile)
@@ -42,7 +45,7 @@ export function registerExport(program: Command): void {
     })
 }
 
-/** A copy of a model's directory whose weights are the nearest float16 numbers. */
+/** Copies a model's directory, with its weights rounded to float16. */
 function exportHalf(model: string, out: string): void {
   const checkpoint = openCheckpoint(model)
   const weights = [weightsFile, trainingStateFile]

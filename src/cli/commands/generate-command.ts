@@ -1,4 +1,4 @@
-/** `basin generate`: one completion, watched while it settles. */
+/** `basin generate`: completes one prompt in the terminal, and shows the answer while it settles. */
 import { join } from 'node:path'
 import { Option, type Command } from 'commander'
 import picocolors from 'picocolors'
@@ -11,13 +11,13 @@ import { integer, real } from '../options/number-parsers.js'
 import { shippedModels } from '../package.js'
 import { Screen } from '../output/screen.js'
 import { sparkline } from '../output/sparkline.js'
+import { openModel } from '../open-models.js'
 import {
   engineOption,
-  openModel,
   refinerOption,
   threadsOption,
   weightsOption,
-} from '../open-models.js'
+} from '../options/engine-options.js'
 
 interface GenerateFlags {
   model: string
@@ -34,7 +34,7 @@ interface GenerateFlags {
   refiner: string
 }
 
-/** Whoever runs this owns the machine: only what an answer can hold is bounded. */
+/** The user's own machine needs no tight limits; these are the largest values that an answer can have. */
 const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 86_400, candidates: 64 }
 const SPARKLINE_WIDTH = 32
 
@@ -43,20 +43,26 @@ const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as 
 export function registerGenerate(program: Command): void {
   program
     .command('generate')
-    .description('complete a prompt here, and watch the energy fall; Ctrl-C takes the best so far')
+    .description(
+      'complete a prompt and show how its energy falls; Ctrl-C ends with the best answer so far',
+    )
     .argument('[prompt]', 'text to complete', '')
-    .option('--model <directory>', 'model to use', join(shippedModels, 'stories'))
-    .option('--template <text>', 'known text of the answer with blanks between')
-    .option('--max-tokens <n>', 'most tokens', integer(1, 2 ** 31 - 1), 64)
+    .option('--model <directory>', 'directory of the model', join(shippedModels, 'stories'))
+    .option('--template <text>', 'the answer with its unknown characters left blank, as a puzzle')
+    .option('--max-tokens <n>', 'largest number of tokens', integer(1, 2 ** 31 - 1), 64)
     .option(
       '--temperature <x>',
-      "0: always the most probable token (default: the model's own)",
+      "0 takes the most probable token always (default: the model's own)",
       real(0, 2),
     )
     .option('--seed <n>', 'the same seed gives the same text', integer(0, 2 ** 53 - 1))
-    .option('--steps <n>', 'most descent steps per answer', integer(0, caps.maxSteps))
-    .addOption(new Option('--effort <name>', 'a preset of the budget').choices(efforts))
-    .option('--candidates <n>', 'starting points per answer', integer(1, caps.candidates), 1)
+    .option(
+      '--steps <n>',
+      'largest number of descent steps of an answer',
+      integer(0, caps.maxSteps),
+    )
+    .addOption(new Option('--effort <name>', 'a preset of the step budget').choices(efforts))
+    .option('--candidates <n>', 'starting points of an answer', integer(1, caps.candidates), 1)
     .addOption(engineOption())
     .addOption(threadsOption())
     .addOption(weightsOption())
@@ -65,7 +71,7 @@ export function registerGenerate(program: Command): void {
 }
 
 async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
-  const generation = await openModel(flags.model, {
+  const model = await openModel(flags.model, {
     engine: flags.engine,
     threads: flags.threads,
     weights: flags.weights,
@@ -78,19 +84,15 @@ async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
     watchdogSeconds: 0,
   })
   try {
-    await watch(generation, prompt, flags)
+    await complete(model, prompt, flags)
   } finally {
-    await generation.close()
+    await model.close()
   }
 }
 
-async function watch(
-  generation: EngineClient,
-  prompt: string,
-  flags: GenerateFlags,
-): Promise<void> {
+async function complete(model: EngineClient, prompt: string, flags: GenerateFlags): Promise<void> {
   const { candidates, effort, maxTokens, seed, steps, temperature, template } = flags
-  const asked = {
+  const settings = {
     max_tokens: maxTokens,
     temperature: temperature ?? null,
     seed: seed ?? null,
@@ -98,19 +100,19 @@ async function watch(
     template: template ?? null,
     refinement: { candidates, ...(steps !== undefined && { max_steps: steps }) },
   }
-  const run = generation.submit({
-    ...jobOf(asked, generation.model, caps),
+  const stream = model.submit({
+    ...jobOf(settings, model.model, caps),
     prompt,
     client: 'terminal',
     reportSteps: true,
     hold: false,
   })
   process.once('SIGINT', () => {
-    run.control({ type: 'finish' })
+    stream.control({ type: 'finish' })
   })
   const view = process.stdout.isTTY ? new LiveView(prompt) : new PlainView()
   const account = new EnergyAccount()
-  for await (const event of run.events) {
+  for await (const event of stream.events) {
     if (event.type === 'failed') {
       view.close()
       throw fromErrorMessage(event.error)
@@ -127,29 +129,29 @@ async function watch(
   }
 }
 
-/** Energies of the present answer, and of all answers by step. */
+/** Keeps the energies of the current answer, and the mean over all answers at each step. */
 class EnergyAccount {
-  private present: number[] = []
+  private current: number[] = []
   private answers = 0
   /** Summed over the settled answers. */
   private initial = 0
   private final = 0
   private seconds = 0
-  /** Sum and number of energies at each step. */
+  /** Sum and number of the energies at each step. */
   private readonly curve: { sum: number; count: number }[] = []
 
-  /** The present answer's energies so far, of its first candidate. */
+  /** Adds a step; returns the energies of the current answer's first candidate so far. */
   step({ candidate, energy, step }: Of<'step'>): readonly number[] {
-    if (candidate !== 0) return this.present
-    this.present.push(energy)
+    if (candidate !== 0) return this.current
+    this.current.push(energy)
     const point = (this.curve[step - 1] ??= { sum: 0, count: 0 })
     point.sum += energy
     point.count++
-    return this.present
+    return this.current
   }
 
   settle({ energy, seconds }: Of<'committed'>): void {
-    this.present = []
+    this.current = []
     this.answers++
     this.initial += energy.initial
     this.final += energy.final
@@ -176,7 +178,7 @@ interface View {
   close: () => void
 }
 
-/** The answer as it changes, with its energy beneath. */
+/** Shows the answer while it changes, and a curve of its energy below. */
 class LiveView implements View {
   private readonly screen = new Screen(process.stdout)
 
@@ -199,10 +201,10 @@ class LiveView implements View {
   }
 }
 
-/** The text alone, as it becomes certain. */
+/** Writes the text alone, each answer when it has settled: for pipes and files. */
 class PlainView implements View {
   step(): void {
-    // What may still change does not go into a file.
+    // Only text that does not change any more is written.
   }
 
   commit({ text }: Of<'committed'>): void {

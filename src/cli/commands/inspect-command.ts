@@ -1,4 +1,4 @@
-/** `basin inspect`: what a model is made of, and what a step of it costs on this machine. */
+/** `basin inspect`: the sizes of a model, and the cost of one of its steps on this machine. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
@@ -9,7 +9,8 @@ import { parameterCount, tensorShapes, weightsFile } from '../../model/checkpoin
 import { contextCaches, landscapeOf, readConfig, type ModelConfig } from '../../model/config.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import { integer } from '../options/number-parsers.js'
-import { engineOption, threadsOption, weightsOption } from '../open-models.js'
+import { PAGE_POSITIONS } from '../open-models.js'
+import { engineOption, threadsOption, weightsOption } from '../options/engine-options.js'
 
 interface InspectFlags {
   engine: string
@@ -21,17 +22,17 @@ interface InspectFlags {
 }
 
 const FLOAT_BYTES = 4
-const PAGE_POSITIONS = 16
+
 const WARM_UP_STEPS = 2
 const TIMED_STEPS = 7
 
 export function registerInspect(program: Command): void {
   program
     .command('inspect')
-    .description('shapes, sizes, parameters, and the cost of a step on this machine')
+    .description("print a model's shapes, sizes and parameters, and the cost of a step here")
     .argument('<model>', "the model's directory")
-    .option('--context <n>', 'tokens before the answer', integer(1, 1_048_576), 128)
-    .option('--no-measure', 'count only: no engine, no clock')
+    .option('--context <n>', 'number of tokens before the answer', integer(1, 1_048_576), 128)
+    .option('--no-measure', 'only count; do not start an engine to measure times')
     .option('--json', 'print JSON')
     .addOption(engineOption())
     .addOption(threadsOption())
@@ -48,10 +49,12 @@ async function inspect(directory: string, flags: InspectFlags): Promise<void> {
   console.log(flags.json === true ? JSON.stringify(facts, null, 2) : page(directory, facts))
 }
 
+/** Tensors of the same name and shape in all layers. */
 interface TensorGroup {
-  /** `{i}` stands for each layer. */
+  /** `{i}` stands for the number of the layer. */
   name: string
   shape: readonly number[]
+  /** How many tensors there are. */
   times: number
 }
 
@@ -77,7 +80,7 @@ function count(directory: string, config: ModelConfig, context: number): Counted
       cacheBytes: cache * FLOAT_BYTES,
       flops,
     },
-    // Keys and values of every layer, once per landscape where the context depends on it.
+    // Keys and values of every layer; one set per landscape if the context depends on the landscape.
     cacheBytesPerToken: contextCaches(config) * config.layers * 2 * config.dim * FLOAT_BYTES,
   }
 }
@@ -94,9 +97,9 @@ function groups(config: ModelConfig): TensorGroup[] {
 interface Measured {
   engine: string
   threads: number
-  /** Median of TIMED_STEPS steps of one answer alone. */
+  /** Median of TIMED_STEPS steps of a single answer. */
   stepSeconds: number
-  /** Observing the context: all its tokens at once. */
+  /** Time to observe all tokens of the context at once. */
   observeSeconds: number
   memoryBytes: number
 }

@@ -1,16 +1,16 @@
-/** `basin keys`: makes keys for `basin serve --keys`. */
+/** `basin keys`: makes API keys for `basin serve --keys`. */
 import type { Command } from 'commander'
 import { addKey } from '../../server/keys.js'
 
 export function registerKeys(program: Command): void {
   program
     .command('keys')
-    .description('API keys')
+    .description('make API keys')
     .command('add')
-    .description('a new key, told once; its hash goes into the file')
-    .argument('<name>', 'whose it is: names the client in fair queueing and limits')
-    .requiredOption('--file <file>', 'JSON file of names and hashes; made if it is not there')
-    .option('--admin', 'may load and unload models too')
+    .description('make a key, print it once, and add its hash to the file')
+    .argument('<name>', 'the name of its owner, by which limits and fair queueing know a client')
+    .requiredOption('--file <file>', 'JSON file of names and hashes; made if it does not exist')
+    .option('--admin', 'the key may also load and unload models')
     .action((name: string, { admin, file }: { admin?: true; file: string }) => {
       console.log(addKey(file, name, admin))
     })

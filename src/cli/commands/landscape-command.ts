@@ -1,14 +1,8 @@
-/** `basin landscape`: what the energies of models look like, as figures and as pictures. */
+/** `basin landscape`: figures and pictures of the energies of models around their answers. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Option, type Command } from 'commander'
-import {
-  backendChoices,
-  loadBackend,
-  type Backend,
-  type BackendChoice,
-} from '../../energy/tfjs/backend.js'
-import { Network } from '../../energy/tfjs/network.js'
+import type { Command } from 'commander'
+import { loadBackend, type Backend, type BackendChoice } from '../../energy/tfjs/backend.js'
 import { BasinError } from '../../errors.js'
 import { openCheckpoint, type Checkpoint } from '../../model/checkpoint.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
@@ -22,6 +16,8 @@ import {
   type SliceFigures,
 } from '../../train/evaluation/landscape-slices.js'
 import { openData } from '../../train/data/training-data.js'
+import { disposeNetwork, loadNetwork } from '../load-network.js'
+import { backendOption, backendThreadsOption, DATA_HELP } from '../options/backend-options.js'
 import { integer, real } from '../options/number-parsers.js'
 import { gallery, page, plotLines, plotPlane } from '../output/landscape-pictures.js'
 
@@ -41,7 +37,7 @@ interface Flags {
   threads: number
 }
 
-/** One model, or its random start. */
+/** One model, either trained or with random weights. */
 interface View {
   name: string
   diagnosis: Diagnosis
@@ -53,27 +49,31 @@ interface View {
 export function registerLandscape(program: Command): void {
   program
     .command('landscape')
-    .description('look at the energies of models: figures as JSON, slices as SVG and HTML')
-    .requiredOption('--model <directories...>', 'models of one tokenizer, set side by side')
-    .requiredOption('--data <files...>', 'text, or JSON lines {prompt?, template?, completion}')
+    .description('draw the energies of models around their answers, and print figures of them')
+    .requiredOption(
+      '--model <directories...>',
+      'the models, which must have the same tokenizer; they are shown side by side',
+    )
+    .requiredOption('--data <files...>', DATA_HELP)
     .requiredOption(
       '--out <directory>',
-      'where landscape.json, lines.svg, planes.svg, index.html go',
+      'directory for landscape.json, lines.svg, planes.svg and index.html',
     )
-    .option('--rows <n>', 'windows of text, or examples', integer(1, 4096), 32)
-    .option('--window <tokens>', 'predicted tokens per window of text', integer(1, 1e6), 32)
-    .option('--steps <n>', "steps of descent (default: the model's own)", integer(0, 4096))
+    .option('--rows <n>', 'number of windows of text, or of examples', integer(1, 4096), 32)
+    .option('--window <tokens>', 'predicted tokens in a window of text', integer(1, 1e6), 32)
+    .option('--steps <n>', "number of descent steps (default: the model's own)", integer(0, 4096))
     .option('--points <n>', 'points of a line', integer(3, 4097), 65)
     .option('--grid <n>', 'points along each side of a plane', integer(2, 257), 25)
-    .option('--reach <x>', 'how far lines reach, in lengths of a true answer', real(1e-6, 1e6), 2)
-    .option('--before', "also look at each model's random start")
-    .option('--seed <n>', 'seed of directions and starts', integer(0, 2 ** 31 - 1), 7)
-    .addOption(
-      new Option('--backend <name>', 'TensorFlow.js backend')
-        .choices(backendChoices)
-        .default('auto'),
+    .option(
+      '--reach <x>',
+      'largest distance on a line, in units of the norm of the true answer',
+      real(1e-6, 1e6),
+      2,
     )
-    .option('--threads <n>', 'threads of the native and wasm backends', integer(1, 1024), 1)
+    .option('--before', 'also show each model with random weights, as before training')
+    .option('--seed <n>', 'seed of directions and starts', integer(0, 2 ** 31 - 1), 7)
+    .addOption(backendOption())
+    .addOption(backendThreadsOption())
     .action(landscape)
 }
 
@@ -101,10 +101,11 @@ async function landscape(flags: Flags): Promise<void> {
 function look(
   { tf }: Backend,
   directory: string,
-  { config, tensors }: Checkpoint,
+  checkpoint: Checkpoint,
   name: string,
   flags: Flags,
 ): View {
+  const { config } = checkpoint
   const data = openData({
     ...flags,
     valid: flags.data,
@@ -115,14 +116,13 @@ function look(
     tokenizer: openTokenizer(directory),
   })
   const [batch] = data.validation
-  if (!batch) throw new BasinError('invalid_data', { path: flags.data.join(), reason: 'no row' })
-  const weights = new Map([...tensors].map(([key, t]) => [key, tf.tensor(t.data, [...t.shape])]))
-  const network = new Network(tf, config, weights)
+  if (!batch)
+    throw new BasinError('invalid_data', { path: flags.data.join(), reason: 'it has no example' })
+  const network = loadNetwork(tf, checkpoint)
   const steps = flags.steps ?? config.steps
   const diagnosis = diagnose(network, batch, { seed: flags.seed, wrong: 16, steps })
   const { lines, plane } = sliceBatch(network, batch, { ...flags, steps })
-  network.dispose()
-  for (const weight of weights.values()) weight.dispose()
+  disposeNetwork(network)
   const slices = Object.fromEntries(lines.map((line) => [line.direction, figuresOf(line)]))
   return { name, diagnosis, slices: slices as View['slices'], lines, plane }
 }

@@ -1,4 +1,5 @@
-/** `basin serve`: the models of a directory, over HTTP and WebSocket. */
+/** `basin serve`: serves the models of a directory over HTTP and WebSocket. */
+import { basename } from 'node:path'
 import type { Command } from 'commander'
 import { BasinError } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
@@ -20,7 +21,7 @@ import { openTracing } from '../output/telemetry.js'
 import { findModels, offerOf } from '../open-models.js'
 
 export function registerServe(program: Command): void {
-  const command = program.command('serve').description('answer over HTTP and WebSocket')
+  const command = program.command('serve').description('serve models over HTTP and WebSocket')
   serveOptions(command).action(serve)
 }
 
@@ -37,7 +38,12 @@ async function serve(flags: ServeFlags): Promise<void> {
     models = await openModels(offers, memoryBytes)
     let draining = false
     const options: AppOptions = {
-      ...{ models, offers, memoryBytes, defaultModel, logger, version },
+      models,
+      offers,
+      memoryBytes,
+      defaultModel,
+      logger,
+      version,
       limits: limitsOf(flags),
       store: openStore(flags),
       ...(keys && { keys }),
@@ -95,19 +101,23 @@ async function closeAll(opened: readonly { close: () => Promise<void> }[]): Prom
   await Promise.all(opened.map((each) => each.close()))
 }
 
-/** By the names that requests use, in the order asked for; if none was, those first that take any prompt. */
+/**
+ * The models by the names that requests use, in the order of the flags. Without --model, those that
+ * complete any prompt come before those that fill a grid of fixed length.
+ */
 function offersOf(flags: ServeFlags): Map<string, Offer> {
   const directories = chosen(findModels(flags.models), flags)
   const all = directories.map((path) => offerOf(path, flags))
-  const narrow = ([, { model }]: [string, Offer]) => Number(model.template?.length !== undefined)
-  if (!flags.model) all.sort((a, b) => narrow(a) - narrow(b))
+  const fillsGrid = ([, { model }]: [string, Offer]) => Number(model.template?.length !== undefined)
+  if (!flags.model) all.sort((a, b) => fillsGrid(a) - fillsGrid(b))
   const offers = new Map(all)
   if (offers.size === directories.length) return offers
-  const reason = 'two models have the same name in their config.json'
+  const reason =
+    'two models have the same name in their config.json; change one, or choose with --model'
   throw new BasinError('invalid_data', { path: flags.models, reason })
 }
 
-/** As many as there is room for, at least the first. All of those, or an error. */
+/** Opens the first models, as many as memory has room for and at least one. Throws if one fails. */
 async function openModels(
   offers: ReadonlyMap<string, Offer>,
   memoryBytes: number,
@@ -115,20 +125,24 @@ async function openModels(
   let taken = 0
   const first = [...offers].filter(([, { bytes }], i) => (taken += bytes) <= memoryBytes || i === 0)
   const opened = await Promise.allSettled(first.map(([, offer]) => offer.open()))
-  const generations = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  const clients = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
   const failed = opened.find((each) => each.status === 'rejected')
-  if (!failed) return new Map(generations.map((generation) => [generation.model.name, generation]))
-  await closeAll(generations)
+  if (!failed) return new Map(clients.map((client) => [client.model.name, client]))
+  await closeAll(clients)
   throw failed.reason
 }
 
-/** Models are chosen by the names of their directories. */
+/** The directories that --model names, or all. */
 function chosen(directories: readonly string[], { model, models }: ServeFlags): readonly string[] {
   return (
     model?.map((name) => {
       const directory = directories.find((path) => path.endsWith(`/${name}`))
       if (directory) return directory
-      throw new BasinError('invalid_data', { path: models, reason: `there is no model ${name}` })
+      const names = directories.map((path) => basename(path)).join(', ')
+      throw new BasinError('invalid_data', {
+        path: models,
+        reason: `there is no model ${name}; there are ${names}`,
+      })
     }) ?? directories
   )
 }
@@ -144,7 +158,7 @@ function greeting(models: ReadonlyMap<string, EngineClient>, address: string): s
   ].join('\n')
 }
 
-/** A request that works. */
+/** The body of a request that this model can answer. */
 function example({ name, template }: ModelConfig): object {
   const { blank, length, example: text } = template ?? {}
   if (text !== undefined) return { model: name, template: text }

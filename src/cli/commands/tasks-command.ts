@@ -1,8 +1,8 @@
-/** `basin tasks`: makes training data for tasks whose answers can be checked. */
+/** `basin tasks`: makes data for tasks whose answers can be checked. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { SingleBar } from 'cli-progress'
-import { InvalidArgumentError, type Command } from 'commander'
+import { InvalidArgumentError, Option, type Command } from 'commander'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { BasinError } from '../../errors.js'
@@ -17,17 +17,21 @@ import { readText } from '../../train/data/text-files.js'
 import { integer, real } from '../options/number-parsers.js'
 import { writeTaskModel } from '../task-model.js'
 
-interface Common {
-  count: number
+/** The flags that every task has. */
+interface TaskFlags {
+  /** DEFAULT_COUNT if absent; with --from, all puzzles of the file. */
+  count?: number
   seed: number
   out: string
-  exclude: string[]
-  excludeSolutions: string[]
+  exclude?: string[]
+  excludeSolutions?: string[]
   model?: string
 }
 
-/** Givens per board: from hard to easy, 14 of 36 and 39 of 81 on average. */
-const usualGivens = {
+const DEFAULT_COUNT = 10_000
+
+/** Givens of a board by default: from hard to easy, 14 of 36 and 39 of 81 on average. */
+const defaultGivens = {
   4: { min: 4, max: 8 },
   6: { min: 8, max: 19 },
   9: { min: 26, max: 50 },
@@ -45,7 +49,11 @@ function parseRange(text: string): Range {
   return { min: Number(min), max: Number(max) }
 }
 
-const append = (path: string, paths: string[]): string[] => [...paths, path]
+/** Collects the values of a flag that may be repeated. */
+const append = (path: string, paths: string[] = []): string[] => [...paths, path]
+
+const rangeOption = (flags: string, description: string, { min, max }: Range): Option =>
+  new Option(flags, description).argParser(parseRange).default({ min, max }, `${min}-${max}`)
 
 const Line = Type.Object({ template: Type.String(), completion: Type.String() })
 
@@ -54,7 +62,7 @@ function* readExamples(paths: readonly string[]) {
     for (const [index, text] of readText(path).trimEnd().split('\n').entries()) {
       const line = parseExample(text)
       if (line === undefined) {
-        const reason = `line ${index + 1} is not {template, completion}`
+        const reason = `line ${index + 1} is not {template, completion} with two texts`
         throw new BasinError('invalid_data', { path, reason })
       }
       yield line
@@ -71,7 +79,11 @@ function parseExample(text: string) {
   }
 }
 
-function* excludedForms(task: Task, { exclude, excludeSolutions }: Common): Generator<string> {
+/** Canonical forms of the problems and of the answers that must not occur. */
+function* excludedForms(
+  task: Task,
+  { exclude = [], excludeSolutions = [] }: TaskFlags,
+): Generator<string> {
   for (const { template } of readExamples(exclude)) yield task.form(template)
   for (const { completion } of readExamples(excludeSolutions)) yield task.answerForm(completion)
 }
@@ -79,7 +91,7 @@ function* excludedForms(task: Task, { exclude, excludeSolutions }: Common): Gene
 const lineOf = ({ template, completion, facts }: TaskExample): string =>
   `${JSON.stringify({ template, completion, ...facts })}\n`
 
-/** "givens 8 to 19, 13.8 on average", for each fact. */
+/** For each figure of difficulty, such as "givens 8 to 19, 13.8 on average". */
 function describeFacts(examples: readonly TaskExample[]): string {
   const names = new Set(examples.flatMap(({ facts }) => Object.keys(facts)))
   const parts = Array.from(names, (name) => {
@@ -94,10 +106,11 @@ function describeFacts(examples: readonly TaskExample[]): string {
   return parts.join('; ')
 }
 
-function makeExamples(verb: string, task: Task, options: Common): void {
-  const { count, seed } = options
-  const exclude = new Set(excludedForms(task, options))
-  const bar = new SingleBar({ format: `${verb} {bar} {value}/{total} | {eta} s left` })
+/** `name`: of the task, which is also the name of the model that `--model` writes. */
+function makeExamples(name: string, task: Task, flags: TaskFlags): void {
+  const { count = DEFAULT_COUNT, seed } = flags
+  const exclude = new Set(excludedForms(task, flags))
+  const bar = new SingleBar({ format: `${name} {bar} {value}/{total} | {eta} s left` })
   const examples: TaskExample[] = []
   bar.start(count, 0)
   for (const example of drawExamples(task, { count, seed, exclude })) {
@@ -105,47 +118,55 @@ function makeExamples(verb: string, task: Task, options: Common): void {
     bar.update(examples.length)
   }
   bar.stop()
-  writeExamples(examples, verb, task, options)
+  writeExamples(examples, name, task, flags)
 }
 
 function writeExamples(
   examples: readonly TaskExample[],
-  verb: string,
+  name: string,
   task: Task,
-  { out, model }: Common,
+  { out, model }: TaskFlags,
 ): void {
   mkdirSync(dirname(out), { recursive: true })
   writeFileSync(out, examples.map(lineOf).join(''))
   console.log(`${out}: ${examples.length} examples, ${describeFacts(examples)}`)
   if (model === undefined) return
-  writeTaskModel(model, verb, task)
+  writeTaskModel(model, name, task)
   console.log(`${model}: config.json and tokenizer.json for blocks of ${task.block}`)
 }
 
-/** Puzzles of a file, solved; those of another size, without one solution or excluded are left out. */
-function convertPuzzles(path: string, verb: string, task: Task, options: Common): void {
-  const excluded = new Set(excludedForms(task, options))
+/**
+ * Solves the puzzles of a file. Puzzles of another size, excluded ones, and those that do not have
+ * exactly one solution are left out.
+ */
+function convertPuzzles(path: string, name: string, task: Task, flags: TaskFlags): void {
+  const { count = Infinity } = flags
+  const excluded = new Set(excludedForms(task, flags))
   const examples: TaskExample[] = []
-  const left = new Map<string, { lines: number; first: number }>()
-  for (const [index, text] of readText(path).trimEnd().split('\n').entries()) {
-    if (examples.length === options.count) {
-      console.error(`stopped at ${path} line ${index + 1}: --count ${options.count} reached`)
+  /** The number of lines that were left out for a reason, and the first of them. */
+  const leftOut = new Map<string, { lines: number; first: number }>()
+  const lines = readText(path).trimEnd().split('\n')
+  for (const [index, text] of lines.entries()) {
+    if (examples.length === count) {
+      console.error(
+        `stopped at --count ${count}; ${lines.length - index} lines of ${path} from line ${index + 1} on were not read`,
+      )
       break
     }
     const found = readPuzzleLine(text)
     const reason = 'reason' in found ? found.reason : refusalOf(found.example, task, excluded)
     if (reason === undefined && 'example' in found) examples.push(found.example)
     if (reason === undefined) continue
-    const { lines, first } = left.get(reason) ?? { lines: 0, first: index + 1 }
-    left.set(reason, { lines: lines + 1, first })
+    const known = leftOut.get(reason) ?? { lines: 0, first: index + 1 }
+    leftOut.set(reason, { lines: known.lines + 1, first: known.first })
   }
-  for (const [reason, { lines, first }] of left)
-    console.error(`left out ${lines} lines, the first ${path} line ${first}: ${reason}`)
+  for (const [reason, known] of leftOut)
+    console.error(`left out ${known.lines} lines, the first ${path} line ${known.first}: ${reason}`)
   if (examples.length === 0) {
-    const reason = `no puzzle is left; ${[...left.keys()].join(', ')}`
+    const reason = `no puzzle is left; ${[...leftOut.keys()].join(', ')}`
     throw new BasinError('invalid_data', { path, reason })
   }
-  writeExamples(examples, verb, task, options)
+  writeExamples(examples, name, task, flags)
 }
 
 function refusalOf({ template, completion }: TaskExample, task: Task, excluded: Set<string>) {
@@ -154,76 +175,85 @@ function refusalOf({ template, completion }: TaskExample, task: Task, excluded: 
   return known ? 'excluded' : undefined
 }
 
-/** The flags that every task has. */
-const withCommon = (command: Command): Command =>
+const COUNT_HELP = `number of examples (default: ${DEFAULT_COUNT})`
+
+/** Adds the flags that every task has. */
+const withTaskFlags = (command: Command, countHelp = COUNT_HELP): Command =>
   command
-    .option('--count <n>', 'number of examples', integer(1, 10_000_000), 10_000)
+    .option('--count <n>', countHelp, integer(1, 10_000_000))
     .option('--seed <n>', 'the same seed makes the same examples', integer(0, 2 ** 53 - 1), 1)
     .requiredOption('--out <file>', 'JSON lines to write')
     .option(
       '--exclude <file>',
-      'no problem of this file, nor the same in another guise (repeatable)',
+      'make no problem of this file, nor one that only differs in notation (repeatable)',
       append,
-      [],
     )
     .option(
       '--exclude-solutions <file>',
-      'no problem whose answer occurs in this file, in any guise (repeatable)',
+      'make no problem whose answer is in this file, or only differs in notation (repeatable)',
       append,
-      [],
     )
-    .option('--model <directory>', 'write config.json and tokenizer.json of a small model there')
+    .option('--model <directory>', 'also write config.json and tokenizer.json of a small model')
 
 const JSON_LINES = 'as JSON lines {template, completion} with figures of difficulty'
 
 export function registerTasks(program: Command): void {
-  const tasks = program.command('tasks').description('make training data for checkable tasks')
-  withCommon(tasks.command('sudoku'))
-    .description(`sudoku puzzles with one solution each, ${JSON_LINES}`)
+  const tasks = program
+    .command('tasks')
+    .description('make data for tasks whose answers can be checked')
+  withTaskFlags(
+    tasks.command('sudoku'),
+    `number of examples (default: ${DEFAULT_COUNT}; with --from, all)`,
+  )
+    .description(`make sudoku puzzles with one solution each, ${JSON_LINES}`)
     .option('--size <n>', 'cells in a row: 4, 6 or 9', parseSize, 6)
-    .option('--givens <range>', 'number of givens aimed at, such as 8-19', parseRange)
+    .option('--givens <range>', 'number of givens, such as 8-19; more where needed', parseRange)
     .option(
       '--from <file>',
-      'solve the puzzles of a file instead, one a line: id puzzle rating; 0 or . or _ for a blank',
+      'solve the puzzles of this file instead, one a line: id puzzle rating; 0 or . or _ is a blank',
     )
-    .action(({ size, givens = usualGivens[size], from, ...common }: SudokuFlags) => {
+    .action(({ size, givens = defaultGivens[size], from, ...flags }: SudokuFlags) => {
       const task = sudokuTask({ size, givens })
-      if (from === undefined) makeExamples(`sudoku${size}`, task, common)
-      else convertPuzzles(from, `sudoku${size}`, task, common)
+      if (from === undefined) makeExamples(`sudoku${size}`, task, flags)
+      else convertPuzzles(from, `sudoku${size}`, task, flags)
     })
-  withCommon(tasks.command('addition'))
-    .description(`sums of two numbers, least significant digit first, ${JSON_LINES}`)
-    .option('--digits <range>', 'digits of the longer number', parseRange, { min: 1, max: 8 })
+  withTaskFlags(tasks.command('addition'))
+    .description(`make sums of two numbers, least significant digit first, ${JSON_LINES}`)
+    .addOption(
+      rangeOption('--digits <range>', 'number of digits of the longer number', { min: 1, max: 8 }),
+    )
     .option('--width <n>', 'columns for each number', integer(1), 12)
-    .action((options: Common & { digits: Range; width: number }) => {
-      makeExamples('addition', additionTask(options), options)
+    .action((flags: TaskFlags & { digits: Range; width: number }) => {
+      makeExamples('addition', additionTask(flags), flags)
     })
-  withCommon(tasks.command('paths'))
-    .description(`shortest paths through mazes, ${JSON_LINES}`)
-    .option('--rooms <range>', 'rooms along a side', parseRange, { min: 2, max: 4 })
+  withTaskFlags(tasks.command('paths'))
+    .description(`make mazes and the shortest paths through them, ${JSON_LINES}`)
+    .addOption(rangeOption('--rooms <range>', 'number of rooms along a side', { min: 2, max: 4 }))
     .option('--side <n>', 'squares along a side of the block', integer(3), 11)
-    .option('--loops <share>', 'share of walls opened beyond a tree', real(0, 1), 0)
-    .action((options: Common & { rooms: Range; side: number; loops: number }) => {
-      makeExamples('paths', pathTask(options), options)
+    .option('--loops <share>', 'share of the other walls that are opened', real(0, 1), 0)
+    .action((flags: TaskFlags & { rooms: Range; side: number; loops: number }) => {
+      makeExamples('paths', pathTask(flags), flags)
     })
-  withCommon(tasks.command('dyck'))
-    .description(`brackets to be closed, ${JSON_LINES}`)
-    .option('--length <range>', 'brackets that are given', parseRange, { min: 2, max: 16 })
+  withTaskFlags(tasks.command('dyck'))
+    .description(`make brackets to be closed, ${JSON_LINES}`)
+    .addOption(
+      rangeOption('--length <range>', 'number of brackets that are given', { min: 2, max: 16 }),
+    )
     .option('--kinds <n>', 'kinds of brackets', integer(1, 4), 3)
     .option('--block <n>', 'characters of the whole answer', integer(2), 48)
-    .action((options: Common & { length: Range; kinds: number; block: number }) => {
-      makeExamples('dyck', dyckTask(options), options)
+    .action((flags: TaskFlags & { length: Range; kinds: number; block: number }) => {
+      makeExamples('dyck', dyckTask(flags), flags)
     })
-  withCommon(tasks.command('sorting'))
-    .description(`digits to be put in order, ${JSON_LINES}`)
-    .option('--items <range>', 'digits of a list', parseRange, { min: 2, max: 10 })
+  withTaskFlags(tasks.command('sorting'))
+    .description(`make digits to be sorted, ${JSON_LINES}`)
+    .addOption(rangeOption('--items <range>', 'number of digits of a list', { min: 2, max: 10 }))
     .option('--width <n>', 'columns for a list', integer(2), 16)
-    .action((options: Common & { items: Range; width: number }) => {
-      makeExamples('sorting', sortingTask(options), options)
+    .action((flags: TaskFlags & { items: Range; width: number }) => {
+      makeExamples('sorting', sortingTask(flags), flags)
     })
 }
 
-interface SudokuFlags extends Common {
+interface SudokuFlags extends TaskFlags {
   size: SudokuSize
   givens?: Range
   from?: string

@@ -1,4 +1,4 @@
-/** `basin tokenizer`: learns a tokenizer from text files. */
+/** `basin tokenizer`: trains a tokenizer on text files. */
 import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
 import { MAX_VOCABULARY } from '../../tokenizer/descriptor.js'
@@ -7,13 +7,13 @@ import { DEFAULT_PATTERN, END_OF_TEXT, trainBpe, writeTokenizer } from '../../to
 import { readText } from '../../train/data/text-files.js'
 import { integer } from '../options/number-parsers.js'
 
-interface TokenizerArguments {
+interface TokenizerFlags {
   data: string[]
   vocabSize: number
   out: string
 }
 
-function trainTokenizer({ data, vocabSize, out }: TokenizerArguments): void {
+function trainTokenizer({ data, vocabSize, out }: TokenizerFlags): void {
   const texts = data.map(readText)
   const bar = new SingleBar({ format: 'merges {bar} {value}/{total} | {eta} s left' })
   bar.start(vocabSize, 0)
@@ -38,16 +38,18 @@ function trainTokenizer({ data, vocabSize, out }: TokenizerArguments): void {
 }
 
 export function registerTokenizer(program: Command): void {
-  const tokenizer = program.command('tokenizer').description('learn a tokenizer')
+  const tokenizer = program.command('tokenizer').description('train a tokenizer')
   tokenizer
     .command('train')
-    .description(`byte-pair encoding of UTF-8 text; ${END_OF_TEXT} separates documents`)
+    .description(
+      `train byte-pair encoding on UTF-8 text, in which ${END_OF_TEXT} separates documents`,
+    )
     .requiredOption('--data <file...>', 'text files')
     .requiredOption(
       '--vocab-size <n>',
-      'tokens, special ones included',
+      'number of tokens, special ones included',
       integer(257, MAX_VOCABULARY),
     )
-    .requiredOption('--out <directory>', 'where tokenizer.json and its ranks file go')
+    .requiredOption('--out <directory>', 'directory for tokenizer.json and its file of merges')
     .action(trainTokenizer)
 }

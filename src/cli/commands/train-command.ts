@@ -1,9 +1,9 @@
-/** `basin train`: data, objective and optimizer by flags; architecture by a config.json. */
+/** `basin train`: trains a model. Flags give data, objective and optimizer; a config.json the network. */
 import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { join, resolve } from 'node:path'
 import { Option, type Command } from 'commander'
-import { backendChoices, loadBackend, type BackendChoice } from '../../energy/tfjs/backend.js'
+import { loadBackend, type BackendChoice } from '../../energy/tfjs/backend.js'
 import { Profile } from '../../energy/tfjs/profile.js'
 import { BasinError } from '../../errors.js'
 import {
@@ -19,7 +19,13 @@ import { Training } from '../../train/loop.js'
 import { optimizers, type OptimizerName } from '../../train/optimizer.js'
 import { openData, type TrainingData } from '../../train/data/training-data.js'
 import type { TrainingSettings } from '../../train/training-state.js'
-import { integer, integerList, real } from '../options/number-parsers.js'
+import {
+  backendOption,
+  backendThreadsOption,
+  budgetsOption,
+  DATA_HELP,
+} from '../options/backend-options.js'
+import { integer, real } from '../options/number-parsers.js'
 import {
   addObjectiveFlags,
   chooseObjective,
@@ -28,7 +34,7 @@ import {
 import { TrainingMetrics } from '../output/training-metrics.js'
 import { TrainingView } from '../output/training-view.js'
 
-/** Bad lines shown one by one. */
+/** So many bad lines of data are printed one by one; of the others, only the number. */
 const MAX_SHOWN_BAD_LINES = 5
 
 interface Flags extends ObjectiveFlags {
@@ -70,19 +76,16 @@ interface Flags extends ObjectiveFlags {
 export function registerTrain(program: Command): void {
   const command = program
     .command('train')
-    .description('Train a model; run again with the same flags to resume')
+    .description('train a model; the same command again resumes where it stopped')
     .requiredOption('--config <file>', 'config.json of the model to train')
     .requiredOption('--tokenizer <dir>', 'directory with tokenizer.json')
-    .requiredOption(
-      '--data <files...>',
-      'text files, or JSON lines {prompt?, template?, completion}',
-    )
+    .requiredOption('--data <files...>', DATA_HELP)
     .requiredOption('--valid <files...>', 'held-out data of the same kind')
-    .requiredOption('--out <dir>', 'where the model and its resumable state go')
-    .option('--init <dir>', 'model whose weights the run starts from, in place of random ones')
-    .option('--updates <n>', 'updates of the whole run', integer(1), 2000)
-    .option('--batch <rows>', 'rows per update', integer(1), 32)
-    .option('--window <tokens>', 'predicted tokens per row of text', integer(1), 128)
+    .requiredOption('--out <dir>', 'directory for the model and its resumable state')
+    .option('--init <dir>', 'directory of a model whose weights the run starts from')
+    .option('--updates <n>', 'number of updates of the whole run', integer(1), 2000)
+    .option('--batch <rows>', 'rows of an update', integer(1), 32)
+    .option('--window <tokens>', 'predicted tokens in a row of text', integer(1), 128)
     .addOption(
       new Option(
         '--optimizer <name>',
@@ -96,46 +99,46 @@ export function registerTrain(program: Command): void {
     .option('--clip <norm>', 'largest global gradient norm', real(0), 1)
     .option(
       '--weight-decay <rate>',
-      'AdamW weight decay, matrices only, never alpha',
+      'AdamW weight decay of matrices; vectors and alpha have none',
       real(0),
       0.01,
     )
     .option('--beta2 <rate>', 'AdamW beta2', real(0), 0.95)
     .option('--alpha <size>', 'initial step size (reference: mcmc_step_size)', real(0), 1)
     .option('--alpha-multiplier <x>', 'learning rate of alpha relative to the rest', real(0), 3)
-    .option('--muon-step <x>', "root mean square of Muon's steps, in learning rates", real(0), 1)
-    .option('--seed <n>', 'seed of weights, batches and draws', integer(0), 1)
+    .option(
+      '--muon-step <x>',
+      "root mean square of Muon's steps, relative to the learning rate",
+      real(0),
+      1,
+    )
+    .option('--seed <n>', 'seed of weights, batches and random draws', integer(0), 1)
     .option(
       '--relabel <characters>',
-      'JSON lines: permute these one-character tokens in every example',
+      'JSON lines: permute these characters, each a token, among themselves in every example',
     )
-    .option(
-      '--budgets <list>',
-      'steps at which validation looks',
-      integerList,
-      [1, 2, 4, 8, 16, 32],
-    )
-    .option('--valid-rows <n>', 'rows of validation', integer(1), 256)
+    .addOption(budgetsOption('numbers of descent steps at which validation measures'))
+    .option('--valid-rows <n>', 'number of validation rows', integer(1), 256)
     .option('--validate-every <updates>', 'updates between validations', integer(1), 200)
     .option('--save-every <updates>', 'updates between checkpoints', integer(1), 100)
-    .option('--max-seconds <s>', 'stop, saved, after this much training', real(0), Infinity)
     .addOption(
-      new Option('--backend <name>', 'TensorFlow.js backend')
-        .choices(backendChoices)
-        .default('auto'),
+      new Option('--max-seconds <s>', 'save and stop after so many seconds of training')
+        .argParser(real(0))
+        .default(Infinity, 'no limit'),
     )
-    .option('--threads <n>', 'threads of the native and wasm backends', integer(1), 1)
-    .option('--profile', 'at the end, say which kernels the time went to')
+    .addOption(backendOption())
+    .addOption(backendThreadsOption())
+    .option('--profile', 'print the time of each kernel at the end')
     .option('--strict', 'fail at the first bad line of data')
-    .option('--cache <dir>', 'keep the tokenised data there; read again only if files change')
+    .option('--cache <dir>', 'keep the tokenised text in this directory for later runs')
     .option(
       '--collapse-at <share>',
-      'end the run where the spread of energies falls below this share of its first; 0 never',
+      'end the run if the spread of energies falls below this share of its first value; 0: never',
       real(0, 1),
       0.1,
     )
-    .option('--metrics-port <n>', 'serve Prometheus metrics while training', integer(0, 65535))
-    .option('--metrics-host <name>', 'address to serve them on', '127.0.0.1')
+    .option('--metrics-port <n>', 'serve Prometheus metrics on this port', integer(0, 65535))
+    .option('--metrics-host <name>', 'address that the metrics port listens on', '127.0.0.1')
     .action((flags: Flags) => train(flags))
   addObjectiveFlags(command)
 }
@@ -149,18 +152,18 @@ function configOf(flags: Flags): ModelConfig {
   )
 }
 
-/** Flags that the numbers of a run do not depend on, or that may change between its sittings. */
-const free = new Set(
+/** Flags that may change when a run is resumed; its numbers depend on all others. */
+const changeableFlags = new Set(
   'config tokenizer data valid out init updates budgets validRows validateEvery saveEvery maxSeconds backend threads profile collapseAt metricsPort metricsHost cache teacher seed'.split(
     ' ',
   ),
 )
 
-/** What a resumed run must share with its earlier sittings, as the command line names it. */
+/** The settings that a resumed run must have in common with its start, by the names of their flags. */
 const settingsOf = (flags: Flags): TrainingSettings =>
   Object.fromEntries(
     Object.entries(flags)
-      .filter(([name]) => !free.has(name))
+      .filter(([name]) => !changeableFlags.has(name))
       .map(([name, value]) => [
         `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
         value as string | number | boolean,
@@ -172,7 +175,7 @@ function dataOf(flags: Flags, config: ModelConfig): TrainingData {
   if (tokenizer.vocabSize !== config.vocab_size)
     throw new BasinError('invalid_tokenizer', {
       path: flags.tokenizer,
-      reason: `has ${tokenizer.vocabSize} tokens, ${flags.config} says ${config.vocab_size}`,
+      reason: `it has ${tokenizer.vocabSize} tokens, and vocab_size in ${flags.config} is ${config.vocab_size}; they must be equal`,
     })
   const { cache: directory } = flags
   return openData({
@@ -185,7 +188,7 @@ function dataOf(flags: Flags, config: ModelConfig): TrainingData {
   })
 }
 
-/** The directory of the model to be, with its tokenizer. */
+/** Makes the directory of the model and copies the tokenizer there. */
 function prepareOut({ out, tokenizer }: Flags): void {
   mkdirSync(out, { recursive: true })
   if (resolve(tokenizer) === resolve(out)) return
@@ -193,7 +196,7 @@ function prepareOut({ out, tokenizer }: Flags): void {
     copyFileSync(join(tokenizer, file), join(out, file))
 }
 
-/** The weights of `--init`. Throws `invalid_request` where they are of another architecture. */
+/** The weights of `--init`. Throws `invalid_request` if they have other shapes than `--config` says. */
 function initialOf(init: string, config: ModelConfig): Checkpoint['tensors'] {
   const { tensors } = openCheckpoint(init)
   for (const [name, shape] of tensorShapes(config)) {
@@ -252,7 +255,7 @@ async function train(flags: Flags): Promise<void> {
   try {
     await training.run()
   } catch (error) {
-    throw ofWriting(error, flags.out)
+    throw asWriteError(error, flags.out)
   } finally {
     view.close()
     if (profile) console.error(profile.table())
@@ -260,8 +263,8 @@ async function train(flags: Flags): Promise<void> {
   }
 }
 
-/** A full disk, quota or largest file size, told with what it means for the run; else the error itself. */
-function ofWriting(error: unknown, path: string): unknown {
+/** `not_written` if a disk, a quota or the largest file size was exceeded, otherwise the error itself. */
+function asWriteError(error: unknown, path: string): unknown {
   const { code = '' } = error instanceof Error ? (error as NodeJS.ErrnoException) : {}
   return ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(code)
     ? new BasinError('not_written', { path, reason: code })

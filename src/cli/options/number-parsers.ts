@@ -1,4 +1,4 @@
-/** Numbers on the command line: parsed once, with bounds, and refused in one line. */
+/** Parsers of numbers on the command line, with bounds. */
 import { InvalidArgumentError } from 'commander'
 
 const refusal = (kind: string, minimum: number, maximum: number): InvalidArgumentError => {
@@ -6,7 +6,7 @@ const refusal = (kind: string, minimum: number, maximum: number): InvalidArgumen
   return new InvalidArgumentError(`It must be ${kind} from ${minimum}${to}.`)
 }
 
-/** A parser for commander: an integer in [minimum, maximum]. */
+/** Makes a parser for commander: an integer in [minimum, maximum]. */
 export const integer =
   (minimum: number, maximum = Number.MAX_SAFE_INTEGER) =>
   (text: string): number => {
@@ -15,7 +15,7 @@ export const integer =
     throw refusal('an integer', minimum, maximum)
   }
 
-/** A parser for commander: a number in [minimum, maximum]. */
+/** Makes a parser for commander: a number in [minimum, maximum]. */
 export const real =
   (minimum: number, maximum = Number.MAX_VALUE) =>
   (text: string): number => {
@@ -24,5 +24,5 @@ export const real =
     throw refusal('a number', minimum, maximum)
   }
 
-/** A parser for commander: positive integers with commas between, such as 1,2,4. */
+/** A parser for commander: integers from 0 up, separated by commas, such as 1,2,4. */
 export const integerList = (text: string): number[] => text.split(',').map(integer(0))

@@ -1,7 +1,7 @@
-/** The flags of `basin train` that shape the energy; the published recipe's names are in parentheses. */
+/** The flags of `basin train` that choose the objective; published names are in parentheses. */
 import { Option, type Command } from 'commander'
 import type { Tf } from '../../energy/tfjs/backend.js'
-import { Network } from '../../energy/tfjs/network.js'
+
 import { BasinError } from '../../errors.js'
 import { openCheckpoint, type Checkpoint } from '../../model/checkpoint.js'
 import type { ModelConfig } from '../../model/config.js'
@@ -14,6 +14,7 @@ import { optimize } from '../../train/objectives/optimize.js'
 import { stageOne, stageTwo } from '../../train/objectives/recipe.js'
 import { positives } from '../../train/objectives/positives.js'
 import { capacities, regularized } from '../../train/objectives/regularized.js'
+import { loadNetwork } from '../load-network.js'
 import { integer, real } from './number-parsers.js'
 
 const names = [
@@ -26,7 +27,7 @@ const names = [
   'feed-forward',
 ] as const
 
-/** Absent flags take the objective's own default. */
+/** A flag that is absent has the default of the objective. */
 export interface ObjectiveFlags {
   objective: (typeof names)[number]
   stage: 's1' | 's2'
@@ -64,7 +65,7 @@ export interface ObjectiveFlags {
   own: number
 }
 
-/** A flag and all that describes it: objectives it belongs to, meaning, parser, default. */
+/** A flag with its objectives and meaning, its parser and its default. */
 const number = (
   flags: string,
   text: string,
@@ -77,7 +78,7 @@ const number = (
 
 export function addObjectiveFlags(command: Command): Command {
   const options = [
-    new Option('--objective <name>', 'how the energy is shaped; feed-forward trains the control')
+    new Option('--objective <name>', 'how the energy is trained; feed-forward trains a control')
       .choices(names)
       .default('equilibrium'),
     ...optimizeFlags(),
@@ -99,17 +100,12 @@ export function addObjectiveFlags(command: Command): Command {
     ),
     number(
       '--horizon <steps>',
-      'most steps before those with a loss, drawn per update (default: equilibrium, amortized: 4, optimize: 0)',
+      'largest number of steps before those with a loss, drawn in each update (default: equilibrium, amortized: 4, optimize: 0)',
       integer(0),
     ),
-    number('--loss-steps <steps>', 'equilibrium: steps with a loss', integer(1), 2),
+    number('--loss-steps <steps>', 'equilibrium: number of steps with a loss', integer(1), 2),
     new Option('--contrast <name>', 'contrastive: the loss').choices(contrasts).default('infonce'),
-    number(
-      '--negatives <n>',
-      'contrastive: wrong answers beside each true one',
-      integer(1, 4096),
-      8,
-    ),
+    number('--negatives <n>', 'contrastive: wrong answers for each true one', integer(1, 4096), 8),
     number(
       '--corruption <p>',
       'contrastive: probability that a position of a wrong answer is replaced',
@@ -117,24 +113,29 @@ export function addObjectiveFlags(command: Command): Command {
       0.3,
     ),
     number('--temperature <t>', 'infonce: divides the energies', real(1e-6), 1),
-    number('--margin <e>', 'hinge: by how much wrong answers must lie above', real(0), 1),
-    number('--penalty <x>', 'contrastive: weight of the mean squared energy', real(0), 0.01),
-    number('--variance <x>', 'regularized: weight of the variance term', real(0), 1),
-    number('--covariance <x>', 'regularized: weight of the covariance term', real(0), 0.04),
-    new Option('--capacity <name>', 'regularized: what limits capacity')
-      .choices(capacities)
-      .default('kl'),
-    number('--capacity-weight <x>', 'regularized: weight of that limit', real(0), 0.1),
     number(
-      '--readout-weight <x>',
-      'positives, contrastive, regularized: weight of reading true answers out',
+      '--margin <e>',
+      'hinge: energy by which wrong answers should exceed true ones',
       real(0),
       1,
     ),
-    new Option('--teacher <dir>', 'amortized: the model whose descent is learned'),
+    number('--penalty <x>', 'contrastive: weight of the mean squared energy', real(0), 0.01),
+    number('--variance <x>', 'regularized: weight of the variance term', real(0), 1),
+    number('--covariance <x>', 'regularized: weight of the covariance term', real(0), 0.04),
+    new Option('--capacity <name>', 'regularized: the term that limits capacity')
+      .choices(capacities)
+      .default('kl'),
+    number('--capacity-weight <x>', 'regularized: weight of the capacity term', real(0), 0.1),
+    number(
+      '--readout-weight <x>',
+      'positives, contrastive, regularized: weight of the loss that trains the read-out',
+      real(0),
+      1,
+    ),
+    new Option('--teacher <dir>', 'amortized: directory of the model whose descent is learned'),
     number(
       '--own <share>',
-      "amortized: share of updates at the model's own iterates",
+      "amortized: share of updates at states of the model's own descent",
       real(0, 1),
       0.5,
     ),
@@ -144,19 +145,22 @@ export function addObjectiveFlags(command: Command): Command {
 }
 
 const optimizeFlags = (): Option[] => [
-  new Option('--stage <name>', 'optimize: the recipe whose defaults the flags below take')
+  new Option(
+    '--stage <name>',
+    'optimize: the published stage that gives the defaults of flags below',
+  )
     .choices(['s1', 's2'])
     .default('s1'),
   number(
     '--steps <n>',
-    'optimize, divergence: steps of an update (mcmc_num_steps; default: config.steps, s2: 1)',
+    'optimize, divergence: descent steps of an update (mcmc_num_steps; default: config.steps, s2: 1)',
     integer(1, 4096),
   ),
   new Option(
     '--through',
     'optimize: differentiate through all steps (no_mcmc_detach); equilibrium: through those with a loss',
   ),
-  new Option('--last-loss', 'equilibrium: of the steps with a loss, read only the last'),
+  new Option('--last-loss', 'equilibrium: only the last of the steps with a loss has one'),
   new Option('--truncate', 'optimize: loss and derivative of the last step only (truncate_mcmc)'),
   number(
     '--step-size-scale <s>',
@@ -170,17 +174,17 @@ const optimizeFlags = (): Option[] => [
   ),
   number(
     '--least-repeats <n>',
-    'optimize: least times in place of 1 (randomize_mcmc_num_steps_min)',
+    'optimize: least number of times, in place of 1 (randomize_mcmc_num_steps_min)',
     integer(0, 4096),
   ),
   new Option(
     '--repeat-last',
-    'optimize: only the last step repeats (randomize_mcmc_num_steps_final_landscape)',
+    'optimize: only the last step is repeated (randomize_mcmc_num_steps_final_landscape)',
   ),
   new Option('--fixed-alpha', 'optimize: do not learn the step size (mcmc_step_size_learnable)'),
   number(
     '--clamp <x>',
-    'optimize: most that a step may change an element by (clamp_futures_grad_max_change)',
+    'optimize: largest change of an element in a step (clamp_futures_grad_max_change)',
     real(0),
   ),
   number(
@@ -195,23 +199,27 @@ const optimizeFlags = (): Option[] => [
   ),
   number(
     '--contrast-weight <x>',
-    'optimize: adds the contrastive term (contrastive_loss_coeff)',
+    'optimize: weight of the contrastive term (contrastive_loss_coeff)',
     real(0),
   ),
   number(
     '--rise-weight <x>',
-    'optimize: adds a term that asks of the last step that it lowers the energy',
+    'optimize: weight of a penalty on a last step that raises the energy',
     real(0),
   ),
 ]
 
-export interface Chosen {
+export interface ChosenObjective {
   objective: Objective
-  /** Weights to start from, where the objective brings some. */
+  /** Weights to start from, if the objective provides some. */
   initial?: Checkpoint['tensors']
 }
 
-export function chooseObjective(flags: ObjectiveFlags, config: ModelConfig, tf: Tf): Chosen {
+export function chooseObjective(
+  flags: ObjectiveFlags,
+  config: ModelConfig,
+  tf: Tf,
+): ChosenObjective {
   const { readoutWeight: readout, horizon = 4 } = flags
   switch (flags.objective) {
     case 'feed-forward':
@@ -252,8 +260,8 @@ export function chooseObjective(flags: ObjectiveFlags, config: ModelConfig, tf: 
   }
 }
 
-const replayOf = ({ replay, replayShare: share }: ObjectiveFlags, usual: number) =>
-  (replay ?? usual) > 0 ? { size: replay ?? usual, share } : null
+const replayOf = ({ replay, replayShare: share }: ObjectiveFlags, defaultSize: number) =>
+  (replay ?? defaultSize) > 0 ? { size: replay ?? defaultSize, share } : null
 
 function optimizeOptions(
   flags: ObjectiveFlags,
@@ -284,9 +292,8 @@ function teacherOf({ teacher }: ObjectiveFlags, tf: Tf) {
   if (teacher === undefined)
     throw new BasinError('invalid_request', {
       param: '--teacher',
-      reason: 'amortized learns from a model: name its directory',
+      reason: 'the objective amortized needs the directory of a model to learn from',
     })
-  const { config, tensors } = openCheckpoint(teacher)
-  const weights = new Map([...tensors].map(([name, t]) => [name, tf.tensor(t.data, [...t.shape])]))
-  return { network: new Network(tf, config, weights), tensors }
+  const checkpoint = openCheckpoint(teacher)
+  return { network: loadNetwork(tf, checkpoint), tensors: checkpoint.tensors }
 }

@@ -1,6 +1,7 @@
-/** The settings of `basin serve`: each a flag, a variable and an entry of the settings file. */
+/** The settings of `basin serve`. Each is a flag, an environment variable and an entry of a file. */
 import { type Command, Option } from 'commander'
 import { defaultLimits } from '../../server/limits.js'
+import type { WorkerFlags } from '../open-models.js'
 import { SecretOption } from '../commands/config-command.js'
 import { logLevels } from '../output/log.js'
 import { integer } from './number-parsers.js'
@@ -11,8 +12,7 @@ import {
   refinerOption,
   threadsOption,
   weightsOption,
-  type WorkerFlags,
-} from '../open-models.js'
+} from './engine-options.js'
 
 export interface ServeFlags extends WorkerFlags {
   host: string
@@ -41,6 +41,7 @@ export interface ServeFlags extends WorkerFlags {
   logLevel: string
 }
 
+/** Collects the values of a flag that may be repeated. */
 const append = (name: string, names: string[] = []): string[] => [...names, name]
 
 const number = (
@@ -55,30 +56,36 @@ const number = (
     .argParser(integer(minimum, maximum))
     .default(value)
 
-const perClient = (what: 'requests' | 'tokens' | 'steps', unit: string): Option =>
-  number(
-    `--${what}-per-minute <n>`,
-    `${what} of one client ${unit}`,
-    `BASIN_${what.toUpperCase()}_PER_MINUTE`,
-    [1, Number.MAX_SAFE_INTEGER],
-  )
+const perMinute = (what: 'requests' | 'tokens' | 'steps', description: string): Option =>
+  number(`--${what}-per-minute <n>`, description, `BASIN_${what.toUpperCase()}_PER_MINUTE`, [
+    1,
+    Number.MAX_SAFE_INTEGER,
+  ])
 
-/** In the order in which help and documentation list them. */
+/** Adds the settings in the order in which help and documentation list them. */
 export const serveOptions = (command: Command): Command =>
   command
     .addOption(
-      new Option('--host <address>', 'where to listen').env('BASIN_HOST').default('127.0.0.1'),
+      new Option('--host <address>', 'address to listen on').env('BASIN_HOST').default('127.0.0.1'),
     )
-    .addOption(number('--port <n>', '0: any free one', 'BASIN_PORT', [0, 65_535], 8000))
     .addOption(
-      new Option('--models <directory>', 'where the models are')
+      number(
+        '--port <n>',
+        'port to listen on; 0 takes any free one',
+        'BASIN_PORT',
+        [0, 65_535],
+        8000,
+      ),
+    )
+    .addOption(
+      new Option('--models <directory>', 'directory of the model directories')
         .env('BASIN_MODELS')
-        .default(shippedModels, 'those shipped'),
+        .default(shippedModels, 'the shipped models'),
     )
     .addOption(
       new Option(
         '--model <name>',
-        'serve this one only (repeatable); the first is the default of requests',
+        'serve this model only (repeatable); the first answers requests that name none',
       )
         .env('BASIN_MODEL')
         .argParser(append),
@@ -87,18 +94,37 @@ export const serveOptions = (command: Command): Command =>
     .addOption(threadsOption())
     .addOption(weightsOption())
     .addOption(refinerOption())
-    .addOption(number('--slots <n>', 'answers at once', 'BASIN_SLOTS', [1, 65_536], 64))
     .addOption(
-      number('--pages <n>', 'pages of the context cache (16 positions)', 'BASIN_PAGES', [1, 1e7]),
+      number(
+        '--slots <n>',
+        'answers that a model computes at once',
+        'BASIN_SLOTS',
+        [1, 65_536],
+        64,
+      ),
+    )
+    .addOption(
+      number(
+        '--pages <n>',
+        'pages of the context cache of a model, of 16 positions each',
+        'BASIN_PAGES',
+        [1, 1e7],
+      ),
     )
     .addOption(prefixSharingOption())
     .addOption(
-      number('--max-queue <n>', 'requests that may wait', 'BASIN_MAX_QUEUE', [0, 1e6], 256),
+      number(
+        '--max-queue <n>',
+        'requests that may wait for a model; further ones get 429',
+        'BASIN_MAX_QUEUE',
+        [0, 1e6],
+        256,
+      ),
     )
     .addOption(
       number(
         '--max-steps-cap <n>',
-        'most steps per answer that a request may name',
+        'largest number of steps of an answer that a request may ask for',
         'BASIN_MAX_STEPS_CAP',
         [1, 2 ** 31 - 1],
         defaultLimits.caps.maxSteps,
@@ -107,7 +133,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--max-seconds-cap <n>',
-        'most seconds per answer, unbounded ones included',
+        'largest number of seconds of an answer, also of one without a step limit',
         'BASIN_MAX_SECONDS_CAP',
         [1, 1e9],
         defaultLimits.caps.maxSeconds,
@@ -116,7 +142,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--drain-seconds <n>',
-        'time for running answers after SIGTERM',
+        'seconds that running answers may take after SIGTERM',
         'BASIN_DRAIN_SECONDS',
         [0, 86_400],
         30,
@@ -125,7 +151,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--prefill-chunk <n>',
-        'prompt tokens observed per tick',
+        'prompt tokens that are observed between two descent steps',
         'BASIN_PREFILL_CHUNK',
         [1, 1e6],
         256,
@@ -134,7 +160,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--hold-seconds <n>',
-        'how long a finished answer may be extended',
+        'seconds that a finished answer may still be extended',
         'BASIN_HOLD_SECONDS',
         [0, 86_400],
         60,
@@ -143,7 +169,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--pause-seconds <n>',
-        'how long an answer may be paused; then it ends with the best so far',
+        'seconds that an answer may be paused; then it ends with the best so far',
         'BASIN_PAUSE_SECONDS',
         [0, 86_400],
         300,
@@ -152,7 +178,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--watchdog-seconds <n>',
-        'how long an engine may not turn before it is started anew; 0: for ever',
+        'seconds after which an engine that does not answer is restarted; 0: never',
         'BASIN_WATCHDOG_SECONDS',
         [0, 86_400],
         defaultLimits.stallSeconds,
@@ -161,39 +187,45 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--max-request-steps <n>',
-        'most steps of one request: choices x candidates x answers x steps',
+        'largest number of steps of a request: choices x candidates x answers x steps',
         'BASIN_MAX_REQUEST_STEPS',
         [1, Number.MAX_SAFE_INTEGER],
         defaultLimits.steps,
       ),
     )
-    .addOption(perClient('requests', 'per minute'))
-    .addOption(perClient('tokens', 'per minute, read and written'))
-    .addOption(perClient('steps', 'of descent per minute'))
+    .addOption(perMinute('requests', 'requests that one client may send per minute'))
+    .addOption(perMinute('tokens', 'tokens of one client per minute, of prompts and completions'))
+    .addOption(perMinute('steps', 'descent steps of one client per minute'))
     .addOption(
-      number('--concurrent <n>', 'choices of one client at once', 'BASIN_CONCURRENT', [1, 1e9]),
+      number(
+        '--concurrent <n>',
+        'choices of one client that are computed at once',
+        'BASIN_CONCURRENT',
+        [1, 1e9],
+      ),
     )
     .addOption(
       new SecretOption(
         '--redis-url <url>',
-        'count what clients use in this Redis, which other servers share',
+        'count the use of each client in this Redis, which several servers can share',
       ).env('BASIN_REDIS_URL'),
     )
     .addOption(
-      new Option('--keys <file>', 'ask for an API key of this file: see basin keys add').env(
-        'BASIN_KEYS',
-      ),
+      new Option(
+        '--keys <file>',
+        'require an API key of this file, which basin keys add makes',
+      ).env('BASIN_KEYS'),
     )
     .addOption(
       new Option(
         '--data-dir <directory>',
-        'where responses are kept; without it they are kept in memory, and lost with the process',
+        'directory of stored responses; without it they are in memory and end with the process',
       ).env('BASIN_DATA_DIR'),
     )
     .addOption(
       number(
         '--response-ttl <seconds>',
-        'how long a response is kept after its end',
+        'seconds that a response is kept after its end',
         'BASIN_RESPONSE_TTL',
         [1, 1e9],
         defaultLimits.responseSeconds,
@@ -202,7 +234,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--response-mib <n>',
-        'room for responses that are kept; beyond it the oldest ended ones go',
+        'MiB for stored responses; when it is full, the oldest ended ones are deleted',
         'BASIN_RESPONSE_MIB',
         [1, 2 ** 20],
         128,
@@ -211,7 +243,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       new Option(
         '--allowed-host <name>',
-        'a name that requests may call the server by (repeatable); *: any',
+        'a host name that requests may use for the server (repeatable); *: any',
       )
         .env('BASIN_ALLOWED_HOST')
         .argParser(append),
@@ -219,7 +251,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       new Option(
         '--cors-origin <origin>',
-        'whose pages may ask, such as https://chat.example (repeatable); *: all',
+        'origin whose pages may send requests, such as https://chat.example (repeatable); *: all',
       )
         .env('BASIN_CORS_ORIGIN')
         .argParser(append),
@@ -227,20 +259,20 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--admin-port <n>',
-        'a port for metrics and administration alone, which the other then does not have',
+        'port for metrics and administration, which the main port then does not serve',
         'BASIN_ADMIN_PORT',
         [0, 65_535],
       ),
     )
     .addOption(
-      new Option('--admin-host <address>', 'where that port listens')
+      new Option('--admin-host <address>', 'address that the admin port listens on')
         .env('BASIN_ADMIN_HOST')
         .default('127.0.0.1'),
     )
     .addOption(
       number(
         '--memory-mib <n>',
-        'most that the engines may take together; who is not used gives way',
+        'MiB that all engines may take together; models that are not in use are unloaded for others',
         'BASIN_MEMORY_MIB',
         [1, 2 ** 30],
       ),
@@ -248,11 +280,11 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       new Option(
         '--otlp-endpoint <url>',
-        'send traces there, as OTLP over HTTP: to /v1/traces below it',
+        'URL of a collector that receives traces, as OTLP over HTTP, at /v1/traces',
       ).env('OTEL_EXPORTER_OTLP_ENDPOINT'),
     )
     .addOption(
-      new Option('--log-level <level>', 'least level of the log')
+      new Option('--log-level <level>', 'lowest level of log lines that are written')
         .choices(logLevels)
         .env('BASIN_LOG_LEVEL')
         .default('info'),

@@ -1,21 +1,21 @@
-/** The figures of `basin evaluate` as Markdown tables. */
+/** The results of `basin evaluate` as Markdown tables. */
 import type {
   DiscriminationAreas,
   BudgetScore,
   ChoiceScore,
 } from '../../train/evaluation/answer-scores.js'
 
-/** At one budget. */
+/** The scores at one budget. */
 export interface EvaluatedBudget extends BudgetScore {
   bitsPerByte?: number
-  /** How well the energy, and its parts alone, tell right answers from wrong ones. */
+  /** How well the energy, and each of its parts, separates right answers from wrong ones. */
   judge: DiscriminationAreas
-  /** Answers solved by one of the first 2, 4, ... candidates. */
+  /** What choosing among the first 2, 4, ... candidates gives. */
   choices: ChoiceScore[]
 }
 
 export interface EvaluatedClass {
-  /** Values of the figure that the answers are sorted by. */
+  /** The values of the figure of difficulty in this class. */
   label: string
   answers: number
   budgets: { steps: number; solved: number; judge: DiscriminationAreas; choices: ChoiceScore[] }[]
@@ -57,7 +57,7 @@ function qualityTable(scores: readonly EvaluatedBudget[]): string {
   )
 }
 
-function judgeTable(scores: readonly EvaluatedBudget[]): string {
+function areaTable(scores: readonly EvaluatedBudget[]): string {
   const parts = scores.some(({ judge }) => judge.doubt !== undefined)
   return table(
     ['steps', 'energy', ...(parts ? ['disagreement', 'doubt'] : [])],
@@ -96,7 +96,7 @@ function classTable(fact: string, classes: readonly EvaluatedClass[]): string {
       'answers',
       ...steps.map((count) => `${count} steps`),
       ...(candidates === undefined ? [] : [`of ${candidates}`]),
-      'judge',
+      'area',
     ],
     classes.map(({ label, answers, budgets }) => [
       label,
@@ -110,16 +110,22 @@ function classTable(fact: string, classes: readonly EvaluatedClass[]): string {
 
 export function describeEvaluation(evaluation: Evaluation, by: string | undefined): string {
   const { name, parameters, answers, scores, classes } = evaluation
-  const judged = scores.some(({ judge }) => judge.energy !== null)
+  const hasAreas = scores.some(({ judge }) => judge.energy !== null)
   return [
     `${name}, ${(parameters / 1e6).toFixed(2)}M parameters, ${answers} answers`,
     qualityTable(scores),
-    ...(judged ? ['', 'Right from wrong, area under the curve:', judgeTable(scores)] : []),
+    ...(hasAreas
+      ? ['', 'Right answers against wrong ones by energy, area under the curve:', areaTable(scores)]
+      : []),
     ...(scores[0]?.choices.length
-      ? ['', 'Whole answers, one of several candidates chosen:', choiceTable(scores)]
+      ? [
+          '',
+          'Answers that are wholly right, one of several candidates chosen:',
+          choiceTable(scores),
+        ]
       : []),
     ...(classes && by !== undefined
-      ? ['', `Whole answers by ${by}:`, classTable(by, classes)]
+      ? ['', `Answers that are wholly right, by ${by}:`, classTable(by, classes)]
       : []),
     '',
   ].join('\n')

@@ -1,4 +1,4 @@
-/** The log of a server, on standard error: lines to read on a terminal, JSON everywhere else. */
+/** The server's log, on standard error: readable lines on a terminal, JSON otherwise. */
 import picocolors from 'picocolors'
 import { pino, type Logger } from 'pino'
 
@@ -18,7 +18,7 @@ function paint(level: number, text: string): string {
   return level >= 40 ? colours.yellow(text) : text
 }
 
-function legible(json: string): string {
+function readable(json: string): string {
   const { err, level, msg, time, ...facts } = JSON.parse(json) as Line
   delete facts.reqId
   const at = new Date(time).toISOString().slice(11, 23)
@@ -34,5 +34,5 @@ export const logLevels = ['silent', 'fatal', 'error', 'warn', 'info', 'debug'] a
 export function openLog(level: string): Logger {
   const options = { level, base: null }
   if (!process.stderr.isTTY) return pino(options, pino.destination(2))
-  return pino(options, { write: (json: string) => process.stderr.write(legible(json)) })
+  return pino(options, { write: (json: string) => process.stderr.write(readable(json)) })
 }

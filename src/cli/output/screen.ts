@@ -1,10 +1,10 @@
 /**
- * Text that grows above one line of status, on a terminal. Lines that are full are left behind; only
- * the last one and the status are drawn again.
+ * Text on a terminal that grows above one line of status. Only the last line of the text and the status
+ * are drawn again; lines above are left as they are.
  */
 import type { WriteStream } from 'node:tty'
 
-/** Back to the beginning of the line, and clear to the end of the screen. */
+/** Moves to the beginning of the line and clears from there to the end of the screen. */
 const CLEAR = '\r\x1b[J'
 
 export class Screen {
@@ -12,6 +12,7 @@ export class Screen {
 
   constructor(private readonly out: WriteStream) {}
 
+  /** Adds text that does not change any more. */
   append(text: string): void {
     this.line += text
     const rows = this.line.split('\n').flatMap((row) => this.wrap(row))
@@ -19,13 +20,13 @@ export class Screen {
     this.out.write(CLEAR + rows.map((row) => `${row}\n`).join(''))
   }
 
-  /** `pending`: text that may still change; `status`: short enough for one line. */
+  /** Draws `pending`, text that may still change, and `status`, which must fit in one line. */
   draw(pending: string, status: string): void {
     const [shown = ''] = this.wrap(this.line + pending.replaceAll('\n', ' '))
     this.out.write(`${CLEAR}${shown}\n${status}\x1b[1A\r`)
   }
 
-  /** Leaves the text as it is. */
+  /** Removes the status and ends the line. */
   close(): void {
     this.out.write(`${CLEAR}${this.line}\n`)
   }

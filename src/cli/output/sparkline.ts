@@ -1,7 +1,7 @@
-/** A curve in one line of text. */
+/** Draws a curve as one line of text. */
 const bars = Array.from('▁▂▃▄▅▆▇█')
 
-/** At most `width` bars, scaled from the lowest value to the highest; longer curves lose points. */
+/** At most `width` bars, scaled from the lowest value to the highest; longer curves are sampled. */
 export function sparkline(values: readonly number[], width: number): string {
   const finite = values.filter(Number.isFinite)
   const count = Math.min(width, finite.length)

@@ -1,19 +1,21 @@
-/** Where traces go: OTLP over HTTP, in batches. What it needs is loaded only when it is asked for. */
+/** Exports traces by OTLP over HTTP, in batches. The OpenTelemetry SDK is loaded only if it is needed. */
 import { defaultTextMapGetter, diag, DiagLogLevel, ROOT_CONTEXT } from '@opentelemetry/api'
 import type { FastifyBaseLogger } from 'fastify'
 import { BasinError } from '../../errors.js'
 import type { Tracing } from '../../server/tracing.js'
 import { version } from '../package.js'
 
-/** Most that sending one batch may take: it may be the last one, while the server goes down. */
+/** Limit for sending one batch. It delays the end of the server, which sends the last batch. */
 const EXPORT_TIMEOUT_MS = 3000
 
-/** `endpoint`: of a collector, such as `http://localhost:4318`. Throws `invalid_data`. */
+/** `endpoint` is the URL of a collector, such as `http://localhost:4318`. Throws `invalid_data`. */
 export async function openTracing(endpoint: string, log: FastifyBaseLogger): Promise<Tracing> {
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined
   if (!url?.protocol.startsWith('http')) {
-    const facts = { path: endpoint, reason: 'is not the URL of a collector' }
-    throw new BasinError('invalid_data', facts)
+    throw new BasinError('invalid_data', {
+      path: endpoint,
+      reason: 'is not the URL of a collector, such as http://localhost:4318',
+    })
   }
   const [{ W3CTraceContextPropagator }, { OTLPTraceExporter }, resources, sdk] = await Promise.all([
     import('@opentelemetry/core'),
@@ -23,11 +25,14 @@ export async function openTracing(endpoint: string, log: FastifyBaseLogger): Pro
   ])
   diag.setLogger(diagnosticsTo(log), { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true })
   url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/traces`
-  const own = { 'service.name': 'basin', 'service.version': version }
-  const said = resources.detectResources({ detectors: [resources.envDetector] })
+  const service = resources.resourceFromAttributes({
+    'service.name': 'basin',
+    'service.version': version,
+  })
+  const fromEnvironment = resources.detectResources({ detectors: [resources.envDetector] })
   const exporter = new OTLPTraceExporter({ url: url.href, timeoutMillis: EXPORT_TIMEOUT_MS })
   const provider = new sdk.TracerProvider({
-    resource: resources.defaultResource().merge(resources.resourceFromAttributes(own)).merge(said),
+    resource: resources.defaultResource().merge(service).merge(fromEnvironment),
     spanProcessors: [new sdk.BatchSpanProcessor({ exporter })],
   })
   const propagator = new W3CTraceContextPropagator()
@@ -41,11 +46,11 @@ export async function openTracing(endpoint: string, log: FastifyBaseLogger): Pro
   }
 }
 
-/** What OpenTelemetry has to say against its collector. */
+/** Sends the warnings and errors of the OpenTelemetry SDK to the server's log. */
 function diagnosticsTo(log: FastifyBaseLogger) {
   const warn = (message: string) => {
     log.warn(`traces: ${message}`)
   }
-  const quiet = () => undefined
-  return { error: warn, warn, info: quiet, debug: quiet, verbose: quiet }
+  const ignore = () => undefined
+  return { error: warn, warn, info: ignore, debug: ignore, verbose: ignore }
 }

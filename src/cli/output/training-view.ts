@@ -1,15 +1,15 @@
 /**
- * A training as it goes: a bar on a terminal, a line now and then elsewhere; every
- * update goes to updates.jsonl and every validation to log.jsonl. A resumed run appends, so an update
- * that a kill undid stands there twice, with the same figures; a line that a kill or a full disk left half
- * written is cut off first.
+ * Shows the progress of a training: a bar on a terminal, otherwise a line at intervals. Every update is
+ * written to updates.jsonl and every validation to log.jsonl. A resumed run appends to them: an update that
+ * was computed again after a kill is there twice, with the same figures. A last line that a kill or a full
+ * disk left incomplete is removed first.
  */
 import { appendFileSync, existsSync, readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import type { UpdateReport, ValidationReport } from '../../train/loop.js'
 
-/** Updates between lines where there is no terminal. */
+/** Updates between two lines if there is no terminal. */
 const UPDATES_PER_LINE = 20
 const updatesFile = 'updates.jsonl'
 const validationsFile = 'log.jsonl'
@@ -18,25 +18,27 @@ export class TrainingView {
   private readonly bar = process.stderr.isTTY
     ? new SingleBar({
         format: '{bar} {value}/{total} | {info} | ETA {eta_formatted}',
-        clearOnComplete: false,
+        // A bar that stops leaves no line above what is printed next.
+        clearOnComplete: true,
         hideCursor: true,
       })
     : null
-  private before = 0
+  /** Seconds of training at the previous update. */
+  private secondsBefore = 0
 
-  /** `bytesPerPosition`: UTF-8 bytes of text a predicted position stands for; 0 where it is no text. */
+  /** `bytesPerPosition`: UTF-8 bytes of text that a predicted position stands for; 0 for JSON lines. */
   constructor(
     private readonly out: string,
     private readonly bytesPerPosition: number,
   ) {
-    for (const file of [updatesFile, validationsFile]) cutHalfLine(join(out, file))
+    for (const file of [updatesFile, validationsFile]) removeIncompleteLine(join(out, file))
   }
 
   update(report: UpdateReport): void {
     const { update, updates, seconds, positions, losses, gradientNorm, measures } = report
-    this.before ||= seconds
-    const speed = positions / (seconds - this.before)
-    this.before = seconds
+    this.secondsBefore ||= seconds
+    const speed = positions / (seconds - this.secondsBefore)
+    this.secondsBefore = seconds
     const loss = losses.at(-1)
     const info = [
       loss === undefined ? `value ${report.value.toFixed(4)}` : `loss ${this.bits(loss)}`,
@@ -59,16 +61,17 @@ export class TrainingView {
 
   validation(report: ValidationReport): void {
     const { update, scores, diagnosis } = report
+    this.bar?.stop()
     this.log(validationsFile, report)
     const lines = scores.map(
       (s) =>
-        `${s.steps}: ${this.bits(s.nats)}, ${percent(s.accuracy)} right, ${percent(s.solved)} whole, E ${s.energy.toFixed(3)}`,
+        `${s.steps}: ${this.bits(s.nats)}, ${percent(s.accuracy)} of positions right, ${percent(s.solved)} of answers, energy ${s.energy.toFixed(3)}`,
     )
     if (diagnosis)
       lines.push(
         `energies: spread ${diagnosis.spread.toPrecision(3)}, gap ${diagnosis.gap.toPrecision(3)}, ${percent(diagnosis.ranked)} of wrong answers above the true one, calibration ${diagnosis.calibration.toFixed(2)}`,
       )
-    console.error(`\nvalidation at update ${update} (steps: result)\n  ${lines.join('\n  ')}`)
+    console.error(`validation at update ${update} (steps: result)\n  ${lines.join('\n  ')}`)
   }
 
   close(): void {
@@ -88,7 +91,7 @@ export class TrainingView {
   }
 }
 
-function cutHalfLine(path: string): void {
+function removeIncompleteLine(path: string): void {
   if (!existsSync(path)) return
   const written = readFileSync(path)
   const whole = written.lastIndexOf('\n') + 1
