@@ -6,20 +6,27 @@ import { loadBackend, type Backend, type BackendChoice } from '../../energy/tfjs
 import { BasinError } from '../../errors.js'
 import { openCheckpoint, type Checkpoint } from '../../model/checkpoint.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
-import { diagnose, type Diagnosis } from '../../train/evaluation/diagnose.js'
-import { initialWeights } from '../../train/initial-weights.js'
+import { diagnose } from '../../train/evaluation/diagnose.js'
 import {
   figuresOf,
   sliceBatch,
   type Plane,
   type Slice,
-  type SliceFigures,
 } from '../../train/evaluation/landscape-slices.js'
+import { initialWeights } from '../../train/initial-weights.js'
 import { openData } from '../../train/data/training-data.js'
 import { disposeNetwork, loadNetwork } from '../load-network.js'
 import { backendOption, backendThreadsOption, DATA_HELP } from '../options/backend-options.js'
 import { integer, real } from '../options/number-parsers.js'
-import { gallery, page, plotLines, plotPlane } from '../output/landscape-pictures.js'
+import { landscapePage } from '../output/landscape-page.js'
+import {
+  drawLines,
+  drawPlane,
+  gallery,
+  LINES_CAPTION,
+  PLANES_CAPTION,
+} from '../output/landscape-pictures.js'
+import { landscapeTable, type LandscapeFigures } from '../output/landscape-table.js'
 
 interface Flags {
   model: string[]
@@ -38,13 +45,12 @@ interface Flags {
 }
 
 /** One model, either trained or with random weights. */
-interface View {
-  name: string
-  diagnosis: Diagnosis
-  slices: Record<Slice['direction'], SliceFigures>
+interface View extends LandscapeFigures {
   lines: Slice[]
   plane: Plane
 }
+
+const titles = { random: 'random direction', 'loss-gradient': 'gradient of the loss' }
 
 export function registerLandscape(program: Command): void {
   program
@@ -127,52 +133,27 @@ function look(
   return { name, diagnosis, slices: slices as View['slices'], lines, plane }
 }
 
-const heads = [
-  'model',
-  'spread',
-  'gap',
-  'ranked',
-  'volume',
-  'E first',
-  'E last',
-  '|g| first',
-  '|g| last',
-  'calibration',
-  'minima (random)',
-  'roughness',
-  'minima (loss)',
-  'roughness',
-]
-
-function rowOf({ name, diagnosis: d, slices }: View): string[] {
-  const figures = [d.spread, d.gap, d.ranked, d.volume, d.firstEnergy, d.lastEnergy]
-  const more = [d.firstGradient, d.lastGradient, d.calibration]
-  const cut = [slices.random, slices['loss-gradient']].flatMap((s) => [s.minima, s.roughness])
-  return [name, ...[...figures, ...more, ...cut].map((x) => String(Number(x.toPrecision(3))))]
-}
+/** Columns of the gallery of planes; with --before, each model stands beside its random weights. */
+const PLANE_COLUMNS = 3
+const PLANE_COLUMNS_BEFORE = 2
 
 function write(views: readonly View[], flags: Flags): void {
   mkdirSync(flags.out, { recursive: true })
-  const file = (name: string, content: string) => writeFileSync(join(flags.out, name), content)
-  const lines = gallery(
-    'Energy above that of the answers found, along a random line and the slope of the loss through each',
-    views.map(({ name, lines: of }) =>
-      of.map((line) => plotLines(`${name}: ${line.direction}`, line.at, line.energies)),
-    ),
+  const file = (name: string, content: string): void => {
+    writeFileSync(join(flags.out, name), content)
+  }
+  const lines = views.map(({ name, lines: slices }) =>
+    slices.map((slice) => drawLines(`${name}: ${titles[slice.direction]}`, slice)),
   )
-  // Before and after stand side by side.
-  const columns = flags.before ? 2 : 3
-  const planes = gallery(
-    'Energy (dark: low), the descent (circle to dot) and the true answer (cross)',
-    Array.from({ length: Math.ceil(views.length / columns) }, (_, i) =>
-      views.slice(columns * i, columns * (i + 1)).map(({ name, plane }) => plotPlane(name, plane)),
-    ),
+  const planes = views.map(({ name, plane }) => drawPlane(name, plane))
+  const columns = flags.before ? PLANE_COLUMNS_BEFORE : PLANE_COLUMNS
+  const rowsOfPlanes = Array.from({ length: Math.ceil(planes.length / columns) }, (_, i) =>
+    planes.slice(columns * i, columns * (i + 1)),
   )
   const { data, rows, seed, reach } = flags
   file('landscape.json', `${JSON.stringify({ data, rows, seed, reach, models: views })}\n`)
-  file('lines.svg', lines)
-  file('planes.svg', planes)
-  file('index.html', page('Energy landscapes', heads, views.map(rowOf), [lines, planes]))
-  for (const cells of [heads, heads.map(() => '---'), ...views.map(rowOf)])
-    console.log(`| ${cells.join(' | ')} |`)
+  file('lines.svg', gallery(LINES_CAPTION, lines))
+  file('planes.svg', gallery(PLANES_CAPTION, rowsOfPlanes))
+  file('index.html', landscapePage(views, planes, lines.flat()))
+  console.log(landscapeTable(views))
 }
