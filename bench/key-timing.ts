@@ -1,13 +1,11 @@
 /**
- * Can a stranger tell from the time that a refusal takes how much of a key was right? Compares keys that
- * are wrong from their first character with ones that are wrong in their last only: by the comparison
- * alone, and by requests to a real server. Each pair is asked in random order, close together, so that
- * what else the machine does falls on both; Welch's t of the differences that remain, after the slowest
- * tenth of either is left out as interruptions. |t| above 4.5 is what leakage assessments of hardware
- * (TVLA) call a leak. A comparison that ends at the first wrong byte is measured in the same way, so that it
- * is seen that this bench would find one.
- *
- *   npm run build && tsc -p bench && node build/bench/key-timing.js [requests] [comparisons]
+ * Can a stranger tell from the time that a refusal takes how much of a key was right? Compares the time of
+ * keys that are wrong from their first character with that of keys that are wrong in their last one only:
+ * for the comparison alone, and for requests to a real server. The two kinds are tried in pairs, in random
+ * order and close together, so that other work on the machine affects both. The slowest tenth of each kind
+ * is left out as interruptions, and Welch's t tests the difference of the means. |t| above 4.5 is what
+ * leakage assessments of hardware (TVLA) call a leak. A comparison that stops at the first wrong character
+ * is measured in the same way, to show that this benchmark would find a leak.
  */
 import { createHash, randomBytes, randomInt } from 'node:crypto'
 import { mkdtempSync } from 'node:fs'
@@ -15,18 +13,26 @@ import { Agent, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { addKey, ApiKeys } from '../src/server/api-keys.js'
-import { measureMachine } from './machine.js'
+import { numberOf, readFlags } from './command.js'
+import { describeMachine, measureMachine } from './machine.js'
 import { startServer } from './server.js'
 
-const [requests = 20_000, comparisons = 400_000] = process.argv.slice(2).map(Number)
+const NAME = 'key-timing'
+const flags = readFlags(NAME, 'Compares how long keys are refused that are wrong early and late.', {
+  requests: { default: '20000', help: 'pairs of requests to a server' },
+  comparisons: { default: '400000', help: 'pairs of comparisons without a server' },
+})
+const requests = numberOf(NAME, 'requests', flags.requests, 2)
+const comparisons = numberOf(NAME, 'comparisons', flags.comparisons, 2)
+const MODEL = 'stories'
 
-/** Seconds that each of two kinds of attempt took. */
+/** Seconds of each attempt, for the two kinds of keys. */
 type Samples = readonly [number[], number[]]
 const kinds = ['wrong from the start', 'wrong at the end'] as const
 
 const mean = (values: readonly number[]) => values.reduce((sum, x) => sum + x, 0) / values.length
 
-/** Mean and the variance of the mean. */
+/** The mean of the fastest nine tenths, and the variance of that mean. */
 function moments(values: readonly number[]): { centre: number; error: number } {
   const kept = [...values].sort((a, b) => a - b).slice(0, Math.floor(0.9 * values.length))
   const centre = mean(kept)
@@ -34,7 +40,8 @@ function moments(values: readonly number[]): { centre: number; error: number } {
   return { centre, error: variance / kept.length }
 }
 
-function report(what: string, [a, b]: Samples): void {
+/** Prints and returns the difference of the two kinds, in seconds. */
+function report(what: string, [a, b]: Samples): number {
   const [first, second] = [moments(a), moments(b)]
   const difference = second.centre - first.centre
   const error = Math.sqrt(first.error + second.error)
@@ -44,13 +51,14 @@ function report(what: string, [a, b]: Samples): void {
       `difference ${nano(difference)} ± ${nano(error)}, t = ${(difference / error).toFixed(2)} ` +
       `(${a.length} of each)`,
   )
+  return difference
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'basin-timing-'))
-const file = join(folder, 'keys.json')
+const directory = mkdtempSync(join(tmpdir(), 'basin-timing-'))
+const file = join(directory, 'keys.json')
 const key = addKey(file, 'alice')
 
-/** Both kinds are made in the same way, so that they differ in their characters only. */
+/** ApiKeys of both kinds are made in the same way, so that they differ in their characters only. */
 function attempt(kind: number): string {
   const stranger = Buffer.from(`basin_${randomBytes(24).toString('base64url')}`)
   const near = Buffer.from(key)
@@ -58,7 +66,7 @@ function attempt(kind: number): string {
   return [stranger, near][kind]?.toString('latin1') ?? ''
 }
 
-/** `work` says how many seconds an attempt took. */
+/** `work` returns the seconds that an attempt took. */
 async function gather(
   pairs: number,
   work: (attempt: string) => number | Promise<number>,
@@ -78,20 +86,19 @@ const refused = (act: () => unknown): number => {
   try {
     act()
   } catch {
-    // What is timed is the refusal.
+    // The error is the refusal, whose time is measured.
   }
   return Number(process.hrtime.bigint() - began) / 1e9
 }
 
-const { commit, cores, cpu, load } = measureMachine()
-console.log(`${cpu}, ${cores} cores, load ${load.toFixed(1)}, commit ${commit}`)
+console.log(describeMachine(measureMachine()))
 
 const keys = ApiKeys.open(file)
 const presented = (text: string) => refused(() => keys.identify({ 'x-api-key': text }))
 await gather(20_000, presented)
-report('comparison', await gather(comparisons, presented))
+const own = report('comparison', await gather(comparisons, presented))
 
-/** What must not be done: the key itself, character by character, up to the first that is wrong. */
+/** An unsafe comparison of the key itself, which stops at the first wrong character. */
 function naive(text: string): void {
   for (let i = 0; i < key.length; i++) if (text[i] !== key[i]) throw new Error('refused')
 }
@@ -102,10 +109,16 @@ const careless = (text: string) => {
   })
 }
 await gather(20_000, careless)
-report('comparison that stops at the first wrong byte', await gather(comparisons, careless))
+const unsafe = report(
+  'comparison that stops at the first wrong character',
+  await gather(comparisons, careless),
+)
+console.log(`the comparison's difference is ${(own / unsafe).toFixed(3)} of the unsafe one's`)
 
-const flags = ['--keys', file, '--log-level', 'silent', '--model', 'stories']
-const { url, stop } = await startServer(...flags)
+const { url, stop } = await startServer(
+  ...['--keys', file, '--log-level', 'silent', '--model', MODEL, '--threads', '1'],
+)
+console.log(`a server of the model ${MODEL}, 1 thread, one request at a time, no answer computed`)
 const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
 function ask(text: string): Promise<number> {

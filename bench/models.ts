@@ -1,4 +1,4 @@
-/** The models whose steps are timed, what their answers are given, and what a step of them takes. */
+/** The models that benchmarks compute with, the data of their answers, and the operations of a step. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -6,14 +6,26 @@ import { stepCost } from '../src/energy/cost.js'
 import { type Checkpoint, openCheckpoint } from '../src/model/checkpoint.js'
 import { type ModelConfig, parseConfig } from '../src/model/config.js'
 import { openTokenizer } from '../src/tokenizer/tokenizer.js'
-import { initialWeights } from '../src/train/initial.js'
+import { initialWeights } from '../src/train/initial-weights.js'
 import { sudokuTask } from '../src/train/tasks/sudoku.js'
 import { BLANK, drawExamples } from '../src/train/tasks/task.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The published architecture at its size xxs with random weights, longer in context than it was trained. */
-const published = {
+/** Answers of the published architecture: one position in vocabulary space. */
+export const publishedAnswer = {
+  space: 'vocab',
+  block: 1,
+  start: 'noise',
+  start_scale: 1,
+  normalize: 'every_step',
+  embed: 'vocab_to_embed',
+} as const
+
+export const publishedEnergy = { kind: 'head', direction: 'exact', doubt: 0 } as const
+
+/** The published architecture of size xxs with random weights; its context is longer than as published. */
+export const published = {
   format: 'basin-ebt/1',
   name: 'head-6-384-50277',
   description: 'random weights',
@@ -29,24 +41,17 @@ const published = {
   conditioning: 'none',
   landscapes: 1,
   steps: 2,
-  answer: {
-    space: 'vocab',
-    block: 1,
-    start: 'noise',
-    start_scale: 1,
-    normalize: 'every_step',
-    embed: 'vocab_to_embed',
-  },
-  energy: { kind: 'head', direction: 'exact', doubt: 0 },
+  answer: publishedAnswer,
+  energy: publishedEnergy,
 }
 
 export interface Subject {
   checkpoint: Checkpoint
-  /** Of a puzzle, by row: the tokens of its givens, -1 elsewhere. */
+  /** The puzzle of a row: the tokens of its givens, -1 elsewhere. Absent for models of text. */
   givens?: (row: number) => number[]
 }
 
-/** A model by its directory, or the published size by its name. */
+/** A model by its directory or the name of a shipped one, or the published architecture by its name. */
 export function subjectOf(name: string): Subject {
   if (name === published.name) {
     const config = parseConfig(published, 'bench')
@@ -66,6 +71,7 @@ export function subjectOf(name: string): Subject {
   return { checkpoint, givens: (row) => puzzles[row % puzzles.length] as number[] }
 }
 
+/** The number of clamped positions in a batch. */
 export const clampedOf = ({ givens }: Subject, batch: number): number =>
   givens
     ? Array.from({ length: batch }, (_, row) => givens(row).filter((t) => t >= 0).length).reduce(
@@ -75,9 +81,9 @@ export const clampedOf = ({ givens }: Subject, batch: number): number =>
     : 0
 
 /**
- * Operations of one step of `batch` answers, multiply-adds counted twice, without those that clamped
- * positions spare where no gradient follows: q, k and v of the first layer, all behind the keys and values of the
- * last but its q, and the read-out.
+ * Operations of one step of `batch` answers; a multiply-add is two. Operations that clamped positions make
+ * unnecessary are not counted. Along the amortized direction, which needs no gradient, these are q, k and v
+ * of the first layer, everything after the keys and values of the last layer and its q, and the read-out.
  */
 export function operationsOf(
   config: ModelConfig,

@@ -1,40 +1,49 @@
 /**
- * What does serving cost beside the engine's own work? Starts the real process, asks it over HTTP for
- * completions of a model as they are by default, and compares the time that passes with the time that the
- * engine computes (its share of `basin_engine_seconds_total`): the rest is HTTP, JSON, scheduling,
- * sampling and messages, and the client. First one request after the other, of 64 tokens and of 128, as
- * vLLM's benchmark asks for, then 64 at once, each whole and as a stream of events. One after the other
- * the server's own clock tells its part from the client's: from the head of a request to the end of its
- * reply. The floor of a request is printed beside it: one that asks the worker to tokenize, and computes
- * nothing.
- *
- *   npm run build && tsc -p bench && node build/bench/overhead.js [models] [model] [seconds]
+ * What does serving cost beside the engine's own work? Starts the real server, sends it completions with
+ * default settings, and compares the time that passes with the time that the engine computes (its share of
+ * `basin_engine_seconds_total`). The rest is HTTP, JSON, scheduling, sampling and messages, and the client.
+ * First one request after another, of 64 tokens and of 128, as vLLM's benchmark does, then 64 at once; each
+ * whole and as a stream of events. For single requests the server's own clock separates its part from the
+ * client's: from the head of a request to the end of its reply. The time of a request that computes
+ * nothing, but asks the worker to tokenize, is printed as the lower limit.
  */
 import { Agent, request } from 'node:http'
 import { setPriority } from 'node:os'
-import { measureMachine } from './machine.js'
-import { requestsFor, shippedModels, startServer } from './server.js'
+import { join } from 'node:path'
+import { readConfig } from '../src/model/config.js'
+import { numberOf, readFlags } from './command.js'
+import { describeMachine, measureMachine } from './machine.js'
+import { defaultThreads, readMetrics, requestsFor, shippedModels, startServer } from './server.js'
 
-const [models = shippedModels, model = 'stories', seconds = '15'] = process.argv.slice(2)
+const NAME = 'overhead'
+const flags = readFlags(NAME, "Compares the time of requests with the engine's own time.", {
+  models: { default: shippedModels, help: 'directory of the models' },
+  model: { default: 'stories', help: 'name of the model' },
+  seconds: { default: '15', help: 'seconds of each measurement' },
+  threads: { default: defaultThreads, help: 'threads of the engine' },
+})
+const { models, model, threads } = flags
+const seconds = numberOf(NAME, 'seconds', flags.seconds, 0.1)
 const STREAMS = 64
-/** Seconds of load before a measurement: code that has just begun to run is not compiled yet. */
-const WARMING = 8
+/** Seconds of load before a measurement, in which V8 compiles the code that runs most. */
+const WARM_UP_S = 8
 
-const flags = ['--models', models, '--model', model, '--log-level', 'warn']
-const { url, stop } = await startServer(...flags)
+const { url, stop } = await startServer(
+  ...['--models', models, '--model', model, '--threads', threads, '--log-level', 'warn'],
+)
 const agent = new Agent({ keepAlive: true, maxSockets: STREAMS })
 
-/** In earnest it runs elsewhere: here it takes no core from a server that is writing. */
+/** A real client runs on another machine. Here its low priority leaves the cores to the server. */
 const CLIENT_NICENESS = 10
 setPriority(CLIENT_NICENESS)
 
 const asked = await Promise.all([64, 128].map((tokens) => requestsFor(url, tokens)))
-/** Of one model; a grid is as long as it is. */
+/** Requests of one model. A grid has one length, whatever was asked for. */
 const [short, long] = asked.flatMap(([request]) => request ?? [])
 if (!short || !long) throw new Error(`${model} is not served`)
 const wanted = 'max_tokens' in long ? [short, long] : [short]
 
-/** Node's plain client: fetch would take more of the processor than the server does. */
+/** Uses Node's plain HTTP client: fetch takes more processor time than the server does. */
 function post(path: string, body: object): Promise<void> {
   return new Promise((resolve, reject) => {
     const headers = { 'content-type': 'application/json' }
@@ -49,7 +58,7 @@ function post(path: string, body: object): Promise<void> {
 const ask = (body: object, stream: boolean, seed: number) =>
   post('/v1/completions', { ...body, seed, stream })
 
-/** Milliseconds that a request takes which computes nothing. */
+/** Milliseconds of a request that computes nothing. */
 async function floor(): Promise<number> {
   const body = { model, text: '1' }
   for (let i = 0; i < 200; i++) await post('/v1/tokenize', body)
@@ -59,41 +68,43 @@ async function floor(): Promise<number> {
 }
 
 interface Snapshot {
+  /** Seconds on the clock. */
   at: number
+  /** Seconds that the engine computed. */
   engine: number
+  /** Steps of all rows. */
   steps: number
+  /** Calls of the engine for a step. */
   ticks: number
-  /** Seconds of completions, and how many. */
+  /** Seconds of completions by the server's clock, and their number. */
   served: number
   requests: number
 }
 
 async function snapshot(): Promise<Snapshot> {
-  const text = await (await fetch(`${url}/metrics`)).text()
-  const at = performance.now() / 1000
-  const sum = (name: string, label = '') =>
-    text
-      .split('\n')
-      .filter((line) => line.startsWith(`${name}{`) && line.includes(label))
-      .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' '))), 0)
-  const [engine, steps] = [sum('basin_engine_seconds_total'), sum('basin_refinement_steps_total')]
-  const served = sum('basin_http_request_duration_seconds_sum', '/v1/completions')
-  const requests = sum('basin_http_request_duration_seconds_count', '/v1/completions')
-  return { at, engine, steps, ticks: sum('basin_ticks_total'), served, requests }
+  const sum = await readMetrics(url)
+  return {
+    at: performance.now() / 1000,
+    engine: sum('basin_engine_seconds_total'),
+    steps: sum('basin_refinement_steps_total'),
+    ticks: sum('basin_ticks_total'),
+    served: sum('basin_http_request_duration_seconds_sum', '/v1/completions'),
+    requests: sum('basin_http_request_duration_seconds_count', '/v1/completions'),
+  }
 }
 
 const wait = (time: number) => new Promise((resolve) => setTimeout(resolve, time * 1000))
 
-/** Over the middle of a load, in which all clients are busy. */
+/** Measures in the middle of a load, while all clients are busy. */
 async function measure(body: object, clients: number, stream: boolean): Promise<void> {
   let going = true
   let seed = 0
   const loads = Array.from({ length: clients }, async () => {
     while (going) await ask(body, stream, seed++)
   })
-  await wait(WARMING)
+  await wait(WARM_UP_S)
   const before = await snapshot()
-  await wait(Number(seconds))
+  await wait(seconds)
   const after = await snapshot()
   going = false
   await Promise.all(loads)
@@ -117,13 +128,14 @@ const lengthOf = (body: object): string =>
 function ofServer(before: Snapshot, after: Snapshot, engine: number): string {
   const [served, requests] = [after.served - before.served, after.requests - before.requests]
   const [share, each] = [(100 * (served - engine)) / engine, (1e3 * (served - engine)) / requests]
-  return `of the server itself ${share.toFixed(1)} %, ${each.toFixed(2)} ms a request`
+  return `the server's part ${share.toFixed(1)} %, ${each.toFixed(2)} ms a request`
 }
 
-const { commit, cores, cpu, load, readGBs } = measureMachine()
+const { answer, context_length, steps } = readConfig(join(models, model))
+console.log(describeMachine(measureMachine()))
 console.log(
-  `${cpu}, ${cores} cores, load ${load.toFixed(1)}, one core reads ${readGBs.toFixed(0)} GB/s, ` +
-    `commit ${commit}, model ${model}`,
+  `model ${model}: ${steps} steps for ${answer.block} position(s), context up to ${context_length}; ` +
+    `${threads} engine thread(s); overhead is relative to the engine's time in the same run`,
 )
 await ask(short, false, 0)
 console.log(`a request that computes nothing: ${(await floor()).toFixed(2)} ms`)

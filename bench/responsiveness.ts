@@ -1,17 +1,27 @@
 /**
- * Does the server stay responsive while its engines are busy? Starts the real process, keeps
- * `streams` completions under way, each telling every descent step, and meanwhile asks /health again
- * and again. Prints latencies, the event loop's delay, what the engines did, the memory that one
- * answer of 5,000 steps takes, and how long a dropped client's rows stay taken.
- *
- *   npm run build && tsc -p bench && node build/bench/responsiveness.js [models] [streams] [seconds]
+ * Does the server stay responsive while its engines are busy? Starts the real server, keeps a number of
+ * completions going, each of which streams every descent step, and measures how long /health takes, beside
+ * the same server when it is idle. Prints latencies, the delay of the event loop, the work of the engines,
+ * the memory that one answer of 5,000 steps takes, and the time until a dropped client's rows are free.
  */
-import { measureMachine } from './machine.js'
-import { requestsFor, shippedModels, startServer } from './server.js'
+import { numberOf, readFlags } from './command.js'
+import { describeMachine, measureMachine } from './machine.js'
+import { defaultThreads, readMetrics, requestsFor, shippedModels, startServer } from './server.js'
 
-const [models = shippedModels, streams = '16', seconds = '20'] = process.argv.slice(2)
+const NAME = 'responsiveness'
+const flags = readFlags(NAME, 'Compares the latency of a busy server with that of an idle one.', {
+  models: { default: shippedModels, help: 'directory of the models, which are all served' },
+  streams: { default: '16', help: 'completions at a time' },
+  seconds: { default: '20', help: 'seconds of load' },
+  threads: { default: defaultThreads, help: 'threads of each engine' },
+})
+const { models, threads } = flags
+const streams = numberOf(NAME, 'streams', flags.streams, 1)
+const seconds = numberOf(NAME, 'seconds', flags.seconds, 0.1)
 
-const { url, stop } = await startServer('--models', models, '--log-level', 'silent')
+const { url, stop } = await startServer(
+  ...['--models', models, '--threads', threads, '--log-level', 'silent'],
+)
 const post = (body: object, signal?: AbortSignal) =>
   fetch(`${url}/v1/completions`, {
     method: 'POST',
@@ -21,13 +31,7 @@ const post = (body: object, signal?: AbortSignal) =>
   })
 
 /** The sum of a metric's samples. */
-async function metric(name: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text()
-  return text
-    .split('\n')
-    .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
-    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
-}
+const metric = async (name: string): Promise<number> => (await readMetrics(url))(name)
 
 const wait = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 const milliseconds = (value: number) => `${value.toFixed(1)} ms`
@@ -52,26 +56,26 @@ const requests = (await requestsFor(url, 48)).map((request) => ({
   ...request,
   ...('template' in request && { refinement: { max_steps: 64 } }),
 }))
-const telling = { stream: true, stream_options: { include_refinement: true } }
+const streamed = { stream: true, stream_options: { include_refinement: true } }
 
-const { commit, cores, cpu, load } = measureMachine()
+console.log(describeMachine(measureMachine()))
 console.log(
-  `${cpu}, ${cores} cores, load ${load.toFixed(1)}, commit ${commit}, ` +
-    `models ${requests.map(({ model }) => model).join(' ')}`,
+  `models ${requests.map(({ model }) => model).join(' ')}, ${threads} thread(s) each; ${streams} ` +
+    'streams of 48 tokens, or of a grid in at most 64 steps; an empty context or a short prompt',
 )
 
-const quiet = await healthLatencies(performance.now() + 3000)
-console.log(`/health, idle: ${describe(quiet)} (median / p99 / worst of ${quiet.length})`)
+const idle = await healthLatencies(performance.now() + 3000)
+console.log(`/health, idle: ${describe(idle)} (median / p99 / worst of ${idle.length})`)
 
-const until = performance.now() + Number(seconds) * 1000
+const until = performance.now() + seconds * 1000
 let bytes = 0
-const loads = Array.from({ length: Number(streams) }, async (_, i) => {
+const loads = Array.from({ length: streams }, async (_, i) => {
   while (performance.now() < until) {
-    const reply = await post({ ...requests[i % requests.length], ...telling })
+    const reply = await post({ ...requests[i % requests.length], ...streamed })
     bytes += (await reply.arrayBuffer()).byteLength
   }
 })
-await metric('basin_nodejs_eventloop_lag_p99_seconds') // a scrape begins a new period
+await metric('basin_nodejs_eventloop_lag_p99_seconds') // Each scrape begins a new period of measurement.
 const steps = await metric('basin_refinement_steps_total')
 const tokens = await metric('basin_completion_tokens_total')
 const began = performance.now()
@@ -84,6 +88,8 @@ await Promise.all(loads)
 console.log(
   `/health, ${streams} streams: ${describe(busy)} (median / p99 / worst of ${busy.length})`,
 )
+const ratios = [0.5, 0.99].map((q) => (quantile(busy, q) / quantile(idle, q)).toFixed(1))
+console.log(`/health, busy against idle: ${ratios.join(' / ')} times (median / p99)`)
 console.log(`event-loop delay p99, ${streams} streams: ${milliseconds(lag * 1000)}`)
 console.log(
   `meanwhile ${stepped.toFixed(0)} row steps/s, ${committed.toFixed(1)} tokens/s, ` +

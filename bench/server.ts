@@ -1,5 +1,6 @@
-/** The real server, as a process of its own, for benchmarks that ask it over HTTP. */
+/** The real server, as a process of its own, for benchmarks that send it requests. */
 import { spawn } from 'node:child_process'
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 
 const root = new URL('../../', import.meta.url)
@@ -7,25 +8,41 @@ const main = fileURLToPath(new URL('dist/cli/main.js', root))
 
 export const shippedModels = fileURLToPath(new URL('models', root))
 
+/** As many threads as `basin serve` gives an engine by default. */
+export const defaultThreads = String(Math.max(1, availableParallelism() - 1))
+
 export interface Started {
   url: string
   stop: () => void
 }
 
-/** `flags` of `basin serve`, at any free port. Rejects if it ends before it listens. */
+/** Starts `basin serve` with these flags, at a free port. Rejects if it ends before it listens. */
 export function startServer(...flags: string[]): Promise<Started> {
   const child = spawn(process.execPath, [main, 'serve', '--port', '0', ...flags], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  let said = ''
+  let output = ''
   return new Promise((resolve, reject) => {
-    child.once('exit', () => reject(new Error('the server ended')))
+    child.once('exit', (code) =>
+      reject(new Error(`the server ended with ${String(code)} before it listened`)),
+    )
     child.stdout.on('data', (data: Buffer) => {
-      said += data.toString()
-      const url = /is at (http:\S+), its/.exec(said)?.[1]
+      output += data.toString()
+      const url = /is at (http:\S+), its/.exec(output)?.[1]
       if (url) resolve({ url, stop: () => child.kill('SIGTERM') })
     })
   })
+}
+
+/** The sum of a metric's samples that have `label` among their labels. */
+export async function readMetrics(url: string): Promise<(name: string, label?: string) => number> {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  const lines = text.split('\n')
+  return (name, label = '') =>
+    lines
+      .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+      .filter((line) => line.includes(label))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
 }
 
 interface Listed {
@@ -33,7 +50,7 @@ interface Listed {
   capabilities: { template: { blank: string; length: number | null } | null }
 }
 
-/** What a completion of each model here asks for: an empty grid where it fills one, else `tokens` of text. */
+/** A completion request for each model: an empty grid if the model fills one, else `tokens` of text. */
 export async function requestsFor(url: string, tokens: number) {
   const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: Listed[] }
   return data.map(({ id, capabilities: { template } }) => ({

@@ -1,20 +1,18 @@
 /**
- * How fast does an engine descend, and how far from what the machine allows? For each model, engine,
- * context and batch: the time of one step of the whole batch, beside the floor that follows from peak
- * multiply-adds and read bandwidth, both measured in the same run, and beside the tfjs engine.
- *
- *   npm run bench -- [--models head-6-384-50277,stories,sudoku6] [--engines f32,bf16,int8,tfjs:wasm]
- *                    [--batches 1,8,32,64] [--contexts 0,256,1024] [--threads 2] [--seconds 0.7] [--json file]
+ * How fast does an engine descend, and how far is that from what the machine allows? For each model,
+ * engine, context and batch: the time of one step of the whole batch, beside the floor that follows from
+ * the peak of multiply-adds and the bandwidth of memory, both measured in the same run, and beside the tfjs
+ * engine.
  *
  * The floor of a step is the larger of bytes (weights, each once per use, and cache) over bandwidth and
- * operations over peak; tfjs is held to the floor of float32. `ms` is a median, `least` the best; `cpu`
- * is the processor's time of all threads, which tells a busy machine from a slow kernel. A context
- * too long for a model is cut to what it holds; a puzzle has none, and its givens are clamped.
+ * operations over peak; the floor of the tfjs engine is that of float32. `ms` is a median and `least` the
+ * fastest step; `cpu` is processor time of all threads, in which a busy machine differs from a slow kernel.
+ * A context that is too long for a model is cut to what it holds; a puzzle has none, and its givens are
+ * clamped.
  */
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { stepCost } from '../src/energy/cost.js'
 import type { EnergyEngine } from '../src/energy/engine.js'
 import { loadAddon } from '../src/energy/native/addon.js'
@@ -23,32 +21,42 @@ import { nativePageSize, weightTypes } from '../src/energy/native/options.js'
 import { type BackendChoice, loadBackend } from '../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../src/energy/tfjs/engine.js'
 import { landscapeOf } from '../src/model/config.js'
-import { measureMachine, timed } from './machine.js'
+import { listOf, numberOf, numbersOf, readFlags } from './command.js'
+import { describeMachine, measureMachine, median, timed } from './machine.js'
 import { clampedOf, operationsOf, type Subject, subjectOf } from './models.js'
 
-const { values: flags } = parseArgs({
-  options: {
-    models: { type: 'string', default: 'head-6-384-50277,stories,sudoku6' },
-    engines: { type: 'string', default: 'f32,bf16,int8,tfjs:wasm' },
-    batches: { type: 'string', default: '1,8,32,64' },
-    contexts: { type: 'string', default: '0,256,1024' },
-    threads: { type: 'string', default: String(availableParallelism()) },
-    seconds: { type: 'string', default: '0.7' },
-    json: { type: 'string' },
+const NAME = 'steps'
+const flags = readFlags(
+  NAME,
+  'Times a descent step, beside the limit of the machine and the tfjs engine.',
+  {
+    models: {
+      default: 'head-6-384-50277,stories,sudoku6',
+      help: 'names of shipped models or directories; head-6-384-50277 is the published size xxs',
+    },
+    engines: {
+      default: 'f32,bf16,int8,tfjs:wasm',
+      help: 'weight types of the native engine, tfjs:wasm, tfjs:native',
+    },
+    batches: { default: '1,8,32,64', help: 'answers that descend together' },
+    contexts: { default: '0,256,1024', help: 'tokens before the answer' },
+    threads: { default: String(availableParallelism()), help: 'threads of the engine' },
+    seconds: { default: '0.7', help: 'seconds of each measurement' },
+    json: { default: '', help: 'also write the figures to this file' },
   },
-})
-// Compiled for the benchmark, the engine stands elsewhere than its addon.
+)
+// The compiled benchmark is in another directory than the addon, which the engine would not find.
 process.env['BASIN_ADDON'] ??= fileURLToPath(new URL('../Release/basin.node', import.meta.url))
 
-const list = (text: string): string[] => text.split(',')
-const numbers = (text: string): number[] => list(text).map(Number)
-const threads = Number(flags.threads)
-const batches = numbers(flags.batches)
-const most = Math.max(...batches)
-/** Observed positions that the tfjs engine is asked to hold at once: what fits the memory of wasm. */
-const tfjsPositions = 16_384
+const threads = numberOf(NAME, 'threads', flags.threads, 1)
+const seconds = numberOf(NAME, 'seconds', flags.seconds)
+const batches = numbersOf(NAME, 'batches', flags.batches, 1)
+const contexts = numbersOf(NAME, 'contexts', flags.contexts)
+const maxBatch = Math.max(...batches)
+/** The most observed positions of the tfjs engine; more do not fit in the memory of wasm. */
+const MAX_TFJS_POSITIONS = 16_384
 
-/** What the machine does at most, and what one step reads of the weights. */
+/** What the machine does at most, and the bytes of weights that one step reads. */
 interface Limits {
   flops: number
   bytesPerSecond: number
@@ -65,7 +73,7 @@ interface Line {
   least: number
   processor: number
   stepsPerSecond: number
-  /** Answers of the model's own number of steps. */
+  /** Answers that take the model's own number of steps. */
   answersPerSecond: number
   gflops: number
   shareOfPeak: number
@@ -76,7 +84,7 @@ interface Line {
 const contextsOf = ({ checkpoint: { config } }: Subject): number[] => {
   if (config.template?.length !== undefined) return [0]
   const longest = config.context_length - config.answer.block
-  return [...new Set(numbers(flags.contexts).map((n) => Math.min(n, longest)))]
+  return [...new Set(contexts.map((n) => Math.min(n, longest)))]
 }
 
 const pagesPerRow = (subject: Subject): number =>
@@ -85,7 +93,11 @@ const pagesPerRow = (subject: Subject): number =>
   )
 
 async function openEngine(subject: Subject, name: string): Promise<EnergyEngine> {
-  const capacity = { slots: most, contexts: most, pages: most * pagesPerRow(subject) }
+  const capacity = {
+    slots: maxBatch,
+    contexts: maxBatch,
+    pages: maxBatch * pagesPerRow(subject),
+  }
   if (name.startsWith('tfjs:')) {
     const backend = await loadBackend(name.slice('tfjs:'.length) as BackendChoice, threads)
     return new TfjsEngine(
@@ -97,12 +109,14 @@ async function openEngine(subject: Subject, name: string): Promise<EnergyEngine>
   }
   const weights = weightTypes.find((type) => type === name)
   if (!weights)
-    throw new Error(`no engine ${name}: ${weightTypes.join(', ')}, tfjs:wasm, tfjs:native`)
+    throw new Error(
+      `there is no engine ${name}; there are ${weightTypes.join(', ')}, tfjs:wasm, tfjs:native`,
+    )
   const options = { capacity, threads, weights, reason: 'benchmark' }
   return nativeEngine(subject.checkpoint, loadAddon(), options)
 }
 
-/** Brings every row's context to `context` tokens, from `before`. */
+/** Extends the context of every row from `before` to `context` tokens. */
 function observe(
   engine: EnergyEngine,
   rows: number,
@@ -121,7 +135,7 @@ function observe(
   }
 }
 
-/** Seconds of each step, at least three; and processor seconds of one, all threads together. */
+/** Seconds of each step, of at least three, and the mean processor seconds of a step, of all threads. */
 function time(
   engine: EnergyEngine,
   subject: Subject,
@@ -129,7 +143,10 @@ function time(
 ): { times: number[]; processor: number } {
   engine.begin(
     Array.from({ length: batch }, (_, slot) => ({
-      ...{ slot, contextId: slot, seed: slot, candidate: 0 },
+      slot,
+      contextId: slot,
+      seed: slot,
+      candidate: 0,
       ...(subject.givens && { clamped: subject.givens(slot) }),
     })),
   )
@@ -141,14 +158,11 @@ function time(
     )
     step++
   }
-  for (
-    const warm = performance.now() + 100 * Number(flags.seconds);
-    step < 2 || performance.now() < warm;
-  )
+  for (const warm = performance.now() + 100 * seconds; step < 2 || performance.now() < warm;)
     descend()
   const times: number[] = []
   const before = process.cpuUsage()
-  const end = performance.now() + 1000 * Number(flags.seconds)
+  const end = performance.now() + 1000 * seconds
   while (times.length < 3 || performance.now() < end) times.push(timed(descend))
   const { user, system } = process.cpuUsage(before)
   return { times: times.sort((a, b) => a - b), processor: (user + system) / 1e6 / times.length }
@@ -165,34 +179,37 @@ function measure(
   const operations = operationsOf(model, context, batch, clampedOf(subject, batch))
   const bytes = limits.stepBytes + 4 * batch * stepCost(model, context).cache
   const floor = Math.max(bytes / limits.bytesPerSecond, operations / limits.flops)
-  const seconds = times[times.length >> 1] as number
+  const typical = median(times)
   return {
     model: model.name,
     engine: `${info.name} ${info.backend}`,
     context,
     batch,
-    milliseconds: 1000 * seconds,
+    milliseconds: 1000 * typical,
     least: 1000 * (times[0] as number),
     processor: 1000 * processor,
-    stepsPerSecond: batch / seconds,
-    answersPerSecond: batch / seconds / model.steps,
-    gflops: operations / seconds / 1e9,
-    shareOfPeak: operations / seconds / limits.flops,
+    stepsPerSecond: batch / typical,
+    answersPerSecond: batch / typical / model.steps,
+    gflops: operations / typical / 1e9,
+    shareOfPeak: operations / typical / limits.flops,
     floorMilliseconds: 1000 * floor,
-    timesFloor: seconds / floor,
+    timesFloor: typical / floor,
   }
 }
 
 const row = (cells: readonly string[]) =>
   `| ${cells.map((c, i) => (i < 2 ? c.padEnd(17) : c.padStart(8))).join(' | ')} |`
-const tell = (line: Line) => {
+/** Prints a line and returns it. */
+const print = (line: Line) => {
   const { milliseconds, least, processor, stepsPerSecond, answersPerSecond } = line
+  const figures = [milliseconds, least, processor, stepsPerSecond, answersPerSecond]
   console.log(
     row([
-      ...[line.model, line.engine, String(line.context), String(line.batch)],
-      ...[milliseconds, least, processor, stepsPerSecond, answersPerSecond].map((x) =>
-        x.toPrecision(3),
-      ),
+      line.model,
+      line.engine,
+      String(line.context),
+      String(line.batch),
+      ...figures.map((x) => x.toPrecision(3)),
       `${(100 * line.shareOfPeak).toFixed(0)} %`,
       line.timesFloor.toFixed(2),
     ]),
@@ -200,7 +217,7 @@ const tell = (line: Line) => {
   return line
 }
 
-/** By a float32 engine: peak and bandwidth at this moment. */
+/** Measures peak and bandwidth at this moment, which a native float32 engine does. */
 async function limitsOf(subject: Subject, engine: EnergyEngine): Promise<Limits> {
   if (engine instanceof NativeEngine) return engine.measure()
   const other = await openEngine(subject, 'f32')
@@ -215,11 +232,11 @@ async function measureAll(subject: Subject, name: string, lines: Line[]): Promis
   let before = 0
   for (const context of contextsOf(subject)) {
     const fits = (batch: number) =>
-      engine instanceof NativeEngine || batch * context <= tfjsPositions
+      engine instanceof NativeEngine || batch * context <= MAX_TFJS_POSITIONS
     observe(engine, Math.max(...batches.filter(fits)), before, context, pagesPerRow(subject))
     before = context
     for (const batch of batches.filter(fits))
-      lines.push(tell(measure(engine, subject, limits, [context, batch])))
+      lines.push(print(measure(engine, subject, limits, [context, batch])))
   }
   engine.close()
   const { flops, bytesPerSecond, stepBytes } = limits
@@ -233,18 +250,20 @@ async function measureAll(subject: Subject, name: string, lines: Line[]): Promis
 const machine = measureMachine()
 const measured: (Limits & { model: string; engine: string })[] = []
 console.log(
-  `${machine.cpu}, ${machine.cores} cores, load ${machine.load.toFixed(1)}, Node ${machine.node}, ` +
-    `commit ${machine.commit}, ${threads} thread(s)\n`,
+  `${describeMachine(machine)}, ${threads} engine thread(s)\n` +
+    'ms, least, cpu: of one step of the whole batch; of peak, x floor: against the limits below\n',
 )
 const heads = ['model', 'engine', 'context', 'batch', 'ms', 'least', 'cpu', 'steps/s', 'answers/s']
 console.log(row([...heads, 'of peak', 'x floor']))
 console.log(row([...heads, '', ''].map((_, i) => (i < 2 ? '---' : '---:'))))
 const lines: Line[] = []
-for (const model of list(flags.models)) {
-  const subject = subjectOf(model)
-  for (const engine of list(flags.engines)) await measureAll(subject, engine, lines)
+for (const name of listOf(flags.models)) {
+  const subject = subjectOf(name)
+  const { answer, steps } = subject.checkpoint.config
+  for (const engine of listOf(flags.engines)) await measureAll(subject, engine, lines)
+  console.log(`  ${name}: an answer of ${answer.block} position(s) takes ${steps} steps`)
 }
-if (flags.json !== undefined)
+if (flags.json !== '')
   writeFileSync(
     flags.json,
     `${JSON.stringify({ machine, threads, limits: measured, lines }, null, 2)}\n`,

@@ -1,16 +1,12 @@
 /**
- * How fast does a training run, by backend? First matrix products of the native backend beside the peak
- * of multiply-adds measured in the same run, then updates of whole objectives: seconds on the clock and
- * of the processor (which other work on the machine does not add to), operations of the matrix products
- * alone, and their share of the peak by the clock and by the processor. Medians.
- *
- *   npx tsc -p bench && node build/bench/training.js [--backends native,wasm,node] [--threads 1]
- *     [--cases sudoku6,stories,s1] [--updates 5] [--scale 1] [--products 128,512,2048] [--json file]
- * `--scale 8` has an eighth of the rows, where a slow backend is to be compared with.
+ * How fast is training, by backend? First matrix products of each backend, then updates of whole
+ * objectives: seconds on the clock and of the processor (to which other work on the machine does not add),
+ * operations of the matrix products alone, and their share of the peak of multiply-adds, which is measured
+ * in the same run, by the clock and by the processor. All figures are medians. `--scale 8` takes an eighth
+ * of the rows, to compare with a slow backend.
  */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { nativeEngine } from '../src/energy/native/engine.js'
 import {
@@ -23,50 +19,43 @@ import { Network } from '../src/energy/tfjs/network.js'
 import { openCheckpoint } from '../src/model/checkpoint.js'
 import { parseConfig, readConfig, type ModelConfig } from '../src/model/config.js'
 import { uniform } from '../src/refine/random.js'
-import { batchOfExamples, batchOfWindows, type Batch } from '../src/train/batch.js'
-import { initialWeights } from '../src/train/initial.js'
+import { batchOfExamples, batchOfWindows, type Batch } from '../src/train/data/training-batch.js'
+import { initialWeights } from '../src/train/initial-weights.js'
 import { equilibrium } from '../src/train/objectives/equilibrium.js'
 import { inputsOf, type Objective } from '../src/train/objectives/objective.js'
 import { optimize } from '../src/train/objectives/optimize.js'
 import { stageOne } from '../src/train/objectives/recipe.js'
 import { Optimizer } from '../src/train/optimizer.js'
-import { measureMachine } from './machine.js'
+import { listOf, numberOf, numbersOf, readFlags } from './command.js'
+import { describeMachine, measureMachine, median, timedWithProcessor } from './machine.js'
+import { publishedAnswer, publishedEnergy } from './models.js'
 
-const { values: flags } = parseArgs({
-  options: {
-    backends: { type: 'string', default: 'native,wasm' },
-    threads: { type: 'string', default: '1' },
-    cases: { type: 'string', default: 'sudoku6,stories,s1' },
-    updates: { type: 'string', default: '5' },
-    scale: { type: 'string', default: '1' },
-    products: { type: 'string', default: '128,256,512,1024,2048' },
-    json: { type: 'string' },
+const NAME = 'training'
+const flags = readFlags(NAME, 'Times updates of training, beside the peak of the machine.', {
+  backends: {
+    default: 'native,wasm',
+    help: 'TensorFlow.js backends: native, wasm, node, node-gpu',
   },
+  threads: { default: '1', help: 'threads of the native and wasm backends' },
+  cases: { default: 'sudoku6,stories,s1', help: 'cases to train' },
+  updates: { default: '5', help: 'updates of each measurement' },
+  scale: { default: '1', help: 'divides the rows of every case' },
+  products: { default: '128,256,512,1024,2048', help: 'sizes of square matrix products' },
+  json: { default: '', help: 'also write the figures to this file' },
 })
-// Compiled for the benchmark, the backend stands elsewhere than its addon.
+// The compiled benchmark is in another directory than the addon, which the backend would not find.
 process.env['BASIN_ADDON'] ??= fileURLToPath(new URL('../Release/basin.node', import.meta.url))
 
-const list = (text: string): string[] => text.split(',').filter((word) => word !== '')
-const threads = Number(flags.threads)
+const threads = numberOf(NAME, 'threads', flags.threads, 1)
+const scale = numberOf(NAME, 'scale', flags.scale)
+const updates = numberOf(NAME, 'updates', flags.updates, 1)
+const sizes = numbersOf(NAME, 'products', flags.products, 1)
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** So many rows of a case at full scale. */
-const rowsOf = (rows: number): number => Math.max(1, Math.round(rows / Number(flags.scale)))
+/** The number of rows of a case that has `rows` at full scale. */
+const rowsOf = (rows: number): number => Math.max(1, Math.round(rows / scale))
 
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN
-
-/** Seconds on the clock and of all the process's threads. */
-function clocked(act: () => void): { wall: number; cpu: number } {
-  const before = process.cpuUsage()
-  const from = performance.now()
-  act()
-  const wall = (performance.now() - from) / 1000
-  const { user, system } = process.cpuUsage(before)
-  return { wall, cpu: (user + system) / 1e6 }
-}
-
-/** Multiply-adds a second that this machine does with so many threads, in short bursts, the best of many. */
+/** Floating-point operations a second of this machine with these threads: the best of many short bursts. */
 function peakFlops(): number {
   const engine = nativeEngine(openCheckpoint(`${root}models/sudoku6`), loadAddon(), {
     capacity: { slots: 1, contexts: 1, pages: 4 },
@@ -79,7 +68,7 @@ function peakFlops(): number {
   return flops
 }
 
-/** Of the peak, in per cent: by the clock, and by the processor's time divided among the threads. */
+/** Share of the peak, in per cent: by the clock, and by processor time divided by the threads. */
 const sharesOf = (operations: number, { wall, cpu }: { wall: number; cpu: number }) => ({
   share: (operations / wall / peak) * 100,
   shareOfProcessor: (operations / (cpu / threads) / peak) * 100,
@@ -115,7 +104,7 @@ const cases: Record<string, () => Case> = {
     const batch = windows(config, 192, rowsOf(20))
     return { config, batch, objective: () => equilibrium({ ...iterated }) }
   },
-  /** The published recipe on 6 layers of width 256, 16 rows of 256 positions, characters. */
+  /** The published recipe: 6 layers of width 256, 16 rows of 256 positions, 256 tokens. */
   s1: () => {
     const config = parseConfig(
       {
@@ -125,15 +114,8 @@ const cases: Record<string, () => Case> = {
         layers: 6,
         ffn_dim: 1024,
         steps: 2,
-        answer: {
-          space: 'vocab',
-          block: 1,
-          start: 'noise',
-          start_scale: 1,
-          normalize: 'every_step',
-          embed: 'vocab_to_embed',
-        },
-        energy: { kind: 'head', direction: 'exact', doubt: 0 },
+        answer: publishedAnswer,
+        energy: publishedEnergy,
       },
       's1',
     )
@@ -141,10 +123,10 @@ const cases: Record<string, () => Case> = {
     return { config, batch, objective: () => optimize({ ...stageOne, steps: 2 }) }
   },
 }
-/** Two steps without gradient, then two with a loss: the draw below is one half of the horizon. */
+/** Two steps without gradient (random draws below are 0.5, half of the horizon), then two with a loss. */
 const iterated = { horizon: 4, lossSteps: 2, noise: 0.1, replay: null }
 
-/** Operations of the matrix products that `act` runs, multiply and add counted apart. */
+/** Operations of the matrix products that `act` runs; a multiply-add is two. */
 function countingProducts(tf: Tf, act: () => void): number {
   let operations = 0
   const backendName = tf.getBackend()
@@ -175,7 +157,7 @@ function countingProducts(tf: Tf, act: () => void): number {
   return operations
 }
 
-/** A training of a case: each call is one update. */
+/** Starts the training of a case; each call of the result is one update. */
 function trainingOf(tf: Tf, { config, batch, objective }: Case): () => number {
   const weights = new Map(
     [...initialWeights(config, 1, 0.5)].map(([name, t]) => [
@@ -197,11 +179,11 @@ function trainingOf(tf: Tf, { config, batch, objective }: Case): () => number {
     alphaMultiplier: 3,
     muonStep: 0.2,
   })
-  let updates = 0
+  let done = 0
   return () => {
     tf.engine().startScope()
     const { value, gradients } = made.update(network, inputsOf(network, batch), () => 0.5)
-    optimizer.apply(weights, gradients, updates++)
+    optimizer.apply(weights, gradients, done++)
     tf.engine().endScope()
     return value
   }
@@ -210,16 +192,14 @@ function trainingOf(tf: Tf, { config, batch, objective }: Case): () => number {
 const machine = measureMachine()
 const peak = peakFlops()
 const results: object[] = []
+console.log(describeMachine(machine))
 console.log(
-  `${machine.cpu}, ${machine.cores} cores, load ${machine.load.toFixed(1)}, node ${machine.node}, commit ${machine.commit}`,
-)
-console.log(
-  `${threads} threads, rows / ${flags.scale}, peak ${(peak / 1e9).toFixed(0)} GFLOP/s; shares: of that peak`,
+  `${threads} thread(s), rows / ${scale}, peak ${(peak / 1e9).toFixed(0)} GFLOP/s; shares are of that peak`,
 )
 
-for (const choice of list(flags.backends) as BackendChoice[]) {
+for (const choice of listOf(flags.backends) as BackendChoice[]) {
   const { tf, name } = await loadBackend(choice, threads)
-  for (const n of list(flags.products).map(Number)) {
+  for (const n of sizes) {
     const [a, b] = [tf.randomUniform([n, n], -1, 1), tf.randomUniform([n, n], -1, 1)]
     for (const [turnA, turnB] of [
       [false, false],
@@ -228,7 +208,7 @@ for (const choice of list(flags.backends) as BackendChoice[]) {
     ] as const) {
       const runs = Math.max(5, Math.ceil(2e9 / (2 * n ** 3)))
       const times = Array.from({ length: runs }, () =>
-        clocked(() => {
+        timedWithProcessor(() => {
           const product = tf.matMul(a, b, turnA, turnB)
           if (name !== 'native') product.dataSync()
           product.dispose()
@@ -245,10 +225,19 @@ for (const choice of list(flags.backends) as BackendChoice[]) {
     a.dispose()
     b.dispose()
   }
-  for (const label of list(flags.cases)) {
-    const update = trainingOf(tf, (cases[label] as () => Case)())
+  for (const label of listOf(flags.cases)) {
+    const make = cases[label]
+    if (!make)
+      throw new Error(`there is no case ${label}; there are ${Object.keys(cases).join(', ')}`)
+    const made = make()
+    const { config, batch } = made
+    console.log(
+      `${label}: ${batch.rows} rows of ${batch.answers * config.answer.block} positions, ` +
+        `${batch.length} observed; ${made.objective().name}, ${config.steps} steps of the model`,
+    )
+    const update = trainingOf(tf, made)
     const operations = countingProducts(tf, update)
-    const times = Array.from({ length: Number(flags.updates) }, () => clocked(update))
+    const times = Array.from({ length: updates }, () => timedWithProcessor(update))
     const [wall, cpu] = [median(times.map((t) => t.wall)), median(times.map((t) => t.cpu))]
     const shares = sharesOf(operations, { wall, cpu })
     console.log(
@@ -258,7 +247,7 @@ for (const choice of list(flags.backends) as BackendChoice[]) {
       backend: name,
       threads,
       case: label,
-      scale: Number(flags.scale),
+      scale,
       wall,
       cpu,
       operations,
@@ -266,5 +255,5 @@ for (const choice of list(flags.backends) as BackendChoice[]) {
     })
   }
 }
-if (flags.json)
+if (flags.json !== '')
   writeFileSync(flags.json, `${JSON.stringify({ machine, peak, results }, null, 2)}\n`)

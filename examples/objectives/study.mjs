@@ -1,17 +1,18 @@
 /**
- * The same little model trained with every objective on the same puzzles, then looked at:
+ * Trains the same small model with every objective on the same puzzles, and compares answers and energies:
  *
  *     npm run build && node examples/objectives/study.mjs [--work DIR] [--updates N]
  *
- * writes the pictures to docs/training/ and the figures into docs/training.md; the models, landscape.json
- * and index.html stay in DIR. Runs that are finished are not repeated; an interrupted study goes on where
- * it was.
+ * The pictures are written to docs/training/ and the figures into docs/training.md; the models,
+ * landscape.json and index.html stay in DIR. Finished runs are not repeated, so that an interrupted study
+ * can be continued by the same command.
  */
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { columns, threeDigits } from '../../dist/cli/output/landscape-table.js'
 
 const { values } = parseArgs({
   options: {
@@ -23,6 +24,10 @@ const project = (path) => new URL(`../../${path}`, import.meta.url).pathname
 const basin = project('dist/cli/main.js')
 const at = (...names) => join(values.work, ...names)
 const budgets = [1, 2, 4, 8, 16]
+
+/** Command-line words of flags: `{ 'valid-rows': 64 }` is `--valid-rows 64`. */
+const flagsOf = (flags) =>
+  Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])
 
 const energies = {
   head: { kind: 'head', direction: 'exact', doubt: 0 },
@@ -56,44 +61,34 @@ const config = (name, energy) => ({
   template: { blank: '_', length: 16 },
 })
 
-/** Name, energy, flags. What is not said is the default of `basin train`. */
+/** Name, energy and flags of each run. Flags that are not named have the defaults of `basin train`. */
 const runs = [
-  ['feed-forward', 'residual', ['--objective', 'feed-forward']],
-  ['positives', 'head', ['--objective', 'positives']],
-  ['infonce', 'head', ['--objective', 'contrastive', '--contrast', 'infonce', '--alpha', '10']],
-  ['hinge', 'head', ['--objective', 'contrastive', '--contrast', 'hinge', '--alpha', '10']],
-  [
-    'divergence',
-    'head',
-    ['--objective', 'contrastive', '--contrast', 'divergence', '--alpha', '10'],
-  ],
-  ['regularized', 'residual', ['--objective', 'regularized']],
-  ['optimize-s1', 'head', ['--objective', 'optimize', '--alpha', '10']],
+  ['feed-forward', 'residual', { objective: 'feed-forward' }],
+  ['positives', 'head', { objective: 'positives' }],
+  ['infonce', 'head', { objective: 'contrastive', contrast: 'infonce', alpha: 10 }],
+  ['hinge', 'head', { objective: 'contrastive', contrast: 'hinge', alpha: 10 }],
+  ['divergence', 'head', { objective: 'contrastive', contrast: 'divergence', alpha: 10 }],
+  ['regularized', 'residual', { objective: 'regularized' }],
+  ['optimize-s1', 'head', { objective: 'optimize', alpha: 10 }],
   [
     'optimize-s2',
     'head',
-    // Noise and step size of the published recipe are those of vocabulary space; these are of latent space.
-    [
-      '--objective',
-      'optimize',
-      '--stage',
-      's2',
-      '--steps',
-      '2',
-      '--repeats',
-      '1',
-      '--least-repeats',
-      '1',
-      '--noise',
-      '0.1',
-      '--alpha',
-      '10',
-    ],
+    // The published noise and step size are for vocabulary space; these are for latent space.
+    {
+      objective: 'optimize',
+      stage: 's2',
+      steps: 2,
+      repeats: 1,
+      'least-repeats': 1,
+      noise: 0.1,
+      alpha: 10,
+    },
   ],
-  ['equilibrium', 'residual', ['--objective', 'equilibrium']],
-  ['amortized', 'residual', ['--objective', 'amortized', '--teacher', at('optimize-s2')]],
+  ['equilibrium', 'residual', { objective: 'equilibrium' }],
+  ['amortized', 'residual', { objective: 'amortized', teacher: at('optimize-s2') }],
 ]
 
+/** Runs `basin`; returns the last line of its error, or '' if it succeeded. */
 function run(...words) {
   console.error(`basin ${words.join(' ')}`)
   const { status, stderr } = spawnSync(process.execPath, [basin, ...words], { encoding: 'utf8' })
@@ -117,17 +112,16 @@ writeFileSync(
     bos: '<|endoftext|>',
   }),
 )
-for (const [file, count, seed, ...more] of [
-  ['train.jsonl', 4000, 1],
-  ['valid.jsonl', 256, 2, '--exclude', at('train.jsonl')],
+for (const [file, flags] of [
+  ['train.jsonl', { count: 4000, seed: 1 }],
+  ['valid.jsonl', { count: 256, seed: 2, exclude: at('train.jsonl') }],
 ]) {
   if (existsSync(at(file))) continue
-  const made = ['tasks', 'sudoku', '--size', '4', '--count', String(count), '--seed', String(seed)]
-  const failure = run(...made, '--out', at(file), ...more)
+  const failure = run('tasks', 'sudoku', ...flagsOf({ size: 4, ...flags, out: at(file) }))
   if (failure) stop(failure)
 }
 
-/** How each run ended, where it did not reach its last update. */
+/** The error of each run that did not reach its last update, otherwise ''. */
 const ends = {}
 for (const [name, energy, flags] of runs) {
   const out = at(name)
@@ -137,90 +131,53 @@ for (const [name, energy, flags] of runs) {
     continue
   }
   writeFileSync(join(out, 'start.json'), JSON.stringify(config(name, energy)))
-  ends[name] = run(
-    'train',
-    '--config',
-    join(out, 'start.json'),
-    '--tokenizer',
-    at('tokenizer'),
-    '--data',
-    at('train.jsonl'),
-    '--valid',
-    at('valid.jsonl'),
-    '--out',
+  const common = {
+    config: join(out, 'start.json'),
+    tokenizer: at('tokenizer'),
+    data: at('train.jsonl'),
+    valid: at('valid.jsonl'),
     out,
-    '--relabel',
-    '1234',
-    '--updates',
-    values.updates,
-    '--batch',
-    '32',
-    '--warmup',
-    '30',
-    '--lr',
-    '4e-3',
-    '--negatives',
-    '4',
-    '--validate-every',
-    '80',
-    '--save-every',
-    '80',
-    '--valid-rows',
-    '64',
-    '--budgets',
-    budgets.join(),
-    '--backend',
-    'wasm',
-    ...flags,
-  )
+    relabel: '1234',
+    updates: values.updates,
+    batch: 32,
+    warmup: 30,
+    lr: 4e-3,
+    negatives: 4,
+    'validate-every': 80,
+    'save-every': 80,
+    'valid-rows': 64,
+    budgets: budgets.join(),
+    backend: 'wasm',
+  }
+  ends[name] = run('train', ...flagsOf({ ...common, ...flags }))
   if (ends[name] && !ends[name].includes('collapsed')) stop(ends[name])
   writeFileSync(join(out, 'done'), ends[name])
 }
 
-const energetic = runs.map(([name]) => name).filter((name) => name !== 'feed-forward')
-const failure = run(
-  'landscape',
-  '--model',
-  ...energetic.map((name) => at(name)),
-  '--data',
-  at('valid.jsonl'),
-  '--out',
-  at('landscape'),
-  '--rows',
-  '32',
-  '--grid',
-  '21',
-  '--backend',
-  'wasm',
-)
-if (failure) stop(failure)
-const before = run(
-  'landscape',
-  '--before',
-  '--model',
-  at('infonce'),
-  at('optimize-s2'),
-  at('equilibrium'),
-  '--data',
-  at('valid.jsonl'),
-  '--out',
-  at('before'),
-  '--rows',
-  '32',
-  '--grid',
-  '21',
-  '--backend',
-  'wasm',
-)
-if (before) stop(before)
+/** Draws the landscapes of some of the models to a directory. */
+function drawLandscapes(directory, names, ...more) {
+  const models = names.map((name) => at(name))
+  const flags = {
+    data: at('valid.jsonl'),
+    out: at(directory),
+    rows: 32,
+    grid: 21,
+    backend: 'wasm',
+  }
+  const failure = run('landscape', '--model', ...models, ...flagsOf(flags), ...more)
+  if (failure) stop(failure)
+}
+
+const withEnergy = runs.map(([name]) => name).filter((name) => name !== 'feed-forward')
+drawLandscapes('landscape', withEnergy)
+drawLandscapes('before', ['infonce', 'optimize-s2', 'equilibrium'], '--before')
 
 const { models } = JSON.parse(readFileSync(at('landscape', 'landscape.json'), 'utf8'))
-const looks = new Map(energetic.map((name, i) => [name, models[i]]))
+const landscapes = new Map(withEnergy.map((name, i) => [name, models[i]]))
 const lastOf = (name) => {
   const lines = readFileSync(at(name, 'log.jsonl'), 'utf8').trim().split('\n')
   return JSON.parse(lines.at(-1))
 }
-const three = (x) => String(Number(x.toPrecision(3)))
 const table = (heads, lines) =>
   [heads, heads.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
 
@@ -230,44 +187,21 @@ const quality = runs.map(([name]) => {
   return [
     name,
     String(update),
-    three(cpuSeconds),
+    threeDigits(cpuSeconds),
     ...right.map((share) => (share === undefined ? '' : (100 * share).toFixed(1))),
     ends[name] ? 'collapsed' : '',
   ]
 })
-const landscapes = energetic.map((name) => {
-  const { diagnosis: d, slices } = looks.get(name)
-  const random = slices.random
-  const loss = slices['loss-gradient']
-  const figures = [d.spread, d.gap, d.ranked, d.volume, d.firstEnergy, d.lastEnergy]
-  const more = [d.firstGradient, d.lastGradient, d.calibration]
-  const cut = [random.minima, random.roughness, loss.minima, loss.roughness]
-  return [name, ...[...figures, ...more, ...cut].map(three)]
-})
+const landscapeRows = withEnergy.map((name) => [
+  name,
+  ...columns.map(({ value }) => threeDigits(value(landscapes.get(name)))),
+])
 const { update } = lastOf('feed-forward')
 const written = [
-  `Blanks right, in per cent, after so many steps (64 held-out puzzles, ${update} updates):`,
+  `Blanks that are right, in per cent, by the number of steps (64 held-out puzzles, ${update} updates):`,
   table(['objective', 'updates', 'CPU seconds', ...budgets.map(String), ''], quality),
   'The energies (32 held-out puzzles, descents of 2 steps):',
-  table(
-    [
-      'objective',
-      'spread',
-      'gap',
-      'ranked',
-      'volume',
-      'E first',
-      'E last',
-      'gradient first',
-      'last',
-      'calibration',
-      'minima, random',
-      'roughness',
-      'minima, loss',
-      'roughness',
-    ],
-    landscapes,
-  ),
+  table(['objective', ...columns.map(({ head }) => head)], landscapeRows),
 ].join('\n\n')
 const doc = project('docs/training.md')
 const [head, , tail] = readFileSync(doc, 'utf8').split(/<!-- \/?figures -->/)

@@ -1,28 +1,28 @@
-/** Even against adaptive allocation, in the loop that serves: requests in, rows of all ticks counted. */
-import { GenerationLoop } from '../../dist/generation/loop.js'
+/** Compares even with adaptive allocation of steps, in the engine core that also serves requests. */
+import { EngineCore } from '../../dist/generation/core/engine-core.js'
 import { openEngine } from '../../dist/energy/open.js'
 import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
 import { SEED } from './measure.mjs'
 
-/** Requests in the loop at once. */
-const TOGETHER = 8
+/** Requests that run at once. */
+const REQUESTS = 8
 const sampling = { temperature: 0, topP: 1, topK: 0, presencePenalty: 0, frequencyPenalty: 0 }
 
-/** Share of examples solved, and steps spent per example. */
+/** The share of examples that are solved, and the mean number of steps of an example. */
 export async function allocate(directory, examples, { candidates, maxSteps, allocation }) {
   const tokenizer = openTokenizer(directory)
   const engine = await openEngine({
     directory,
     engine: 'auto',
     threads: 1,
-    slots: TOGETHER * candidates,
-    contexts: TOGETHER,
-    pages: TOGETHER * 16,
+    slots: REQUESTS * candidates,
+    contexts: REQUESTS,
+    pages: REQUESTS * 16,
   })
   const options = { prefillChunk: 512, holdSeconds: 1, pauseSeconds: 1 }
-  const loop = new GenerationLoop(engine, tokenizer, options)
+  const core = new EngineCore(engine, tokenizer, options)
   examples.forEach(({ template }, row) => {
-    loop.submit({
+    core.submit({
       id: String(row),
       client: 'study',
       prompt: '',
@@ -49,8 +49,8 @@ export async function allocate(directory, examples, { candidates, maxSteps, allo
   let steps = 0
   let solved = 0
   for (let more = true; more;) {
-    more = loop.tick()
-    const { events, stats } = loop.report()
+    more = await core.step()
+    const { events, stats } = core.report()
     for (const { rows, steps: taken } of stats.ticks) steps += rows * taken
     for (const { id, event } of events) {
       if (event.type === 'failed') throw new Error(event.error.message)

@@ -1,4 +1,4 @@
-/** Descends answers on the engine that serves them, and records what every candidate gives at every budget. */
+/** Settles answers with the engine that also serves them, and scores every candidate at every budget. */
 import { readFileSync } from 'node:fs'
 import { openEngine } from '../../dist/energy/open.js'
 import { landscapeOf } from '../../dist/model/config.js'
@@ -8,12 +8,12 @@ import { advance, beforeFirstStep, decide } from '../../dist/refine/stop.js'
 import { encodeTemplate } from '../../dist/tokenizer/answer-template.js'
 import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
 
-/** Answers in descent at once. */
+/** Number of answers that descend together. */
 export const SLOTS = 16
-/** Seed of the noise that sets candidates apart, before their first step only. */
+/** Seed of the noise before the first step, by which candidates differ. */
 export const SEED = 7
 const NOISE = 1
-/** An operator who allows anything. */
+/** No limits by an operator. */
 const CAPS = { maxSteps: Infinity, maxSeconds: Infinity, candidates: 1 }
 
 export const readExamples = (path, rows) =>
@@ -38,12 +38,12 @@ export async function openModel(directory) {
 }
 
 /**
- * As `Judged` of dist/train/judging.js: per example, scores [budgets][candidates] of the best answer so far;
- * of the first candidate also the steps at which it counts as converged and meets the model's energy
- * target, and its last energy.
- * One candidate starts as the model does, several from noise.
+ * A `ScoredAnswer` (dist/train/evaluation/answer-scores.js) for each example, with scores
+ * [budgets][candidates] of the best answer so far; and, of the first candidate, the steps at which it counts
+ * as converged and reaches the model's energy target, and its last energy. A single candidate starts as the
+ * model does, several from noise.
  */
-export function judgeExamples({ engine, tokenizer }, examples, { budgets, candidates = 1 }) {
+export function scoreExamples({ engine, tokenizer }, examples, { budgets, candidates = 1 }) {
   const blank = engine.model.template?.blank ?? '_'
   const descents = examples.flatMap((example, row) => {
     const answer = tokenizer.encode(example.completion)
@@ -79,7 +79,7 @@ function descendTogether(engine, descents, budgets, noise) {
     }),
   )
   const most = Math.max(...budgets)
-  /** What ends an answer of effort `max`. */
+  /** The conditions that end an answer of effort `max`. */
   const { energyTarget, ...rest } = resolveBudget(engine.model, 'max', undefined, CAPS)
   for (let step = 0; step < most; step++) {
     const landscape = landscapeOf(engine.model, step)

@@ -1,16 +1,16 @@
 /**
- * What is measured for each shipped model: data that `basin tasks` makes, with seeds no training used, and
- * budgets. `harder` data goes beyond what the model was trained on. A model without a plan is an error, so
- * that none is shipped unmeasured.
+ * What is measured for each shipped model: budgets, and data that `basin tasks` makes with seeds that no
+ * training used. Data named `harder` goes beyond what the model was trained on. A shipped model without a
+ * plan is an error, so that every one is measured.
  */
 
-/** Times the trained number of steps. */
+/** `times`: budgets as multiples of the trained number of steps. */
 const long = { rows: 48, times: [1, 4, 16, 100] }
 const budgets = [1, 2, 4, 8, 16, 32]
 const deepBudgets = [...budgets, 64]
 const candidates = { counts: [1, 2, 4, 8], budgets: [4, 8, 16, 32] }
 
-/** Totals of steps. */
+/** `totals`: numbers of steps that candidates divide among them. */
 const allocation = { rows: 100, totals: [8, 16, 24, 32, 64] }
 
 const task = (name, words, more = {}) => ({ name, words, ...more })

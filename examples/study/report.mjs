@@ -1,14 +1,14 @@
-/** From the figures of a study to docs/thinking.md and its pictures. */
+/** Writes docs/thinking.md and its pictures from the figures of a study. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { chart } from './chart.mjs'
+import { chart, controlColours, rampColours, setColours } from './chart.mjs'
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`
 const area = (value) => (value === null || value === undefined ? '-' : value.toFixed(3))
 const table = (heads, lines) =>
   [heads, heads.map(() => '---:'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
 
-/** Says whether any budget did worse than a smaller one. */
+/** A sentence that says which budgets did worse than smaller ones. `of`: the score, the larger the better. */
 function growth(scores, of) {
   const falls = scores.flatMap((score, i) =>
     i > 0 && of(score) < of(scores[i - 1]) ? [`${scores[i - 1].steps} to ${score.steps}`] : [],
@@ -18,7 +18,7 @@ function growth(scores, of) {
     : `A larger budget did worse from ${falls.join(', ')} steps.`
 }
 
-function answersSection(docs, plan, figures) {
+async function answersSection(docs, plan, figures) {
   const { name, trained, sets, long, candidates, allocation, control } = figures
   const budgets = sets[0].scores.map(({ steps }) => steps)
   const hard = sets.at(-1)
@@ -30,7 +30,7 @@ function answersSection(docs, plan, figures) {
     }),
   ]
   const quality = table(
-    ['steps', ...sets.flatMap((set) => [set.name, 'AUROC'])],
+    ['steps', ...sets.flatMap((set) => [set.name, 'area'])],
     [
       ...budgets.map((steps, i) => [
         steps,
@@ -39,23 +39,34 @@ function answersSection(docs, plan, figures) {
       ...(controlRow ? [controlRow] : []),
     ],
   )
-  draw(docs, `${name}-steps`, `${plan.title}: whole answers right`, 'steps', [
-    ...sets.map((set) => ({
+  await draw(docs, `${name}-steps`, axes(plan.title, 'answers that are wholly right', 'steps'), [
+    ...sets.map((set, i) => ({
       name: set.name,
+      colour: setColours[i],
       points: set.scores.map(({ steps, solved }) => [steps, solved]),
     })),
-    ...sets.flatMap((set) => {
+    ...sets.flatMap((set, i) => {
       const found = control?.scores[set.name]
-      return found ? [{ name: `control, ${set.name}`, level: found.solved, dashed: true }] : []
+      return found
+        ? [{ name: `control, ${set.name}`, colour: controlColours[i], level: found.solved }]
+        : []
     }),
   ])
   const counts = candidates.budgets[0].choices.map((choice) => choice.candidates)
-  draw(docs, `${name}-candidates`, `${plan.title}, ${hard.name}: chosen by energy`, 'candidates', [
-    ...candidates.budgets.map(({ steps, choices }) => ({
+  await draw(
+    docs,
+    `${name}-candidates`,
+    axes(
+      `${plan.title}, ${hard.name}`,
+      'answers that are wholly right, one of several chosen by energy',
+      'candidates',
+    ),
+    candidates.budgets.map(({ steps, choices }, i) => ({
       name: `${steps} steps`,
+      colour: rampColours[i + rampColours.length - candidates.budgets.length],
       points: choices.map((choice) => [choice.candidates, choice.byEnergy]),
     })),
-  ])
+  )
   const choosing = table(
     [
       'steps',
@@ -99,7 +110,7 @@ function answersSection(docs, plan, figures) {
     ]),
   )
   const stays = table(
-    ['steps', 'whole', 'energy'],
+    ['steps', 'right', 'energy'],
     long.scores.map(({ steps, solved, energy }) => [steps, percent(solved), energy.toPrecision(4)]),
   )
   return [
@@ -107,29 +118,33 @@ function answersSection(docs, plan, figures) {
       (set) =>
         `\`${set.name}\`: ${set.rows} answers of \`basin tasks ${set.words.join(' ')} --count ${set.rows}\`${trained ? `, none of them in \`basin tasks ${trained}\`` : ''}${set.harder ? ` (${set.harder})` : ''}.`,
     ),
-    `Whole answers right, the best so far by energy, and how well that energy tells right from wrong (AUROC, the area under the ROC curve):`,
+    `Answers that are wholly right, where the answer is the one of lowest energy so far, and the area under the curve of that energy for right answers against wrong ones:`,
     quality,
-    `![whole answers against steps](thinking/${name}-steps.svg)`,
+    `![right answers against steps](thinking/${name}-steps.svg)`,
     sets.map((set) => `${set.name}: ${growth(set.scores, (s) => s.solved)}`).join(' '),
-    `Far beyond the trained horizon (${long.rows} answers held out). ${percent(long.converged.share)} of them count as converged (change of energy at most 1e-3 of itself three steps in a row, or of the best energy in 16 times the trained steps) within ${long.scores.at(-1).steps} steps${byStep(long.converged)}${long.target === null ? '' : `; ${percent(long.onTarget.share)} reach the model's energy target of ${long.target}${byStep(long.onTarget)}`}; the highest energy at the last step is ${long.highestLastEnergy.toPrecision(3)}. ${growth(long.scores, (s) => s.solved)}`,
+    `Far beyond the trained number of steps (${long.rows} answers held out). ${percent(long.converged.share)} of them count as converged (the energy changes by at most 1e-3 of itself three steps in a row, or the best energy does in 16 times the trained steps) within ${long.scores.at(-1).steps} steps${byStep(long.converged)}${long.target === null ? '' : `; ${percent(long.onTarget.share)} reach the model's energy target of ${long.target}${byStep(long.onTarget)}`}; the highest energy at the last step is ${long.highestLastEnergy.toPrecision(3)}. ${growth(long.scores, (s) => s.solved)}`,
     stays,
-    `Several candidates from noise, ${hard.name} (${candidates.rows} answers). A start from noise costs a step or two over the model's own start, which the first table has. \`of 1\` is one at random; the last three columns are AUROCs over all candidates:`,
+    `Several candidates that start from noise, ${hard.name} (${candidates.rows} answers). A start from noise takes a step or two more than the model's own start, which the first table has. \`of 1\` is a candidate at random; the last three columns are areas under the curve over all candidates:`,
     choosing,
-    `![candidates](thinking/${name}-candidates.svg)`,
-    `By ${plan.by}, ${hard.name}, after so many steps:`,
+    `![right answers against candidates](thinking/${name}-candidates.svg)`,
+    `By ${plan.by}, ${hard.name}, and the number of steps:`,
     classes,
-    `One total of steps, ${hard.name} (${allocation.rows} answers): even over 1 to 8 candidates, or adaptive (\`refinement.allocation\`) over 8:`,
+    `The same total of steps, ${hard.name} (${allocation.rows} answers), divided evenly among 1 to 8 candidates or adaptively (\`refinement.allocation\`) among 8:`,
     sharing,
   ]
 }
 
 const byStep = ({ median }) => (median === null ? '' : `, half of these by step ${median}`)
 
-function textSection(docs, plan, { name, source, text, control }) {
+async function textSection(docs, plan, { name, source, text, control }) {
   const found = control?.scores.text
-  draw(docs, `${name}-steps`, `${plan.title}: next token right`, 'steps', [
-    { name: 'energy', points: text.map(({ steps, accuracy }) => [steps, accuracy]) },
-    ...(found ? [{ name: 'control', level: found.accuracy, dashed: true }] : []),
+  await draw(docs, `${name}-steps`, axes(plan.title, 'next tokens that are right', 'steps'), [
+    {
+      name: 'model',
+      colour: setColours[0],
+      points: text.map(({ steps, accuracy }) => [steps, accuracy]),
+    },
+    ...(found ? [{ name: 'control', colour: controlColours[0], level: found.accuracy }] : []),
   ])
   return [
     `The first ${source.rows} windows of ${source.window} tokens of a held-out text (${source.bytes} bytes, SHA-256 ${source.hash}...), given by \`--text\`:`,
@@ -149,11 +164,13 @@ function textSection(docs, plan, { name, source, text, control }) {
   ]
 }
 
-const draw = (docs, file, ...what) => {
-  writeFileSync(join(docs, 'thinking', `${file}.svg`), chart(...what))
+const axes = (title, subtitle, across) => ({ title, subtitle, across })
+
+async function draw(docs, file, titles, series) {
+  writeFileSync(join(docs, 'thinking', `${file}.svg`), `${await chart(titles, series)}\n`)
 }
 
-function section(docs, name, plan) {
+async function section(docs, name, plan) {
   const path = join(docs, 'thinking', `${name}.json`)
   if (!existsSync(path)) return [`## ${plan.title}`, 'Not measured yet.']
   const figures = JSON.parse(readFileSync(path, 'utf8'))
@@ -164,24 +181,25 @@ function section(docs, name, plan) {
   return [
     `## ${plan.title}`,
     `[models/${name}](../models/${name}/README.md), ${engine}, ${machine}, ${seconds} s, commit ${commit}.${recorded}`,
-    ...(figures.text ? textSection(docs, plan, figures) : answersSection(docs, plan, figures)),
+    ...(await (figures.text ? textSection : answersSection)(docs, plan, figures)),
   ]
 }
 
 const introduction = `# Thinking longer
 
-What more steps and more candidates give, for each shipped model, as measured; and whether the energy knows
-when an answer is right. Written by
+This page shows what more steps and more candidates give for each shipped model, and how well the energy
+separates right answers from wrong ones. It is written by
 
     npm run build && npm run study
 
-which makes the data itself (seeds are in the commands below; descents start from noise of seed 7) and takes
-some minutes for each model on one core. Pictures and raw figures are in [thinking/](thinking). A control is a
-feed-forward transformer of the same size, trained on the same data for as much processor time; it answers in
-one pass. Controls are not shipped: their figures are recorded beside the model, by the same study with
-\`--control NAME=DIRECTORY\`.`
+which makes its own data (the commands are below; descents start from noise of seed 7) and takes some minutes
+for each model on one core. Pictures and figures are in [thinking/](thinking). A control is a feed-forward
+transformer of the same size, trained on the same data for the same processor time; it answers in one pass.
+Controls are not shipped: the same study with \`--control NAME=DIRECTORY\` measures one and records its
+figures with the model.`
 
-export function writeReport(docs, names, plans) {
-  const sections = names.flatMap((name) => section(docs, name, plans[name]))
+export async function writeReport(docs, names, plans) {
+  const sections = []
+  for (const name of names) sections.push(...(await section(docs, name, plans[name])))
   writeFileSync(join(docs, 'thinking.md'), `${[introduction, ...sections].join('\n\n')}\n`)
 }

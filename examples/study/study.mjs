@@ -1,11 +1,13 @@
 /**
- * What thinking longer gives, for each shipped model, on data made here:
+ * Measures what more steps and more candidates give for each shipped model, on data made here:
  *
  *     npm run build && npm run study -- [--model NAME ...] [--control NAME=DIRECTORY ...] [--text FILE]
  *
- * writes figures and pictures to docs/thinking/ and docs/thinking.md (or another directory: --docs). Controls are not shipped: --control
- * measures one on the same data and records it in the model's evaluation.json, from where later studies
- * take it. --rows and --steps cut the study short, to try it. --text is held-out text for models of text; without it their recorded figures stay.
+ * writes figures and pictures to docs/thinking/ and docs/thinking.md, or to another directory with --docs.
+ * --control measures a control, which is not shipped, on the same data and records it in the model's
+ * evaluation.json, from which later studies take it. --text is held-out text for models of text; without
+ * it, their recorded figures stay. --rows and --steps shorten the study, to try it. --draw measures nothing,
+ * and writes page and pictures again from recorded figures.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -13,9 +15,14 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { areas, budgetScore, choiceScore, classesBy } from '../../dist/train/judging.js'
+import {
+  discriminationAreas,
+  budgetScore,
+  choiceScore,
+  classesBy,
+} from '../../dist/train/evaluation/answer-scores.js'
 import { allocate } from './allocation.mjs'
-import { judgeExamples, openModel, readExamples } from './measure.mjs'
+import { scoreExamples, openModel, readExamples } from './measure.mjs'
 import { plans } from './plans.mjs'
 import { writeReport } from './report.mjs'
 
@@ -26,6 +33,7 @@ const { values } = parseArgs({
     control: { type: 'string', multiple: true, default: [] },
     text: { type: 'string' },
     docs: { type: 'string' },
+    draw: { type: 'boolean', default: false },
     rows: { type: 'string' },
     steps: { type: 'string' },
   },
@@ -38,24 +46,27 @@ const commit = execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], { encodi
 
 const docs = values.docs ?? project('docs')
 
-/** Budgets no larger than asked for. */
+/** The budgets up to --steps; at least one. */
 function within(budgets) {
   const most = Number(values.steps ?? Infinity)
   const kept = budgets.filter((budget) => budget <= most)
   return kept.length > 0 ? kept : [most]
 }
 
-/** A plan with no more rows and no larger budgets than asked for; with few rows, nothing is left out. */
-function cut(plan) {
+/**
+ * The plan with the rows and budgets that --rows and --steps allow. With --rows, data is not compared with
+ * the training data.
+ */
+function shortened(plan) {
   const rows = Number(values.rows ?? Infinity)
-  const short = (part) => ({ ...part, rows: Math.min(part.rows, rows) })
+  const fewer = (part) => ({ ...part, rows: Math.min(part.rows, rows) })
   const parts = plan.text
     ? {}
     : {
-        data: plan.data.map(short),
-        candidates: { ...short(plan.candidates), budgets: within(plan.candidates.budgets) },
-        long: short(plan.long),
-        allocation: { ...short(plan.allocation), totals: within(plan.allocation.totals) },
+        data: plan.data.map(fewer),
+        candidates: { ...fewer(plan.candidates), budgets: within(plan.candidates.budgets) },
+        long: fewer(plan.long),
+        allocation: { ...fewer(plan.allocation), totals: within(plan.allocation.totals) },
       }
   const trained = values.rows === undefined ? plan.trained : undefined
   return { ...plan, trained, budgets: within(plan.budgets), ...parts }
@@ -71,8 +82,8 @@ function basin(...words) {
   process.exit(1)
 }
 
-/** The words that make a data set, and its file, made unless it is there. */
-function dataOf(name, { words, name: set }, count, exclude) {
+/** The file of a data set, which is made unless it exists. */
+function dataFile(name, { words, name: set }, count, exclude) {
   const file = join(values.work, `${name}-${set.replaceAll(' ', '-')}-${count}.jsonl`)
   const all = ['tasks', ...words, ...(count ? ['--count', String(count)] : [])]
   const rest = exclude ? ['--exclude', exclude] : []
@@ -86,10 +97,10 @@ const rounded = (value) => JSON.parse(JSON.stringify(value, (_, v) => round(v)))
 const scoresOf = (answers, budgets) =>
   budgets.map((steps, budget) => {
     const { solved, accuracy, energy } = budgetScore(answers, steps, budget)
-    return { steps, solved, accuracy, energy, judge: areas(answers, budget) }
+    return { steps, solved, accuracy, energy, judge: discriminationAreas(answers, budget) }
   })
 
-/** Share of the answers that came to it, and the step by which half of these had. */
+/** Share of the answers that have a step `when`, and the median of these steps. */
 function reached(answers, when) {
   const steps = answers.flatMap((answer) => answer[when] ?? []).sort((a, b) => a - b)
   return {
@@ -101,7 +112,7 @@ function reached(answers, when) {
 function longRun(model, file, { rows, times }) {
   const { energy_target: target = null, steps: trained } = model.engine.model
   const budgets = within(times.map((factor) => factor * trained))
-  const answers = judgeExamples(model, readExamples(file, rows), { budgets })
+  const answers = scoreExamples(model, readExamples(file, rows), { budgets })
   return {
     rows,
     scores: scoresOf(answers, budgets),
@@ -114,12 +125,12 @@ function longRun(model, file, { rows, times }) {
 
 function candidatesRun(model, file, { rows, budgets, counts }) {
   const candidates = Math.max(...counts)
-  const answers = judgeExamples(model, readExamples(file, rows), { budgets, candidates })
+  const answers = scoreExamples(model, readExamples(file, rows), { budgets, candidates })
   return {
     rows,
     budgets: budgets.map((steps, budget) => ({
       steps,
-      judge: areas(answers, budget),
+      judge: discriminationAreas(answers, budget),
       choices: counts.map((count) => choiceScore(answers, budget, count)),
     })),
   }
@@ -141,7 +152,7 @@ async function allocationRun(directory, file, { rows, totals }) {
   return { rows, totals: found }
 }
 
-/** The control's figures, measured now if its directory is given, as recorded otherwise. */
+/** The control's figures: measured now if --control names its directory, otherwise as recorded. */
 function controlOf(name, files, rows) {
   const path = join(project('models'), name, 'evaluation.json')
   const recorded = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {}
@@ -175,15 +186,15 @@ function controlOf(name, files, rows) {
 
 async function studyAnswers(name, plan) {
   const directory = join(project('models'), name)
-  const trained = plan.trained && dataOf(name, plan.trained, 0)
+  const trained = plan.trained && dataFile(name, plan.trained, 0)
   const files = Object.fromEntries(
-    plan.data.map((set) => [set.name, dataOf(name, set, set.rows, trained)]),
+    plan.data.map((set) => [set.name, dataFile(name, set, set.rows, trained)]),
   )
   const model = await openModel(directory)
   const { info } = model.engine
   const sets = plan.data.map((set) => {
     console.error(`${name}: ${set.name}`)
-    const answers = judgeExamples(model, readExamples(files[set.name], set.rows), {
+    const answers = scoreExamples(model, readExamples(files[set.name], set.rows), {
       budgets: plan.budgets,
     })
     const classes = classesBy(answers, plan.by).map(({ label, answers: members }) => {
@@ -235,20 +246,22 @@ function studyText(name, plan, previous) {
 
 mkdirSync(values.work, { recursive: true })
 mkdirSync(join(docs, 'thinking'), { recursive: true })
-for (const name of names) {
-  if (!plans[name]) {
-    console.error(`${name} has no plan in examples/study/plans.mjs`)
-    process.exit(1)
+if (values.draw) await writeReport(docs, shipped, plans)
+else
+  for (const name of names) {
+    if (!plans[name]) {
+      console.error(`${name} has no plan in examples/study/plans.mjs`)
+      process.exit(1)
+    }
+    const plan = shortened(plans[name])
+    const path = join(docs, 'thinking', `${name}.json`)
+    const previous = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined
+    const started = performance.now()
+    const found = plan.text ? studyText(name, plan, previous) : await studyAnswers(name, plan)
+    if (found !== previous) {
+      const seconds = Math.round((performance.now() - started) / 1000)
+      const figures = { name, commit, machine: cpus()[0].model, seconds, ...rounded(found) }
+      writeFileSync(path, `${JSON.stringify(figures)}\n`)
+    }
+    await writeReport(docs, shipped, plans)
   }
-  const plan = cut(plans[name])
-  const path = join(docs, 'thinking', `${name}.json`)
-  const previous = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined
-  const started = performance.now()
-  const found = plan.text ? studyText(name, plan, previous) : await studyAnswers(name, plan)
-  if (found !== previous) {
-    const seconds = Math.round((performance.now() - started) / 1000)
-    const figures = { name, commit, machine: cpus()[0].model, seconds, ...rounded(found) }
-    writeFileSync(path, `${JSON.stringify(figures)}\n`)
-  }
-  writeReport(docs, shipped, plans)
-}

@@ -1,5 +1,6 @@
 /**
- * Share of whole answers right, and the steps they take, where each ends at an energy or at a number of steps:
+ * Measures the share of answers that are wholly right, and the steps they take, if each answer ends at an
+ * energy or, at the latest, after a number of steps:
  *
  *     npm run build && node examples/study/until-energy.mjs MODEL DATA.jsonl ROWS MOST_STEPS ENERGY
  */
@@ -11,7 +12,7 @@ const [model, data, rows, most, target] = process.argv.slice(2)
 const { engine, tokenizer } = await openModel(model)
 const examples = readExamples(data, Number(rows))
 const waiting = examples.values()
-/** Slot to the example in descent there. */
+/** The answer that descends in each slot. */
 const descents = new Map()
 let right = 0
 let steps = 0
@@ -27,7 +28,7 @@ function begin(slot) {
   descents.set(slot, { answer: tokenizer.encode(example.completion), step: 0 })
 }
 
-function settle(slot, { answer, step }) {
+function finish(slot, { answer, step }) {
   const [{ tokens }] = engine.read([{ slot, which: 'best', top: 1 }])
   if (answer.every((token, i) => token === tokens[i])) right++
   steps += step
@@ -44,7 +45,7 @@ while (descents.size > 0) {
   )
   now.forEach(([slot, descent], i) => {
     descent.step++
-    if (results[i].best <= Number(target) || descent.step >= Number(most)) settle(slot, descent)
+    if (results[i].best <= Number(target) || descent.step >= Number(most)) finish(slot, descent)
   })
 }
 engine.close()

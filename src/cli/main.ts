@@ -1,22 +1,25 @@
 #!/usr/bin/env node
-/** `basin`: one verb per file. The composition root: here, and nowhere below, errors end the process. */
+/**
+ * `basin`: registers the verbs, each of which is one file in commands/. Errors are printed here, in one
+ * line; the stack is printed as well if BASIN_DEBUG is set.
+ */
 import { Command } from 'commander'
-import { registerEvaluate } from './evaluate.js'
-import { registerConfig } from './config.js'
-import { registerConvert } from './convert.js'
-import { registerExport } from './export.js'
-import { registerGenerate } from './generate.js'
-import { registerInspect } from './inspect.js'
-import { registerLandscape } from './landscape.js'
-import { registerKeys } from './keys.js'
-import { registerServe } from './serve.js'
-import { registerTasks } from './tasks.js'
-import { registerTokenizer } from './tokenize.js'
-import { registerTrain } from './train.js'
+import { registerEvaluate } from './commands/evaluate-command.js'
+import { registerConfig } from './commands/config-command.js'
+import { registerConvert } from './commands/convert-command.js'
+import { registerExport } from './commands/export-command.js'
+import { registerGenerate } from './commands/generate-command.js'
+import { registerInspect } from './commands/inspect-command.js'
+import { registerLandscape } from './commands/landscape-command.js'
+import { registerKeys } from './commands/keys-command.js'
+import { registerServe } from './commands/serve-command.js'
+import { registerTasks } from './commands/tasks-command.js'
+import { registerTokenizer } from './commands/tokenizer-command.js'
+import { registerTrain } from './commands/train-command.js'
 import { version } from './package.js'
 
 const program = new Command('basin')
-  .description('Language models that find their answers by descent on an energy')
+  .description('Language models that find their answers by gradient descent on an energy')
   .version(version)
 
 for (const register of [

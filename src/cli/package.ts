@@ -1,8 +1,8 @@
-/** Where this package is, and which version of it. */
+/** The version of this package, and the directory of its models. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** Both src/cli and dist/cli are two below it. */
+/** The package's directory: both src/cli and dist/cli are two levels below it. */
 const root = new URL('../../', import.meta.url)
 
 export const shippedModels = fileURLToPath(new URL('models', root))

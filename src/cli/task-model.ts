@@ -1,15 +1,15 @@
-/** A small model for a generated task: the config.json and tokenizer.json that `basin train` starts from. */
+/** Writes config.json and tokenizer.json of a small model for a generated task, for `basin train`. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseConfig } from '../model/config.js'
 import { BLANK, drawExamples, type Task } from '../train/tasks/task.js'
 
-const END = '<|endoftext|>'
+const END_OF_TEXT = '<|endoftext|>'
 
-/** Seed of the example in the configuration, which no training file needs to hold. */
+/** Seed of the example in the configuration, apart from the seeds of training files. */
 const EXAMPLE_SEED = 2 ** 32
 
-/** 0.6M parameters; residual energy, amortized direction, from zeros. */
+/** The model has 0.6M parameters and a residual energy; it descends the amortized direction from zeros. */
 export function writeTaskModel(directory: string, name: string, task: Task): void {
   const path = join(directory, 'config.json')
   const [example] = drawExamples(task, { count: 1, seed: EXAMPLE_SEED })
@@ -24,7 +24,7 @@ export function writeTaskModel(directory: string, name: string, task: Task): voi
       layers: 3,
       heads: 4,
       ffn_dim: 336,
-      // The start token, and the block.
+      // One position for the start token, and the block.
       context_length: task.block + 1,
       norm_eps: 1e-5,
       rope_theta: 10000,
@@ -49,8 +49,8 @@ export function writeTaskModel(directory: string, name: string, task: Task): voi
     format: 'basin-tokenizer/1',
     kind: 'characters',
     alphabet: task.alphabet,
-    special: { [END]: task.alphabet.length },
-    bos: END,
+    special: { [END_OF_TEXT]: task.alphabet.length },
+    bos: END_OF_TEXT,
   }
   mkdirSync(directory, { recursive: true })
   writeFileSync(path, `${JSON.stringify(config, null, 2)}\n`)

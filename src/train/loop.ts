@@ -1,5 +1,5 @@
 /**
- * The training loop: batch, gradient, update, now and then a validation and a checkpoint. Batches and
+ * The training loop: batch, gradient, update, and at intervals a validation and a checkpoint. Batches and
  * random draws are functions of (seed, update), so a resumed run continues as if it had not stopped.
  */
 import { mkdirSync } from 'node:fs'
@@ -11,48 +11,48 @@ import { tensorShapes, weightsFile, writeCheckpoint } from '../model/checkpoint.
 import type { ModelConfig } from '../model/config.js'
 import type { Float32Tensor } from '../model/safetensors.js'
 import { uniform } from '../refine/random.js'
-import type { Batch } from './batch.js'
-import { diagnose, hasCollapsed, type Diagnosis } from './diagnose.js'
-import { evaluateBatches } from './evaluate.js'
-import type { BudgetScore } from './judging.js'
-import { initialWeights } from './initial.js'
+import type { Batch } from './data/training-batch.js'
+import { diagnose, hasCollapsed, type Diagnosis } from './evaluation/diagnose.js'
+import { evaluateBatches } from './evaluation/evaluate.js'
+import type { BudgetScore } from './evaluation/answer-scores.js'
+import { initialWeights } from './initial-weights.js'
 import { inputsOf, type Objective } from './objectives/objective.js'
 import { Optimizer, type OptimizerOptions } from './optimizer.js'
 import {
   checkSettings,
   readState,
-  stateFile,
+  trainingStateFile,
   verifyTensors,
   writeState,
-  type RunSettings,
-  type RunState,
-} from './state.js'
+  type TrainingSettings,
+  type TrainingState,
+} from './training-state.js'
 
 export interface TrainOptions {
-  /** Where the run keeps its state and, as it improves, the model. */
+  /** Directory of the resumable state and of the model. */
   out: string
   config: ModelConfig
   objective: Objective
   optimizer: OptimizerOptions
   seed: number
-  /** Further settings that a resumed run must share, for its numbers depend on them. */
-  settings: RunSettings
+  /** Further settings that must not change when a run is resumed, since its numbers depend on them. */
+  settings: TrainingSettings
   /** Initial step size. */
   alpha: number
-  /** Pure function of the update number. */
+  /** A pure function of the update number. */
   batch: (update: number) => Batch
   validation: readonly Batch[]
   budgets: readonly number[]
   /** Updates between validations, and between checkpoints. */
   validateEvery: number
   saveEvery: number
-  /** Ends the run where the spread of energies falls below this share of its first; 0 never does. */
+  /** The run ends if the spread of energies falls below this share of its first value; 0: it never does. */
   collapseAt: number
-  /** Weights to start from in place of random ones, where their shapes fit. */
+  /** Weights that replace the random ones of the same name and shape. */
   initial?: ReadonlyMap<string, Float32Tensor>
   onUpdate: (report: UpdateReport) => void
   onValidation: (report: ValidationReport) => void
-  /** Checked after every update: true stops, saved. */
+  /** Called after every update; true saves and ends the run. */
   stop: (seconds: number) => boolean
 }
 
@@ -61,17 +61,17 @@ export interface ValidationReport {
   seconds: number
   cpuSeconds: number
   scores: BudgetScore[]
-  /** Absent for a feed-forward control, which has no energy. */
+  /** Absent for a feed-forward control: it has no energy. */
   diagnosis?: Diagnosis
 }
 
 export interface UpdateReport {
   update: number
   updates: number
-  /** Seconds of training so far, earlier sittings included: on the clock, and of all threads. */
+  /** Seconds of training so far, those before a resume included: on the clock, and of all threads. */
   seconds: number
   cpuSeconds: number
-  /** Cross-entropy in nats after each step with a loss; empty where the objective reads nothing out. */
+  /** Cross-entropy in nats after each step with a loss; empty if the objective reads no answers out. */
   losses: readonly number[]
   /** The scalar that is minimised. */
   value: number
@@ -110,14 +110,14 @@ export class Training {
     if (state) this.restore(state)
   }
 
-  /** Runs to the last update or until `stop` says so; returns the final validation. */
+  /** Trains to the last update, or until `stop` returns true; returns the final validation. */
   async run(): Promise<BudgetScore[]> {
     const { options } = this
     mkdirSync(options.out, { recursive: true })
     if (this.update === 0) this.firstSpread = this.diagnosis()?.spread ?? NaN
     while (this.update < options.optimizer.updates && !options.stop(this.seconds)) {
       this.step()
-      // Lets signals in.
+      // Signals are handled between updates.
       await new Promise((resolve) => setImmediate(resolve))
       if (this.update % options.saveEvery === 0) this.save()
       if (this.update % options.validateEvery === 0 && this.update < options.optimizer.updates)
@@ -179,7 +179,7 @@ export class Training {
     return scores
   }
 
-  /** Of the first batch of validation. */
+  /** Of the first validation batch. */
   private diagnosis(): Diagnosis | undefined {
     const { config, validation } = this.options
     const [batch] = validation
@@ -197,7 +197,7 @@ export class Training {
     })
   }
 
-  /** Writes the resumable state, then the model; each is read back before it replaces the last. */
+  /** Writes the resumable state, then the model. Each is read back to check what was written. */
   save(): void {
     const { options } = this
     const weights = this.download(this.parameters)
@@ -216,9 +216,9 @@ export class Training {
     verifyTensors(join(options.out, weightsFile), weights)
   }
 
-  private restore({ settings, tensors, ...progress }: RunState): void {
+  private restore({ settings, tensors, ...progress }: TrainingState): void {
     const { options } = this
-    const path = join(options.out, stateFile)
+    const path = join(options.out, trainingStateFile)
     checkSettings(path, settings, { '--seed': options.seed, ...options.settings })
     const load = (name: string, shape: readonly number[]): Tensor => {
       const stored = tensors.get(name)

@@ -1,4 +1,4 @@
-/** Losses, the stop-gradient and the scope that the objectives and diagnoses share. */
+/** Losses, the stop-gradient and the memory scope that objectives and evaluation share. */
 import type { Tensor, Tf } from '../energy/tfjs/backend.js'
 import { fused } from '../energy/tfjs/fused.js'
 import type { Network } from '../energy/tfjs/network.js'
@@ -33,13 +33,13 @@ export function crossEntropy(
   return op(logits)
 }
 
-/** Runs `compute` off the gradient tape and returns its result as a constant. */
+/** Runs `compute` without recording it on the gradient tape; its result is a constant for gradients. */
 export function withoutGradient(tf: Tf, compute: () => Tensor): Tensor {
   const op = tf.customGrad(() => ({ value: compute(), gradFunc: () => tf.scalar(0) }))
   return op(tf.scalar(0))
 }
 
-/** Cross-entropy in nats of every answer, the sum over its moving positions, [B, M]. */
+/** The cross-entropy of every answer in nats, summed over its moving positions, [B, M]. */
 export function answerNats({ tf, config }: Network, inputs: Inputs, logits: Tensor): Tensor {
   const { rows, answers } = inputs.batch
   const { targets } = inputs
@@ -50,7 +50,7 @@ export function answerNats({ tf, config }: Network, inputs: Inputs, logits: Tens
   return tf.neg(tf.sum(tf.reshape(byPosition, [rows, answers, config.answer.block]), 2))
 }
 
-/** Frees every tensor that `compute` makes; its result is plain data. */
+/** Runs `compute`, frees every tensor that it made, and returns its result, which is plain data. */
 export function scoped<T>(tf: Tf, compute: () => T): T {
   let result: T | undefined
   tf.tidy(() => {

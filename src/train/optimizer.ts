@@ -1,7 +1,7 @@
 /**
  * AdamW (Loshchilov and Hutter 2019) with decoupled weight decay, or Muon (Jordan 2024) for the matrices
- * of the layers and AdamW for the rest; global-norm clipping, a warm-up and a cosine schedule. State is
- * plain tensors by parameter name, so that a run resumes exactly.
+ * of the layers and AdamW for the rest, with global-norm clipping, a warm-up and a cosine schedule. The
+ * optimizer's state is tensors by parameter name, so that a checkpoint can hold it.
  */
 import type { Tensor, Tf } from '../energy/tfjs/backend.js'
 
@@ -34,15 +34,15 @@ export function learningRateAt(
   return learningRate * rising * (0.1 + 0.9 * 0.5 * (1 + Math.cos(Math.PI * progress)))
 }
 
-const epsilon = 1e-8
-const muonMomentum = 0.95
+const ADAM_EPSILON = 1e-8
+const MUON_MOMENTUM = 0.95
 
 type Parameter = { assign(value: Tensor): void } & Tensor
 
 export class Optimizer {
   /** Running mean of the gradient; Muon's momentum. */
   readonly first = new Map<string, Tensor>()
-  /** Running mean of its square; absent where Muon rules. */
+  /** Running mean of the squared gradient; absent for parameters that Muon updates. */
   readonly second = new Map<string, Tensor>()
 
   constructor(
@@ -93,7 +93,7 @@ export class Optimizer {
     next.dispose()
   }
 
-  /** Muon is for matrices between hidden layers; tables and vectors keep AdamW. */
+  /** Muon updates the matrices of the hidden layers; embeddings, read-outs and vectors keep AdamW. */
   private hasMuon(name: string, parameter: Tensor): boolean {
     return (
       this.options.optimizer === 'muon' &&
@@ -112,7 +112,7 @@ export class Optimizer {
     this.replace(this.second, name, v)
     return tf.div(
       tf.div(m, 1 - options.beta1 ** (update + 1)),
-      tf.add(tf.sqrt(tf.div(v, 1 - options.beta2 ** (update + 1))), epsilon),
+      tf.add(tf.sqrt(tf.div(v, 1 - options.beta2 ** (update + 1))), ADAM_EPSILON),
     )
   }
 
@@ -120,16 +120,16 @@ export class Optimizer {
   private muonStep(name: string, g: Tensor): Tensor {
     const { tf } = this
     const old = this.first.get(name) ?? tf.zerosLike(g)
-    const m = tf.add(tf.mul(old, muonMomentum), tf.mul(g, 1 - muonMomentum))
+    const m = tf.add(tf.mul(old, MUON_MOMENTUM), tf.mul(g, 1 - MUON_MOMENTUM))
     this.replace(this.first, name, m)
-    const ahead = tf.add(tf.mul(m, muonMomentum), tf.mul(g, 1 - muonMomentum))
+    const ahead = tf.add(tf.mul(m, MUON_MOMENTUM), tf.mul(g, 1 - MUON_MOMENTUM))
     return tf.mul(
       orthogonalised(tf, ahead),
       this.options.muonStep * Math.sqrt(Math.max(...g.shape)),
     )
   }
 
-  /** Puts back saved state; `second` is absent where Muon rules. */
+  /** Restores saved state; `second` is absent for parameters that Muon updates. */
   restore(name: string, first: Tensor, second: Tensor | undefined): void {
     this.replace(this.first, name, first)
     if (second) this.replace(this.second, name, second)
@@ -142,8 +142,8 @@ export class Optimizer {
 }
 
 /**
- * The matrix nearest to orthogonal, roughly: singular values brought near 1 by five Newton-Schulz
- * iterations with the quintic of Jordan (2024), which leaves them between 0.7 and 1.2.
+ * The orthogonal matrix nearest to this one, approximately: five Newton-Schulz iterations with the
+ * quintic of Jordan (2024) bring the singular values to between 0.7 and 1.2.
  */
 export function orthogonalised(tf: Tf, matrix: Tensor): Tensor {
   const [rows, columns] = matrix.shape as [number, number]

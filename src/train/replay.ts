@@ -1,10 +1,11 @@
 /**
- * A replay buffer (Du and Mordatch 2019; the published EBT's S2): answers as a descent left them, with
- * all that is needed to go on from there. The oldest leave first. It is part of a checkpoint, so that a
- * resumed run draws what an uninterrupted one would. Held in memory: a row takes 4 N W bytes.
+ * A replay buffer (Du and Mordatch 2019; the published EBT's S2): states that earlier descents ended in,
+ * with all that is needed to continue them. The oldest rows leave first. The buffer is part of a
+ * checkpoint, so that a resumed run draws the same rows as an uninterrupted one. It is held in memory:
+ * the state of a row takes 4 N W bytes.
  */
 import type { Float32Tensor } from '../model/safetensors.js'
-import { rowOf, type Batch } from './batch.js'
+import { rowOf, type Batch } from './data/training-batch.js'
 
 export interface ReplayOptions {
   /** Rows held at most (reference: mcmc_replay_buffer_size). */
@@ -35,7 +36,7 @@ export class ReplayBuffer {
     this.#rows.splice(0, this.#rows.length - this.options.size)
   }
 
-  /** As many different rows, drawn evenly, as go with `fresh` rows; fewer while there are fewer. */
+  /** Draws `share` rows for each of `fresh` rows, all different; fewer while the buffer holds fewer. */
   sample(fresh: number, draw: () => number): Kept[] {
     const places = this.#rows.map((_, i) => i)
     const count = Math.min(places.length, Math.floor(fresh * this.options.share))
@@ -47,7 +48,7 @@ export class ReplayBuffer {
     })
   }
 
-  /** Rows padded to one length; numbers as float32, which holds token ids exactly up to 2^24. */
+  /** Rows are padded to one length. Numbers are float32, which holds token ids exactly up to 2^24. */
   save(): Map<string, Float32Tensor> {
     const [first] = this.#rows
     if (!first) return new Map()

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { registerConfig, SecretOption } from '../../src/cli/config.js'
-import { registerServe } from '../../src/cli/serve.js'
+import { registerConfig, SecretOption } from '../../src/cli/commands/config-command.js'
+import { registerServe } from '../../src/cli/commands/serve-command.js'
 import { Server, writeModels } from '../support/process.js'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))

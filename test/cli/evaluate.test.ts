@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
-import { registerEvaluate } from '../../src/cli/evaluate.js'
-import type { Evaluation } from '../../src/cli/evaluation-tables.js'
+import { registerEvaluate } from '../../src/cli/commands/evaluate-command.js'
+import type { Evaluation } from '../../src/cli/output/evaluation-tables.js'
 import { writeDigits } from '../support/digits.js'
 
 const directory = mkdtempSync(join(tmpdir(), 'basin-evaluate-'))

@@ -15,7 +15,7 @@ import type {
   WorkerOptions,
 } from '../../src/generation/protocol.js'
 import { weightsFile, writeCheckpoint } from '../../src/model/checkpoint.js'
-import { initialWeights } from '../../src/train/initial.js'
+import { initialWeights } from '../../src/train/initial-weights.js'
 import { budget, characterDescriptor, jobOf, unbounded } from '../support/loops.js'
 import { configOf } from '../support/models.js'
 

@@ -8,7 +8,7 @@ import { ZipWriter } from '../../src/model/export/zip-writer.js'
 import { openReference } from '../../src/model/import/reference-import.js'
 import { ZipArchive } from '../../src/model/import/zip-reader.js'
 import { openCheckpoint, writeCheckpoint, type Checkpoint } from '../../src/model/checkpoint.js'
-import { initialWeights } from '../../src/train/initial.js'
+import { initialWeights } from '../../src/train/initial-weights.js'
 import { golden } from '../support/golden.js'
 import { configOf, modelOf } from '../support/models.js'
 

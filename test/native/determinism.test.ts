@@ -7,7 +7,7 @@ import type { EnergyEngine } from '../../src/energy/engine.js'
 import { weightTypes, type NativeOptions } from '../../src/energy/native/options.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { landscapeOf } from '../../src/model/config.js'
-import { initialWeights } from '../../src/train/initial.js'
+import { initialWeights } from '../../src/train/initial-weights.js'
 import { configOf, modelOf, variants } from '../support/models.js'
 import { openNative } from './support.js'
 

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeCheckpoint } from '../../src/model/checkpoint.js'
-import { initialWeights } from '../../src/train/initial.js'
+import { initialWeights } from '../../src/train/initial-weights.js'
 import { configOf } from './models.js'
 
 const tokenizer = {

@@ -2,7 +2,7 @@
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { parseConfig, type ModelConfig } from '../../src/model/config.js'
 import { normals } from '../../src/refine/random.js'
-import { initialWeights } from '../../src/train/initial.js'
+import { initialWeights } from '../../src/train/initial-weights.js'
 
 type Overrides = {
   [K in keyof ModelConfig]?: ModelConfig[K] extends object | undefined

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { weightsFile, writeCheckpoint } from '../../src/model/checkpoint.js'
-import { initialWeights } from '../../src/train/initial.js'
+import { initialWeights } from '../../src/train/initial-weights.js'
 import { characterDescriptor } from './loops.js'
 import { configOf } from './models.js'
 

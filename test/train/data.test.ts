@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/model/config.js'
-import { TextSource } from '../../src/train/data.js'
-import { JsonlSource, type JsonlOptions } from '../../src/train/jsonl.js'
-import { openTokens } from '../../src/train/tokens.js'
-import { readPieces } from '../../src/train/text.js'
+import { TextSource } from '../../src/train/data/windows.js'
+import { JsonlSource, type JsonlOptions } from '../../src/train/data/jsonl.js'
+import { openTokenizedText } from '../../src/train/data/tokenized-text.js'
+import { readPieces } from '../../src/train/data/text-files.js'
 import { openTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js'
 import {
   DEFAULT_PATTERN,
@@ -66,14 +66,14 @@ const config = (block: number, contextLength = 64) =>
 
 const codes = (text: string) => [...Buffer.from(text)]
 
-const allOf = (tokens: ReturnType<typeof openTokens>) => [...tokens.read(0, tokens.length)]
+const allOf = (tokens: ReturnType<typeof openTokenizedText>) => [...tokens.read(0, tokens.length)]
 
 describe.each([
   ['in memory', undefined],
   ['in a cache', { directory: join(directory, 'cache'), tokenizer: directory }],
 ])('TextSource, tokens %s', (_, cache) => {
   const text = `one é\n${END_OF_TEXT}\ntwo\n\nlines\n${END_OF_TEXT}\n`
-  const tokensOf = (...paths: string[]) => openTokens(paths, tokenizer, cache)
+  const tokensOf = (...paths: string[]) => openTokenizedText(paths, tokenizer, cache)
 
   it('lays documents end to end, each behind the start token', () => {
     const tokens = tokensOf(file('a.txt', text), file('b.txt', 'three'))
@@ -133,7 +133,7 @@ describe.each([
 
 describe('the cache of tokens', () => {
   const cache = { directory: join(directory, 'kept'), tokenizer: directory }
-  const open = (path: string) => allOf(openTokens([path], tokenizer, cache))
+  const open = (path: string) => allOf(openTokenizedText([path], tokenizer, cache))
 
   it('is used while the text stays, and made anew when it changes', () => {
     const path = file('changing.txt', 'abc')

@@ -3,8 +3,8 @@ import { loadBackend, type Backend } from '../../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../../src/energy/tfjs/engine.js'
 import { landscapeOf } from '../../src/model/config.js'
 import { answerSeed } from '../../src/refine/candidates.js'
-import { batchOfExamples, type Example } from '../../src/train/batch.js'
-import { evaluateBatches, judgeBatches } from '../../src/train/evaluate.js'
+import { batchOfExamples, type Example } from '../../src/train/data/training-batch.js'
+import { evaluateBatches, scoreBatches } from '../../src/train/evaluation/evaluate.js'
 import { modelOf } from '../support/models.js'
 import { networkOf } from './differences.js'
 
@@ -31,7 +31,7 @@ describe.each([
   it('gives the energies that serving gives, candidate by candidate', () => {
     const network = networkOf(backend.tf, model)
     const batch = batchOfExamples(model.config, examples)
-    const found = [...judgeBatches(network, [batch], { ...options, keep: 'best' })]
+    const found = [...scoreBatches(network, [batch], { ...options, keep: 'best' })]
     const capacity = { slots: 9, contexts: 3, pages: 16, pageSize: 8 }
     const engine = new TfjsEngine(model, backend, capacity, 1)
     const answers = examples.flatMap(({ context, clamped }, contextId) => {
@@ -87,7 +87,7 @@ describe.each([
         batchOfExamples(model.config, examples.slice(i * size, (i + 1) * size)),
       )
     const energies = (size: number) =>
-      [...judgeBatches(network, batches(size), { ...options, keep: 'last' })].flatMap(
+      [...scoreBatches(network, batches(size), { ...options, keep: 'last' })].flatMap(
         ({ scores }) => scores.flat().map(({ energy }) => energy),
       )
     const whole = energies(3)

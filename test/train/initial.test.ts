@@ -2,7 +2,7 @@ import { beforeAll, expect, it } from 'vitest'
 import { loadBackend, type Backend } from '../../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../../src/energy/tfjs/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
-import { anchored, initialWeights } from '../../src/train/initial.js'
+import { anchored, initialWeights } from '../../src/train/initial-weights.js'
 import { relativeError } from '../support/golden.js'
 import { configOf, modelOf } from '../support/models.js'
 

@@ -13,7 +13,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { readState } from '../../src/train/state.js'
+import { readState } from '../../src/train/training-state.js'
 import { configOf } from '../support/models.js'
 
 const basin = new URL('../../dist/cli/main.js', import.meta.url).pathname

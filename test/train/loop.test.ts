@@ -6,7 +6,7 @@ import { loadBackend } from '../../src/energy/tfjs/backend.js'
 import { openCheckpoint } from '../../src/model/checkpoint.js'
 import type { ModelConfig } from '../../src/model/config.js'
 import { readSafetensors, writeSafetensors } from '../../src/model/safetensors.js'
-import { batchOfWindows, type Batch } from '../../src/train/batch.js'
+import { batchOfWindows, type Batch } from '../../src/train/data/training-batch.js'
 import { Training, type TrainOptions, type UpdateReport } from '../../src/train/loop.js'
 import { contrastive } from '../../src/train/objectives/contrastive.js'
 import { equilibrium } from '../../src/train/objectives/equilibrium.js'
@@ -14,7 +14,7 @@ import type { Objective } from '../../src/train/objectives/objective.js'
 import { optimize } from '../../src/train/objectives/optimize.js'
 import { stageTwo } from '../../src/train/objectives/recipe.js'
 import { positives } from '../../src/train/objectives/positives.js'
-import { readState, stateFile } from '../../src/train/state.js'
+import { readState, trainingStateFile } from '../../src/train/training-state.js'
 import { uniform } from '../../src/refine/random.js'
 import { configOf } from '../support/models.js'
 
@@ -176,7 +176,7 @@ describe('Training', () => {
       equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
     )
     await trainTo(1, given)
-    const path = join(out, stateFile)
+    const path = join(out, trainingStateFile)
     const tensors = readState(out)?.tensors ?? new Map()
     writeSafetensors(path, tensors, { metadata: { update: '1' } })
     expect(new Training(tf, given)).toMatchObject({ update: 1, seconds: 0, cpuSeconds: 0 })
@@ -192,12 +192,12 @@ describe('Training', () => {
       equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
     )
     await trainTo(2, given)
-    const before = readFileSync(join(out, stateFile))
+    const before = readFileSync(join(out, trainingStateFile))
     // A directory in the way of the temporary file.
-    mkdirSync(join(out, `${stateFile}.new.tmp`))
+    mkdirSync(join(out, `${trainingStateFile}.new.tmp`))
     await expect(trainTo(4, given)).rejects.toThrow(/EISDIR/)
-    expect(readFileSync(join(out, stateFile))).toEqual(before)
-    expect(readSafetensors(join(out, stateFile)).metadata['update']).toBe('2')
+    expect(readFileSync(join(out, trainingStateFile))).toEqual(before)
+    expect(readSafetensors(join(out, trainingStateFile)).metadata['update']).toBe('2')
   })
 
   it('does not take a damaged state for one', async () => {
@@ -208,7 +208,7 @@ describe('Training', () => {
       equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
     )
     await trainTo(1, given)
-    const path = join(out, stateFile)
+    const path = join(out, trainingStateFile)
     writeFileSync(path, readFileSync(path).subarray(0, 5000))
     expect(() => new Training(tf, given)).toThrow(/state\.safetensors/)
   })

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
-import { TrainingMetrics } from '../../src/cli/training-metrics.js'
+import { TrainingMetrics } from '../../src/cli/output/training-metrics.js'
 
 it('shows a training to Prometheus while it runs', async () => {
   const metrics = new TrainingMetrics({ model: 'm', objective: 'contrastive', backend: 'wasm' })

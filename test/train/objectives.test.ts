@@ -1,7 +1,12 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { Tensor, Tf } from '../../src/energy/tfjs/backend.js'
-import { batchOfExamples, joinBatches, rowOf, type Batch } from '../../src/train/batch.js'
-import { evaluateBatches } from '../../src/train/evaluate.js'
+import {
+  batchOfExamples,
+  joinBatches,
+  rowOf,
+  type Batch,
+} from '../../src/train/data/training-batch.js'
+import { evaluateBatches } from '../../src/train/evaluation/evaluate.js'
 import { amortized } from '../../src/train/objectives/amortized.js'
 import { contrastive, corruptTokens } from '../../src/train/objectives/contrastive.js'
 import { equilibrium } from '../../src/train/objectives/equilibrium.js'

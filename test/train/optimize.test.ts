@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { loadBackend, type Tensor } from '../../src/energy/tfjs/backend.js'
-import { batchOfWindows } from '../../src/train/batch.js'
+import { batchOfWindows } from '../../src/train/data/training-batch.js'
 import { inputsOf } from '../../src/train/objectives/objective.js'
 import { optimize } from '../../src/train/objectives/optimize.js'
 import { stageOne, type OptimizeOptions } from '../../src/train/objectives/recipe.js'

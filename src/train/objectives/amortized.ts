@@ -1,9 +1,9 @@
 /**
- * `amortized`: a model with a residual energy learns where the descent of another energy leads, what
- * diffusion does to an energy-based model: no backward pass is left at inference. The target of F at a
- * state y is y - alpha dE/dy of the teacher, so that with step size 1 the student's y <- F(y) is the
- * teacher's step, and y - F is alpha times its gradient. States come from the teacher's own descents
- * and, for a share of the updates, from the student's iterates, which is where it will be used.
+ * `amortized`: a model with a residual energy learns to take the descent steps of another energy, the
+ * teacher's, so that inference needs no backward pass. The target of F at a state y is y - alpha dE/dy of
+ * the teacher. With step size 1 the student's y <- F(y) is then the teacher's step, and y - F is alpha
+ * times the teacher's gradient. States come from the teacher's own descents and, in a share of the
+ * updates, from the student's iterates, which are the states that it meets at inference.
  */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { descend } from '../../energy/tfjs/descent.js'
@@ -12,6 +12,7 @@ import type { Network } from '../../energy/tfjs/network.js'
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
 import { scoped } from '../loss.js'
+import { alphaOf } from '../step-size.js'
 import { gradientsOf } from './gradients.js'
 import {
   inputsOf,
@@ -25,11 +26,11 @@ import {
 import { seedFrom } from './start.js'
 
 export interface AmortizedOptions {
-  /** The energy to learn from, loaded and fixed. */
+  /** The model to learn from; its weights are constants. */
   teacher: Network
-  /** Steps before the state that is learned at: drawn from 0 to this. */
+  /** The number of steps before the state that is learned at is drawn from 0 to this. */
   horizon: number
-  /** Share of updates at states of the student's own iterates. */
+  /** Share of the updates whose states are the student's own iterates. */
   own: number
 }
 
@@ -56,7 +57,7 @@ export function amortized(options: AmortizedOptions): Objective {
 interface Lesson {
   step: number
   state: Tensor
-  /** Where the teacher's step leads from there. */
+  /** The state after the teacher's step from there. */
   next: Tensor
 }
 
@@ -72,7 +73,7 @@ function lesson(
   const alone = draw() < share
   const seed = seedFrom(draw)
   const landscapeAt = landscapesOf(teacher, seen)
-  const alpha = tf.maximum(teacher.weight('alpha'), 1e-4)
+  const alpha = alphaOf(teacher)
   const taught = (state: Tensor, at: number): Tensor => {
     const landscape = landscapeAt(at)
     const options = { alpha, first: at === 0, noise: null }
@@ -88,7 +89,7 @@ function lesson(
   return { step, state, next: taught(state, step) }
 }
 
-/** Of the student's direction and the teacher's, over all moving positions of the batch. */
+/** The cosine between the student's direction and the teacher's, over all moving positions. */
 function cosine({ tf }: Network, inputs: Inputs, taught: Lesson, opinion: Tensor): number {
   return scoped(tf, () => {
     const kept = (t: Tensor) => tf.mul(t, tf.expandDims(inputs.weights, 2))

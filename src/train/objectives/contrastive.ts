@@ -1,18 +1,20 @@
 /**
- * `contrastive`: down on true answers, up on wrong ones. With E+ and E- their energies:
+ * `contrastive`: lowers the energy of true answers and raises that of wrong ones. With their energies
+ * E+ and E-:
  *
  *     infonce      -log softmax of the true answer among J corrupted ones, by -E / temperature
  *     hinge        mean of max(0, margin + E+ - E-) over J corrupted ones
- *     divergence   E+ - E-, the wrong answers found by noisy descent from a replay buffer
+ *     divergence   E+ - E-, where wrong answers are found by noisy descent from a replay buffer
  *                  (contrastive divergence: Hinton 2002, Du and Mordatch 2019)
  *
- * plus a penalty on E^2, which keeps energies without a floor from drifting. A corrupted answer has
- * each moving position replaced with a given probability, and one at least, by a token of the batch.
+ * plus a penalty on E^2, which keeps energies that have no floor from drifting. In a corrupted answer
+ * each moving position is replaced, with a given probability, by a token of the batch; at least one is.
  */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { basePoint, descend } from '../../energy/tfjs/descent.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { ReplayBuffer, type ReplayOptions } from '../replay.js'
+import { alphaOf } from '../step-size.js'
 import { addAll, drawnLandscape, meanOver, needsEnergy, readoutLoss } from './energies.js'
 import { gradientsOf } from './gradients.js'
 import {
@@ -30,21 +32,21 @@ export const contrasts = ['infonce', 'hinge', 'divergence'] as const
 
 export interface ContrastiveOptions {
   contrast: (typeof contrasts)[number]
-  /** J: corrupted answers beside each true one (infonce, hinge). */
+  /** J: number of corrupted answers for each true one (infonce, hinge). */
   negatives: number
   /** Probability that a moving position is replaced. */
   corruption: number
-  /** infonce */
+  /** infonce: divides the energies. */
   temperature: number
-  /** hinge */
+  /** hinge: by how much the energy of a wrong answer should exceed that of the true one. */
   margin: number
-  /** divergence: descent steps of an update. */
+  /** divergence: number of descent steps of an update. */
   steps: number
   /** divergence: standard deviation of noise before each step. */
   noise: number
-  /** divergence */
+  /** divergence: null for none. */
   replay: ReplayOptions | null
-  /** Weight of the mean of E^2. */
+  /** Weight of the penalty on E^2. */
   penalty: number
   /** Weight of the read-out's loss (latent space). */
   readout: number
@@ -125,7 +127,7 @@ function diverge(
     const landscapeAt = landscapesOf(network, inputs)
     const begun = startOf(network, inputs, landscapeAt(0), seedFrom(draw))
     let state = states ? tf.concat([tf.slice(begun, [0, 0, 0], [fresh, -1, -1]), states]) : begun
-    const alpha = tf.maximum(network.weight('alpha'), 1e-4)
+    const alpha = alphaOf(network)
     for (let step = 0; step < options.steps; step++) {
       const noise = options.noise > 0 ? noiseFor(network, inputs, options.noise, draw) : null
       const from = state
@@ -155,7 +157,7 @@ function diverge(
   return { value, losses: [], gradients, measures: { gap } }
 }
 
-/** Targets [B, N] with moving positions replaced by other tokens of the batch. */
+/** The targets [B, N] with some moving positions replaced by other tokens of the batch. */
 export function corruptTokens(
   network: Network,
   { batch }: Inputs,

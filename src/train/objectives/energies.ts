@@ -1,4 +1,4 @@
-/** What the objectives share that shape the energy itself: energies of answers, means, the read-out. */
+/** Terms that several objectives add up: means of energies over answers, and the loss of the read-out. */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { withoutGradient, crossEntropy } from '../loss.js'
 import type { Network } from '../../energy/tfjs/network.js'
@@ -7,18 +7,18 @@ import type { ModelConfig } from '../../model/config.js'
 import type { Draw, Inputs } from './objective.js'
 import { stateOf } from './start.js'
 
-/** Mean over the answers that have a moving position; `byAnswer` [B, M]. */
+/** The mean of `byAnswer` [B, M] over the answers that have a moving position. */
 export const meanOver = ({ tf }: Network, inputs: Inputs, byAnswer: Tensor): Tensor =>
   tf.div(tf.sum(tf.mul(byAnswer, inputs.answers)), inputs.answerCount)
 
-/** A landscape of the model, drawn evenly: an energy without a descent has no step to say which. */
+/** A landscape drawn with equal probability: without a descent there is no step that determines it. */
 export const drawnLandscape = ({ landscapes }: ModelConfig, draw: Draw): number =>
   Math.floor(draw() * landscapes)
 
 /**
- * Latent space: cross-entropy of reading the true answers' own embeddings, times `weight`, so that what
- * a descent finds can be read. Embeddings are constants in it, else it would hold them apart by itself.
- * Null in vocab space, where a state is its own read-out.
+ * In latent space, `weight` times the cross-entropy of the read-out at the true answers' embeddings, which
+ * trains the read-out. The embeddings are constants in it: otherwise this loss alone would keep them
+ * apart. Null in vocab space, where a state is its own read-out.
  */
 export function readoutLoss(network: Network, inputs: Inputs, weight: number): Tensor | null {
   const { tf, config } = network
@@ -31,7 +31,7 @@ export function readoutLoss(network: Network, inputs: Inputs, weight: number): T
 export const addAll = (network: Network, parts: readonly (Tensor | null)[]): Tensor =>
   network.tf.addN(parts.filter((part) => part !== null))
 
-/** Throws `not_supported` for a configuration without an energy. */
+/** Throws `not_supported` if the configuration has no energy. */
 export function needsEnergy(name: string, { feed_forward }: ModelConfig): void {
   if (feed_forward)
     throw new BasinError('not_supported', {

@@ -1,11 +1,11 @@
 /**
- * `equilibrium`, for the residual energy: descend a random number of steps without gradient (the states
- * inference will meet: y <- F(y) along the amortized direction, y <- y - alpha (I - dF/dy)^T (y - F) along
- * the exact one), then a few steps with cross-entropy on the read-out of F, detached between them unless
- * told otherwise; a draft from the context is read out under the same loss. First derivatives only; an
- * update costs a few feed-forward updates however long the horizon. The observed stream is computed once
- * for all steps. With a replay buffer, rows also go on from where earlier updates left them, so that
- * states far beyond the horizon are trained on.
+ * `equilibrium`, for the residual energy. An update descends a random number of steps without gradient, to
+ * states that inference will meet (y <- F(y) along the amortized direction, y <- y - alpha (I - dF/dy)^T
+ * (y - F) along the exact one). Then it takes a few steps with a cross-entropy on the read-out of F,
+ * detached from each other unless `through` is set; a draft from the context has the same loss. Only first
+ * derivatives are needed, so that an update costs as much as a few feed-forward ones, whatever the
+ * horizon. The observed stream is computed once for all steps. With a replay buffer, rows also continue
+ * from states in which earlier updates ended, so that states far beyond the horizon are trained on.
  */
 import { BasinError } from '../../errors.js'
 import type { Tensor } from '../../energy/tfjs/backend.js'
@@ -31,9 +31,9 @@ export interface EquilibriumOptions {
   horizon: number
   /** Steps with a loss after them. */
   lossSteps: number
-  /** Differentiate through the steps with a loss, so that they work for each other. */
+  /** Differentiates through the steps with a loss, so that early steps serve the loss of later ones. */
   through?: true
-  /** Of those steps, only the last is read out. */
+  /** Only the last of those steps has a loss. */
   lastLoss?: true
   /** Standard deviation of noise on every starting point, replayed ones included. */
   noise: number
@@ -70,7 +70,7 @@ export function equilibrium(options: EquilibriumOptions): Objective {
       const { inputs, states } = replayed
       const losses: number[] = []
       const exact = network.config.energy.direction === 'exact'
-      // What descends along the true gradient is a tape of its own, so it comes before the one below.
+      // A step along the true gradient records a tape, so these steps come before the tape below begins.
       const visited = exact ? trajectory(network, replayed, options, first, draw) : []
       let late: Tensor | undefined
       const { value, gradients } = gradientsOf(network, () => {
@@ -95,7 +95,7 @@ export function equilibrium(options: EquilibriumOptions): Objective {
               y = tf.tidy(() => landscapeAt(step).opinion(constant(y)).value)
             return y
           })
-        // A draft that the steps with a loss begin at is one of those that work for each other.
+        // If the steps with a loss begin at the draft, gradients go on through it.
         const whole = options.through && unchanged ? drafted : undefined
         let state = exact ? (visited[0] as Tensor) : (whole ?? arrive())
         for (let step = first; step < first + lossSteps; step++) {
@@ -134,7 +134,7 @@ function trajectory(
   return states.slice(first)
 }
 
-/** The model's start, or where a replayed row was left; with noise. */
+/** The model's starting state, or the last state of a replayed row, plus noise. */
 function startingPoint(
   network: Network,
   { inputs, fresh, states }: Replayed,

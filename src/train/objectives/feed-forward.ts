@@ -1,6 +1,6 @@
 /**
- * The control that every claim is measured against: the same sizes without an energy. K = 1: an
- * ordinary causal language model. K > 1: one pass over the position queries.
+ * The control that models are compared with: a network of the same size without an energy. With K = 1 it
+ * is an ordinary causal language model, with K > 1 one pass over the position queries.
  */
 import { BasinError } from '../../errors.js'
 import { Landscape } from '../../energy/tfjs/landscape.js'
@@ -30,7 +30,7 @@ export const feedForward: Objective = {
   },
 }
 
-/** logits [B, N, V] of the control. */
+/** The logits [B, N, V] of the control. */
 export function feedForwardLogits(network: Network, inputs: Inputs): Tensor {
   const { tf, config, num } = network
   if (config.answer.block === 1) {

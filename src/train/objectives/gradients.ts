@@ -1,7 +1,8 @@
 /**
- * Reverse passes over the network: one, or several that add up. In several, the contexts are leaves of
- * each pass; what reaches them is gathered and goes back through the observed stream once, at the end,
- * so that the stream is computed once for all steps and only one step's tape is alive at a time.
+ * Gradients by one reverse pass over the network, or by several that add up. With several, the contexts
+ * are leaves of each pass; the gradients that reach them are summed and go back through the observed
+ * stream once, at the end. So the stream is computed once for all steps, and only the tape of one step is
+ * held at a time.
  */
 import type { Scalar } from '@tensorflow/tfjs-core'
 import type { Tensor } from '../../energy/tfjs/backend.js'
@@ -10,7 +11,7 @@ import type { Context, Network } from '../../energy/tfjs/network.js'
 import { contextCaches, landscapeOf } from '../../model/config.js'
 import { contextOf, observeBatch, scalarOf, settingOf, type Inputs } from './objective.js'
 
-/** One reverse pass: a scalar, and its gradient with respect to every weight that it depends on. */
+/** One reverse pass: the value of a scalar, and its gradient for every weight that it depends on. */
 export function gradientsOf(
   network: Network,
   scalar: () => Tensor,
@@ -37,8 +38,8 @@ export class GatheredGradients {
   ) {}
 
   /**
-   * The landscape of a step. Its context is computed where this is first called for it: outside of
-   * `add`, else it is no leaf.
+   * The landscape of a step. Its context is computed at the first call that needs it, which must be
+   * outside of `add`: a context that is computed within would not be a leaf.
    */
   landscape(step: number): Landscape {
     const { network, inputs } = this
@@ -52,7 +53,7 @@ export class GatheredGradients {
     return new Landscape(network, settingOf(network, inputs, known.context, t))
   }
 
-  /** Adds the gradient of a scalar; returns its value, and its gradient with respect to `leaves`. */
+  /** Adds the gradient of a scalar; returns its value, and its gradients with respect to `leaves`. */
   add(scalar: () => Tensor, leaves: readonly Tensor[] = []): { value: number; slopes: Tensor[] } {
     const { tf, weights } = this.network
     const contexts = [...this.#contexts.values()]
@@ -75,7 +76,7 @@ export class GatheredGradients {
     this.#weights.set(name, gradient)
   }
 
-  /** Passes what has reached the contexts back through the observed stream; the whole, by name. */
+  /** Passes the contexts' gradients back through the observed stream; returns all gradients by name. */
   finish(): Map<string, Tensor> {
     const { tf } = this.network
     const contexts = [...this.#contexts]

@@ -1,6 +1,6 @@
 /**
- * An objective turns a batch into a scalar whose gradient trains the energy. Each is one file; the
- * loop knows only this interface.
+ * An objective turns a batch into a scalar whose gradient trains the energy. Each objective is one file;
+ * the training loop knows only this interface.
  */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { draft } from '../../energy/tfjs/descent.js'
@@ -17,9 +17,9 @@ import {
 } from '../../model/config.js'
 import type { Float32Tensor } from '../../model/safetensors.js'
 import { normals } from '../../refine/random.js'
-import type { Batch } from '../batch.js'
+import type { Batch } from '../data/training-batch.js'
 
-/** What one batch says about the weights. */
+/** The result of an objective for one batch. */
 export interface Update {
   /** The scalar that is minimised. */
   value: number
@@ -36,10 +36,10 @@ export type Draw = () => number
 
 export interface Objective {
   readonly name: string
-  /** Throws BasinError `not_supported` where the configuration does not fit. */
+  /** Throws `not_supported` if the objective cannot train this configuration. */
   check(config: ModelConfig): void
   update(network: Network, inputs: Inputs, draw: Draw): Update
-  /** What it carries from update to update, where it carries anything. */
+  /** State that it carries from update to update, if any. */
   readonly memory?: Memory
 }
 
@@ -60,11 +60,11 @@ export interface Inputs {
   targets: Tensor
   /** [B, N] */
   weights: Tensor
-  /** [B, N, 1], or null where nothing is clamped. */
+  /** [B, N, 1], or null if no position is clamped. */
   moving: Tensor | null
-  /** Moving positions in the batch. */
+  /** Number of moving positions in the batch. */
   count: number
-  /** [B, M]: 1 for answers with a moving position; and their number. */
+  /** [B, M]: 1 for answers with a moving position. Their number is `answerCount`. */
   answers: Tensor
   answerCount: number
   observedRotary: Rotary
@@ -99,7 +99,7 @@ export function inputsOf(network: Network, batch: Batch): Inputs {
   }
 }
 
-/** The observed stream of a batch under one landscape: what its candidates attend to. */
+/** The observed stream of a batch under one landscape, which its candidates attend to. */
 export function contextOf(network: Network, inputs: Inputs, landscape: number): Context {
   const { layers, hidden } = observeBatch(network, inputs, landscape)
   const drafts = draftsFromContext(network.config)
@@ -137,7 +137,7 @@ export const stepOf = (network: Network, inputs: Inputs, landscape: number): Ten
     ? null
     : network.stepEmbedding(new Array<number>(inputs.batch.rows).fill(landscape))
 
-/** What a Landscape needs, for a batch and a context. */
+/** The arguments of a Landscape, for a batch and a context. */
 export function settingOf(
   network: Network,
   inputs: Inputs,
@@ -157,8 +157,8 @@ export function settingOf(
 }
 
 /**
- * The landscapes of a batch by step; contexts are observed once each, when first asked for: a tidy in
- * which that happens would free what later steps need.
+ * The landscapes of a batch by step. A context is observed once, when it is first needed; this must not
+ * happen within a tidy, which would free a context that later steps need.
  */
 export function landscapesOf(network: Network, inputs: Inputs): (step: number) => Landscape {
   const contexts: (Context | undefined)[] = []

@@ -1,8 +1,9 @@
 /**
- * `optimize`: the EBT recipe (Gladstone et al. 2025): differentiate the loss of the answer through the
- * descent that made it. S1: every step has a loss, steps are detached from each other. S2 (`through`):
- * through all steps, with random step sizes and numbers of steps, Langevin noise, a replay buffer and,
- * with `truncate`, the loss and the derivative of the last step only. How: unroll.ts.
+ * `optimize`: the EBT recipe (Gladstone et al. 2025), which differentiates the loss of an answer through
+ * the descent that found it. In stage S1 every step has a loss, and steps are detached from each other.
+ * Stage S2 (`through`) differentiates through all steps, with random step sizes and numbers of steps,
+ * Langevin noise, a replay buffer and, with `truncate`, the loss and the derivative of the last step
+ * only. The derivation is in unroll.ts.
  */
 import { BasinError } from '../../errors.js'
 import { ReplayBuffer } from '../replay.js'

@@ -1,7 +1,7 @@
 /**
- * `positives`: the energy of true answers goes down, and nothing says where it must not. The floor is 0:
- * the residual energy has it by construction, the others are squared to have it. What it shows is that
- * it collapses: an energy that is the same everywhere is a perfect solution.
+ * `positives`: lowers the energy of true answers and nothing else. The lowest value is 0: the residual
+ * energy is never below it, and other energies are squared. It is here to show the collapse that the
+ * other objectives prevent: an energy that is 0 everywhere is a perfect solution.
  */
 import type { Network } from '../../energy/tfjs/network.js'
 import { addAll, drawnLandscape, meanOver, needsEnergy, readoutLoss } from './energies.js'

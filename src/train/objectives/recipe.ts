@@ -1,29 +1,29 @@
-/** What the EBT recipe can be told (Gladstone et al. 2025), and its two published stages. */
+/** The options of the EBT recipe (Gladstone et al. 2025), and its two published stages. */
 import type { ReplayOptions } from '../replay.js'
 
-/** In parentheses: the reference's name. */
+/** The published implementation's name of an option is in parentheses. */
 export interface OptimizeOptions {
-  /** P: 0 to P steps of the last landscape come first, without a derivative or a loss. */
+  /** P: 0 to P steps on the last landscape come first, without a derivative or a loss. */
   horizon: number
-  /** Steps, each on its landscape (mcmc_num_steps). */
+  /** Number of steps, each on its landscape (mcmc_num_steps). */
   steps: number
-  /** Differentiate through all steps (no_mcmc_detach). */
+  /** Differentiates through all steps (no_mcmc_detach). */
   through: boolean
-  /** Loss on the last step, and its derivative alone (truncate_mcmc). */
+  /** Only the last step has a loss and a derivative (truncate_mcmc). */
   truncate: boolean
   /** s: each position's step size is drawn from alpha / s to alpha s (randomize_mcmc_step_size_scale). */
   stepSizeScale: number
   /** R: each step is taken 1 to 1 + R times (randomize_mcmc_num_steps). */
   repeats: number
-  /** Least number of times in place of 1; 0 leaves it (randomize_mcmc_num_steps_min). */
+  /** Least number of times, in place of 1; 0 means 1 (randomize_mcmc_num_steps_min). */
   leastRepeats: number
   /** Only the last step repeats (randomize_mcmc_num_steps_final_landscape). */
   repeatLast: boolean
   /** Standard deviation of noise before each step (langevin_dynamics_noise). */
   noise: number
-  /** (mcmc_step_size_learnable) */
+  /** The step size is learned (mcmc_step_size_learnable). */
   learnAlpha: boolean
-  /** Most that a step may change an element by; 0 for no limit (clamp_futures_grad_max_change). */
+  /** Largest change of an element in a step; 0 for no limit (clamp_futures_grad_max_change). */
   clamp: number
   /** Largest magnitude of a state's elements; 0 for no limit (absolute_clamp). */
   absoluteClamp: number
@@ -31,13 +31,13 @@ export interface OptimizeOptions {
   sharpen: number
   /** Weight of softplus(E(truth) - E(before the last step)); 0 for none (contrastive_loss_coeff). */
   contrast: number
-  /** Weight of the term that asks of the last step that it lowers the energy (`rise` below); 0 for none. */
+  /** Weight of a penalty on a last step that raises the energy (unrolled.ts, `rise`); 0 for none. */
   rise: number
-  /** (mcmc_replay_buffer) */
+  /** The replay buffer; null for none (mcmc_replay_buffer). */
   replay: ReplayOptions | null
 }
 
-/** Stage S1 of the published recipe; the number of steps is the model's own. */
+/** Stage S1 as published. The number of steps is the model's own. */
 export const stageOne: Omit<OptimizeOptions, 'steps'> = {
   horizon: 0,
   through: false,
@@ -56,7 +56,7 @@ export const stageOne: Omit<OptimizeOptions, 'steps'> = {
   replay: null,
 }
 
-/** Stage S2 as published: its step size is 5. */
+/** Stage S2 as published. Its step size, which is not an option here, is 5. */
 export const stageTwo: OptimizeOptions = {
   ...stageOne,
   steps: 1,

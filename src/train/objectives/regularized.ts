@@ -1,9 +1,9 @@
 /**
- * `regularized`, for the residual energy: no wrong answers; the volume that can have low energy is
- * limited instead. The true answer y = embedding of its tokens reaches the network through a narrow
- * channel, x = (1 - t) y + t n with n standard normal and t drawn for each row, and the energy is that
- * of the clean answer and the opinion about the blurred one: 1/2 |y - F(x)|^2 / D. Three terms keep
- * that from being trivial (Bardes, Ponce and LeCun 2022, and LeCun 2022 for the capacity):
+ * `regularized`, for the residual energy: in place of wrong answers, it limits the volume that can have a
+ * low energy. The true answer y, the embedding of its tokens, reaches the network through a narrow
+ * channel, x = (1 - t) y + t n, with n standard normal and t drawn for each row. The energy is the
+ * distance of the clean answer to the opinion about the blurred one, 1/2 |y - F(x)|^2 / D. Three terms
+ * exclude the trivial solution (Bardes, Ponce and LeCun 2022; LeCun 2022 for the capacity):
  *
  *     variance     mean over dimensions of max(0, 1 - std), of y and of F, over the batch
  *     covariance   sum of squared off-diagonal covariances / D, of y and of F
@@ -68,12 +68,12 @@ export function regularized(options: RegularizedOptions): Objective {
   }
 }
 
-/** t of every row, [B, 1, 1]. */
+/** The share t of noise in every row, [B, 1, 1]. */
 function blurOf({ tf }: Network, { batch }: Inputs, draw: Draw): Tensor {
   return tf.tensor3d(Float32Array.from({ length: batch.rows }, draw), [batch.rows, 1, 1])
 }
 
-/** Variance and covariance terms of representations [B, N, D] over the moving positions. */
+/** The variance and covariance terms of representations [B, N, D], over the moving positions. */
 function spreadOf(
   { tf, config }: Network,
   { weights, count }: Inputs,

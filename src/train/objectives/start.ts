@@ -1,9 +1,9 @@
-/** Where the descents of a training batch start: the model's start, replayed rows, noise, the truth. */
+/** The states that descents of a training batch start from: replayed rows, noise, the true answer. */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { stateWidth } from '../../model/config.js'
 import { normals } from '../../refine/random.js'
-import { joinBatches } from '../batch.js'
+import { joinBatches } from '../data/training-batch.js'
 import type { ReplayBuffer } from '../replay.js'
 import { inputsOf, type Draw, type Inputs } from './objective.js'
 
@@ -20,8 +20,8 @@ export function noiseFor(network: Network, inputs: Inputs, scale: number, draw: 
 }
 
 /**
- * The state of given tokens [B, N]: one-hot in vocab space, their embeddings in latent space. The one-hot
- * is cast because the wasm backend of TensorFlow.js 4.22 writes integers where oneHot asks for floats.
+ * The state [B, N, W] of tokens [B, N]: one-hot in vocab space, embeddings in latent space. The one-hot
+ * is cast because oneHot of the wasm backend of TensorFlow.js 4.22 writes integers into a float tensor.
  */
 export const stateOf = (network: Network, tokens: Tensor): Tensor =>
   network.config.answer.space === 'vocab'
@@ -30,13 +30,13 @@ export const stateOf = (network: Network, tokens: Tensor): Tensor =>
 
 export interface Replayed {
   inputs: Inputs
-  /** Rows of the batch as it was; replayed rows stand behind them. */
+  /** Number of rows of the original batch; replayed rows follow them. */
   fresh: number
-  /** States of the replayed rows, [R, N, W]; null where there are none. */
+  /** States of the R replayed rows, [R, N, W]; null if there are none. */
   states: Tensor | null
 }
 
-/** The batch with rows of the buffer behind it. */
+/** The batch followed by rows that are sampled from the buffer. */
 export function withReplay(
   network: Network,
   inputs: Inputs,

@@ -1,12 +1,13 @@
 /**
- * A descent and its derivative. Forward, one step is
+ * One step of a descent and its derivative. Forward:
  *
  *     u = z + noise;  p = softmax(u) or u;  g = dE/dp;  r = p - a clamp(g);  z_next = clamp(r) / sharpen
  *
- * Backward, with lambda = dL/dz_next: mu = lambda / sharpen where r was not clamped, nu = a mu where g
- * was not, and one ordinary reverse pass over -<nu, g>, the directional derivative of E along nu taken
- * forward (numbers.ts), gives both the weights' gradient and -H nu, so that
- * dL/dp = mu - H nu goes on through the softmax to the step before. Only one step's tape is alive.
+ * Backward, with lambda = dL/dz_next: mu = lambda / sharpen where r was not clamped (else 0), and
+ * nu = a mu where g was not clamped (else 0). <nu, g> is the directional derivative of E along nu, which is
+ * computed in forward mode (energy/tfjs/numbers.ts). One ordinary reverse pass over -<nu, g> gives both
+ * the weights' gradient and -H nu, so that dL/dp = mu - H nu goes on through the softmax to the step
+ * before. Only the tape of one step is held at a time.
  */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { basePoint } from '../../energy/tfjs/descent.js'
@@ -33,7 +34,7 @@ export interface StepSettings {
   sharpen: number
 }
 
-/** What the way back needs of a step, besides its settings. */
+/** What the backward pass needs of a step, besides its settings. */
 export interface TakenStep extends StepSettings {
   base: Tensor
   normalized: boolean
@@ -65,8 +66,8 @@ export function stepForward(
 }
 
 /**
- * From dL/dz_next to dL/dz, adding the weights' gradients on the way; `atBase` adds to dL/dp. `alpha`
- * is dL/d(alpha of the checkpoint). With `weights: false` the step's g is taken as a constant.
+ * Computes dL/dz from lambda = dL/dz_next, and adds the weights' gradients. `atBase` is added to dL/dp.
+ * The result `alpha` is dL/d(alpha of the checkpoint). With `weights: false` g is taken as a constant.
  */
 export function stepBackward(
   network: Network,

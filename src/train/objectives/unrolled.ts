@@ -1,27 +1,25 @@
 /**
- * The descent of one training batch, walked forward by a recipe and then backward for the gradients of
- * its losses. What one step is: unroll.ts.
+ * The descent of one training batch: forward as the recipe says, then backward for the gradients of its
+ * losses. One step is defined in unroll.ts.
  */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { draft, logitsOf } from '../../energy/tfjs/descent.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { stateWidth } from '../../model/config.js'
 import { crossEntropy } from '../loss.js'
+import { MIN_ALPHA } from '../step-size.js'
 import type { GatheredGradients } from './gradients.js'
 import { scalarOf, startOf, type Draw, type Inputs } from './objective.js'
 import type { OptimizeOptions } from './recipe.js'
 import { noiseFor, seedFrom, stateOf } from './start.js'
 import { stepBackward, stepForward, type StepSettings, type TakenStep } from './unroll.js'
 
-/** The reference clamps alpha from below, and its gradient with it. */
-const lowestAlpha = 1e-4
-
-/** One batch's descent, walked forward and then backward. */
+/** The descent of one batch: `start`, `forward`, then `backward`. */
 export class Unrolled {
   private readonly taken: TakenStep[] = []
   private readonly alpha: number
   private state!: Tensor
-  /** True where the starting point was computed by the network, and so has a loss of its own. */
+  /** True if the network computed the starting point, which then has a loss of its own. */
   private drafted = false
 
   constructor(
@@ -30,7 +28,7 @@ export class Unrolled {
     private readonly gradients: GatheredGradients,
     private readonly options: OptimizeOptions,
   ) {
-    this.alpha = Math.max(scalarOf(network.weight('alpha')), lowestAlpha)
+    this.alpha = Math.max(scalarOf(network.weight('alpha')), MIN_ALPHA)
   }
 
   /** The state after the last step. */
@@ -71,17 +69,17 @@ export class Unrolled {
     })
   }
 
-  /** A step that only leads on: nothing of it is kept but its end, and no draft is differentiated. */
+  /** A step without a derivative: only the state after it is kept, and the draft has no loss. */
   private pass(settings: StepSettings): void {
     const { network, gradients, state } = this
-    // A context that is first asked for here outlives the step.
+    // A context that is computed here, outside the tidy, outlives the step.
     gradients.landscape(settings.landscape)
     this.state = network.tf.tidy(() => stepForward(network, gradients, state, settings).next)
     state.dispose()
     this.drafted = false
   }
 
-  /** Gathers all gradients; returns the loss of every answer that has one, and what is minimised. */
+  /** Gathers all gradients; returns the loss of every step that has one, and the minimised value. */
   backward(): { value: number; losses: number[] } {
     const { network, options, taken } = this
     const { tf } = network
@@ -115,12 +113,12 @@ export class Unrolled {
     }
     this.draftBackward(behind, counted, losses)
     if (options.learnAlpha)
-      this.gradients.set('alpha', tf.scalar(this.alpha > lowestAlpha ? alpha : 0))
+      this.gradients.set('alpha', tf.scalar(this.alpha > MIN_ALPHA ? alpha : 0))
     const value = losses.reduce((sum, loss) => sum + loss, 0) / counted + besides
     return { value, losses }
   }
 
-  /** The gradient of the draft: its own loss, and what the steps after it send back. */
+  /** The gradient of the draft, from its own loss and from the steps after it (`behind` = dL/dy). */
   private draftBackward(behind: Tensor | null, counted: number, losses: number[]): void {
     if (!this.drafted) return
     const { network, inputs, options } = this
@@ -136,7 +134,7 @@ export class Unrolled {
     if (!options.truncate || behind) this.gradients.add(() => tf.addN(parts()))
   }
 
-  /** The weighted loss of an answer: its value unweighted, its slope, and the read-out's gradient. */
+  /** Adds the gradient of an answer's weighted loss; returns the unweighted loss and lambda = dL/dz. */
   private loss(answer: Tensor, weight: number): { loss: number; lambda: Tensor } {
     const { network, inputs, gradients } = this
     const { value, slopes } = gradients.add(
@@ -146,7 +144,7 @@ export class Unrolled {
     return { loss: value / weight, lambda: slopes[0] as Tensor }
   }
 
-  /** The contrastive term, and its slope at the last step's base. */
+  /** The contrastive term, and its gradient at the last step's base. */
   private contrast(step: TakenStep): { value: number; slope: Tensor } {
     const { network, inputs, gradients, options } = this
     const { tf } = network
@@ -164,9 +162,9 @@ export class Unrolled {
   }
 
   /**
-   * max(0, E_next - E) of the energy that descends, per moving position and dimension, weighted; and its
-   * slopes at both ends of the step. A step of size alpha lowers 1/2 |y|^2 - phi(y) wherever the curvature
-   * of phi is above 1 - 2 / alpha: this presses it there where descent passes.
+   * The weighted max(0, E_next - E), per moving position and dimension, of the energy that descends, and
+   * its gradients at both ends of the step. A step of size alpha lowers 1/2 |y|^2 - phi(y) wherever the
+   * curvature of phi is above 1 - 2 / alpha; this term raises the curvature along the descent.
    */
   private rise(step: TakenStep): { value: number; atBase: Tensor; atNext: Tensor } {
     const { network, inputs, gradients, options } = this
@@ -181,7 +179,7 @@ export class Unrolled {
     return { value, atBase: slopes[0] as Tensor, atNext: slopes[1] as Tensor }
   }
 
-  /** One step size for all, or one for each position. */
+  /** One step size for all positions, or one drawn for each. */
   private stepSizes(draw: Draw): Pick<StepSettings, 'alpha' | 'alphaScale'> {
     const { tf } = this.network
     const { stepSizeScale } = this.options
@@ -204,7 +202,7 @@ export class Unrolled {
   }
 }
 
-/** The landscape of every step to take; repeats are drawn. */
+/** The landscape of every step to take. Numbers of repeats are drawn. */
 function schedule(options: OptimizeOptions, draw: Draw): number[] {
   const { steps, repeats, leastRepeats, repeatLast } = options
   const least = leastRepeats || 1

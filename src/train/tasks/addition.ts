@@ -1,15 +1,17 @@
 /**
- * Sums of two numbers, written so that a carry travels from position to position: `a+b=s`, least
- * significant digit first, both numbers in columns of their own, `.` where a column has no digit.
- * With 12 columns `93..........+7...........=_____________` is 39 + 7, and its sum `64...........`.
+ * Sums of two numbers, `a+b=s`, least significant digit first, each number in columns of its own and `.`
+ * in a column without a digit, so that a carry travels from position to position. With 12 columns,
+ * `93..........+7...........=_____________` is 39 + 7, and its sum is `64...........`.
  *
- * Column j of a stands at j, of b at width + 1 + j, of the sum at 2 width + 2 + j: always as far apart.
- * The numbers begin at a column drawn evenly, so that no position of the block is ever untrained, and
- * longer numbers than were trained on differ from shorter ones only in how far a carry may travel.
+ * Column j of a is position j, that of b is width + 1 + j, that of the sum is 2 width + 2 + j, so that
+ * their distances are always the same. The numbers begin at a random column: no position of the block
+ * stays untrained, and numbers longer than those trained on differ from shorter ones only in how far a
+ * carry may travel.
  */
 import {
-  checkRange,
   BLANK,
+  checkRange,
+  inColumns,
   PAD,
   type Draws,
   type Range,
@@ -18,21 +20,21 @@ import {
 } from './task.js'
 
 export interface AdditionOptions {
-  /** Digits of the longer number, drawn evenly. */
+  /** Number of digits of the longer number, each with equal probability. */
   digits: Range
   /** Columns that the block has for each number. */
   width: number
 }
 
-/** The most columns: K = 3 width + 3 stays within a block of 4,096. */
-const WIDEST = 1364
+/** The largest width for which K = 3 width + 3 is at most 4,096. */
+const MAX_COLUMNS = 1364
 
 /** Digits of one number, least significant first. */
 type Digits = readonly number[]
 
 const digitAt = (digits: Digits, column: number): number => digits[column] ?? 0
 
-/** The sum's digits, and the most columns that one carry goes through. */
+/** The sum's digits, and the largest number of columns that one carry goes through. */
 export function add(a: Digits, b: Digits): { sum: number[]; carry: number } {
   const sum: number[] = []
   let carried = 0
@@ -43,7 +45,7 @@ export function add(a: Digits, b: Digits): { sum: number[]; carry: number } {
     const total = pair + carried
     sum.push(total % 10)
     carried = total >= 10 ? 1 : 0
-    // A pair of 10 or more sends a carry of its own; a pair of 9 passes on the one it was given.
+    // A pair of 10 or more makes a carry; a pair of 9 passes a carry on.
     travelled = carried === 0 ? 0 : pair >= 10 ? 1 : travelled + 1
     longest = Math.max(longest, travelled)
   }
@@ -52,8 +54,8 @@ export function add(a: Digits, b: Digits): { sum: number[]; carry: number } {
 }
 
 /**
- * Two numbers in which a run of columns adds up to 9, its length and place drawn evenly: a carry passes
- * through all of it, and whether there is one is decided before it. Other columns are drawn evenly.
+ * Draws two numbers. The pairs of digits in a run of columns, of random length and place, add up to 9: a
+ * carry that enters the run passes through all of it. Digits elsewhere are drawn with equal probability.
  */
 function drawNumbers(draws: Draws, long: number, short: number): [number[], number[]] {
   const run = draws.below(long + 1)
@@ -74,22 +76,19 @@ function drawNumbers(draws: Draws, long: number, short: number): [number[], numb
   return [a, b]
 }
 
-const columns = (digits: Digits, offset: number, width: number): string =>
-  (PAD.repeat(offset) + digits.join('')).padEnd(width, PAD)
-
-/** `width` columns from `offset` on. */
-function layOut(a: Digits, b: Digits, offset: number, width: number): TaskExample {
+/** The example of two numbers whose first column is `offset`. */
+function exampleOf(a: Digits, b: Digits, offset: number, width: number): TaskExample {
   const { sum, carry } = add(a, b)
-  const given = `${columns(a, offset, width)}+${columns(b, offset, width)}=`
+  const given = `${inColumns(a, offset, width)}+${inColumns(b, offset, width)}=`
   return {
     template: given + BLANK.repeat(width + 1),
-    completion: given + columns(sum, offset, width + 1),
+    completion: given + inColumns(sum, offset, width + 1),
     facts: { digits: Math.max(a.length, b.length), carry },
   }
 }
 
 export function additionTask({ digits, width }: AdditionOptions): Task {
-  checkRange('width', { min: width, max: width }, 1, WIDEST)
+  checkRange('width', { min: width, max: width }, 1, MAX_COLUMNS)
   checkRange('digits', digits, 1, width)
   return {
     name: 'addition',
@@ -100,9 +99,9 @@ export function additionTask({ digits, width }: AdditionOptions): Task {
       const short = draws.share() < 0.5 ? long : draws.within({ min: 1, max: long })
       const numbers = drawNumbers(draws, long, short)
       const [a, b] = draws.share() < 0.5 ? numbers : [numbers[1], numbers[0]]
-      return layOut(a, b, draws.below(width - long + 1), width)
+      return exampleOf(a, b, draws.below(width - long + 1), width)
     },
-    /** The two numbers in either order, wherever they stand. */
+    /** Does not depend on the order of the two numbers, nor on their first column. */
     form(template) {
       const [a = '', b = ''] = template.split(/[+=]/)
       const start = Math.min(a.search(/[0-9]/), b.search(/[0-9]/))

@@ -1,16 +1,17 @@
 /**
- * Brackets to be closed: an opening part is given, and the answer is the brackets that close it, in
- * their one right order, `.` after the end. `..([]{______` is answered `..([]{})....`. The opening part
- * begins at a position drawn evenly, so that longer ones than were trained on use the same positions.
+ * Brackets to be closed: an opening part is given, and the answer is the brackets that close it, in their
+ * only right order, followed by `.` up to the end of the block. The answer of `..([]{______` is
+ * `..([]{})....`. The opening part begins at a random position, so that parts longer than those trained on
+ * use the same positions.
  */
 import { BLANK, checkRange, PAD, type Draws, type Range, type Task } from './task.js'
 
 export interface DyckOptions {
-  /** Brackets that are given, drawn evenly. */
+  /** Number of brackets that are given, each with equal probability. */
   length: Range
   /** Kinds of brackets, 1 to 4. */
   kinds: number
-  /** K; at least twice the longest opening part. */
+  /** K, at least twice the length of the longest opening part. */
   block: number
 }
 
@@ -18,13 +19,14 @@ const pairs = ['()', '[]', '{}', '<>'] as const
 
 const bracket = (kind: number, side: 0 | 1): string => pairs[kind]?.[side] as string
 
-/** Brackets of which `opens` of all steps open one, and those that are still open at the end. */
+/** Draws an opening part; `open` is the kinds of the brackets that are not closed, the outermost first. */
 function drawOpening(
   draws: Draws,
   length: number,
   kinds: number,
 ): { text: string; open: number[] } {
-  // Evenly from walks that mostly come back to ones that mostly go deeper.
+  // The probability that the next bracket opens is drawn for each part, so that some stay shallow and
+  // others become deep.
   const opens = 0.3 + 0.6 * draws.share()
   const open: number[] = []
   let text = ''
@@ -41,7 +43,7 @@ function drawOpening(
   return { text, open }
 }
 
-/** Kinds of brackets renamed in the order they appear, wherever they stand. */
+/** Renames kinds of brackets in the order of their first appearance, and drops padding and blanks. */
 function rename(text: string): string {
   const names = new Map<string, number>()
   return Array.from(text.replaceAll(PAD, '').replaceAll(BLANK, ''), (character) => {

@@ -1,25 +1,26 @@
 /**
- * The one shortest path through a maze. A block is a grid of squares, row by row: `#` wall, `S` and `G`
- * the two ends, `_` an open square, to be answered with `x` on the path and `.` off it. A maze of
- * r x c rooms takes (2r - 1) x (2c - 1) squares, rooms at even places, and stands somewhere in the
- * block with wall all around, so that larger mazes than were trained on use the same positions.
+ * The only shortest path through a maze. A block is a grid of squares, row by row: `#` is a wall, `S` and
+ * `G` are the two ends, and `_` is an open square whose answer is `x` on the path and `.` off it. A maze of
+ * r x c rooms takes (2r - 1) x (2c - 1) squares, with rooms at even coordinates. Its place in the block is
+ * random, with walls all around, so that mazes larger than those trained on use the same positions.
  */
 import { BLANK, checkRange, type Draws, type Range, type Task } from './task.js'
 
 export interface PathOptions {
-  /** Rooms along a side, drawn evenly for height and width. */
+  /** Number of rooms along a side, drawn with equal probability for height and width. */
   rooms: Range
-  /** Squares along a side of the block; at least 2 rooms.max - 1. */
+  /** Number of squares along a side of the block, at least 2 rooms.max - 1. */
   side: number
   /**
-   * Share of the walls between rooms that are opened after the maze is a tree: with loops there are
-   * several ways, and only the shortest is right. Mazes with two shortest paths are thrown away.
+   * Share of the remaining walls between rooms that are opened once the maze is a tree. This makes loops,
+   * so that there are several ways, of which only the shortest is right. Mazes with two shortest paths
+   * are rejected.
    */
   loops: number
 }
 
-/** K = side^2 stays within a block of 4,096. */
-const WIDEST = 64
+/** The largest side for which K = side^2 is at most 4,096. */
+const MAX_SIDE = 64
 
 const WALL = '#'
 const FREE = '.'
@@ -32,7 +33,7 @@ interface Maze {
   open: boolean[]
 }
 
-/** The squares beside one. */
+/** The squares next to one, horizontally and vertically. */
 function* neighbours({ height, width }: Maze, square: number): Generator<number> {
   const row = Math.floor(square / width)
   const column = square % width
@@ -42,7 +43,7 @@ function* neighbours({ height, width }: Maze, square: number): Generator<number>
   if (column < width - 1) yield square + 1
 }
 
-/** The rooms beside a room, each with the wall between. */
+/** The rooms next to a room, each with the square of the wall between. */
 function* roomsBeside(
   { height, width }: Maze,
   room: number,
@@ -56,8 +57,9 @@ function* roomsBeside(
 }
 
 /**
- * A spanning tree of the rooms, grown from a random one: at the newest room with a probability drawn
- * for each maze (long corridors), else at any room reached so far (many short dead ends).
+ * Draws a maze: a spanning tree of the rooms, grown from a random one. It grows at the newest room with a
+ * probability that is drawn for each maze (long corridors), and otherwise at any room reached so far
+ * (many short dead ends).
  */
 function drawMaze(draws: Draws, rows: number, columns: number, loops: number): Maze {
   const [height, width] = [2 * rows - 1, 2 * columns - 1]
@@ -84,7 +86,7 @@ function drawMaze(draws: Draws, rows: number, columns: number, loops: number): M
   return maze
 }
 
-/** The squares of the shortest path, ends included; undefined where there are two, or none. */
+/** The squares of the shortest path, ends included; undefined if there are two such paths, or none. */
 export function shortestPath(maze: Maze, start: number, goal: number): number[] | undefined {
   const distance = new Map([[start, 0]])
   const ways = new Map([[start, 1]])
@@ -99,7 +101,7 @@ export function shortestPath(maze: Maze, start: number, goal: number): number[] 
         queue.push(beside)
       }
       if (known === undefined || known === next)
-        // Capped at 2: only whether there is one way matters.
+        // The count stops at 2: it only matters whether there is exactly one way.
         ways.set(beside, Math.min(2, (ways.get(beside) ?? 0) + (ways.get(square) as number)))
     }
   }
@@ -113,7 +115,7 @@ export function shortestPath(maze: Maze, start: number, goal: number): number[] 
   return path.reverse()
 }
 
-/** Row-major text of a maze in its frame of walls. */
+/** The maze with walls around it as text, row by row; `at` gives the character of an open square. */
 function frame(
   maze: Maze,
   side: number,
@@ -130,7 +132,7 @@ function frame(
   }).join('')
 }
 
-/** The rows that are not all wall, cut to the columns that are not all wall. */
+/** The rows of a block without the rows and columns that are walls only. */
 function crop(text: string, side: number): string[] {
   const rows = Array.from({ length: side }, (_, r) => text.slice(r * side, (r + 1) * side))
   const held = rows.filter((row) => row !== WALL.repeat(side))
@@ -142,18 +144,18 @@ function crop(text: string, side: number): string[] {
 const transpose = (rows: readonly string[]): string[] =>
   Array.from(rows[0] ?? '', (_, column) => rows.map((row) => row[column]).join(''))
 
-/** The least of a maze's turns and reflections, its ends taken as alike. */
-function leastGuise(text: string, side: number): string {
+/** The first in order of a maze's rotations and reflections, with both ends written alike. */
+function canonicalMaze(text: string, side: number): string {
   const upright = crop(text.replaceAll('G', 'S'), side)
-  const guises = [upright, transpose(upright)].flatMap((rows) => {
+  const variants = [upright, transpose(upright)].flatMap((rows) => {
     const mirrored = rows.map((row) => Array.from(row).reverse().join(''))
     return [rows, mirrored, [...rows].reverse(), [...mirrored].reverse()].map((r) => r.join('\n'))
   })
-  return guises.sort()[0] as string
+  return variants.sort()[0] as string
 }
 
 export function pathTask({ rooms, side, loops }: PathOptions): Task {
-  checkRange('side', { min: side, max: side }, 3, WIDEST)
+  checkRange('side', { min: side, max: side }, 3, MAX_SIDE)
   checkRange('rooms', rooms, 2, Math.floor((side + 1) / 2))
   return {
     name: 'maze',
@@ -176,7 +178,7 @@ export function pathTask({ rooms, side, loops }: PathOptions): Task {
         facts: { rooms: Math.max(rows, columns), length: path.length - 1 },
       }
     },
-    form: (template) => leastGuise(template, side),
-    answerForm: (completion) => leastGuise(completion, side),
+    form: (template) => canonicalMaze(template, side),
+    answerForm: (completion) => canonicalMaze(completion, side),
   }
 }

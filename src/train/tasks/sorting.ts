@@ -1,23 +1,23 @@
 /**
- * Digits to be put in order: `list>sorted`, both in columns of their own, `.` where a column has none.
- * With 16 columns `..3151..........>________________` is answered `..1135..........` behind the sign.
- * The list begins at a column drawn evenly, and its sorted form stands in the same columns, so that
- * longer lists than were trained on use the same positions.
+ * Digits to be sorted: `list>sorted`, each in columns of its own, with `.` in a column without a digit.
+ * With 16 columns, the answer of `..3151..........>________________` ends in `..1135..........`. The list
+ * begins at a random column, and its sorted form is in the same columns, so that lists longer than those
+ * trained on use the same positions.
  */
-import { BLANK, checkRange, PAD, type Range, type Task } from './task.js'
+import { BLANK, checkRange, inColumns, PAD, type Range, type Task } from './task.js'
 
 export interface SortingOptions {
-  /** Digits of a list, drawn evenly. */
+  /** Number of digits of a list, each with equal probability. */
   items: Range
   /** Columns that the block has for a list. */
   width: number
 }
 
-/** K = 2 width + 1 stays within a block of 4,096. */
-const WIDEST = 2047
+/** The largest width for which K = 2 width + 1 is at most 4,096. */
+const MAX_COLUMNS = 2047
 
 export function sortingTask({ items, width }: SortingOptions): Task {
-  checkRange('width', { min: width, max: width }, 2, WIDEST)
+  checkRange('width', { min: width, max: width }, 2, MAX_COLUMNS)
   checkRange('items', items, 2, width)
   return {
     name: 'list',
@@ -26,12 +26,11 @@ export function sortingTask({ items, width }: SortingOptions): Task {
     draw(draws) {
       const list = Array.from({ length: draws.within(items) }, () => draws.below(10))
       const offset = draws.below(width - list.length + 1)
-      const column = (digits: readonly number[]) =>
-        (PAD.repeat(offset) + digits.join('')).padEnd(width, PAD)
-      const given = `${column(list)}>`
+      const sorted = [...list].sort((a, b) => a - b)
+      const given = `${inColumns(list, offset, width)}>`
       return {
         template: given + BLANK.repeat(width),
-        completion: given + column([...list].sort((a, b) => a - b)),
+        completion: given + inColumns(sorted, offset, width),
         facts: { items: list.length },
       }
     },

@@ -1,6 +1,6 @@
 /**
- * Sudoku puzzles that others have written, one a line: `id puzzle rating`, with any of 0, `.` and `_`
- * for a blank. The solution is worked out here. Knows no file.
+ * Lines of sudoku collections, `id puzzle rating`, where 0, `.` or `_` is a blank. The solution is worked
+ * out here. This file parses text and reads no files.
  */
 import { countSolutions, isSudokuSize, puzzleExample, solve } from './sudoku.js'
 import type { TaskExample } from './task.js'
@@ -10,7 +10,7 @@ export type PuzzleLine = { example: TaskExample } | { reason: string }
 const isBoard = (word: string): boolean =>
   isSudokuSize(Math.sqrt(word.length)) && /^[0-9._]+$/.test(word)
 
-/** The first word that is a board; the first number after it, if there is one, is its rating. */
+/** The first word that is a board is the puzzle; the first number after it, if any, is its rating. */
 export function readPuzzleLine(text: string): PuzzleLine {
   const words = text.trim().split(/[\s,;]+/)
   const place = words.findIndex(isBoard)

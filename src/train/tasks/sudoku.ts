@@ -1,6 +1,7 @@
 /**
- * Sudoku puzzles with exactly one solution, of 4x4, 6x6 and 9x9 cells: generator, solver and judge.
- * A board is text, row by row, digits from 1 and `_` for a blank. Knows no model and no file.
+ * Sudoku puzzles with exactly one solution, of 4x4, 6x6 and 9x9 cells: generator, solver and checker.
+ * A board is text, row by row, with digits from 1 and `_` for a blank. This file knows no model and reads
+ * no files.
  */
 import { BasinError } from '../../errors.js'
 import { checkRange, type Draws, type Range, type Task, type TaskExample } from './task.js'
@@ -13,13 +14,16 @@ export const isSudokuSize = (size: number): size is SudokuSize => Object.hasOwn(
 
 export interface SudokuOptions {
   size: SudokuSize
-  /** The number of givens aimed at, drawn evenly; a puzzle keeps more where its solution needs them. */
+  /**
+   * The number of givens to reach, each with equal probability. A puzzle keeps more if its solution
+   * would not be the only one with fewer.
+   */
   givens: Range
 }
 
 interface Geometry {
   size: SudokuSize
-  /** [N * N] each: row, column and box of a cell, as places in one list of 3 N units. */
+  /** [N * N]: row, column and box of each cell, as indices in one list of 3 N units. */
   units: readonly (readonly [number, number, number])[]
 }
 
@@ -42,7 +46,7 @@ const bitCounts = Uint8Array.from(
   (_, mask) => mask.toString(2).replaceAll('0', '').length,
 )
 
-/** Cells [N * N], 0 for a blank. Throws `invalid_request` for text that is no board. */
+/** Cells [N * N], 0 for a blank. Throws `invalid_request` if the text is not a board. */
 function parseBoard(text: string): { cells: Uint8Array; geometry: Geometry } {
   const geometry = geometries.get(text.length)
   const cells = Uint8Array.from(text, (character) =>
@@ -61,13 +65,15 @@ const formatBoard = (cells: Uint8Array): string =>
   Array.from(cells, (digit) => (digit === 0 ? '_' : String(digit))).join('')
 
 /**
- * Depth-first search at the cell with the fewest digits left. One instance searches one board;
- * `cells` holds the first solution afterwards, if there is one.
+ * Depth-first search that branches at the blank with the fewest possible digits. One instance searches
+ * one board; afterwards `solution` holds the first solution, if there is one.
  */
 class Search {
-  /** Digits taken in each of the 3 N units, a bit per digit. */
+  /** Digits that are taken in each of the 3 N units, one bit per digit. */
   readonly #taken: Uint16Array
+  /** Cells without a digit. */
   readonly #blank: number[] = []
+  /** The bits of all digits. */
   readonly #whole: number
   #found = 0
   readonly solution: Uint8Array
@@ -81,7 +87,7 @@ class Search {
     this.solution = new Uint8Array(cells.length)
   }
 
-  /** Solutions, counted up to `limit`; digits are tried in the order that `arrange` gives them. */
+  /** Counts solutions up to `limit`. Digits are tried in rising order, or as `arrange` orders them. */
   count(limit: number, arrange?: (digits: number[]) => void): number {
     for (const [cell, digit] of this.cells.entries()) {
       if (digit === 0) {
@@ -110,7 +116,7 @@ class Search {
     }
   }
 
-  /** Place in the list of blanks of the one with the fewest digits left. */
+  /** The index in `#blank` of the cell with the fewest possible digits. */
   #mostBound(): number {
     let best = 0
     let fewest = Infinity
@@ -154,20 +160,20 @@ class Search {
   }
 }
 
-/** Number of solutions of a puzzle, counted up to `limit`. */
+/** The number of solutions of a puzzle, counted up to `limit`. */
 export function countSolutions(puzzle: string, limit = 2): number {
   const { cells, geometry } = parseBoard(puzzle)
   return new Search(cells, geometry).count(limit)
 }
 
-/** A solution of a puzzle, undefined if it has none. */
+/** A solution of a puzzle; undefined if it has none. */
 export function solve(puzzle: string): string | undefined {
   const { cells, geometry } = parseBoard(puzzle)
   const search = new Search(cells, geometry)
   return search.count(1) === 0 ? undefined : formatBoard(search.solution)
 }
 
-/** True if `solution` is a full board by the rules, and agrees with the givens of `puzzle`. */
+/** True if `solution` is a full board that obeys the rules and has the givens of `puzzle`. */
 export function isSolution(puzzle: string, solution: string): boolean {
   return (
     solution.length === puzzle.length &&
@@ -177,7 +183,7 @@ export function isSolution(puzzle: string, solution: string): boolean {
   )
 }
 
-/** The board with its digits renamed in the order they appear: equal for boards that are relabellings. */
+/** The board with its digits renamed in order of first appearance: equal for boards that are relabelled. */
 export function canonicalForm(board: string): string {
   const names = new Map<string, string>([['_', '_']])
   return Array.from(board, (digit) => {
@@ -187,14 +193,14 @@ export function canonicalForm(board: string): string {
   }).join('')
 }
 
-/** A puzzle and its one solution, with the number of its givens. */
+/** A puzzle and its only solution, with the number of its givens. */
 export const puzzleExample = (puzzle: string, solution: string): TaskExample => ({
   template: puzzle,
   completion: solution,
   facts: { givens: puzzle.length - (puzzle.split('_').length - 1) },
 })
 
-/** A random full board, dug out for as long as its solution stays the only one. */
+/** Draws a full board and removes givens in random order, as long as there is only one solution. */
 function drawPuzzle({ size, givens }: SudokuOptions, draws: Draws): TaskExample {
   const geometry = geometries.get(size * size) as Geometry
   const search = new Search(new Uint8Array(size * size), geometry)
@@ -216,7 +222,7 @@ function drawPuzzle({ size, givens }: SudokuOptions, draws: Draws): TaskExample 
   return puzzleExample(formatBoard(cells), formatBoard(search.solution))
 }
 
-/** Throws `out_of_range` for givens that the board cannot have. */
+/** Throws `out_of_range` if the board cannot have so many or so few givens. */
 export function sudokuTask(options: SudokuOptions): Task {
   const { size, givens } = options
   checkRange('givens', givens, 1, size * size)

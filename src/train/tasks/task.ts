@@ -1,23 +1,27 @@
 /**
- * What a generated task is: examples that are whole answers of one fixed block, drawn from a seed,
- * each with exactly one right completion, so that an answer is right if and only if it equals it.
- * Knows no file, no model and no flag.
+ * A generated task: examples that fill one fixed block, drawn from a seed, each with exactly one right
+ * completion, so that an answer is right if and only if it equals the completion. This file knows no
+ * files, no model and no flags.
  */
 import { BasinError } from '../../errors.js'
 import { uniform } from '../../refine/random.js'
 
-/** Marks, in a template, a position to be inferred. */
+/** Marks a position of a template that is to be inferred. */
 export const BLANK = '_'
 
-/** Stands in positions that belong to no operand, item or bracket: padding, and the end of an answer. */
+/** Fills positions that belong to no operand, item or bracket. */
 export const PAD = '.'
 
+/** Digits in `width` columns, the first of them in column `offset`, with PAD in the others. */
+export const inColumns = (digits: readonly number[], offset: number, width: number): string =>
+  (PAD.repeat(offset) + digits.join('')).padEnd(width, PAD)
+
 export interface TaskExample {
-  /** K characters: what is given, and BLANK elsewhere. */
+  /** K characters: the given ones, and BLANK elsewhere. */
   template: string
   /** The template with its blanks filled in. */
   completion: string
-  /** How hard it is, in figures to sort by, such as its number of digits. */
+  /** Figures of its difficulty, such as its number of digits, by name. */
   facts: Readonly<Record<string, number>>
 }
 
@@ -27,15 +31,15 @@ export interface Task {
   readonly block: number
   /** Every character of a completion, in the order of their token ids. */
   readonly alphabet: readonly string[]
-  /** One example; undefined where the draws came to nothing fit. */
+  /** One example; undefined if these random numbers do not lead to a valid one. */
   draw(draws: Draws): TaskExample | undefined
-  /** Equal for templates that are one and the same problem in another guise. */
+  /** A canonical form, which is equal for templates that pose the same problem written differently. */
   form(template: string): string
-  /** Equal for completions that are the same answer in another guise. */
+  /** A canonical form, which is equal for completions that are the same answer written differently. */
   answerForm(completion: string): string
 }
 
-/** Random numbers of one attempt: a function of (seed, attempt, how many were drawn before). */
+/** The random numbers of one attempt: functions of (seed, attempt, how many were drawn before). */
 export class Draws {
   #drawn = 0
 
@@ -44,22 +48,22 @@ export class Draws {
     private readonly attempt: number,
   ) {}
 
-  /** Evenly in (0, 1). */
+  /** Uniform in (0, 1). */
   share(): number {
     return uniform(this.seed, this.attempt, this.#drawn++)
   }
 
-  /** An integer, evenly in 0 to below - 1. */
+  /** An integer, uniform in 0 to below - 1. */
   below(below: number): number {
     return Math.floor(this.share() * below)
   }
 
-  /** An integer, evenly in min to max. */
+  /** An integer, uniform in min to max. */
   within({ min, max }: Range): number {
     return min + this.below(max - min + 1)
   }
 
-  /** In place. */
+  /** Shuffles in place. */
   shuffle(items: unknown[]): void {
     for (let i = items.length - 1; i > 0; i--) {
       const j = this.below(i + 1)
@@ -87,19 +91,19 @@ export function checkRange(param: string, range: Range, least: number, most: num
   })
 }
 
-/** Attempts in a row without a new example after which there are taken to be no more. */
-const PATIENCE = 10_000
+/** After so many attempts in a row without a new example, there are taken to be no more. */
+const MAX_IDLE_ATTEMPTS = 10_000
 
 export interface DrawOptions {
   count: number
   seed: number
-  /** Forms of problems and forms of answers that must not occur. */
+  /** Canonical forms of problems and of answers that must not occur. */
   exclude?: Iterable<string>
 }
 
 /**
- * `count` examples, the same for the same options, no two of the same form. Throws `out_of_range`
- * where there are not so many.
+ * Draws `count` examples, no two of the same form; the same options give the same examples. Throws
+ * `out_of_range` if there are not so many.
  */
 export function* drawExamples(
   task: Task,
@@ -115,7 +119,7 @@ export function* drawExamples(
       made++
       idle = 0
       yield example
-    } else if (++idle > PATIENCE) {
+    } else if (++idle > MAX_IDLE_ATTEMPTS) {
       throw new BasinError('out_of_range', {
         param: 'count',
         bound: `at most ${made}: no further ${task.name} was found`,

@@ -1,0 +1,22 @@
+/** Options of the verbs that compute with TensorFlow.js: train, evaluate and landscape. */
+import { Option } from 'commander'
+import { backendChoices } from '../../energy/tfjs/backend.js'
+import { integer, integerList } from './number-parsers.js'
+
+/** Help of `--data` and `--valid`. */
+export const DATA_HELP = 'text files, or one file of JSON lines {prompt?, template?, completion}'
+
+export const backendOption = () =>
+  new Option('--backend <name>', 'TensorFlow.js backend').choices(backendChoices).default('auto')
+
+export const backendThreadsOption = () =>
+  new Option('--threads <n>', 'threads of the native and wasm backends')
+    .argParser(integer(1, 1024))
+    .default(1)
+
+const DEFAULT_BUDGETS = [1, 2, 4, 8, 16, 32]
+
+export const budgetsOption = (description: string): Option =>
+  new Option('--budgets <list>', description)
+    .argParser(integerList)
+    .default(DEFAULT_BUDGETS, DEFAULT_BUDGETS.join())

@@ -1,0 +1,116 @@
+/** Opens the files of a training or an evaluation: text as windows, JSON lines as examples. */
+import type { ModelConfig } from '../../model/config.js'
+import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import { batchOfExamples, batchOfWindows, type Batch, type Example } from './training-batch.js'
+import { TextSource } from './windows.js'
+import { JsonlSource, type BadLine } from './jsonl.js'
+import { openTokenizedText, type TokenCache } from './tokenized-text.js'
+import { BasinError } from '../../errors.js'
+
+export interface DataOptions {
+  data: readonly string[]
+  valid: readonly string[]
+  /** Rows of a batch. */
+  rows: number
+  /** Predicted tokens in a row of text. */
+  window: number
+  /** Rows of validation. */
+  validRows: number
+  seed: number
+  /** Characters, each one token, that are permuted among themselves in every example; may be empty. */
+  relabel: readonly string[]
+  strict?: boolean
+  /** Where to keep the tokens of text files; in memory if absent. */
+  tokenCache?: TokenCache
+  config: ModelConfig
+  tokenizer: Tokenizer
+}
+
+export interface TrainingData {
+  /** Pure function of the update number. */
+  batch: (update: number) => Batch
+  validation: Batch[]
+  /** UTF-8 bytes of text per predicted position of the validation data; 0 for JSON lines. */
+  bytesPerPosition: number
+  /** The first lines that were left out, and the number of all that were. */
+  bad: readonly BadLine[]
+  badCount: number
+  describe: string
+}
+
+const isJsonl = (path: string): boolean => path.endsWith('.jsonl')
+
+export function openData(options: DataOptions): TrainingData {
+  const kinds = new Set([...options.data, ...options.valid].map(isJsonl))
+  if (kinds.size > 1)
+    throw new BasinError('invalid_data', {
+      path: options.data.join(),
+      reason:
+        'text and JSON lines cannot be mixed: name text files only, or files that end in .jsonl only',
+    })
+  return kinds.has(true) ? exampleData(options) : textData(options)
+}
+
+function textData(options: DataOptions): TrainingData {
+  const { config, tokenizer, rows, window, seed } = options
+  const open = (paths: readonly string[]) => openTokenizedText(paths, tokenizer, options.tokenCache)
+  const tokens = open(options.data)
+  const source = new TextSource(tokens, seed)
+  const held = first(new TextSource(open(options.valid), seed).windows(window), options.validRows)
+  const bytes = held.reduce((sum, w) => sum + w.bytes, 0)
+  const validation = chunks(held, rows).map((part) =>
+    batchOfWindows(config, Int32Array.from(part.flatMap((w) => [...w.tokens])), part.length),
+  )
+  return {
+    batch: (update) => batchOfWindows(config, source.batch(update, rows, window), rows),
+    validation,
+    bytesPerPosition: bytes / (held.length * window),
+    bad: [],
+    badCount: 0,
+    describe: `${tokens.length} tokens of ${tokens.documents} documents`,
+  }
+}
+
+function exampleData(options: DataOptions): TrainingData {
+  const { config, tokenizer, rows, seed } = options
+  const relabel = options.relabel.map((character) => tokenizer.encode(character)[0] as number)
+  const open = (path: string) =>
+    new JsonlSource(path, { tokenizer, config, seed, relabel, strict: options.strict ?? false })
+  const [train, valid] = [only(options.data, 'data'), only(options.valid, 'valid')].map(open) as [
+    JsonlSource,
+    JsonlSource,
+  ]
+  const held: Example[] = first(valid.examples(), options.validRows)
+  return {
+    batch: (update) => batchOfExamples(config, train.batch(update, rows)),
+    validation: chunks(held, rows).map((part) => batchOfExamples(config, part)),
+    bytesPerPosition: 0,
+    bad: [...train.bad, ...valid.bad],
+    badCount: train.badCount + valid.badCount,
+    describe: `${train.length} examples`,
+  }
+}
+
+function first<T>(items: Iterable<T>, count: number): T[] {
+  const taken: T[] = []
+  for (const item of items) {
+    if (taken.length === count) break
+    taken.push(item)
+  }
+  return taken
+}
+
+function only(paths: readonly string[], param: string): string {
+  const [path] = paths
+  if (path === undefined || paths.length > 1)
+    throw new BasinError('invalid_request', {
+      param,
+      reason: `takes one file of JSON lines, ${paths.length} were given`,
+    })
+  return path
+}
+
+const chunks = <T>(items: readonly T[], size: number): T[][] =>
+  Array.from({ length: Math.ceil(items.length / size) }, (_, i) =>
+    items.slice(i * size, (i + 1) * size),
+  )
