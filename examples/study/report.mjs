@@ -30,7 +30,7 @@ function answersSection(docs, plan, figures) {
     }),
   ]
   const quality = table(
-    ['steps', ...sets.flatMap((set) => [set.name, 'AUROC'])],
+    ['steps', ...sets.flatMap((set) => [set.name, 'judge'])],
     [
       ...budgets.map((steps, i) => [
         steps,
@@ -107,13 +107,13 @@ function answersSection(docs, plan, figures) {
       (set) =>
         `\`${set.name}\`: ${set.rows} answers of \`basin tasks ${set.words.join(' ')} --count ${set.rows}\`${trained ? `, none of them in \`basin tasks ${trained}\`` : ''}${set.harder ? ` (${set.harder})` : ''}.`,
     ),
-    `Whole answers right, the best so far by energy, and how well that energy tells right from wrong (AUROC, the area under the ROC curve):`,
+    `Whole answers right, the best so far by energy, and the area under the curve of that energy as the judge of right and wrong:`,
     quality,
     `![whole answers against steps](thinking/${name}-steps.svg)`,
     sets.map((set) => `${set.name}: ${growth(set.scores, (s) => s.solved)}`).join(' '),
     `Far beyond the trained horizon (${long.rows} answers held out). ${percent(long.converged.share)} of them count as converged (change of energy at most 1e-3 of itself three steps in a row, or of the best energy in 16 times the trained steps) within ${long.scores.at(-1).steps} steps${byStep(long.converged)}${long.target === null ? '' : `; ${percent(long.onTarget.share)} reach the model's energy target of ${long.target}${byStep(long.onTarget)}`}; the highest energy at the last step is ${long.highestLastEnergy.toPrecision(3)}. ${growth(long.scores, (s) => s.solved)}`,
     stays,
-    `Several candidates from noise, ${hard.name} (${candidates.rows} answers). A start from noise costs a step or two over the model's own start, which the first table has. \`of 1\` is one at random; the last three columns are AUROCs over all candidates:`,
+    `Several candidates from noise, ${hard.name} (${candidates.rows} answers). A start from noise costs a step or two over the model's own start, which the first table has. \`of 1\` is one at random; the last three columns are areas under the curve over all candidates:`,
     choosing,
     `![candidates](thinking/${name}-candidates.svg)`,
     `By ${plan.by}, ${hard.name}, after so many steps:`,
