@@ -30,7 +30,7 @@ async function answersSection(docs, plan, figures) {
     }),
   ]
   const quality = table(
-    ['steps', ...sets.flatMap((set) => [set.name, 'area'])],
+    ['steps', ...sets.flatMap((set) => [set.name, 'AUROC'])],
     [
       ...budgets.map((steps, i) => [
         steps,
@@ -118,13 +118,13 @@ async function answersSection(docs, plan, figures) {
       (set) =>
         `\`${set.name}\`: ${set.rows} answers of \`basin tasks ${set.words.join(' ')} --count ${set.rows}\`${trained ? `, none of them in \`basin tasks ${trained}\`` : ''}${set.harder ? ` (${set.harder})` : ''}.`,
     ),
-    `Answers that are wholly right, where the answer is the one of lowest energy so far, and the area under the curve of that energy for right answers against wrong ones:`,
+    `Answers that are wholly right, where the answer is the one of lowest energy so far, and the AUROC of that energy (the area under the ROC curve, right answers against wrong ones):`,
     quality,
     `![right answers against steps](thinking/${name}-steps.svg)`,
     sets.map((set) => `${set.name}: ${growth(set.scores, (s) => s.solved)}`).join(' '),
     `Far beyond the trained number of steps (${long.rows} answers held out). ${percent(long.converged.share)} of them count as converged (the energy changes by at most 1e-3 of itself three steps in a row, or the best energy does in 16 times the trained steps) within ${long.scores.at(-1).steps} steps${byStep(long.converged)}${long.target === null ? '' : `; ${percent(long.onTarget.share)} reach the model's energy target of ${long.target}${byStep(long.onTarget)}`}; the highest energy at the last step is ${long.highestLastEnergy.toPrecision(3)}. ${growth(long.scores, (s) => s.solved)}`,
     stays,
-    `Several candidates that start from noise, ${hard.name} (${candidates.rows} answers). A start from noise takes a step or two more than the model's own start, which the first table has. \`of 1\` is a candidate at random; the last three columns are areas under the curve over all candidates:`,
+    `Several candidates that start from noise, ${hard.name} (${candidates.rows} answers). A start from noise takes a step or two more than the model's own start, which the first table has. \`of 1\` is a candidate at random; the last three columns are AUROCs over all candidates:`,
     choosing,
     `![right answers against candidates](thinking/${name}-candidates.svg)`,
     `By ${plan.by}, ${hard.name}, and the number of steps:`,

@@ -92,31 +92,40 @@ export const retiredNames: readonly RetiredName[] = [
   { name: 'LONG', now: 'a name with its unit', as: 'constant' },
 ]
 
-/** Names of files that are gone, as ends of paths below src/. */
-export const retiredFiles: Readonly<Record<string, string>> = {
-  'generation/loop.ts': 'generation/core/engine-core.ts',
-  'generation/run.ts': 'generation/client/request-stream.ts',
-  'generation/client.ts': 'generation/client/engine-client.ts',
-  'outbox.ts': 'generation/core/event-queue.ts',
-  'inbox.ts': 'generation/client/request-stream.ts',
-  'receipt.ts': 'generation/core/message-loop.ts',
-  'bell.ts': 'energy/interrupt.ts',
-  'strides.ts': 'generation/core/multi-step.ts',
-  'stride-event.ts': 'generation/core/event-queue.ts',
-  'survey.ts': 'generation/core/landscape-probe.ts',
-  'surveys.ts': 'generation/core/landscape-probe.ts',
-  'running.ts': 'generation/core/request-state.ts',
-  'settlement.ts': 'generation/core/output-processor.ts',
-  'settle.ts': 'generation/core/token-selection.ts',
-  'represent.ts': 'generation/core/embedding.ts',
-  'drive.ts': 'generation/core/message-loop.ts',
-  'wire.ts': 'event-fields.ts',
-  'base.ts': 'a name that says what is inside',
-  'runs.ts': 'a name that says what is inside',
-  'parts.ts': 'server/context.ts',
-  'doors.ts': 'server/plugins/origin-policy.ts',
-  'counts.ts': 'a name that says what is inside',
-  'served.ts': 'server/models/',
-  'narrator.ts': 'server/openai/',
-  'conversation.ts': 'server/basin/',
+export interface RetiredFile {
+  name: string
+  /** The folder in which no file may have this name. */
+  under: string
+  now: string
 }
+
+const core = 'src/generation/core'
+const client = 'src/generation/client'
+
+export const retiredFiles: readonly RetiredFile[] = [
+  { name: 'loop.ts', under: 'src/generation/', now: `${core}/engine-core.ts` },
+  { name: 'run.ts', under: 'src/generation/', now: `${client}/request-stream.ts` },
+  { name: 'client.ts', under: 'src/generation/', now: `${client}/engine-client.ts` },
+  { name: 'outbox.ts', under: 'src/', now: `${core}/event-queue.ts` },
+  { name: 'inbox.ts', under: 'src/', now: `${client}/request-stream.ts` },
+  { name: 'receipt.ts', under: 'src/', now: 'src/generation/report-ack.ts' },
+  { name: 'bell.ts', under: 'src/', now: 'src/energy/interrupt.ts' },
+  { name: 'strides.ts', under: 'src/generation/', now: `${core}/multi-step.ts` },
+  { name: 'stride-event.ts', under: 'src/generation/', now: `${core}/event-queue.ts` },
+  { name: 'survey.ts', under: 'src/generation/', now: `${core}/landscape-probe.ts` },
+  { name: 'surveys.ts', under: 'src/generation/', now: `${core}/landscape-probe.ts` },
+  { name: 'running.ts', under: 'src/generation/', now: `${core}/request-state.ts` },
+  { name: 'settlement.ts', under: 'src/generation/', now: `${core}/output-processor.ts` },
+  { name: 'settle.ts', under: 'src/generation/', now: `${core}/token-selection.ts` },
+  { name: 'represent.ts', under: 'src/generation/', now: `${core}/embedding.ts` },
+  { name: 'drive.ts', under: 'src/generation/', now: `${core}/message-loop.ts` },
+  { name: 'wire.ts', under: 'src/', now: 'src/server/event-fields.ts' },
+  { name: 'base.ts', under: 'src/', now: 'a name that says what is inside' },
+  { name: 'runs.ts', under: 'src/', now: 'a name that says what is inside' },
+  { name: 'parts.ts', under: 'src/', now: 'src/server/context.ts' },
+  { name: 'doors.ts', under: 'src/', now: 'src/server/plugins/origin-policy.ts' },
+  { name: 'counts.ts', under: 'src/', now: 'a name that says what is inside' },
+  { name: 'served.ts', under: 'src/', now: 'src/server/models/' },
+  { name: 'narrator.ts', under: 'src/', now: 'src/server/openai/' },
+  { name: 'conversation.ts', under: 'src/', now: 'src/server/basin/' },
+]

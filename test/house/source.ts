@@ -1,7 +1,6 @@
 /** Reads the project's own sources for the tests of this folder. */
-import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 
@@ -9,16 +8,18 @@ export const root = fileURLToPath(new URL('../../', import.meta.url))
 
 export const read = (path: string): string => readFileSync(join(root, path), 'utf8')
 
-/** Paths of the files below these folders that git tracks or would add, relative to the root. */
-export function filesUnder(...folders: readonly string[]): string[] {
-  const args = ['ls-files', '-z', '--cached', '--others', '--exclude-standard', '--', ...folders]
-  const listed = execFileSync('git', args, { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 26 })
-  const deleted = execFileSync('git', ['ls-files', '-z', '--deleted', '--', ...folders], {
-    cwd: root,
-    encoding: 'utf8',
-  })
-  const gone = new Set(deleted.split('\0'))
-  return [...new Set(listed.split('\0'))].filter((path) => path !== '' && !gone.has(path)).sort()
+/** Paths of all files below these folders, relative to the root. A file stands for itself. */
+export function filesUnder(...places: readonly string[]): string[] {
+  return places
+    .flatMap((place) => {
+      const at = join(root, place)
+      if (!existsSync(at)) return []
+      if (statSync(at).isFile()) return [place]
+      return readdirSync(at, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => relative(root, join(entry.parentPath, entry.name)))
+    })
+    .sort()
 }
 
 export const parse = (path: string): ts.SourceFile =>
