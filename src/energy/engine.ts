@@ -91,7 +91,7 @@ export interface MultiStepAnswer {
 }
 
 /** Two parts of the residual energy, for one row, in its units (see docs/mathematics.md). */
-export interface EnergyTerms {
+export interface EnergyParts {
   /** 1/2 sum_i |y_i - F_i|^2 / D */
   disagreement: number
   /** sum_i H(softmax(U F_i)), nats, not yet weighted by lambda */
@@ -103,7 +103,7 @@ export interface StepResult {
   energy: number
   /** Euclidean norm of the descent direction over the moving positions. */
   gradientNorm: number
-  terms?: EnergyTerms
+  parts?: EnergyParts
   /** Lowest energy among the answers seen so far, this one included if it counts as an answer. */
   best: number
 }
@@ -118,7 +118,7 @@ export type EnergyRow =
 
 export interface EnergyResult {
   energy: number
-  terms?: EnergyTerms
+  parts?: EnergyParts
   best: number
 }
 
@@ -134,7 +134,7 @@ export interface ReadRow {
   draws?: readonly number[]
 }
 
-export interface Reading {
+export interface Readout {
   /**
    * [K, top], most probable first; a clamped position reads its own token with probability 1. With
    * `draws` [K], those drawn (`drawAmong` in refine/sampling.ts); -1 where the weights are not finite.
@@ -204,7 +204,7 @@ export interface EnergyEngine {
    */
   multiStep?(row: MultiStepRow, bell?: Interrupt): MultiStepAnswer[]
   energy(rows: readonly EnergyRow[]): EnergyResult[]
-  read(rows: readonly ReadRow[]): Reading[]
+  read(rows: readonly ReadRow[]): Readout[]
   points(rows: readonly PointRow[]): Float32Array[]
   /** Forgets a context and unbinds its slots. Releasing what is not held does nothing. */
   release(contextId: number): void

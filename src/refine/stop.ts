@@ -11,7 +11,7 @@ export interface Judged {
   gradientNorm: number
   /** Lowest energy among the answers seen so far; Infinity while there was none. */
   best: number
-  terms?: { disagreement: number; doubt: number }
+  parts?: { disagreement: number; doubt: number }
 }
 
 export interface Progress {
@@ -31,7 +31,7 @@ export interface Progress {
   readonly since: number
   /** Share of the step size that a line search takes next. */
   readonly searched: number
-  readonly terms: { readonly disagreement: number; readonly doubt: number } | undefined
+  readonly parts: { readonly disagreement: number; readonly doubt: number } | undefined
 }
 
 export const beforeFirstStep: Progress = Object.freeze({
@@ -45,7 +45,7 @@ export const beforeFirstStep: Progress = Object.freeze({
   mark: Infinity,
   since: 0,
   searched: 1,
-  terms: undefined,
+  parts: undefined,
 })
 
 /** The smallest |E| that a relative change is measured against. */
@@ -99,7 +99,7 @@ export function advance(before: Progress, judged: Judged, budget: Budget): Progr
     idle: idleAfter(before, judged.best),
     ...markedAfter(before, judged.best, budget),
     searched,
-    terms: judged.terms,
+    parts: judged.parts,
   }
 }
 
@@ -110,7 +110,7 @@ export function close(before: Progress, judged: Omit<Judged, 'gradientNorm'>): P
     initial: before.steps === 0 ? judged.energy : before.initial,
     final: judged.energy,
     best: judged.best,
-    terms: judged.terms,
+    parts: judged.parts,
   }
 }
 

@@ -20,7 +20,7 @@ function descent(checkpoint: Checkpoint): { energies: number[]; norm: number } {
   )
   engine.close()
   return {
-    energies: steps.map(([result]) => result?.terms?.disagreement as number),
+    energies: steps.map(([result]) => result?.parts?.disagreement as number),
     norm: steps[0]?.[0]?.gradientNorm as number,
   }
 }

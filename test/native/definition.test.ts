@@ -55,7 +55,7 @@ function descendRows(engine: EnergyEngine, steps: number): number[][] {
     trace.push(results.map((r) => r.energy))
     trace.push(results.map((r) => r.gradientNorm))
     if (results.every((r) => Number.isFinite(r.best))) trace.push(results.map((r) => r.best))
-    if (results[0]?.terms) trace.push(results.map((r) => r.terms?.doubt ?? NaN))
+    if (results[0]?.parts) trace.push(results.map((r) => r.parts?.doubt ?? NaN))
   }
   const last = landscapeOf(engine.model, steps)
   const closed = engine.energy([0, 1, 2, 3].map((slot) => ({ slot, landscape: last })))
@@ -65,7 +65,7 @@ function descendRows(engine: EnergyEngine, steps: number): number[][] {
 }
 
 describe.each(variants)('native as tfjs: $label', ({ label }) => {
-  it('energies, norms, terms, the best so far and the answers of a descent', () => {
+  it('energies, norms, parts of the energy, the best so far and the answers of a descent', () => {
     const [definition, native] = openBoth(modelOf(label))
     const expected = descendRows(definition, 3)
     const actual = descendRows(native, 3)

@@ -54,9 +54,9 @@ function run(
       noise: slot % 5 === 4 ? 0.05 : 0,
       acceptLower: slot % 7 === 6,
     }))
-    engine.descend(batch).forEach(({ energy, gradientNorm, best, terms }, i) => {
+    engine.descend(batch).forEach(({ energy, gradientNorm, best, parts }, i) => {
       const { numbers } = outcomes.get(wanted[i] as number) as Outcome
-      numbers.push(energy, gradientNorm, best, terms?.disagreement ?? 0, terms?.doubt ?? 0)
+      numbers.push(energy, gradientNorm, best, parts?.disagreement ?? 0, parts?.doubt ?? 0)
     })
   }
   for (const row of wanted)

@@ -17,7 +17,7 @@ import type {
   EngineInfo,
   ObserveRow,
   PointRow,
-  Reading,
+  Readout,
   ReadRow,
   StepResult,
   MultiStepAnswer,
@@ -157,7 +157,7 @@ export class NativeEngine implements EnergyEngine {
     return rows.map((_, i) => this.resultAt(i * resultWidth))
   }
 
-  read(rows: readonly ReadRow[]): Reading[] {
+  read(rows: readonly ReadRow[]): Readout[] {
     const { vocab_size: vocab, answer } = this.model
     const { block } = answer
     return rows.map(({ draws, slot, which, top, temperature = 0 }) => {
@@ -228,7 +228,7 @@ export class NativeEngine implements EnergyEngine {
     const result = { energy: this.results[at] as number, best: this.results[at + 2] as number }
     if (this.model.energy.kind !== 'residual') return result
     const [disagreement, doubt] = [this.results[at + 3] as number, this.results[at + 4] as number]
-    return { ...result, terms: { disagreement, doubt } }
+    return { ...result, parts: { disagreement, doubt } }
   }
 
   private reserve(rows: number): void {

@@ -16,19 +16,19 @@ import type {
   EngineInfo,
   ObserveRow,
   PointRow,
-  Reading,
+  Readout,
   ReadRow,
   StepResult,
 } from '../engine.js'
 import { type Interrupt, isRaised } from '../interrupt.js'
-import { readLogits } from '../reading.js'
+import { readLogits } from '../readout.js'
 import type { Backend, Tensor, Tf } from './backend.js'
 import { Contexts } from './contexts.js'
 import { basePoint, descend, logitsOf, type Step } from './descent.js'
 import type { Landscape } from './landscape.js'
 import { Network } from './network.js'
 import { checkRange } from './range.js'
-import { numbersOf, resultsOf } from './results.js'
+import { energyOf, resultsOf } from './results.js'
 import { landscapeOf, noiseOf, roundsOf, startOf } from './rows.js'
 import { Slots } from './slots.js'
 
@@ -84,14 +84,14 @@ export class TfjsEngine implements EnergyEngine {
       const { contextId, seed, candidate, clamped } = row
       const bare = { contextId, seed, candidate, clamped }
       const state = this.tf.tidy(() => startOf(this.network, this.contexts, row))
-      const judged = this.model.answer.start === 'draft' && row.start === undefined
+      const stateIsAnswer = this.model.answer.start === 'draft' && row.start === undefined
       this.slots.set(row.slot, {
         ...bare,
         state,
         last: state.clone(),
         best: state.clone(),
         bestEnergy: Infinity,
-        judged,
+        stateIsAnswer,
       })
     }
   }
@@ -112,7 +112,7 @@ export class TfjsEngine implements EnergyEngine {
     return rows.map((row) => ('slot' in row ? this.energyOfSlot(row) : this.energyOfAnswer(row)))
   }
 
-  read(rows: readonly ReadRow[]): Reading[] {
+  read(rows: readonly ReadRow[]): Readout[] {
     return rows.map(({ slot: index, which, ...wanted }) => {
       const slot = this.slots.get(index)
       const answer = this.slots.answer(slot, which)
@@ -235,12 +235,12 @@ export class TfjsEngine implements EnergyEngine {
   }): EnergyResult {
     const slot = this.slots.get(index)
     const result = this.tidy(() => {
-      const base = basePoint(this.network, slot.state, !slot.judged)
-      return numbersOf(
+      const base = basePoint(this.network, slot.state, !slot.stateIsAnswer)
+      return energyOf(
         landscapeOf(this.network, this.contexts, [slot], [{ landscape }]).energy(base),
       )
     })
-    if (slot.judged && this.model.energy.kind !== 'residual')
+    if (slot.stateIsAnswer && this.model.energy.kind !== 'residual')
       this.slots.keepBest(slot, result.energy, slot.state)
     return { ...result, best: slot.bestEnergy }
   }
@@ -267,7 +267,7 @@ export class TfjsEngine implements EnergyEngine {
             tf.cast(tf.oneHot(tokens, this.model.vocab_size, 1, 0, 'int32'), 'float32')
           : network.embed(tokens)
       const asked = { contextId: row.contextId, clamped: undefined }
-      return numbersOf(
+      return energyOf(
         landscapeOf(this.network, this.contexts, [asked], [row], row.answer.length).energy(state),
       )
     })

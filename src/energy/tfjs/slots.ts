@@ -18,7 +18,7 @@ export interface Slot {
   best: Tensor
   bestEnergy: number
   /** Whether `state` may be returned as an answer: a start is one only if it is a draft. */
-  judged: boolean
+  stateIsAnswer: boolean
 }
 
 export class Slots {
@@ -61,12 +61,13 @@ export class Slots {
   /** Enters a step's outcome into its slot: the best answer so far, the next state, the latest reading. */
   advance(slot: Slot, result: StepResult, next: Tensor, answer: Tensor): void {
     const residual = this.model.energy.kind === 'residual'
-    if (residual || slot.judged) this.keepBest(slot, result.energy, residual ? answer : slot.state)
+    if (residual || slot.stateIsAnswer)
+      this.keepBest(slot, result.energy, residual ? answer : slot.state)
     slot.state.dispose()
     slot.last.dispose()
     slot.state = next
     slot.last = answer
-    slot.judged = true
+    slot.stateIsAnswer = true
     result.best = slot.bestEnergy
   }
 

@@ -1,6 +1,6 @@
 /** From logits to the most probable tokens or to weights, in plain numbers; shared by engines. */
 import { drawAmong } from '../refine/sampling.js'
-import type { Reading, ReadRow } from './engine.js'
+import type { Readout, ReadRow } from './engine.js'
 
 const none = new Float32Array(0)
 
@@ -10,7 +10,7 @@ export function readLogits(
   positions: number,
   { draws, top, temperature = 0 }: Pick<ReadRow, 'draws' | 'top' | 'temperature'>,
   clamped: readonly number[] | undefined,
-): Reading {
+): Readout {
   const vocab = logits.length / positions
   const count = top === 'all' ? 0 : Math.min(top, vocab)
   const tokens = new Int32Array(positions * count)
