@@ -1,4 +1,4 @@
-/** From logits to the most probable tokens or to weights, in plain numbers; shared by engines. */
+/** Turns logits into the most probable tokens, weights or drawn tokens. Engines without kernels for it share it. */
 import { drawAmong } from '../refine/sampling.js'
 import type { Readout, ReadRow } from './engine.js'
 
@@ -17,10 +17,10 @@ export function readLogits(
   const logProbs = new Float32Array(positions * count)
   for (let i = 0; i < positions; i++) {
     const row = logits.subarray(i * vocab, (i + 1) * vocab)
-    const known = clamped?.[i] ?? -1
-    if (known >= 0) {
+    const token = clamped?.[i] ?? -1
+    if (token >= 0) {
       row.fill(-1e9)
-      row[known] = 0
+      row[token] = 0
     }
     if (count > 0)
       readTop(
@@ -31,8 +31,8 @@ export function readLogits(
     if (temperature > 0) weigh(row, temperature)
   }
   if (draws) {
-    const drawn = draws.map((chance, i) =>
-      drawAmong(logits.subarray(i * vocab, (i + 1) * vocab), chance),
+    const drawn = draws.map((draw, i) =>
+      drawAmong(logits.subarray(i * vocab, (i + 1) * vocab), draw),
     )
     return { tokens: Int32Array.from(drawn), logProbs: none, logits: none, weights: none }
   }
@@ -49,7 +49,7 @@ function weigh(row: Float32Array, temperature: number): void {
     row[v] = Math.exp(((row[v] as number) - largest) / temperature)
 }
 
-/** Fills the `tokens.length` largest of `row`, ties to the lowest id, with their log-probabilities. */
+/** Fills `tokens` with the largest of `row`, ties going to the lower token, and `logProbs` with theirs. */
 function readTop(row: Float32Array, tokens: Int32Array, logProbs: Float32Array): void {
   const values = new Float64Array(tokens.length).fill(-Infinity)
   let largest = -Infinity

@@ -1,6 +1,7 @@
 /**
  * The tfjs engine: docs/mathematics.md executed op by op on whatever TensorFlow.js backend is there.
- * It is the specification that other engines are tested against; it favours plainness over speed.
+ * It is the specification that other engines are tested against, so it is written to be read rather than
+ * to be fast.
  */
 import { BasinError } from '../../errors.js'
 import { type ModelConfig, trainedStepSize } from '../../model/config.js'
@@ -81,12 +82,13 @@ export class TfjsEngine implements EnergyEngine {
       checkRange('contextId', row.contextId, this.capacity.contexts)
       row.clamped?.forEach((token) => checkRange('clamped', token + 1, this.model.vocab_size + 1))
       if (!this.contexts.has(row.contextId)) this.contexts.observe(row.contextId, [])
-      const { contextId, seed, candidate, clamped } = row
-      const bare = { contextId, seed, candidate, clamped }
       const state = this.tf.tidy(() => startOf(this.network, this.contexts, row))
       const stateIsAnswer = this.model.answer.start === 'draft' && row.start === undefined
       this.slots.set(row.slot, {
-        ...bare,
+        contextId: row.contextId,
+        seed: row.seed,
+        candidate: row.candidate,
+        clamped: row.clamped,
         state,
         last: state.clone(),
         best: state.clone(),
@@ -96,10 +98,10 @@ export class TfjsEngine implements EnergyEngine {
     }
   }
 
-  descend(rows: readonly DescendRow[], bell?: Interrupt): StepResult[] {
+  descend(rows: readonly DescendRow[], interrupt?: Interrupt): StepResult[] {
     const results: StepResult[] = []
     for (const round of roundsOf(rows)) {
-      if (results.length > 0 && bell && isRaised(bell)) break
+      if (results.length > 0 && interrupt && isRaised(interrupt)) break
       for (const group of this.groups(rows, round)) {
         const stepped = this.descendTogether(group.map((i) => rows[i] as DescendRow))
         group.forEach((i, at) => (results[i] = stepped[at] as StepResult))

@@ -1,4 +1,4 @@
-/** From the tensors of a step to the plain numbers of the engine interface. */
+/** Turns the tensors of a step into the numbers of the engine interface. */
 import type { EnergyResult, StepResult } from '../engine.js'
 import type { Tensor, Tf } from './backend.js'
 import type { Slope } from './landscape.js'
