@@ -92,8 +92,8 @@ napi_value observe(const Call& call) {
     row.from = indexBelow("from", reader.next() + 1, double(engine.config().contextLength) + 1) - 1;
     const size_t tokens = reader.countLeft();
     const size_t pages = reader.countLeft();
-    for (size_t i = 0; i < tokens; i++) row.tokens.push_back(reader.index("token", engine.config().vocab));
-    for (size_t i = 0; i < pages; i++) row.pages.push_back(reader.index("pages", engine.capacity.pages));
+    row.tokens = reader.indices("token", tokens, engine.config().vocab);
+    row.pages = reader.indices("pages", pages, engine.capacity.pages);
     rows.push_back(std::move(row));
   }
   if (call.absent(2)) {
@@ -202,8 +202,7 @@ napi_value energy(const Call& call) {
     if (reader.index("rows", 2) == 0) row.slot = reader.index("slot", engine.capacity.slots);
     else row.contextId = reader.index("contextId", engine.capacity.contexts);
     row.landscape = reader.index("landscape", engine.config().landscapes);
-    const size_t count = reader.countLeft();
-    for (size_t i = 0; i < count; i++) row.answer.push_back(reader.index("answer", engine.config().vocab));
+    row.answer = reader.indices("answer", reader.countLeft(), engine.config().vocab);
     rows.push_back(std::move(row));
   }
   engine.energy(rows, resultsOf(call, rows.size()));

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "runtime/refusal.h"
 
@@ -17,6 +18,12 @@ class RowReader {
   }
   uint32_t word(const char* param) { return wordFrom(param, next()); }
   int index(const char* param, double limit) { return indexBelow(param, next(), limit); }
+  std::vector<int> indices(const char* param, size_t count, double limit) {
+    std::vector<int> found(count);
+    for (int& index : found) index = this->index(param, limit);
+    return found;
+  }
+  // A count of numbers that follow.
   size_t countLeft() { return size_t(index("rows", double(length - at) + 1)); }
 
  private:

@@ -19,7 +19,8 @@ const float* checked(const Tensors& tensors, const std::string& name, size_t cou
 
 Model::Model(const Config& c, WeightType weightType, const Tensors& tensors, size_t positions)
     : config((c.check(), c)), type(weightType) {
-  alpha = std::fmax(checked(tensors, "alpha", 1)[0], 1e-4f);
+  // Rows of `descend` carry the step size; the checkpoint must have one all the same.
+  checked(tensors, "alpha", 1);
   embeddings = rows(tensors, "embeddings.weight", c.vocab, c.dim);
   norm = rows(tensors, "transformer.norm.weight", 1, c.dim);
   timeEmbeddings = c.conditioning == Conditioning::none

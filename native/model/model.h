@@ -39,7 +39,6 @@ class Model {
 
   const Config config;
   const WeightType type;
-  float alpha;
   std::vector<Layer> layers;
   const float* norm;             // [ld]
   const float* finalModulation;  // adaLN: [T][2][ld]: shift, scale

@@ -178,19 +178,25 @@ const float* Network::gated(const float* x, int rows) {
   return temporary;
 }
 
+// The gate of `count` rows from `from` on, but for where it goes.
+Gate Network::gateOf(const Activations& l, int from, int count) const {
+  Gate g{};
+  g.a = l.gates + size_t(from) * ldGates;
+  g.lda = ldGates;
+  g.rows = count;
+  g.width = config.ffnPadded();
+  g.ldy = ldFfn;
+  return g;
+}
+
 // The feed-forward half of a layer: from its h to `next`, the next layer's x [rows][ld].
 void Network::feedForward(Activations& l, int index, int rows, float* next) {
   const Layer& w = model.layers[index];
   normalize(l.h, w.ffnNorm, rows, l.inverse2, normed, adaln);
   multiply(w.gates, normed, ld, rows, l.gates, ldGates, nullptr);
   pool.runRows(rows, [&](int from, int count) {
-    Gate g{};
-    g.a = l.gates + size_t(from) * ldGates;
-    g.lda = ldGates;
-    g.rows = count;
-    g.width = config.ffnPadded();
+    Gate g = gateOf(l, from, count);
     g.y = hidden + size_t(from) * ldFfn;
-    g.ldy = ldFfn;
     kernels.gate(g);
   });
   if (!adaln) return multiply(w.down, hidden, ldFfn, rows, next, ld, l.h);
@@ -279,12 +285,7 @@ void Network::backward(const std::vector<Run>& runs) {
     modulations(runs, w.modulation, 6, 3, 4, 5);
     multiply(w.downBack, gated(dx, rows), ld, rows, dHidden, ldFfn, nullptr);
     pool.runRows(rows, [&](int from, int count) {
-      Gate g{};
-      g.a = l.gates + size_t(from) * ldGates;
-      g.lda = ldGates;
-      g.rows = count;
-      g.width = config.ffnPadded();
-      g.ldy = ldFfn;
+      Gate g = gateOf(l, from, count);
       g.dy = dHidden + size_t(from) * ldFfn;
       g.da = dWide + size_t(from) * ldGates;
       kernels.gateGradient(g);

@@ -108,6 +108,7 @@ class Network {
   void normalize(const float* x, const float* weight, int rows, float* inverse, float* y, bool adaptive);
   Norm normOf(const float* x, const float* weight, float* inverse, int from, int count, bool adaptive) const;
   void normalizeBack(const float* x, const float* weight, int rows, float* inverse, bool adaptive);
+  Gate gateOf(const Activations& l, int from, int count) const;
   const float* gated(const float* x, int rows);
   void project(Activations& l, const Layer& w, int rows);
   void projectFirst(const Selection& only);

@@ -43,7 +43,7 @@ export interface DescendRow {
   slot: number
   /** Which of the model's T landscapes this step follows. */
   landscape: number
-  /** As in a step's plan: `stepSizeOf` (refine/budget.ts) of both and the checkpoint's alpha, at least 1e-4 (reference: forward). */
+  /** The two that a budget may change the step size by: `rowStepSize` (step-size.ts) says how. */
   stepSize?: number
   shrink?: number
   /** Standard deviation of Langevin noise added to the state before the step; 0 for none. */

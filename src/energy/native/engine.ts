@@ -4,8 +4,7 @@
  */
 import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
-import { type ModelConfig, stateWidth, trainedStepSize } from '../../model/config.js'
-import { stepSizeOf } from '../../refine/budget.js'
+import { type ModelConfig, stateWidth } from '../../model/config.js'
 import type { Interrupt } from '../interrupt.js'
 import type {
   BeginRow,
@@ -23,6 +22,7 @@ import type {
   MultiStepAnswer,
   MultiStepRow,
 } from '../engine.js'
+import { alphaOf, rowStepSize } from '../step-size.js'
 import {
   type Addon,
   descendWidth,
@@ -54,7 +54,6 @@ const wordsOf = (seed: number): [number, number] => [
   Math.floor(seed / 4294967296) >>> 0,
 ]
 
-const lowestAlpha = 1e-4
 const none = new Float32Array(0)
 
 export class NativeEngine implements EnergyEngine {
@@ -81,7 +80,7 @@ export class NativeEngine implements EnergyEngine {
     const { threads, reason, weights } = options
     this.info = { name: 'native', backend: `${backend} ${weights}`, threads, reason }
     this.bytes = bytes
-    this.alpha = Math.max(checkpoint.tensors.get('alpha')?.data[0] ?? 0, lowestAlpha)
+    this.alpha = alphaOf(checkpoint)
   }
 
   observe(rows: readonly ObserveRow[]): void {
@@ -220,7 +219,7 @@ export class NativeEngine implements EnergyEngine {
 
   /** The numbers of a step: landscape, step, step size, noise, 1 to accept only lower energies. */
   private stepOf(row: Omit<DescendRow, 'slot'>): number[] {
-    const alpha = stepSizeOf(trainedStepSize(this.model, this.alpha, row.step), row)
+    const alpha = rowStepSize(this.model, this.alpha, row)
     return [row.landscape, row.step, alpha, row.noise, row.acceptLower ? 1 : 0]
   }
 

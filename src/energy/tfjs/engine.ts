@@ -4,9 +4,8 @@
  * to be fast.
  */
 import { BasinError } from '../../errors.js'
-import { type ModelConfig, trainedStepSize } from '../../model/config.js'
+import type { ModelConfig } from '../../model/config.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
-import { stepSizeOf } from '../../refine/budget.js'
 import type {
   BeginRow,
   DescendRow,
@@ -23,6 +22,7 @@ import type {
 } from '../engine.js'
 import { type Interrupt, isRaised } from '../interrupt.js'
 import { readLogits } from '../readout.js'
+import { alphaOf, rowStepSize } from '../step-size.js'
 import type { Backend, Tensor, Tf } from './backend.js'
 import { Contexts } from './contexts.js'
 import { basePoint, descend, logitsOf, type Step } from './descent.js'
@@ -32,8 +32,6 @@ import { checkRange } from './range.js'
 import { energyOf, resultsOf } from './results.js'
 import { landscapeOf, noiseOf, roundsOf, startOf } from './rows.js'
 import { Slots } from './slots.js'
-
-const lowestAlpha = 1e-4
 
 export class TfjsEngine implements EnergyEngine {
   readonly model: ModelConfig
@@ -57,7 +55,7 @@ export class TfjsEngine implements EnergyEngine {
     this.network = new Network(this.tf, this.model, this.weights)
     this.contexts = new Contexts(this.network)
     this.slots = new Slots(this.model, capacity.slots)
-    this.alpha = Math.max(checkpoint.tensors.get('alpha')?.data[0] ?? 0, lowestAlpha)
+    this.alpha = alphaOf(checkpoint)
   }
 
   observe(rows: readonly ObserveRow[]): void {
@@ -186,7 +184,7 @@ export class TfjsEngine implements EnergyEngine {
     const [states, answers] = tf.tidy(() => {
       const landscape = landscapeOf(this.network, this.contexts, slots, rows)
       const alpha = tf.tensor3d(
-        rows.map((row) => stepSizeOf(trainedStepSize(this.model, this.alpha, row.step), row)),
+        rows.map((row) => rowStepSize(this.model, this.alpha, row)),
         [rows.length, 1, 1],
       )
       const state = tf.concat(slots.map((slot) => slot.state))

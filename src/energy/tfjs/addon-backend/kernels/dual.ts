@@ -6,6 +6,12 @@ import { input, runKernel, type Inputs, type Kernel, type Kernels, type Tf } fro
 const blocksOf = (backend: NativeBackend, tensors: readonly TensorInfo[]): number[] =>
   tensors.map((t) => backend.block(t))
 
+/** -1 where there is no tensor. */
+const optionalBlocks = (
+  backend: NativeBackend,
+  tensors: readonly (TensorInfo | undefined)[],
+): number[] => tensors.map((t) => (t ? backend.block(t) : -1))
+
 /** The inputs of these names, in order. */
 const given = (inputs: Inputs, names: string): TensorInfo[] =>
   names.split(' ').map((name) => input(inputs, name))
@@ -73,10 +79,7 @@ const jointSoftmax: Kernel = (backend, inputs) => {
     ...outs,
     ...(contextTangent ? [] : [undefined, undefined]),
   ]
-  backend.run('jointSoftmax', [
-    ...scoresOf(context, own, mask),
-    ...all.map((t) => (t ? backend.block(t) : -1)),
-  ])
+  backend.run('jointSoftmax', [...scoresOf(context, own, mask), ...optionalBlocks(backend, all)])
   return outs
 }
 
@@ -84,24 +87,11 @@ const jointSoftmaxGradient: Kernel = (backend, inputs) => {
   const [context, own] = given(inputs, 'context own') as [TensorInfo, TensorInfo]
   const { contextTangent, ownTangent, contextG, ownG, contextH, ownH } = inputs
   const outs = outputsLike(backend, contextTangent ? [context, own, context, own] : [context, own])
-  const all = [
-    context,
-    own,
-    contextTangent,
-    ownTangent,
-    contextG,
-    ownG,
-    contextH,
-    ownH,
-    outs[0],
-    outs[1],
-    outs[2],
-    outs[3],
-  ]
-  backend.run('jointSoftmaxGradient', [
-    ...scoresOf(context, own, undefined),
-    ...all.map((t) => (t ? backend.block(t) : -1)),
-  ])
+  const tangents = [contextTangent, ownTangent]
+  const gradients = [contextG, ownG, contextH, ownH]
+  const all = [context, own, ...tangents, ...gradients, outs[0], outs[1], outs[2], outs[3]]
+  const scores = scoresOf(context, own, undefined)
+  backend.run('jointSoftmaxGradient', [...scores, ...optionalBlocks(backend, all)])
   return outs
 }
 

@@ -1,4 +1,4 @@
-/** Answers in a row are what the verbs give one by one, number for number. */
+/** `multiStep` gives the numbers that the engine's other calls give one by one. */
 import { describe, expect, it } from 'vitest'
 import { createInterrupt, clear, raise } from '../../src/energy/interrupt.js'
 import type { MultiStepRow } from '../../src/energy/engine.js'
@@ -13,8 +13,18 @@ const labels = [
 ]
 
 const plain: MultiStepRow = {
-  ...{ contextId: 1, slot: 2, token: 4, from: 3, pages: [7, 2], most: 12, seconds: 60 },
-  ...{ seed: 2 ** 40 + 5, answer: 3, draw: 3, which: 'best', temperature: 0 },
+  contextId: 1,
+  slot: 2,
+  token: 4,
+  from: 3,
+  pages: [7, 2],
+  most: 12,
+  seconds: 60,
+  seed: 2 ** 40 + 5,
+  answer: 3,
+  draw: 3,
+  which: 'best',
+  temperature: 0,
   steps: [0, 1, 2].map((step) => ({ step, landscape: 0, noise: 0 })),
 }
 
@@ -27,7 +37,11 @@ const rows: [string, Partial<MultiStepRow>][] = [
     {
       temperature: 1,
       steps: [0, 1].map((step) => ({
-        ...{ step, landscape: 0, noise: 0.3, stepSize: 0.8, acceptLower: true },
+        step,
+        landscape: 0,
+        noise: 0.3,
+        stepSize: 0.8,
+        acceptLower: true,
       })),
     },
   ],
@@ -39,41 +53,43 @@ function opened(label: string) {
   return engine
 }
 
-const toldBy = (answers: ReturnType<typeof strideByVerbs>) =>
+const withoutTimes = (answers: ReturnType<typeof strideByVerbs>) =>
   answers.map(({ token, steps }) => ({ token, steps }))
 
-describe.each(labels)('a stride (%s)', (label) => {
-  it.each(rows)('is what the verbs give: %s', (_, overrides) => {
+describe.each(labels)('several answers in one call (%s)', (label) => {
+  it.each(rows)('are the answers of single calls: %s', (_, overrides) => {
     const row = { ...plain, ...overrides }
     const [one, other] = [opened(label), opened(label)]
-    const wanted = toldBy(strideByVerbs(other, row))
+    const wanted = withoutTimes(strideByVerbs(other, row))
     expect(wanted).toHaveLength(12)
-    expect(toldBy(one.multiStep(row))).toEqual(wanted)
+    expect(withoutTimes(one.multiStep(row))).toEqual(wanted)
     const point = [{ slot: 2, which: 'best' as const }]
     expect(one.points(point)).toEqual(other.points(point))
     const tokens = wanted.map(({ token }) => token)
     const end = tokens.at(-1) as number
-    const short = toldBy(one.multiStep({ ...row, end }))
+    const short = withoutTimes(one.multiStep({ ...row, end }))
     expect(short).toEqual(wanted.slice(0, tokens.indexOf(end) + 1))
     one.close()
     other.close()
   })
 
-  it('ends after an answer when the bell rings, or its time is over, and goes on from there', () => {
+  it('end after an answer when the interrupt is raised or the time is over, and go on from there', () => {
     const engine = opened(label)
-    const wanted = toldBy(engine.multiStep(plain))
-    const bell = createInterrupt()
-    raise(bell)
-    expect(toldBy(engine.multiStep(plain, bell))).toEqual(wanted.slice(0, 1))
-    clear(bell)
-    expect(engine.multiStep({ ...plain, seconds: 0 }, bell)).toHaveLength(1)
+    const wanted = withoutTimes(engine.multiStep(plain))
+    const interrupt = createInterrupt()
+    raise(interrupt)
+    expect(withoutTimes(engine.multiStep(plain, interrupt))).toEqual(wanted.slice(0, 1))
+    clear(interrupt)
+    expect(engine.multiStep({ ...plain, seconds: 0 }, interrupt)).toHaveLength(1)
     const [first] = wanted
     const rest = { token: first?.token ?? -1, from: 4, answer: 4, draw: 4, most: 11 }
-    expect(toldBy(engine.multiStep({ ...plain, ...rest }, bell))).toEqual(wanted.slice(1))
+    expect(withoutTimes(engine.multiStep({ ...plain, ...rest }, interrupt))).toEqual(
+      wanted.slice(1),
+    )
     engine.close()
   })
 
-  it('refuses what the verbs refuse, and goes on', () => {
+  it('are refused where single calls would be, and the engine goes on', () => {
     const engine = opened(label)
     for (const wrong of [
       { slot: 99 },
@@ -96,7 +112,7 @@ describe.each(labels)('a stride (%s)', (label) => {
   })
 })
 
-it('is refused to models whose answers are longer', () => {
+it('refuses several answers in one call of a model whose answers are longer', () => {
   const engine = openNative(modelOf('latent residual amortized, K 4'))
   engine.observe([{ contextId: 1, tokens: [5, 3, 8], pages: [7] }])
   expect(() => engine.multiStep(plain)).toThrow(
