@@ -14,35 +14,35 @@
       "MACOSX_DEPLOYMENT_TARGET": "11.0",
       "OTHER_CPLUSPLUSFLAGS": ["-ffp-contract=off", "-fvisibility=hidden"]
     },
-    "include_dirs": ["native", "native/kernels"]
+    "include_dirs": ["native"]
   },
   "targets": [
     {
       "target_name": "basin",
       "sources": [
-        "native/addon.cc",
-        "native/contexts.cc",
-        "native/descent.cc",
-        "native/engine.cc",
-        "native/judging.cc",
+        "native/addon/addon.cc",
+        "native/addon/training_addon.cc",
+        "native/engine/contexts.cc",
+        "native/engine/descent.cc",
+        "native/engine/energies.cc",
+        "native/engine/engine.cc",
+        "native/engine/multi_step.cc",
+        "native/engine/pass.cc",
+        "native/engine/readout.cc",
         "native/kernels/choose.cc",
-        "native/mixing.cc",
-        "native/model.cc",
-        "native/network.cc",
-        "native/observed.cc",
-        "native/pass.cc",
-        "native/peak.cc",
-        "native/pool.cc",
-        "native/reading.cc",
-        "native/stride.cc",
+        "native/model/candidate_attention.cc",
+        "native/model/model.cc",
+        "native/model/network.cc",
+        "native/model/observed_stream.cc",
+        "native/model/vocabulary.cc",
+        "native/model/weights.cc",
+        "native/runtime/peak.cc",
+        "native/runtime/pool.cc",
         "native/training/duals.cc",
         "native/training/moves.cc",
         "native/training/product.cc",
         "native/training/reductions.cc",
-        "native/training/register.cc",
-        "native/training/trainer.cc",
-        "native/vocabulary.cc",
-        "native/weights.cc"
+        "native/training/trainer.cc"
       ],
       "dependencies": ["kernels_baseline"],
       "conditions": [["x64==1", { "dependencies": ["kernels_avx512", "kernels_avx2"] }]]
@@ -50,7 +50,7 @@
     {
       "target_name": "kernels_baseline",
       "type": "static_library",
-      "sources": ["native/kernels/kernels.cc", "native/training/kernels.cc"],
+      "sources": ["native/kernels/kernels.cc", "native/training/training_kernels.cc"],
       "defines": ["BASIN_ISA=baseline"]
     }
   ],
@@ -60,7 +60,7 @@
         {
           "target_name": "kernels_avx512",
           "type": "static_library",
-          "sources": ["native/kernels/kernels.cc", "native/training/kernels.cc"],
+          "sources": ["native/kernels/kernels.cc", "native/training/training_kernels.cc"],
           "defines": ["BASIN_ISA=avx512"],
           "cflags_cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512"],
           "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"] }
@@ -68,7 +68,7 @@
         {
           "target_name": "kernels_avx2",
           "type": "static_library",
-          "sources": ["native/kernels/kernels.cc", "native/training/kernels.cc"],
+          "sources": ["native/kernels/kernels.cc", "native/training/training_kernels.cc"],
           "defines": ["BASIN_ISA=avx2"],
           "cflags_cc": ["-mavx2", "-mfma"],
           "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx2", "-mfma"] }

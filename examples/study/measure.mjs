@@ -54,7 +54,7 @@ export function scoreExamples({ engine, tokenizer }, examples, { budgets, candid
       clamped,
       answer,
       scores: [],
-      terms: {},
+      parts: {},
       best: Infinity,
       progress: beforeFirstStep,
       convergedAt: undefined,
@@ -89,7 +89,7 @@ function descendTogether(engine, descents, budgets, noise) {
     results.forEach((result, slot) => {
       const descent = descents[slot]
       if (result.best < descent.best)
-        Object.assign(descent, { best: result.best, terms: result.terms ?? {} })
+        Object.assign(descent, { best: result.best, parts: result.parts ?? {} })
       descent.progress = advance(descent.progress, result, rest)
       if (decide(rest, descent.progress, 0) === 'converged') descent.convergedAt ??= step + 1
       if (result.best <= (energyTarget ?? -Infinity)) descent.onTargetAt ??= step + 1
@@ -101,9 +101,9 @@ function descendTogether(engine, descents, budgets, noise) {
 function record(engine, descents) {
   const readings = engine.read(descents.map((_, slot) => ({ slot, which: 'best', top: 1 })))
   readings.forEach(({ tokens }, slot) => {
-    const { answer, clamped, scores, best, terms } = descents[slot]
+    const { answer, clamped, scores, best, parts } = descents[slot]
     const right = answer.filter((token, i) => clamped[i] < 0 && tokens[i] === token).length
     const solved = answer.every((token, i) => tokens[i] === token)
-    scores.push({ energy: best, ...terms, nats: NaN, right, solved })
+    scores.push({ energy: best, ...parts, nats: NaN, right, solved })
   })
 }

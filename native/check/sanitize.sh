@@ -1,29 +1,47 @@
 #!/usr/bin/env bash
-# The native engine under sanitizers; needs g++ with its sanitizer libraries, and node_modules.
+# Runs the native code under sanitizers. It needs g++ with its sanitizer libraries, and node_modules.
 #   native/check/sanitize.sh            thread, then address
-#   native/check/sanitize.sh address    all tests of the addon (contract suite on every kernel set, comparison
-#                                       with tfjs, bits whatever the batch, fuzz, shared pages, training)
-#                                       under AddressSanitizer and UndefinedBehaviorSanitizer: some minutes
+#   native/check/sanitize.sh address    every test of the addon under AddressSanitizer and
+#                                       UndefinedBehaviorSanitizer: several minutes
 #   native/check/sanitize.sh thread     pool, engine and trainer under ThreadSanitizer
-#   native/check/sanitize.sh short      what continuous integration runs: thread, and of the address part the
-#                                       contract suite on the widest kernels and the fuzz
+#   native/check/sanitize.sh short      what .ci/run checks, under AddressSanitizer and
+#                                       UndefinedBehaviorSanitizer: the contract of engines on the widest
+#                                       kernels of the machine, and the fuzz tests; about two minutes
+# It says so and succeeds without a check where g++ has no sanitizers, or Node no headers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 headers=$(node -p 'require("node:path").join(process.execPath, "..", "..", "include", "node")')
-sources="native/*.cc native/training/*.cc native/kernels/choose.cc"
+sources="native/engine/*.cc native/model/*.cc native/runtime/*.cc native/training/*.cc native/kernels/choose.cc"
+addon="native/addon/*.cc"
 
-# One object; $1: folder, $2: its name, $3: source, the rest: flags.
+skip() {
+  echo "skipped the sanitizers: $1"
+  exit 0
+}
+
+# Fails unless g++ can build and run a program with the sanitizer flags $1.
+works() {
+  local folder
+  folder=$(mktemp -d)
+  echo 'int main() { return 0; }' >"$folder/empty.cc"
+  g++ "$1" "$folder/empty.cc" -o "$folder/empty" >/dev/null 2>&1 && "$folder/empty"
+  local result=$?
+  rm -rf "$folder"
+  return "$result"
+}
+
+# Compiles one object. $1: folder, $2: name of the object, $3: source, the rest: flags.
 compile() {
   local out=$1 name=$2 source=$3
   shift 3
   g++ -std=c++17 -O1 -g -fPIC -fno-omit-frame-pointer -ffp-contract=off -Wno-maybe-uninitialized -Inative \
-    -Inative/kernels -I"$headers" "$@" -c "$source" -o "$out/$name.o"
+    -I"$headers" "$@" -c "$source" -o "$out/$name.o"
 }
 export -f compile
 export headers
 
-# Every source, and every kernel set of this machine's architecture, as objects in $1, as many at a
-# time as there are cores; the rest: sanitizer flags.
+# Compiles all sources, those of `extra`, and every kernel set of this architecture, into the folder $1,
+# as many at a time as there are cores; the rest: sanitizer flags.
 objects() {
   local out=$1 names=(baseline)
   shift
@@ -35,27 +53,28 @@ objects() {
       local isa=""
       [ "$name" = avx2 ] && isa="-mavx2 -mfma"
       [ "$name" = avx512 ] && isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma"
-      for folder in kernels training; do
-        echo "$out $name-$folder native/$folder/kernels.cc $* $isa -DBASIN_ISA=$name"
+      for source in native/kernels/kernels.cc native/training/training_kernels.cc; do
+        echo "$out $name-$(basename "${source%.cc}") $source $* $isa -DBASIN_ISA=$name"
       done
     done
-    for source in $sources; do
-      case $source in native/addon.cc | */register.cc | native/training/kernels.cc) continue ;; esac
+    for source in $sources $extra; do
+      [ "$source" = native/training/training_kernels.cc ] && continue
       echo "$out $(echo "${source%.cc}" | tr / -) $source $*"
     done
-    for source in "${extra[@]}"; do echo "$out $(basename "${source%.cc}") $source $*"; done
   } | xargs -P "$(nproc)" -I{} bash -c 'compile {}'
 }
 
 out=build/sanitize/address flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined"
 buildAddress() {
-  extra=(native/addon.cc native/training/register.cc)
+  [ -e "$headers/node_api.h" ] || skip "this Node came without its headers ($headers)"
+  works -fsanitize=address,undefined || skip "g++ builds no program with AddressSanitizer here"
+  extra=$addon
   objects "$out" $flags
   g++ $flags -shared "$out"/*.o -lpthread -o "$out/basin.node"
 }
 
-# Arguments: of the test runner. Node itself is not instrumented, so the runtimes must come first; leaks
-# are V8's business.
+# Runs tests with the instrumented addon; the arguments are the test runner's. Node itself is not
+# instrumented, so the runtimes must be loaded first, and what V8 never frees is not looked at.
 testAddress() {
   LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)" \
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 BASIN_ADDON="$PWD/$out/basin.node" \
@@ -69,7 +88,8 @@ address() {
 
 thread() {
   local out=build/sanitize/thread flags="-fsanitize=thread"
-  extra=(native/check/stress.cc)
+  works -fsanitize=thread || skip "g++ builds no program with ThreadSanitizer here"
+  extra=native/check/stress.cc
   objects "$out" $flags
   g++ $flags "$out"/*.o -lpthread -o "$out/stress"
   TSAN_OPTIONS=halt_on_error=1 "$out/stress"
@@ -79,7 +99,6 @@ case "${1:-both}" in
   address) address ;;
   thread) thread ;;
   short)
-    thread
     buildAddress
     testAddress test/native/native.test.ts -t 'kernels auto'
     testAddress test/native/fuzz.test.ts
@@ -87,5 +106,9 @@ case "${1:-both}" in
   both)
     thread
     address
+    ;;
+  *)
+    echo "usage: native/check/sanitize.sh [address | thread | short]" >&2
+    exit 2
     ;;
 esac

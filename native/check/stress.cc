@@ -1,5 +1,5 @@
-// What ThreadSanitizer watches: the pool under jobs of every size with pauses in which its threads
-// fall asleep, then an engine and a trainer that must give one and the same bits for 1 to 4 threads.
+// Runs under ThreadSanitizer: the pool on jobs of every size, with pauses in which its threads fall asleep,
+// then an engine and a trainer, which must give the same bits for 1 to 4 threads.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -7,8 +7,8 @@
 #include <map>
 #include <random>
 
-#include "../engine.h"
-#include "../training/trainer.h"
+#include "engine/engine.h"
+#include "training/trainer.h"
 
 using namespace basin;
 
@@ -42,7 +42,8 @@ Config smallConfig() {
   return c;
 }
 
-// Whole answers without a gradient, some positions clamped: enough for each thread to take its own.
+// Answers of nine positions without a gradient, some of them clamped: enough work for threads to take answers
+// of their own.
 Config boardConfig() {
   Config c = smallConfig();
   c.vocab = 7, c.block = 9, c.doubt = 1;
@@ -89,7 +90,7 @@ std::vector<double> energies(const Config& c, int rows, int threads) {
   return out;
 }
 
-// Products in one piece and in many, reductions along and across, softmax: what threads share out.
+// The ops that threads share: products in one piece and in many, reductions along and across, softmax.
 std::vector<float> trained(int threads) {
   Trainer trainer(threads);
   constexpr size_t most = size_t(1) << 18;
@@ -130,5 +131,5 @@ int main() {
     if (descents(threads) != expected) fail("the engine's bits, the same for any number of threads");
     if (trained(threads) != learned) fail("the trainer's bits, the same for any number of threads");
   }
-  puts("pool, engine and trainer: as they should be");
+  puts("pool, engine and trainer give the same bits for any number of threads");
 }

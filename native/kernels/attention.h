@@ -7,14 +7,14 @@
 // and for the answer's own blocks dk_t += ds_t q, dv_t += p_t dout. The context is constant.
 // Bound: one query reads each key and value once forward and once backward, so memory bandwidth.
 #pragma once
-#include "kernels.h"
-#include "simd.h"
+#include "kernels/kernels.h"
+#include "kernels/simd.h"
 
 namespace basin {
 namespace BASIN_ISA {
 namespace {
 
-constexpr float unseen = -1e30f;
+constexpr float maskedScore = -1e30f;
 
 INLINE int seenLanes(const Attention& a, int block, int query) {
   const int left = a.limit[query] - block * pageSize;
@@ -22,8 +22,8 @@ INLINE int seenLanes(const Attention& a, int block, int query) {
   return left < count ? left : count;
 }
 
-// The next block of the context, to be fetched while this one is worked on: hardware does not look past
-// 4 KiB, and pages lie anywhere.
+// The next block of the context, to be fetched while this one is computed: the prefetcher of the hardware stops
+// at 4 KiB, and pages lie anywhere.
 INLINE const KeyBlock* nextBlock(const Attention& a, int block) {
   return block + 1 < a.contextBlocks ? a.blocks + block + 1 : nullptr;
 }
@@ -42,7 +42,7 @@ INLINE void scoresOf(const Attention& a, int block, F16* s) {
 
 // out[Q][C vectors from column c] = sum over blocks and positions of p v.
 template <int Q, int C>
-INLINE void mixValues(const Attention& a, int column, const float* scale) {
+INLINE void sumValues(const Attention& a, int column, const float* scale) {
   F16 sum[Q][C];
   UNROLL for (int i = 0; i < Q; i++)
     UNROLL for (int c = 0; c < C; c++) sum[i][c] = zero();
@@ -74,13 +74,13 @@ template <int Q>
 void attend(const Attention& a) {
   const int width = a.blockCount * pageSize;
   F16 top[Q];
-  UNROLL for (int i = 0; i < Q; i++) top[i] = set1(unseen);
+  UNROLL for (int i = 0; i < Q; i++) top[i] = set1(maskedScore);
   for (int b = 0; b < a.blockCount; b++) {
     F16 s[Q];
     scoresOf<Q>(a, b, s);
     UNROLL for (int i = 0; i < Q; i++) {
       const int seen = seenLanes(a, b, i);
-      if (seen < pageSize) s[i] = keep(s[i], seen < 0 ? 0 : seen, unseen);
+      if (seen < pageSize) s[i] = keep(s[i], seen < 0 ? 0 : seen, maskedScore);
       store(a.scores + (size_t)i * width + b * pageSize, s[i]);
       top[i] = larger(top[i], s[i]);
     }
@@ -100,8 +100,8 @@ void attend(const Attention& a) {
     if (a.logSum) a.logSum[i] = m + __builtin_logf(z);
   }
   int column = 0;
-  for (; column + 4 * lanes <= a.dp; column += 4 * lanes) mixValues<Q, 4>(a, column, scale);
-  for (; column < a.dp; column += lanes) mixValues<Q, 1>(a, column, scale);
+  for (; column + 4 * lanes <= a.dp; column += 4 * lanes) sumValues<Q, 4>(a, column, scale);
+  for (; column < a.dp; column += lanes) sumValues<Q, 1>(a, column, scale);
 }
 
 void attention(const Attention& a) {

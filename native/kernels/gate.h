@@ -4,8 +4,8 @@
 //   da = dy b (s + silu (1 - s)),  db = dy silu
 // Bound: exp, about 20 instructions for 16 elements; activations stay in cache.
 #pragma once
-#include "kernels.h"
-#include "simd.h"
+#include "kernels/kernels.h"
+#include "kernels/simd.h"
 
 namespace basin {
 namespace BASIN_ISA {

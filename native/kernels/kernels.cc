@@ -1,12 +1,12 @@
-// Compiled once for each instruction set, with BASIN_ISA naming it. It must use no inline function
-// of the standard library: the linker may keep the copy of this build for all.
-#include "attention.h"
-#include "gate.h"
-#include "matmul.h"
-#include "norm.h"
-#include "plain.h"
-#include "rotary.h"
-#include "vocab.h"
+// Compiled once for each instruction set, with BASIN_ISA naming it. It must use no inline function of the
+// standard library: the linker keeps one copy of such a function for all instruction sets, maybe this one.
+#include "kernels/attention.h"
+#include "kernels/gate.h"
+#include "kernels/matmul.h"
+#include "kernels/norm.h"
+#include "kernels/vector_ops.h"
+#include "kernels/rotary.h"
+#include "kernels/vocab.h"
 
 #define TEXT_OF(name) #name
 #define NAME_OF(name) TEXT_OF(name)
@@ -31,8 +31,8 @@ const Kernels table = {
     entropy,
     weigh,
     fmaRun,
-    times,
-    addTimes,
+    multiply,
+    addProduct,
     dot,
     fmaRounds,
     readSum,

@@ -1,7 +1,7 @@
 // The table of kernels. One table for each instruction set; kernels.cc is compiled once for each.
 // Kernels know shapes and pointers: no model, no slot, no thread, and no N-API.
 //
-// Widths are padded: every row of activations is a multiple of `lanes` floats, zeros at its end.
+// Widths are padded: every row of activations is a multiple of `lanes` floats, and the padding is zeros.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +13,7 @@ constexpr int lanes = 16;
 constexpr int tileWidth = 32;
 // Positions of a cache page: the lanes of one vector of attention scores.
 constexpr int pageSize = 16;
-// Vocabulary rows of one chunk, the unit of work and of merging: its order of summation is fixed.
+// Vocabulary rows of one chunk, which is the unit of work and of merging. Its order of summation is fixed.
 constexpr int vocabChunk = 512;
 
 enum class WeightType { f32, bf16, int8 };
@@ -35,11 +35,11 @@ struct Norm {
   int ld, rows, width;
   const float* weight;  // [width padded]
   float eps;
-  const float* const* shift;  // per row [width padded], or null without adaLN
+  const float* const* shift;  // [rows], each [width padded]; null without adaLN
   const float* const* scale;  // as `shift`
   float* inverse;             // [rows]: 1 / root mean square; the gradient reads it
   float* y;                   // [rows][ld]; of the gradient: d/dx is added to it
-  const float* dy;            // gradient only: [rows][ld]
+  const float* dy;            // gradient only: d/dy, [rows][ld]
 };
 
 struct Gate {
@@ -51,7 +51,7 @@ struct Gate {
   float* da;        // gradient only: [rows][lda], as `a`
 };
 
-// One head of a run of positions, between the rows of q, k or v and the kernels of attention.
+// One head of a run of positions: its columns of the rows of q, k or v, and the same as attention reads them.
 struct Head {
   float* wide;  // [count][ld]: this head's d columns of wider rows
   int ld, count;
@@ -77,8 +77,8 @@ struct Attention {
   int d, dp;
   const KeyBlock* blocks;
   int blockCount;
-  int contextBlocks;  // of them, those that come from memory and not from the pass
-  const int* limit;  // per query: it sees lane i of block b where 16 b + i < limit
+  int contextBlocks;  // blocks of the context among them, which come from memory
+  const int* limit;  // [queries]: a query attends to lane i of block b where 16 b + i < limit
   float* scores;     // [queries][16 blockCount], scratch
   float* out;        // [queries][dp]
   float* logSum;     // [queries]: log of the sum of exp(scores), for the gradient; or null
@@ -138,8 +138,8 @@ struct Kernels {
   void (*weigh)(float* z, int count, float temperature);
   // Runs of n floats, n a multiple of lanes.
   void (*fma)(const float* a, float factor, const float* b, float* y, size_t n);  // y = a + factor b
-  void (*times)(const float* a, const float* b, float* y, size_t n);              // y = a b
-  void (*addTimes)(const float* a, const float* b, const float* c, float* y, size_t n);  // y = a + b c
+  void (*multiply)(const float* a, const float* b, float* y, size_t n);              // y = a b
+  void (*addProduct)(const float* a, const float* b, const float* c, float* y, size_t n);  // y = a + b c
   float (*dot)(const float* a, const float* b, size_t n);
   // Multiply-adds of `rounds` rounds, of 2 * fmaPerRound * lanes operations each.
   float (*fmaRounds)(size_t rounds);
@@ -153,7 +153,12 @@ namespace avx2 { extern const Kernels table; }
 #endif
 namespace baseline { extern const Kernels table; }
 
-// The best table this machine can run; `wanted` ("avx512", "avx2", "baseline") caps it, for tests.
+enum class InstructionSet { baseline, avx2, avx512 };
+
+// The widest that this machine can run; `wanted` ("avx512", "avx2", "baseline") caps it, for tests.
+InstructionSet widestInstructionSet(const char* wanted);
+
+// The table of that instruction set.
 const Kernels& chooseKernels(const char* wanted);
 
 }  // namespace basin

@@ -6,8 +6,8 @@
 // chain of K fused multiply-adds in order of k: the same bits for any number of rows or threads.
 // Bound: one row reads each weight once, so memory bandwidth; from a dozen rows on, multiply-adds.
 #pragma once
-#include "kernels.h"
-#include "simd.h"
+#include "kernels/kernels.h"
+#include "kernels/simd.h"
 
 namespace basin {
 namespace BASIN_ISA {
@@ -56,7 +56,7 @@ INLINE void product(const Matmul& m, int row, int tile, int half) {
     }
 }
 
-// Few rows leave few independent chains, so they take several tiles at once where registers allow.
+// Few rows have few independent chains of additions, so they take several tiles at once where registers allow.
 template <typename W, int R>
 void productRows(const Matmul& m, int row) {
   int tile = 0;
@@ -82,7 +82,7 @@ INLINE void rowsLeft(const Matmul& m, int row, int left) {
 template <typename W>
 void matmul(const Matmul& m) {
   if (m.rows <= matmulRows) return rowsLeft<W, matmulRows>(m, 0, m.rows);
-  // Tile by tile, so that a tile stays in cache while all rows pass by.
+  // Tile by tile, so that a tile stays in cache for all rows.
   const size_t tileSize = (size_t)m.k * tileWidth;
   for (int tile = 0; tile < m.count; tile++) {
     Matmul one = m;

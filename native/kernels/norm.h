@@ -4,8 +4,8 @@
 //   u = dy (1 + scale) w,  dx += r (u - n mean(u n))
 // Bound: reads and writes of activations in cache; small beside the products around it.
 #pragma once
-#include "kernels.h"
-#include "simd.h"
+#include "kernels/kernels.h"
+#include "kernels/simd.h"
 
 namespace basin {
 namespace BASIN_ISA {

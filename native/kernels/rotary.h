@@ -3,8 +3,8 @@
 // and the transpose of that, the gradient, while they are put back. Lanes past d become 0.
 // Bound: loads and stores in cache.
 #pragma once
-#include "kernels.h"
-#include "simd.h"
+#include "kernels/kernels.h"
+#include "kernels/simd.h"
 
 namespace basin {
 namespace BASIN_ISA {

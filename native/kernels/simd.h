@@ -193,7 +193,7 @@ INLINE F16 sums(const F16* a) {
 
 #endif
 
-// Towards the second cache: memory works while the first caches are computed on.
+// Prefetches into the second cache, so that memory and arithmetic work at the same time.
 INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 INLINE F16 zero() { return set1(0); }
@@ -206,7 +206,7 @@ INLINE float sum(F16 a) {
   return x[0];
 }
 
-// NaN lanes are passed over.
+// The largest lane; NaN is ignored.
 INLINE float largest(F16 a) {
   float x[16];
   store(x, a);
@@ -216,7 +216,7 @@ INLINE float largest(F16 a) {
 }
 
 // e^x to 2 units in the last place: 2^n e^r with |r| <= ln 2 / 2 and a polynomial of degree 7
-// (coefficients of Cephes, Moshier). 0 below -87.3, the largest finite power above 88.3, NaN of NaN.
+// (coefficients of Cephes, Moshier). 0 below -87.3, the largest finite power above 88.3, NaN for NaN.
 INLINE F16 exp(F16 x) {
   const F16 floor = set1(-87.33f), magic = set1(12582912.f);
   const F16 y = smaller(set1(88.3f), larger(floor, x));

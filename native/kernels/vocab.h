@@ -4,13 +4,13 @@
 // p = exp(z - logSum) is recovered on the fly; without normalisation p = z and e = sum_v z_v W_v.
 // exp is taken against the largest z so far in the chunk, and sums are rescaled when it rises.
 //
-// A chunk is worked in blocks of 32 rows: they stay in the first caches from the product to the sum.
-// Every d is one tree over lanes, every e one chain in order of v, the chunk's bounds are fixed: a
-// position's bits do not depend on R or on who works which chunk.
+// A chunk is computed in blocks of 32 rows, which stay in the first caches from the product to the sum.
+// Every d is summed as one tree over lanes, every e as one chain in order of v, and the chunk's bounds are
+// fixed: the bits of a position depend neither on R nor on which thread computes which chunk.
 // Bound: one position reads 4 V D bytes, so memory bandwidth; from a dozen on, 4 V D operations each.
 #pragma once
-#include "kernels.h"
-#include "simd.h"
+#include "kernels/kernels.h"
+#include "kernels/simd.h"
 
 namespace basin {
 namespace BASIN_ISA {
@@ -61,7 +61,7 @@ INLINE void blockSlopes(const Vocab& a, const W* w, int row) {
     if (row < a.rows) blockSlopes<W, R - 1>(a, w, row);
 }
 
-// From d (or nothing) to the weights of the embedding; keeps z, the running maximum and the sums.
+// From d (or nothing) to the weights of the embedding; writes z, the running maximum and the sums.
 template <bool update>
 INLINE void blockWeights(const Vocab& a, int v) {
   for (int row = 0; row < a.rows; row++) {
@@ -101,7 +101,8 @@ INLINE void blockWeights(const Vocab& a, int v) {
   }
 }
 
-// e[R rows][C vectors] += weights [R][32] W [32][ld]. `ahead`: elements to the block to be fetched, or 0.
+// e[R rows][C vectors] += weights [R][32] W [32][ld]. `ahead`: elements from here to the block to be
+// prefetched, or 0.
 template <typename W, int R, int C>
 INLINE void addRows(const Vocab& a, const W* w, int row, int column, size_t ahead) {
   F16 sum[R][C];
@@ -123,7 +124,7 @@ INLINE void addRows(const Vocab& a, const W* w, int row, int column, size_t ahea
     UNROLL for (int c = 0; c < C; c++) store(e + (size_t)r * a.ld + c * lanes, sum[r][c]);
 }
 
-// Columns outside, so that their part of the block stays in the first cache while rows pass by. The
+// The loop over columns is outside, so that their part of the block stays in the first cache for all rows. The
 // last rows are fewer than R.
 template <typename W, int R>
 INLINE void blockSums(const Vocab& a, const W* w, int first, size_t ahead) {
@@ -163,7 +164,7 @@ F16 largestOf(const float* z, int count) {
   return set1(largest(top));
 }
 
-// Softmax before its division, for whoever draws from a read-out. NaN of NaN.
+// Softmax before its division, as weights to draw from. NaN gives NaN.
 void weigh(float* z, int count, float temperature) {
   const F16 m = largestOf(z, count), t = set1(temperature);
   for (int i = 0; i < count; i += lanes) store(z + i, exp(div(sub(load(z + i), m), t)));

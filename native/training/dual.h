@@ -1,18 +1,18 @@
-// Values together with a directional derivative (src/energy/tfjs/numbers.ts), and the reverse of both:
-// what training through a descent step spends its time in besides products. One pass over memory each.
+// Values together with a directional derivative (src/energy/tfjs/numbers.ts), and the gradients of both. Besides
+// products, training through a descent step spends its time here; each kernel is one pass over memory.
 // t is the tangent of x, g the gradient of the value, h that of its tangent.
 #pragma once
-#include "rows.h"
+#include "training/rows.h"
 
 namespace basin {
 namespace BASIN_ISA {
 namespace {
 
-// With s = 1 / (1 + e^-a): silu = a s, its slope = s + silu (1 - s), its bend = s (1 - s) (2 + a (1 - 2 s)).
-struct Bent {
-  F16 silu, slope, bend;
+// With s = 1 / (1 + e^-a): silu = a s, its slope = s + silu (1 - s), its second derivative = s (1 - s) (2 + a (1 - 2 s)).
+struct SiluDerivatives {
+  F16 silu, slope, second;
 };
-INLINE Bent bent(F16 a) {
+INLINE SiluDerivatives siluDerivatives(F16 a) {
   const F16 s = logistic(a), rest = sub(set1(1), s), silu = mul(a, s);
   return {silu, fma(silu, rest, s), mul(mul(s, rest), fma(a, sub(rest, s), set1(2)))};
 }
@@ -22,7 +22,7 @@ void gateDual(const GateDual& m, size_t from, size_t n) {
   eachVector(n, [&](size_t at, int some) {
     const size_t i = from + at;
     const F16 b = loadUpTo(m.b + i, some);
-    const Bent f = bent(loadUpTo(m.a + i, some));
+    const SiluDerivatives f = siluDerivatives(loadUpTo(m.a + i, some));
     storeUpTo(m.y + i, mul(f.silu, b), some);
     const F16 t = mul(mul(f.slope, loadUpTo(m.ta + i, some)), b);
     storeUpTo(m.ty + i, fma(f.silu, loadUpTo(m.tb + i, some), t), some);
@@ -34,8 +34,8 @@ void gateDualGradient(const GateDual& m, size_t from, size_t n) {
     const size_t i = from + at;
     const F16 b = loadUpTo(m.b + i, some), ta = loadUpTo(m.ta + i, some), tb = loadUpTo(m.tb + i, some);
     const F16 g = loadUpTo(m.g + i, some), h = loadUpTo(m.h + i, some);
-    const Bent f = bent(loadUpTo(m.a + i, some));
-    const F16 along = fma(mul(f.bend, ta), b, mul(f.slope, tb));
+    const SiluDerivatives f = siluDerivatives(loadUpTo(m.a + i, some));
+    const F16 along = fma(mul(f.second, ta), b, mul(f.slope, tb));
     storeUpTo(m.da + i, fma(h, along, mul(mul(g, f.slope), b)), some);
     storeUpTo(m.db + i, fma(mul(h, f.slope), ta, mul(g, f.silu)), some);
     storeUpTo(m.dta + i, mul(mul(h, f.slope), b), some);
@@ -105,22 +105,23 @@ void normDualGradient(const NormDual& m) {
   }
 }
 
-// One softmax over two rows, `far` with a mask added and `own`; and p (t - sum p t) where there is t.
+// One softmax over two rows of scores, `context` with a mask added and `own`. Where there is a tangent t, also
+// p (t - sum p t).
 void jointSoftmax(const Joint& m) {
   F16 high = set1(-__builtin_inff());
-  eachVector(m.far, [&](size_t i, int some) {
-    F16 x = loadUpTo(m.farX + i, some, -__builtin_inff());
+  eachVector(m.context, [&](size_t i, int some) {
+    F16 x = loadUpTo(m.contextX + i, some, -__builtin_inff());
     if (m.mask) x = add(x, loadUpTo(m.mask + i, some));
     high = larger(x, high);
   });
   eachVector(m.own, [&](size_t i, int some) { high = larger(loadUpTo(m.ownX + i, some, -__builtin_inff()), high); });
   const F16 highest = set1(largest(high));
   F16 total = zero();
-  eachVector(m.far, [&](size_t i, int some) {
-    F16 x = loadUpTo(m.farX + i, some, -__builtin_inff());
+  eachVector(m.context, [&](size_t i, int some) {
+    F16 x = loadUpTo(m.contextX + i, some, -__builtin_inff());
     if (m.mask) x = add(x, loadUpTo(m.mask + i, some));
     const F16 e = exp(sub(x, highest));
-    storeUpTo(m.farP + i, e, some);
+    storeUpTo(m.contextP + i, e, some);
     total = add(total, e);
   });
   eachVector(m.own, [&](size_t i, int some) {
@@ -137,25 +138,25 @@ void jointSoftmax(const Joint& m) {
       if (t) along = fma(v, loadUpTo(t + i, some), along);
     });
   };
-  finish(m.farP, m.farT, m.far);
+  finish(m.contextP, m.contextT, m.context);
   finish(m.ownP, m.ownT, m.own);
-  if (!m.farT) return;
+  if (!m.contextT) return;
   const F16 s = set1(sum(along));
   const auto tangent = [&](const float* p, const float* t, float* out, size_t n) {
     eachVector(n, [&](size_t i, int some) {
       storeUpTo(out + i, mul(loadUpTo(p + i, some), sub(loadUpTo(t + i, some), s)), some);
     });
   };
-  tangent(m.farP, m.farT, m.farTp, m.far);
+  tangent(m.contextP, m.contextT, m.contextTp, m.context);
   tangent(m.ownP, m.ownT, m.ownTp, m.own);
 }
 
 // dx = p (m - sum p m), with m = g, or g + h (t - sum p t) - (sum p h) t; dt = p (h - sum p h).
 void jointSoftmaxGradient(const JointGradient& m) {
   float s = 0, q = 0;
-  if (m.farT) {
-    s = dotOf(m.farP, m.farT, m.far) + dotOf(m.ownP, m.ownT, m.own);
-    q = dotOf(m.farP, m.farH, m.far) + dotOf(m.ownP, m.ownH, m.own);
+  if (m.contextT) {
+    s = dotOf(m.contextP, m.contextT, m.context) + dotOf(m.ownP, m.ownT, m.own);
+    q = dotOf(m.contextP, m.contextH, m.context) + dotOf(m.ownP, m.ownH, m.own);
   }
   const F16 ss = set1(s), qq = set1(q);
   F16 total = zero();
@@ -167,7 +168,7 @@ void jointSoftmaxGradient(const JointGradient& m) {
     }
     return v;
   };
-  eachVector(m.far, [&](size_t i, int some) { total = fma(loadUpTo(m.farP + i, some), mixed(m.farG, m.farH, m.farT, i, some), total); });
+  eachVector(m.context, [&](size_t i, int some) { total = fma(loadUpTo(m.contextP + i, some), mixed(m.contextG, m.contextH, m.contextT, i, some), total); });
   eachVector(m.own, [&](size_t i, int some) { total = fma(loadUpTo(m.ownP + i, some), mixed(m.ownG, m.ownH, m.ownT, i, some), total); });
   const F16 along = set1(sum(total));
   const auto write = [&](const float* p, const float* g, const float* h, const float* t, float* dx, float* dt, size_t n) {
@@ -177,7 +178,7 @@ void jointSoftmaxGradient(const JointGradient& m) {
       if (t) storeUpTo(dt + i, mul(v, sub(loadUpTo(h + i, some), qq)), some);
     });
   };
-  write(m.farP, m.farG, m.farH, m.farT, m.farDx, m.farDt, m.far);
+  write(m.contextP, m.contextG, m.contextH, m.contextT, m.contextDx, m.contextDt, m.context);
   write(m.ownP, m.ownG, m.ownH, m.ownT, m.ownDx, m.ownDt, m.own);
 }
 

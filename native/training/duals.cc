@@ -1,6 +1,6 @@
-// The ops of dual.h: values with a directional derivative, and their reverse. Sizes come first in these
-// calls, then the blocks.
-#include "trainer.h"
+// The ops of dual.h: values with a directional derivative, and their gradients. In these calls sizes come first,
+// then blocks.
+#include "training/trainer.h"
 
 namespace basin {
 
@@ -49,9 +49,9 @@ void Trainer::normDualGradient(Command& c) {
   float* const dw = c.block(width);
   std::fill_n(dw, width, 0.f);
   if (n == 0) return;
-  // Each piece of rows has its own sum for w; pieces add up in order.
-  const size_t piece = width >= grain ? 1 : grain / width, pieces = (rows + piece - 1) / piece;
-  float* const partial = shared.floats(pieces * width);
+  // Each piece of rows has a sum of its own for w; pieces are added in order.
+  const size_t piece = width >= elementsPerTask ? 1 : elementsPerTask / width, pieces = (rows + piece - 1) / piece;
+  float* const partial = sharedScratch.floats(pieces * width);
   pool.run(int(pieces), [&](int task, int) {
     const size_t row = task * piece, from = row * width;
     NormDual m = all;
@@ -65,12 +65,12 @@ void Trainer::normDualGradient(Command& c) {
 
 namespace {
 
-// Scores [batch][heads][positions][far] and [..][own]; a mask [batch or 1][positions or 1][far].
+// Scores [batch][heads][positions][context] and [..][own]; a mask [batch or 1][positions or 1][context].
 struct Scores {
-  size_t batch, heads, positions, far, own, maskBatch, maskPositions;
+  size_t batch, heads, positions, context, own, maskBatch, maskPositions;
 
   explicit Scores(Command& c) {
-    batch = c.size(), heads = c.size(), positions = c.size(), far = c.size(), own = c.size();
+    batch = c.size(), heads = c.size(), positions = c.size(), context = c.size(), own = c.size();
     maskBatch = c.size(), maskPositions = c.size();
     if (maskBatch != 1 && maskBatch != batch) throw Refusal{"mask", "for each row or for all", double(maskBatch)};
     if (maskPositions != 1 && maskPositions != positions) throw Refusal{"mask", "for each position or for all", double(maskPositions)};
@@ -79,57 +79,57 @@ struct Scores {
   size_t maskAt(size_t row) const {
     const size_t b = maskBatch == 1 ? 0 : row / (heads * positions);
     const size_t n = maskPositions == 1 ? 0 : row % positions;
-    return (b * maskPositions + n) * far;
+    return (b * maskPositions + n) * context;
   }
 };
 
 }  // namespace
 
-// the scores' sizes, far, mask or -1, own, then the tangents of far and own or -1 each, then the
-// results: far, own, and their tangents or -1 each.
+// The sizes of the scores, context, mask or -1, own, then the tangents of context and own or -1 each, then the
+// results: context, own, and their tangents or -1 each.
 void Trainer::jointSoftmax(Command& c) {
   const Scores s(c);
-  const size_t far = s.rows() * s.far, own = s.rows() * s.own;
+  const size_t context = s.rows() * s.context, own = s.rows() * s.own;
   Joint all{};
-  all.far = s.far, all.own = s.own;
-  all.farX = c.block(far), all.mask = c.optional(s.maskBatch * s.maskPositions * s.far), all.ownX = c.block(own);
-  all.farT = c.optional(far), all.ownT = c.optional(own);
-  all.farP = c.block(far), all.ownP = c.block(own), all.farTp = c.optional(far), all.ownTp = c.optional(own);
-  const bool dual = all.farT;
-  if (dual != (all.ownT != nullptr) || dual != (all.farTp != nullptr) || dual != (all.ownTp != nullptr))
+  all.context = s.context, all.own = s.own;
+  all.contextX = c.block(context), all.mask = c.optional(s.maskBatch * s.maskPositions * s.context), all.ownX = c.block(own);
+  all.contextT = c.optional(context), all.ownT = c.optional(own);
+  all.contextP = c.block(context), all.ownP = c.block(own), all.contextTp = c.optional(context), all.ownTp = c.optional(own);
+  const bool dual = all.contextT;
+  if (dual != (all.ownT != nullptr) || dual != (all.contextTp != nullptr) || dual != (all.ownTp != nullptr))
     throw Refusal{"tangents", "all there or all absent", double(dual)};
-  share(s.rows(), s.far + s.own, [&](size_t from, size_t count) {
+  share(s.rows(), s.context + s.own, [&](size_t from, size_t count) {
     for (size_t row = from; row < from + count; row++) {
       Joint m = all;
-      const size_t f = row * s.far, o = row * s.own;
-      m.farX += f, m.ownX += o, m.farP += f, m.ownP += o;
+      const size_t f = row * s.context, o = row * s.own;
+      m.contextX += f, m.ownX += o, m.contextP += f, m.ownP += o;
       if (m.mask) m.mask += s.maskAt(row);
-      if (dual) m.farT += f, m.ownT += o, m.farTp += f, m.ownTp += o;
+      if (dual) m.contextT += f, m.ownT += o, m.contextTp += f, m.ownTp += o;
       kernels.jointSoftmax(m);
     }
   });
 }
 
-// the scores' sizes, the results far and own, tangents of the scores or -1, gradients of the results,
-// gradients of their tangents or -1, then what is written: gradients of far and own, and of their
+// The sizes of the scores, the results context and own, tangents of the scores or -1, gradients of the results,
+// gradients of their tangents or -1, then what is written: gradients of context and own, and of their
 // tangents or -1 each.
 void Trainer::jointSoftmaxGradient(Command& c) {
   const Scores s(c);
-  const size_t far = s.rows() * s.far, own = s.rows() * s.own;
+  const size_t context = s.rows() * s.context, own = s.rows() * s.own;
   JointGradient all{};
-  all.far = s.far, all.own = s.own;
-  all.farP = c.block(far), all.ownP = c.block(own), all.farT = c.optional(far), all.ownT = c.optional(own);
-  all.farG = c.block(far), all.ownG = c.block(own), all.farH = c.optional(far), all.ownH = c.optional(own);
-  all.farDx = c.block(far), all.ownDx = c.block(own), all.farDt = c.optional(far), all.ownDt = c.optional(own);
-  const bool dual = all.farT;
-  for (const float* p : {all.ownT, all.farH, all.ownH, static_cast<const float*>(all.farDt), static_cast<const float*>(all.ownDt)})
+  all.context = s.context, all.own = s.own;
+  all.contextP = c.block(context), all.ownP = c.block(own), all.contextT = c.optional(context), all.ownT = c.optional(own);
+  all.contextG = c.block(context), all.ownG = c.block(own), all.contextH = c.optional(context), all.ownH = c.optional(own);
+  all.contextDx = c.block(context), all.ownDx = c.block(own), all.contextDt = c.optional(context), all.ownDt = c.optional(own);
+  const bool dual = all.contextT;
+  for (const float* p : {all.ownT, all.contextH, all.ownH, static_cast<const float*>(all.contextDt), static_cast<const float*>(all.ownDt)})
     if (dual != (p != nullptr)) throw Refusal{"tangents", "all there or all absent", double(dual)};
-  share(s.rows(), s.far + s.own, [&](size_t from, size_t count) {
+  share(s.rows(), s.context + s.own, [&](size_t from, size_t count) {
     for (size_t row = from; row < from + count; row++) {
       JointGradient m = all;
-      const size_t f = row * s.far, o = row * s.own;
-      m.farP += f, m.ownP += o, m.farG += f, m.ownG += o, m.farDx += f, m.ownDx += o;
-      if (dual) m.farT += f, m.ownT += o, m.farH += f, m.ownH += o, m.farDt += f, m.ownDt += o;
+      const size_t f = row * s.context, o = row * s.own;
+      m.contextP += f, m.ownP += o, m.contextG += f, m.ownG += o, m.contextDx += f, m.ownDx += o;
+      if (dual) m.contextT += f, m.ownT += o, m.contextH += f, m.ownH += o, m.contextDt += f, m.ownDt += o;
       kernels.jointSoftmaxGradient(m);
     }
   });

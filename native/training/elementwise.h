@@ -1,9 +1,9 @@
-// One number at a time: plain loops that the compiler turns into vectors, and F16 where it cannot.
-// What is NaN stays NaN; extremes are those of JavaScript's Math.
+// Elementwise ops: plain loops that the compiler turns into vectors, and F16 where it cannot.
+// NaN stays NaN; extremes follow JavaScript's Math.
 #pragma once
 #include <math.h>
-#include "kernels.h"
-#include "vector.h"
+#include "training/training_kernels.h"
+#include "training/partial_vectors.h"
 
 namespace basin {
 namespace BASIN_ISA {
@@ -63,12 +63,12 @@ INLINE F16 hyperbolic(F16 x) {
   p = fma(p, z, set1(-5.37397155531e-2f));
   p = fma(p, z, set1(1.33314422036e-1f));
   p = fma(p, z, set1(-3.33332819422e-1f));
-  const F16 near = fma(mul(p, z), x, x);
-  const F16 far = sub(set1(1), div(set1(2), add(exp(add(x, x)), set1(1))));
+  const F16 small = fma(mul(p, z), x, x);
+  const F16 large = sub(set1(1), div(set1(2), add(exp(add(x, x)), set1(1))));
   float in[laneCount], a[laneCount], b[laneCount];
   store(in, x);
-  store(a, near);
-  store(b, far);
+  store(a, small);
+  store(b, large);
   for (int i = 0; i < laneCount; i++) a[i] = in[i] < 0.625f && in[i] > -0.625f ? a[i] : b[i];
   return load(a);
 }
@@ -105,7 +105,7 @@ void unary(Unary op, const float* x, float* y, size_t n, float p, float q) {
   }
 }
 
-// y = f(a, b) over a run; an operand that is repeated is one number.
+// y = f(a, b) over a run of n; an operand that is repeated is one number.
 template <class Out, class F>
 INLINE void eachPair(Repeat repeat, const float* __restrict__ a, const float* __restrict__ b, Out* __restrict__ y,
                      size_t n, const F& f) {
@@ -183,13 +183,13 @@ void rotate(const float* x, const float* cos, const float* sin, float* y, size_t
   }
 }
 
-void turnBlock(const float* x, size_t ldx, float* y, size_t ldy, int rows, int columns) {
+void transposeBlock(const float* x, size_t ldx, float* y, size_t ldy, int rows, int columns) {
   for (int i = 0; i < rows; i += laneCount)
     for (int j = 0; j < columns; j += laneCount) {
       const int height = rows - i < laneCount ? rows - i : laneCount;
       const int width = columns - j < laneCount ? columns - j : laneCount;
       F16 a[laneCount];
-      loadTurned(x + i * ldx + j, ldx, height, width, a);
+      loadTransposed(x + i * ldx + j, ldx, height, width, a);
       for (int r = 0; r < width; r++) storeUpTo(y + (j + r) * ldy + i, a[r], height);
     }
 }

@@ -1,6 +1,6 @@
-// The blocks that tensors live in: aligned to cache lines, on large pages where they are large, known
-// by number. Who reuses which block is decided in src/energy/tfjs/native/storage.ts. A block lives
-// until it is dropped and no JavaScript view is left.
+// The blocks of memory of tensors, known by number: aligned to cache lines, and on large pages where they are
+// large. src/energy/tfjs/addon-backend/storage.ts decides which block is used again for what. A block lives until
+// it is dropped and no JavaScript view of it is left.
 #pragma once
 #include <cstdlib>
 #include <memory>
@@ -8,7 +8,7 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#include "../refusal.h"
+#include "runtime/refusal.h"
 
 namespace basin {
 
@@ -55,7 +55,7 @@ class Memory {
   std::vector<int> dropped;
 };
 
-// Room that only grows, for packed operands and partial sums.
+// Memory that only grows, for packed operands and partial sums.
 class Scratch {
  public:
   float* floats(size_t n) {

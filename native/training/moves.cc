@@ -1,8 +1,8 @@
-// Ops that move numbers: strided copies, which are slices, paddings, tiles, transpositions and
-// concatenations alike, and everything that goes by an index.
+// Ops that move numbers: strided copies (slices, paddings, tiles, transpositions, concatenations), and gathering,
+// scattering and one-hot by an index; and running sums.
 #include <cstring>
 
-#include "trainer.h"
+#include "training/trainer.h"
 
 namespace basin {
 
@@ -18,19 +18,19 @@ void copyRun(const T* x, long long stepX, T* y, long long stepY, size_t n) {
 
 }  // namespace
 
-// bytes of an element, x, offset, y, offset, then the walk.
+// bytes of an element, x, offset, y, offset, then the strided loop of x and y.
 void Trainer::copy(Command& c) {
   const size_t bytes = c.size();
   const double idX = c.real();
   const long long offsetX = c.offset();
   const double idY = c.real();
   const long long offsetY = c.offset();
-  Walk w;
+  StridedLoop w;
   w.read(c);
   if (w.empty()) return;
   long long lowX, highX, lowY, highY;
-  Walk::bounds(w, w.first, lowX, highX);
-  Walk::bounds(w, w.second, lowY, highY);
+  StridedLoop::bounds(w, w.first, lowX, highX);
+  StridedLoop::bounds(w, w.second, lowY, highY);
   if (lowX + offsetX < 0 || lowY + offsetY < 0) throw Refusal{"offset", "inside of the tensor", double(offsetX)};
   const size_t run = w.run(), rows = w.rows();
   const int last = w.rank - 1;
@@ -54,7 +54,8 @@ void Trainer::copy(Command& c) {
   if (bytes != 4) throw Refusal{"bytes", "1 or 4", double(bytes)};
   const float* x = Command(&idX, 1, memory).block(highX + offsetX + 1);
   float* y = Command(&idY, 1, memory).block(highY + offsetY + 1);
-  // A transposition: the run jumps in x, another dimension does not. That one moves to its side.
+  // A transposition: neighbours in x lie along another dimension than the run. That dimension, `side`, becomes
+  // the second one of a block.
   int side = -1;
   for (int i = 0; i < last; i++)
     if (w.first[i] == 1 && w.dims[i] >= 4) side = i;
@@ -65,18 +66,18 @@ void Trainer::copy(Command& c) {
   for (int i = side; i + 1 < last; i++) {
     w.dims[i] = w.dims[i + 1], w.first[i] = w.first[i + 1], w.second[i] = w.second[i + 1];
   }
-  // The walk without `side`; its run is one block.
+  // The loop without `side`; one run of it is one block.
   w.dims[last - 1] = run, w.first[last - 1] = stepX, w.second[last - 1] = stepY;
   w.rank--;
-  constexpr size_t together = 64;
-  const size_t blocks = (width + together - 1) / together;
-  share(w.rows() * blocks, run * together, [&](size_t from, size_t n) {
+  constexpr size_t perTask = 64;
+  const size_t blocks = (width + perTask - 1) / perTask;
+  share(w.rows() * blocks, run * perTask, [&](size_t from, size_t n) {
     for (size_t i = from; i < from + n; i++) {
       long long atX, atY;
       w.start(i / blocks, atX, atY);
-      const size_t column = i % blocks * together;
-      const size_t columns = width - column < together ? width - column : together;
-      kernels.turn(x + offsetX + atX + column, stepX, y + offsetY + atY + column * apart, apart, int(run), int(columns));
+      const size_t column = i % blocks * perTask;
+      const size_t columns = width - column < perTask ? width - column : perTask;
+      kernels.transpose(x + offsetX + atX + column, stepX, y + offsetY + atY + column * apart, apart, int(run), int(columns));
     }
   });
 }
@@ -98,7 +99,7 @@ void Trainer::gather(Command& c) {
   });
 }
 
-// x, ids, y, n, segments, inner, 1 to refuse an index that is none: y [segments][inner], sums of the
+// x, ids, y, n, segments, inner, 1 to refuse an index out of range: y [segments][inner], sums of the
 // rows of x by their id.
 void Trainer::segmentSum(Command& c) {
   const double ids[3] = {c.real(), c.real(), c.real()};
@@ -111,11 +112,11 @@ void Trainer::segmentSum(Command& c) {
   if (strict)
     for (size_t i = 0; i < n; i++) indexBelow("index", index[i], double(segments));
   share(segments, inner, [&](size_t from, size_t count) { std::fill_n(y + from * inner, count * inner, 0.f); });
-  // Threads share columns, so that every sum has the order of the rows.
-  const size_t together = n * inner < grain ? inner : 64;
+  // Threads share columns, so that every sum adds rows in their order.
+  const size_t perTask = n * inner < elementsPerTask ? inner : 64;
   if (inner == 0) return;
-  pool.run(int((inner + together - 1) / together), [&](int task, int) {
-    const size_t column = task * together, columns = inner - column < together ? inner - column : together;
+  pool.run(int((inner + perTask - 1) / perTask), [&](int task, int) {
+    const size_t column = task * perTask, columns = inner - column < perTask ? inner - column : perTask;
     for (size_t i = 0; i < n; i++)
       if (index[i] >= 0 && size_t(index[i]) < segments) kernels.addTo(x + i * inner + column, y + index[i] * inner + column, columns);
   });
@@ -125,8 +126,8 @@ void Trainer::segmentSum(Command& c) {
 void Trainer::flatIndex(Command& c) {
   const double ids[2] = {c.real(), c.real()};
   const size_t n = c.size(), depth = c.size();
-  if (depth > Walk::most) throw Refusal{"depth", "8 at most", double(depth)};
-  size_t dims[Walk::most], strides[Walk::most];
+  if (depth > StridedLoop::most) throw Refusal{"depth", "8 at most", double(depth)};
+  size_t dims[StridedLoop::most], strides[StridedLoop::most];
   for (size_t i = 0; i < depth; i++) dims[i] = c.size(), strides[i] = c.size();
   Command blocks(ids, 2, memory);
   const int32_t* index = blocks.block<int32_t>(n * depth);

@@ -1,13 +1,13 @@
-// The matrix product of training: both operands change from call to call, either may be turned, and
+// The matrix product of training: both operands change from call to call, either may be transposed, and
 // none is padded. So both are packed, a block of k at a time: A into panels [k][12], whose numbers are
-// broadcast, B into tiles [k][32], whose columns are lanes. native/kernels/matmul.h, for weights that
-// are packed once and rows that are few, packs its tiles alone.
+// broadcast, B into tiles [k][32], whose columns are lanes. native/kernels/matmul.h, for weights
+// that are packed once and few rows, packs tiles only.
 //
 // Every y is one chain of multiply-adds in order of k within a block, and blocks add up in order: the
 // same bits for any number of threads. Bound: multiply-adds.
 #pragma once
-#include "kernels.h"
-#include "vector.h"
+#include "training/training_kernels.h"
+#include "training/partial_vectors.h"
 
 namespace basin {
 namespace BASIN_ISA {
@@ -64,10 +64,11 @@ void product(const Product& m) {
   }
 }
 
-// Sixteen rows at a time as columns, or columns as they stand; zeros where there is nothing.
+// Packs `count` columns of x [k][ld] as they stand, or, transposed, `count` rows of x [..][ld]; missing ones are
+// zeros. `out` [k][width].
 template <int width>
-INLINE void pack(const float* x, size_t ld, bool turned, int count, int k, float* out) {
-  if (!turned) {
+INLINE void pack(const float* x, size_t ld, bool transposed, int count, int k, float* out) {
+  if (!transposed) {
     for (int i = 0; i < k; i++, x += ld, out += width)
       for (int j = 0; j < width; j += laneCount) {
         const int n = count - j < laneCount ? count - j : laneCount;
@@ -82,17 +83,17 @@ INLINE void pack(const float* x, size_t ld, bool turned, int count, int k, float
     for (int i = 0; i < k; i += laneCount) {
       const int n = k - i < laneCount ? k - i : laneCount;
       F16 a[laneCount];
-      loadTurned(x + j * ld + i, ld, rows, n, a);
+      loadTransposed(x + j * ld + i, ld, rows, n, a);
       for (int r = 0; r < n; r++) storeUpTo(out + (i + r) * width + j, a[r], kept);
     }
   }
 }
 
-void packPanel(const float* a, size_t ld, bool turned, int rows, int k, float* panel) {
-  pack<panelRows>(a, ld, turned, rows, k, panel);
+void packPanel(const float* a, size_t ld, bool transposed, int rows, int k, float* panel) {
+  pack<panelRows>(a, ld, transposed, rows, k, panel);
 }
-void packTile(const float* b, size_t ld, bool turned, int columns, int k, float* tile) {
-  pack<tileColumns>(b, ld, turned, columns, k, tile);
+void packTile(const float* b, size_t ld, bool transposed, int columns, int k, float* tile) {
+  pack<tileColumns>(b, ld, transposed, columns, k, tile);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "trainer.h"
+#include "training/trainer.h"
 
 namespace basin {
 
@@ -22,8 +22,9 @@ void Trainer::reduce(Command& c) {
 }
 
 void Trainer::reduceTo(Reduce op, const float* x, float* y, size_t outer, size_t n, size_t inner) {
-  // Long reductions go in pieces of a size that no thread decides, whose results are reduced in turn.
-  const size_t piece = inner == 1 ? 4 * grain : inner >= grain / 16 ? 16 : grain / inner;
+  // Long reductions are cut into pieces, whose results are then reduced. The size of a piece does not depend on
+  // the number of threads.
+  const size_t piece = inner == 1 ? 4 * elementsPerTask : inner >= elementsPerTask / 16 ? 16 : elementsPerTask / inner;
   const size_t pieces = (n + piece - 1) / piece;
   const auto one = [&](size_t i, size_t from, size_t count, float* out) {
     const float* at = x + (i * n + from) * inner;
@@ -34,7 +35,7 @@ void Trainer::reduceTo(Reduce op, const float* x, float* y, size_t outer, size_t
     return share(outer, n * inner, [&](size_t from, size_t count) {
       for (size_t i = from; i < from + count; i++) one(i, 0, n, y + i * inner);
     });
-  float* const partial = shared.floats(outer * pieces * inner);
+  float* const partial = sharedScratch.floats(outer * pieces * inner);
   pool.run(int(outer * pieces), [&](int task, int) {
     const size_t from = task % pieces * piece;
     one(task / pieces, from, n - from < piece ? n - from : piece, partial + task * inner);
@@ -131,8 +132,8 @@ void Trainer::normGradient(Command& c) {
   float* const dw = blocks.block(width);
   std::fill_n(dw, width, 0.f);
   if (rows * width == 0) return;
-  const size_t piece = width >= grain ? 1 : grain / width, pieces = (rows + piece - 1) / piece;
-  float* const partial = shared.floats(pieces * width);
+  const size_t piece = width >= elementsPerTask ? 1 : elementsPerTask / width, pieces = (rows + piece - 1) / piece;
+  float* const partial = sharedScratch.floats(pieces * width);
   pool.run(int(pieces), [&](int task, int) {
     const size_t from = task * piece;
     Rows m = all;

@@ -2,8 +2,8 @@
 // one fixed order, whatever thread computes it.
 #pragma once
 #include <math.h>
-#include "kernels.h"
-#include "vector.h"
+#include "training/training_kernels.h"
+#include "training/partial_vectors.h"
 
 namespace basin {
 namespace BASIN_ISA {
@@ -18,7 +18,7 @@ INLINE float plainSum(const float* x, size_t n) {
   return sum(add(add(total[0], total[1]), add(total[2], total[3])));
 }
 
-// Long rows add up in pieces, so that the error grows with the number of pieces.
+// Long rows are summed in pieces, so that the rounding error grows with the number of pieces only.
 INLINE float longSum(const float* x, size_t n) {
   constexpr size_t piece = 2048;
   double total = 0;
@@ -39,7 +39,7 @@ float reduceRow(Reduce op, const float* x, size_t n) {
   return none ? __builtin_nanf("") : sign * best;
 }
 
-// y [width] = the reduction of `rows` rows, ld apart.
+// y [width] = the reduction over the rows of x [rows][ld].
 void reduceColumns(Reduce op, const float* x, size_t rows, size_t width, size_t ld, float* __restrict__ y) {
   memcpy(y, x, width * sizeof(float));
   for (size_t row = 1; row < rows; row++) {
@@ -59,7 +59,7 @@ INLINE F16 top(const float* x, size_t n) {
   return set1(largest(m));
 }
 
-// sum of exp(x - top), written to y where there is one.
+// The sum of exp(x - highest) over x [n]; the terms are written to y [n] unless it is null.
 INLINE float exponentials(const float* x, F16 highest, float* y, size_t n) {
   F16 total = zero();
   eachVector(n, [&](size_t i, int some) {

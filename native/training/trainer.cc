@@ -1,7 +1,10 @@
-#include "trainer.h"
+#include "training/trainer.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+
+#include "kernels/kernels.h"
 
 namespace basin {
 
@@ -9,21 +12,17 @@ namespace {
 
 const TrainingKernels& bestKernels() {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const char* wanted = std::getenv("BASIN_TRAINING_KERNELS");
-  const bool any = !wanted || !*wanted;
-  if (avx512 && (any || strcmp(wanted, "avx512") == 0)) return avx512::trainingTable;
-  if (avx2 && (any || strcmp(wanted, "baseline") != 0)) return avx2::trainingTable;
+  const InstructionSet widest = widestInstructionSet(wanted ? wanted : "");
+  if (widest == InstructionSet::avx512) return avx512::trainingTable;
+  if (widest == InstructionSet::avx2) return avx2::trainingTable;
 #endif
   return baseline::trainingTable;
 }
 
 }  // namespace
 
-Trainer::Trainer(int threads) : command(new double[commandLength](), std::default_delete<double[]>()), pool(threads), kernels(bestKernels()), own(pool.threads()) {}
+Trainer::Trainer(int threads) : command(new double[commandLength](), std::default_delete<double[]>()), pool(threads), kernels(bestKernels()), threadScratch(pool.threads()) {}
 
 void Trainer::run(Op op, size_t length) {
   if (length > commandLength) throw Refusal{"command", "as long as its room", double(length)};
@@ -65,8 +64,8 @@ void Trainer::run(Op op, size_t length) {
   }
 }
 
-// rank, then the dimensions, then the strides of each operand.
-void Walk::read(Command& c) {
+// Reads the rank, the dimensions, then the strides of each operand.
+void StridedLoop::read(Command& c) {
   rank = int(c.size());
   if (rank > most) throw Refusal{"rank", "8 at most", double(rank)};
   for (int i = 0; i < rank; i++) dims[i] = c.size();
@@ -74,7 +73,7 @@ void Walk::read(Command& c) {
   for (int i = 0; i < rank; i++) second[i] = c.offset();
 }
 
-void Walk::bounds(const Walk& w, const long long* strides, long long& low, long long& high) {
+void StridedLoop::bounds(const StridedLoop& w, const long long* strides, long long& low, long long& high) {
   low = high = 0;
   for (int i = 0; i < w.rank; i++) {
     const long long last = (long long)(w.dims[i] - 1) * strides[i];
@@ -82,7 +81,7 @@ void Walk::bounds(const Walk& w, const long long* strides, long long& low, long 
   }
 }
 
-void Walk::start(size_t row, long long& a, long long& b) const {
+void StridedLoop::start(size_t row, long long& a, long long& b) const {
   a = b = 0;
   for (int i = rank - 2; i >= 0; i--) {
     const long long at = row % dims[i];
@@ -152,17 +151,17 @@ void wholePairs(Binary op, Repeat repeat, const In* a, const In* b, Out* y, size
 
 }  // namespace
 
-// op, type of the operands, a, b, y, then the walk. y is dense.
+// op, type of the operands, a, b, y, then the strided loop of a and b. y is dense.
 void Trainer::binary(Command& c) {
   const Binary op = c.choice<Binary>();
   const Type type = c.choice<Type>();
   const double ids[3] = {c.real(), c.real(), c.real()};
-  Walk w;
+  StridedLoop w;
   w.read(c);
   if (w.empty()) return;
   long long low, highA, highB;
-  Walk::bounds(w, w.first, low, highA);
-  Walk::bounds(w, w.second, low, highB);
+  StridedLoop::bounds(w, w.first, low, highA);
+  StridedLoop::bounds(w, w.second, low, highB);
   const size_t run = w.run(), rows = w.rows();
   const bool compares = op >= Binary::equal;
   for (int i = 0; i < w.rank; i++)
@@ -170,7 +169,7 @@ void Trainer::binary(Command& c) {
   const long long runA = w.rank ? w.first[w.rank - 1] : 0, runB = w.rank ? w.second[w.rank - 1] : 0;
   if (runA > 1 || runB > 1) throw Refusal{"strides", "0 or 1 in the last dimension", double(runA)};
   const Repeat repeat = run == 1 || (runA && runB) ? Repeat::none : runA ? Repeat::second : Repeat::first;
-  // Both repeated along the run happens only where the run is 1.
+  // Both operands can be repeated along a run only where its length is 1.
   if (run > 1 && !runA && !runB) throw Refusal{"strides", "of a run", 0};
   Command blocks(ids, 3, memory);
   const auto walk = [&](auto* a, auto* b, auto* y, auto&& kernel) {
@@ -206,7 +205,7 @@ void Trainer::binary(Command& c) {
        [&](Repeat r, const uint8_t* p, const uint8_t* q, uint8_t* y, size_t n) { wholePairs(op, r, p, q, y, n); });
 }
 
-// condition, a, b, y, n, of 4 bytes each
+// condition, a, b, y, n; a, b and y have 4 bytes an element
 void Trainer::select(Command& c) {
   const double ids[4] = {c.real(), c.real(), c.real(), c.real()};
   const size_t n = c.size();
@@ -242,7 +241,7 @@ void Trainer::cast(Command& c) {
   }
   const float* x = blocks.block<float>(n);
   if (to == Type::boolean) return each(x, blocks.block<uint8_t>(n), [](float v) { return uint8_t(v != 0); });
-  // As JavaScript has it: what is no number becomes 0, what is too large wraps.
+  // As in JavaScript: NaN and infinities become 0, numbers too large wrap.
   return each(x, blocks.block<int32_t>(n), [](float v) {
     if (v > -2147483648.f && v < 2147483648.f) return int32_t(v);
     return std::isfinite(v) ? int32_t(uint32_t((long long)std::fmod(double(v), 4294967296.0))) : 0;

@@ -1,14 +1,14 @@
 // The calls of the TensorFlow.js backend: each is one op on blocks of memory, shared among the threads.
-// Results never depend on the number of threads. The arguments of a call are numbers in `command`, in
-// the order that src/energy/tfjs/native/calls.ts writes them; they are trusted with nothing.
+// Results never depend on the number of threads. The arguments of a call are numbers in `command`, in the order
+// that the comment above each op says; every one of them is checked.
 #pragma once
 #include <memory>
 #include <vector>
 
-#include "../pool.h"
-#include "../refusal.h"
-#include "kernels.h"
-#include "memory.h"
+#include "runtime/pool.h"
+#include "runtime/refusal.h"
+#include "training/training_kernels.h"
+#include "training/memory.h"
 
 namespace basin {
 
@@ -67,8 +67,8 @@ class Command {
   const Memory& memory;
 };
 
-// A walk over up to eight dimensions with the offsets of two operands; the last dimension is a run.
-struct Walk {
+// A loop over up to eight dimensions with the strides of two operands; the last dimension is a run.
+struct StridedLoop {
   static constexpr int most = 8;
   int rank = 0;
   size_t dims[most];
@@ -86,8 +86,8 @@ struct Walk {
     return false;
   }
   void read(Command& c);
-  // Least and largest offset that the walk touches, of one operand.
-  static void bounds(const Walk& w, const long long* strides, long long& low, long long& high);
+  // The least and the largest offset of one operand in the loop.
+  static void bounds(const StridedLoop& w, const long long* strides, long long& low, long long& high);
   // Offsets at the start of a row.
   void start(size_t row, long long& a, long long& b) const;
 };
@@ -139,23 +139,24 @@ class Trainer {
   void productOfLarge(const Factors& f);
   void reduceTo(Reduce op, const float* x, float* y, size_t outer, size_t n, size_t inner);
 
-  // Calls work(from, count) for pieces of n, of `grain` elements of `width` each at least.
+  // Calls work(from, count) for pieces of n rows of `width` elements; a piece has at least one row, and about
+  // `elementsPerTask` elements.
   template <class Work>
   void share(size_t n, size_t width, const Work& work) {
     if (n == 0) return;
-    const size_t piece = width >= grain ? 1 : grain / (width ? width : 1);
+    const size_t piece = width >= elementsPerTask ? 1 : elementsPerTask / (width ? width : 1);
     pool.run(int((n + piece - 1) / piece), [&](int task, int) {
       const size_t from = task * piece;
       work(from, n - from < piece ? n - from : piece);
     });
   }
 
-  // Elements that are worth handing to another thread. Pieces are the same for any number of threads.
-  static constexpr size_t grain = 16384;
+  // Fewer elements are not worth another thread's while. Pieces are the same for any number of threads.
+  static constexpr size_t elementsPerTask = 16384;
 
   const TrainingKernels& kernels;
-  Scratch shared;
-  std::vector<Scratch> own;  // by thread
+  Scratch sharedScratch;
+  std::vector<Scratch> threadScratch;  // by thread
 };
 
 }  // namespace basin

@@ -26,7 +26,7 @@ export async function openModel(directory: string, flags: WorkerFlags): Promise<
 }
 
 /** The name of the model in a directory, and what is needed to open it later. */
-export function offerOf(directory: string, flags: WorkerFlags): [string, ModelSource] {
+export function sourceOf(directory: string, flags: WorkerFlags): [string, ModelSource] {
   const model = readConfig(directory)
   const weights = join(directory, weightsFile)
   const bytes = existsSync(weights) ? statSync(weights).size : 0

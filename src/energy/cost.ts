@@ -1,6 +1,6 @@
 /**
- * What one descent step of one answer costs, counted from the configuration: multiply-adds count two
- * operations; norms, rotations and activations are left out (under 2 % from 128 wide on).
+ * The cost of one descent step of one answer, counted from the configuration. A multiply-add counts as two
+ * operations; norms, rotations and activations are left out (under 2 % from a width of 128 on).
  */
 import type { ModelConfig } from '../model/config.js'
 
@@ -20,12 +20,12 @@ export function stepCost(config: ModelConfig, context: number): StepCost {
   const matrices = layers * (4 * dim * dim + 3 * dim * ffn)
   const attended = layers * 2 * dim * (context + block)
   const residual = energy.kind === 'residual'
-  // Backward as far as the answer, not to the weights: as much again as forward.
+  // The gradient with respect to the answer, not to the weights, costs as much again as the forward pass.
   const passes = residual && energy.direction === 'amortized' ? 1 : 2
   const outside = {
-    // C, and U for the entropy of the read-out.
+    // The opinion matrix, and the read-out for its entropy.
     latent: residual ? passes * dim * dim + vocab * dim : 0,
-    // Into the embedding and back out of it.
+    // Into the embedding, and its gradient back.
     vocab: 2 * vocab * dim,
   }[answer.space]
   return {

@@ -1,7 +1,7 @@
 /**
- * The whole contract with hardware. Rows of different sequences, candidates, step indices and context
- * lengths share one call. Answer states live in slots owned by the engine, so nothing of vocabulary
- * size crosses this boundary per step. An engine knows tokens as integers and knows no text, no
+ * The whole contract with hardware. Rows of different contexts, candidates, step indices and context
+ * lengths share one call. The states of answers are in slots that the engine owns, so nothing of
+ * vocabulary size crosses this boundary in a step. An engine knows tokens as integers and knows no text, no
  * budget and no queue. Calls are synchronous: an engine runs in a worker thread of its own.
  *
  * Implemented by tfjs/ (the definition) and native/ (fused kernels, tested against the definition).
@@ -9,15 +9,15 @@
 import type { ModelConfig } from '../model/config.js'
 import type { Interrupt } from './interrupt.js'
 
-/** Appends `tokens` to the context of `sequence`: prefill and commit are the same act. */
+/** Appends `tokens` to a context. A prompt and the tokens of settled answers are observed alike. */
 export interface ObserveRow {
-  /** 0 <= sequence < capacity.sequences; a sequence begins with its first observe. */
+  /** 0 <= contextId < capacity.contexts; a context begins with its first observe. */
   contextId: number
   /**
    * Position of the first token, of which there is at least one; absent: the end of the context. What
-   * the sequence held from there on is forgotten, what comes before is held by `pages`: observed by
-   * this sequence or, where `capacity.sharesPages`, by another, in an earlier row or call. Answers
-   * stay bound, so a context whose pages were given away comes back under them.
+   * the context held from there on is forgotten. What comes before is held by `pages`: observed by
+   * this context or, where `capacity.sharesPages`, by another, in an earlier row or call. Answers stay
+   * bound to the context, so they go on when it is observed again after its pages were given away.
    */
   from?: number
   tokens: readonly number[]
@@ -25,7 +25,7 @@ export interface ObserveRow {
   pages: readonly number[]
 }
 
-/** Binds `slot` to the present context of `sequence` and puts its answer at the starting point. */
+/** Binds `slot` to a context as it is, and puts its answer at the starting point. */
 export interface BeginRow {
   /** 0 <= slot < capacity.slots */
   slot: number
@@ -43,7 +43,7 @@ export interface DescendRow {
   slot: number
   /** Which of the model's T landscapes this step follows. */
   landscape: number
-  /** As in a step's plan: `stepSizeOf` (refine/budget.ts) of both and the checkpoint's alpha, at least 1e-4 (reference: forward). */
+  /** The two that a budget may change the step size by: `rowStepSize` (step-size.ts) says how. */
   stepSize?: number
   shrink?: number
   /** Standard deviation of Langevin noise added to the state before the step; 0 for none. */
@@ -55,9 +55,9 @@ export interface DescendRow {
 }
 
 /**
- * Answers of one position in a row, for models with such answers: the token before the first is
- * observed, an answer (candidate 0) begins, takes its steps and is read; its token is observed next, and
- * so on.
+ * Several answers in one call, for models whose answers are one position. The token before the first
+ * answer is observed; an answer (candidate 0) begins, takes its steps and is read; its token is
+ * observed next, and so on.
  */
 export interface MultiStepRow {
   contextId: number
@@ -67,9 +67,9 @@ export interface MultiStepRow {
   from: number
   /** Page table that covers the contexts of all answers. */
   pages: readonly number[]
-  /** Of every answer, at least one. */
+  /** The steps of every answer, at least one. */
   steps: readonly Omit<DescendRow, 'slot'>[]
-  /** The request's: answers are seeded by `answerSeed`, draws made as by `drawFrom` (src/refine). */
+  /** The seed of the request: `answerSeed` gives those of answers, `drawFrom` the draws (src/refine). */
   seed: number
   /** Numbers of the first answer and of the draw of its token, within the request. */
   answer: number
@@ -77,9 +77,9 @@ export interface MultiStepRow {
   which: ReadRow['which']
   /** 0: the most probable token. Above: drawn by weights of this temperature, at least 1e-6. */
   temperature: number
-  /** Nothing follows an answer of this token. */
+  /** No answer follows this token. */
   end?: number
-  /** Most answers. After these seconds, or when the bell rings, no other begins. */
+  /** The most answers. After `seconds`, or when the interrupt is raised, no other begins. */
   most: number
   seconds: number
 }
@@ -90,8 +90,8 @@ export interface MultiStepAnswer {
   seconds: { observe: number; descend: number; read: number }
 }
 
-/** Two parts of the residual energy, for one row, in its units (see docs/mathematics.md). */
-export interface EnergyTerms {
+/** The two parts of the residual energy of one row, in its units (docs/mathematics.md, "Energies"). */
+export interface EnergyParts {
   /** 1/2 sum_i |y_i - F_i|^2 / D */
   disagreement: number
   /** sum_i H(softmax(U F_i)), nats, not yet weighted by lambda */
@@ -99,18 +99,18 @@ export interface EnergyTerms {
 }
 
 export interface StepResult {
-  /** E at the state before the step; for `residual` it judges the answer read at this very step. */
+  /** E at the state before the step; for `residual` it is the energy of the answer read out at this step. */
   energy: number
   /** Euclidean norm of the descent direction over the moving positions. */
   gradientNorm: number
-  terms?: EnergyTerms
+  parts?: EnergyParts
   /** Lowest energy among the answers seen so far, this one included if it counts as an answer. */
   best: number
 }
 
 /**
  * Either a slot's present state (closes a descent: the state after the last step enters the
- * best-so-far comparison), or the energy of given answer tokens after the context of `sequence`.
+ * best-so-far comparison), or the energy of given answer tokens after a context.
  */
 export type EnergyRow =
   | { slot: number; landscape: number }
@@ -118,7 +118,7 @@ export type EnergyRow =
 
 export interface EnergyResult {
   energy: number
-  terms?: EnergyTerms
+  parts?: EnergyParts
   best: number
 }
 
@@ -130,11 +130,11 @@ export interface ReadRow {
   top: number | 'all'
   /** With 'all': weights of this temperature, at least 1e-6, in place of logits. */
   temperature?: number
-  /** With a temperature: a number in (0, 1) per position, by which its token is drawn, in place of weights. */
+  /** With a temperature: a number in (0, 1) for each position, by which its token is drawn; no weights are returned. */
   draws?: readonly number[]
 }
 
-export interface Reading {
+export interface Readout {
   /**
    * [K, top], most probable first; a clamped position reads its own token with probability 1. With
    * `draws` [K], those drawn (`drawAmong` in refine/sampling.ts); -1 where the weights are not finite.
@@ -150,7 +150,7 @@ export interface Reading {
 
 /**
  * The numbers of an answer. `best` and `last`: what is read out, as embeddings [K, D] (in vocab space
- * the expected embedding of its tokens); clamped positions hold nothing of interest. `present`: where
+ * the expected embedding of its tokens); the values at clamped positions mean nothing. `present`: where
  * the next step begins, [K, stateWidth(model)]; as a `start` it gives the same answer again.
  */
 export interface PointRow {
@@ -166,7 +166,7 @@ export interface EngineCapacity {
   /** Cache pages and positions per page: the scheduler's unit of account. */
   pages: number
   pageSize: number
-  /** Pages hold contexts, and those that begin alike may share them. Absent: they do not. */
+  /** Whether contexts that begin alike may share pages; absent: they may not. */
   sharesPages?: boolean
 }
 
@@ -187,24 +187,24 @@ export interface EnergyEngine {
 
   observe(rows: readonly ObserveRow[]): void
   /**
-   * Observes, and says what the network made of it: for each row the sum over its tokens of norm(h) of
-   * the observed stream's last layer, on the last landscape, [D].
+   * Observes, and returns for each row the sum over its tokens of norm(h), the output of the observed
+   * stream's last layer, on the last landscape, [D].
    */
   encode(rows: readonly ObserveRow[]): Float32Array[]
   begin(rows: readonly BeginRow[]): void
   /**
-   * A step on every row, in place. Rows of one slot are steps of its answer, one after the other: where
-   * a slot comes again a new round begins, if the bell does not ring; else the results end there.
+   * A step on every row, in place. Rows of one slot are consecutive steps of its answer: where a slot
+   * comes again, a new round begins. If the interrupt is raised by then, the results end there.
    */
-  descend(rows: readonly DescendRow[], bell?: Interrupt): StepResult[]
+  descend(rows: readonly DescendRow[], interrupt?: Interrupt): StepResult[]
   /**
-   * What observe, begin, descend and read would do, in one call: nothing comes of it that would not
-   * come of those. Ends before an answer whose energies or read-out are not finite. Absent: the engine
-   * gains nothing by it.
+   * Observe, begin, descend and read in one call, with exactly the results of those calls. It ends
+   * before an answer whose energies or read-out are not finite. Absent where an engine would gain
+   * nothing by it.
    */
-  multiStep?(row: MultiStepRow, bell?: Interrupt): MultiStepAnswer[]
+  multiStep?(row: MultiStepRow, interrupt?: Interrupt): MultiStepAnswer[]
   energy(rows: readonly EnergyRow[]): EnergyResult[]
-  read(rows: readonly ReadRow[]): Reading[]
+  read(rows: readonly ReadRow[]): Readout[]
   points(rows: readonly PointRow[]): Float32Array[]
   /** Forgets a context and unbinds its slots. Releasing what is not held does nothing. */
   release(contextId: number): void

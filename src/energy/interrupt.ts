@@ -1,6 +1,6 @@
 /**
- * Tells a thread in a long call that a message waits for it, so that the call can be long where nobody
- * wants anything and short where somebody does. Two counts in memory that both threads see.
+ * Tells a thread in a long call that a message waits for it, so that the call may be long while no
+ * message comes and ends early when one does. It is two counts in memory that both threads share.
  */
 const SENT = 0
 const RECEIVED = 1
@@ -10,15 +10,15 @@ export type Interrupt = Int32Array<SharedArrayBuffer>
 
 export const createInterrupt = (): Interrupt => new Int32Array(new SharedArrayBuffer(8))
 
-/** Before a message is sent. */
-export const raise = (bell: Interrupt): void => {
-  Atomics.add(bell, SENT, 1)
+/** Called by the sender before it sends a message. */
+export const raise = (interrupt: Interrupt): void => {
+  Atomics.add(interrupt, SENT, 1)
 }
 
-/** When a message has arrived. */
-export const clear = (bell: Interrupt): void => {
-  Atomics.add(bell, RECEIVED, 1)
+/** Called by the receiver when a message has arrived. */
+export const clear = (interrupt: Interrupt): void => {
+  Atomics.add(interrupt, RECEIVED, 1)
 }
 
-export const isRaised = (bell: Interrupt): boolean =>
-  Atomics.load(bell, SENT) !== Atomics.load(bell, RECEIVED)
+export const isRaised = (interrupt: Interrupt): boolean =>
+  Atomics.load(interrupt, SENT) !== Atomics.load(interrupt, RECEIVED)

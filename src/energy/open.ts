@@ -1,4 +1,4 @@
-/** Picks an engine for a checkpoint, and says which it took and why. Nothing falls back silently. */
+/** Opens an engine for a checkpoint. The engine's `info` says which it is and why; nothing falls back in silence. */
 import { BasinError } from '../errors.js'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint.js'
 import { draftsFromContext } from '../model/config.js'
@@ -9,7 +9,7 @@ import { weightTypes, type WeightType } from './native/options.js'
 import { loadBackend, type BackendChoice } from './tfjs/backend.js'
 import { TfjsEngine } from './tfjs/engine.js'
 
-/** `auto`: native where its addon was built, else tfjs. */
+/** `auto` is native where its addon was built, else tfjs. */
 export const engineChoices = [
   'auto',
   'native',
@@ -29,16 +29,16 @@ export interface OpenOptions {
   slots: number
   contexts: number
   pages: number
-  /** One of `weightTypes`, float32 if absent. Anything else needs the native engine. */
+  /** One of `weightTypes`; absent: f32. Others than f32 need the native engine. */
   weights?: string
-  /** One of `refiners`, `model` if absent. */
+  /** One of `refiners`; absent: `model`. */
   refiner?: string
 }
 
-/** What a residual energy descends along: as its checkpoint says, or one of the two directions. */
+/** The direction in which a residual energy descends: as its checkpoint says, or one of the two. */
 export const refiners = ['model', 'exact', 'amortized'] as const
 
-/** Positions per cache page of the tfjs engine. */
+/** Positions of a cache page of the tfjs engine. */
 const pageSize = 16
 
 function oneOf<T extends string>(choices: readonly T[], value: string, engine: string): T {
@@ -52,9 +52,9 @@ function oneOf<T extends string>(choices: readonly T[], value: string, engine: s
 }
 
 /**
- * A checkpoint with another direction of descent. Throws `not_supported` where it has no choice: head
- * and potential energies have their gradient only, a draft of the context the amortized direction, and
- * a control does not descend.
+ * A checkpoint with another direction of descent. Throws `not_supported` where there is only one: head and
+ * potential energies descend along their gradient, models whose draft is the context's along the amortized
+ * direction, and a control does not descend.
  */
 export function withRefiner(checkpoint: Checkpoint, refiner: string): Checkpoint {
   const { config } = checkpoint
@@ -75,7 +75,7 @@ export function withRefiner(checkpoint: Checkpoint, refiner: string): Checkpoint
   return { ...checkpoint, config: { ...config, energy: { ...energy, direction } } }
 }
 
-/** Throws `invalid_checkpoint`, or `backend_missing` where the engine asked for cannot be had. */
+/** Throws `invalid_checkpoint`, or `backend_missing` where the engine asked for is not available. */
 export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
   const { directory, threads, slots, contexts, pages } = options
   const engine = oneOf(engineChoices, options.engine, options.engine)

@@ -11,7 +11,7 @@ export interface StepEnergies {
   gradientNorm: number
   /** Lowest energy among the answers so far; Infinity while there is none. */
   best: number
-  terms?: { disagreement: number; doubt: number }
+  parts?: { disagreement: number; doubt: number }
 }
 
 export interface Progress {
@@ -34,7 +34,7 @@ export interface Progress {
   readonly plateauSteps: number
   /** What a line search multiplies the size of the next step by, in (0, 1]. */
   readonly stepShare: number
-  readonly terms: { readonly disagreement: number; readonly doubt: number } | undefined
+  readonly parts: { readonly disagreement: number; readonly doubt: number } | undefined
 }
 
 export const beforeFirstStep: Progress = Object.freeze({
@@ -48,7 +48,7 @@ export const beforeFirstStep: Progress = Object.freeze({
   plateauEnergy: Infinity,
   plateauSteps: 0,
   stepShare: 1,
-  terms: undefined,
+  parts: undefined,
 })
 
 /** A relative change is measured against |E|, but never against less than this. */
@@ -111,7 +111,7 @@ export function advance(before: Progress, step: StepEnergies, budget: Budget): P
     idleSteps: idleStepsAfter(before, step.best),
     ...plateauAfter(before, step.best, budget),
     stepShare,
-    terms: step.terms,
+    parts: step.parts,
   }
 }
 
@@ -122,7 +122,7 @@ export function close(before: Progress, closing: Omit<StepEnergies, 'gradientNor
     initial: before.steps === 0 ? closing.energy : before.initial,
     final: closing.energy,
     best: closing.best,
-    terms: closing.terms,
+    parts: closing.parts,
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * What every engine must do, whatever it runs on. Each engine's test file calls this with a way to
- * open itself on a checkpoint directory's contents.
+ * What every engine must do, whatever it runs on. The test file of each engine calls this with a function
+ * that opens the engine on a checkpoint.
  */
 import { describe, expect, it } from 'vitest'
 import { createInterrupt, clear, raise } from '../../src/energy/interrupt.js'
@@ -25,20 +25,7 @@ export function engineContract(name: string, open: Open): void {
         const data = golden(folder)
         const { tokens, initial_logits: initial = [], forward: wanted } = data.expected
         const engine = await open(data)
-        tokens.forEach((_, i) => {
-          engine.observe([
-            { contextId: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i, i + 1) },
-          ])
-          engine.begin([
-            {
-              slot: i,
-              contextId: i,
-              seed: 0,
-              candidate: 0,
-              start: Float32Array.from(initial[0]?.[i] ?? []),
-            },
-          ])
-        })
+        beginAtEveryToken(engine, tokens, initial[0])
         for (let step = 0; step < data.config.steps; step++) {
           const landscape = landscapeOf(data.config, step)
           const results = engine.descend(
@@ -80,20 +67,7 @@ export function engineContract(name: string, open: Open): void {
       const data = golden('advanced_accept_lower')
       const { tokens, initial_logits: initial = [], advanced, hparams } = data.expected
       const engine = await open(data)
-      tokens.forEach((_, i) => {
-        engine.observe([
-          { contextId: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i, i + 1) },
-        ])
-        engine.begin([
-          {
-            slot: i,
-            contextId: i,
-            seed: 0,
-            candidate: 0,
-            start: Float32Array.from(initial[0]?.[i] ?? []),
-          },
-        ])
-      })
+      beginAtEveryToken(engine, tokens, initial[0])
       for (let step = 0; step < hparams.infer_ebt_num_steps; step++) {
         const results = engine.descend(
           tokens.map((_, slot) => ({ slot, landscape: 0, noise: 0, step, acceptLower: true })),
@@ -159,7 +133,7 @@ export function engineContract(name: string, open: Open): void {
       alone.close()
     })
 
-    it('takes several steps in one call as in several, in rounds that end when the bell rings', async () => {
+    it('gives the same steps in one call as in several, and ends a call after a round when interrupted', async () => {
       const [engine, other] = [await open(modelOf(label)), await open(modelOf(label))]
       for (const each of [engine, other]) {
         each.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
@@ -167,21 +141,23 @@ export function engineContract(name: string, open: Open): void {
       }
       const round = (step: number) =>
         [0, 1].map((slot) => ({
-          ...{ slot, step, noise: 0.01 },
+          slot,
+          step,
+          noise: 0.01,
           landscape: landscapeOf(engine.model, step),
         }))
-      const bell = createInterrupt()
-      const together = engine.descend([...round(0), ...round(1), ...round(2)], bell)
+      const interrupt = createInterrupt()
+      const together = engine.descend([...round(0), ...round(1), ...round(2)], interrupt)
       expect(together).toEqual([0, 1, 2].flatMap((step) => other.descend(round(step))))
-      raise(bell)
-      expect(engine.descend([...round(3), ...round(4)], bell)).toEqual(other.descend(round(3)))
-      clear(bell)
-      expect(engine.descend([...round(4), ...round(5)], bell)).toHaveLength(4)
+      raise(interrupt)
+      expect(engine.descend([...round(3), ...round(4)], interrupt)).toEqual(other.descend(round(3)))
+      clear(interrupt)
+      expect(engine.descend([...round(4), ...round(5)], interrupt)).toHaveLength(4)
       engine.close()
       other.close()
     })
 
-    it('observes in chunks as at once', async () => {
+    it('observes the same context in chunks as at once', async () => {
       const engine = await open(modelOf(label))
       engine.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
       engine.observe([{ contextId: 1, tokens: context.slice(0, 1), pages: pagesFor(1, 8) }])
@@ -195,7 +171,7 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
-    it('a context whose pages were given away comes back under its answers', async () => {
+    it('continues answers whose context lost its pages and is observed again on others', async () => {
       const engine = await open(modelOf(label))
       const elsewhere = pagesFor(2, 64)
       const steps = (slot: number, from: number, to: number) =>
@@ -216,7 +192,7 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
-    it('a context goes back to an earlier length, and on from there', async () => {
+    it('truncates a context to an earlier length and continues from there', async () => {
       const engine = await open(modelOf(label))
       const [pages, rest] = [pagesFor(0, 8), context.slice(3)]
       const energyOf = (contextId: number) => {
@@ -235,7 +211,7 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
-    it('contexts that begin alike share the pages of their beginning, where the engine can', async () => {
+    it('shares pages between contexts that begin alike, where the engine can', async () => {
       const engine = await open(modelOf(label))
       const { sharesPages = false, pageSize } = engine.capacity
       const beginning = Array.from({ length: pageSize }, (_, i) => (i * 3) % 7)
@@ -260,7 +236,7 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
-    it('encodes in chunks as at once, and observes by it', async () => {
+    it('encodes the same in chunks as at once, and observes what it encodes', async () => {
       const engine = await open(modelOf(label))
       const encode = (contextId: number, tokens: number[]) =>
         engine.encode([{ contextId, tokens, pages: pagesFor(contextId, 8) }])[0] as Float32Array
@@ -280,7 +256,7 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
-    it('gives its points away, and takes them as a start', async () => {
+    it('returns the points of an answer, and begins at a given point', async () => {
       const engine = await open(modelOf(label))
       const { answer, dim } = engine.model
       engine.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
@@ -304,7 +280,7 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
-    it('keeps the best answer, and clamped positions do not move', async () => {
+    it('keeps the best answer and does not move clamped positions', async () => {
       const engine = await open(modelOf(label))
       const { block } = engine.model.answer
       const clamped = clampedAt(block, block - 1, 7)
@@ -335,7 +311,7 @@ export function engineContract(name: string, open: Open): void {
     })
   })
 
-  it(`${name}: a reading gives the weights of a temperature, also of clamped positions`, async () => {
+  it(`${name}: reads the weights of a temperature, at clamped positions too`, async () => {
     const engine = await open(modelOf('latent residual amortized, K 4'))
     const { vocab_size: vocab, answer } = engine.model
     engine.observe([{ contextId: 0, tokens: [1, 2], pages: pagesFor(0, 8) }])
@@ -352,13 +328,13 @@ export function engineContract(name: string, open: Open): void {
       const weights = logits.map((z) => Math.exp((z - largest) / 0.7))
       weights.forEach((w, v) => expect(weighed?.weights[i * vocab + v]).toBeCloseTo(w, 5))
     }
-    for (const chance of [1e-9, 0.2, 0.5, 0.8, 1 - 1e-9]) {
-      const draws = new Array<number>(answer.block).fill(chance)
+    for (const draw of [1e-9, 0.2, 0.5, 0.8, 1 - 1e-9]) {
+      const draws = new Array<number>(answer.block).fill(draw)
       const [drawn] = engine.read([{ ...row, temperature: 0.7, draws }])
       const wanted = draws.map((_, i) =>
         drawAmong(
           weighed?.weights.subarray(i * vocab, (i + 1) * vocab) ?? new Float32Array(0),
-          chance,
+          draw,
         ),
       )
       expect([...(drawn?.tokens ?? [])]).toEqual(wanted)
@@ -377,13 +353,13 @@ export function engineContract(name: string, open: Open): void {
       const sizeOfStep = (asked: Partial<Pick<DescendRow, 'step' | 'stepSize'>>): number => {
         engine.begin([{ slot: 0, contextId: 0, seed: 0, candidate: 0, start }])
         engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0, ...asked }])
-        const [reading] = engine.read([{ slot: 0, which: 'last', top: 'all' }])
-        return Math.hypot(...(reading?.logits ?? []))
+        const [readout] = engine.read([{ slot: 0, which: 'last', top: 'all' }])
+        return Math.hypot(...(readout?.logits ?? []))
       }
       return { engine, sizeOfStep }
     }
 
-    it('below 1 multiply the trained one, from 1 on replace it', async () => {
+    it('below 1 scale the trained step size, and from 1 on replace it', async () => {
       const { engine, sizeOfStep } = await measuring(modelOf('latent potential')) // trained: 0.5
       const trained = sizeOfStep({})
       expect(trained).toBeGreaterThan(0)
@@ -392,7 +368,7 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
-    it('decay to the trained one where the model says so, again and again', async () => {
+    it('decay to the trained step size repeatedly where the model says so', async () => {
       const { config, tensors } = modelOf('latent potential')
       const repeating = { from: 3, steps: 8, start: 4, repeat: true }
       const { engine, sizeOfStep } = await measuring({
@@ -405,7 +381,7 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
-    it('decay to the trained one where the model says so', async () => {
+    it('decay to the trained step size where the model says so', async () => {
       const { config, tensors } = modelOf('latent potential')
       const decaying = { ...config, step_decay: { from: 3, steps: 8 } }
       const { engine, sizeOfStep } = await measuring({ config: decaying, tensors })
@@ -419,8 +395,8 @@ export function engineContract(name: string, open: Open): void {
     })
   })
 
-  describe(`${name}: impossible requests are errors of the table`, () => {
-    it('names the field and the bound, and goes on', async () => {
+  describe(`${name}: impossible requests`, () => {
+    it('throws an error that names the field and the bound, and goes on', async () => {
       const engine = await open(modelOf('latent residual amortized, K 4'))
       const rejects = (act: () => unknown) => {
         expect(act).toThrow(BasinError)
@@ -452,12 +428,25 @@ export function engineContract(name: string, open: Open): void {
   })
 }
 
-/** A page table of its own for each sequence: every test context fits `perSequence` pages. */
-const perSequence = 4
+/** Begins an answer after each token, in a context and a slot of its own, from the given logits. */
+function beginAtEveryToken(
+  engine: EnergyEngine,
+  tokens: readonly number[],
+  starts: readonly (readonly number[])[] = [],
+): void {
+  tokens.forEach((_, i) => {
+    const start = Float32Array.from(starts[i] ?? [])
+    engine.observe([{ contextId: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i, i + 1) }])
+    engine.begin([{ slot: i, contextId: i, seed: 0, candidate: 0, start }])
+  })
+}
+
+/** Each context has a page table of its own; the contexts of these tests fit `pagesPerContext` pages. */
+const pagesPerContext = 4
 const pagesFor = (contextId: number, length: number): number[] =>
   Array.from(
-    { length: Math.min(perSequence, Math.ceil(length / 16)) },
-    (_, i) => contextId * perSequence + i,
+    { length: Math.min(pagesPerContext, Math.ceil(length / 16)) },
+    (_, i) => contextId * pagesPerContext + i,
   )
 
 const clampedAt = (block: number, position: number, token: number): number[] =>

@@ -20,29 +20,29 @@ function descent(checkpoint: Checkpoint): { energies: number[]; norm: number } {
   )
   engine.close()
   return {
-    energies: steps.map(([result]) => result?.terms?.disagreement as number),
+    energies: steps.map(([result]) => result?.parts?.disagreement as number),
     norm: steps[0]?.[0]?.gradientNorm as number,
   }
 }
 
 describe('--refiner', () => {
-  it('changes the direction of a residual energy, not the energy', () => {
+  it('changes the direction of descent of a residual energy, not the energy', () => {
     const model = modelOf('latent residual amortized, K 4')
     const [own, exact] = [descent(model), descent(withRefiner(model, 'exact'))]
     expect(exact.energies[0]).toBeCloseTo(own.energies[0] as number, 6)
     expect(Math.abs(exact.norm / own.norm - 1)).toBeGreaterThan(0.01)
-    // A short enough step along the true gradient lowers what it is the gradient of.
+    // A short step along the exact direction lowers disagreement, which it is the gradient of.
     expect(exact.energies[1] as number).toBeLessThan(exact.energies[0] as number)
   })
 
-  it('leaves the checkpoint as it is where that is what it says', () => {
+  it('returns the checkpoint itself where it has that direction already', () => {
     const model = modelOf('latent residual exact, noise')
     expect(withRefiner(model, 'model')).toBe(model)
     expect(withRefiner(model, 'exact')).toBe(model)
     expect(withRefiner(model, 'amortized').config.energy.direction).toBe('amortized')
   })
 
-  it('is refused where there is no choice', () => {
+  it('is refused where a model has only one direction', () => {
     for (const label of ['latent potential', 'vocab head'])
       expect(() => withRefiner(modelOf(label), 'amortized')).toThrow(/exact direction only/)
     expect(() =>

@@ -22,7 +22,7 @@ const openBoth = (checkpoint: Checkpoint): [EnergyEngine, EnergyEngine] => {
 }
 
 const closeTo = (actual: ArrayLike<number>, expected: ArrayLike<number>) => {
-  // One more number, lest answers that are all zero have no magnitude.
+  // A small number is added, because numbers that are all zero have no magnitude to be relative to.
   const smallest = [1e-6]
   expect(
     relativeError([...Array.from(actual), ...smallest], [...Array.from(expected), ...smallest]),
@@ -55,7 +55,7 @@ function descendRows(engine: EnergyEngine, steps: number): number[][] {
     trace.push(results.map((r) => r.energy))
     trace.push(results.map((r) => r.gradientNorm))
     if (results.every((r) => Number.isFinite(r.best))) trace.push(results.map((r) => r.best))
-    if (results[0]?.terms) trace.push(results.map((r) => r.terms?.doubt ?? NaN))
+    if (results[0]?.parts) trace.push(results.map((r) => r.parts?.doubt ?? NaN))
   }
   const last = landscapeOf(engine.model, steps)
   const closed = engine.energy([0, 1, 2, 3].map((slot) => ({ slot, landscape: last })))
@@ -64,8 +64,8 @@ function descendRows(engine: EnergyEngine, steps: number): number[][] {
   return trace
 }
 
-describe.each(variants)('native as tfjs: $label', ({ label }) => {
-  it('energies, norms, terms, the best so far and the answers of a descent', () => {
+describe.each(variants)('native gives the numbers of tfjs: $label', ({ label }) => {
+  it('energies, norms, parts of the energy, the best so far and the answers of a descent', () => {
     const [definition, native] = openBoth(modelOf(label))
     const expected = descendRows(definition, 3)
     const actual = descendRows(native, 3)
@@ -86,26 +86,26 @@ describe.each(variants)('native as tfjs: $label', ({ label }) => {
 
   it('states of observed tokens, and the points of an answer', () => {
     const [definition, native] = openBoth(modelOf(label))
-    const known = native.model.answer.block > 1 ? 1 : 0
-    const told = [definition, native].map((engine) => {
+    const clampedCount = native.model.answer.block > 1 ? 1 : 0
+    const found = [definition, native].map((engine) => {
       const { block, space } = engine.model.answer
       const tokens = Array.from({ length: 21 }, (_, i) => (i * 7) % 11)
       const sums = engine.encode([
         { contextId: 0, tokens, pages: [1, 2] },
         { contextId: 1, tokens: [4], pages: [3] },
       ])
-      const clamped = Array.from({ length: block }, (_, i) => (i < known ? 4 : -1))
+      const clamped = Array.from({ length: block }, (_, i) => (i < clampedCount ? 4 : -1))
       engine.begin([{ slot: 0, contextId: 0, seed: 7, candidate: 0, clamped }])
       for (let step = 0; step < 3; step++)
         engine.descend([{ slot: 0, landscape: landscapeOf(engine.model, step), noise: 0, step }])
       const whiches = ['best', 'last', 'present'] as const
       const points = engine.points(whiches.map((which) => ({ slot: 0, which })))
-      // Clamped positions hold nothing of interest.
-      const moving = points.map((point) => point.slice((known * point.length) / block))
+      // The values at clamped positions mean nothing.
+      const moving = points.map((point) => point.slice((clampedCount * point.length) / block))
       return [...sums, ...(space === 'vocab' ? moving.slice(0, 2) : moving)]
     })
-    told[0]?.forEach((numbers, i) => closeTo(told[1]?.[i] ?? [], numbers))
-    expect(told[1]).toHaveLength(told[0]?.length ?? 0)
+    found[0]?.forEach((numbers, i) => closeTo(found[1]?.[i] ?? [], numbers))
+    expect(found[1]).toHaveLength(found[0]?.length ?? 0)
     native.close()
     definition.close()
   })
@@ -125,7 +125,7 @@ describe.each(variants)('native as tfjs: $label', ({ label }) => {
   })
 })
 
-describe('native as tfjs: sizes that fill no vector', () => {
+describe('native gives the numbers of tfjs: sizes that fill no vector', () => {
   it.each([
     { dim: 36, heads: 3, ffn_dim: 50, vocab_size: 1033, block: 19 },
     { dim: 80, heads: 2, ffn_dim: 33, vocab_size: 2, block: 33 },

@@ -1,6 +1,6 @@
 /**
- * The promise of docs/native.md: a row's bits depend on the row alone. Whatever shares its batch,
- * however many threads there are, in whatever chunks its context came: not close, equal.
+ * docs/native.md promises that the bits of a row depend on the row alone: not on what shares its batch, on
+ * the number of threads, or on the chunks in which its context was observed. So equality is exact here.
  */
 import { describe, expect, it } from 'vitest'
 import type { EnergyEngine } from '../../src/energy/engine.js'
@@ -34,7 +34,7 @@ function start(engine: EnergyEngine, row: number, chunk: number): void {
   engine.begin([{ slot: row, contextId: row, seed: row, candidate: row % 4, ...known }])
 }
 
-/** Descends the rows `wanted`, all in one batch, and tells what each of them saw. */
+/** Descends the rows `wanted` in one batch; returns the numbers of each. */
 function run(
   checkpoint: Checkpoint,
   wanted: number[],
@@ -48,15 +48,15 @@ function run(
   for (let step = 0; step < steps; step++) {
     const batch = wanted.map((slot) => ({
       slot,
-      // Rows of one batch are on landscapes of their own.
+      // Rows of one batch descend different landscapes.
       landscape: landscapeOf(engine.model, step + (slot % 3)),
       step,
       noise: slot % 5 === 4 ? 0.05 : 0,
       acceptLower: slot % 7 === 6,
     }))
-    engine.descend(batch).forEach(({ energy, gradientNorm, best, terms }, i) => {
+    engine.descend(batch).forEach(({ energy, gradientNorm, best, parts }, i) => {
       const { numbers } = outcomes.get(wanted[i] as number) as Outcome
-      numbers.push(energy, gradientNorm, best, terms?.disagreement ?? 0, terms?.doubt ?? 0)
+      numbers.push(energy, gradientNorm, best, parts?.disagreement ?? 0, parts?.doubt ?? 0)
     })
   }
   for (const row of wanted)
@@ -82,7 +82,7 @@ const models: [string, Checkpoint][] = [
   ['several chunks of read-out', { config: wide, tensors: initialWeights(wide, 3, 0.5) }],
 ]
 
-describe.each(models)('the same bits: %s', (_, checkpoint) => {
+describe.each(models)('gives the same bits: %s', (_, checkpoint) => {
   it.each(weightTypes)('%s: alone, among 63 others, and for 1, 2 and 3 threads', (weights) => {
     const together = run(checkpoint, everyRow, { weights, threads: 2 })
     for (const row of watched) expectSame(run(checkpoint, [row], { weights, threads: 1 }), together)
@@ -90,14 +90,14 @@ describe.each(models)('the same bits: %s', (_, checkpoint) => {
     expectSame(run(checkpoint, [...watched].reverse(), { weights, threads: 1 }), together)
   })
 
-  it('whatever chunks the context came in', () => {
+  it('whatever the chunks in which the context is observed', () => {
     const whole = run(checkpoint, watched, { threads: 2 })
     expectSame(run(checkpoint, watched, { threads: 2 }, 3), whole)
     expectSame(run(checkpoint, watched, { threads: 1 }, 17), whole)
   })
 })
 
-describe('the same bits: a vocabulary of several chunks', () => {
+describe('gives the same bits: a vocabulary of several chunks', () => {
   it.each(weightTypes)('%s: alone, among 63 others, and for 1, 2 and 3 threads', (weights) => {
     const config = configOf({
       dim: 48,

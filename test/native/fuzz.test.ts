@@ -1,6 +1,6 @@
 /**
- * Anything at all on the typed surface of the addon is an error or an answer, never a crash: every
- * argument is replaced by numbers and values that do not belong there, a few thousand times.
+ * Whatever is passed to the addon, it returns or throws, and never crashes: every argument is replaced by
+ * numbers and values that do not belong there, a few thousand times.
  */
 import { expect, it } from 'vitest'
 import { loadAddon, type Addon, type OpenConfig } from '../../src/energy/native/addon.js'
@@ -12,7 +12,7 @@ import { openNative } from './support.js'
 const loaded = loadAddon()
 if ('missing' in loaded) throw new Error(loaded.missing)
 const { addon } = loaded
-/** The addon as its tests abuse it. */
+/** The addon without its types, so that tests may pass anything. */
 const loose = addon as unknown as Record<keyof Addon, (...values: unknown[]) => unknown>
 
 const small: OpenConfig = {
@@ -44,7 +44,7 @@ const small: OpenConfig = {
   threads: 2,
 }
 
-/** A stream of choices that a seed names. */
+/** A stream of pseudo-random choices, reproducible by its seed. */
 class Choices {
   private drawn = 0
   constructor(private readonly seed: number) {}
@@ -96,7 +96,7 @@ function attempt(act: () => unknown): void {
   }
 }
 
-it('verbs on an open engine', () => {
+it('calls on an open engine with anything return or throw', () => {
   const choices = new Choices(1)
   const engine = addon.open(small, tensors)
   const value = (usual: unknown): unknown => {
@@ -140,7 +140,7 @@ it('verbs on an open engine', () => {
   expect(() => addon.describe(engine)).toThrow('closed')
 })
 
-it('opening', () => {
+it('opening with any configuration and tensors returns or throws', () => {
   const choices = new Choices(2)
   for (let round = 0; round < 600; round++) {
     const config: Record<string, unknown> = { ...small }
@@ -151,8 +151,8 @@ it('opening', () => {
       if (choices.below(2) === 0) continue
       given[choices.of(Object.keys(given))] = choices.of(oddValues)
     }
-    // Sizes that would be honest, and take minutes.
-    for (const field of ['slots', 'sequences', 'pages', 'threads']) {
+    // Large sizes are legitimate, but take minutes.
+    for (const field of ['slots', 'contexts', 'pages', 'threads']) {
       const size = config[field]
       if (typeof size === 'number' && size > 1000) config[field] = 3
     }
@@ -162,7 +162,7 @@ it('opening', () => {
   }
 })
 
-it('weights that are missing, short or not finite are errors of the table', () => {
+it('throws an error of the table for weights that are missing, short or not finite', () => {
   const checkpoint = modelOf('latent residual amortized, K 4')
   const broken = (
     change: (map: Map<string, { shape: readonly number[]; data: Float32Array }>) => void,
@@ -177,7 +177,7 @@ it('weights that are missing, short or not finite are errors of the table', () =
   broken((map) => map.set(name, { shape: [16, 24], data: new Float32Array(16 * 24).fill(NaN) }))
 })
 
-it('a page table that does not cover the context is refused, and nothing is observed', () => {
+it('refuses a page table that does not cover the context, and observes nothing', () => {
   for (const { label } of variants) {
     const engine = openNative(modelOf(label))
     const tokens = new Array<number>(17).fill(1)

@@ -1,6 +1,6 @@
 /**
- * Real contexts on shared pages, and on pages that ran out: the shipped text model gives every job the
- * text it gets with a cache of its own.
+ * Contexts on shared pages, and more contexts than pages: the shipped text model gives every request the
+ * text that it gives without sharing.
  */
 import { describe, expect, it } from 'vitest'
 import { openEngine } from '../../src/energy/open.js'
@@ -34,8 +34,12 @@ type Totals = Pick<TickStats, 'prefixHits' | 'prefixQueries' | 'preemptions' | '
 
 async function texts(sharePrefixes: boolean, pages: number, given: readonly EngineRequest[]) {
   const engine = await openEngine({
-    ...{ directory, engine: 'native', threads: 2 },
-    ...{ slots: 16, contexts: 16, pages },
+    directory,
+    engine: 'native',
+    threads: 2,
+    slots: 16,
+    contexts: 16,
+    pages,
   })
   const options = { prefillChunk: 48, holdSeconds: 1, pauseSeconds: 1, sharePrefixes }
   const loop = new EngineCore(engine, tokenizer, options)
@@ -56,7 +60,7 @@ async function texts(sharePrefixes: boolean, pages: number, given: readonly Engi
 }
 
 describe('texts of the shipped model', () => {
-  it('are the same with pages shared, not shared, and short', async () => {
+  it('are the same with pages shared, not shared, and too few', async () => {
     const apart = await texts(false, 256, jobs)
     const shared = await texts(true, 256, jobs)
     const short = await texts(true, 15, jobs)
@@ -64,7 +68,7 @@ describe('texts of the shipped model', () => {
     expect(apart.found.size).toBe(jobs.length)
     for (const other of [shared, short, shortApart]) expect(other.found).toEqual(apart.found)
     expect(apart.totals).toMatchObject({ prefixHits: 0, prefixQueries: 0, preemptions: 0 })
-    // One page of sixteen, for all but the first of those who may share it.
+    // One page of sixteen positions, for all but the first of the seven requests of one client.
     expect(shared.totals.prefixHits).toBe(6 * 16)
     expect(shared.totals.observedTokens + shared.totals.prefixHits).toBe(
       apart.totals.observedTokens,
@@ -74,12 +78,20 @@ describe('texts of the shipped model', () => {
   })
 })
 
-/** Prompt tokens that a worker of these options found on pages of earlier prompts. */
+/** The number of prompt tokens that a worker found on pages of earlier prompts. */
 async function hitsOf(prefixSharing: WorkerOptions['prefixSharing']): Promise<number> {
   const generation = await startEngineClient(
     {
-      ...{ modelPath: directory, engine: 'native', threads: 1, slots: 4, pages: 64, maxQueue: 8 },
-      ...{ prefillChunk: 48, holdSeconds: 1, pauseSeconds: 1, watchdogSeconds: 0 },
+      modelPath: directory,
+      engine: 'native',
+      threads: 1,
+      slots: 4,
+      pages: 64,
+      maxQueue: 8,
+      prefillChunk: 48,
+      holdSeconds: 1,
+      pauseSeconds: 1,
+      watchdogSeconds: 0,
       ...(prefixSharing && { prefixSharing }),
     },
     new URL('../../dist/generation/core/worker.js', import.meta.url),
@@ -95,7 +107,7 @@ async function hitsOf(prefixSharing: WorkerOptions['prefixSharing']): Promise<nu
 }
 
 describe('prefix sharing', () => {
-  it("is an operator's switch, on unless it is off", async () => {
+  it('is on unless the operator turns it off', async () => {
     const hits = await Promise.all([undefined, ...prefixSharings].map(hitsOf))
     expect(hits).toEqual([16, 16, 0])
   })

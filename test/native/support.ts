@@ -1,4 +1,4 @@
-/** Opens the native engine for tests; a checkout whose addon was not built fails here, saying why. */
+/** Opens the native engine for tests. Where its addon was not built, this throws the reason. */
 import { loadAddon } from '../../src/energy/native/addon.js'
 import { nativeEngine, type NativeEngine } from '../../src/energy/native/engine.js'
 import type { NativeOptions } from '../../src/energy/native/options.js'

@@ -19,14 +19,14 @@ import type {
   EngineCapacity,
   ObserveRow,
   PointRow,
-  Reading,
+  Readout,
   ReadRow,
   StepResult,
   MultiStepAnswer,
   MultiStepRow,
 } from '../../src/energy/engine.js'
 import { roundsOf } from '../../src/energy/tfjs/rows.js'
-import { readLogits } from '../../src/energy/reading.js'
+import { readLogits } from '../../src/energy/readout.js'
 import type { ModelConfig } from '../../src/model/config.js'
 import { stepSizeOf } from '../../src/refine/budget.js'
 import { answerSeed } from '../../src/refine/candidates.js'
@@ -225,8 +225,8 @@ export class QuadraticEngine implements EnergyEngine {
       if (!refused) slot.y = next
       slot.last = slot.y
       slot.steps++
-      const terms = residual ? { terms: { disagreement: energy, doubt: 0 } } : {}
-      return { energy, gradientNorm: norm, best: slot.best, ...terms }
+      const parts = residual ? { parts: { disagreement: energy, doubt: 0 } } : {}
+      return { energy, gradientNorm: norm, best: slot.best, ...parts }
     })
   }
 
@@ -243,7 +243,7 @@ export class QuadraticEngine implements EnergyEngine {
     })
   }
 
-  read(rows: readonly ReadRow[]): Reading[] {
+  read(rows: readonly ReadRow[]): Readout[] {
     this.calls++
     return rows.map(({ slot: index, which, ...wanted }) => {
       const slot = this.slotOf(index)

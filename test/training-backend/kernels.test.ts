@@ -266,7 +266,7 @@ all('moves', [
   ['oneHot of integers', (d) => tf.oneHot(d.integers([5], 8), 7)],
 ])
 
-it('names what it leaves to the CPU backend', async () => {
+it('counts the kernels it leaves to the CPU backend, by name', async () => {
   await tf.setBackend(backends.native)
   const before = inherited?.get('TopK') ?? 0
   const { values } = tf.topk(tf.tensor1d([3, 1, 2]), 2)
@@ -274,12 +274,12 @@ it('names what it leaves to the CPU backend', async () => {
   expect(inherited?.get('TopK')).toBe(before + 1)
 })
 
-it('refuses an index that is none', async () => {
+it('refuses an index out of range', async () => {
   await tf.setBackend(backends.native)
   expect(() => tf.gather(tf.zeros([3, 2]), tf.tensor1d([3], 'int32'))).toThrow(/from 0 to 2/)
 })
 
-it('keeps what was read when its tensor is gone', async () => {
+it('leaves data that was read as it is when its tensor is disposed of', async () => {
   await tf.setBackend(backends.native)
   const x = tf.fill([100], 7)
   const data = x.dataSync()
@@ -288,7 +288,7 @@ it('keeps what was read when its tensor is gone', async () => {
   expect(data.every((value) => value === 7)).toBe(true)
 })
 
-it('profiles its kernels by name, and tells those of the CPU backend', async () => {
+it('profiles kernels by name, with the calls left to the CPU backend', async () => {
   await tf.setBackend(backends.native)
   const before = inherited?.get('TopK') ?? 0
   const profile = new Profile({ tf, ...(inherited && { inherited }) })

@@ -1,4 +1,4 @@
-/** Runs the same ops on the native backend and on the CPU backend of TensorFlow.js, and compares. */
+/** Runs the same ops on the native backend and on the CPU backend of TensorFlow.js, and compares the results. */
 import { expect } from 'vitest'
 import { loadBackend, type Tensor, type Tf } from '../../src/energy/tfjs/backend.js'
 import { normals, uniform } from '../../src/refine/random.js'
@@ -8,7 +8,7 @@ export const { tf, inherited } = await loadBackend('native', 1)
 const twoThreads = (await loadBackend('native', 2)).tf.getBackend()
 export const backends = { native: 'native', two: twoThreads, cpu: 'cpu' } as const
 
-/** Data of random tensors; a case draws from it the same numbers on every backend. */
+/** Random tensors: a test case draws the same numbers on every backend. */
 export class Draws {
   private at = 0
   constructor(
@@ -46,12 +46,12 @@ export class Draws {
     return this.tf.less(this.normal(shape), 0.2)
   }
 
-  /** Normal, with what breaks arithmetic in between. */
+  /** Normal, with NaN, infinities, zeros and extreme magnitudes among them. */
   odd(shape: number[]): Tensor {
     return this.mixed(shape, [NaN, Infinity, -Infinity, 0, -0, 1e-40, 1e30, -1e30])
   }
 
-  /** Normal with NaN and infinities: sums of it do not depend on their order. */
+  /** Normal with NaN, infinities and zeros among them, and no extreme magnitudes that sums would depend on. */
   strange(shape: number[]): Tensor {
     return this.mixed(shape, [NaN, Infinity, -Infinity, 0])
   }
@@ -64,7 +64,7 @@ export class Draws {
     return this.tf.tensor(data, shape)
   }
 
-  /** Two shapes that broadcast to one. */
+  /** Two shapes that broadcast to one shape. */
   pair(rank: number, most = 9): [number[], number[]] {
     const full = this.shape(rank, most)
     const thin = () => full.map((n) => (this.whole(3) === 0 ? 1 : n))
@@ -92,7 +92,7 @@ async function resultsOn(
   return results
 }
 
-/** Equal numbers up to `tolerance` of the larger magnitude or of one; NaN where NaN. */
+/** Expects equal numbers, up to `tolerance` times the wanted magnitude, or times one if that is larger. */
 function expectNear(actual: ArrayLike<number>, wanted: ArrayLike<number>, tolerance: number): void {
   expect(actual.length).toBe(wanted.length)
   for (let i = 0; i < actual.length; i++) {
@@ -103,7 +103,7 @@ function expectNear(actual: ArrayLike<number>, wanted: ArrayLike<number>, tolera
   }
 }
 
-/** The case on the CPU backend, natively, and natively on two threads, whose bits must be the same. */
+/** Compares a case natively with the CPU backend, and bit for bit with two native threads. */
 export async function expectSame(
   seed: number,
   compute: (draws: Draws) => Tensor | Tensor[],

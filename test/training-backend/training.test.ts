@@ -40,7 +40,7 @@ const weighed = (y: Tensor): Tensor =>
       ),
     ),
   )
-/** What f gives, and the gradient of a sum of it with respect to all that it is given. */
+/** The results of f, and the gradients of a weighted sum of them with respect to its arguments. */
 const all = (f: (...x: [Tensor, Tensor, Tensor, Tensor]) => Tensor[], ...x: Tensor[]): Tensor[] => {
   const at = (given: Tensor[]) => f(...(given as [Tensor, Tensor, Tensor, Tensor]))
   return [...at(x), ...tf.grads((...given: Tensor[]) => tf.addN(at(given).map(weighed)))(x)]
@@ -49,7 +49,7 @@ const both = (f: (...x: Tensor[]) => Tensor, ...x: Tensor[]): Tensor[] =>
   all((...at) => [f(...at)], ...x)
 const pair = ({ value, tangent }: Num): Tensor[] => [value, tangent as Tensor]
 
-describe('ops of one kernel are what they replace, and so are their gradients', () => {
+describe('an op of one kernel equals the ops it replaces, and so do its gradients', () => {
   const num = numbers(tf)
   const constants = (x: Tensor) => ({ value: x, tangent: null })
   const normed = (d: Draws, shape: number[]): Tensor[] => {
@@ -62,9 +62,9 @@ describe('ops of one kernel are what they replace, and so are their gradients', 
     const network = new Network(tf, config, new Map())
     const positions = Array.from({ length: rows }, () => [3, 0, 5].map(() => d.whole(8)))
     const { cos, sin } = network.rotary(positions)
-    const turn = (network as unknown as Rotates).rotate.bind(network)
+    const rotate = (network as unknown as Rotates).rotate.bind(network)
     const x = d.normal([4, 3, config.heads, config.dim / config.heads])
-    return both((t) => turn(constants(t), { cos, sin }, 0.5).value, x)
+    return both((t) => rotate(constants(t), { cos, sin }, 0.5).value, x)
   }
   interface Rotates {
     rotate: (
@@ -115,8 +115,8 @@ describe('ops of one kernel are what they replace, and so are their gradients', 
     [
       'softmax of two parts',
       (d) => {
-        const f = (far: Tensor, own: Tensor) =>
-          num.softmaxOfTwo(constants(far), null, constants(own)).map((p) => p.value)
+        const f = (context: Tensor, own: Tensor) =>
+          num.softmaxOfTwo(constants(context), null, constants(own)).map((p) => p.value)
         return all(f, d.normal([2, 3, 5, 17]), d.normal([2, 3, 5, 1]))
       },
     ],
@@ -160,7 +160,7 @@ describe('ops of one kernel are what they replace, and so are their gradients', 
   })
 })
 
-describe('gradients of the published implementation', () => {
+describe('the gradients of the published implementation', () => {
   it.each([
     ['train_s1_time_embed', {}],
     ['train_s2_through_steps', { through: true, learnAlpha: false }],
@@ -243,7 +243,7 @@ interface Run {
   out: string
 }
 
-/** So many updates of a run, in a directory of its own unless one is given. */
+/** Runs this many updates, in a new directory unless one is given. */
 async function run(
   label: string,
   objective: () => Objective,
@@ -314,7 +314,7 @@ describe('runs', () => {
     },
   )
 
-  it('goes on after a stop as if there had been none, on any number of threads', async () => {
+  it('gives the same run after a stop and resume as without, on any number of threads', async () => {
     const [, label, objective] = objectives[0] as (typeof objectives)[number]
     const whole = await run(label, objective, 8)
     const { out, values } = await run(label, objective, 3)

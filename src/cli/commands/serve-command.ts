@@ -21,7 +21,7 @@ import { openLog } from '../output/log.js'
 import { version } from '../package.js'
 import { type ServeFlags, serveOptions } from '../options/serve-options.js'
 import { openTracing } from '../output/telemetry.js'
-import { findModels, offerOf } from '../open-models.js'
+import { findModels, sourceOf } from '../open-models.js'
 
 const recoverProcess = fileURLToPath(new URL('../../jobs/recover-process.js', import.meta.url))
 
@@ -33,18 +33,18 @@ export function registerServe(program: Command): void {
 async function serve(flags: ServeFlags): Promise<void> {
   const logger = openLog(flags.logLevel)
   const keys = flags.keys === undefined ? undefined : ApiKeys.open(flags.keys)
-  const offers = offersOf(flags)
-  const [defaultModel = ''] = offers.keys()
+  const sources = sourcesOf(flags)
+  const [defaultModel = ''] = sources.keys()
   const memoryBytes = flags.memoryMib === undefined ? Infinity : flags.memoryMib * 2 ** 20
   const tracing = flags.otlpEndpoint && (await openTracing(flags.otlpEndpoint, logger))
-  const counts = flags.redisUrl && (await RedisUsageStore.open(flags.redisUrl, logger))
+  const usage = flags.redisUrl && (await RedisUsageStore.open(flags.redisUrl, logger))
   let models = new Map<string, EngineClient>()
   try {
-    models = await openModels(offers, memoryBytes)
+    models = await openModels(sources, memoryBytes)
     let draining = false
     const options: AppOptions = {
       models,
-      offers,
+      sources,
       memoryBytes,
       defaultModel,
       logger,
@@ -52,7 +52,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
       ...(keys && { keys }),
-      ...(counts && { counts }),
+      ...(usage && { usage }),
       ...(tracing && { tracing }),
       origins: {
         ...(flags.allowedHost && { hosts: flags.allowedHost }),
@@ -72,7 +72,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       console.log(`metrics and administration are at ${at}`)
     }
   } catch (error) {
-    await closeAll([...models.values(), ...(counts ? [counts] : [])])
+    await closeAll([...models.values(), ...(usage ? [usage] : [])])
     throw error
   }
 }
@@ -90,10 +90,7 @@ const limitsOf = (flags: ServeFlags): Limits => ({
   stallSeconds: flags.watchdogSeconds || defaultLimits.stallSeconds,
 })
 
-async function openStore(
-  { dataDir, responseMib }: ServeFlags,
-  logger: Logger,
-): Promise<JobStore> {
+async function openStore({ dataDir, responseMib }: ServeFlags, logger: Logger): Promise<JobStore> {
   const limit = responseMib * 2 ** 20
   if (dataDir === undefined) return new MemoryStore(limit)
   await recoverFolder(dataDir, recoverProcess, (line) => {
@@ -119,13 +116,14 @@ async function closeAll(opened: readonly { close: () => Promise<void> }[]): Prom
  * The models by the names that requests use, in the order of the flags. Without --model, those that
  * complete any prompt come before those that fill a grid of fixed length.
  */
-function offersOf(flags: ServeFlags): Map<string, ModelSource> {
+function sourcesOf(flags: ServeFlags): Map<string, ModelSource> {
   const directories = chosen(findModels(flags.models), flags)
-  const all = directories.map((path) => offerOf(path, flags))
-  const fillsGrid = ([, { model }]: [string, ModelSource]) => Number(model.template?.length !== undefined)
+  const all = directories.map((path) => sourceOf(path, flags))
+  const fillsGrid = ([, { model }]: [string, ModelSource]) =>
+    Number(model.template?.length !== undefined)
   if (!flags.model) all.sort((a, b) => fillsGrid(a) - fillsGrid(b))
-  const offers = new Map(all)
-  if (offers.size === directories.length) return offers
+  const sources = new Map(all)
+  if (sources.size === directories.length) return sources
   const reason =
     'two models have the same name in their config.json; change one, or choose with --model'
   throw new BasinError('invalid_data', { path: flags.models, reason })
@@ -133,12 +131,14 @@ function offersOf(flags: ServeFlags): Map<string, ModelSource> {
 
 /** Opens the first models, as many as memory has room for and at least one. Throws if one fails. */
 async function openModels(
-  offers: ReadonlyMap<string, ModelSource>,
+  sources: ReadonlyMap<string, ModelSource>,
   memoryBytes: number,
 ): Promise<Map<string, EngineClient>> {
   let taken = 0
-  const first = [...offers].filter(([, { bytes }], i) => (taken += bytes) <= memoryBytes || i === 0)
-  const opened = await Promise.allSettled(first.map(([, offer]) => offer.open()))
+  const first = [...sources].filter(
+    ([, { bytes }], i) => (taken += bytes) <= memoryBytes || i === 0,
+  )
+  const opened = await Promise.allSettled(first.map(([, source]) => source.open()))
   const clients = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
   const failed = opened.find((each) => each.status === 'rejected')
   if (!failed) return new Map(clients.map((client) => [client.model.name, client]))

@@ -3,7 +3,12 @@ import { SingleBar } from 'cli-progress'
 import type { Command } from 'commander'
 import { MAX_VOCABULARY } from '../../tokenizer/descriptor.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
-import { DEFAULT_PATTERN, END_OF_TEXT, trainBpe, writeTokenizer } from '../../tokenizer/bpe-training.js'
+import {
+  DEFAULT_PATTERN,
+  END_OF_TEXT,
+  trainBpe,
+  writeTokenizer,
+} from '../../tokenizer/bpe-training.js'
 import { readText } from '../../train/data/text-files.js'
 import { integer } from '../options/number-parsers.js'
 

@@ -2,7 +2,7 @@
 import { defaultTextMapGetter, diag, DiagLogLevel, ROOT_CONTEXT } from '@opentelemetry/api'
 import type { FastifyBaseLogger } from 'fastify'
 import { BasinError } from '../../errors.js'
-import type { Tracing } from '../../server/plugins/tracing.js'
+import type { Tracing } from '../../server/requests/request-trace.js'
 import { version } from '../package.js'
 
 /** Limit for sending one batch. It delays the end of the server, which sends the last batch. */

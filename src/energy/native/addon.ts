@@ -1,17 +1,16 @@
 /**
- * The typed surface of the addon (native/addon.cc), written once. Rows travel as flat arrays of
+ * The typed surface of the addon (native/addon/), written once. Rows are passed as flat arrays of
  * numbers; the addon checks every one of them. What it refuses, it throws with `param`, `bound` and
- * `value`, and this file's `refusing` turns that into an error of the table.
+ * `value`, and `refusing` turns that into an error of the table.
  */
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../interrupt.js'
-import type { TrainingAddon } from '../tfjs/addon-backend/surface.js'
 
 declare const engineBrand: unique symbol
-/** An engine on the other side: only the addon's functions know what to do with it. */
+/** An engine inside the addon: only the addon's functions can use it. */
 export interface Handle {
   readonly [engineBrand]: true
 }
@@ -29,7 +28,7 @@ export interface OpenConfig {
   rope_theta: number
   start_scale: number
   doubt: number
-  /** Indices into the lists of the same name in engine.ts. */
+  /** Indices into the lists of options.ts. */
   conditioning: number
   space: number
   start: number
@@ -51,15 +50,15 @@ export interface OpenConfig {
 export const resultWidth = 5
 /** Numbers of one row given to `descend`. */
 export const descendWidth = 6
-/** Numbers of an answer in the results of `stride`, before its steps. */
-export const strideWidth = 4
+/** Numbers of an answer in the results of `multiStep`, before its steps. */
+export const multiStepWidth = 4
 
 export interface Addon {
   open(config: OpenConfig, tensors: Readonly<Record<string, Float32Array>>): Handle
   close(engine: Handle): void
   /**
-   * Rows: sequence, position of the first token or -1, number of tokens, of pages, tokens, pages. Fills `sums`, [rows][D], if given:
-   * of the tokens' states.
+   * Rows: context, position of the first token or -1, number of tokens, number of pages, tokens,
+   * pages. Fills `sums` [rows][D], if given, with the sums of the tokens' states.
    */
   observe(engine: Handle, rows: Float64Array, sums?: Float32Array): void
   begin(
@@ -72,18 +71,25 @@ export interface Addon {
     clamped: Float64Array | null,
     start: Float32Array | null,
   ): void
-  /** Rows: slot, landscape, step, alpha, noise, 1 to accept only lower energies. Returns for how many. */
-  descend(engine: Handle, rows: Float64Array, results: Float64Array, bell?: Interrupt): number
   /**
-   * Row: slot, sequence, from, token, seed (low word, high word), number of the answer, of the draw, 1
-   * to read the best, temperature, token of the end or -1, most answers, seconds, number of steps; of
-   * each step what `descend` is given without the slot; pages. Fills for each answer its token, seconds
-   * to observe, descend and read, and the results of its steps; returns the number of answers.
+   * Rows [rows][descendWidth]: slot, landscape, step, alpha, noise, 1 to accept only lower energies.
+   * Fills `results` [rows][resultWidth]; returns the number of rows stepped.
    */
-  stride(engine: Handle, row: Float64Array, results: Float64Array, bell?: Interrupt): number
-  /** Rows: 0 and slot, or 1 and sequence; landscape; number of answer tokens, answer tokens. */
+  descend(engine: Handle, rows: Float64Array, results: Float64Array, interrupt?: Interrupt): number
+  /**
+   * Row: slot, context, from, token, seed (low word, high word), number of the answer, number of the
+   * draw, 1 to read the best, temperature, token of the end or -1, most answers, seconds, number of
+   * steps; for each step the row of `descend` without its slot; pages. Fills for each answer its
+   * token, seconds to observe, descend and read, and the results of its steps; returns the number of
+   * answers.
+   */
+  multiStep(engine: Handle, row: Float64Array, results: Float64Array, interrupt?: Interrupt): number
+  /** Rows: 0 and slot, or 1 and context; landscape; number of answer tokens, answer tokens. */
   energy(engine: Handle, rows: Float64Array, results: Float64Array): void
-  /** Fills [K, top] and, unless it is empty, [K, V] with logits or, above 0, weights of a temperature. */
+  /**
+   * Fills `tokens` and `logProbs` [K, top] and, unless it is empty, `logits` [K, V]: with logits, or
+   * with softmax weights where the temperature is above 0.
+   */
   read(
     engine: Handle,
     slot: number,
@@ -93,18 +99,36 @@ export interface Addon {
     tokens: Int32Array,
     logProbs: Float32Array,
     logits: Float32Array,
-    /** [K]: fills tokens [K] with those drawn by weights of the temperature. */
-    chances?: Float64Array,
+    /** [K] numbers in (0, 1): `tokens` [K] are those drawn by the weights. */
+    draws?: Float64Array,
   ): void
   /** `which`: 0 the last answer, 1 the best, both [K, D]; 2 the present state, [K, W]. */
   point(engine: Handle, slot: number, which: number, point: Float32Array): void
   release(engine: Handle, contextId: number): void
-  /** `stepBytes`: weights that a step reads. */
+  /** `bytes`: all memory of the engine. `stepBytes`: of the weights that a step reads. */
   describe(engine: Handle): { backend: string; bytes: number; stepBytes: number }
-  /** What the machine does right now with the engine's threads. */
+  /** What the machine can do at this moment with the threads of the engine. */
   measure(engine: Handle): { flops: number; bytesPerSecond: number }
-  /** Absent from builds older than it. */
+  /** Absent from builds of the addon before it could train. */
   readonly training?: TrainingAddon
+}
+
+declare const trainerBrand: unique symbol
+/** A trainer inside the addon: only the addon's functions can use it. */
+export interface TrainerHandle {
+  readonly [trainerBrand]: true
+}
+
+export interface TrainingAddon {
+  /** The numbers of a call are written into `command`. */
+  open(threads: number): { handle: TrainerHandle; command: Float64Array }
+  /** Takes a new block of memory; returns its number. */
+  take(trainer: TrainerHandle, bytes: number): number
+  /** Gives a block back to the system once no view of it is left. */
+  drop(trainer: TrainerHandle, block: number): void
+  view(trainer: TrainerHandle, block: number): ArrayBuffer
+  /** Runs an op on the first `length` numbers of the command. */
+  run(trainer: TrainerHandle, op: number, length: number): void
 }
 
 interface Refusal extends Error {
@@ -115,10 +139,10 @@ interface Refusal extends Error {
 
 const isRefusal = (error: unknown): error is Refusal => error instanceof Error && 'bound' in error
 
-/** Runs a verb of the addon; what it refuses becomes `out_of_range`. */
-export function refusing<T>(verb: () => T): T {
+/** Runs a function of the addon; what it refuses becomes `out_of_range`. */
+export function refusing<T>(call: () => T): T {
   try {
-    return verb()
+    return call()
   } catch (error) {
     if (!isRefusal(error)) throw error
     const { param, bound, value } = error
@@ -139,10 +163,10 @@ function whyMissing(): string {
   } catch {
     return 'it was not built at install'
   }
-  return 'it was built at install, and is gone'
+  return 'it was built at install, but its file is gone'
 }
 
-/** The addon, or why there is none. `BASIN_ADDON` names another build of it: one with sanitizers. */
+/** The addon, or why there is none. `BASIN_ADDON` is the path of another build, such as one with sanitizers. */
 export function loadAddon(): { addon: Addon } | { missing: string } {
   const path =
     process.env['BASIN_ADDON'] ?? fileURLToPath(new URL('build/Release/basin.node', root))

@@ -1,11 +1,10 @@
 /**
  * The native engine: fused C++ kernels on the CPU (native/), behind the interface of every engine.
- * This file turns rows into flat numbers and back; docs/native.md says how the rest is built.
+ * This file turns rows into flat numbers and back; docs/native.md describes the rest.
  */
 import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
-import { type ModelConfig, stateWidth, trainedStepSize } from '../../model/config.js'
-import { stepSizeOf } from '../../refine/budget.js'
+import { type ModelConfig, stateWidth } from '../../model/config.js'
 import type { Interrupt } from '../interrupt.js'
 import type {
   BeginRow,
@@ -17,23 +16,24 @@ import type {
   EngineInfo,
   ObserveRow,
   PointRow,
-  Reading,
+  Readout,
   ReadRow,
   StepResult,
   MultiStepAnswer,
   MultiStepRow,
 } from '../engine.js'
+import { alphaOf, rowStepSize } from '../step-size.js'
 import {
   type Addon,
   descendWidth,
   type Handle,
   refusing,
   resultWidth,
-  strideWidth,
+  multiStepWidth,
 } from './addon.js'
 import { nativePageSize, type NativeOptions, openConfig } from './options.js'
 
-/** In the order of the addon's numbers for them. */
+/** The addon knows them by their place in this list. */
 const points = ['last', 'best', 'present'] as const
 
 const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
@@ -48,13 +48,12 @@ const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
     ]),
   )
 
-/** Low and high. */
+/** The low and the high 32 bits. */
 const wordsOf = (seed: number): [number, number] => [
   seed >>> 0,
   Math.floor(seed / 4294967296) >>> 0,
 ]
 
-const lowestAlpha = 1e-4
 const none = new Float32Array(0)
 
 export class NativeEngine implements EnergyEngine {
@@ -64,7 +63,7 @@ export class NativeEngine implements EnergyEngine {
   private readonly handle: Handle
   private readonly bytes: number
   private readonly alpha: number
-  /** Rows on their way to the addon and results on their way back; grown, never shrunk. */
+  /** Rows for the addon, and its results. Both grow with the largest batch and never shrink. */
   private rows = new Float64Array(64 * descendWidth)
   private results = new Float64Array(64 * resultWidth)
 
@@ -81,7 +80,7 @@ export class NativeEngine implements EnergyEngine {
     const { threads, reason, weights } = options
     this.info = { name: 'native', backend: `${backend} ${weights}`, threads, reason }
     this.bytes = bytes
-    this.alpha = Math.max(checkpoint.tensors.get('alpha')?.data[0] ?? 0, lowestAlpha)
+    this.alpha = alphaOf(checkpoint)
   }
 
   observe(rows: readonly ObserveRow[]): void {
@@ -111,38 +110,52 @@ export class NativeEngine implements EnergyEngine {
     }
   }
 
-  descend(rows: readonly DescendRow[], bell?: Interrupt): StepResult[] {
+  descend(rows: readonly DescendRow[], interrupt?: Interrupt): StepResult[] {
     this.reserve(rows.length)
     rows.forEach((row, i) => {
       this.rows[i * descendWidth] = row.slot
       this.rows.set(this.stepOf(row), i * descendWidth + 1)
     })
     const given = this.rows.subarray(0, rows.length * descendWidth)
-    const count = refusing(() => this.addon.descend(this.handle, given, this.results, bell))
+    const count = refusing(() => this.addon.descend(this.handle, given, this.results, interrupt))
     return Array.from({ length: count }, (_, i) => this.stepResultAt(i * resultWidth))
   }
 
-  multiStep(row: MultiStepRow, bell?: Interrupt): MultiStepAnswer[] {
-    const { answer, draw, end = -1, from, most, pages, seconds, contextId, slot, temperature } = row
+  multiStep(row: MultiStepRow, interrupt?: Interrupt): MultiStepAnswer[] {
+    const { answer, draw, end = -1, from, most, pages, contextId, slot, temperature } = row
     const best = row.which === 'best' ? 1 : 0
-    const width = strideWidth + row.steps.length * resultWidth
+    const width = multiStepWidth + row.steps.length * resultWidth
     this.reserve(Math.ceil((most * width) / resultWidth))
-    const given = Float64Array.from([
-      ...[slot, contextId, from, row.token, ...wordsOf(row.seed), answer, draw],
-      ...[best, temperature, end, most, seconds, row.steps.length],
+    const numbers = [
+      slot,
+      contextId,
+      from,
+      row.token,
+      ...wordsOf(row.seed),
+      answer,
+      draw,
+      best,
+      temperature,
+      end,
+      most,
+      row.seconds,
+      row.steps.length,
       ...row.steps.flatMap((step) => this.stepOf(step)),
       ...pages,
-    ])
-    const count = refusing(() => this.addon.stride(this.handle, given, this.results, bell))
+    ]
+    const given = Float64Array.from(numbers)
+    const count = refusing(() => this.addon.multiStep(this.handle, given, this.results, interrupt))
     return Array.from({ length: count }, (_, i) => {
       const at = i * width
       const steps = row.steps.map((_, step) =>
-        this.stepResultAt(at + strideWidth + step * resultWidth),
+        this.stepResultAt(at + multiStepWidth + step * resultWidth),
       )
-      const [token, observe, descend, read] = [0, 1, 2, 3].map(
-        (i) => this.results[at + i] as number,
-      )
-      return { token, steps, seconds: { observe, descend, read } } as MultiStepAnswer
+      const seconds = {
+        observe: this.results[at + 1] as number,
+        descend: this.results[at + 2] as number,
+        read: this.results[at + 3] as number,
+      }
+      return { token: this.results[at] as number, steps, seconds }
     })
   }
 
@@ -157,7 +170,7 @@ export class NativeEngine implements EnergyEngine {
     return rows.map((_, i) => this.resultAt(i * resultWidth))
   }
 
-  read(rows: readonly ReadRow[]): Reading[] {
+  read(rows: readonly ReadRow[]): Readout[] {
     const { vocab_size: vocab, answer } = this.model
     const { block } = answer
     return rows.map(({ draws, slot, which, top, temperature = 0 }) => {
@@ -166,19 +179,9 @@ export class NativeEngine implements EnergyEngine {
       const logProbs = count > 0 ? new Float32Array(block * count) : none
       const all = top === 'all' && !draws ? new Float32Array(block * vocab) : none
       const best = which === 'best' ? 1 : 0
-      const chances = draws && Float64Array.from(draws)
+      const given = draws && Float64Array.from(draws)
       refusing(() =>
-        this.addon.read(
-          this.handle,
-          slot,
-          best,
-          count,
-          temperature,
-          tokens,
-          logProbs,
-          all,
-          chances,
-        ),
+        this.addon.read(this.handle, slot, best, count, temperature, tokens, logProbs, all, given),
       )
       return temperature > 0
         ? { tokens, logProbs, logits: none, weights: all }
@@ -208,15 +211,15 @@ export class NativeEngine implements EnergyEngine {
     this.addon.close(this.handle)
   }
 
-  /** Peak multiply-adds and memory reads of the machine at this moment, and a step's weight bytes. */
+  /** Floating-point operations and bytes read a second at this moment, and the weight bytes of a step. */
   measure(): { flops: number; bytesPerSecond: number; stepBytes: number } {
     const { stepBytes } = this.addon.describe(this.handle)
     return { ...this.addon.measure(this.handle), stepBytes }
   }
 
-  /** Landscape, step, step size, noise, 1 to accept only lower energies. */
+  /** The numbers of a step: landscape, step, step size, noise, 1 to accept only lower energies. */
   private stepOf(row: Omit<DescendRow, 'slot'>): number[] {
-    const alpha = stepSizeOf(trainedStepSize(this.model, this.alpha, row.step), row)
+    const alpha = rowStepSize(this.model, this.alpha, row)
     return [row.landscape, row.step, alpha, row.noise, row.acceptLower ? 1 : 0]
   }
 
@@ -228,7 +231,7 @@ export class NativeEngine implements EnergyEngine {
     const result = { energy: this.results[at] as number, best: this.results[at + 2] as number }
     if (this.model.energy.kind !== 'residual') return result
     const [disagreement, doubt] = [this.results[at + 3] as number, this.results[at + 4] as number]
-    return { ...result, terms: { disagreement, doubt } }
+    return { ...result, parts: { disagreement, doubt } }
   }
 
   private reserve(rows: number): void {

@@ -1,4 +1,4 @@
-/** How a native engine is opened: what may be chosen, and the numbers by which the addon knows it. */
+/** The options of a native engine, and the numbers by which the addon knows them. */
 import { draftsFromContext, type ModelConfig } from '../../model/config.js'
 import type { EngineCapacity } from '../engine.js'
 import type { OpenConfig } from './addon.js'
@@ -12,7 +12,7 @@ export type KernelSet = (typeof kernelSets)[number]
 /** Positions of a cache page; fixed by the kernels. */
 export const nativePageSize = 16
 
-/** In the order of the enumerations in native/config.h. */
+/** In the order of the enumerations in native/model/config.h. */
 const conditionings = ['none', 'time_embed', 'adaln', 'candidate'] as const
 const spaces = ['vocab', 'latent'] as const
 const starts = ['noise', 'zeros', 'draft', 'context'] as const
@@ -30,7 +30,7 @@ export interface NativeOptions {
   kernels?: KernelSet
 }
 
-/** A model as the addon opens it. */
+/** The configuration of a model as the addon reads it. */
 export function openConfig(model: ModelConfig, options: NativeOptions): OpenConfig {
   const { answer, energy } = model
   const { slots, contexts, pages } = options.capacity

@@ -1,7 +1,7 @@
 /**
  * Finds a TensorFlow.js to compute with: the backend of Basin's own addon (native/) where that is built,
- * else TensorFlow where the user has installed it, else the wasm backend. A GPU is asked for by name:
- * that its package is installed does not say that there is one. Nothing here knows a model.
+ * else TensorFlow where the user has installed it, else the wasm backend. TensorFlow's GPU
+ * package is tried first, where it is installed. Nothing here knows a model.
  */
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -71,14 +71,14 @@ async function loadWasm(threads: number): Promise<Tf> {
   return tf
 }
 
-/** What a kernel of our own needs of the wasm backend. */
+/** The methods of the wasm backend that the kernel below needs. */
 interface WasmHeap {
   readSync(id: object): ArrayLike<number>
   makeOutput(shape: number[], dtype: 'float32'): TfCore.TensorInfo
   typedArrayFromHeap(tensor: TfCore.TensorInfo): Float32Array
 }
 
-/** The gradient of a gather, which the wasm backend of 4.22 lacks: sums rows of x by their id. */
+/** Sums rows of x by their id: the gradient of a gather, which the wasm backend of 4.22 lacks. */
 function registerSegmentSum(tf: Tf): void {
   tf.registerKernel({
     kernelName: 'UnsortedSegmentSum',

@@ -1,6 +1,6 @@
 /**
- * The context caches of the tfjs engine: per sequence and landscape, keys and values of every layer.
- * Each sequence is stored in one piece, so pages are only the scheduler's unit of account here.
+ * The context caches of the tfjs engine: keys and values of every layer, by context and landscape.
+ * Each context is stored in one piece, so pages are only the scheduler's unit of account here.
  */
 import {
   contextCaches,
@@ -21,9 +21,9 @@ interface Cache {
 }
 
 export class Contexts {
-  /** By sequence, then by landscape (one entry where all landscapes share it). */
-  private readonly bySequence = new Map<number, Cache[]>()
-  /** The last batch assembled: steps of an unchanged batch need no new padding. */
+  /** By context, then by landscape (one entry where all landscapes share it). */
+  private readonly byContext = new Map<number, Cache[]>()
+  /** The latest batch that was assembled, because the steps of an unchanged batch need no new padding. */
   private memo: { key: string; context: Context | null } = { key: '', context: null }
 
   constructor(private readonly network: Network) {}
@@ -32,27 +32,27 @@ export class Contexts {
     return this.network.config
   }
 
-  /** Observed tokens of a sequence. */
+  /** The number of observed tokens of a context. */
   length(contextId: number): number {
-    const first = this.bySequence.get(contextId)?.[0]
+    const first = this.byContext.get(contextId)?.[0]
     return first ? first.length - contextOffset(this.config) : 0
   }
 
   has(contextId: number): boolean {
-    return this.bySequence.has(contextId)
+    return this.byContext.has(contextId)
   }
 
   observe(contextId: number, tokens: readonly number[]): void {
-    const caches = this.bySequence.get(contextId) ?? this.openSequence()
-    this.bySequence.set(contextId, caches)
+    const caches = this.byContext.get(contextId) ?? this.openContext()
+    this.byContext.set(contextId, caches)
     if (tokens.length > 0)
       caches.forEach((cache, landscape) => this.append(cache, tokens, landscape, false))
   }
 
-  /** Observes; returns the sum of norm(h) over the tokens, on the last landscape, [D]. */
+  /** Observes, and returns the sum of norm(h) over the tokens on the last landscape, [D]. */
   encode(contextId: number, tokens: readonly number[]): Float32Array {
     this.observe(contextId, [])
-    const sums = (this.bySequence.get(contextId) ?? []).map((cache, landscape) =>
+    const sums = (this.byContext.get(contextId) ?? []).map((cache, landscape) =>
       tokens.length > 0 ? this.append(cache, tokens, landscape, true) : undefined,
     )
     return sums.at(-1) ?? new Float32Array(this.config.dim)
@@ -64,7 +64,7 @@ export class Contexts {
     this.forget()
     const { tf } = this.network
     const kept = length + contextOffset(this.config)
-    for (const cache of this.bySequence.get(contextId) ?? []) {
+    for (const cache of this.byContext.get(contextId) ?? []) {
       const layers = cache.layers.map(({ k, v }) => ({ k: head(k), v: head(v) }))
       disposeLayers(cache.layers)
       cache.layers = layers
@@ -77,14 +77,14 @@ export class Contexts {
 
   release(contextId: number): void {
     this.forget()
-    for (const cache of this.bySequence.get(contextId) ?? []) {
+    for (const cache of this.byContext.get(contextId) ?? []) {
       disposeLayers(cache.layers)
       cache.hidden?.dispose()
     }
-    this.bySequence.delete(contextId)
+    this.byContext.delete(contextId)
   }
 
-  /** The contexts of rows, padded to one length: null if none has observed anything. */
+  /** The contexts of rows, padded to one length; null if none has observed anything. */
   assemble(
     rows: readonly { contextId: number; landscape: number }[],
     positions: number,
@@ -104,22 +104,22 @@ export class Contexts {
   bytes(): number {
     const { layers, dim } = this.config
     let positions = 0
-    for (const caches of this.bySequence.values())
+    for (const caches of this.byContext.values())
       for (const cache of caches) positions += cache.length
     return positions * layers * 2 * dim * 4
   }
 
   dispose(): void {
-    for (const contextId of [...this.bySequence.keys()]) this.release(contextId)
+    for (const contextId of [...this.byContext.keys()]) this.release(contextId)
     this.forget()
   }
 
   private cacheOf(contextId: number, landscape: number): Cache | undefined {
-    const caches = this.bySequence.get(contextId)
+    const caches = this.byContext.get(contextId)
     return caches?.[Math.min(landscape, caches.length - 1)]
   }
 
-  private openSequence(): Cache[] {
+  private openContext(): Cache[] {
     const caches = Array.from({ length: contextCaches(this.config) }, () => ({
       length: 0,
       layers: [],

@@ -1,11 +1,11 @@
 /**
  * The tfjs engine: docs/mathematics.md executed op by op on whatever TensorFlow.js backend is there.
- * It is the specification that other engines are tested against; it favours plainness over speed.
+ * It is the specification that other engines are tested against, so it is written to be read rather than
+ * to be fast.
  */
 import { BasinError } from '../../errors.js'
-import { type ModelConfig, trainedStepSize } from '../../model/config.js'
+import type { ModelConfig } from '../../model/config.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
-import { stepSizeOf } from '../../refine/budget.js'
 import type {
   BeginRow,
   DescendRow,
@@ -16,23 +16,22 @@ import type {
   EngineInfo,
   ObserveRow,
   PointRow,
-  Reading,
+  Readout,
   ReadRow,
   StepResult,
 } from '../engine.js'
 import { type Interrupt, isRaised } from '../interrupt.js'
-import { readLogits } from '../reading.js'
+import { readLogits } from '../readout.js'
+import { alphaOf, rowStepSize } from '../step-size.js'
 import type { Backend, Tensor, Tf } from './backend.js'
 import { Contexts } from './contexts.js'
 import { basePoint, descend, logitsOf, type Step } from './descent.js'
 import type { Landscape } from './landscape.js'
 import { Network } from './network.js'
 import { checkRange } from './range.js'
-import { numbersOf, resultsOf } from './results.js'
+import { energyOf, resultsOf } from './results.js'
 import { landscapeOf, noiseOf, roundsOf, startOf } from './rows.js'
 import { Slots } from './slots.js'
-
-const lowestAlpha = 1e-4
 
 export class TfjsEngine implements EnergyEngine {
   readonly model: ModelConfig
@@ -56,7 +55,7 @@ export class TfjsEngine implements EnergyEngine {
     this.network = new Network(this.tf, this.model, this.weights)
     this.contexts = new Contexts(this.network)
     this.slots = new Slots(this.model, capacity.slots)
-    this.alpha = Math.max(checkpoint.tensors.get('alpha')?.data[0] ?? 0, lowestAlpha)
+    this.alpha = alphaOf(checkpoint)
   }
 
   observe(rows: readonly ObserveRow[]): void {
@@ -81,25 +80,26 @@ export class TfjsEngine implements EnergyEngine {
       checkRange('contextId', row.contextId, this.capacity.contexts)
       row.clamped?.forEach((token) => checkRange('clamped', token + 1, this.model.vocab_size + 1))
       if (!this.contexts.has(row.contextId)) this.contexts.observe(row.contextId, [])
-      const { contextId, seed, candidate, clamped } = row
-      const bare = { contextId, seed, candidate, clamped }
       const state = this.tf.tidy(() => startOf(this.network, this.contexts, row))
-      const judged = this.model.answer.start === 'draft' && row.start === undefined
+      const stateIsAnswer = this.model.answer.start === 'draft' && row.start === undefined
       this.slots.set(row.slot, {
-        ...bare,
+        contextId: row.contextId,
+        seed: row.seed,
+        candidate: row.candidate,
+        clamped: row.clamped,
         state,
         last: state.clone(),
         best: state.clone(),
         bestEnergy: Infinity,
-        judged,
+        stateIsAnswer,
       })
     }
   }
 
-  descend(rows: readonly DescendRow[], bell?: Interrupt): StepResult[] {
+  descend(rows: readonly DescendRow[], interrupt?: Interrupt): StepResult[] {
     const results: StepResult[] = []
     for (const round of roundsOf(rows)) {
-      if (results.length > 0 && bell && isRaised(bell)) break
+      if (results.length > 0 && interrupt && isRaised(interrupt)) break
       for (const group of this.groups(rows, round)) {
         const stepped = this.descendTogether(group.map((i) => rows[i] as DescendRow))
         group.forEach((i, at) => (results[i] = stepped[at] as StepResult))
@@ -112,7 +112,7 @@ export class TfjsEngine implements EnergyEngine {
     return rows.map((row) => ('slot' in row ? this.energyOfSlot(row) : this.energyOfAnswer(row)))
   }
 
-  read(rows: readonly ReadRow[]): Reading[] {
+  read(rows: readonly ReadRow[]): Readout[] {
     return rows.map(({ slot: index, which, ...wanted }) => {
       const slot = this.slots.get(index)
       const answer = this.slots.answer(slot, which)
@@ -184,7 +184,7 @@ export class TfjsEngine implements EnergyEngine {
     const [states, answers] = tf.tidy(() => {
       const landscape = landscapeOf(this.network, this.contexts, slots, rows)
       const alpha = tf.tensor3d(
-        rows.map((row) => stepSizeOf(trainedStepSize(this.model, this.alpha, row.step), row)),
+        rows.map((row) => rowStepSize(this.model, this.alpha, row)),
         [rows.length, 1, 1],
       )
       const state = tf.concat(slots.map((slot) => slot.state))
@@ -235,12 +235,12 @@ export class TfjsEngine implements EnergyEngine {
   }): EnergyResult {
     const slot = this.slots.get(index)
     const result = this.tidy(() => {
-      const base = basePoint(this.network, slot.state, !slot.judged)
-      return numbersOf(
+      const base = basePoint(this.network, slot.state, !slot.stateIsAnswer)
+      return energyOf(
         landscapeOf(this.network, this.contexts, [slot], [{ landscape }]).energy(base),
       )
     })
-    if (slot.judged && this.model.energy.kind !== 'residual')
+    if (slot.stateIsAnswer && this.model.energy.kind !== 'residual')
       this.slots.keepBest(slot, result.energy, slot.state)
     return { ...result, best: slot.bestEnergy }
   }
@@ -267,7 +267,7 @@ export class TfjsEngine implements EnergyEngine {
             tf.cast(tf.oneHot(tokens, this.model.vocab_size, 1, 0, 'int32'), 'float32')
           : network.embed(tokens)
       const asked = { contextId: row.contextId, clamped: undefined }
-      return numbersOf(
+      return energyOf(
         landscapeOf(this.network, this.contexts, [asked], [row], row.answer.length).energy(state),
       )
     })

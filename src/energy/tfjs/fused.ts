@@ -1,6 +1,6 @@
 /**
- * Ops that the native backend has one kernel for where other backends compose several. The composition,
- * beside each call, is the definition; test/training-backend compares the two.
+ * Ops that are one kernel in the native backend and several on other backends. The composition, beside
+ * each call, is the definition; test/training-backend compares the two.
  */
 import type { KernelConfig, TensorInfo } from '@tensorflow/tfjs-core'
 import type { Tensor, Tf } from './backend.js'

@@ -25,7 +25,7 @@ export interface Slope {
   energy: Tensor
   /** d in y <- y - alpha d, [B, N, W], zero at clamped positions. */
   direction: Tensor
-  /** Residual only: F, what the answer is read from, [B, N, D], and the two terms, [B, M]. */
+  /** Residual only: F, what the answer is read from, [B, N, D], and the two parts of the energy, [B, M]. */
   opinion?: Tensor
   disagreement?: Tensor
   doubt?: Tensor
@@ -53,7 +53,7 @@ export class Landscape {
     return network.candidates(input, setting.block, setting.context, setting.rotary, setting.step)
   }
 
-  /** y_0 that the context alone suggests, [B, N, D]; zeros where nothing was observed. */
+  /** y_0 from the observed stream alone, [B, N, D]; zeros where nothing was observed. */
   contextDraft(like: Tensor): Tensor {
     const hidden = this.setting.context?.hidden
     return hidden ? this.network.causalOpinion(hidden) : this.network.tf.zerosLike(like)
@@ -64,7 +64,7 @@ export class Landscape {
     return this.network.num.each(this.network.head(this.hidden(state)), (t) => this.byAnswer(t))
   }
 
-  /** F(c, y), [B, N, D]: C norm(h), and where it corrects a draft A y_0 besides. */
+  /** F(c, y), [B, N, D]: C norm(h), plus A y_0 where it corrects a draft. */
   opinion(state: Num): Num {
     const { num, config } = this.network
     const own = this.network.opinion(this.hidden(state))
@@ -77,8 +77,8 @@ export class Landscape {
   descended(state: Num): Num {
     const { num, tf, config } = this.network
     const half = (x: Num): Num => {
-      const still = this.setting.moving ? num.mul(x, constant(this.setting.moving)) : x
-      return num.each(num.sum(num.mul(still, still), 2), (t) => tf.mul(0.5, this.byAnswer(t)))
+      const moving = this.setting.moving ? num.mul(x, constant(this.setting.moving)) : x
+      return num.each(num.sum(num.mul(moving, moving), 2), (t) => tf.mul(0.5, this.byAnswer(t)))
     }
     const minus = (x: Num): Num => num.each(x, (t) => tf.neg(t))
     if (config.energy.kind === 'head') return this.headEnergy(state)
@@ -95,7 +95,7 @@ export class Landscape {
     if (config.energy.kind === 'head') return { energy: this.headEnergy(constant(state)).value }
     if (config.energy.kind === 'potential')
       return { energy: tf.sub(this.confinement(state), this.potential(state)) }
-    return this.judge(state, this.opinion(constant(state)).value)
+    return this.residualEnergy(state, this.opinion(constant(state)).value)
   }
 
   /** E and the direction of descent at a state. */
@@ -143,7 +143,7 @@ export class Landscape {
   private amortized(state: Tensor): Slope {
     const opinion = this.opinion(constant(state)).value
     const direction = this.onlyMoving(this.network.tf.sub(state, opinion))
-    return { ...this.judge(state, opinion), direction }
+    return { ...this.residualEnergy(state, opinion), direction }
   }
 
   /** (I - dF/dy)^T (y - F), the gradient of 1/2 |y - F|^2. */
@@ -155,16 +155,16 @@ export class Landscape {
       opinion = tf.keep(tf.clone(f))
       return tf.mul(0.5, this.byAnswer(tf.sum(tf.square(this.onlyMoving(tf.sub(s, f))), 2)))
     }, state)
-    const seen = tf.clone(opinion as unknown as Tensor)
+    const f = tf.clone(opinion as unknown as Tensor)
     ;(opinion as unknown as Tensor).dispose()
-    return { ...this.judge(state, seen), direction: this.onlyMoving(grad) }
+    return { ...this.residualEnergy(state, f), direction: this.onlyMoving(grad) }
   }
 
-  /** Disagreement and doubt of a state and the opinion about it. */
-  private judge(state: Tensor, opinion: Tensor): Required<Omit<Slope, 'direction'>> {
+  /** The energy of a state given the opinion F about it, and its parts disagreement and doubt. */
+  private residualEnergy(state: Tensor, opinion: Tensor): Required<Omit<Slope, 'direction'>> {
     const { tf, config } = this.network
-    const apart = tf.sum(tf.square(this.onlyMoving(tf.sub(state, opinion))), 2)
-    const disagreement = tf.mul(this.byAnswer(apart), 0.5 / config.dim)
+    const distance = tf.sum(tf.square(this.onlyMoving(tf.sub(state, opinion))), 2)
+    const disagreement = tf.mul(this.byAnswer(distance), 0.5 / config.dim)
     const logProbs = tf.logSoftmax(this.network.readout(opinion))
     const entropy = tf.neg(tf.sum(tf.mul(tf.exp(logProbs), logProbs), 2, true))
     const doubt = this.byAnswer(tf.squeeze(this.onlyMoving(entropy), [2]))

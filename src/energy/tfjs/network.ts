@@ -249,13 +249,13 @@ export class Network {
     k: Num,
     v: Num,
     block: number,
-    seen: LayerContext,
+    context: LayerContext,
     mask: Tensor | null,
   ): Num {
     const { num } = this
-    const far = num.matMul(q, constant(seen.k), true)
-    const [farWeights, ownWeights] = num.softmaxOfTwo(far, mask, this.ownScores(q, k, block))
-    return num.add(num.matMul(farWeights, constant(seen.v)), this.ownValues(ownWeights, v, block))
+    const scores = num.matMul(q, constant(context.k), true)
+    const [weights, ownWeights] = num.softmaxOfTwo(scores, mask, this.ownScores(q, k, block))
+    return num.add(num.matMul(weights, constant(context.v)), this.ownValues(ownWeights, v, block))
   }
 
   private attendOwn(q: Num, k: Num, v: Num, block: number): Num {

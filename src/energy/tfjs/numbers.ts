@@ -1,6 +1,6 @@
 /**
- * Numbers with an optional tangent (dual numbers). The network is written once on top of these ops
- * and gives values, or values together with a directional derivative.
+ * Numbers with an optional tangent (dual numbers). The network is written once on top of these ops, and
+ * so gives values, or values together with a directional derivative.
  *
  * Why: TensorFlow.js 4.22 silently drops paths in a gradient of a gradient (at every op that saves
  * its output: softmax, sigmoid, exp, sqrt, tanh). Training through a descent step needs
@@ -80,15 +80,15 @@ export function numbers(tf: Tf) {
   }
 
   /**
-   * One softmax over scores [B, H, N, T], with `mask` added, and `own` scores [B, H, N, K]; in two parts
-   * again.
+   * One softmax over scores of the context [B, H, N, T], with `mask` added, and the answer's `own` scores
+   * [B, H, N, K]; the weights are returned as the same two parts.
    */
-  const softmaxOfTwo = (far: Num, mask: Tensor | null, own: Num): [Num, Num] => {
-    const whole = jointSoftmax(tf, far, mask, own)
+  const softmaxOfTwo = (context: Num, mask: Tensor | null, own: Num): [Num, Num] => {
+    const whole = jointSoftmax(tf, context, mask, own)
     if (whole) return whole
-    const visible = mask ? add(far, constant(mask)) : far
+    const visible = mask ? add(context, constant(mask)) : context
     const weights = softmax(concat([visible, own], 3))
-    const t = far.value.shape[3] as number
+    const t = context.value.shape[3] as number
     return [
       each(weights, (x) => tf.slice(x, [0, 0, 0, 0], [-1, -1, -1, t])),
       each(weights, (x) => tf.slice(x, [0, 0, 0, t], [-1, -1, -1, -1])),
@@ -132,29 +132,30 @@ export function numbers(tf: Tf) {
 const dual = ([value, tangent]: readonly Tensor[]): Num =>
   ({ value, tangent }) as { value: Tensor; tangent: Tensor }
 
-/** Where the backend has a kernel for it, and either both parts have a tangent or none has. */
-function jointSoftmax(tf: Tf, far: Num, mask: Tensor | null, own: Num): [Num, Num] | null {
-  if ((far.tangent === null) !== (own.tangent === null)) return null
-  const whole = fusedAll(tf, far.tangent ? 'BasinJointSoftmaxDual' : 'BasinJointSoftmax', {
-    far: far.value,
+/** By one kernel, where the backend has it and both parts have a tangent or neither has; else null. */
+function jointSoftmax(tf: Tf, context: Num, mask: Tensor | null, own: Num): [Num, Num] | null {
+  if ((context.tangent === null) !== (own.tangent === null)) return null
+  const whole = fusedAll(tf, context.tangent ? 'BasinJointSoftmaxDual' : 'BasinJointSoftmax', {
+    context: context.value,
     own: own.value,
     ...(mask && { mask }),
-    ...(far.tangent && own.tangent && { farTangent: far.tangent, ownTangent: own.tangent }),
+    ...(context.tangent &&
+      own.tangent && { contextTangent: context.tangent, ownTangent: own.tangent }),
   })
   if (!whole) return null
-  const [farWeights, ownWeights, farMoved = null, ownMoved = null] = whole as [
+  const [contextWeights, ownWeights, contextTangent = null, ownTangent = null] = whole as [
     Tensor,
     Tensor,
     Tensor?,
     Tensor?,
   ]
   return [
-    { value: farWeights, tangent: farMoved },
-    { value: ownWeights, tangent: ownMoved },
+    { value: contextWeights, tangent: contextTangent },
+    { value: ownWeights, tangent: ownTangent },
   ]
 }
 
-/** The two custom gradients below replace chains of small ops, for speed; both are first-order. */
+/** The two custom gradients below replace chains of small ops for speed. Both are of first order only. */
 type Save = (tensors: Tensor[]) => void
 
 function rmsNormValue(tf: Tf, x: Tensor, w: Tensor, eps: number): Tensor {

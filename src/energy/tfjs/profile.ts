@@ -1,7 +1,7 @@
 /**
- * Where the time of a training goes, by kernel. The kernels of the current backend are registered anew
- * with a clock around them, so that a run without a profile pays nothing. Meant for backends that compute
- * before they return: not for a GPU.
+ * Measures the time of a training by kernel. The kernels of the current backend are registered again with
+ * a clock around them, so that a run without a profile costs nothing more. It is meant for backends that
+ * compute before they return, which a GPU does not.
  */
 import type { Backend } from './backend.js'
 
@@ -30,19 +30,19 @@ export class Profile {
     }
   }
 
-  /** Since the profile was started, on the clock. */
+  /** Seconds since the profile was started. */
   get seconds(): number {
     return (performance.now() - this.began) / 1000
   }
 
-  /** Longest first. What they do not add up to is JavaScript's: the tape, the objective, the data. */
+  /** Longest first. The rest of the time is spent in JavaScript: the tape, the objective, the data. */
   kernels(): KernelTime[] {
     return [...this.times]
       .map(([kernel, time]) => ({ kernel, ...time, inherited: this.inherited.get(kernel) ?? 0 }))
       .sort((a, b) => b.seconds - a.seconds)
   }
 
-  /** As a table, with the share of all time. */
+  /** A table, with shares of all time. */
   table(): string {
     const { seconds } = this
     const row = (name: string, calls: string, taken: number): string =>

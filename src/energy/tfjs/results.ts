@@ -1,21 +1,21 @@
-/** From the tensors of a step to the plain numbers of the engine interface. */
+/** Turns the tensors of a step into the numbers of the engine interface. */
 import type { EnergyResult, StepResult } from '../engine.js'
 import type { Tensor, Tf } from './backend.js'
 import type { Slope } from './landscape.js'
 
 const first = (t: Tensor): number => t.dataSync()[0] as number
 
-/** One row's energy and terms. */
-export function numbersOf(judged: Omit<Slope, 'direction'>): Omit<EnergyResult, 'best'> {
-  const { energy, disagreement, doubt } = judged
+/** The energy of one row and, for the residual energy, its parts. */
+export function energyOf(evaluated: Omit<Slope, 'direction'>): Omit<EnergyResult, 'best'> {
+  const { energy, disagreement, doubt } = evaluated
   if (!disagreement || !doubt) return { energy: first(energy) }
   return {
     energy: first(energy),
-    terms: { disagreement: first(disagreement), doubt: first(doubt) },
+    parts: { disagreement: first(disagreement), doubt: first(doubt) },
   }
 }
 
-/** A batch's energies before the step, norms and terms; `best` is the slot's to fill in. */
+/** Energies, direction norms and energy parts of a batch before its step; the slot fills in `best`. */
 export function resultsOf(tf: Tf, slope: Slope): StepResult[] {
   const energies = slope.energy.dataSync()
   const norms = tf.sqrt(tf.sum(tf.square(slope.direction), [1, 2])).dataSync()
@@ -26,6 +26,6 @@ export function resultsOf(tf: Tf, slope: Slope): StepResult[] {
     gradientNorm: norms[i] as number,
     best: Infinity,
     ...(disagreement &&
-      doubt && { terms: { disagreement: disagreement[i] as number, doubt: doubt[i] as number } }),
+      doubt && { parts: { disagreement: disagreement[i] as number, doubt: doubt[i] as number } }),
   }))
 }

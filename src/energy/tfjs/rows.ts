@@ -1,4 +1,4 @@
-/** From rows of a verb to tensors: the landscapes they descend, where they begin, their noise. */
+/** Turns rows of the engine's calls into tensors: the landscapes they descend, their starts, their noise. */
 import { BasinError } from '../../errors.js'
 import { contextOffset, stateWidth } from '../../model/config.js'
 import { normals } from '../../refine/random.js'
@@ -11,7 +11,7 @@ import type { Network } from './network.js'
 import { checkRange } from './range.js'
 import type { Slot } from './slots.js'
 
-/** Indices of rows that may go together: a round ends where a slot comes again. */
+/** Indices of rows that may share a batch: a round ends where a slot comes again. */
 export function roundsOf(rows: readonly DescendRow[]): number[][] {
   const rounds: number[][] = []
   const slots = new Set<number>()
@@ -26,7 +26,7 @@ export function roundsOf(rows: readonly DescendRow[]): number[][] {
   return rounds
 }
 
-/** The landscapes that these rows descend, each over the context of its sequence. */
+/** The landscapes that these rows descend, each over the context of its slot. */
 export function landscapeOf(
   network: Network,
   contexts: Contexts,
@@ -102,7 +102,7 @@ export function startOf(network: Network, contexts: Contexts, row: BeginRow): Te
   )
 }
 
-/** Langevin noise of the rows that want it, zero at clamped positions; null if none does. */
+/** Langevin noise of the rows that ask for it, zero at clamped positions; null if none does. */
 export function noiseOf(
   network: Network,
   rows: readonly DescendRow[],

@@ -1,11 +1,11 @@
-/** The answers in descent: one for each slot, with the best of each so far. Owns their tensors. */
+/** The answers in descent, one in each slot, each with the best answer so far. Owns their tensors. */
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { ReadRow, StepResult } from '../engine.js'
 import type { Tensor } from './backend.js'
 import { checkRange } from './range.js'
 
-/** One candidate's answer in descent. Tensors are [1, K, W], owned by the slot. */
+/** The answer of one candidate in descent. Its tensors are [1, K, W] and belong to the slot. */
 export interface Slot {
   contextId: number
   seed: number
@@ -13,12 +13,12 @@ export interface Slot {
   clamped: readonly number[] | undefined
   /** y, or z in vocab space. */
   state: Tensor
-  /** What the latest step reads out: F for residual, else the state. */
+  /** What is read out after the latest step: F for residual, else the state. */
   last: Tensor
   best: Tensor
   bestEnergy: number
-  /** Whether `state` may be returned as an answer: a start is one only if it is a draft. */
-  judged: boolean
+  /** Whether `state` may be returned as an answer: a start may be only where it is a draft. */
+  stateIsAnswer: boolean
 }
 
 export class Slots {
@@ -26,7 +26,7 @@ export class Slots {
 
   constructor(
     private readonly model: ModelConfig,
-    /** How many there may be. */
+    /** The number of slots. */
     private readonly most: number,
   ) {}
 
@@ -48,7 +48,7 @@ export class Slots {
     this.held.set(index, slot)
   }
 
-  /** All that descend from this sequence, or all there are. */
+  /** Frees the slots bound to a context, or all slots. */
   release(contextId?: number): void {
     for (const [index, slot] of this.held)
       if (contextId === undefined || slot.contextId === contextId) this.free(index)
@@ -58,15 +58,16 @@ export class Slots {
     return which === 'best' && slot.bestEnergy < Infinity ? slot.best : slot.last
   }
 
-  /** Enters a step's outcome into its slot: the best answer so far, the next state, the latest reading. */
+  /** Enters the outcome of a step into its slot: the best answer so far, the next state, the latest read-out. */
   advance(slot: Slot, result: StepResult, next: Tensor, answer: Tensor): void {
     const residual = this.model.energy.kind === 'residual'
-    if (residual || slot.judged) this.keepBest(slot, result.energy, residual ? answer : slot.state)
+    if (residual || slot.stateIsAnswer)
+      this.keepBest(slot, result.energy, residual ? answer : slot.state)
     slot.state.dispose()
     slot.last.dispose()
     slot.state = next
     slot.last = answer
-    slot.judged = true
+    slot.stateIsAnswer = true
     result.best = slot.bestEnergy
   }
 

@@ -2,7 +2,7 @@
  * Given tokens in place of chosen ones: what an answer that somebody else wrote costs, and how likely
  * it is. Nothing is sampled here.
  */
-import type { EnergyEngine, EnergyResult, Reading } from '../../energy/engine.js'
+import type { EnergyEngine, EnergyResult, Readout } from '../../energy/engine.js'
 import { tokenLogProbs } from '../../refine/sampling.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Candidate } from './answer.js'
@@ -25,7 +25,7 @@ export function tokenEnergy(
 /** What the reading says of the given tokens that stand in its place. */
 export function judgeTokens(
   { request, reading: given }: RequestState,
-  reading: Reading,
+  reading: Readout,
   block: number,
   tokenizer: Tokenizer,
 ): TokenLogprob[] {

@@ -2,7 +2,7 @@
  * The last part of a tick: answers whose descent is over are judged, chosen from and read out; their
  * jobs end or go on to the next answer.
  */
-import type { EnergyEngine, Reading } from '../../energy/engine.js'
+import type { EnergyEngine, Readout } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import { landscapeOf } from '../../model/config.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
@@ -66,8 +66,8 @@ export class OutputProcessor {
       if (!state.scoring) continue
       this.jobs.settling.delete(state)
       this.calls.run('read', [{ state }], () => {
-        const { energy, terms } = tokenEnergy(this.engine, state, state.reading)
-        judged(this.jobs, state, undefined, { energy, ...terms })
+        const { energy, parts } = tokenEnergy(this.engine, state, state.reading)
+        judged(this.jobs, state, undefined, { energy, ...parts })
       })
     }
   }
@@ -123,7 +123,7 @@ export class OutputProcessor {
   }
 
   /** The answer becomes text; the job ends, or goes on to its next answer. */
-  private commit({ state, answer, candidate }: Row, reading: Reading, now: number): void {
+  private commit({ state, answer, candidate }: Row, reading: Readout, now: number): void {
     const { completion } = state
     const { block } = this.sizes
     if (state.reading.length > 0) {

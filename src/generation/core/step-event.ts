@@ -1,5 +1,5 @@
 /** What a client sees of an answer in descent: its present reading, decoded. */
-import type { Reading } from '../../energy/engine.js'
+import type { Readout } from '../../energy/engine.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Answer, Candidate } from './answer.js'
 import { finiteOr } from './answer.js'
@@ -13,11 +13,11 @@ export const STEP_ALTERNATIVES = 5
 export function stepEvent(
   answer: Answer,
   candidate: Candidate,
-  reading: Reading,
+  reading: Readout,
   block: number,
   tokenizer: Tokenizer,
 ): Of<'step'> {
-  const { steps, final, best, gradientNorm, terms } = candidate.progress
+  const { steps, final, best, gradientNorm, parts } = candidate.progress
   const tokens = Array.from(
     { length: answer.shape.length },
     (_, position) => ranked(reading, block, position)[0]?.token ?? tokenizer.vocabSize,
@@ -33,7 +33,7 @@ export function stepEvent(
     energy: final,
     bestEnergy: finiteOr(best, final),
     gradientNorm,
-    ...(terms && { disagreement: terms.disagreement, doubt: terms.doubt }),
+    ...(parts && { disagreement: parts.disagreement, doubt: parts.doubt }),
     text: tokenizer.decode(shown.filter((token) => token < tokenizer.vocabSize)),
     top: ranked(reading, block, answer.firstMoving).map(({ token, logProb }) => ({
       token: legible(tokenizer, token),

@@ -2,7 +2,7 @@
  * From a settled answer to tokens: which candidate, which of its answers, which token at each
  * position. Pure but for the completion it appends to.
  */
-import type { ReadRow, Reading } from '../../energy/engine.js'
+import type { ReadRow, Readout } from '../../energy/engine.js'
 import type { StopReason } from '../../refine/budget.js'
 import {
   chanceOf,
@@ -52,7 +52,7 @@ export function readRow(
 }
 
 /** The tokens of one position of a reading, most probable first. `block`: K. */
-export function ranked(reading: Reading, block: number, position: number): TokenLogProbs['top'] {
+export function ranked(reading: Readout, block: number, position: number): TokenLogProbs['top'] {
   const width = reading.tokens.length / block
   return Array.from({ length: width }, (_, place) => ({
     token: reading.tokens[position * width + place] as number,
@@ -63,7 +63,7 @@ export function ranked(reading: Reading, block: number, position: number): Token
 /** Throws a RangeError where the read-out is not finite. */
 function chooseToken(
   state: RequestState,
-  reading: Reading,
+  reading: Readout,
   block: number,
   position: number,
 ): { token: number; choice?: TokenLogProbs } {
@@ -119,7 +119,7 @@ export const legible = (tokenizer: Tokenizer, token: number): string =>
 export function takeTokens(
   state: RequestState,
   answer: Answer,
-  reading: Reading,
+  reading: Readout,
   block: number,
   tokenizer: Tokenizer,
 ): number[] {
@@ -153,7 +153,7 @@ export function refinementOf(
   candidate: Candidate | undefined,
   reason: StopReason,
 ): Refinement {
-  const terms = candidate && summit(candidate).terms
+  const parts = candidate && summit(candidate).parts
   const judged = candidate && Number.isFinite(summit(candidate).best)
   return {
     steps: state.settledSteps + (candidate?.progress.steps ?? 0),
@@ -161,6 +161,6 @@ export function refinementOf(
     candidates: state.request.budget.candidates,
     converged: state.allConverged && reason === 'converged',
     stop_reason: reason,
-    ...(terms && { disagreement: terms.disagreement, doubt: terms.doubt }),
+    ...(parts && { disagreement: parts.disagreement, doubt: parts.doubt }),
   }
 }

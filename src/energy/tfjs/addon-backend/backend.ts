@@ -1,7 +1,7 @@
 /**
- * The `native` backend of TensorFlow.js: tensors in the addon's memory (storage.ts), ops by its kernels
- * (kernels/), whatever has no kernel by those of the CPU backend, on the same memory. The profile knows
- * them apart.
+ * The `native` backend of TensorFlow.js. Tensors are in the addon's memory (storage.ts), and ops are computed
+ * by its kernels (kernels/). Ops without one are computed by the kernels of the CPU backend on the same
+ * memory; a profile counts those calls.
  */
 import type { MathBackendCPU as CpuBackend } from '@tensorflow/tfjs-backend-cpu'
 import type { DataType, TensorInfo, backend_util } from '@tensorflow/tfjs-core'
@@ -15,7 +15,7 @@ const { MathBackendCPU } = require('@tensorflow/tfjs-backend-cpu') as {
 }
 
 type Values = backend_util.BackendValues
-/** Strings and complex numbers stay where the CPU backend has them. */
+/** The data of strings and complex numbers, as the CPU backend holds them. */
 interface PlainData {
   values?: Values
   dtype: DataType
@@ -40,7 +40,7 @@ export class NativeBackend extends MathBackendCPU {
     this.calls.run(op, numbers)
   }
 
-  /** A tensor whose data is still to be written. */
+  /** A new tensor, whose data is not written yet. */
   output(shape: number[], dtype: NumberType): TensorInfo {
     const dataId = { id: this.ids++ }
     const size = sizeOf(shape)
@@ -49,7 +49,7 @@ export class NativeBackend extends MathBackendCPU {
     return { dataId, shape, dtype }
   }
 
-  /** The number of a tensor's block. */
+  /** The number of the block of a tensor. */
   block({ dataId }: TensorInfo): number {
     return (this.data.get(dataId) as unknown as TensorData).block.id
   }
@@ -64,7 +64,7 @@ export class NativeBackend extends MathBackendCPU {
     this.inherited.set(kernel, (this.inherited.get(kernel) ?? 0) + 1)
   }
 
-  /** Bytes of tensors, and of blocks that wait for the next. */
+  /** Bytes of tensors, and of idle blocks. */
   bytes(): { used: number; idle: number } {
     return this.storage.bytes()
   }
@@ -85,7 +85,7 @@ export class NativeBackend extends MathBackendCPU {
     this.put(dataId, values, shape, dtype, refCount)
   }
 
-  /** A copy: what is underneath belongs to another tensor as soon as this one is disposed of. */
+  /** A copy, because the block may be another tensor's as soon as this tensor is disposed of. */
   override readSync(dataId: object): Values {
     const found: unknown = this.data.get(dataId)
     return found instanceof TensorData ? found.values.slice() : super.readSync(dataId)

@@ -1,8 +1,8 @@
 /**
- * The numbers by which native/training/ knows its ops, and how a call gets there. What an op's numbers
- * are is said above its function in C++.
+ * The numbers by which native/training/ knows its ops, and the calls themselves. The comment above the
+ * function of an op in C++ lists the numbers of its command.
  */
-import type { TrainerHandle, TrainingAddon } from './surface.js'
+import type { TrainerHandle, TrainingAddon } from '../../native/addon.js'
 
 /** In the order of `enum class Op` in native/training/trainer.h. */
 const ops = [
@@ -42,7 +42,7 @@ const ops = [
 export type Op = (typeof ops)[number]
 const numberOf = Object.fromEntries(ops.map((op, i) => [op, i])) as Record<Op, number>
 
-/** In the order of `enum class Unary` in native/training/kernels.h, by kernel of TensorFlow.js. */
+/** Kernels of TensorFlow.js in the order of `enum class Unary` in native/training/training_kernels.h. */
 export const unaries = [
   'Neg',
   'Abs',
@@ -69,7 +69,7 @@ export const unaries = [
   'Erf',
   'Elu',
 ] as const
-/** y = p x + q: no kernel of its own. */
+/** y = p x + q, which TensorFlow.js has no kernel for. */
 export const scaleBy = unaries.length
 
 /** In the order of `enum class Binary`. */

@@ -1,8 +1,7 @@
-/** Whether there is an addon to train with. */
-import { loadAddon } from '../../native/addon.js'
-import type { TrainingAddon } from './surface.js'
+/** Finds the part of the addon that trains. */
+import { loadAddon, type TrainingAddon } from '../../native/addon.js'
 
-/** What the addon offers for training, or why there is none. */
+/** That part, or why there is none. */
 export function findTraining(): { training: TrainingAddon } | { missing: string } {
   const loaded = loadAddon()
   if ('missing' in loaded) return loaded

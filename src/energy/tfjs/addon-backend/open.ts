@@ -1,6 +1,6 @@
 /**
- * Registers the backend with TensorFlow.js. To be imported only where it is used: it brings the kernels of
- * the CPU backend along, which TensorFlow's own packages register too, with a warning for each.
+ * Registers the backend with TensorFlow.js. It is imported only where it is used, because it also registers
+ * the kernels of the CPU backend; TensorFlow's own packages do so too, and then warn of each.
  */
 import { NativeBackend } from './backend.js'
 import { Calls } from './calls.js'
@@ -11,14 +11,14 @@ import type { Attributes, Inputs, Kernel, Kernels, Tf } from './kernels/kernel.j
 import { indices } from './kernels/indices.js'
 import { moves } from './kernels/moves.js'
 import { products } from './kernels/products.js'
-import type { TrainingAddon } from './surface.js'
+import type { TrainingAddon } from '../../native/addon.js'
 
 /** The name by which TensorFlow.js knows the backend: one for each number of threads. */
 const nameFor = (threads: number): string => (threads === 1 ? 'native' : `native:${threads}`)
 
 const opened = new Map<string, NativeBackend>()
 
-/** Registers the backend with so many threads, once, and makes it the current one. */
+/** Registers a backend of so many threads, unless there is one already, and makes it the current one. */
 export async function openNative(
   tf: Tf,
   training: TrainingAddon,
@@ -48,7 +48,7 @@ interface Call {
 }
 type Compute = (call: Call) => ReturnType<Kernel>
 
-/** Every kernel of the CPU backend; ours in its place where there is one, for the inputs it knows. */
+/** Registers every kernel of the CPU backend, with ours in its place for the inputs that ours can compute. */
 function registerKernels(tf: Tf, backendName: string): void {
   const ours: Kernels = {
     ...elementwise(tf),

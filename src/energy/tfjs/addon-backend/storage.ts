@@ -1,7 +1,8 @@
 /**
- * The memory of tensors: blocks that are taken once and used again, last given back first used, while
- * the caches still hold them. A training step asks for the same sizes as the one before, so in steady
- * state nothing is allocated. Sizes are rounded up to eighths of a power of two: an eighth is lost at most.
+ * The memory of tensors: blocks that are taken once and used again. The block given back last is used
+ * first, while caches still hold it. A training step asks for the same sizes as the one before, so that
+ * after the first nothing is allocated. Sizes are rounded up to eighths of a power of two, which wastes an
+ * eighth at most.
  */
 import type { DataType, TypedArray } from '@tensorflow/tfjs-core'
 import type { Calls, NumberType } from './calls.js'
@@ -9,13 +10,13 @@ import type { Calls, NumberType } from './calls.js'
 export interface Block {
   readonly id: number
   readonly bytes: number
-  /** Seen from JavaScript, once it was asked for. */
+  /** The block as JavaScript sees it; null until it is asked for. */
   view: ArrayBuffer | null
 }
 
-/** What is held, in use or idle, stays below this multiple of the most that was ever in use, and this much. */
-const heldAtMost = 1.5
-const heldAtLeast = 2 ** 26
+/** Bytes in use and idle may be this multiple of the most that was ever in use, and are this many at least. */
+const HELD_AT_MOST = 1.5
+const HELD_AT_LEAST_BYTES = 2 ** 26
 
 function roomFor(bytes: number): number {
   if (bytes <= 512) return Math.max(64, Math.ceil(bytes / 64) * 64)
@@ -48,7 +49,7 @@ export class Storage {
     const list = this.idle.get(bytes)
     if (list) list.push(block)
     else this.idle.set(bytes, [block])
-    const most = Math.max(heldAtLeast, heldAtMost * this.mostUsed)
+    const most = Math.max(HELD_AT_LEAST_BYTES, HELD_AT_MOST * this.mostUsed)
     if (this.usedBytes + this.idleBytes > most) this.trim()
   }
 
@@ -72,7 +73,7 @@ export class Storage {
 
 export const widthOf = (dtype: NumberType): number => (dtype === 'bool' ? 1 : 4)
 
-/** What the backend knows of a tensor's data. The kernels of the CPU backend read `values`. */
+/** The data of a tensor. The kernels of the CPU backend read `values`. */
 export class TensorData {
   refCount = 1
 

@@ -6,7 +6,13 @@ import { input, runKernel, type Inputs, type Kernel, type Kernels, type Tf } fro
 const blocksOf = (backend: NativeBackend, tensors: readonly TensorInfo[]): number[] =>
   tensors.map((t) => backend.block(t))
 
-/** Inputs by name, in order. */
+/** -1 where there is no tensor. */
+const optionalBlocks = (
+  backend: NativeBackend,
+  tensors: readonly (TensorInfo | undefined)[],
+): number[] => tensors.map((t) => (t ? backend.block(t) : -1))
+
+/** The inputs of these names, in order. */
 const given = (inputs: Inputs, names: string): TensorInfo[] =>
   names.split(' ').map((name) => input(inputs, name))
 
@@ -54,54 +60,38 @@ const normGradient: Kernel = (backend, inputs) => {
 }
 
 /** B, H, N, T, K, and the sizes of the mask, which is [B or 1, 1, N or 1, T]. */
-function scoresOf(far: TensorInfo, own: TensorInfo, mask: TensorInfo | undefined): number[] {
-  const [b, h, n, t] = far.shape as [number, number, number, number]
+function scoresOf(context: TensorInfo, own: TensorInfo, mask: TensorInfo | undefined): number[] {
+  const [b, h, n, t] = context.shape as [number, number, number, number]
   const [maskRows, , maskPositions] = (mask?.shape ?? [1, 1, 1]) as [number, number, number]
   return [b, h, n, t, own.shape[3] as number, maskRows, maskPositions]
 }
 
 const jointSoftmax: Kernel = (backend, inputs) => {
-  const [far, own] = given(inputs, 'far own') as [TensorInfo, TensorInfo]
-  const { mask, farTangent, ownTangent } = inputs
-  const outs = outputsLike(backend, farTangent ? [far, own, far, own] : [far, own])
+  const [context, own] = given(inputs, 'context own') as [TensorInfo, TensorInfo]
+  const { mask, contextTangent, ownTangent } = inputs
+  const outs = outputsLike(backend, contextTangent ? [context, own, context, own] : [context, own])
   const all = [
-    far,
+    context,
     mask,
     own,
-    farTangent,
+    contextTangent,
     ownTangent,
     ...outs,
-    ...(farTangent ? [] : [undefined, undefined]),
+    ...(contextTangent ? [] : [undefined, undefined]),
   ]
-  backend.run('jointSoftmax', [
-    ...scoresOf(far, own, mask),
-    ...all.map((t) => (t ? backend.block(t) : -1)),
-  ])
+  backend.run('jointSoftmax', [...scoresOf(context, own, mask), ...optionalBlocks(backend, all)])
   return outs
 }
 
 const jointSoftmaxGradient: Kernel = (backend, inputs) => {
-  const [far, own] = given(inputs, 'far own') as [TensorInfo, TensorInfo]
-  const { farTangent, ownTangent, farG, ownG, farH, ownH } = inputs
-  const outs = outputsLike(backend, farTangent ? [far, own, far, own] : [far, own])
-  const all = [
-    far,
-    own,
-    farTangent,
-    ownTangent,
-    farG,
-    ownG,
-    farH,
-    ownH,
-    outs[0],
-    outs[1],
-    outs[2],
-    outs[3],
-  ]
-  backend.run('jointSoftmaxGradient', [
-    ...scoresOf(far, own, undefined),
-    ...all.map((t) => (t ? backend.block(t) : -1)),
-  ])
+  const [context, own] = given(inputs, 'context own') as [TensorInfo, TensorInfo]
+  const { contextTangent, ownTangent, contextG, ownG, contextH, ownH } = inputs
+  const outs = outputsLike(backend, contextTangent ? [context, own, context, own] : [context, own])
+  const tangents = [contextTangent, ownTangent]
+  const gradients = [contextG, ownG, contextH, ownH]
+  const all = [context, own, ...tangents, ...gradients, outs[0], outs[1], outs[2], outs[3]]
+  const scores = scoresOf(context, own, undefined)
+  backend.run('jointSoftmaxGradient', [...scores, ...optionalBlocks(backend, all)])
   return outs
 }
 
@@ -152,24 +142,24 @@ export function registerDualGradients(tf: Tf): void {
     kernelName: 'BasinJointSoftmax',
     outputsToSave: [true, true],
     gradFunc: (dys, saved) => {
-      const [far, own] = saved as [Tensor, Tensor]
-      const [farG, ownG] = dys as [Tensor, Tensor]
+      const [context, own] = saved as [Tensor, Tensor]
+      const [contextG, ownG] = dys as [Tensor, Tensor]
       const name = 'BasinJointSoftmaxGradient'
-      const [df, dO] = runKernel(tf, name, { far, own, farG, ownG }) as [Tensor, Tensor]
-      return { far: () => df, own: () => dO }
+      const [df, dO] = runKernel(tf, name, { context, own, contextG, ownG }) as [Tensor, Tensor]
+      return { context: () => df, own: () => dO }
     },
   })
   tf.registerGradient({
     kernelName: 'BasinJointSoftmaxDual',
-    inputsToSave: ['farTangent', 'ownTangent'],
+    inputsToSave: ['contextTangent', 'ownTangent'],
     outputsToSave: [true, true, false, false],
     gradFunc: (dys, saved) => {
-      const [farTangent, ownTangent, far, own] = saved as [Tensor, Tensor, Tensor, Tensor]
-      const [farG, ownG, farH, ownH] = dys as [Tensor, Tensor, Tensor, Tensor]
-      const inputs = { far, own, farTangent, ownTangent, farG, ownG, farH, ownH }
+      const [contextTangent, ownTangent, context, own] = saved as [Tensor, Tensor, Tensor, Tensor]
+      const [contextG, ownG, contextH, ownH] = dys as [Tensor, Tensor, Tensor, Tensor]
+      const inputs = { context, own, contextTangent, ownTangent, contextG, ownG, contextH, ownH }
       const outs = runKernel(tf, 'BasinJointSoftmaxGradient', inputs)
       const [df, dO, dft, dot] = outs as [Tensor, Tensor, Tensor, Tensor]
-      return { far: () => df, own: () => dO, farTangent: () => dft, ownTangent: () => dot }
+      return { context: () => df, own: () => dO, contextTangent: () => dft, ownTangent: () => dot }
     },
   })
 }

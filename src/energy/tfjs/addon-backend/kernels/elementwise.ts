@@ -1,10 +1,10 @@
-/** One number at a time: functions of one and two operands, comparisons, choices and casts. */
+/** Elementwise kernels: functions of one and two operands, comparisons, choices and casts. */
 import type { DataType, TensorInfo } from '@tensorflow/tfjs-core'
 import { sizeOf, typeOf, type NativeBackend } from '../backend.js'
 import { binaries, scaleBy, unaries, type BinaryName, type NumberType } from '../calls.js'
 import { isNumberType } from '../storage.js'
 import { input, type Kernel, type Kernels, type Tf } from './kernel.js'
-import { stridesOf, walk } from './walk.js'
+import { stridedLoop, stridesOf } from './strides.js'
 
 function applied(
   backend: NativeBackend,
@@ -23,7 +23,7 @@ function applied(
 export const scaled = (backend: NativeBackend, x: TensorInfo, factor: number): TensorInfo =>
   applied(backend, scaleBy, x, factor, 0) as TensorInfo
 
-/** The numbers that two functions take besides their operand. */
+/** The parameters p and q of the functions that have them. */
 function parameters(name: string, attributes: Readonly<Record<string, unknown>>): [number, number] {
   if (name === 'ClipByValue')
     return [attributes['clipValueMin'] as number, attributes['clipValueMax'] as number]
@@ -49,7 +49,7 @@ function broadcastStrides(shape: readonly number[], to: readonly number[]): numb
 const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((n, i) => n === b[i])
 
-/** What an op gives of operands of a type; null where the addon has none. */
+/** The type of an op's result for operands of a type; null where the addon does not compute it. */
 function resultOf(name: BinaryName, dtype: DataType): NumberType | null {
   if (!isNumberType(dtype)) return null
   const op = binaries.indexOf(name)
@@ -81,7 +81,7 @@ const binary =
     if (same) numbers.push(1, n, 1, 1)
     else
       numbers.push(
-        ...walk(shape, broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape)),
+        ...stridedLoop(shape, broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape)),
       )
     backend.run('binary', numbers)
     return out

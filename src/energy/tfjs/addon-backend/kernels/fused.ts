@@ -1,6 +1,6 @@
 /**
- * Kernels that TensorFlow.js has no name for: in one pass what ../../fused.ts would compose, and the
- * gradients of softmax. Their gradients are kernels too.
+ * Kernels of our own: each computes in one pass what other backends compose of several ops (../../fused.ts),
+ * and there are two for the gradients of softmax. Their gradients are kernels too.
  */
 import type { KernelConfig, Tensor, TensorInfo } from '@tensorflow/tfjs-core'
 import { sizeOf } from '../backend.js'
@@ -99,7 +99,7 @@ export function fused(): Kernels {
   }
 }
 
-/** Gradients are known by kernel, whatever the backend: those of softmax give way on other backends. */
+/** TensorFlow.js has one gradient for each kernel on all backends: on others, that of softmax stays the usual one. */
 export function registerGradients(tf: Tf): void {
   tf.registerGradient({
     kernelName: 'BasinGate',

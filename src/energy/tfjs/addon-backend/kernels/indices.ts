@@ -1,9 +1,9 @@
-/** Kernels that go by an index: gathering, scattering and their gradients, one-hot. */
+/** Kernels with indices: gathering, scattering and their gradients, one-hot. */
 import type { DataType, TensorInfo } from '@tensorflow/tfjs-core'
 import { sizeOf, typeOf, type NativeBackend } from '../backend.js'
 import { isNumberType, widthOf } from '../storage.js'
 import { input, type Kernel, type Kernels, type Tf } from './kernel.js'
-import { stridesOf } from './walk.js'
+import { stridesOf } from './strides.js'
 
 const gather =
   (tf: Tf): Kernel =>
@@ -59,7 +59,7 @@ const segmentSum: Kernel = (backend, inputs, attributes) => {
   return summedRows(backend, x, ids, shape, segments, false)
 }
 
-/** For each of `n` rows of indices the place it names among the first dimensions of `shape`. */
+/** The flat index, among the first dimensions of `shape`, of each row of `indices`. */
 function flatIndices(
   backend: NativeBackend,
   indices: TensorInfo,

@@ -1,4 +1,4 @@
-/** How a kernel of this backend is written: a function of the backend, its inputs and its attributes. */
+/** A kernel of this backend is a function of the backend, its inputs and its attributes. */
 import type * as TfCore from '@tensorflow/tfjs-core'
 import type { Tensor, TensorInfo } from '@tensorflow/tfjs-core'
 import type { NativeBackend } from '../backend.js'
@@ -7,7 +7,7 @@ export type Tf = typeof TfCore
 export type Inputs = Readonly<Record<string, TensorInfo>>
 export type Attributes = Readonly<Record<string, unknown>>
 
-/** Null where the inputs are of a kind that only the CPU backend's kernel of the name knows. */
+/** Returns null for inputs that only the CPU backend's kernel of this name can compute. */
 export type Kernel = (
   backend: NativeBackend,
   inputs: Inputs,

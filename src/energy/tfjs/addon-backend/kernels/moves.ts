@@ -3,7 +3,7 @@ import type { TensorInfo } from '@tensorflow/tfjs-core'
 import { sizeOf, typeOf, type NativeBackend } from '../backend.js'
 import { isNumberType } from '../storage.js'
 import { input, type Kernel, type Kernels, type Tf } from './kernel.js'
-import { copy, stridesOf, transposed, whole } from './walk.js'
+import { copy, stridesOf, transposed, whole } from './strides.js'
 
 const reshape: Kernel = (backend, inputs, attributes) => {
   const x = input(inputs, 'x')
@@ -160,7 +160,7 @@ const tile: Kernel = (backend, inputs, attributes) => {
     x.shape.map((n, i) => n * (reps[i] ?? 1)),
     x.dtype,
   )
-  // Every dimension twice: how often, which repeats, and what.
+  // Every dimension becomes two: its repetitions, over which x has stride 0, and its elements.
   const strides = stridesOf(x.shape)
   const far = stridesOf(out.shape)
   const shape = x.shape.flatMap((n, i) => [reps[i] ?? 1, n])

@@ -4,7 +4,7 @@ import { sizeOf, type NativeBackend } from '../backend.js'
 import { reductions } from '../calls.js'
 import { scaled } from './elementwise.js'
 import { input, type Kernel, type Kernels, type Tf } from './kernel.js'
-import { transposed } from './walk.js'
+import { transposed } from './strides.js'
 
 const matMul =
   (tf: Tf): Kernel =>
@@ -24,14 +24,14 @@ const matMul =
     const out = backend.output([...outer, m, n], 'float32')
     if (sizeOf(out.shape) === 0) return out
     const blocks = [a, b, out].map((t) => backend.block(t))
-    const turned = [Number(transposeA), Number(transposeB)]
+    const transposes = [Number(transposeA), Number(transposeB)]
     const many = [Number(batchA > 1), Number(batchB > 1)]
-    backend.run('matmul', [...blocks, batch, m, n, k, ...turned, ...many])
+    backend.run('matmul', [...blocks, batch, m, n, k, ...transposes, ...many])
     return out
   }
 
-/** x as [outer, n, inner], n being what is reduced; transposed where the axes are not neighbours. */
-function cut(
+/** x as [outer, n, inner], where n is reduced; x is transposed first where the axes are not neighbours. */
+function asOuterInner(
   backend: NativeBackend,
   x: TensorInfo,
   axes: readonly number[],
@@ -61,7 +61,7 @@ function reduced(
 ): { out: TensorInfo; n: number } | null {
   if (x.dtype !== 'float32') return null
   const axes = tf.util.parseAxisParam(axis, x.shape)
-  const { tensor, outer, n, inner } = cut(backend, x, axes)
+  const { tensor, outer, n, inner } = asOuterInner(backend, x, axes)
   const [short] = tf.backend_util.computeOutAndReduceShapes(x.shape, axes)
   const shape = keepDims ? tf.backend_util.expandShapeToKeepDim(short, axes) : short
   const out = backend.output(shape, 'float32')
@@ -94,7 +94,7 @@ const mean =
     return out
   }
 
-/** x with `axis` moved to the end, and the order that does it. */
+/** x with `axis` moved to the end, and the order of axes that does so. */
 function withLast(backend: NativeBackend, x: TensorInfo, axis: number) {
   const others = x.shape.map((_, i) => i).filter((i) => i !== axis)
   const order = [...others, axis]
@@ -106,7 +106,7 @@ function withLast(backend: NativeBackend, x: TensorInfo, axis: number) {
   return { tensor, order, moved, release }
 }
 
-/** Where rows along `axis` are largest or smallest. */
+/** The indices at which rows along `axis` are largest or smallest. */
 const argument =
   (tf: Tf, op: 'max' | 'min'): Kernel =>
   (backend, inputs, attributes) => {

@@ -1,0 +1,73 @@
+// The weights of a checkpoint, packed for the kernels. They are built once and never change.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+#include "runtime/arena.h"
+#include "model/config.h"
+#include "runtime/pool.h"
+#include "model/weights.h"
+
+namespace basin {
+
+// A tensor of the checkpoint. `Tensors` finds one by name and refuses a name that is missing.
+struct Tensor {
+  const float* data;  // [count]
+  size_t count;
+};
+using Tensors = std::function<Tensor(const std::string& name)>;
+
+struct Layer {
+  const float *attentionNorm, *ffnNorm;  // [ld]
+  Matrix qkv, out, gates, down;          // wq over wk over wv; wo; w1 over w3; w2
+  Matrix qkvBack, outBack, gatesBack, downBack;  // transposed, for the gradient
+  const float* modulation;  // adaLN: [T][6][ld]: shift, scale, gate of attention, then of FFN
+};
+
+// The matrix of the vocabulary space: row v is what probability on token v adds to the embedding.
+struct VocabTable {
+  WeightType type;
+  const void* rows;       // [V padded][ld]
+  const float* rowScale;  // int8: [V padded]
+  size_t bytes;
+};
+
+class Model {
+ public:
+  // `positions`: the number of rotary positions that may occur.
+  Model(const Config& config, WeightType type, const Tensors& tensors, size_t positions);
+
+  const Config config;
+  const WeightType type;
+  std::vector<Layer> layers;
+  const float* norm;             // [ld]
+  const float* finalModulation;  // adaLN: [T][2][ld]: shift, scale
+  const float* head;             // [ld]
+  float potentialScale = 1;
+  const float* embeddings;       // [V][ld], float32: inputs of observed and clamped tokens
+  const float* timeEmbeddings;   // [T][ld]
+  const float* query;            // [K][ld]
+  const float* blank;            // [ld]
+  Matrix readout, opinion, opinionBack, draft, anchor;
+  VocabTable vocab;
+  // Rotary tables by position: [positions][head width padded].
+  const float *cos, *sin;
+
+  size_t bytes() const { return arena.bytes(); }
+  // Bytes of weights that one step must read: layers once forward and, with a gradient, once back.
+  double stepBytes() const;
+  // The embedding of one token in vocabulary space, into `e` [ld].
+  void vocabRow(int token, float* e) const;
+
+ private:
+  const float* rows(const Tensors& tensors, const std::string& name, int count, int width);
+  Source source(const Tensors& tensors, const std::string& name, int rows, int columns) const;
+  void makeLayer(const Tensors& tensors, int index);
+  void makeVocab(const Tensors& tensors);
+  void makeRotary(size_t positions);
+  const float* makeModulation(const Tensors& tensors, const std::string& at, int parts);
+
+  Arena arena;
+};
+
+}  // namespace basin
