@@ -29,6 +29,7 @@
         "native/engine/multi_step.cc",
         "native/engine/pass.cc",
         "native/engine/readout.cc",
+        "native/engine/saved_answer.cc",
         "native/kernels/choose.cc",
         "native/model/candidate_attention.cc",
         "native/model/model.cc",

@@ -30,6 +30,7 @@ const table = {
   ],
   method_not_allowed: [405, 'invalid_request_error', '{method} is not allowed on this path'],
   request_timeout: [408, 'invalid_request_error', 'The request did not arrive in time'],
+  invalid_state: [400, 'invalid_request_error', 'The saved answer cannot be restored: {reason}'],
   not_held: [409, 'invalid_request_error', 'There is no answer of {what} left to extend'],
   damaged: [
     410,

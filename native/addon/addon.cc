@@ -245,6 +245,29 @@ napi_value point(const Call& call) {
   return none(call.env);
 }
 
+napi_value save(const Call& call) {
+  Engine& engine = engineOf(call);
+  const int slot = indexBelow("slot", call.number(1), engine.capacity.slots);
+  double* numbers = call.arrayOfAtLeast<double>(2, engine.savedNumbers(), "numbers");
+  engine.save(slot, numbers, call.arrayOfAtLeast<float>(3, engine.savedValues(), "values"));
+  return none(call.env);
+}
+
+napi_value restore(const Call& call) {
+  Engine& engine = engineOf(call);
+  const int slot = indexBelow("slot", call.number(1), engine.capacity.slots);
+  const int contextId = indexBelow("contextId", call.number(2), engine.capacity.contexts);
+  const double* numbers = call.arrayOfAtLeast<double>(3, engine.savedNumbers(), "numbers");
+  engine.restore(slot, contextId, numbers, call.arrayOfAtLeast<float>(4, engine.savedValues(), "values"));
+  return none(call.env);
+}
+
+napi_value observed(const Call& call) {
+  Engine& engine = engineOf(call);
+  const int contextId = indexBelow("contextId", call.number(1), engine.capacity.contexts);
+  return numberOf(call.env, engine.observedTokens(contextId));
+}
+
 napi_value release(const Call& call) {
   Engine& engine = engineOf(call);
   const double contextId = call.number(1);
@@ -284,6 +307,9 @@ napi_value init(napi_env env, napi_value exports) {
   add<energy>(env, exports, "energy");
   add<read>(env, exports, "read");
   add<point>(env, exports, "point");
+  add<save>(env, exports, "save");
+  add<restore>(env, exports, "restore");
+  add<observed>(env, exports, "observed");
   add<release>(env, exports, "release");
   add<describe>(env, exports, "describe");
   add<measure>(env, exports, "measure");

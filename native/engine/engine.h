@@ -81,6 +81,13 @@ class Engine {
   void answerPoint(int slot, bool best, float* out);
   // Where the next step begins, `out` [K][state width].
   void presentPoint(int slot, float* out);
+  // The answer in a slot, to continue later: `numbers` [savedNumbers()] and `values` [savedValues()] as
+  // src/energy/native/addon.ts lists them. `restore` refuses numbers that are out of range.
+  size_t savedNumbers() const;
+  size_t savedValues() const;
+  void save(int slot, double* numbers, float* values);
+  void restore(int slot, int contextId, const double* numbers, const float* values);
+  int observedTokens(int contextId) const { return cache.contexts[contextId].length; }
   void release(int contextId);
 
   size_t bytes() const { return arena.bytes() + model.bytes(); }
@@ -103,6 +110,9 @@ class Engine {
   // What is read out of the slot, [K][stateLd].
   const float* answerOf(const Slot& slot, bool best) const;
   void makeSlots();
+  // Calls copy(floats of the slot, floats) for each row of what a slot keeps between steps.
+  template <class Copy>
+  void eachSavedRow(Slot& slot, const Copy& copy);
   void checkDescend(const std::vector<DescendRow>& given);
   void descendOnce(const DescendRow* given, size_t count, RowResult* results);
   void descend(const DescendRow* given, size_t count, RowResult* results, Pass& by);

@@ -206,6 +206,18 @@ export interface EnergyEngine {
   energy(rows: readonly EnergyRow[]): EnergyResult[]
   read(rows: readonly ReadRow[]): Readout[]
   points(rows: readonly PointRow[]): Float32Array[]
+  /**
+   * The state of the answer in a slot, as bytes (answer-state.ts): `restore` on an engine of the same kind,
+   * model and weights goes on from there with the same numbers, to the bit where the engine runs on the
+   * same hardware. The context is not part of it.
+   */
+  save(slot: number): Uint8Array
+  /**
+   * Binds `slot`, in place of what it held, to a context that has been observed as it was at the time of
+   * `save`, and puts the saved answer there. Throws `invalid_state`, and changes nothing, where the bytes
+   * are damaged or do not fit this engine, this model or the length of the context.
+   */
+  restore(slot: number, contextId: number, state: Uint8Array): void
   /** Forgets a context and unbinds its slots. Releasing what is not held does nothing. */
   release(contextId: number): void
   /** Bytes of memory the engine holds for weights, caches and states. */

@@ -280,6 +280,51 @@ export function engineContract(name: string, open: Open): void {
       engine.close()
     })
 
+    it('saves an answer and continues it elsewhere with the same bits', async () => {
+      const [engine, other] = [await open(modelOf(label)), await open(modelOf(label))]
+      const { block } = engine.model.answer
+      const clamped = clampedAt(block, 0, 4)
+      const continued = (e: EnergyEngine, slot: number) => {
+        const steps = [3, 4, 5].map((step) => {
+          const landscape = landscapeOf(engine.model, step)
+          return e.descend([{ slot, landscape, noise: 0.01, step, acceptLower: step === 4 }])
+        })
+        const closed = e.energy([{ slot, landscape: landscapeOf(engine.model, 6) }])
+        const read = (['best', 'last'] as const).map((which) =>
+          e.read([{ slot, which, top: 'all' }]),
+        )
+        const whiches = ['best', 'last', 'present'] as const
+        const found = e.points(whiches.map((which) => ({ slot, which })))
+        return { steps, closed, read, found, after: e.save(slot) }
+      }
+      for (const [slot, known] of [undefined, block > 1 ? clamped : undefined].entries()) {
+        const seed = slot === 0 ? -(2 ** 40) - 3 : 2 ** 40 + 3
+        const begin = { slot, contextId: 0, seed, candidate: 7 }
+        engine.observe([{ contextId: 0, from: 0, tokens: context, pages: pagesFor(0, 8) }])
+        engine.begin([{ ...begin, ...(known && { clamped: known }) }])
+        for (const taken of [0, 3]) {
+          for (let step = 0; step < taken; step++)
+            engine.descend([
+              { slot, landscape: landscapeOf(engine.model, step), noise: 0.02, step },
+            ])
+          const saved = engine.save(slot)
+          other.observe([{ contextId: 2, from: 0, tokens: context, pages: pagesFor(2, 8) }])
+          other.restore(5, 2, saved)
+          expect(other.save(5)).toEqual(saved)
+          const wanted = continued(engine, slot)
+          expect(continued(other, 5)).toEqual(wanted)
+          engine.release(0)
+          engine.observe([{ contextId: 1, from: 0, tokens: context, pages: pagesFor(3, 8) }])
+          engine.restore(slot, 1, saved)
+          expect(continued(engine, slot)).toEqual(wanted)
+          engine.observe([{ contextId: 0, from: 0, tokens: context, pages: pagesFor(0, 8) }])
+          engine.begin([{ ...begin, ...(known && { clamped: known }) }])
+        }
+      }
+      engine.close()
+      other.close()
+    })
+
     it('keeps the best answer and does not move clamped positions', async () => {
       const engine = await open(modelOf(label))
       const { block } = engine.model.answer
@@ -341,6 +386,89 @@ export function engineContract(name: string, open: Open): void {
       expect(wanted[0]).toBe(3)
     }
     engine.close()
+  })
+
+  describe(`${name}: saved answers that cannot be restored`, () => {
+    const tokens = [1, 2, 3]
+    const refused = (reason: RegExp): Error =>
+      expect.objectContaining({
+        code: 'invalid_state',
+        message: expect.stringMatching(reason) as string,
+      }) as Error
+    const beginning = async (label: string) => {
+      const engine = await open(modelOf(label))
+      engine.observe([{ contextId: 0, tokens, pages: pagesFor(0, 8) }])
+      engine.begin([{ slot: 0, contextId: 0, seed: 4, candidate: 0 }])
+      engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }])
+      return engine
+    }
+
+    it.each(['latent residual amortized, K 4', 'vocab head'])(
+      'are refused when cut off or damaged anywhere, and the slot stays as it is: %s',
+      async (label) => {
+        const engine = await beginning(label)
+        const saved = engine.save(0)
+        for (let length = 0; length < saved.length; length += 7)
+          expect(() => engine.restore(0, 0, saved.slice(0, length))).toThrow(
+            refused(/not a saved answer|incomplete/),
+          )
+        for (let at = 0; at < saved.length; at++) {
+          const damaged = saved.slice()
+          damaged[at] = (damaged[at] as number) ^ (1 << (at % 8))
+          expect(() => engine.restore(0, 0, damaged), `byte ${at}`).toThrow(
+            refused(/not a saved answer|version|incomplete|damaged/),
+          )
+        }
+        expect(engine.save(0)).toEqual(saved)
+        engine.close()
+      },
+    )
+
+    it('are refused by another model, other weights, and under a context of another length', async () => {
+      const label = 'latent residual amortized, K 4'
+      const engine = await beginning(label)
+      const saved = engine.save(0)
+      const { config, tensors } = modelOf(label)
+      const readout = tensors.get('answer.readout.weight')
+      if (!readout) throw new Error('no read-out')
+      const changed = readout.data.map((x, i) => (i === 0 ? x + 1 : x))
+      const others = [
+        modelOf('latent residual, draft'),
+        { config: { ...config, norm_eps: 1e-6 }, tensors },
+        {
+          config,
+          tensors: new Map(tensors).set('answer.readout.weight', { ...readout, data: changed }),
+        },
+      ]
+      for (const checkpoint of others) {
+        const other = await open(checkpoint)
+        other.observe([{ contextId: 0, tokens, pages: pagesFor(0, 8) }])
+        expect(() => other.restore(0, 0, saved)).toThrow(refused(/another model/))
+        other.close()
+      }
+      const renamed = await open({ config: { ...config, name: 'renamed' }, tensors })
+      renamed.observe([{ contextId: 0, tokens, pages: pagesFor(0, 8) }])
+      renamed.restore(0, 0, saved)
+      expect(renamed.save(0)).toEqual(saved)
+      renamed.close()
+      engine.observe([{ contextId: 1, tokens: [1, 2], pages: pagesFor(1, 8) }])
+      expect(() => engine.restore(1, 1, saved)).toThrow(
+        refused(/after 3 observed tokens, and this context has 2/),
+      )
+      engine.close()
+    })
+
+    it('are refused in slots and contexts that do not exist, and a slot that was not begun is not saved', async () => {
+      const engine = await beginning('latent residual amortized, K 4')
+      const saved = engine.save(0)
+      const outOfRange = expect.objectContaining({ code: 'out_of_range' }) as Error
+      for (const slot of [-1, 16, NaN, 0.5])
+        expect(() => engine.restore(slot, 0, saved)).toThrow(outOfRange)
+      for (const contextId of [-1, 16, NaN])
+        expect(() => engine.restore(0, contextId, saved)).toThrow(outOfRange)
+      for (const slot of [1, -1, 99]) expect(() => engine.save(slot)).toThrow(outOfRange)
+      engine.close()
+    })
   })
 
   describe(`${name}: step sizes`, () => {

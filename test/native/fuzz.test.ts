@@ -127,6 +127,12 @@ it('calls on an open engine with anything return or throw', () => {
         value(new Float32Array(44)),
       ),
     )
+    const [numbers, values] = [new Float64Array(11), new Float32Array(200)]
+    attempt(() => loose.save(handle, value(0), value(numbers), value(values)))
+    for (let change = choices.below(3); change > 0; change--)
+      numbers[choices.below(numbers.length)] = choices.of(oddNumbers)
+    attempt(() => loose.restore(handle, value(0), value(0), value(numbers), value(values)))
+    attempt(() => loose.observed(handle, value(0)))
     if (choices.below(10) === 0) attempt(() => loose.release(handle, value(0)))
     attempt(() => loose.describe(value(engine)))
   }

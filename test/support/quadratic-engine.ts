@@ -9,6 +9,13 @@
  * settled text depends on every token before it. It keeps the contract strictly: unknown slots and
  * sequences, uncovered contexts and answers to contexts whose pages were written over are errors.
  */
+import {
+  checkContextLength,
+  decodeState,
+  encodeState,
+  modelIdentity,
+  type StateOwner,
+} from '../../src/energy/answer-state.js'
 import { type Interrupt, isRaised } from '../../src/energy/interrupt.js'
 import type {
   BeginRow,
@@ -263,6 +270,47 @@ export class QuadraticEngine implements EnergyEngine {
     })
   }
 
+  /** Values are doubles: y, the read-out, the best answer and the number of steps. */
+  save(index: number): Uint8Array {
+    this.calls++
+    const { y, last, bestAnswer, steps, seed, candidate, clamped, ...slot } = this.slotOf(index)
+    const doubles = Float64Array.of(...y, ...last, ...bestAnswer, steps)
+    return encodeState(this.stateOwner(), {
+      contextLength: this.contextOf(slot.contextId).tokens.length,
+      seed,
+      candidate,
+      stateIsAnswer: steps > 0 || this.model.answer.start === 'draft',
+      bestEnergy: slot.best,
+      engineNumber: 0,
+      clamped: Int32Array.from(clamped),
+      values: new Float32Array(doubles.buffer),
+    })
+  }
+
+  restore(index: number, contextId: number, bytes: Uint8Array): void {
+    this.calls++
+    check(index >= 0 && index < this.capacity.slots, `slot ${index}`)
+    const { tokens } = this.contextOf(contextId)
+    const state = decodeState(this.stateOwner(), bytes)
+    checkContextLength(state, tokens.length)
+    const doubles = new Float64Array(state.values.slice().buffer)
+    const size = this.model.answer.block * this.model.dim
+    const part = (i: number) => doubles.slice(i * size, (i + 1) * size)
+    const clamped = [...state.clamped]
+    this.slots.set(index, {
+      contextId,
+      seed: state.seed,
+      candidate: state.candidate,
+      clamped,
+      y: part(0),
+      target: this.targetOf(tokens, clamped.every((token) => token < 0) ? [] : clamped),
+      last: part(1),
+      bestAnswer: part(2),
+      best: state.bestEnergy,
+      steps: doubles[3 * size] as number,
+    })
+  }
+
   release(contextId: number): void {
     this.calls++
     this.contexts.delete(contextId)
@@ -277,6 +325,13 @@ export class QuadraticEngine implements EnergyEngine {
   close(): void {
     this.contexts.clear()
     this.slots.clear()
+  }
+
+  private stateOwner(): StateOwner {
+    const { answer, dim, vocab_size: vocabSize } = this.model
+    const identity = modelIdentity({ config: this.model, tensors: new Map() }, 'f64')
+    const values = 2 * (3 * answer.block * dim + 1)
+    return { kind: this.info.name.slice(0, 8), identity, block: answer.block, vocabSize, values }
   }
 
   /** 1/2 |u_token - t|^2, summed over the given positions. */

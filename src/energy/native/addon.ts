@@ -104,6 +104,22 @@ export interface Addon {
   ): void
   /** `which`: 0 the last answer, 1 the best, both [K, D]; 2 the present state, [K, W]. */
   point(engine: Handle, slot: number, which: number, point: Float32Array): void
+  /**
+   * Fills `numbers` [7 + K] and `values` with the answer in a slot, as answer-state.ts lists them. The number
+   * of the engine's own says which embedding it holds: 0 none, 1 of softmax(z), 2 of z. Values are the
+   * state and the best answer [K, W] each, then in latent space what is read out [K, D], in vocab space
+   * the embedding [K, D] and the log of the sum of exp(z) [K].
+   */
+  save(engine: Handle, slot: number, numbers: Float64Array, values: Float32Array): void
+  restore(
+    engine: Handle,
+    slot: number,
+    contextId: number,
+    numbers: Float64Array,
+    values: Float32Array,
+  ): void
+  /** The number of observed tokens of a context. */
+  observed(engine: Handle, contextId: number): number
   release(engine: Handle, contextId: number): void
   /** `bytes`: all memory of the engine. `stepBytes`: of the weights that a step reads. */
   describe(engine: Handle): { backend: string; bytes: number; stepBytes: number }

@@ -6,6 +6,17 @@ import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
 import { type ModelConfig, stateWidth } from '../../model/config.js'
 import type { Interrupt } from '../interrupt.js'
+import {
+  checkContextLength,
+  countOfNumbers,
+  decodeState,
+  encodeState,
+  modelIdentity,
+  numbersOf,
+  seedWords,
+  stateOf,
+  type StateOwner,
+} from '../answer-state.js'
 import type {
   BeginRow,
   DescendRow,
@@ -48,12 +59,6 @@ const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
     ]),
   )
 
-/** The low and the high 32 bits. */
-const wordsOf = (seed: number): [number, number] => [
-  seed >>> 0,
-  Math.floor(seed / 4294967296) >>> 0,
-]
-
 const none = new Float32Array(0)
 
 export class NativeEngine implements EnergyEngine {
@@ -63,6 +68,7 @@ export class NativeEngine implements EnergyEngine {
   private readonly handle: Handle
   private readonly bytes: number
   private readonly alpha: number
+  private readonly owner: StateOwner
   /** Rows for the addon, and its results. Both grow with the largest batch and never shrink. */
   private rows = new Float64Array(64 * descendWidth)
   private results = new Float64Array(64 * resultWidth)
@@ -81,6 +87,16 @@ export class NativeEngine implements EnergyEngine {
     this.info = { name: 'native', backend: `${backend} ${weights}`, threads, reason }
     this.bytes = bytes
     this.alpha = alphaOf(checkpoint)
+    const { block, space } = this.model.answer
+    const answer = block * stateWidth(this.model)
+    this.owner = {
+      kind: this.info.name,
+      identity: modelIdentity(checkpoint, weights),
+      block,
+      vocabSize: this.model.vocab_size,
+      // The state and the best; then F [K, D], or in vocab space an embedding [K, D] and log sums [K].
+      values: 2 * answer + block * this.model.dim + (space === 'vocab' ? block : 0),
+    }
   }
 
   observe(rows: readonly ObserveRow[]): void {
@@ -101,7 +117,7 @@ export class NativeEngine implements EnergyEngine {
           this.handle,
           slot,
           contextId,
-          ...wordsOf(seed),
+          ...seedWords(seed),
           candidate >>> 0,
           clamped ? Float64Array.from(clamped) : null,
           start ?? null,
@@ -131,7 +147,7 @@ export class NativeEngine implements EnergyEngine {
       contextId,
       from,
       row.token,
-      ...wordsOf(row.seed),
+      ...seedWords(row.seed),
       answer,
       draw,
       best,
@@ -197,6 +213,21 @@ export class NativeEngine implements EnergyEngine {
       refusing(() => this.addon.point(this.handle, slot, points.indexOf(which), point))
       return point
     })
+  }
+
+  save(slot: number): Uint8Array {
+    const numbers = new Float64Array(countOfNumbers(this.owner.block))
+    const values = new Float32Array(this.owner.values)
+    refusing(() => this.addon.save(this.handle, slot, numbers, values))
+    return encodeState(this.owner, stateOf(this.owner, numbers, values))
+  }
+
+  restore(slot: number, contextId: number, bytes: Uint8Array): void {
+    const observed = refusing(() => this.addon.observed(this.handle, contextId))
+    const state = decodeState(this.owner, bytes)
+    checkContextLength(state, observed)
+    const numbers = numbersOf(state)
+    refusing(() => this.addon.restore(this.handle, slot, contextId, numbers, state.values))
   }
 
   release(contextId: number): void {

@@ -4,8 +4,15 @@
  * to be fast.
  */
 import { BasinError } from '../../errors.js'
-import type { ModelConfig } from '../../model/config.js'
+import { type ModelConfig, stateWidth } from '../../model/config.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
+import {
+  checkContextLength,
+  decodeState,
+  encodeState,
+  modelIdentity,
+  type StateOwner,
+} from '../answer-state.js'
 import type {
   BeginRow,
   DescendRow,
@@ -43,6 +50,7 @@ export class TfjsEngine implements EnergyEngine {
   private readonly contexts: Contexts
   private readonly slots: Slots
   private readonly alpha: number
+  private readonly owner: StateOwner
 
   constructor(checkpoint: Checkpoint, backend: Backend, capacity: EngineCapacity, threads: number) {
     this.model = checkpoint.config
@@ -56,6 +64,13 @@ export class TfjsEngine implements EnergyEngine {
     this.contexts = new Contexts(this.network)
     this.slots = new Slots(this.model, capacity.slots)
     this.alpha = alphaOf(checkpoint)
+    this.owner = {
+      kind: this.info.name,
+      identity: modelIdentity(checkpoint, 'f32'),
+      block: this.model.answer.block,
+      vocabSize: this.model.vocab_size,
+      values: 3 * this.answerSize().size,
+    }
   }
 
   observe(rows: readonly ObserveRow[]): void {
@@ -135,6 +150,47 @@ export class TfjsEngine implements EnergyEngine {
     })
   }
 
+  save(index: number): Uint8Array {
+    const slot = this.slots.get(index)
+    const { contextId, seed, candidate, stateIsAnswer, bestEnergy, clamped } = slot
+    const tensors = [slot.state, slot.best, slot.last].map((t) => t.dataSync<'float32'>())
+    const { block, size } = this.answerSize()
+    const values = new Float32Array(3 * size)
+    tensors.forEach((data, i) => values.set(data, i * size))
+    return encodeState(this.owner, {
+      contextLength: this.contexts.length(contextId),
+      seed,
+      candidate,
+      stateIsAnswer,
+      bestEnergy,
+      engineNumber: clamped ? 1 : 0,
+      clamped: Int32Array.from(clamped ?? new Array<number>(block).fill(-1)),
+      values,
+    })
+  }
+
+  restore(index: number, contextId: number, bytes: Uint8Array): void {
+    checkRange('slot', index, this.capacity.slots)
+    checkRange('contextId', contextId, this.capacity.contexts)
+    const saved = decodeState(this.owner, bytes)
+    checkContextLength(saved, this.contexts.length(contextId))
+    if (!this.contexts.has(contextId)) this.contexts.observe(contextId, [])
+    const { block, width, size } = this.answerSize()
+    const tensor = (i: number) =>
+      this.tf.tensor3d(saved.values.slice(i * size, (i + 1) * size), [1, block, width])
+    this.slots.set(index, {
+      contextId,
+      seed: saved.seed,
+      candidate: saved.candidate,
+      clamped: saved.engineNumber === 1 ? [...saved.clamped] : undefined,
+      state: tensor(0),
+      best: tensor(1),
+      last: tensor(2),
+      bestEnergy: saved.bestEnergy,
+      stateIsAnswer: saved.stateIsAnswer,
+    })
+  }
+
   release(contextId: number): void {
     this.slots.release(contextId)
     this.contexts.release(contextId)
@@ -150,6 +206,13 @@ export class TfjsEngine implements EnergyEngine {
     this.network.dispose()
     for (const tensor of this.weights.values()) tensor.dispose()
     this.weights.clear()
+  }
+
+  /** K, W, and their product: an answer's state is [K, W]. */
+  private answerSize(): { block: number; width: number; size: number } {
+    const { block } = this.model.answer
+    const width = stateWidth(this.model)
+    return { block, width, size: block * width }
   }
 
   private checkObserve({ contextId, from, tokens }: ObserveRow): void {

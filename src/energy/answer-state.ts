@@ -1,0 +1,223 @@
+/**
+ * The saved form of an answer in descent, which `save` returns and `restore` reads. Engines turn their slots
+ * into numbers and values and back; this file writes, checks and reads the bytes. It knows no engine.
+ *
+ * Layout, little-endian as every machine that the engines run on:
+ *
+ *   0   8 bytes   "BASINANS"
+ *   8   uint32    version
+ *   12  8 bytes   kind of engine, ASCII, padded with zeros
+ *   20  32 bytes  identity of the model and its weights
+ *   52  uint32    count of numbers: 7 + K
+ *   56  uint32    count of values
+ *   60  uint32    CRC-32 of all other bytes
+ *   64  float64   numbers: observed tokens of the context, seed (low word, high word), candidate, 1 where the
+ *                 state counts as an answer, best energy, a number of the engine's own, then [K] clamped
+ *                 tokens, -1 where a position moves
+ *       float32   values: the state, the best answer, and what else the engine keeps
+ */
+import { createHash } from 'node:crypto'
+import { BasinError } from '../errors.js'
+import type { Checkpoint } from '../model/checkpoint.js'
+
+const MAGIC = 'BASINANS'
+const VERSION = 1
+const KIND_AT = 12
+const IDENTITY_AT = 20
+const COUNTS_AT = 52
+const CHECKSUM_AT = 60
+const HEADER_BYTES = 64
+/** Numbers before the clamped tokens. */
+const FIXED_NUMBERS = 7
+
+export interface AnswerState {
+  /** Observed tokens of the context. */
+  contextLength: number
+  /** A safe integer, of either sign. */
+  seed: number
+  candidate: number
+  stateIsAnswer: boolean
+  /** Infinity while there is no answer yet. */
+  bestEnergy: number
+  /** A small integer that means something to the engine alone. */
+  engineNumber: number
+  /** [K], -1 where a position moves. */
+  clamped: Int32Array
+  values: Float32Array
+}
+
+/** What must be equal where an answer is saved and where it is restored. */
+export interface StateOwner {
+  /** `EngineInfo.name` */
+  kind: string
+  /** `modelIdentity` */
+  identity: Uint8Array
+  /** K and V of the model. */
+  block: number
+  vocabSize: number
+  /** The count of `AnswerState.values`. */
+  values: number
+}
+
+const refuse = (reason: string): never => {
+  throw new BasinError('invalid_state', { reason })
+}
+
+/** JSON whose keys are sorted, so that equal configurations give equal text. */
+const canonical = (value: unknown): string =>
+  JSON.stringify(value, (_, part: unknown) =>
+    typeof part === 'object' && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  )
+
+/**
+ * SHA-256 of what decides the numbers of a descent: the configuration without name, description and date, the
+ * type that weights are held in, and the weights.
+ */
+export function modelIdentity({ config, tensors }: Checkpoint, weights: string): Uint8Array {
+  const decisive = { ...config, name: '', description: '', created: 0 }
+  const hash = createHash('sha256').update(canonical([decisive, weights]))
+  for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    hash.update(canonical([name, shape]))
+    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+  }
+  return hash.digest()
+}
+
+/** CRC-32 (IEEE 802.3) by byte: the remainders of all bytes. */
+const remainders = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let remainder = byte
+  for (let bit = 0; bit < 8; bit++)
+    remainder = remainder & 1 ? (remainder >>> 1) ^ 0xedb88320 : remainder >>> 1
+  return remainder
+})
+
+/** The checksum of a whole state, over all bytes but its own four. */
+function checksum(bytes: Uint8Array): number {
+  let crc = 0xffffffff
+  for (let i = 0; i < bytes.length; i++)
+    if (i < CHECKSUM_AT || i >= HEADER_BYTES)
+      crc = (crc >>> 8) ^ (remainders[(crc ^ (bytes[i] as number)) & 255] as number)
+  return (crc ^ 0xffffffff) >>> 0
+}
+
+const asciiOf = (bytes: Uint8Array): string =>
+  String.fromCharCode(...bytes.filter((byte) => byte !== 0))
+
+/** The low and the high 32 bits of a seed, in two's complement. */
+export const seedWords = (seed: number): [number, number] => [
+  seed >>> 0,
+  Math.floor(seed / 2 ** 32) >>> 0,
+]
+
+export function encodeState(owner: StateOwner, state: AnswerState): Uint8Array {
+  const numbers = numbersOf(state)
+  const { values } = state
+  const bytes = new Uint8Array(HEADER_BYTES + numbers.byteLength + values.byteLength)
+  const view = new DataView(bytes.buffer)
+  const ascii = (at: number, text: string) =>
+    bytes.set(
+      Uint8Array.from(text, (c) => c.charCodeAt(0)),
+      at,
+    )
+  ascii(0, MAGIC)
+  view.setUint32(8, VERSION, true)
+  ascii(KIND_AT, owner.kind)
+  bytes.set(owner.identity, IDENTITY_AT)
+  view.setUint32(COUNTS_AT, numbers.length, true)
+  view.setUint32(COUNTS_AT + 4, values.length, true)
+  bytes.set(new Uint8Array(numbers.buffer), HEADER_BYTES)
+  bytes.set(
+    new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+    HEADER_BYTES + numbers.byteLength,
+  )
+  view.setUint32(CHECKSUM_AT, checksum(bytes), true)
+  return bytes
+}
+
+/** The numbers of the layout above. */
+export const numbersOf = (state: AnswerState): Float64Array =>
+  Float64Array.of(
+    state.contextLength,
+    ...seedWords(state.seed),
+    state.candidate,
+    Number(state.stateIsAnswer),
+    state.bestEnergy,
+    state.engineNumber,
+    ...state.clamped,
+  )
+
+/** How many numbers the layout has for K positions. */
+export const countOfNumbers = (block: number): number => FIXED_NUMBERS + block
+
+/**
+ * Throws `invalid_state` for bytes that are no saved answer, are damaged, or are of another version, kind of
+ * engine or model. Nothing in the result is out of range.
+ */
+export function decodeState(owner: StateOwner, bytes: Uint8Array): AnswerState {
+  if (bytes.length < HEADER_BYTES || asciiOf(bytes.subarray(0, 8)) !== MAGIC)
+    refuse('these bytes are not a saved answer')
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const version = view.getUint32(8, true)
+  if (version !== VERSION) refuse(`it has version ${version}; this server reads ${VERSION}`)
+  const numberCount = view.getUint32(COUNTS_AT, true)
+  const valueCount = view.getUint32(COUNTS_AT + 4, true)
+  const expected = HEADER_BYTES + 8 * numberCount + 4 * valueCount
+  if (bytes.length !== expected)
+    refuse(`it is incomplete: it has ${bytes.length} bytes and should have ${expected}`)
+  if (view.getUint32(CHECKSUM_AT, true) !== checksum(bytes))
+    refuse('it is damaged: its checksum does not match')
+  const kind = asciiOf(bytes.subarray(KIND_AT, IDENTITY_AT))
+  if (kind !== owner.kind)
+    refuse(
+      `it was saved by the engine ${kind}, and this is ${owner.kind}; restore it on an engine of its kind`,
+    )
+  if (owner.identity.some((byte, i) => byte !== bytes[IDENTITY_AT + i]))
+    refuse('it was saved by another model, or by other weights of this one')
+  if (numberCount !== countOfNumbers(owner.block) || valueCount !== owner.values)
+    refuse(`it has ${numberCount} numbers and ${valueCount} values, which do not fit this model`)
+  // A copy, because the bytes of a caller need not be aligned.
+  const body = bytes.slice(HEADER_BYTES)
+  const values = new Float32Array(body.buffer, 8 * numberCount, valueCount)
+  return stateOf(owner, new Float64Array(body.buffer, 0, numberCount), values)
+}
+
+/** The inverse of `numbersOf`. Throws `invalid_state` for a number that is out of range. */
+export function stateOf(
+  owner: StateOwner,
+  numbers: Float64Array,
+  values: Float32Array,
+): AnswerState {
+  const whole = (at: number, name: string, limit: number, from = 0): number => {
+    const value = numbers[at] as number
+    if (!Number.isInteger(value) || value < from || value >= limit)
+      refuse(`its ${name} is ${value}, and must be an integer from ${from} to ${limit - 1}`)
+    return value
+  }
+  const bestEnergy = numbers[5] as number
+  if (Number.isNaN(bestEnergy)) refuse('its best energy is not a number')
+  // The high word is signed, so that negative seeds come back as they were.
+  const seed = (whole(2, 'seed', 2 ** 32) | 0) * 2 ** 32 + whole(1, 'seed', 2 ** 32)
+  if (!Number.isSafeInteger(seed)) refuse('its seed is out of range')
+  return {
+    contextLength: whole(0, 'context length', 2 ** 31),
+    seed,
+    candidate: whole(3, 'candidate', 2 ** 32),
+    stateIsAnswer: whole(4, 'flag', 2) === 1,
+    bestEnergy,
+    engineNumber: whole(6, 'engine number', 256),
+    clamped: Int32Array.from({ length: owner.block }, (_, i) =>
+      whole(FIXED_NUMBERS + i, 'clamped token', owner.vocabSize, -1),
+    ),
+    values,
+  }
+}
+
+/** Throws `invalid_state` where a state was saved under a context of another length. */
+export function checkContextLength(state: AnswerState, observed: number): void {
+  if (state.contextLength !== observed)
+    refuse(
+      `it was saved after ${state.contextLength} observed tokens, and this context has ${observed}`,
+    )
+}
