@@ -22,6 +22,8 @@ export function startServer(flags: Readonly<Record<string, string>>): Promise<St
   const child = spawn(process.execPath, [main, 'serve', '--port', '0', ...words], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
+  // A benchmark that fails must not leave its server running.
+  process.once('exit', () => child.kill('SIGKILL'))
   let output = ''
   return new Promise((resolve, reject) => {
     child.once('exit', (code) =>
