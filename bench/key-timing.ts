@@ -1,5 +1,5 @@
 /**
- * Can a stranger tell from the time that a refusal takes how much of a key was right? Compares the time of
+ * Does the time that a refusal takes reveal how much of a key was right? Compares the time of
  * keys that are wrong from their first character with that of keys that are wrong in their last one only:
  * for the comparison alone, and for requests to a real server. The two kinds are tried in pairs, in random
  * order and close together, so that other work on the machine affects both. The slowest tenth of each kind
@@ -60,10 +60,10 @@ const key = addKey(file, 'alice')
 
 /** ApiKeys of both kinds are made in the same way, so that they differ in their characters only. */
 function attempt(kind: number): string {
-  const stranger = Buffer.from(`basin_${randomBytes(24).toString('base64url')}`)
+  const random = Buffer.from(`basin_${randomBytes(24).toString('base64url')}`)
   const near = Buffer.from(key)
   near[near.length - 1] = key.endsWith('A') ? 66 : 65
-  return [stranger, near][kind]?.toString('latin1') ?? ''
+  return [random, near][kind]?.toString('latin1') ?? ''
 }
 
 /** `work` returns the seconds that an attempt took. */
@@ -115,9 +115,12 @@ const unsafe = report(
 )
 console.log(`the comparison's difference is ${(own / unsafe).toFixed(3)} of the unsafe one's`)
 
-const { url, stop } = await startServer(
-  ...['--keys', file, '--log-level', 'silent', '--model', MODEL, '--threads', '1'],
-)
+const { url, stop } = await startServer({
+  keys: file,
+  'log-level': 'silent',
+  model: MODEL,
+  threads: '1',
+})
 console.log(`a server of the model ${MODEL}, 1 thread, one request at a time, no answer computed`)
 const agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
@@ -125,14 +128,14 @@ function ask(text: string): Promise<number> {
   const headers = { authorization: `Bearer ${text}` }
   return new Promise((resolve, reject) => {
     const began = process.hrtime.bigint()
-    const asked = request(`${url}/v1/models`, { agent, headers }, (reply) => {
+    const sent = request(`${url}/v1/models`, { agent, headers }, (reply) => {
       const seconds = Number(process.hrtime.bigint() - began) / 1e9
       reply.resume().once('end', () => {
         resolve(seconds)
       })
       if (reply.statusCode !== 401) reject(new Error(String(reply.statusCode)))
     })
-    asked.once('error', reject).end()
+    sent.once('error', reject).end()
   })
 }
 await gather(1000, ask)

@@ -3,11 +3,11 @@
  * resident memory after a tenth of them with resident memory at the end. Fails if it grew by more than
  * 16 MB. Run with node --expose-gc to leave garbage out of the comparison.
  */
-import { fileURLToPath } from 'node:url'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { nativeEngine } from '../src/energy/native/engine.js'
 import { parseConfig } from '../src/model/config.js'
 import { initialWeights } from '../src/train/initial-weights.js'
+import './addon.js'
 import { numberOf, readFlags } from './command.js'
 import { describeMachine, measureMachine } from './machine.js'
 import { published, publishedAnswer } from './models.js'
@@ -19,9 +19,6 @@ const flags = readFlags(NAME, 'Takes many steps and compares resident memory ear
 })
 const steps = numberOf(NAME, 'steps', flags.steps, 10)
 const threads = numberOf(NAME, 'threads', flags.threads, 1)
-// The compiled benchmark is in another directory than the addon, which the engine would not find.
-process.env['BASIN_ADDON'] ??= fileURLToPath(new URL('../Release/basin.node', import.meta.url))
-
 const BATCH = 8
 const CONTEXT = 100
 const STEPS_PER_ANSWER = 50

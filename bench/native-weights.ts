@@ -5,7 +5,6 @@
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { nativeEngine } from '../src/energy/native/engine.js'
 import { nativePageSize, type WeightType } from '../src/energy/native/options.js'
@@ -13,6 +12,7 @@ import { openCheckpoint, type Checkpoint } from '../src/model/checkpoint.js'
 import { landscapeOf, type ModelConfig } from '../src/model/config.js'
 import { uniform } from '../src/refine/random.js'
 import { openTokenizer, type Tokenizer } from '../src/tokenizer/tokenizer.js'
+import './addon.js'
 import { listOf, numberOf, readFlags } from './command.js'
 import { describeMachine, measureMachine } from './machine.js'
 import { shippedModels } from './server.js'
@@ -29,9 +29,6 @@ const flags = readFlags(
 )
 const answers = numberOf(NAME, 'answers', flags.answers, 1)
 const threads = numberOf(NAME, 'threads', flags.threads, 1)
-// The compiled benchmark is in another directory than the addon, which the engine would not find.
-process.env['BASIN_ADDON'] ??= fileURLToPath(new URL('../Release/basin.node', import.meta.url))
-
 const BATCH = 32
 const PROMPT =
   'Once upon a time, there was a little girl who loved to play in the garden. One day she found a small box ' +

@@ -28,18 +28,16 @@ const STREAMS = 64
 /** Seconds of load before a measurement, in which V8 compiles the code that runs most. */
 const WARM_UP_S = 8
 
-const { url, stop } = await startServer(
-  ...['--models', models, '--model', model, '--threads', threads, '--log-level', 'warn'],
-)
+const { url, stop } = await startServer({ models, model, threads, 'log-level': 'warn' })
 const agent = new Agent({ keepAlive: true, maxSockets: STREAMS })
 
 /** A real client runs on another machine. Here its low priority leaves the cores to the server. */
 const CLIENT_NICENESS = 10
 setPriority(CLIENT_NICENESS)
 
-const asked = await Promise.all([64, 128].map((tokens) => requestsFor(url, tokens)))
-/** Requests of one model. A grid has one length, whatever was asked for. */
-const [short, long] = asked.flatMap(([request]) => request ?? [])
+const requests = await Promise.all([64, 128].map((tokens) => requestsFor(url, tokens)))
+/** Both are for the same model. A grid has one length, for which both are the same. */
+const [short, long] = requests.flatMap(([request]) => request ?? [])
 if (!short || !long) throw new Error(`${model} is not served`)
 const wanted = 'max_tokens' in long ? [short, long] : [short]
 
@@ -47,11 +45,11 @@ const wanted = 'max_tokens' in long ? [short, long] : [short]
 function post(path: string, body: object): Promise<void> {
   return new Promise((resolve, reject) => {
     const headers = { 'content-type': 'application/json' }
-    const asked = request(`${url}${path}`, { agent, headers, method: 'POST' }, (reply) => {
+    const sent = request(`${url}${path}`, { agent, headers, method: 'POST' }, (reply) => {
       reply.resume().once('end', resolve).once('error', reject)
       if (reply.statusCode !== 200) reject(new Error(String(reply.statusCode)))
     })
-    asked.once('error', reject).end(JSON.stringify(body))
+    sent.once('error', reject).end(JSON.stringify(body))
   })
 }
 

@@ -19,9 +19,7 @@ const { models, threads } = flags
 const streams = numberOf(NAME, 'streams', flags.streams, 1)
 const seconds = numberOf(NAME, 'seconds', flags.seconds, 0.1)
 
-const { url, stop } = await startServer(
-  ...['--models', models, '--threads', threads, '--log-level', 'silent'],
-)
+const { url, stop } = await startServer({ models, threads, 'log-level': 'silent' })
 const post = (body: object, signal?: AbortSignal) =>
   fetch(`${url}/v1/completions`, {
     method: 'POST',

@@ -17,10 +17,13 @@ export interface Started {
 }
 
 /** Starts `basin serve` with these flags, at a free port. Rejects if it ends before it listens. */
-export function startServer(...flags: string[]): Promise<Started> {
-  const child = spawn(process.execPath, [main, 'serve', '--port', '0', ...flags], {
+export function startServer(flags: Readonly<Record<string, string>>): Promise<Started> {
+  const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value])
+  const child = spawn(process.execPath, [main, 'serve', '--port', '0', ...words], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
+  // A benchmark that fails must not leave its server running.
+  process.once('exit', () => child.kill('SIGKILL'))
   let output = ''
   return new Promise((resolve, reject) => {
     child.once('exit', (code) =>

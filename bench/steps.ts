@@ -12,7 +12,6 @@
  */
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { fileURLToPath } from 'node:url'
 import { stepCost } from '../src/energy/cost.js'
 import type { EnergyEngine } from '../src/energy/engine.js'
 import { loadAddon } from '../src/energy/native/addon.js'
@@ -21,6 +20,7 @@ import { nativePageSize, weightTypes } from '../src/energy/native/options.js'
 import { type BackendChoice, loadBackend } from '../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../src/energy/tfjs/engine.js'
 import { landscapeOf } from '../src/model/config.js'
+import './addon.js'
 import { listOf, numberOf, numbersOf, readFlags } from './command.js'
 import { describeMachine, measureMachine, median, timed } from './machine.js'
 import { clampedOf, operationsOf, type Subject, subjectOf } from './models.js'
@@ -45,9 +45,6 @@ const flags = readFlags(
     json: { default: '', help: 'also write the figures to this file' },
   },
 )
-// The compiled benchmark is in another directory than the addon, which the engine would not find.
-process.env['BASIN_ADDON'] ??= fileURLToPath(new URL('../Release/basin.node', import.meta.url))
-
 const threads = numberOf(NAME, 'threads', flags.threads, 1)
 const seconds = numberOf(NAME, 'seconds', flags.seconds)
 const batches = numbersOf(NAME, 'batches', flags.batches, 1)

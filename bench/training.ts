@@ -26,6 +26,7 @@ import { inputsOf, type Objective } from '../src/train/objectives/objective.js'
 import { optimize } from '../src/train/objectives/optimize.js'
 import { stageOne } from '../src/train/objectives/recipe.js'
 import { Optimizer } from '../src/train/optimizer.js'
+import './addon.js'
 import { listOf, numberOf, numbersOf, readFlags } from './command.js'
 import { describeMachine, measureMachine, median, timedWithProcessor } from './machine.js'
 import { publishedAnswer, publishedEnergy } from './models.js'
@@ -43,9 +44,6 @@ const flags = readFlags(NAME, 'Times updates of training, beside the peak of the
   products: { default: '128,256,512,1024,2048', help: 'sizes of square matrix products' },
   json: { default: '', help: 'also write the figures to this file' },
 })
-// The compiled benchmark is in another directory than the addon, which the backend would not find.
-process.env['BASIN_ADDON'] ??= fileURLToPath(new URL('../Release/basin.node', import.meta.url))
-
 const threads = numberOf(NAME, 'threads', flags.threads, 1)
 const scale = numberOf(NAME, 'scale', flags.scale)
 const updates = numberOf(NAME, 'updates', flags.updates, 1)

@@ -1,4 +1,4 @@
-/** `basin config`, and the file that `serve` reads, as processes. */
+/** Runs `basin config`, and `basin serve` with a settings file, as processes. */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -20,7 +20,7 @@ afterAll(() => {
   rmSync(directory, { recursive: true })
 })
 
-/** Bare of what the machine of this test may have set. */
+/** Without settings that the machine of this test may have. */
 const environment = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !name.startsWith('BASIN_')),
 )
@@ -48,7 +48,7 @@ const settings = (args: readonly string[], variables?: Record<string, string>) =
 }
 
 describe('basin config', () => {
-  it('says where each setting comes from: flag, variable, file, default', () => {
+  it('prints the source of each setting: flag, variable, file or default', () => {
     const path = file({ port: 1, slots: 2, 'max-queue': 3, model: ['a', 'b'] })
     const of = settings(['--port', '9', '--config', path], {
       BASIN_PORT: '8',
@@ -62,7 +62,7 @@ describe('basin config', () => {
     expect(of('pages')).toEqual({ name: 'pages', value: null, source: 'default' })
   })
 
-  it('takes the file from its variable, and prints a table', () => {
+  it('takes the path of the file from its variable, and prints a table', () => {
     const path = file({ 'log-level': 'warn' })
     const { status, stdout } = run(['config'], { BASIN_CONFIG: path })
     expect(status).toBe(0)
@@ -98,26 +98,26 @@ describe('basin config', () => {
     })
   })
 
-  it('refuses a file that is not there in one line', () => {
+  it('refuses a file that does not exist, in one line', () => {
     const { status, stderr } = run(['serve', '--config', join(directory, 'absent.json')])
     expect([status, stderr]).toEqual([1, expect.stringMatching(/^basin: .+ENOENT.+\n$/)])
   })
 
-  it('tells no secret', async () => {
+  it('prints no secret', async () => {
     const program = new Command()
     program.command('serve').addOption(new SecretOption('--store <url>'))
     registerConfig(program)
-    const said = vi.spyOn(console, 'log').mockReturnValue()
+    const printed = vi.spyOn(console, 'log').mockReturnValue()
     await program.parseAsync(['config', '--store', 'redis://:hunter2@host'], { from: 'user' })
-    const text = said.mock.calls.join()
-    said.mockRestore()
+    const text = printed.mock.calls.join()
+    printed.mockRestore()
     expect(text).toMatch(/store +\(hidden\) +--store/)
     expect(text).not.toContain('hunter2')
   })
 })
 
 describe('basin serve', () => {
-  it('runs with what the file says', async () => {
+  it('runs with the settings of the file', async () => {
     const models = writeModels()
     const server = await Server.start(models, '--config', file({ slots: 3, 'log-level': 'silent' }))
     expect(await server.metric('basin_slots')).toBe(3)

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { registerTasks } from '../../src/cli/commands/tasks-command.js'
 import { registerTokenizer } from '../../src/cli/commands/tokenizer-command.js'
 import { readConfig } from '../../src/model/config.js'
@@ -12,7 +12,7 @@ import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 const directory = mkdtempSync(join(tmpdir(), 'basin-cli-'))
 const path = (name: string) => join(directory, name)
 
-/** Errors instead of exits. */
+/** Runs a command line; commander throws errors in place of ending the process. */
 function basin(...words: string[]): void {
   const program = new Command('basin').exitOverride().configureOutput({ writeErr: () => undefined })
   registerTasks(program)
@@ -37,7 +37,7 @@ describe('basin tasks sudoku', () => {
   const sudoku = (out: string, ...more: string[]) =>
     basin('tasks', 'sudoku', '--size', '4', '--count', '150', '--out', path(out), ...more)
 
-  it('writes puzzles with their solutions, none of them excluded', () => {
+  it('writes puzzles with their solutions, and no excluded ones', () => {
     sudoku('train.jsonl', '--seed', '1')
     sudoku('test.jsonl', '--seed', '1', '--exclude', path('train.jsonl'))
     const [train, test] = [readLines('train.jsonl'), readLines('test.jsonl')]
@@ -59,7 +59,7 @@ describe('basin tasks sudoku', () => {
     expect(() => sudoku('none.jsonl', option, value)).toThrow(message)
   })
 
-  it('names the line of an exclusion file that is no puzzle', () => {
+  it('names the line of an exclusion file that is not an example', () => {
     writeFileSync(path('broken.jsonl'), '{"template":"_","completion":"1"}\n{"template":1}\n')
     expect(() => sudoku('none.jsonl', '--exclude', path('broken.jsonl'))).toThrow(
       /broken\.jsonl: line 2 is not \{template, completion\}/,
@@ -73,7 +73,7 @@ describe('basin tasks sudoku --from', () => {
     basin('tasks', 'sudoku', '--from', path('given.txt'), '--out', path('from.jsonl'), ...more)
   }
 
-  it('solves what has one solution, and keeps rating and givens', () => {
+  it('solves puzzles that have one solution, and keeps rating and givens', () => {
     const [board] = readLines('train.jsonl')
     const zeros = board?.template.replaceAll('_', '0') ?? ''
     const dots = board?.template.replaceAll('_', '.') ?? ''
@@ -88,7 +88,19 @@ describe('basin tasks sudoku --from', () => {
     ])
   })
 
-  it('leaves out what is excluded or of another size, and refuses a file with nothing left', () => {
+  it('takes all puzzles of a file, or as many as --count says, and says how many lines are left', () => {
+    const boards = readLines('train.jsonl').map(({ template }) => template)
+    const printed = vi.spyOn(console, 'error').mockReturnValue()
+    convert(boards.join('\n'), '--size', '4')
+    expect(readLines('from.jsonl')).toHaveLength(boards.length)
+    expect(printed).not.toHaveBeenCalled()
+    convert(boards.join('\n'), '--size', '4', '--count', '10')
+    expect(readLines('from.jsonl')).toHaveLength(10)
+    expect(printed.mock.calls.join()).toMatch(/stopped at --count 10; 140 lines of .*given\.txt/)
+    printed.mockRestore()
+  })
+
+  it('leaves out excluded puzzles and other sizes, and refuses a file without any left', () => {
     const [board] = readLines('train.jsonl')
     const text = board?.template ?? ''
     expect(() => convert(text, '--size', '4', '--exclude', path('train.jsonl'))).toThrow(
@@ -104,7 +116,7 @@ describe.each([
   ['dyck', '--kinds', '5', /integer from 1 to 4/],
   ['sorting', '--items', '1-4', /items must be a range within 2 to 16/],
 ])('basin tasks %s', (task, option, wrong, message) => {
-  it('writes lines with figures of difficulty, and a model to train', () => {
+  it('writes lines with figures of difficulty, and the files of a model', () => {
     const model = path(`${task}-model`)
     basin('tasks', task, '--count', '20', '--out', path(`${task}.jsonl`), '--model', model)
     const lines = readLines(`${task}.jsonl`)
@@ -125,7 +137,7 @@ describe.each([
 })
 
 describe('basin tokenizer train', () => {
-  it('writes a tokenizer that opens and compresses its text', () => {
+  it('writes a tokenizer that can be opened and compresses its text', () => {
     const text = 'the cat and the dog and the bird\n'.repeat(50)
     writeFileSync(path('text.txt'), text)
     basin(

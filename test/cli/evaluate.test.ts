@@ -35,7 +35,7 @@ async function evaluate(...words: string[]): Promise<Report> {
 }
 
 describe('basin evaluate', () => {
-  it('sets a model with candidates beside its control, budget by budget', async () => {
+  it('scores a model with candidates and its control at each budget', async () => {
     const { models } = await evaluate('--control', path('control'), '--candidates', '3')
     expect(models.map(({ name }) => name)).toEqual(['one', 'control'])
     const [one, control] = models as [Evaluation, Evaluation]
@@ -51,7 +51,7 @@ describe('basin evaluate', () => {
     expect(control.scores[0]?.choices).toEqual([])
   })
 
-  it('follows the direction that --refiner names, for the model alone', async () => {
+  it('descends in the direction of --refiner, for the model only', async () => {
     const control = ['--control', path('control')]
     const own = await evaluate(...control)
     const amortized = await evaluate(...control, '--refiner', 'amortized')
@@ -59,7 +59,7 @@ describe('basin evaluate', () => {
     expect([own.refiner, exact.refiner]).toEqual(['model', 'exact'])
     expect(amortized.models).toEqual(own.models)
     const energies = ({ models }: Report) => models[0]?.scores.map(({ energy }) => energy) ?? []
-    // Both start from the same answer, and part from there.
+    // Both start from the same answer; later answers differ.
     expect(energies(exact)[0]).toBeCloseTo(energies(own)[0] as number, 4)
     expect(energies(exact)[2]).not.toBeCloseTo(energies(own)[2] as number, 4)
     expect(exact.models[1]).toEqual(own.models[1])

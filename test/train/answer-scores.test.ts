@@ -37,7 +37,7 @@ describe('areaUnderCurve', () => {
     return won / pairs
   }
 
-  it('is the chance that a right answer has the lower value', () => {
+  it('is the probability that a right answer has a lower value than a wrong one', () => {
     expect(areaUnderCurve([1, 2, 3, 4], [true, true, false, false])).toBe(1)
     expect(areaUnderCurve([1, 2, 3, 4], [false, false, true, true])).toBe(0)
     expect(areaUnderCurve([1, 1, 1], [true, false, true])).toBe(0.5)
@@ -48,13 +48,13 @@ describe('areaUnderCurve', () => {
     }
   })
 
-  it('is null where there is nothing to tell apart', () => {
+  it('is null if all answers are right, all are wrong, or there are none', () => {
     expect(areaUnderCurve([1, 2], [true, true])).toBeNull()
     expect(areaUnderCurve([1, 2], [false, false])).toBeNull()
     expect(areaUnderCurve([], [])).toBeNull()
   })
 
-  it('is taken of the energy and of its two parts', () => {
+  it('is computed for the energy and for each of its two parts', () => {
     const parts = { disagreement: 1, doubt: 5 }
     const answers = [
       answer(score(1, true, parts)),
@@ -74,7 +74,7 @@ describe('scores of several candidates', () => {
     answer(score(5, false), score(4, false), score(0, false)),
   ]
 
-  it('chooses by energy among the first so many', () => {
+  it('chooses the lowest energy among the first candidates', () => {
     expect(choiceScore(answers, 0, 3)).toEqual({
       candidates: 3,
       byEnergy: 1 / 3,
@@ -89,7 +89,7 @@ describe('scores of several candidates', () => {
     })
   })
 
-  it('averages over candidates', () => {
+  it('averages over answers and candidates', () => {
     const { solved, accuracy, nats, energy, steps } = budgetScore(answers, 7, 0)
     expect(steps).toBe(7)
     expect(solved).toBe(3 / 9)
@@ -105,7 +105,7 @@ describe('classesBy', () => {
   const summary = (values: readonly number[]) =>
     classesBy(having(values), 'givens').map(({ label, answers }) => [label, answers.length])
 
-  it('takes few different values one by one, in rising order', () => {
+  it('makes a class of each value if there are few, in rising order', () => {
     expect(summary([3, 10, 3, 2])).toEqual([
       ['2', 1],
       ['3', 2],
@@ -117,7 +117,7 @@ describe('classesBy', () => {
     ])
   })
 
-  it('cuts many into ranges that hold every answer once', () => {
+  it('divides many values into ranges, each answer in exactly one', () => {
     const values = Array.from({ length: 100 }, (_, i) => 17 + (i % 34))
     const classes = classesBy(having(values), 'givens')
     expect(classes.map(({ label }) => label)[0]).toBe('17 to 21')
@@ -127,7 +127,7 @@ describe('classesBy', () => {
     expect(classesBy(having(fractions), 'givens').flatMap((c) => c.answers)).toHaveLength(50)
   })
 
-  it('leaves out answers without the figure', () => {
+  it('leaves out answers that do not have the figure', () => {
     expect(classesBy(having([1]), 'rating')).toEqual([])
   })
 })

@@ -23,7 +23,7 @@ function file(name: string, content: string | Uint8Array): string {
   return path
 }
 
-/** Bytes as tokens 0..255, the start token 256. */
+/** A tokenizer whose tokens 0 to 255 are bytes; token 256 is the start token. */
 function byteTokenizer(): Tokenizer {
   const options = { vocabSize: 257, pattern: DEFAULT_PATTERN, special: [END_OF_TEXT] }
   writeTokenizer(directory, trainBpe([], options), END_OF_TEXT)
@@ -75,7 +75,7 @@ describe.each([
   const text = `one é\n${END_OF_TEXT}\ntwo\n\nlines\n${END_OF_TEXT}\n`
   const tokensOf = (...paths: string[]) => openTokenizedText(paths, tokenizer, cache)
 
-  it('lays documents end to end, each behind the start token', () => {
+  it('puts documents one after another, each after the start token', () => {
     const tokens = tokensOf(file('a.txt', text), file('b.txt', 'three'))
     const documents = ['one é', 'two\n\nlines', 'three']
     expect(allOf(tokens)).toEqual(documents.flatMap((document) => [bos, ...codes(document)]))
@@ -83,7 +83,7 @@ describe.each([
     expect(tokens.bytes).toBe(6 + 10 + 5)
   })
 
-  it('draws windows that stand in the text, the same for the same seed and update', () => {
+  it('draws windows of the text, the same for the same seed and update', () => {
     const long = tokensOf(file('long.txt', Array.from({ length: 500 }, (_, i) => `${i} `).join('')))
     const source = new TextSource(long, 5)
     const whole = allOf(long).join()
@@ -101,7 +101,7 @@ describe.each([
     expect(new TextSource(long, 6).batch(0, 4, 16)).not.toEqual(source.batch(0, 4, 16))
   })
 
-  it('reaches the first and the last window', () => {
+  it('can draw the first and the last window', () => {
     const source = new TextSource(tokensOf(file('short.txt', 'abc')), 1)
     const firsts = new Set(
       Array.from({ length: 40 }, (_, update) => source.batch(update, 1, 2).join()),
@@ -109,12 +109,12 @@ describe.each([
     expect(firsts).toEqual(new Set(['256,97,98', '97,98,99']))
   })
 
-  it('says when the text is shorter than a window', () => {
+  it('refuses a text that is shorter than a window', () => {
     const source = new TextSource(tokensOf(file('short.txt', 'abc')), 1)
     expect(() => source.batch(0, 1, 4)).toThrow(/short\.txt: holds 4 tokens, a window takes 5/)
   })
 
-  it('walks through the text once and counts the bytes it predicts', () => {
+  it('predicts each token of the text once and counts its bytes', () => {
     const tokens = tokensOf(file('a.txt', text))
     const windows = [...new TextSource(tokens, 1).windows(6)]
     expect(windows).toHaveLength(2)
@@ -124,7 +124,7 @@ describe.each([
     expect(windows[1]?.tokens[0]).toBe(windows[0]?.tokens[6])
   })
 
-  it('refuses what is not UTF-8 text or is not there', () => {
+  it('refuses a file that is not UTF-8 or does not exist', () => {
     const path = file('bytes.txt', Uint8Array.of(65, 0xff, 66))
     expect(() => tokensOf(path)).toThrow(/bytes\.txt/)
     expect(() => tokensOf(join(directory, 'none.txt'))).toThrow(/ENOENT/)
@@ -135,7 +135,7 @@ describe('the cache of tokens', () => {
   const cache = { directory: join(directory, 'kept'), tokenizer: directory }
   const open = (path: string) => allOf(openTokenizedText([path], tokenizer, cache))
 
-  it('is used while the text stays, and made anew when it changes', () => {
+  it('is used while the text is the same, and made again when it changes', () => {
     const path = file('changing.txt', 'abc')
     expect(open(path)).toEqual([bos, 97, 98, 99])
     const [stored] = readdirSync(cache.directory).filter((name) => name.endsWith('.tokens'))
@@ -145,7 +145,7 @@ describe('the cache of tokens', () => {
     expect(open(path)).toEqual([bos, 97, 98, 99, 100])
   })
 
-  it('is made anew where making it was interrupted', () => {
+  it('is made again if making it was interrupted', () => {
     const path = file('broken.txt', 'xyz')
     expect(open(path)).toEqual([bos, 120, 121, 122])
     for (const name of readdirSync(cache.directory).filter((name) => name.endsWith('.json')))
@@ -159,7 +159,7 @@ describe('readPieces', () => {
     ...readPieces(file('pieces.txt', content), separator, longest),
   ]
 
-  it('cuts long documents before their line ends, and loses nothing', () => {
+  it('cuts long documents before line ends, and loses no text', () => {
     const lines = Array.from({ length: 300 }, (_, i) => `line ${i} é 😀`).join('\n')
     const cut = pieces(lines, END_OF_TEXT, 100)
     expect(cut.length).toBeGreaterThan(10)
@@ -168,7 +168,7 @@ describe('readPieces', () => {
     expect(cut.slice(1).every(({ text }) => text.startsWith('\n'))).toBe(true)
   })
 
-  it('cuts where there is no line end, but no character in two', () => {
+  it('cuts a text without line ends, and no character in two', () => {
     const text = 'a' + '😀'.repeat(300)
     expect(
       pieces(text, undefined, 100)
@@ -182,7 +182,7 @@ describe('readPieces', () => {
     ).toBe(true)
   })
 
-  it('finds separators that stand across two chunks of the file', () => {
+  it('finds a separator that begins in one chunk of the file and ends in the next', () => {
     const half = 'x'.repeat((1 << 22) - 5)
     const found = pieces(`${half}${END_OF_TEXT}after`, END_OF_TEXT, 1 << 23)
     expect(found.map(({ text }) => text.length)).toEqual([half.length, 5])
@@ -199,14 +199,14 @@ describe('JsonlSource', () => {
       { tokenizer, config: config(4), seed: 1, ...options },
     )
 
-  it('clamps what a template gives', () => {
+  it('clamps the positions that a template gives', () => {
     const source = open([{ template: '1_3_', completion: '1234' }])
     expect([...source.examples()]).toEqual([
       { context: [bos], answer: codes('1234'), clamped: [49, -1, 51, -1] },
     ])
   })
 
-  it('cuts an answer into blocks, each behind all that precedes it, and ends it', () => {
+  it('divides an answer into blocks, each after all that precedes it, and adds the end', () => {
     const source = open([{ prompt: 'ab', completion: 'uvwxyz' }])
     const free = [-1, -1, -1, -1]
     expect([...source.examples()]).toEqual([
@@ -215,12 +215,12 @@ describe('JsonlSource', () => {
     ])
   })
 
-  it('leaves out blocks in which nothing is to be inferred', () => {
+  it('leaves out blocks in which all positions are given', () => {
     const source = open([{ template: '1234567_', completion: '12345678' }])
     expect([...source.examples()].map(({ answer }) => answer)).toEqual([codes('5678')])
   })
 
-  it('reports bad lines with their numbers and goes on', () => {
+  it('reports bad lines with their numbers and keeps the good ones', () => {
     const source = open([
       { template: '1_3_', completion: '1234' },
       '{"completion":',
@@ -242,7 +242,7 @@ describe('JsonlSource', () => {
     ])
   })
 
-  it('fails at the first bad line if strict, and without any good one', () => {
+  it('fails at the first bad line if strict, and if no line is good', () => {
     const lines = [{ template: '_', completion: '1' }, { completion: 7 }]
     expect(() => open(lines, { strict: true })).toThrow(/data\.jsonl: line 2: completion must be/)
     expect(() => open([{ completion: 7 }])).toThrow(/no good line; line 1: completion must be/)
@@ -259,7 +259,7 @@ describe('JsonlSource', () => {
     expect(drawn.size).toBe(300)
   })
 
-  it('renames tokens that are mere names, consistently within an example', () => {
+  it('permutes interchangeable tokens, consistently within an example', () => {
     const names = codes('1234')
     const source = open([{ prompt: '12a', template: '1__4', completion: '1324' }], {
       relabel: names,

@@ -1,4 +1,4 @@
-/** Finite differences of an objective's value, one weight tensor at a time. */
+/** Compares the gradients of objectives with finite differences of their values. */
 import { expect } from 'vitest'
 import { loadBackend, type Tensor, type Tf } from '../../src/energy/tfjs/backend.js'
 import { Network } from '../../src/energy/tfjs/network.js'
@@ -13,7 +13,7 @@ export const backend = (): Promise<{ tf: Tf }> => loadBackend('wasm', 1)
 const tokensOf = (count: number, vocab: number, seed: number): number[] =>
   Array.from({ length: count }, (_, i) => Math.floor(uniform(seed, 9, i) * vocab))
 
-/** Windows where K = 1; else templates with given positions behind contexts of different lengths. */
+/** Windows if K = 1, otherwise templates with given positions after contexts of different lengths. */
 export function batchFor({ config }: Checkpoint, seed = 1): Batch {
   const { vocab_size: vocab, answer } = config
   if (answer.block === 1)
@@ -37,10 +37,10 @@ type Variable = Tensor & { assign(value: Tensor): void }
 
 /**
  * Compares gradients with differences of the objective's value. Every tensor takes part in each of
- * `patterns` directions with a random sign: along its gradient where it has one, else along a random
- * direction, where the value must be flat. A tensor whose gradient is wrong by a factor f is off by
- * (1 - f) of its norm in every one of them. Objectives are made anew for each value, so that none
- * remembers. Differences are central, extrapolated (Richardson) to cancel the cubic term.
+ * `patterns` directions with a random sign: along its gradient if it has one, otherwise along a random
+ * direction, in which the value must not change. A tensor whose gradient is wrong by a factor f is off by
+ * (1 - f) of its norm in every one of them. An objective is made for each value, so that no
+ * state is carried over. Differences are central, extrapolated (Richardson) to cancel the cubic term.
  */
 export function expectSlopes(
   network: Network,
@@ -70,8 +70,8 @@ export function expectSlopes(
     return { weight: weight as Variable, kept: tf.clone(weight), along, norm }
   })
   const scale = Math.sqrt(parts.reduce((sum, { norm }) => sum + norm ** 2, 0))
-  // Far enough that float32 sees it, near enough that curvature does not: which step is both depends
-  // on the objective, so shorter ones are tried where a longer one disagrees.
+  // A step must be long enough for float32 and short enough for the curvature. Which step is both depends
+  // on the objective, so shorter ones are tried if a longer one disagrees.
   const epsilons = [4e-3, 1e-3, 2.5e-4, (3e-4 * Math.abs(value)) / scale].sort((x, y) => y - x)
   for (let pattern = 0; pattern < patterns; pattern++) {
     const signs = parts.map((_, i) => (uniform(11, pattern, i) < 0.5 ? -1 : 1))

@@ -28,7 +28,7 @@ describe.each([
   const model = modelOf(label)
   const options = { budgets, seed: 5, candidates: 3, noise: 0.7, noiseSteps: 1 } as const
 
-  it('gives the energies that serving gives, candidate by candidate', () => {
+  it('has the energies that serving has, for each candidate', () => {
     const network = networkOf(backend.tf, model)
     const batch = batchOfExamples(model.config, examples)
     const found = [...scoreBatches(network, [batch], { ...options, keep: 'best' })]
@@ -80,7 +80,7 @@ describe.each([
     engine.close()
   })
 
-  it('does not depend on how rows are batched', () => {
+  it('does not depend on the size of batches', () => {
     const network = networkOf(backend.tf, model)
     const batches = (size: number) =>
       Array.from({ length: Math.ceil(3 / size) }, (_, i) =>
@@ -98,7 +98,7 @@ describe.each([
       })
   })
 
-  it('leaves no tensor behind', () => {
+  it('keeps no tensor', () => {
     const network = networkOf(backend.tf, model)
     const batch = batchOfExamples(model.config, examples)
     evaluateBatches(network, [batch], { ...options, keep: 'best' })
@@ -108,7 +108,7 @@ describe.each([
   })
 })
 
-it('never lets a larger budget have a higher energy when the best is kept', () => {
+it('has no higher energy at a larger budget when the best answer is kept', () => {
   const model = modelOf('latent residual amortized, K 4')
   const network = networkOf(backend.tf, model)
   const batch = batchOfExamples(model.config, examples)

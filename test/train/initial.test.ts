@@ -13,7 +13,7 @@ beforeAll(async () => {
 
 const config = configOf({ answer: { block: 1, start: 'draft', draft: 'observed', anchor: true } })
 
-/** Where an answer begins, and what the network thinks of that: the state after a step of size 1. */
+/** The draft that an answer begins with, and the opinion: the state after a step of size 1. */
 function firstStep(checkpoint: Checkpoint): { draft: Float32Array; opinion: Float32Array } {
   const engine = new TfjsEngine(
     checkpoint,
@@ -31,12 +31,12 @@ function firstStep(checkpoint: Checkpoint): { draft: Float32Array; opinion: Floa
   return { draft, opinion }
 }
 
-it('an anchored model begins as the causal model of its weights', () => {
+it('an anchored model begins as a causal model: its opinion is the draft', () => {
   const { draft, opinion } = firstStep({ config, tensors: initialWeights(config, 42, 0.5) })
   expect(relativeError(opinion, draft)).toBeLessThan(1e-6)
 })
 
-it('a model that gets an anchor keeps its draft, and half of its opinion', () => {
+it('anchoring a model keeps its draft and halves its opinion', () => {
   const before = modelOf('latent residual, K 1, draft from the context')
   const then = firstStep(before)
   const now = firstStep({ config, tensors: anchored(before.tensors, config) })

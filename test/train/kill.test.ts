@@ -1,4 +1,4 @@
-/** `basin train` as a process of its own, killed at random moments. Needs the build (npm run build). */
+/** Runs `basin train` as a process and kills it at random moments. Needs the build (npm run build). */
 import { spawn, type ChildProcess } from 'node:child_process'
 import {
   appendFileSync,
@@ -38,7 +38,7 @@ writeFileSync(
 )
 writeFileSync(path('text.txt'), 'abacadabcbdbcdc'.repeat(20))
 
-/** `fileLimit`: bytes that no file may grow beyond, like a disk that is full. */
+/** `fileLimit`: the largest size of a file in bytes, which has the effect of a full disk; 0 for none. */
 function train(out: string, replay = 8, fileLimit = 0): ChildProcess {
   const flags = {
     config: path('config.json'),
@@ -71,7 +71,7 @@ interface Entry {
   gradientNorm: number
 }
 
-/** Lines of updates.jsonl; a kill may leave the last one half written. */
+/** The complete lines of updates.jsonl; a kill may leave the last one incomplete. */
 const entries = (out: string): Entry[] =>
   existsSync(join(path(out), 'updates.jsonl'))
     ? readFileSync(join(path(out), 'updates.jsonl'), 'utf8')
@@ -79,7 +79,7 @@ const entries = (out: string): Entry[] =>
         .flatMap((line) => (line.endsWith('}') ? [JSON.parse(line) as Entry] : []))
     : []
 
-/** By update, the latest entry; every one of the same update must say the same. */
+/** Value and gradient norm by update. Entries of the same update must be equal. */
 function curve(out: string): Map<number, number[]> {
   const seen = new Map<number, number[]>()
   for (const { update, value, gradientNorm } of entries(out)) {
@@ -90,16 +90,16 @@ function curve(out: string): Map<number, number[]> {
   return seen
 }
 
-/** Resolves with what it said on stderr. */
+/** Resolves with the output on stderr when the process has ended. */
 async function finish(child: ChildProcess, expected = 0): Promise<string> {
-  let said = ''
-  child.stderr?.on('data', (text: Buffer) => (said += text.toString()))
+  let output = ''
+  child.stderr?.on('data', (text: Buffer) => (output += text.toString()))
   const [code] = (await once(child, 'close')) as [number | null]
-  expect(code, said).toBe(expected)
-  return said
+  expect(code, output).toBe(expected)
+  return output
 }
 
-/** Resolves when so many lines have been logged, or the child is gone. */
+/** Resolves when this number of lines has been logged, or the process has ended. */
 async function logged(child: ChildProcess, out: string, lines: number): Promise<void> {
   const watcher = watch(directory, { recursive: true })
   const reached = new Promise<void>((resolve) => {
@@ -111,7 +111,7 @@ async function logged(child: ChildProcess, out: string, lines: number): Promise<
   watcher.close()
 }
 
-/** Kills when some further lines have been logged, and a moment later. */
+/** Kills the process a random time after a random number of further lines. */
 async function killSoon(child: ChildProcess, out: string): Promise<void> {
   const exited = once(child, 'exit')
   await logged(child, out, entries(out).length + 1 + Math.floor(Math.random() * 6))
@@ -121,7 +121,7 @@ async function killSoon(child: ChildProcess, out: string): Promise<void> {
 }
 
 describe('basin train', () => {
-  it(`killed at ${kills} random moments has the curve and the weights of an uninterrupted run`, async () => {
+  it(`has the losses and weights of an uninterrupted run after ${kills} kills`, async () => {
     await finish(train('whole'))
     for (let i = 0; i < kills; i++) await killSoon(train('killed'), 'killed')
     await finish(train('killed'))
@@ -131,11 +131,11 @@ describe('basin train', () => {
     expect(readState(path('killed'))?.tensors).toEqual(readState(path('whole'))?.tensors)
   }, 900_000)
 
-  it('ends with what it had saved on a full disk, and goes on when there is room', async () => {
+  it('keeps the last saved state on a full disk, and resumes when there is room', async () => {
     const replay = 400
     await finish(train('roomy', replay))
     const state = join(path('roomy'), 'state.safetensors')
-    // The replay buffer makes states grow from save to save; the last do not fit.
+    // The replay buffer makes each state larger than the one before; the last ones exceed the limit.
     const limit = statSync(state).size - 4096
     expect(await finish(train('full', replay, limit), 1)).toMatch(/cannot be written to .*EFBIG/)
     const reached = readState(path('full'))?.update as number
@@ -153,7 +153,7 @@ describe('basin train', () => {
   }, 300_000)
 
   it.each(['SIGINT', 'SIGTERM'] as const)(
-    'saves the update it is at on %s',
+    'saves its last update on %s',
     async (signal) => {
       const child = train(signal)
       const finished = finish(child)

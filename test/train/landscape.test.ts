@@ -18,20 +18,20 @@ beforeAll(async () => {
 })
 
 describe('figures of a slice', () => {
-  it('counts minima inside, not at the ends', () => {
+  it('counts local minima inside a line, not at its ends', () => {
     expect(localMinima([0, 1, 2, 3])).toBe(0)
     expect(localMinima([2, 1, 2])).toBe(1)
     expect(localMinima([3, 1, 2, 0, 2, 1, 4])).toBe(3)
   })
 
-  it('calls a slope 1 rough, a basin 2, teeth more', () => {
+  it('is 1 for a slope, 2 for a basin, and more for several minima', () => {
     expect(roughness([0, 1, 5])).toBe(1)
     expect(roughness([4, 0, 4])).toBe(2)
     expect(roughness([1, 0, 1, 0, 1])).toBe(4)
     expect(roughness([1, 1, 1])).toBe(0)
   })
 
-  it('ranks', () => {
+  it('correlates ranks', () => {
     expect(rankCorrelation([1, 2, 3, 4], [10, 20, 21, 400])).toBeCloseTo(1)
     expect(rankCorrelation([1, 2, 3, 4], [4, 3, 2, 1])).toBeCloseTo(-1)
     expect(rankCorrelation([1, 1, 2, 2], [1, 2, 1, 2])).toBeCloseTo(0)
@@ -42,7 +42,7 @@ describe('figures of a slice', () => {
 describe.each(variants)('around the answers of $label', ({ label }) => {
   const model = modelOf(label)
 
-  it('finds figures that are numbers, and shares that are shares', () => {
+  it('diagnoses finite figures, and shares between 0 and 1', () => {
     const found = diagnose(networkOf(tf, model), batchFor(model), { seed: 1, wrong: 4, steps: 4 })
     for (const [name, value] of Object.entries(found)) expect(value, name).toBeTypeOf('number')
     expect(Object.values(found).every((value) => Number.isFinite(value))).toBe(true)
@@ -53,7 +53,7 @@ describe.each(variants)('around the answers of $label', ({ label }) => {
     }
   })
 
-  it('slices through the answer found, and lays its descent onto the plane', () => {
+  it('slices through the answer found, and projects its descent onto the plane', () => {
     const { lines, plane } = sliceBatch(networkOf(tf, model), batchFor(model), {
       seed: 1,
       steps: 4,
@@ -79,7 +79,7 @@ describe.each(variants)('around the answers of $label', ({ label }) => {
 })
 
 describe('a descent of the potential energy', () => {
-  it('has its energy lowered and its direction shown downhill on the plane', () => {
+  it('lowers the energy and the norm of the gradient', () => {
     const model = modelOf('latent potential')
     const network = networkOf(tf, model)
     const { firstEnergy, lastEnergy, firstGradient, lastGradient } = diagnose(
@@ -109,7 +109,7 @@ describe('basin landscape', () => {
   }
   const flags = ['--data', path('data.jsonl'), '--out', path('out'), '--backend', 'wasm']
 
-  it('writes figures and pictures, before and after', async () => {
+  it('writes figures and pictures, before and after training', async () => {
     await basin(
       'landscape',
       '--model',

@@ -23,7 +23,7 @@ const replay = { size: 6, share: 0.5 }
 const head = configOf({ energy: { kind: 'head', direction: 'exact' }, answer: { block: 1 } })
 const residual = configOf({ answer: { block: 1 } })
 
-/** Of the same four tokens in turn: something to learn. */
+/** Windows of a sequence that repeats four tokens, which a model can learn. */
 const batchOf =
   (config: ModelConfig) =>
   (update: number): Batch => {
@@ -66,7 +66,7 @@ function options(out: string, config: ModelConfig, objective: Objective): TrainO
 
 const directory = () => mkdtempSync(join(tmpdir(), 'basin-loop-'))
 
-/** What an update computed; the rest of its report is time. */
+/** The figures of an update's report that do not depend on time. */
 const figures = ({ update, value, losses, gradientNorm }: UpdateReport) => ({
   update,
   value,
@@ -84,6 +84,9 @@ async function trainTo(last: number, given: TrainOptions): Promise<object[]> {
   await training.run()
   return seen
 }
+
+/** The simplest objective, without replay or noise. */
+const plain = () => equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null })
 
 const objectives: [string, ModelConfig, () => Objective][] = [
   [
@@ -113,7 +116,7 @@ const objectives: [string, ModelConfig, () => Objective][] = [
 
 describe('Training', () => {
   it.each(objectives)(
-    'goes on after a stop as if there had been none: %s',
+    'computes the same after a resume as without one: %s',
     async (_, config, make) => {
       const [whole, parts] = [directory(), directory()]
       const uninterrupted = await trainTo(9, options(whole, config, make()))
@@ -127,7 +130,7 @@ describe('Training', () => {
     },
   )
 
-  it('goes on after a stop as if there had been none under Muon', async () => {
+  it('computes the same after a resume as without one: Muon', async () => {
     const [whole, parts] = [directory(), directory()]
     const make = () => equilibrium({ horizon: 1, lossSteps: 1, noise: 0, replay: null })
     const given = (out: string): TrainOptions => {
@@ -141,7 +144,7 @@ describe('Training', () => {
     expect(readState(parts)?.tensors).toEqual(readState(whole)?.tensors)
   })
 
-  it('leaves no tensor behind from update to update', async () => {
+  it('keeps no tensor from update to update', async () => {
     for (const [, config, make] of objectives) {
       const counts: number[] = []
       const given = options(directory(), config, make())
@@ -153,13 +156,9 @@ describe('Training', () => {
     }
   })
 
-  it('refuses to go on with other settings, naming the first', async () => {
+  it('refuses to resume with other settings, and names the first that differs', async () => {
     const out = directory()
-    const given = options(
-      out,
-      residual,
-      equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
-    )
+    const given = options(out, residual, plain())
     await trainTo(1, given)
     expect(() => new Training(tf, { ...given, seed: 4 })).toThrow(/started with --seed 3, not 4/)
     expect(() => new Training(tf, { ...given, settings: { '--batch': 4 } })).toThrow(
@@ -168,13 +167,9 @@ describe('Training', () => {
     expect(new Training(tf, given).update).toBe(1)
   })
 
-  it('counts time from 0 where a state does not say, and refuses one without its update', async () => {
+  it('counts time from 0 if a state has no time, and refuses a state without its update', async () => {
     const out = directory()
-    const given = options(
-      out,
-      residual,
-      equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
-    )
+    const given = options(out, residual, plain())
     await trainTo(1, given)
     const path = join(out, trainingStateFile)
     const tensors = readState(out)?.tensors ?? new Map()
@@ -184,36 +179,28 @@ describe('Training', () => {
     expect(() => new Training(tf, given)).toThrow(/update is no integer/)
   })
 
-  it('keeps the last state where writing the next one fails', async () => {
+  it('keeps the last state if writing the next one fails', async () => {
     const out = directory()
-    const given = options(
-      out,
-      residual,
-      equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
-    )
+    const given = options(out, residual, plain())
     await trainTo(2, given)
     const before = readFileSync(join(out, trainingStateFile))
-    // A directory in the way of the temporary file.
+    // The temporary file cannot be written because a directory has its name.
     mkdirSync(join(out, `${trainingStateFile}.new.tmp`))
     await expect(trainTo(4, given)).rejects.toThrow(/EISDIR/)
     expect(readFileSync(join(out, trainingStateFile))).toEqual(before)
     expect(readSafetensors(join(out, trainingStateFile)).metadata['update']).toBe('2')
   })
 
-  it('does not take a damaged state for one', async () => {
+  it('refuses a damaged state', async () => {
     const out = directory()
-    const given = options(
-      out,
-      residual,
-      equilibrium({ horizon: 0, lossSteps: 1, noise: 0, replay: null }),
-    )
+    const given = options(out, residual, plain())
     await trainTo(1, given)
     const path = join(out, trainingStateFile)
     writeFileSync(path, readFileSync(path).subarray(0, 5000))
     expect(() => new Training(tf, given)).toThrow(/state\.safetensors/)
   })
 
-  it('ends a run whose energy collapses, and says so', async () => {
+  it('ends a run whose energy collapses, with a message', async () => {
     const given = options(directory(), head, positives({ readout: 1 }))
     const collapsing: TrainOptions = {
       ...given,

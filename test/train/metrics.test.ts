@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { expect, it } from 'vitest'
 import { TrainingMetrics } from '../../src/cli/output/training-metrics.js'
 
-it('shows a training to Prometheus while it runs', async () => {
+it('serves the metrics of a running training to Prometheus', async () => {
   const metrics = new TrainingMetrics({ model: 'm', objective: 'contrastive', backend: 'wasm' })
   const server = await metrics.listen(0, '127.0.0.1')
   const update = {

@@ -68,7 +68,7 @@ describe('objectives refuse', () => {
       expect(() => objective.check(control), objective.name).toThrow(/objective is not supported/)
   })
 
-  it('energies that they cannot shape', () => {
+  it('energies that they cannot train', () => {
     expect(() => regularized(limits).check(configOf(head))).toThrow(/needs the residual energy/)
     expect(() => equilibrium(opening).check(configOf(head))).toThrow(/trains the residual energy/)
     expect(() => optimize({ ...stageOne, steps: 1 }).check(configOf({}))).toThrow(/true gradient/)
@@ -133,15 +133,15 @@ describe('equilibrium along the exact direction', () => {
     const trained = lossesOf(batch, 0, 3, 0)
     expect(trained).toHaveLength(3)
     trained.forEach((nats, i) => expect(nats).toBeCloseTo(served[i] as number, 4))
-    // The states do move: else the losses would agree whatever the direction.
+    // The states move. If they did not, the losses would agree for any direction.
     expect(Math.abs((served[0] as number) - (served[2] as number))).toBeGreaterThan(1e-3)
-    // Two steps without a loss, and then one with.
+    // Two steps without a loss are followed by one with a loss.
     expect(lossesOf(batch, 2, 1, 0.99)[0]).toBeCloseTo(served[2] as number, 4)
   })
 })
 
 describe('descents past the last landscape', () => {
-  it.each(variants)('are walked and measured: $label', ({ label }) => {
+  it.each(variants)('are evaluated and trained on: $label', ({ label }) => {
     const model = modelOf(label)
     const network = networkOf(tf, model)
     const batch = batchFor(model)
@@ -157,14 +157,14 @@ describe('descents past the last landscape', () => {
     expect(Number.isFinite(value)).toBe(true)
   })
 
-  it('are learned from at own iterates', () => {
+  it('are learned from teachers, at states of either model', () => {
     const model = modelOf('latent residual amortized, K 4')
     const network = networkOf(tf, model)
     for (const label of ['latent potential', 'latent head, time_embed']) {
       const teacher = networkOf(tf, modelOf(label))
       for (const own of [0, 1]) {
         const taught = amortized({ teacher, horizon: 4, own })
-        // The first draw says how many steps precede: four.
+        // The first draw is the number of steps before the state: four.
         const draws = [0.99, 0.5, 0.5]
         const { value, measures } = taught.update(
           network,
@@ -211,7 +211,7 @@ describe('ReplayBuffer', () => {
     )
   const states = (value: number) => new Float32Array(2 * 4 * 16).fill(value)
 
-  it('lets the oldest go, and draws no row twice', () => {
+  it('drops the oldest rows, and draws no row twice', () => {
     const buffer = new ReplayBuffer({ size: 5, share: 2 })
     for (let i = 0; i < 4; i++) buffer.add(batch(1, i), states(i))
     expect(buffer.length).toBe(5)
@@ -222,7 +222,7 @@ describe('ReplayBuffer', () => {
     expect([...seen].sort()).toEqual([1, 2, 2, 3, 3])
   })
 
-  it('comes back as it was saved', () => {
+  it('is the same after saving and restoring', () => {
     const [buffer, other] = [1, 2].map(() => new ReplayBuffer({ size: 9, share: 1 })) as [
       ReplayBuffer,
       ReplayBuffer,
@@ -233,7 +233,7 @@ describe('ReplayBuffer', () => {
     expect(other.sample(4, drawsFrom(1))).toEqual(buffer.sample(4, drawsFrom(1)))
   })
 
-  it('has rows that go back into a batch', () => {
+  it('has rows that can be joined to a batch', () => {
     const [one, two] = [batch(1, 7), batch(3, 8)]
     const joined = joinBatches([one, rowOf(two, 1)])
     expect(joined.rows).toBe(3)

@@ -8,7 +8,7 @@ import { stageOne, type OptimizeOptions } from '../../src/train/objectives/recip
 import { golden, goldenGradients, normError } from '../support/golden.js'
 import { networkOf } from './differences.js'
 
-/** Token 0 pads: it has no loss. */
+/** Token 0 is padding, which has no loss. */
 async function updateOf(name: string, options: Partial<OptimizeOptions>) {
   const { tf } = await loadBackend('wasm', 1)
   const { config, tensors, expected } = golden(name)

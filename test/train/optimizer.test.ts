@@ -62,14 +62,14 @@ describe('Muon', () => {
   }
   const rms = (t: Tensor): number => Math.sqrt(tf.mean(tf.square(t)).dataSync()[0] as number)
 
-  it('takes orthogonal steps with matrices of the layers, as large as 0.2 of the learning rate', () => {
+  it('moves matrices of the layers by orthogonal steps of 0.2 times the learning rate', () => {
     const step = stepOf('muon', 'transformer.layers.0.attention.wq.weight')
     expect(distanceFromOrthogonal(tf.div(step, 0.1 * 0.2 * Math.sqrt(20)))).toBeLessThan(0.55)
     expect(rms(step) / 0.1).toBeGreaterThan(0.14)
     expect(rms(step) / 0.1).toBeLessThan(0.26)
   })
 
-  it('leaves tables and read-outs to AdamW', async () => {
+  it('leaves embeddings and read-outs to AdamW', async () => {
     for (const name of ['embeddings.weight', 'answer.readout.weight', 'answer.query.weight'])
       expect(await stepOf('muon', name).data()).toEqual(await stepOf('adamw', name).data())
   })

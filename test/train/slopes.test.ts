@@ -21,7 +21,6 @@ beforeAll(async () => {
   ;({ tf } = await backend())
 })
 
-/** The path through the draft is cut where steps are detached: no difference can see that. */
 const contrastiveOptions = {
   negatives: 3,
   corruption: 0.3,
@@ -34,6 +33,10 @@ const contrastiveOptions = {
   readout: 0,
 }
 
+/**
+ * The variants that an objective accepts. Finite differences cannot be compared with gradients if detached
+ * steps start from a draft: the gradient through the draft is cut, and the difference is not.
+ */
 const accepts = (objective: Objective, detached: boolean, latent: boolean) =>
   variants.filter(({ overrides }) => {
     if (latent && overrides.answer?.space === 'vocab') return false
@@ -46,7 +49,7 @@ const accepts = (objective: Objective, detached: boolean, latent: boolean) =>
     }
   })
 
-/** A draft from the context is a start that detached steps are not differentiated through: held still. */
+/** Starts at a constant in place of a draft from the context, through which detached steps have no gradient. */
 function startedBatch(model: Checkpoint): Batch {
   const batch = batchFor(model)
   if (!draftsFromContext(model.config)) return batch

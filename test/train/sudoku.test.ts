@@ -18,7 +18,7 @@ const generatePuzzles = (options: SudokuOptions & DrawOptions) =>
 
 const boxes = { 4: [2, 2], 6: [2, 3], 9: [3, 3] } as const
 
-/** The rules, spelled out: every row, column and box holds every digit. */
+/** Checks the rules directly: every row, column and box has every digit. */
 function obeysTheRules(board: string, size: 4 | 6 | 9): boolean {
   const [rows, columns] = boxes[size]
   const all = Array.from({ length: size }, (_, i) => i)
@@ -34,7 +34,7 @@ function obeysTheRules(board: string, size: 4 | 6 | 9): boolean {
   })
 }
 
-/** Solutions by trying every digit in every blank, in order. */
+/** Counts solutions by trying every digit in every blank, in order. */
 function slowCount(board: string, size: 4 | 6 | 9): number {
   const blank = board.indexOf('_')
   if (blank < 0) return obeysTheRules(board, size) ? 1 : 0
@@ -89,14 +89,14 @@ describe.each([
     expect(new Set(made.map(({ puzzle }) => canonicalForm(puzzle))).size).toBe(count)
   })
 
-  it('makes the same for the same seed, others for another', () => {
+  it('makes the same puzzles for the same seed, and others for another seed', () => {
     expect(generatePuzzles(options(size, 5))).toEqual(made.slice(0, 5))
     expect(generatePuzzles(options(size, 5, 2))).not.toEqual(made.slice(0, 5))
   })
 })
 
 describe('generatePuzzles', () => {
-  it('leaves out excluded puzzles and excluded solutions, digits renamed or not', () => {
+  it('leaves out excluded puzzles and solutions, also with renamed digits', () => {
     const train = generatePuzzles(options(4, 100))
     const forms = train.map(({ puzzle }) =>
       canonicalForm(puzzle.replace(/[12]/g, (d) => (d === '1' ? '2' : '1'))),
@@ -109,7 +109,7 @@ describe('generatePuzzles', () => {
     for (const { solution } of fresh) expect(boards).not.toContain(canonicalForm(solution))
   })
 
-  it('says when there are no more puzzles', () => {
+  it('refuses to make more puzzles than there are', () => {
     const full = { size: 4, count: 100, seed: 1, givens: { min: 16, max: 16 } } as const
     expect(() => generatePuzzles(full)).toThrow(
       /count must be at most 12: no further puzzle was found, got 100/,
@@ -129,7 +129,7 @@ describe('generatePuzzles', () => {
 })
 
 describe('the solver', () => {
-  it('counts as a plain search counts', () => {
+  it('counts the same solutions as an exhaustive search', () => {
     const [first] = generatePuzzles(options(4, 1))
     const solution = first?.solution ?? ''
     for (let blanks = 0; blanks <= 16; blanks += 2) {
@@ -139,12 +139,12 @@ describe('the solver', () => {
     expect(countSolutions('_'.repeat(16), 1000)).toBe(288)
   })
 
-  it('finds none where the givens contradict each other', () => {
+  it('finds no solution if the givens contradict each other', () => {
     expect(countSolutions('11' + '_'.repeat(14))).toBe(0)
     expect(solve('123_' + '___4' + '_'.repeat(8))).toBeUndefined()
   })
 
-  it('judges solutions', () => {
+  it('accepts right solutions and no others', () => {
     const [first] = generatePuzzles(options(6, 1))
     const { puzzle, solution } = first ?? { puzzle: '', solution: '' }
     const renamed = solution.replace(/[12]/g, (digit) => (digit === '1' ? '2' : '1'))

@@ -17,8 +17,8 @@ const draw = (task: Task, count: number, seed = 1) => [...drawExamples(task, { c
 
 const reversed = (text: string) => Array.from(text).reverse().join('')
 
-/** Throws where `completion` is not right by the rules of the task, worked out another way. */
-const judges = {
+/** Throws if a completion is not right by the rules of the task, which are checked in another way. */
+const checks = {
   addition({ template, completion, facts }: TaskExample) {
     const [a = '', b = '', sum = ''] = completion.split(/[+=]/)
     const offset = a.search(/[0-9]/)
@@ -28,7 +28,7 @@ const judges = {
     expect(template).toBe(`${a}+${b}=${'_'.repeat(13)}`)
     expect(Math.max(String(x).length, String(y).length)).toBe(facts['digits'])
   },
-  /** Walks every way out of S, shortest first, without the generator's search. */
+  /** Follows every way from S, shortest first, without the generator's search. */
   paths({ template, completion, facts }: TaskExample) {
     const side = 11
     const beside = (a: number, b: number) => {
@@ -79,7 +79,7 @@ const judges = {
   },
 }
 
-const tasks: [keyof typeof judges, Task, Task][] = [
+const tasks: [keyof typeof checks, Task, Task][] = [
   [
     'addition',
     additionTask({ digits: { min: 1, max: 8 }, width: 12 }),
@@ -105,7 +105,7 @@ const tasks: [keyof typeof judges, Task, Task][] = [
 describe.each(tasks)('%s', (name, task, harder) => {
   const made = draw(task, 300)
 
-  it('makes right answers that fill the block and fit their templates', () => {
+  it('makes right answers that fill the block and agree with their templates', () => {
     for (const example of [...made, ...draw(harder, 100)]) {
       const { template, completion } = example
       expect(template).toHaveLength(task.block)
@@ -113,17 +113,17 @@ describe.each(tasks)('%s', (name, task, harder) => {
         new RegExp(`^${template.replace(/[.+()[\]{}]/g, '\\$&').replaceAll('_', '.')}$`),
       )
       for (const character of completion) expect(task.alphabet).toContain(character)
-      judges[name](example)
+      checks[name](example)
     }
   })
 
-  it('makes no two of the same form, the same for the same seed, others for another', () => {
+  it('makes no two examples of the same form, and the same ones for the same seed', () => {
     expect(new Set(made.map(({ template }) => task.form(template))).size).toBe(300)
     expect(draw(task, 20)).toEqual(made.slice(0, 20))
     expect(draw(task, 20, 2)).not.toEqual(made.slice(0, 20))
   })
 
-  it('leaves out what is excluded, problems and answers', () => {
+  it('leaves out excluded problems and excluded answers', () => {
     const forms = made.map(({ template }) => task.form(template))
     const others = [...drawExamples(task, { count: 300, seed: 1, exclude: forms })]
     for (const { template } of others) expect(forms).not.toContain(task.form(template))
@@ -132,7 +132,7 @@ describe.each(tasks)('%s', (name, task, harder) => {
       expect(answers).not.toContain(task.answerForm(completion))
   })
 
-  it('leaves no answer position and, harder, no given position without training', () => {
+  it('trains every position that harder examples use', () => {
     const covered = (examples: readonly TaskExample[], position: number) =>
       new Set(examples.map(({ completion }) => completion[position])).size
     const hard = draw(harder, 200)
@@ -143,7 +143,7 @@ describe.each(tasks)('%s', (name, task, harder) => {
       )
   })
 
-  it('comes with a model that takes its templates', () => {
+  it('has a model configuration that accepts its templates', () => {
     const directory = join(mkdtempSync(join(tmpdir(), 'basin-task-')), name)
     writeTaskModel(directory, name, task)
     const config = readConfig(directory)
@@ -157,8 +157,8 @@ describe.each(tasks)('%s', (name, task, harder) => {
   })
 })
 
-describe('forms', () => {
-  it('of sums: either order, wherever they stand', () => {
+describe('canonical forms', () => {
+  it('of sums do not depend on order or place', () => {
     const task = additionTask({ digits: { min: 1, max: 2 }, width: 4 })
     const forms = ['21..+9...=_____', '.9..+.21.=_____', '..21+..9.=_____'].map((template) =>
       task.form(template),
@@ -168,7 +168,7 @@ describe('forms', () => {
     expect(task.form('.21.+9...=_____')).not.toBe(forms[0])
   })
 
-  it('of mazes: turned, mirrored, moved, ends exchanged', () => {
+  it('of mazes do not depend on rotation, reflection, place, or which end is the start', () => {
     const task = pathTask({ rooms: { min: 2, max: 2 }, side: 4, loops: 0 })
     const maze = ['S__#', '_##', '__G#'].map((row) => row.padEnd(4, '#')).join('') + '####'
     const same = ['####G__#_###__S#', '#___#_#_#S#G####', '####S_G#_#_#_#_#']
@@ -176,7 +176,7 @@ describe('forms', () => {
     expect(task.form(same[2] as string)).not.toBe(task.form(maze))
   })
 
-  it('of brackets: kinds renamed', () => {
+  it('of brackets do not depend on the kinds', () => {
     const task = dyckTask({ length: { min: 2, max: 4 }, kinds: 3, block: 8 })
     expect(task.form('..[({___')).toBe(task.form('{[(_____'))
     expect(task.form('..[([___')).not.toBe(task.form('{[(_____'))
@@ -184,14 +184,14 @@ describe('forms', () => {
 })
 
 describe('difficulty', () => {
-  it('lets carries travel further than random digits do', () => {
+  it('makes carries travel further than those of random digits', () => {
     const task = additionTask({ digits: { min: 12, max: 12 }, width: 12 })
     const carries = draw(task, 500).map(({ facts }) => facts['carry'] as number)
     expect(carries.filter((carry) => carry >= 6).length).toBeGreaterThan(50)
     expect(carries.filter((carry) => carry <= 2).length).toBeGreaterThan(50)
   })
 
-  it('counts the columns of a carry', () => {
+  it('gives the number of columns that a carry travels', () => {
     const task = additionTask({ digits: { min: 1, max: 3 }, width: 3 })
     const facts = new Map(
       draw(task, 3000).map(({ template, facts }) => [template.slice(0, 7), facts]),
@@ -206,7 +206,7 @@ describe('difficulty', () => {
     }
   })
 
-  it('opens loops, with one shortest path all the same', () => {
+  it('opens loops in mazes that still have one shortest path', () => {
     const open = (loops: number) =>
       draw(pathTask({ rooms: { min: 5, max: 5 }, side: 9, loops }), 50)
         .map(({ template }) => template.replaceAll('#', '').length)
@@ -215,7 +215,7 @@ describe('difficulty', () => {
     expect(open(0.3)).toBeGreaterThan(open(0) + 50)
   })
 
-  it('finds no path where there are two, or none', () => {
+  it('finds no path if there are two shortest ones, or none', () => {
     const square = { height: 3, width: 3, open: Array.from('111101111', (c) => c === '1') }
     expect(shortestPath(square, 0, 8)).toBeUndefined()
     expect(shortestPath(square, 0, 2)).toEqual([0, 1, 2])
@@ -233,6 +233,6 @@ it.each([
   [() => dyckTask({ length: { min: 1, max: 5 }, kinds: 5, block: 48 }), /kinds .*within 1 to 4/],
   [() => sortingTask({ items: { min: 1, max: 5 }, width: 9 }), /items .*within 2 to 9/],
   [() => sudokuTask({ size: 4, givens: { min: 3, max: 2 } }), /givens .*within 1 to 16/],
-])('refuses what cannot be (%#)', (make, message) => {
+])('refuses options out of range (%#)', (make, message) => {
   expect(make).toThrow(message)
 })

@@ -108,12 +108,12 @@ async function measure(
   directory: string,
   config: ModelConfig,
   context: number,
-  { engine: asked, threads, weights }: InspectFlags,
+  { engine: engineName, threads, weights }: InspectFlags,
 ): Promise<Measured> {
   const pages = Math.ceil(config.context_length / PAGE_POSITIONS) + 1
   const engine = await openEngine({
     directory,
-    engine: asked,
+    engine: engineName,
     threads,
     weights,
     slots: 1,
