@@ -1,6 +1,6 @@
 /** Compares even with adaptive allocation of steps, in the engine core that also serves requests. */
 import { EngineCore } from '../../dist/generation/core/engine-core.js'
-import { openEngine } from '../../dist/energy/open.js'
+import { openEngine } from '../../dist/energy/open-engine.js'
 import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
 import { SEED } from './measure.mjs'
 

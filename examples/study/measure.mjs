@@ -1,6 +1,6 @@
 /** Settles answers with the engine that also serves them, and scores every candidate at every budget. */
 import { readFileSync } from 'node:fs'
-import { openEngine } from '../../dist/energy/open.js'
+import { openEngine } from '../../dist/energy/open-engine.js'
 import { landscapeOf } from '../../dist/model/config.js'
 import { answerSeed } from '../../dist/refine/candidates.js'
 import { resolveBudget } from '../../dist/refine/presets.js'

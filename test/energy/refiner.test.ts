@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { withRefiner } from '../../src/energy/open.js'
+import { withRefiner } from '../../src/energy/open-engine.js'
 import { loadBackend } from '../../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../../src/energy/tfjs/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'

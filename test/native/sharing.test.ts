@@ -3,7 +3,7 @@
  * text that it gives without sharing.
  */
 import { describe, expect, it } from 'vitest'
-import { openEngine } from '../../src/energy/open.js'
+import { openEngine } from '../../src/energy/open-engine.js'
 import { startEngineClient } from '../../src/generation/client/engine-client.js'
 import {
   type EngineRequest,

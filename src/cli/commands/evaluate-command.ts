@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { Option, type Command } from 'commander'
 import { loadBackend, type Backend, type BackendChoice } from '../../energy/tfjs/backend.js'
-import { withRefiner } from '../../energy/open.js'
+import { withRefiner } from '../../energy/open-engine.js'
 import { openCheckpoint, parameterCount, type Checkpoint } from '../../model/checkpoint.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import { budgetsOf, scoreBatches } from '../../train/evaluation/evaluate.js'

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os'
 import { Option } from 'commander'
 import { weightTypes } from '../../energy/native/options.js'
-import { engineChoices, refiners } from '../../energy/open.js'
+import { engineChoices, refiners } from '../../energy/open-engine.js'
 import { prefixSharings } from '../../generation/protocol.js'
 import { integer } from './number-parsers.js'
 

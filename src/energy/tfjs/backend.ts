@@ -133,7 +133,7 @@ async function loadNative(
 ): Promise<Omit<Backend, 'reason'>> {
   const tf = require('@tensorflow/tfjs') as Tf
   tf.enableProdMode()
-  const { openNative } = await import('./addon-backend/open.js')
+  const { openNative } = await import('./addon-backend/open-addon-backend.js')
   const { inherited } = await openNative(tf, training, threads)
   return { tf, name: 'native', inherited }
 }

@@ -1,7 +1,7 @@
 /** The worker thread's entry: opens a model directory, then runs the loop for the thread's owner. */
 import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
-import { openEngine } from '../../energy/open.js'
+import { openEngine } from '../../energy/open-engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
 import { openChatTemplate } from '../../tokenizer/chat-template.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'

@@ -14,7 +14,7 @@ import { answerNats, scoped } from '../loss.js'
 import { corruptTokens } from '../objectives/contrastive.js'
 import { inputsOf, landscapesOf, startOf, type Inputs } from '../objectives/objective.js'
 import { stateOf } from '../objectives/start.js'
-import { alphaOf } from '../step-size.js'
+import { alphaOf } from '../learned-step-size.js'
 import { mean, rankCorrelation, standardDeviation } from './statistics.js'
 
 export interface Diagnosis {

@@ -19,7 +19,7 @@ import {
 } from './answer-scores.js'
 import { feedForwardLogits } from '../objectives/feed-forward.js'
 import { inputsOf, landscapesOf, scalarOf, startOf, type Inputs } from '../objectives/objective.js'
-import { MIN_ALPHA } from '../step-size.js'
+import { SMALLEST_STEP_SIZE } from '../../energy/step-size.js'
 
 export interface EvaluateOptions {
   budgets: readonly number[]
@@ -142,7 +142,7 @@ function* walk(
     yield { step: 1, scores: score(feedForwardLogits(network, inputs), { energy }) }
     return
   }
-  const trained = Math.max(scalarOf(network.weight('alpha')), MIN_ALPHA)
+  const trained = Math.max(scalarOf(network.weight('alpha')), SMALLEST_STEP_SIZE)
   // A residual energy is that of the opinion that the same step computes. A head or a potential is the
   // energy of the state that the previous step produced, so its answers come one step later.
   const lag = config.energy.kind === 'residual' ? 0 : 1

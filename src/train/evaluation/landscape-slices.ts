@@ -13,7 +13,7 @@ import { rowOf, type Batch } from '../data/training-batch.js'
 import { crossEntropy, scoped } from '../loss.js'
 import { inputsOf, landscapesOf, startOf, type Inputs } from '../objectives/objective.js'
 import { stateOf } from '../objectives/start.js'
-import { alphaOf } from '../step-size.js'
+import { alphaOf } from '../learned-step-size.js'
 import { mean } from './statistics.js'
 
 export interface Slice {

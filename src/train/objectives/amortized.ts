@@ -12,7 +12,7 @@ import type { Network } from '../../energy/tfjs/network.js'
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
 import { scoped } from '../loss.js'
-import { alphaOf } from '../step-size.js'
+import { alphaOf } from '../learned-step-size.js'
 import { gradientsOf } from './gradients.js'
 import {
   inputsOf,

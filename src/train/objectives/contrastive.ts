@@ -14,7 +14,7 @@ import type { Tensor } from '../../energy/tfjs/backend.js'
 import { basePoint, descend } from '../../energy/tfjs/descent.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { ReplayBuffer, type ReplayOptions } from '../replay.js'
-import { alphaOf } from '../step-size.js'
+import { alphaOf } from '../learned-step-size.js'
 import { addAll, drawnLandscape, meanOver, needsEnergy, readoutLoss } from './energies.js'
 import { gradientsOf } from './gradients.js'
 import {

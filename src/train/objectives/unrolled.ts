@@ -7,7 +7,7 @@ import { draft, logitsOf } from '../../energy/tfjs/descent.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { stateWidth } from '../../model/config.js'
 import { crossEntropy } from '../loss.js'
-import { MIN_ALPHA } from '../step-size.js'
+import { SMALLEST_STEP_SIZE } from '../../energy/step-size.js'
 import type { GatheredGradients } from './gradients.js'
 import { scalarOf, startOf, type Draw, type Inputs } from './objective.js'
 import type { OptimizeOptions } from './recipe.js'
@@ -28,7 +28,7 @@ export class Unrolled {
     private readonly gradients: GatheredGradients,
     private readonly options: OptimizeOptions,
   ) {
-    this.alpha = Math.max(scalarOf(network.weight('alpha')), MIN_ALPHA)
+    this.alpha = Math.max(scalarOf(network.weight('alpha')), SMALLEST_STEP_SIZE)
   }
 
   /** The state after the last step. */
@@ -113,7 +113,7 @@ export class Unrolled {
     }
     this.draftBackward(behind, counted, losses)
     if (options.learnAlpha)
-      this.gradients.set('alpha', tf.scalar(this.alpha > MIN_ALPHA ? alpha : 0))
+      this.gradients.set('alpha', tf.scalar(this.alpha > SMALLEST_STEP_SIZE ? alpha : 0))
     const value = losses.reduce((sum, loss) => sum + loss, 0) / counted + besides
     return { value, losses }
   }

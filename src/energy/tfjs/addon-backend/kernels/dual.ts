@@ -1,6 +1,6 @@
 /** Kernels of values together with a directional derivative (../../numbers.ts), and their gradients. */
 import type { Tensor, TensorInfo } from '@tensorflow/tfjs-core'
-import { sizeOf, type NativeBackend } from '../backend.js'
+import { sizeOf, type NativeBackend } from '../addon-backend.js'
 import { input, runKernel, type Inputs, type Kernel, type Kernels, type Tf } from './kernel.js'
 
 const blocksOf = (backend: NativeBackend, tensors: readonly TensorInfo[]): number[] =>

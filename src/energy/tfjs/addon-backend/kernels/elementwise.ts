@@ -1,6 +1,6 @@
 /** Elementwise kernels: functions of one and two operands, comparisons, choices and casts. */
 import type { DataType, TensorInfo } from '@tensorflow/tfjs-core'
-import { sizeOf, typeOf, type NativeBackend } from '../backend.js'
+import { sizeOf, typeOf, type NativeBackend } from '../addon-backend.js'
 import { binaries, scaleBy, unaries, type BinaryName, type NumberType } from '../calls.js'
 import { isNumberType } from '../storage.js'
 import { input, type Kernel, type Kernels, type Tf } from './kernel.js'

@@ -1,6 +1,6 @@
 /** Kernels with indices: gathering, scattering and their gradients, one-hot. */
 import type { DataType, TensorInfo } from '@tensorflow/tfjs-core'
-import { sizeOf, typeOf, type NativeBackend } from '../backend.js'
+import { sizeOf, typeOf, type NativeBackend } from '../addon-backend.js'
 import { isNumberType, widthOf } from '../storage.js'
 import { input, type Kernel, type Kernels, type Tf } from './kernel.js'
 import { stridesOf } from './strides.js'

@@ -1,7 +1,7 @@
 /** A kernel of this backend is a function of the backend, its inputs and its attributes. */
 import type * as TfCore from '@tensorflow/tfjs-core'
 import type { Tensor, TensorInfo } from '@tensorflow/tfjs-core'
-import type { NativeBackend } from '../backend.js'
+import type { NativeBackend } from '../addon-backend.js'
 
 export type Tf = typeof TfCore
 export type Inputs = Readonly<Record<string, TensorInfo>>

@@ -1,6 +1,6 @@
 /** Kernels that move numbers: other shapes, other orders, parts and joins. */
 import type { TensorInfo } from '@tensorflow/tfjs-core'
-import { sizeOf, typeOf, type NativeBackend } from '../backend.js'
+import { sizeOf, typeOf, type NativeBackend } from '../addon-backend.js'
 import { isNumberType } from '../storage.js'
 import { input, type Kernel, type Kernels, type Tf } from './kernel.js'
 import { copy, stridesOf, transposed, whole } from './strides.js'

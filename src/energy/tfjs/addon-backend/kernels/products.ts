@@ -1,6 +1,6 @@
 /** Matrix products, sums and extremes, and the ops of whole rows. */
 import type { TensorInfo } from '@tensorflow/tfjs-core'
-import { sizeOf, type NativeBackend } from '../backend.js'
+import { sizeOf, type NativeBackend } from '../addon-backend.js'
 import { reductions } from '../calls.js'
 import { scaled } from './elementwise.js'
 import { input, type Kernel, type Kernels, type Tf } from './kernel.js'

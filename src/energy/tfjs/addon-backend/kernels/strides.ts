@@ -1,6 +1,6 @@
 /** Loops over tensors with strides, by which slices, transpositions and broadcasts are all copied. */
 import type { TensorInfo } from '@tensorflow/tfjs-core'
-import { sizeOf, type NativeBackend } from '../backend.js'
+import { sizeOf, type NativeBackend } from '../addon-backend.js'
 import { isNumberType, widthOf } from '../storage.js'
 
 /** Distance of neighbours in each dimension of a dense tensor. */

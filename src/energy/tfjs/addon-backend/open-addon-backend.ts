@@ -2,11 +2,11 @@
  * Registers the backend with TensorFlow.js. It is imported only where it is used, because it also registers
  * the kernels of the CPU backend; TensorFlow's own packages do so too, and then warn of each.
  */
-import { NativeBackend } from './backend.js'
+import { NativeBackend } from './addon-backend.js'
 import { Calls } from './calls.js'
 import { duals, registerDualGradients } from './kernels/dual.js'
 import { elementwise } from './kernels/elementwise.js'
-import { fused, registerGradients } from './kernels/fused.js'
+import { fused, registerGradients } from './kernels/fused-kernels.js'
 import type { Attributes, Inputs, Kernel, Kernels, Tf } from './kernels/kernel.js'
 import { indices } from './kernels/indices.js'
 import { moves } from './kernels/moves.js'

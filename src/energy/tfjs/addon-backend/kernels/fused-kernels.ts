@@ -3,7 +3,7 @@
  * and there are two for the gradients of softmax. Their gradients are kernels too.
  */
 import type { KernelConfig, Tensor, TensorInfo } from '@tensorflow/tfjs-core'
-import { sizeOf } from '../backend.js'
+import { sizeOf } from '../addon-backend.js'
 import { input, runKernel as run, type Kernel, type Kernels, type Tf } from './kernel.js'
 
 const gate: Kernel = (backend, inputs) => {
