@@ -48,6 +48,8 @@ interface Flags extends ObjectiveFlags {
   muonStep: number
   seed: number
   relabel?: string
+  symmetries?: true
+  average?: number
   budgets: number[]
   validRows: number
   validateEvery: number
@@ -104,6 +106,15 @@ export function registerTrain(program: Command): void {
     .option(
       '--relabel <characters>',
       'JSON lines: permute these one-character tokens in every example',
+    )
+    .option(
+      '--symmetries',
+      'JSON lines whose answers are sudoku boards: rearrange every example by a symmetry of the board',
+    )
+    .option(
+      '--average <rate>',
+      'the model is the moving average of the weights, of this rate (0.999: over 1,000 updates)',
+      real(0, 1),
     )
     .option(
       '--budgets <list>',
