@@ -45,6 +45,7 @@ export interface ObjectiveFlags {
   damping?: number
   pathNoise?: number
   bestOf?: number
+  trim?: number
   fixedAlpha?: true
   clamp?: number
   absoluteClamp?: number
@@ -114,6 +115,11 @@ export function addObjectiveFlags(command: Command): Command {
       '--best-of <m>',
       'equilibrium: of m descents to the first loss, train on the one nearest to the truth',
       integer(1, 64),
+    ),
+    number(
+      '--trim <share>',
+      'equilibrium: leave out of an update so many of its rows, those of most loss',
+      real(0, 0.99),
     ),
     number(
       '--replay <rows>',

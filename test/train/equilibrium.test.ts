@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { Tensor, Tf } from '../../src/energy/tfjs/backend.js'
 import { openCheckpoint } from '../../src/model/checkpoint.js'
+import { rowOf, type Batch } from '../../src/train/batch.js'
 import { uniform } from '../../src/refine/random.js'
 import { Training, type TrainOptions } from '../../src/train/loop.js'
 import { equilibrium, type EquilibriumOptions } from '../../src/train/objectives/equilibrium.js'
@@ -30,6 +31,7 @@ describe('the gradients of equilibrium', () => {
   const cases: [string, Partial<EquilibriumOptions>][] = [
     ['through damped steps', { damping: 0.3 }],
     ['through steps with noise', { pathNoise: 0.4 }],
+    ['with a row left out', { trim: 0.4 }],
     ['through both', { damping: 0.2, pathNoise: 0.2, noise: 1, leastNoise: 0.5, still: 0.5 }],
   ]
   it.each(cases)('%s are those of differences', (_, options) => {
@@ -96,6 +98,28 @@ describe('the best of several descents', () => {
   })
 })
 
+describe('a trimmed loss', () => {
+  it('is that of the rows of least loss', () => {
+    const batch = batchFor(model)
+    const valueOf = (rows: Batch, trim: number): number => {
+      const network = networkOf(tf, model)
+      const objective = equilibrium({ ...plain, lossSteps: 2, through: true, trim })
+      return objective.update(network, inputsOf(network, rows), drawsFrom(1)).value
+    }
+    const rows = [0, 1, 2].map((row) => rowOf(batch, row))
+    const nats = rows.map((row) => valueOf(row, 0))
+    const counts = rows.map(({ moving }) => moving.reduce((sum, x) => sum + x, 0))
+    const worst = nats.indexOf(Math.max(...nats))
+    const others = [0, 1, 2].filter((row) => row !== worst)
+    const sum = (of: (row: number) => number): number => others.reduce((s, row) => s + of(row), 0)
+    const wanted =
+      sum((row) => (nats[row] as number) * (counts[row] as number)) /
+      sum((row) => counts[row] as number)
+    expect(valueOf(batch, 0.4)).toBeCloseTo(wanted, 4)
+    expect(valueOf(batch, 0)).toBeGreaterThan(wanted)
+  })
+})
+
 describe('equilibrium refuses', () => {
   it.each([{ damping: 0.1 }, { pathNoise: 0.1 }, { bestOf: 2 }])(
     'along the exact direction what changes its steps: %o',
@@ -124,6 +148,7 @@ describe('a run with an average, noise of all kinds and a buffer of what is unso
       damping: 0.1,
       pathNoise: 0.1,
       bestOf: 2,
+      trim: 0.2,
       replay: { size: 5, share: 1 },
       replayUnsolved: true,
     }),

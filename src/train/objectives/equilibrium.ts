@@ -13,7 +13,7 @@ import { constant } from '../../energy/tfjs/numbers.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import type { Landscape } from '../../energy/tfjs/landscape.js'
 import { draftsFromContext } from '../../model/config.js'
-import { answerNats, crossEntropy, withoutGradient } from '../loss.js'
+import { answerNats, crossEntropy, scoped, withoutGradient } from '../loss.js'
 import { ReplayBuffer, type ReplayOptions } from '../replay.js'
 import { gradientsOf } from './gradients.js'
 import {
@@ -43,6 +43,8 @@ export interface EquilibriumOptions extends StartNoise {
   pathNoise?: number
   /** M: of so many descents to the first loss, each row goes on from the one nearest to its truth. */
   bestOf?: number
+  /** Share of rows, those of most loss, that an update leaves out (trimmed loss). */
+  trim?: number
   /** Rows whose answer is right as it was left are not replayed: the buffer holds what is hard. */
   replayUnsolved?: true
 }
@@ -96,10 +98,12 @@ export function equilibrium(options: EquilibriumOptions): Objective {
         // The observed stream belongs on the tape, the iterates before the loss do not.
         const begun = landscapeAt(0)
         const parts: Tensor[] = []
+        const byAnswer: Tensor[] = []
         const count = (opinion: Tensor): void => {
           const part = readLoss(network, inputs, opinion)
           losses.push(scalarOf(part))
           parts.push(part)
+          if (options.trim) byAnswer.push(answerNats(network, inputs, network.readout(opinion)))
         }
         const drafted = draftsFromContext(network.config)
           ? begun.contextDraft(inputs.weights)
@@ -124,7 +128,9 @@ export function equilibrium(options: EquilibriumOptions): Objective {
           state = options.through ? next : (visited[step - first + 1] ?? detached())
         }
         late = tf.keep(state)
-        return tf.div(tf.addN(parts), parts.length)
+        return options.trim
+          ? trimmedLoss(network, inputs, byAnswer, options.trim)
+          : tf.div(tf.addN(parts), parts.length)
       })
       const left = late as unknown as Tensor
       if (buffer) {
@@ -247,6 +253,32 @@ function solvedRows(network: Network, inputs: Inputs, state: Tensor): ArrayLike<
     const counts = tf.sum(tf.mul(tf.cast(missed, 'float32'), inputs.weights), 1)
     return tf.cast(tf.equal(counts, 0), 'float32').dataSync()
   })
+}
+
+/**
+ * The mean over steps and moving positions of nats given by answer [B, M], without the share `trim` of
+ * rows that have most a position. Boards that are beyond a network teach it to rest undecided, and that
+ * is what it does with others then: what is left out are those.
+ */
+function trimmedLoss(
+  { tf }: Network,
+  inputs: Inputs,
+  byAnswer: readonly Tensor[],
+  trim: number,
+): Tensor {
+  const byRow = tf.sum(tf.div(tf.addN([...byAnswer]), byAnswer.length), 1)
+  const kept = scoped(tf, () => {
+    const counts = tf.sum(inputs.weights, 1).dataSync()
+    const nats = byRow.dataSync()
+    const each = Array.from(counts, (count, row) => (nats[row] as number) / Math.max(count, 1))
+    const order = each
+      .map((_, row) => row)
+      .sort((a, b) => (each[a] as number) - (each[b] as number))
+    const mask = new Float32Array(each.length)
+    for (const row of order.slice(0, each.length - Math.floor(each.length * trim))) mask[row] = 1
+    return { mask, count: mask.reduce((sum, keep, row) => sum + keep * (counts[row] as number), 0) }
+  })
+  return tf.div(tf.sum(tf.mul(byRow, tf.tensor1d(kept.mask))), Math.max(kept.count, 1))
 }
 
 const readLoss = (network: Network, inputs: Inputs, opinion: Tensor): Tensor =>
