@@ -15,6 +15,7 @@ import type { Batch } from './data/training-batch.js'
 import { diagnose, hasCollapsed, type Diagnosis } from './evaluation/diagnose.js'
 import { evaluateBatches } from './evaluation/evaluate.js'
 import type { BudgetScore } from './evaluation/answer-scores.js'
+import { WeightAverage, type Parameter } from './ema.js'
 import { initialWeights } from './initial-weights.js'
 import { inputsOf, type Objective } from './objectives/objective.js'
 import { Optimizer, type OptimizerOptions } from './optimizer.js'
@@ -48,6 +49,8 @@ export interface TrainOptions {
   saveEvery: number
   /** The run ends if the spread of energies falls below this share of its first value; 0: it never does. */
   collapseAt: number
+  /** Rate of the moving average of the weights, which is then the model; absent for none. */
+  average?: number
   /** Weights that replace the random ones of the same name and shape. */
   initial?: ReadonlyMap<string, Float32Tensor>
   onUpdate: (report: UpdateReport) => void
@@ -81,8 +84,6 @@ export interface UpdateReport {
   positions: number
 }
 
-type Parameter = Tensor & { assign(value: Tensor): void }
-
 export class Training {
   update = 0
   seconds = 0
@@ -92,6 +93,9 @@ export class Training {
   readonly network: Network
   private readonly parameters = new Map<string, Parameter>()
   private readonly optimizer: Optimizer
+  private readonly average: WeightAverage | undefined
+  /** The model: the average of the weights where there is one. */
+  private readonly model: Network
 
   constructor(
     private readonly tf: Tf,
@@ -106,6 +110,11 @@ export class Training {
     }
     this.optimizer = new Optimizer(tf, options.optimizer)
     this.network = new Network(tf, options.config, this.parameters)
+    this.average =
+      options.average === undefined
+        ? undefined
+        : new WeightAverage(tf, options.average, this.parameters)
+    this.model = this.average ? new Network(tf, options.config, this.average.weights) : this.network
     const state = readState(options.out)
     if (state) this.restore(state)
   }
@@ -142,6 +151,7 @@ export class Training {
       draw,
     )
     const gradientNorm = this.optimizer.apply(this.parameters, gradients, this.update)
+    this.average?.follow(this.parameters, this.update)
     tf.engine().endScope()
     if (!Number.isFinite(gradientNorm))
       throw new BasinError('training_diverged', {
@@ -167,7 +177,7 @@ export class Training {
 
   validate(): BudgetScore[] {
     const { options } = this
-    const scores = evaluateBatches(this.network, options.validation, {
+    const scores = evaluateBatches(this.model, options.validation, {
       budgets: options.budgets,
       keep: 'last',
       seed: 7,
@@ -184,7 +194,7 @@ export class Training {
     const { config, validation } = this.options
     const [batch] = validation
     if (config.feed_forward || !batch) return undefined
-    return diagnose(this.network, batch, { seed: 7, wrong: 8, steps: config.steps })
+    return diagnose(this.model, batch, { seed: 7, wrong: 8, steps: config.steps })
   }
 
   private refuseCollapse(spread: number): void {
@@ -208,12 +218,14 @@ export class Training {
       ...weights,
       ...prefixed('first', this.download(this.optimizer.first)),
       ...prefixed('second', this.download(this.optimizer.second)),
+      ...prefixed('average', this.average ? this.download(this.average.weights) : new Map()),
       ...prefixed('memory', options.objective.memory?.save() ?? new Map()),
     ])
     const settings = { '--seed': options.seed, ...options.settings }
     writeState(options.out, { update, seconds, cpuSeconds, firstSpread, settings, tensors })
-    writeCheckpoint(options.out, { config: options.config, tensors: weights })
-    verifyTensors(join(options.out, weightsFile), weights)
+    const model = this.average ? this.download(this.average.weights) : weights
+    writeCheckpoint(options.out, { config: options.config, tensors: model })
+    verifyTensors(join(options.out, weightsFile), model)
   }
 
   private restore({ settings, tensors, ...progress }: TrainingState): void {
@@ -233,6 +245,7 @@ export class Training {
       const value = load(name, shape)
       this.parameters.get(name)?.assign(value)
       value.dispose()
+      this.average?.restore(name, load(`average/${name}`, shape))
       if (tensors.has(`first/${name}`))
         this.optimizer.restore(
           name,

@@ -26,10 +26,16 @@ export class ReplayBuffer {
     return this.#rows.length
   }
 
-  /** Keeps the first `rows` rows of a batch with their states [B, N, W]. */
-  add(batch: Batch, states: Float32Array, rows = batch.rows): void {
+  /** Keeps those of the first `rows` rows of a batch that `wanted` names, with their states [B, N, W]. */
+  add(
+    batch: Batch,
+    states: Float32Array,
+    rows = batch.rows,
+    wanted: (row: number) => boolean = () => true,
+  ): void {
     const width = states.length / batch.rows
     for (let row = 0; row < rows; row++) {
+      if (!wanted(row)) continue
       const start = states.slice(row * width, (row + 1) * width)
       this.#rows.push({ ...rowOf(batch, row), start })
     }

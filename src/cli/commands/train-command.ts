@@ -58,6 +58,8 @@ interface Flags extends ObjectiveFlags {
   muonStep: number
   seed: number
   relabel?: string
+  symmetries?: true
+  average?: number
   budgets: number[]
   validRows: number
   validateEvery: number
@@ -116,6 +118,15 @@ export function registerTrain(program: Command): void {
     .option(
       '--relabel <characters>',
       'JSON lines: permute these characters, each a token, among themselves in every example',
+    )
+    .option(
+      '--symmetries',
+      'JSON lines whose answers are sudoku boards: rearrange every example by a symmetry of the board',
+    )
+    .option(
+      '--average <rate>',
+      'the model is the moving average of the weights, of this rate (0.999: over 1,000 updates)',
+      real(0, 1),
     )
     .addOption(budgetsOption('numbers of descent steps at which validation measures'))
     .option('--valid-rows <n>', 'number of validation rows', integer(1), 256)

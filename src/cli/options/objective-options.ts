@@ -40,6 +40,13 @@ export interface ObjectiveFlags {
   leastRepeats?: number
   repeatLast?: true
   noise?: number
+  leastNoise?: number
+  still?: number
+  lean?: number
+  damping?: number
+  pathNoise?: number
+  bestOf?: number
+  trim?: number
   fixedAlpha?: true
   clamp?: number
   absoluteClamp?: number
@@ -48,6 +55,7 @@ export interface ObjectiveFlags {
   riseWeight?: number
   replay?: number
   replayShare: number
+  replayUnsolved?: true
   horizon?: number
   lossSteps: number
   contrast: (typeof contrasts)[number]
@@ -88,6 +96,33 @@ export function addObjectiveFlags(command: Command): Command {
       real(0),
     ),
     number(
+      '--least-noise <std>',
+      'equilibrium: every row draws the deviation of its noise from here to --noise',
+      real(0),
+    ),
+    number('--still <share>', 'equilibrium: share of rows that start without noise', real(0, 1)),
+    number(
+      '--lean <x>',
+      'equilibrium: noise leans towards the truth, by up to so many deviations',
+      real(0),
+    ),
+    number(
+      '--damping <share>',
+      'equilibrium: share of the state that every step keeps: y <- F + share (y - F)',
+      real(0, 1),
+    ),
+    number('--path-noise <std>', 'equilibrium: noise added in every step', real(0)),
+    number(
+      '--best-of <m>',
+      'equilibrium: of m descents to the first loss, train on the one nearest to the truth',
+      integer(1, 64),
+    ),
+    number(
+      '--trim <share>',
+      'equilibrium: leave out of an update so many of its rows, those of most loss',
+      real(0, 0.99),
+    ),
+    number(
       '--replay <rows>',
       'optimize, divergence, equilibrium: rows of the replay buffer, 0 for none (mcmc_replay_buffer_size)',
       integer(0),
@@ -97,6 +132,10 @@ export function addObjectiveFlags(command: Command): Command {
       'replayed rows per fresh row (mcmc_replay_buffer_sample_bs_percent)',
       real(0, 16),
       0.5,
+    ),
+    new Option(
+      '--replay-unsolved',
+      'equilibrium: rows leave the replay buffer once their answer is right',
     ),
     number(
       '--horizon <steps>',

@@ -11,6 +11,7 @@ import { uniform } from '../../refine/random.js'
 import { encodeTemplate } from '../../tokenizer/answer-template.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Example } from './training-batch.js'
+import { boardSymmetry, hasSymmetries, symmetryDraws } from './symmetries.js'
 import { DATA_DRAWS } from './windows.js'
 import { readBytes, readLines } from './text-files.js'
 
@@ -28,6 +29,8 @@ export interface JsonlOptions {
   seed: number
   /** Tokens that are interchangeable, such as a puzzle's digits: each drawn example permutes them. */
   relabel?: readonly number[]
+  /** Answers are sudoku boards: every drawn example is rearranged by one of their symmetries. */
+  symmetries?: boolean
   /** Throws `invalid_data` at the first bad line in place of leaving it out. */
   strict?: boolean
 }
@@ -158,14 +161,19 @@ export class JsonlSource {
     private readonly path: string,
     private readonly options: JsonlOptions,
   ) {
+    const { block } = options.config.answer
+    if (options.symmetries && !hasSymmetries(block))
+      throw new BasinError('invalid_request', {
+        param: 'symmetries',
+        reason: `a board has 16, 36 or 81 cells, and this model's answers have ${block} positions`,
+      })
     const bad: BadLine[] = []
     let badCount = 0
     for (const { number, offset, bytes, text } of readLines(path)) {
       if (text.trim() === '') continue
       try {
         const line = tokenizeLine(parseLine(text), options)
-        for (const block of blanksOf(line, options.config.answer.block))
-          this.#places.add({ offset, bytes, block })
+        for (const index of blanksOf(line, block)) this.#places.add({ offset, bytes, block: index })
       } catch (error) {
         const reason = (error as Error).message
         if (options.strict)
@@ -190,11 +198,14 @@ export class JsonlSource {
 
   /** Draws `rows` examples of one block each, all with equal probability. */
   batch(update: number, rows: number): Example[] {
-    const { seed, relabel = [] } = this.options
+    const { seed, relabel = [], symmetries = false, config } = this.options
+    const cells = config.answer.block
+    const drawsOfRow = 1 + relabel.length + (symmetries ? symmetryDraws(cells) : 0)
     return Array.from({ length: rows }, (_, row) => {
-      let draws = DATA_DRAWS + row * (1 + relabel.length)
+      let draws = DATA_DRAWS + row * drawsOfRow
       const draw = (below: number): number => Math.floor(uniform(seed, update, draws++) * below)
-      return permute(this.#example(draw(this.length)), relabel, draw)
+      const renamed = permute(this.#example(draw(this.length)), relabel, draw)
+      return symmetries ? rearrange(renamed, boardSymmetry(cells, draw)) : renamed
     })
   }
 
@@ -217,6 +228,14 @@ const blanksOf = ({ answer, clamped }: Example, block: number): number[] =>
     clamped.slice(i * block, (i + 1) * block).includes(UNKNOWN_TOKEN),
   )
 
+/** The example with its answer's positions in another order. */
+const rearrange = (example: Example, order: readonly number[]): Example => ({
+  ...example,
+  answer: order.map((cell) => example.answer[cell] as number),
+  clamped: order.map((cell) => example.clamped[cell] as number),
+})
+
+/** The example with the given tokens permuted among themselves. */
 /** The example with the tokens `names` permuted among themselves. */
 function permute(
   example: Example,

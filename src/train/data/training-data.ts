@@ -19,6 +19,8 @@ export interface DataOptions {
   seed: number
   /** Characters, each one token, that are permuted among themselves in every example; may be empty. */
   relabel: readonly string[]
+  /** Boards: rearrange every training example by a symmetry. */
+  symmetries?: boolean
   strict?: boolean
   /** Where to keep the tokens of text files; in memory if absent. */
   tokenCache?: TokenCache
@@ -75,7 +77,14 @@ function exampleData(options: DataOptions): TrainingData {
   const { config, tokenizer, rows, seed } = options
   const relabel = options.relabel.map((character) => tokenizer.encode(character)[0] as number)
   const open = (path: string) =>
-    new JsonlSource(path, { tokenizer, config, seed, relabel, strict: options.strict ?? false })
+    new JsonlSource(path, {
+      tokenizer,
+      config,
+      seed,
+      relabel,
+      symmetries: options.symmetries ?? false,
+      strict: options.strict ?? false,
+    })
   const [train, valid] = [only(options.data, 'data'), only(options.valid, 'valid')].map(open) as [
     JsonlSource,
     JsonlSource,

@@ -1,0 +1,203 @@
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import type { Tensor, Tf } from '../../src/energy/tfjs/backend.js'
+import { openCheckpoint } from '../../src/model/checkpoint.js'
+import { rowOf, type Batch } from '../../src/train/data/training-batch.js'
+import { uniform } from '../../src/refine/random.js'
+import { Training, type TrainOptions } from '../../src/train/loop.js'
+import { equilibrium, type EquilibriumOptions } from '../../src/train/objectives/equilibrium.js'
+import { inputsOf } from '../../src/train/objectives/objective.js'
+import { startNoise, towards } from '../../src/train/objectives/start-noise.js'
+import { readState } from '../../src/train/training-state.js'
+import { configOf, modelOf } from '../support/models.js'
+import { backend, batchFor, expectSlopes, networkOf } from './differences.js'
+
+let tf: Tf
+beforeAll(async () => {
+  ;({ tf } = await backend())
+})
+
+const plain: EquilibriumOptions = { horizon: 0, lossSteps: 1, noise: 0, replay: null }
+const model = modelOf('latent residual amortized, K 4')
+const drawsFrom = (seed: number) => {
+  let draws = 0
+  return () => uniform(seed, 0, draws++)
+}
+const numbersOf = (t: Tensor | undefined): number[] => [...(t?.dataSync() ?? [])]
+
+describe('the gradients of equilibrium', () => {
+  const cases: [string, Partial<EquilibriumOptions>][] = [
+    ['through damped steps', { damping: 0.3 }],
+    ['through steps with noise', { pathNoise: 0.4 }],
+    ['with a row left out', { trim: 0.4 }],
+    ['through both', { damping: 0.2, pathNoise: 0.2, noise: 1, leastNoise: 0.5, still: 0.5 }],
+  ]
+  it.each(cases)('%s are those of differences', (_, options) => {
+    const network = networkOf(tf, model)
+    tf.engine().startScope()
+    expectSlopes(network, batchFor(model), () =>
+      equilibrium({ ...plain, lossSteps: 3, through: true, ...options }),
+    )
+    tf.engine().endScope()
+  })
+})
+
+describe('noise at the start', () => {
+  const network = () => networkOf(tf, model)
+  const batch = batchFor(model)
+
+  it('has a deviation of its own in every row, and none in still rows', () => {
+    const given = network()
+    const inputs = inputsOf(given, batch)
+    const of = (still: number) =>
+      startNoise(given, inputs, { noise: 2, leastNoise: 1, still }, drawsFrom(1))
+    const deviations = (t: Tensor) => numbersOf(tf.sqrt(tf.mean(tf.square(t), [1, 2])))
+    const each = deviations(of(0))
+    expect(new Set(each.map((x) => x.toFixed(2))).size).toBe(batch.rows)
+    for (const deviation of each) {
+      expect(deviation).toBeGreaterThan(0.7)
+      expect(deviation).toBeLessThan(2.4)
+    }
+    expect(deviations(of(1))).toEqual([0, 0, 0])
+  })
+
+  it('leans to where the read-out tells the truth from the rest', () => {
+    const given = network()
+    const inputs = inputsOf(given, batch)
+    const options = { noise: 1, leastNoise: 1, still: 0 }
+    const without = startNoise(given, inputs, { ...options, lean: 1e-9 }, () => 0.5)
+    const lean = tf.mul(
+      tf.sub(
+        startNoise(given, inputs, { ...options, lean: 6 }, () => 0.5),
+        without,
+      ),
+      1 / 3,
+    )
+    expect(numbersOf(tf.max(tf.abs(tf.sub(lean, towards(given, inputs.targets)))))[0]).toBeLessThan(
+      1e-5,
+    )
+    numbersOf(tf.norm(lean, 'euclidean', 2)).forEach((length) => expect(length).toBeCloseTo(1, 4))
+    const right = tf.sum(tf.mul(given.readout(lean), tf.oneHot(inputs.targets, 11)), 2)
+    const others = tf.mean(given.readout(lean), 2)
+    expect(numbersOf(tf.min(tf.sub(right, others)))[0]).toBeGreaterThan(0)
+  })
+})
+
+describe('the best of several descents', () => {
+  it('has no more loss than the first of them, and less where they differ', () => {
+    const lossOf = (bestOf: number): number => {
+      const network = networkOf(tf, model)
+      const objective = equilibrium({ ...plain, horizon: 0, noise: 2, bestOf })
+      // Rows are taken one by one from the best descent, so the mean falls with their number.
+      return objective.update(network, inputsOf(network, batchFor(model)), drawsFrom(2)).value
+    }
+    const [two, eight] = [lossOf(2), lossOf(8)]
+    expect(eight).toBeLessThan(two)
+  })
+})
+
+describe('a trimmed loss', () => {
+  it('is that of the rows of least loss', () => {
+    const batch = batchFor(model)
+    const valueOf = (rows: Batch, trim: number): number => {
+      const network = networkOf(tf, model)
+      const objective = equilibrium({ ...plain, lossSteps: 2, through: true, trim })
+      return objective.update(network, inputsOf(network, rows), drawsFrom(1)).value
+    }
+    const rows = [0, 1, 2].map((row) => rowOf(batch, row))
+    const nats = rows.map((row) => valueOf(row, 0))
+    const counts = rows.map(({ moving }) => moving.reduce((sum, x) => sum + x, 0))
+    const worst = nats.indexOf(Math.max(...nats))
+    const others = [0, 1, 2].filter((row) => row !== worst)
+    const sum = (of: (row: number) => number): number => others.reduce((s, row) => s + of(row), 0)
+    const wanted =
+      sum((row) => (nats[row] as number) * (counts[row] as number)) /
+      sum((row) => counts[row] as number)
+    expect(valueOf(batch, 0.4)).toBeCloseTo(wanted, 4)
+    expect(valueOf(batch, 0)).toBeGreaterThan(wanted)
+  })
+})
+
+describe('equilibrium refuses', () => {
+  it.each([{ damping: 0.1 }, { pathNoise: 0.1 }, { bestOf: 2 }])(
+    'along the exact direction what changes its steps: %o',
+    (options) => {
+      const { config } = modelOf('latent residual exact, noise')
+      expect(() => {
+        equilibrium({ ...plain, ...options }).check(config)
+      }).toThrow(/amortized direction/)
+    },
+  )
+})
+
+describe('a run with an average, noise of all kinds and a buffer of what is unsolved', () => {
+  const config = configOf({})
+  const given = (out: string): TrainOptions => ({
+    out,
+    config,
+    objective: equilibrium({
+      horizon: 2,
+      lossSteps: 2,
+      through: true,
+      noise: 1,
+      leastNoise: 0.2,
+      still: 0.3,
+      lean: 0.5,
+      damping: 0.1,
+      pathNoise: 0.1,
+      bestOf: 2,
+      trim: 0.2,
+      replay: { size: 5, share: 1 },
+      replayUnsolved: true,
+    }),
+    optimizer: {
+      optimizer: 'muon',
+      learningRate: 1e-2,
+      beta1: 0.9,
+      beta2: 0.95,
+      weightDecay: 0.01,
+      clip: 1,
+      warmup: 2,
+      updates: 9,
+      alphaMultiplier: 3,
+      muonStep: 1,
+    },
+    seed: 3,
+    settings: {},
+    alpha: 1,
+    batch: (update) => batchFor({ config, tensors: new Map() }, update),
+    validation: [batchFor({ config, tensors: new Map() }, 1000)],
+    budgets: [1, 2],
+    validateEvery: 100,
+    saveEvery: 2,
+    average: 0.9,
+    collapseAt: 0,
+    onUpdate: () => undefined,
+    onValidation: () => undefined,
+    stop: () => false,
+  })
+  const directory = () => mkdtempSync(join(tmpdir(), 'basin-equilibrium-'))
+  async function trainTo(last: number, out: string): Promise<void> {
+    const training: Training = new Training(tf, {
+      ...given(out),
+      stop: () => training.update >= last,
+    })
+    await training.run()
+  }
+
+  it('goes on after a stop as if there had been none, and writes the average as the model', async () => {
+    const [whole, parts] = [directory(), directory()]
+    await trainTo(9, whole)
+    await trainTo(4, parts)
+    await trainTo(9, parts)
+    const state = readState(whole)?.tensors
+    expect(readState(parts)?.tensors).toEqual(state)
+    expect(openCheckpoint(parts).tensors).toEqual(openCheckpoint(whole).tensors)
+    for (const [name, { data }] of openCheckpoint(whole).tensors) {
+      expect(data).toEqual(state?.get(`average/${name}`)?.data)
+      if (name.includes('wq')) expect(data).not.toEqual(state?.get(name)?.data)
+    }
+  })
+})
