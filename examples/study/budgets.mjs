@@ -7,7 +7,7 @@
  * of that energy as the judge of right and wrong answers, and how high the energies of right answers are
  * and how low those of wrong ones at the largest budget, which is what an `energy_target` goes by.
  */
-import { areas, budgetScore } from '../../dist/train/evaluation/answer-scores.js'
+import { discriminationAreas, budgetScore } from '../../dist/train/evaluation/answer-scores.js'
 import { scoreExamples, openModel, readExamples } from './measure.mjs'
 
 const [directory, data, rows, list] = process.argv.slice(2)
@@ -22,7 +22,7 @@ console.log('| steps | whole | cells | energy | judge |')
 console.log('| ---: | ---: | ---: | ---: | ---: |')
 budgets.forEach((steps, budget) => {
   const { solved, accuracy, energy } = budgetScore(answers, steps, budget)
-  const { energy: area } = areas(answers, budget)
+  const { energy: area } = discriminationAreas(answers, budget)
   const judge = area === null ? '-' : area.toFixed(3)
   console.log(
     `| ${steps} | ${percent(solved)} | ${percent(accuracy)} | ${energy.toFixed(3)} | ${judge} |`,

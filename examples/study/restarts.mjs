@@ -56,7 +56,7 @@ function restart({ template, completion }, row, deviationOf) {
       if (deviation === 0 && round > 0) continue
       const noise = normals(answerSeed(SEED, row), slot + ABREAST * round, -1, size)
       const start = noise.map((x) => x * deviation)
-      engine.begin([{ slot, sequence: 0, seed: 0, candidate: slot, clamped, start }])
+      engine.begin([{ slot, contextId: 0, seed: 0, candidate: slot, clamped, start }])
       taken[slot] = 0
     }
     for (let step = 0; step < STEPS && steps < Number(most); step++) {
