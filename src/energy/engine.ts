@@ -2,12 +2,17 @@
  * The whole contract with hardware. Rows of different sequences, candidates, step indices and context
  * lengths share one call. Answer states live in slots owned by the engine, so nothing of vocabulary
  * size crosses this boundary per step. An engine knows tokens as integers and knows no text, no
- * budget and no queue. Calls are synchronous: an engine runs in a worker thread of its own.
+ * budget and no queue. It runs in a worker thread of its own, so a call may compute until it has its
+ * result; a call that leaves the work to another device may return a promise, and the next call is
+ * made when that promise is settled.
  *
  * Implemented by tfjs/ (the definition) and native/ (fused kernels, tested against the definition).
  */
 import type { ModelConfig } from '../model/config.js'
 import type { Interrupt } from './interrupt.js'
+
+/** A result that is there when the call returns, or that comes later. */
+export type Awaitable<T> = T | Promise<T>
 
 /** Appends `tokens` to the context of `sequence`: prefill and commit are the same act. */
 export interface ObserveRow {
@@ -185,30 +190,40 @@ export interface EnergyEngine {
   readonly info: EngineInfo
   readonly capacity: EngineCapacity
 
-  observe(rows: readonly ObserveRow[]): void
+  observe(rows: readonly ObserveRow[]): Awaitable<void>
   /**
    * Observes, and says what the network made of it: for each row the sum over its tokens of norm(h) of
    * the observed stream's last layer, on the last landscape, [D].
    */
-  encode(rows: readonly ObserveRow[]): Float32Array[]
-  begin(rows: readonly BeginRow[]): void
+  encode(rows: readonly ObserveRow[]): Awaitable<Float32Array[]>
+  begin(rows: readonly BeginRow[]): Awaitable<void>
   /**
    * A step on every row, in place. Rows of one slot are steps of its answer, one after the other: where
    * a slot comes again a new round begins, if the bell does not ring; else the results end there.
    */
-  descend(rows: readonly DescendRow[], bell?: Interrupt): StepResult[]
+  descend(rows: readonly DescendRow[], bell?: Interrupt): Awaitable<StepResult[]>
   /**
    * What observe, begin, descend and read would do, in one call: nothing comes of it that would not
    * come of those. Ends before an answer whose energies or read-out are not finite. Absent: the engine
    * gains nothing by it.
    */
-  multiStep?(row: MultiStepRow, bell?: Interrupt): MultiStepAnswer[]
-  energy(rows: readonly EnergyRow[]): EnergyResult[]
-  read(rows: readonly ReadRow[]): Reading[]
-  points(rows: readonly PointRow[]): Float32Array[]
-  /** Forgets a context and unbinds its slots. Releasing what is not held does nothing. */
+  multiStep?(row: MultiStepRow, bell?: Interrupt): Awaitable<MultiStepAnswer[]>
+  energy(rows: readonly EnergyRow[]): Awaitable<EnergyResult[]>
+  read(rows: readonly ReadRow[]): Awaitable<Reading[]>
+  points(rows: readonly PointRow[]): Awaitable<Float32Array[]>
+  /**
+   * Forgets a context and unbinds its slots. Releasing what is not held does nothing. This is an entry
+   * in the engine's books: it is done when the call returns, whatever a device is still computing.
+   */
   release(contextId: number): void
   /** Bytes of memory the engine holds for weights, caches and states. */
   memory(): number
-  close(): void
+  close(): Awaitable<void>
 }
+
+type AtOnce<Verb> = Verb extends (...rows: infer Rows) => infer Result
+  ? (...rows: Rows) => Awaited<Result>
+  : Verb
+
+/** An engine whose every result is there when the call returns. */
+export type SynchronousEngine = { [Verb in keyof EnergyEngine]: AtOnce<EnergyEngine[Verb]> }

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { createInterrupt, clear, raise } from '../../src/energy/interrupt.js'
-import type { DescendRow, EnergyEngine } from '../../src/energy/engine.js'
+import type { DescendRow, SynchronousEngine } from '../../src/energy/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { landscapeOf, stateWidth } from '../../src/model/config.js'
 import { BasinError } from '../../src/errors.js'
@@ -12,7 +12,7 @@ import { drawAmong } from '../../src/refine/sampling.js'
 import { golden, relativeError } from '../support/golden.js'
 import { modelOf, variants } from '../support/models.js'
 
-export type Open = (checkpoint: Checkpoint) => Promise<EnergyEngine>
+export type Open = (checkpoint: Checkpoint) => Promise<SynchronousEngine>
 
 const forward = ['default', 'time_embed', 'adaln', 'prob_dist_embed', 'unnormalized']
 const tolerance = 1e-4
@@ -150,7 +150,7 @@ export function engineContract(name: string, open: Open): void {
           expect(together[row]?.gradientNorm).toBeCloseTo(single?.gradientNorm as number, 4)
         }
       }
-      const read = (e: EnergyEngine, slot: number) => [
+      const read = (e: SynchronousEngine, slot: number) => [
         ...(e.read([{ slot, which: 'last', top: 'all' }])[0]?.logits ?? []),
       ]
       for (let row = 0; row < 4; row++)

@@ -13,7 +13,7 @@ import { type Interrupt, isRaised } from '../../src/energy/interrupt.js'
 import type {
   BeginRow,
   DescendRow,
-  EnergyEngine,
+  SynchronousEngine,
   EnergyResult,
   EnergyRow,
   EngineCapacity,
@@ -73,7 +73,7 @@ export interface QuadraticOptions {
 }
 
 /** What a stride is: the verbs of its engine, one after the other. */
-export function strideByVerbs(engine: EnergyEngine, row: MultiStepRow): MultiStepAnswer[] {
+export function strideByVerbs(engine: SynchronousEngine, row: MultiStepRow): MultiStepAnswer[] {
   const { end, pages, contextId, slot, steps, temperature, which } = row
   const answers: MultiStepAnswer[] = []
   let { token } = row
@@ -93,7 +93,7 @@ export function strideByVerbs(engine: EnergyEngine, row: MultiStepRow): MultiSte
   return answers
 }
 
-export class QuadraticEngine implements EnergyEngine {
+export class QuadraticEngine implements SynchronousEngine {
   readonly model: ModelConfig
   readonly info = { name: 'quadratic', backend: 'paper', threads: 1, reason: 'test' }
   readonly capacity: EngineCapacity

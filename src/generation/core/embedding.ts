@@ -1,5 +1,5 @@
 /** Texts and answers as vectors: what the observed stream made of a text, where an answer settled. */
-import type { EnergyEngine, ObserveRow } from '../../energy/engine.js'
+import type { SynchronousEngine, ObserveRow } from '../../energy/engine.js'
 import type { Answer, Candidate } from './answer.js'
 import type { RequestState } from './request-state.js'
 import { MeanPool } from './mean-pool.js'
@@ -9,7 +9,7 @@ import { MeanPool } from './mean-pool.js'
  * its text.
  */
 export function observeStates(
-  engine: EnergyEngine,
+  engine: SynchronousEngine,
   rows: readonly { state: RequestState; from: number; row: ObserveRow }[],
   bos: number | undefined,
 ): void {
@@ -31,7 +31,7 @@ export function observeStates(
 
 /** The mean over the positions that were inferred, [D]. */
 export function representationOf(
-  engine: EnergyEngine,
+  engine: SynchronousEngine,
   answer: Answer,
   candidate: Candidate,
 ): Float32Array {

@@ -3,7 +3,7 @@
  * Knows tokens, energies and text; knows no thread, no transport and no timer: whoever drives it
  * calls `tick` until it returns false, again after a control, and passes on what `report` gives.
  */
-import type { EnergyEngine, StepResult } from '../../energy/engine.js'
+import type { SynchronousEngine, StepResult } from '../../energy/engine.js'
 import { toErrorMessage } from '../../errors.js'
 import { planStep } from '../../refine/budget.js'
 import { answerSeed } from '../../refine/candidates.js'
@@ -37,7 +37,7 @@ export class EngineCore {
   private reported: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
 
   constructor(
-    private readonly engine: EnergyEngine,
+    private readonly engine: SynchronousEngine,
     private readonly tokenizer: Tokenizer,
     options: EngineCoreOptions,
     /** Seconds, monotonic. */

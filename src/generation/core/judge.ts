@@ -2,7 +2,7 @@
  * Given tokens in place of chosen ones: what an answer that somebody else wrote costs, and how likely
  * it is. Nothing is sampled here.
  */
-import type { EnergyEngine, EnergyResult, Reading } from '../../energy/engine.js'
+import type { SynchronousEngine, EnergyResult, Reading } from '../../energy/engine.js'
 import { judge } from '../../refine/sampling.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Candidate } from './answer.js'
@@ -13,7 +13,7 @@ import { logprobOf } from './token-selection.js'
 
 /** Of tokens after the present context of a job, on its model's last landscape. */
 export function tokenEnergy(
-  engine: EnergyEngine,
+  engine: SynchronousEngine,
   { contextId }: RequestState,
   answer: readonly number[],
 ): EnergyResult {

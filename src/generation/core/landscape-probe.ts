@@ -3,7 +3,7 @@
  * ended, to the other candidates, along the descent, and in random directions. A few points per call,
  * as many as the answer has slots: work that nobody else should have to wait for.
  */
-import type { EnergyEngine } from '../../energy/engine.js'
+import type { SynchronousEngine } from '../../energy/engine.js'
 import { stateWidth } from '../../model/config.js'
 import { normals } from '../../refine/random.js'
 import type { Answer, Candidate } from './answer.js'
@@ -30,7 +30,7 @@ export class LandscapeProbe {
   private done = 0
 
   constructor(
-    private readonly engine: EnergyEngine,
+    private readonly engine: SynchronousEngine,
     readonly state: RequestState,
     private readonly answer: Answer,
     readonly chosen: Candidate,

@@ -2,7 +2,7 @@
  * Low-priority work: surveys in the order of their answers, a few points of the first in ticks that
  * have nothing else to do, or after so many that had.
  */
-import type { EnergyEngine } from '../../energy/engine.js'
+import type { SynchronousEngine } from '../../energy/engine.js'
 import type { Answer, Candidate } from './answer.js'
 import type { EngineCalls } from './engine-calls.js'
 import type { RequestTable } from './request-table.js'
@@ -19,7 +19,7 @@ export class LandscapeProbes {
   private waited = 0
 
   constructor(
-    private readonly engine: EnergyEngine,
+    private readonly engine: SynchronousEngine,
     private readonly jobs: RequestTable,
     private readonly calls: EngineCalls,
   ) {}

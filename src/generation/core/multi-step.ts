@@ -4,7 +4,7 @@
  * between. Calls are short where somebody reads along, and end early where a message waits (the bell),
  * so nobody waits longer than for a step or an answer of one token.
  */
-import type { EnergyEngine, MultiStepAnswer, MultiStepRow } from '../../energy/engine.js'
+import type { SynchronousEngine, MultiStepAnswer, MultiStepRow } from '../../energy/engine.js'
 import { planStep } from '../../refine/budget.js'
 import { isGreedy, isPlainDraw, isWholeDraw } from '../../refine/sampling.js'
 import { certainSteps, beforeFirstStep } from '../../refine/stop.js'
@@ -31,7 +31,7 @@ export class MultiStep {
   private latest = { rows: 1, seconds: Infinity }
 
   constructor(
-    private readonly engine: EnergyEngine,
+    private readonly engine: SynchronousEngine,
     private readonly jobs: RequestTable,
     private readonly calls: EngineCalls,
     private readonly settlement: OutputProcessor,

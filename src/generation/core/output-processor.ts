@@ -2,7 +2,7 @@
  * The last part of a tick: answers whose descent is over are judged, chosen from and read out; their
  * jobs end or go on to the next answer.
  */
-import type { EnergyEngine, Reading } from '../../energy/engine.js'
+import type { SynchronousEngine, Reading } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import { landscapeOf } from '../../model/config.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
@@ -18,7 +18,7 @@ const none = new Float32Array(0)
 
 export class OutputProcessor {
   constructor(
-    private readonly engine: EnergyEngine,
+    private readonly engine: SynchronousEngine,
     private readonly tokenizer: Tokenizer,
     private readonly jobs: RequestTable,
     private readonly calls: EngineCalls,

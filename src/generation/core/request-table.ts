@@ -5,7 +5,7 @@
  */
 import { BasinError, toErrorMessage } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
-import type { EnergyEngine } from '../../energy/engine.js'
+import type { SynchronousEngine } from '../../energy/engine.js'
 import type { StopReason } from '../../refine/budget.js'
 import type { Extra } from '../../refine/stop.js'
 import type { ScheduledRequest } from '../../scheduler/plan.js'
@@ -39,7 +39,7 @@ export class RequestTable {
   private readonly byTicket = new Map<number, RequestState>()
 
   constructor(
-    private readonly engine: EnergyEngine,
+    private readonly engine: SynchronousEngine,
     private readonly tokenizer: Tokenizer,
     private readonly options: EngineCoreOptions,
     private readonly now: () => number,
