@@ -5,6 +5,7 @@ import picocolors from 'picocolors'
 import { fromErrorMessage } from '../errors.js'
 import type { EngineClient } from '../generation/client/engine-client.js'
 import type { Of } from '../generation/protocol.js'
+import { type SettledAnswer, settledAnswers } from '../generation/settled-answers.js'
 import type { ReasoningEffort } from '../refine/presets.js'
 import { jobOf } from '../server/job.js'
 import { integer, real } from './numbers.js'
@@ -110,9 +111,9 @@ async function watch(
       throw fromErrorMessage(event.error)
     }
     if (event.type === 'step') view.step(event, account.step(event))
-    if (event.type === 'committed') {
-      account.settle(event)
-      view.commit(event)
+    for (const answer of settledAnswers(event)) {
+      account.settle(answer)
+      view.commit(answer)
     }
     if (event.type === 'finished') {
       view.close()
@@ -142,7 +143,7 @@ class Account {
     return this.present
   }
 
-  settle({ energy, seconds }: Of<'committed'>): void {
+  settle({ energy, seconds }: SettledAnswer): void {
     this.present = []
     this.answers++
     this.initial += energy.initial
@@ -166,7 +167,7 @@ class Account {
 
 interface View {
   step: (event: Of<'step'>, energies: readonly number[]) => void
-  commit: (event: Of<'committed'>) => void
+  commit: (event: SettledAnswer) => void
   close: () => void
 }
 
@@ -184,7 +185,7 @@ class LiveView implements View {
     this.screen.draw(text, `${curve} ${status}`)
   }
 
-  commit({ text }: Of<'committed'>): void {
+  commit({ text }: SettledAnswer): void {
     this.screen.append(text)
   }
 
@@ -199,7 +200,7 @@ class PlainView implements View {
     // What may still change does not go into a file.
   }
 
-  commit({ text }: Of<'committed'>): void {
+  commit({ text }: SettledAnswer): void {
     process.stdout.write(text)
   }
 

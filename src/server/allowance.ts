@@ -4,7 +4,7 @@
  */
 import { BasinError } from '../errors.js'
 import type { RequestEvent } from '../generation/protocol.js'
-import { answersOf } from '../generation/answer-columns.js'
+import { settledAnswers } from '../generation/settled-answers.js'
 import type { Budget } from '../refine/budget.js'
 import type { Caps } from '../refine/presets.js'
 import type { Extra } from '../refine/stop.js'
@@ -32,7 +32,7 @@ export class Allowance {
   }
 
   take(event: RequestEvent): void {
-    for (const { seconds, steps } of answersOf(event)) {
+    for (const { seconds, steps } of settledAnswers(event)) {
       this.settled = { granted: this.granted, took: { steps, seconds } }
       this.granted = this.initial
     }

@@ -6,6 +6,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Readable } from 'node:stream'
 import { BasinError } from '../errors.js'
 import type { RequestEvent } from '../generation/protocol.js'
+import { settledAnswers } from '../generation/settled-answers.js'
 import { type Following, type Progress, tokensOf, type Underway } from './completion.js'
 import { told } from './error-boundary.js'
 import { EventStream } from './event-stream.js'
@@ -43,10 +44,27 @@ interface Part {
   refinement?: object
 }
 
-/** What one event adds to a choice; undefined if nothing that this client asked for. */
-function partOf(
+/** What one event adds to a choice, a part for each answer; nothing that this client did not ask for. */
+function partsOf(
   progress: Progress,
   event: Exclude<RequestEvent, { type: 'failed' }>,
+  options: StreamOptions,
+): Part[] {
+  if (event.type !== 'settled') {
+    const part = partOf(progress, event, options)
+    return part ? [part] : []
+  }
+  return settledAnswers(event).flatMap((answer) => {
+    const part = { ...progress.settle(answer), finish_reason: null }
+    if (options.include_refinement)
+      return { ...part, refinement: { type: 'committed', ...settledOf(answer) } }
+    return part.text || part.logprobs ? part : []
+  })
+}
+
+function partOf(
+  progress: Progress,
+  event: Exclude<RequestEvent, { type: 'failed' | 'settled' }>,
   { include_refinement: refinement = false }: StreamOptions,
 ): Part | undefined {
   const part = { ...progress.take(event), finish_reason: null }
@@ -57,12 +75,8 @@ function partOf(
       return refinement ? { ...part, refinement: { type: 'step', ...stepOf(event) } } : undefined
     case 'scored':
       return part
-    case 'stride':
     case 'probed':
       return undefined
-    case 'committed':
-      if (refinement) return { ...part, refinement: { type: 'committed', ...settledOf(event) } }
-      return part.text || part.logprobs ? part : undefined
     case 'finished':
       return {
         ...part,
@@ -113,10 +127,7 @@ async function relay(
   const { head, choices } = underway
   const begun = new Set<number>()
   const usage = options.include_usage ? { usage: null } : {}
-  const tell = async (index: number, progress: Progress, event: Parameters<typeof partOf>[1]) => {
-    const part = partOf(progress, event, options)
-    if (!part) return
-    const { refinement, ...choice } = part
+  const tell = async (index: number, { refinement, ...choice }: Part) => {
     await stream.send({
       ...head,
       choices: [phrase({ index, first: !begun.has(index), ...choice })],
@@ -129,7 +140,7 @@ async function relay(
     choices.map(async ({ progress, events }, index) => {
       let next = await firsts[index]
       while (next && !next.done) {
-        await tell(index, progress, next.value)
+        for (const part of partsOf(progress, next.value, options)) await tell(index, part)
         next = await events.next()
       }
     }),

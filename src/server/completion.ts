@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { BasinError } from '../errors.js'
 import type { EngineClient, RequestStream } from '../generation/client/engine-client.js'
 import type { RequestEvent, Of, Refinement, TokenLogprob } from '../generation/protocol.js'
+import { type SettledAnswer, settledAnswers } from '../generation/settled-answers.js'
 import type { Asked, Request } from './choices.js'
 import type { Parts } from './parts.js'
 import { cancelAll, endWith, follow } from './runs.js'
@@ -33,6 +34,11 @@ function logprobsOf(entries: readonly Entry[], offset: number): Logprobs {
 const costOf = (entries: readonly TokenLogprob[] = []): number =>
   -entries.reduce((sum, { logprob }) => sum + logprob, 0)
 
+interface Certain {
+  text: string
+  logprobs: Logprobs | null
+}
+
 /** What has become of a choice so far. */
 export class Progress {
   /** The prompt, if it is echoed. */
@@ -56,22 +62,13 @@ export class Progress {
   }
 
   /** Text and log-probabilities that this event makes certain. */
-  take(event: Exclude<RequestEvent, { type: 'failed' }>): {
-    text: string
-    logprobs: Logprobs | null
-  } {
+  take(event: Exclude<RequestEvent, { type: 'failed' | 'settled' }>): Certain {
     switch (event.type) {
       case 'started':
         this.echo = event.promptText ?? ''
         return { text: this.asked.job.given ? '' : this.echo, logprobs: null }
       case 'scored':
         return { text: event.text, logprobs: this.add(event.logprobs) }
-      case 'committed':
-        this.energy += event.tokenEnergy ?? costOf(event.logprobs)
-        this.judgedTokens += event.tokens
-        return { text: event.text, logprobs: this.add(event.logprobs) }
-      case 'stride':
-        return { text: event.text, logprobs: null }
       case 'finished':
         this.finished = event
         return { text: '', logprobs: null }
@@ -79,6 +76,13 @@ export class Progress {
       case 'probed':
         return { text: '', logprobs: null }
     }
+  }
+
+  /** The same of an answer that has settled. */
+  settle({ logprobs, text, tokenEnergy, tokens }: SettledAnswer): Certain {
+    this.energy += tokenEnergy ?? costOf(logprobs)
+    this.judgedTokens += tokens
+    return { text, logprobs: this.add(logprobs) }
   }
 
   private add(entries: readonly TokenLogprob[] | undefined): Logprobs | null {
@@ -184,7 +188,10 @@ export async function start(
 export async function complete(underway: Underway): Promise<Completion> {
   const { choices, leave, runs } = underway
   const all = choices.map(async ({ progress, events }) => {
-    for await (const event of events) progress.take(event)
+    for await (const event of events) {
+      if (event.type !== 'settled') progress.take(event)
+      else for (const answer of settledAnswers(event)) progress.settle(answer)
+    }
   })
   try {
     await Promise.all(all)

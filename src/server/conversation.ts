@@ -1,7 +1,7 @@
 /**
  * One connection of `/v1/refine`: at most one answer at a time, moved by what the client says. The
  * answer lives as long as the connection; the next event is taken only when the last one has left,
- * so a slow client loses the steps that newer ones overtake (generation/inbox.ts) and nothing else.
+ * so a slow client loses the steps that newer ones overtake (generation/client/request-stream.ts) and nothing else.
  */
 import type { FastifyBaseLogger } from 'fastify'
 import type { WebSocket } from '@fastify/websocket'
@@ -10,7 +10,7 @@ import type { EngineClient, RequestStream } from '../generation/client/engine-cl
 import type { EngineRequest } from '../generation/protocol.js'
 import { Allowance } from './allowance.js'
 import { told } from './error-boundary.js'
-import { checkMessage, frameOf, parseFrame, type ServerFrame } from './frames.js'
+import { checkMessage, framesOf, parseFrame, type ServerFrame } from './frames.js'
 import { jobOf } from './job.js'
 import type { Parts } from './parts.js'
 import { follow, type Ledger } from './runs.js'
@@ -128,8 +128,7 @@ export class Conversation {
       for await (const event of follow(run, ledger)) {
         allowance.take(event)
         if (event.type === 'finished' && this.present === present) this.running = false
-        const frame = frameOf(event, { id: run.id, model })
-        if (frame) await this.say(frame)
+        for (const frame of framesOf(event, { id: run.id, model })) await this.say(frame)
       }
     } catch (error) {
       this.complain(error)

@@ -2,6 +2,7 @@
 import { BasinError } from '../errors.js'
 import type { EngineClient } from '../generation/client/engine-client.js'
 import type { EngineRequest } from '../generation/protocol.js'
+import { settledAnswers } from '../generation/settled-answers.js'
 import type { ModelConfig } from '../model/config.js'
 import { jobOf } from './job.js'
 import type { Parts } from './parts.js'
@@ -90,7 +91,8 @@ export async function embed(
         let vector: Float32Array | undefined
         for await (const event of follow(run, admission.ledger(generation, client, 'embeddings'))) {
           if (event.type === 'started') tokens += event.promptTokens
-          if (event.type === 'scored' || event.type === 'committed') vector = event.representation
+          if (event.type === 'scored') vector = event.representation
+          for (const { representation } of settledAnswers(event)) vector = representation
         }
         if (!vector) throw new BasinError('cancelled')
         const told = body.normalize === false ? vector : unit(vector)

@@ -2,6 +2,7 @@
 import { Compile } from 'typebox/compile'
 import { BasinError } from '../errors.js'
 import type { RequestEvent } from '../generation/protocol.js'
+import { settledAnswers } from '../generation/settled-answers.js'
 import { nestsBeyond } from './nesting.js'
 import { type ClientFrame, clientFrames } from './schemas/frames.js'
 import { refusal } from './validation.js'
@@ -48,9 +49,23 @@ export interface ServerFrame {
   [field: string]: unknown
 }
 
-/** Without the sequence number, which belongs to the connection. Undefined: of no concern here. */
-export function frameOf(
+/** Without the sequence number, which belongs to the connection. Empty: of no concern here. */
+export function framesOf(
   event: Exclude<RequestEvent, { type: 'failed' }>,
+  run: { id: string; model: string },
+): ServerFrame[] {
+  if (event.type !== 'settled') {
+    const frame = frameOf(event, run)
+    return frame ? [frame] : []
+  }
+  return settledAnswers(event).map((answer) => {
+    const { logprobs, text } = answer
+    return { type: 'committed', text, ...settledOf(answer), ...(logprobs && { logprobs }) }
+  })
+}
+
+function frameOf(
+  event: Exclude<RequestEvent, { type: 'failed' | 'settled' }>,
   run: { id: string; model: string },
 ): ServerFrame | undefined {
   switch (event.type) {
@@ -63,12 +78,7 @@ export function frameOf(
       }
     case 'step':
       return { type: 'step', ...stepOf(event) }
-    case 'committed': {
-      const { logprobs, text } = event
-      return { type: 'committed', text, ...settledOf(event), ...(logprobs && { logprobs }) }
-    }
     case 'scored':
-    case 'stride':
     case 'probed':
       return undefined
     case 'finished': {

@@ -4,7 +4,7 @@
  */
 import { BasinError } from '../errors.js'
 import type { RequestEvent } from '../generation/protocol.js'
-import { answersOf } from '../generation/answer-columns.js'
+import { settledAnswers } from '../generation/settled-answers.js'
 import { type Counts, kinds, MemoryCounts, type Use } from './counts.js'
 
 /** Per client and minute; absent: no limit. */
@@ -50,7 +50,7 @@ export class Quotas {
   take(client: string, event: RequestEvent): void {
     if (!this.counting) return
     if (event.type === 'started') this.note(client, event.promptTokens, 0)
-    for (const { steps, tokens } of answersOf(event)) this.note(client, tokens, steps)
+    for (const { steps, tokens } of settledAnswers(event)) this.note(client, tokens, steps)
   }
 
   /** What replies tell their client, under OpenAI's names; `steps` in the same manner. */

@@ -3,8 +3,8 @@
  * answers there are. Made of the events of the run, as its client takes them.
  */
 import { type Context, type Span, SpanStatusCode, trace, type Tracer } from '@opentelemetry/api'
-import type { RequestEvent, Of, Settled } from '../generation/protocol.js'
-import { answersOf } from '../generation/answer-columns.js'
+import type { RequestEvent, Of } from '../generation/protocol.js'
+import { type SettledAnswer, settledAnswers } from '../generation/settled-answers.js'
 import type { Ledger } from './runs.js'
 
 /** Unix time, milliseconds and parts of them. */
@@ -43,9 +43,8 @@ export class RunTrace implements Ledger {
         this.admitted = Math.min(this.submitted + event.queueSeconds * 1000, now())
         this.child('queue', this.submitted, this.admitted)
         return
-      case 'committed':
-      case 'stride':
-        for (const answer of answersOf(event)) this.settle(answer)
+      case 'settled':
+        for (const answer of settledAnswers(event)) this.settle(answer)
         return
       case 'finished':
         this.finish(event)
@@ -60,7 +59,7 @@ export class RunTrace implements Ledger {
     }
   }
 
-  private settle({ ago = 0, seconds }: Settled): void {
+  private settle({ ago, seconds }: SettledAnswer): void {
     this.answers++
     this.refining ??= Math.max(this.admitted, now() - 1000 * (seconds + ago))
   }

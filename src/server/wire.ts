@@ -1,5 +1,6 @@
 /** Events of a job as the outside sees them: the same names on the socket and in streams. */
 import type { Of } from '../generation/protocol.js'
+import type { SettledAnswer } from '../generation/settled-answers.js'
 
 export const stepOf = (event: Of<'step'>) => ({
   position: event.position,
@@ -15,13 +16,13 @@ export const stepOf = (event: Of<'step'>) => ({
 })
 
 /** An answer that is settled; its text is sent beside this. */
-export const settledOf = (event: Of<'committed'>) => ({
-  position: event.position,
-  tokens: event.tokens,
-  steps: event.steps,
-  energy: event.energy,
-  stop_reason: event.stopReason,
-  seconds: event.seconds,
+export const settledOf = (answer: SettledAnswer) => ({
+  position: answer.position,
+  tokens: answer.tokens,
+  steps: answer.steps,
+  energy: answer.energy,
+  stop_reason: answer.stopReason,
+  seconds: answer.seconds,
 })
 
 export const usageOf = (promptTokens: number, completionTokens: number) => ({

@@ -118,7 +118,7 @@ describe('pause', () => {
     bench.loop.submit(jobOf('a'))
     bench.loop.control('a', { type: 'pause' })
     bench.settle()
-    expect(bench.of('a', 'committed')).toEqual([])
+    expect(bench.settled('a')).toEqual([])
     bench.loop.control('a', { type: 'resume' })
     bench.settle()
     expect(bench.finished('a').text).toHaveLength(8)
@@ -202,7 +202,7 @@ describe('extend', () => {
     bench.loop.submit(jobOf('a', { maxTokens: 2 }))
     bench.loop.control('a', { type: 'extend', steps: 3 })
     bench.settle()
-    expect(bench.of('a', 'committed').map(({ steps }) => steps)).toEqual([7, 4])
+    expect(bench.settled('a').map(({ steps }) => steps)).toEqual([7, 4])
   })
 
   it('rewrites the last answer of a longer text, and no more', () => {
@@ -216,7 +216,7 @@ describe('extend', () => {
     expect(refined.text.slice(0, 4)).toBe(rough.text.slice(0, 4))
     expect(refined.refinement.steps).toBe(35)
     expect(refined.refinement.energy.best).toBeLessThan(rough.refinement.energy.best / 1000)
-    expect(bench.of('a', 'committed').map(({ position }) => position)).toEqual([0, 1, 2, 3, 4, 4])
+    expect(bench.settled('a').map(({ position }) => position)).toEqual([0, 1, 2, 3, 4, 4])
   })
 
   it('of a converged answer goes on for as many steps as are given', () => {

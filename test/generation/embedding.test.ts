@@ -52,7 +52,7 @@ describe('an answer', () => {
   it('is the mean of where its positions settled', () => {
     const long = answer({ maxTokens: 4, budget: budget({ maxSteps: 60 }) })
     const bench = new LoopBench(head).run(long)
-    const [committed] = bench.of('a', 'committed')
+    const [committed] = bench.settled('a')
     // It has settled on the readout vectors of its tokens.
     const tokens = letters().encode(bench.finished('a').text)
     expect(tokens).toHaveLength(4)
@@ -66,7 +66,7 @@ describe('an answer', () => {
     const settle = (template: string) =>
       new LoopBench(head)
         .run(answer({ prompt: 'once', template, budget: budget({ maxSteps: 60 }) }))
-        .of('a', 'committed')[0]?.representation
+        .settled('a')[0]?.representation
     const bench = new LoopBench(head).run(
       answer({ prompt: 'once', template: 'a_cd', budget: budget({ maxSteps: 60 }) }),
     )
@@ -165,7 +165,7 @@ describe('the landscape', () => {
     const bench = new LoopBench(head)
     bench.loop.submit(survey({}, { points: 257 }))
     for (let i = 0; i < 20; i++) bench.tick()
-    expect(bench.of('a', 'committed')).toHaveLength(1)
+    expect(bench.settled('a')).toHaveLength(1)
     bench.loop.control('a', { type: 'cancel' })
     bench.settle(5)
     expect(bench.of('a', 'probed')).toEqual([])

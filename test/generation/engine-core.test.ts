@@ -19,7 +19,7 @@ describe('one token at a time', () => {
   it('writes a text whose committed parts are the whole', () => {
     const bench = new LoopBench(oneByOne).run(jobOf('a'))
     const finished = bench.finished('a')
-    const committed = bench.of('a', 'committed')
+    const committed = bench.settled('a')
     expect(finished.finishReason).toBe('length')
     expect(finished.text).toHaveLength(8)
     expect(committed.map(({ text }) => text).join('')).toBe(finished.text)
@@ -67,7 +67,7 @@ describe('one token at a time', () => {
     const whole = new LoopBench(oneByOne).run(jobOf('a')).finished('a').text
     const bench = new LoopBench(oneByOne).run(jobOf('a', { stop: [whole.slice(2, 5)] }))
     expect(bench.finished('a')).toMatchObject({ finishReason: 'stop', text: whole.slice(0, 2) })
-    const streamed = bench.of('a', 'committed').map(({ text }) => text)
+    const streamed = bench.settled('a').map(({ text }) => text)
     expect(streamed.join('')).toBe(whole.slice(0, 2))
   })
 
@@ -77,7 +77,7 @@ describe('one token at a time', () => {
     expect(bench.finished('a').text).toBe(whole)
     expect(
       bench
-        .of('a', 'committed')
+        .settled('a')
         .map(({ text }) => text)
         .join(''),
     ).toBe(whole)
@@ -99,7 +99,7 @@ describe('one token at a time', () => {
 
   it('reports log-probabilities of the chosen token and the alternatives', () => {
     const bench = new LoopBench(oneByOne).run(jobOf('a', { maxTokens: 2, logprobs: 3 }))
-    const [first] = bench.of('a', 'committed')
+    const [first] = bench.settled('a')
     const [entry] = first?.logprobs ?? []
     expect(entry?.token).toBe(first?.text)
     expect(entry?.top).toHaveLength(3)
@@ -121,7 +121,7 @@ describe('blocks', () => {
   it('emits no more than maxTokens of the last block', () => {
     const bench = new LoopBench({ vocabulary: 27 }).run(jobOf('a', { maxTokens: 6 }))
     expect(bench.finished('a').text).toHaveLength(6)
-    expect(bench.of('a', 'committed').map(({ tokens }) => tokens)).toEqual([4, 2])
+    expect(bench.settled('a').map(({ tokens }) => tokens)).toEqual([4, 2])
   })
 
   it('reports both parts of a residual energy', () => {
@@ -144,7 +144,7 @@ describe('templates', () => {
     expect(usage.completionTokens).toBe(10)
     expect(
       bench
-        .of('a', 'committed')
+        .settled('a')
         .map((event) => event.text)
         .join(''),
     ).toBe(text)
@@ -154,7 +154,7 @@ describe('templates', () => {
     const bench = new LoopBench({ vocabulary: 27, model: { answer: { block: 1 } } })
     bench.run(jobOf('a', { template }))
     expect(bench.finished('a').refinement.steps).toBe(4 * 4)
-    expect(bench.of('a', 'committed').map(({ position }) => position)).toEqual([1, 3, 4, 9])
+    expect(bench.settled('a').map(({ position }) => position)).toEqual([1, 3, 4, 9])
   })
 
   it('needs no prompt, and no begin-of-text', () => {
@@ -314,7 +314,7 @@ describe('failures', () => {
   it('fails an answer that never had a finite energy', () => {
     const bench = new LoopBench({ ...oneByOne, nanAt: poison }).run(jobOf('a', { prompt: 'q' }))
     expect(bench.of('a', 'failed')[0]?.error.facts).toEqual({ reason: 'the energy is not finite' })
-    expect(bench.of('a', 'committed')).toEqual([])
+    expect(bench.settled('a')).toEqual([])
     expect(bench.collect()).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
   })
 

@@ -44,7 +44,7 @@ describe('tokens that are given', () => {
     const bench = new LoopBench(head).run(given('tale', 'logprobs', { prompt: 'once' }))
     const [judged] = bench.of('a', 'scored')
     const free = new LoopBench(head).run(jobOf('a', { prompt: 'once', maxTokens: 4, logprobs: 2 }))
-    const [committed] = free.of('a', 'committed')
+    const [committed] = free.settled('a')
     expect(judged?.logprobs?.map(({ token }) => token).join('')).toBe('tale')
     const alternatives = (event: typeof judged | typeof committed) =>
       event?.logprobs?.map(({ top }) => top.map(({ token }) => token))
@@ -87,7 +87,7 @@ describe('tokens that are given', () => {
 describe('chosen tokens', () => {
   it('are judged as given ones if that is asked for', () => {
     const bench = new LoopBench(head).run(jobOf('a', { maxTokens: 4, judge: true }))
-    const [committed] = bench.of('a', 'committed')
+    const [committed] = bench.settled('a')
     const scored = new LoopBench(head).run(given(bench.finished('a').text, 'energy', {}))
     expect(committed?.tokenEnergy).toBe(scored.of('a', 'scored')[0]?.energy)
   })

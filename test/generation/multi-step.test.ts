@@ -23,7 +23,7 @@ describe('answers in a row', () => {
         for (const { rows, steps } of ticks) seen.steps += rows * steps
       })
       bench.run(job)
-      return { seen, finished: bench.finished('a'), committed: bench.of('a', 'committed') }
+      return { seen, finished: bench.finished('a'), committed: bench.settled('a') }
     }
     const [one, other] = [run(striding), run(plain)]
     expect(one.finished).toEqual(other.finished)
@@ -152,7 +152,7 @@ describe('a report', () => {
       bench.loop.step()
     }
     bench.collect()
-    const agos = bench.of('a', 'committed').map(({ ago = 0 }) => Math.round(ago * 1000))
+    const agos = bench.settled('a').map(({ ago }) => Math.round(ago * 1000))
     expect(agos).toEqual([8, 4, 0])
   })
 })

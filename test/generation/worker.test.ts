@@ -14,6 +14,7 @@ import type {
   TickStats,
   WorkerOptions,
 } from '../../src/generation/protocol.js'
+import { settledAnswers } from '../../src/generation/settled-answers.js'
 import { weightsFile, writeCheckpoint } from '../../src/model/checkpoint.js'
 import { initialWeights } from '../../src/train/initial.js'
 import { budget, characterDescriptor, jobOf, unbounded } from '../support/loops.js'
@@ -69,6 +70,13 @@ async function eventsOf(run: RequestStream): Promise<RequestEvent[]> {
   return events
 }
 
+/** The type of each event, that of `settled` once for each answer. */
+const typesOf = (events: readonly RequestEvent[]): string[] =>
+  events.flatMap((event) => {
+    const answers = settledAnswers(event)
+    return answers.length > 0 ? answers.map(() => event.type) : [event.type]
+  })
+
 /** Reads up to and including the first event of a type, and leaves the rest unread. */
 async function until(
   events: AsyncIterator<RequestEvent>,
@@ -107,12 +115,7 @@ describe('a worker', () => {
         if (!concurrent) await events
       }
       for (const events of await Promise.all(runs)) {
-        expect(events.map(({ type }) => type)).toEqual([
-          'started',
-          'committed',
-          'committed',
-          'finished',
-        ])
+        expect(typesOf(events)).toEqual(['started', 'settled', 'settled', 'finished'])
         const last = events.at(-1)
         if (last?.type === 'finished') out.push(last.text)
       }
@@ -245,9 +248,9 @@ describe('a reader', () => {
     expect(ends).toMatchObject([
       { type: 'started' },
       last,
-      { type: 'committed' },
+      { type: 'settled' },
       last,
-      { type: 'committed' },
+      { type: 'settled' },
       { type: 'finished' },
     ])
   })

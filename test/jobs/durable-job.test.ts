@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import type { RequestStream } from '../../src/generation/client/engine-client.js'
 import type { RequestEvent } from '../../src/generation/protocol.js'
+import { settledAnswers, settledEvent } from '../../src/generation/settled-answers.js'
 import { DurableJob, type Making, type Narrator } from '../../src/jobs/durable-job.js'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
 import type { JobRecord } from '../../src/jobs/store.js'
@@ -17,7 +18,8 @@ class Echo implements Narrator {
   }
 
   take(event: RequestEvent) {
-    if (event.type === 'committed') return { events: [{ type: 'text', text: event.text }] }
+    if (event.type === 'settled')
+      return { events: settledAnswers(event).map(({ text }) => ({ type: 'text', text })) }
     if (event.type !== 'finished' && event.type !== 'failed') return { events: [] }
     return this.end(event.type)
   }
@@ -36,10 +38,19 @@ class Echo implements Narrator {
   }
 }
 
-const says = (text: string): RequestEvent => ({
-  ...{ type: 'committed', position: 0, text, tokens: 1, steps: 1, stopReason: 'max_steps' },
-  ...{ energy: { initial: 1, final: 0, best: 0 }, seconds: 0 },
-})
+const says = (text: string): RequestEvent =>
+  settledEvent([
+    {
+      position: 0,
+      text,
+      tokens: 1,
+      steps: 1,
+      energy: { initial: 1, final: 0, best: 0 },
+      stopReason: 'max_steps',
+      seconds: 0,
+      ago: 0,
+    },
+  ])
 const fails = (code: 'engine_unavailable' | 'engine_failed' | 'shutting_down'): RequestEvent => ({
   ...{ type: 'failed', error: { code, facts: {} } },
 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { Interrupt } from '../../src/energy/interrupt.js'
 import { EngineCore } from '../../src/generation/core/engine-core.js'
 import type { EngineRequest, RequestEvent, Of, TickStats } from '../../src/generation/protocol.js'
+import { type SettledAnswer, settledAnswers } from '../../src/generation/settled-answers.js'
 import type { Budget } from '../../src/refine/budget.js'
 import type { Sampling } from '../../src/refine/sampling.js'
 import { openTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js'
@@ -159,6 +160,11 @@ export class LoopBench {
 
   of<T extends RequestEvent['type']>(id: string, type: T): Of<T>[] {
     return (this.events.get(id) ?? []).filter((event): event is Of<T> => event.type === type)
+  }
+
+  /** The answers of a request that have settled so far. */
+  settled(id: string): SettledAnswer[] {
+    return this.of(id, 'settled').flatMap(settledAnswers)
   }
 
   finished(id: string): Of<'finished'> {

@@ -143,10 +143,9 @@ export class OutputProcessor {
     if (ends) completion.flush()
     const { text, tokens, logprobs } = completion.take()
     const stopReason = candidate.stopped ?? 'finished'
-    this.jobs.emit(
-      state,
+    this.jobs.outbox.pushAnswer(
+      state.request,
       {
-        type: 'committed',
         position: answer.shape.position,
         text,
         tokens,

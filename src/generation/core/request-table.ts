@@ -12,8 +12,8 @@ import type { ScheduledRequest } from '../../scheduler/plan.js'
 import { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Candidate } from './answer.js'
-import { EventQueue } from './event-queue.js'
-import type { Control, EngineRequest, RequestEvent } from '../protocol.js'
+import { EventQueue, type OtherEvent } from './event-queue.js'
+import type { Control, EngineRequest } from '../protocol.js'
 import { RequestState } from './request-state.js'
 import { refinementOf } from './token-selection.js'
 
@@ -113,8 +113,8 @@ export class RequestTable {
     return only
   }
 
-  emit(state: RequestState, event: RequestEvent, at = this.now()): void {
-    this.outbox.push(state.request, event, at)
+  emit(state: RequestState, event: OtherEvent): void {
+    this.outbox.push(state.request, event, this.now())
   }
 
   /** Ends a job whose last answer is committed; keeps the answer if the client wants to extend it. */

@@ -3,8 +3,8 @@
  * the replies that they make are out. It ends once: when a held answer is extended, its steps and
  * energies count again, its tokens and times do not.
  */
-import type { RequestEvent, Of, Settled } from '../../generation/protocol.js'
-import { answersOf } from '../../generation/answer-columns.js'
+import type { RequestEvent, Of } from '../../generation/protocol.js'
+import { type SettledAnswer, settledAnswers } from '../../generation/settled-answers.js'
 import type { Instruments } from './instruments.js'
 
 export type FinishReason = Of<'finished'>['finishReason'] | 'failed'
@@ -40,9 +40,8 @@ export class Account {
         to.queueSeconds.observe({ model }, event.queueSeconds)
         to.promptTokens.inc({ model }, event.promptTokens)
         return
-      case 'committed':
-      case 'stride':
-        for (const answer of answersOf(event)) {
+      case 'settled':
+        for (const answer of settledAnswers(event)) {
           this.settle(answer)
           if (!this.ended) this.commit(answer, when(answer, now))
         }
@@ -58,7 +57,7 @@ export class Account {
     }
   }
 
-  private settle({ energy, seconds, steps, stopReason }: Settled): void {
+  private settle({ energy, seconds, steps, stopReason }: SettledAnswer): void {
     const { model, to } = this
     to.answers.inc({ model, stop_reason: stopReason })
     to.answerSteps.observe({ model }, steps)
@@ -68,7 +67,7 @@ export class Account {
     to.energyDrop.observe({ model }, energy.initial - energy.final)
   }
 
-  private commit({ tokens }: Settled, now: number): void {
+  private commit({ tokens }: SettledAnswer, now: number): void {
     const { model, to } = this
     if (this.committed === undefined) {
       to.firstTokenSeconds.observe({ model }, (now - this.submitted) / 1000)

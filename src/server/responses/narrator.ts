@@ -4,6 +4,7 @@
  */
 import { fromErrorMessage } from '../../errors.js'
 import type { RequestEvent, Of, TokenLogprob } from '../../generation/protocol.js'
+import { type SettledAnswer, settledAnswers } from '../../generation/settled-answers.js'
 import type { Narrator, Said } from '../../jobs/durable-job.js'
 import { isTold } from '../../jobs/thinning.js'
 import { told } from '../error-boundary.js'
@@ -74,8 +75,8 @@ export class ResponseNarrator implements Narrator {
         return { events: this.begin() }
       case 'step':
         return { events: this.step(event) }
-      case 'committed':
-        return { events: this.commit(event) }
+      case 'settled':
+        return { events: settledAnswers(event).flatMap((answer) => this.commit(answer)) }
       case 'finished':
         return this.finish(event)
       case 'failed': {
@@ -84,7 +85,6 @@ export class ResponseNarrator implements Narrator {
         return this.end({ status: 'failed', error: { code, message: error.message } })
       }
       case 'scored':
-      case 'stride':
       case 'probed':
         return { events: [] }
     }
@@ -121,7 +121,7 @@ export class ResponseNarrator implements Narrator {
     return [{ type: 'basin:refinement_step', item_id: itemId, output_index: 0, ...step }]
   }
 
-  private commit({ logprobs = [], text }: Of<'committed'>): object[] {
+  private commit({ logprobs = [], text }: SettledAnswer): object[] {
     const added = logprobs.map(logprobOf)
     this.text += text
     this.logprobs.push(...added)
