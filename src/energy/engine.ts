@@ -2,12 +2,17 @@
  * The whole contract with hardware. Rows of different contexts, candidates, step indices and context
  * lengths share one call. The states of answers are in slots that the engine owns, so nothing of
  * vocabulary size crosses this boundary in a step. An engine knows tokens as integers and knows no text, no
- * budget and no queue. Calls are synchronous: an engine runs in a worker thread of its own.
+ * budget and no queue. It runs in a worker thread of its own, so a call may compute until it has its
+ * result; a call that leaves the work to another device may return a promise, and the next call is
+ * made when that promise is settled.
  *
  * Implemented by tfjs/ (the definition) and native/ (fused kernels, tested against the definition).
  */
 import type { ModelConfig } from '../model/config.js'
 import type { Interrupt } from './interrupt.js'
+
+/** A result that is there when the call returns, or that comes later. */
+export type Awaitable<T> = T | Promise<T>
 
 /** Appends `tokens` to a context. A prompt and the tokens of settled answers are observed alike. */
 export interface ObserveRow {
@@ -185,42 +190,52 @@ export interface EnergyEngine {
   readonly info: EngineInfo
   readonly capacity: EngineCapacity
 
-  observe(rows: readonly ObserveRow[]): void
+  observe(rows: readonly ObserveRow[]): Awaitable<void>
   /**
    * Observes, and returns for each row the sum over its tokens of norm(h), the output of the observed
    * stream's last layer, on the last landscape, [D].
    */
-  encode(rows: readonly ObserveRow[]): Float32Array[]
-  begin(rows: readonly BeginRow[]): void
+  encode(rows: readonly ObserveRow[]): Awaitable<Float32Array[]>
+  begin(rows: readonly BeginRow[]): Awaitable<void>
   /**
    * A step on every row, in place. Rows of one slot are consecutive steps of its answer: where a slot
    * comes again, a new round begins. If the interrupt is raised by then, the results end there.
    */
-  descend(rows: readonly DescendRow[], interrupt?: Interrupt): StepResult[]
+  descend(rows: readonly DescendRow[], interrupt?: Interrupt): Awaitable<StepResult[]>
   /**
    * Observe, begin, descend and read in one call, with exactly the results of those calls. It ends
    * before an answer whose energies or read-out are not finite. Absent where an engine would gain
    * nothing by it.
    */
-  multiStep?(row: MultiStepRow, interrupt?: Interrupt): MultiStepAnswer[]
-  energy(rows: readonly EnergyRow[]): EnergyResult[]
-  read(rows: readonly ReadRow[]): Readout[]
-  points(rows: readonly PointRow[]): Float32Array[]
+  multiStep?(row: MultiStepRow, interrupt?: Interrupt): Awaitable<MultiStepAnswer[]>
+  energy(rows: readonly EnergyRow[]): Awaitable<EnergyResult[]>
+  read(rows: readonly ReadRow[]): Awaitable<Readout[]>
+  points(rows: readonly PointRow[]): Awaitable<Float32Array[]>
   /**
    * The state of the answer in a slot, as bytes (answer-state.ts): `restore` on an engine of the same kind,
    * model and weights goes on from there with the same numbers, to the bit where the engine runs on the
    * same hardware. The context is not part of it.
    */
-  save(slot: number): Uint8Array
+  save(slot: number): Awaitable<Uint8Array>
   /**
    * Binds `slot`, in place of what it held, to a context that has been observed as it was at the time of
    * `save`, and puts the saved answer there. Throws `invalid_state`, and changes nothing, where the bytes
    * are damaged or do not fit this engine, this model or the length of the context.
    */
-  restore(slot: number, contextId: number, state: Uint8Array): void
-  /** Forgets a context and unbinds its slots. Releasing what is not held does nothing. */
+  restore(slot: number, contextId: number, state: Uint8Array): Awaitable<void>
+  /**
+   * Forgets a context and unbinds its slots. Releasing what is not held does nothing. This is an entry
+   * in the engine's books: it is done when the call returns, whatever a device is still computing.
+   */
   release(contextId: number): void
   /** Bytes of memory the engine holds for weights, caches and states. */
   memory(): number
-  close(): void
+  close(): Awaitable<void>
 }
+
+type AtOnce<Verb> = Verb extends (...rows: infer Rows) => infer Result
+  ? (...rows: Rows) => Awaited<Result>
+  : Verb
+
+/** An engine whose every result is there when the call returns. */
+export type SynchronousEngine = { [Verb in keyof EnergyEngine]: AtOnce<EnergyEngine[Verb]> }

@@ -2,7 +2,7 @@
 import { BasinError } from '../errors.js'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint.js'
 import { draftsFromContext } from '../model/config.js'
-import type { EnergyEngine } from './engine.js'
+import type { SynchronousEngine } from './engine.js'
 import { loadAddon } from './native/addon.js'
 import { nativeEngine } from './native/engine.js'
 import { weightTypes, type WeightType } from './native/options.js'
@@ -76,7 +76,7 @@ export function withRefiner(checkpoint: Checkpoint, refiner: string): Checkpoint
 }
 
 /** Throws `invalid_checkpoint`, or `backend_missing` where the engine asked for is not available. */
-export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
+export async function openEngine(options: OpenOptions): Promise<SynchronousEngine> {
   const { directory, threads, slots, contexts, pages } = options
   const engine = oneOf(engineChoices, options.engine, options.engine)
   const weights = oneOf(weightTypes, options.weights ?? 'f32', `${engine} with these weights`)
@@ -103,7 +103,7 @@ async function openTfjs(
   noNative: string,
   weights: WeightType,
   { threads, slots, contexts, pages }: OpenOptions,
-): Promise<EnergyEngine> {
+): Promise<SynchronousEngine> {
   if (weights !== 'f32')
     throw new BasinError('backend_missing', {
       engine,

@@ -29,11 +29,11 @@ export interface EngineRequest {
   given?: { answer: string | readonly number[]; by: 'energy' | 'logprobs'; param: string }
   /** Say the text of the prompt, `given` included, when it starts. */
   echo?: boolean
-  /** Report the energy of each committed answer's tokens: what `given` by energy would cost. */
-  judge?: boolean
+  /** Report the energy of each settled answer's tokens: what `given` by energy would say of them. */
+  tokenEnergy?: boolean
   /**
    * As a vector too: `observed`, the mean state of the prompt's tokens, in a `scored` event;
-   * `answer`, where each answer settled, in its `committed`.
+   * `answer`, where each answer settled, in its `settled` event.
    */
   represent?: 'observed' | 'answer'
   /** When its first answer is settled, look around it: a `probed` event, and the end. */
@@ -117,27 +117,21 @@ export interface TokenLogprob {
   top: readonly { token: string; logprob: number }[]
 }
 
-/** An answer that has become text. */
-export interface Settled {
-  tokens: number
-  steps: number
-  energy: EnergySummary
-  stopReason: StopReason
-  /** Of descent. */
-  seconds: number
-  ago?: number
-}
-
-/** The same of several: one entry per answer in each column. */
+/** Answers of one request that became text, one entry per answer in each column (settled-answers.ts). */
 export interface SettledColumns {
-  tokens: number[]
-  steps: number[]
-  initial: number[]
-  final: number[]
-  best: number[]
-  stopReasons: StopReason[]
-  seconds: number[]
-  agos: number[]
+  positions: readonly number[]
+  texts: readonly string[]
+  tokens: readonly number[]
+  steps: readonly number[]
+  initial: readonly number[]
+  final: readonly number[]
+  best: readonly number[]
+  stopReasons: readonly StopReason[]
+  seconds: readonly number[]
+  agos: readonly number[]
+  logprobs?: readonly (readonly TokenLogprob[] | undefined)[]
+  tokenEnergies?: readonly (number | undefined)[]
+  representations?: readonly (Float32Array | undefined)[]
 }
 
 /** `ago`: seconds between an event and the report that brings it; absent until it is reported. */
@@ -183,23 +177,9 @@ export type RequestEvent =
       top: readonly TokenAlternative[]
     }
   | ({
-      type: 'committed'
-      /** As in `step`. A held answer that was extended is committed again, in place of what it was. */
-      position: number
-      /** New text that is certain not to change: never half a character, never part of a stop string. */
-      text: string
-      logprobs?: readonly TokenLogprob[]
-      /** Of its tokens as a given answer, if `judge` was asked for. */
-      tokenEnergy?: number
-      /** [D], if `represent` asked for answers. */
-      representation?: Float32Array
-    } & Settled)
-  | {
-      /** Answers in a row of a patient job: in place of a `committed` for each, if it has no more to say. */
-      type: 'stride'
-      text: string
-      answers: SettledColumns
-    }
+      /** The answers of the request that settled since its event before, in their order. */
+      type: 'settled'
+    } & SettledColumns)
   | {
       type: 'finished'
       finishReason: 'stop' | 'length' | 'cancelled'
@@ -237,12 +217,12 @@ export interface TickStats {
 }
 
 export type ToWorker =
-  | { type: 'submit'; job: EngineRequest }
+  | { type: 'submit'; request: EngineRequest }
   | { type: 'control'; id: string; control: Control }
   | { type: 'tokenize'; id: number; text: string }
   | { type: 'detokenize'; id: number; tokens: readonly number[] }
   | { type: 'chat'; id: number; messages: readonly ChatMessage[] }
-  /** The last `events` message has been dealt with: sent to a worker that waits for it (receipt.ts). */
+  /** The last `events` message has been dealt with: sent to a worker that waits for it (report-ack.ts). */
   | { type: 'acknowledged' }
   | { type: 'close' }
 
@@ -297,8 +277,5 @@ export interface WorkerOptions {
   watchdogSeconds: number
 }
 
-/**
- * What a worker thread is given. `bell`: rung before each message to it but `heard`; `receipt`: of its
- * reports.
- */
-export type WorkerData = WorkerOptions & { bell: Interrupt; receipt: ReportAck }
+/** What a worker thread is given. `interrupt`: raised before each message to it but `acknowledged`. */
+export type WorkerData = WorkerOptions & { interrupt: Interrupt; reportAck: ReportAck }

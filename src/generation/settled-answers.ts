@@ -1,62 +1,96 @@
 /**
- * The answers that a settling event brings, one by one and in their order, in whatever way the worker
- * sent them: alone, or several in the columns of one event.
+ * The answers that a `settled` event brings: in columns while they cross from thread to thread, which
+ * takes a fraction of the time that objects take, and one by one for whoever reads them. Both threads
+ * use it; it knows neither the engine nor the API.
  */
 import type { StopReason } from '../refine/budget.js'
 import type { EnergySummary, Of, RequestEvent, SettledColumns, TokenLogprob } from './protocol.js'
 
 /** An answer that has become text. */
 export interface SettledAnswer {
-  /** Index of its first position in the completion, in tokens. */
+  /**
+   * Index of its first position in the completion, in tokens. A held answer that was extended settles
+   * again at the same position, in place of what it was.
+   */
   position: number
-  /** New text that is certain not to change. */
+  /** New text that is certain not to change: never half a character, never part of a stop text. */
   text: string
+  /** How many tokens it added. */
   tokens: number
+  /** Of the chosen candidate. */
   steps: number
   energy: EnergySummary
   stopReason: StopReason
-  /** Seconds of descent. */
+  /** Of descent. */
   seconds: number
-  /** Seconds between its settling and the report that brought it. */
+  /** Seconds between the moment it became text and the report that brings it. */
   ago: number
+  /** If the request asked for log-probabilities. */
   logprobs?: readonly TokenLogprob[]
-  /** Energy of its tokens as a given answer, if `judge` was asked for. */
+  /** Energy of its tokens as a given answer, if the request asked for it. */
   tokenEnergy?: number
-  /** [D], if `represent` asked for answers. */
+  /** [D], if the request asked for representations of answers. */
   representation?: Float32Array
 }
 
-export type SettledEvent = Of<'committed'> | Of<'stride'>
+/** An answer of which it is not known yet how long ago it settled when it is reported. */
+export type NewAnswer = Omit<SettledAnswer, 'ago'>
 
-export const isSettled = (event: RequestEvent): event is SettledEvent =>
-  event.type === 'committed' || event.type === 'stride'
+/** A column of what only some answers have; absent where none has it. */
+const columnOf = <T>(values: readonly (T | undefined)[]): readonly (T | undefined)[] | undefined =>
+  values.some((value) => value !== undefined) ? values : undefined
 
-/** None for an event of another kind. */
-export function settledAnswers(event: RequestEvent): readonly SettledAnswer[] {
-  if (event.type === 'committed') return [{ ...event, ago: event.ago ?? 0 }]
-  return event.type === 'stride' ? rows(event.answers, event.text) : []
+/** One event for answers of one request, in their order; `agos`: of each. */
+export function settledEvent(
+  answers: readonly NewAnswer[],
+  agos: readonly number[],
+): Of<'settled'> {
+  const logprobs = columnOf(answers.map((answer) => answer.logprobs))
+  const tokenEnergies = columnOf(answers.map((answer) => answer.tokenEnergy))
+  const representations = columnOf(answers.map((answer) => answer.representation))
+  return {
+    type: 'settled',
+    positions: answers.map(({ position }) => position),
+    texts: answers.map(({ text }) => text),
+    tokens: answers.map(({ tokens }) => tokens),
+    steps: answers.map(({ steps }) => steps),
+    initial: answers.map(({ energy }) => energy.initial),
+    final: answers.map(({ energy }) => energy.final),
+    best: answers.map(({ energy }) => energy.best),
+    stopReasons: answers.map(({ stopReason }) => stopReason),
+    seconds: answers.map(({ seconds }) => seconds),
+    agos,
+    ...(logprobs && { logprobs }),
+    ...(tokenEnergies && { tokenEnergies }),
+    ...(representations && { representations }),
+  }
 }
 
-/** Columns hold neither texts nor positions: the first row has the whole text, positions count from it. */
-function rows(columns: SettledColumns, text: string): SettledAnswer[] {
-  let position = 0
-  return columns.stopReasons.map((stopReason, i) => {
-    const tokens = columns.tokens[i] as number
-    const answer = {
-      position,
-      text: i === 0 ? text : '',
-      tokens,
-      steps: columns.steps[i] as number,
-      energy: {
-        initial: columns.initial[i] as number,
-        final: columns.final[i] as number,
-        best: columns.best[i] as number,
-      },
-      stopReason,
-      seconds: columns.seconds[i] as number,
-      ago: columns.agos[i] as number,
-    }
-    position += tokens
-    return answer
-  })
+export const isSettled = (event: RequestEvent): event is Of<'settled'> => event.type === 'settled'
+
+/** The answers that an event brings, in their order; none if it is of another type. */
+export const settledAnswers = (event: RequestEvent): readonly SettledAnswer[] =>
+  isSettled(event) ? event.positions.map((_, i) => answerAt(event, i)) : []
+
+function answerAt(columns: SettledColumns, i: number): SettledAnswer {
+  const logprobs = columns.logprobs?.[i]
+  const tokenEnergy = columns.tokenEnergies?.[i]
+  const representation = columns.representations?.[i]
+  return {
+    position: columns.positions[i] as number,
+    text: columns.texts[i] as string,
+    tokens: columns.tokens[i] as number,
+    steps: columns.steps[i] as number,
+    energy: {
+      initial: columns.initial[i] as number,
+      final: columns.final[i] as number,
+      best: columns.best[i] as number,
+    },
+    stopReason: columns.stopReasons[i] as StopReason,
+    seconds: columns.seconds[i] as number,
+    ago: columns.agos[i] as number,
+    ...(logprobs && { logprobs }),
+    ...(tokenEnergy !== undefined && { tokenEnergy }),
+    ...(representation && { representation }),
+  }
 }

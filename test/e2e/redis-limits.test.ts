@@ -2,6 +2,7 @@
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { RequestEvent } from '../../src/generation/protocol.js'
+import { settledEvent } from '../../src/generation/settled-answers.js'
 import { Quotas, type Rates } from '../../src/server/requests/quotas.js'
 import { RedisUsageStore } from '../../src/server/requests/redis-usage-store.js'
 import { freePort } from '../operations/prometheus.js'
@@ -41,16 +42,20 @@ describe.skipIf(missing)(`limits in Redis${missing ? ` (skipped: ${missing})` : 
     return [a, b]
   }
   const started = { type: 'started', promptTokens: 7, queueSeconds: 0 } satisfies RequestEvent
-  const committed: RequestEvent = {
-    type: 'committed',
-    position: 0,
-    text: '',
-    tokens: 2,
-    steps: 5,
-    seconds: 0,
-    energy: { initial: 1, final: 0, best: 0 },
-    stopReason: 'max_steps',
-  }
+  const settled = settledEvent(
+    [
+      {
+        position: 0,
+        text: '',
+        tokens: 2,
+        steps: 5,
+        energy: { initial: 1, final: 0, best: 0 },
+        stopReason: 'max_steps',
+        seconds: 0,
+      },
+    ],
+    [0],
+  )
 
   it('count the requests of all servers exactly, for each client by itself', async () => {
     const [a, b] = servers({ requests: 9 })
@@ -70,7 +75,7 @@ describe.skipIf(missing)(`limits in Redis${missing ? ` (skipped: ${missing})` : 
     const [a, b] = servers({ [kind]: limit })
     await a.enter('alice')
     a.count('alice', started)
-    a.count('alice', committed)
+    a.count('alice', settled)
     await expect
       .poll(() => b.enter('alice').catch((error: unknown) => (error as { code: string }).code))
       .toBe('rate_limited')

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { createInterrupt, clear, raise } from '../../src/energy/interrupt.js'
-import type { DescendRow, EnergyEngine } from '../../src/energy/engine.js'
+import type { DescendRow, SynchronousEngine } from '../../src/energy/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { landscapeOf, stateWidth } from '../../src/model/config.js'
 import { BasinError } from '../../src/errors.js'
@@ -12,7 +12,7 @@ import { drawAmong } from '../../src/refine/sampling.js'
 import { golden, relativeError } from '../support/golden.js'
 import { modelOf, variants } from '../support/models.js'
 
-export type Open = (checkpoint: Checkpoint) => Promise<EnergyEngine>
+export type Open = (checkpoint: Checkpoint) => Promise<SynchronousEngine>
 
 const forward = ['default', 'time_embed', 'adaln', 'prob_dist_embed', 'unnormalized']
 const tolerance = 1e-4
@@ -124,7 +124,7 @@ export function engineContract(name: string, open: Open): void {
           expect(together[row]?.gradientNorm).toBeCloseTo(single?.gradientNorm as number, 4)
         }
       }
-      const read = (e: EnergyEngine, slot: number) => [
+      const read = (e: SynchronousEngine, slot: number) => [
         ...(e.read([{ slot, which: 'last', top: 'all' }])[0]?.logits ?? []),
       ]
       for (let row = 0; row < 4; row++)
@@ -284,7 +284,7 @@ export function engineContract(name: string, open: Open): void {
       const [engine, other] = [await open(modelOf(label)), await open(modelOf(label))]
       const { block } = engine.model.answer
       const clamped = clampedAt(block, 0, 4)
-      const continued = (e: EnergyEngine, slot: number) => {
+      const continued = (e: SynchronousEngine, slot: number) => {
         const steps = [3, 4, 5].map((step) => {
           const landscape = landscapeOf(engine.model, step)
           return e.descend([{ slot, landscape, noise: 0.01, step, acceptLower: step === 4 }])
@@ -558,7 +558,7 @@ export function engineContract(name: string, open: Open): void {
 
 /** Begins an answer after each token, in a context and a slot of its own, from the given logits. */
 function beginAtEveryToken(
-  engine: EnergyEngine,
+  engine: SynchronousEngine,
   tokens: readonly number[],
   starts: readonly (readonly number[])[] = [],
 ): void {

@@ -1,7 +1,7 @@
 /** Events on their way out of a worker: which are told together, and what asks to be told soon. */
 import { describe, expect, it } from 'vitest'
-import { EventQueue } from '../../src/generation/core/event-queue.js'
-import type { RequestEvent, Of } from '../../src/generation/protocol.js'
+import { EventQueue, type OtherEvent } from '../../src/generation/core/event-queue.js'
+import type { RequestEvent } from '../../src/generation/protocol.js'
 import {
   requestAckMessage,
   createReportAck,
@@ -9,13 +9,12 @@ import {
   isAcknowledged,
   markSent,
 } from '../../src/generation/report-ack.js'
-import { answersOf } from '../../src/generation/answer-columns.js'
+import { type NewAnswer, settledAnswers } from '../../src/generation/settled-answers.js'
 
 const buffered = { id: 'a', buffered: true }
 const eager = { id: 'b' }
 
-const committed = (position: number, more: Partial<Of<'committed'>> = {}): Of<'committed'> => ({
-  type: 'committed',
+const answer = (position: number, more: Partial<NewAnswer> = {}): NewAnswer => ({
   position,
   text: `${String(position)} `,
   tokens: 1 + (position % 2),
@@ -26,70 +25,87 @@ const committed = (position: number, more: Partial<Of<'committed'>> = {}): Of<'c
   ...more,
 })
 
-const finished = { type: 'finished', finishReason: 'length' } as RequestEvent
-const started: RequestEvent = { type: 'started', promptTokens: 1, queueSeconds: 0 }
+const finished = { type: 'finished', finishReason: 'length' } as OtherEvent
+const started: OtherEvent = { type: 'started', promptTokens: 1, queueSeconds: 0 }
 
-describe('answers of a buffered job', () => {
-  it('are one event, which says what theirs would', () => {
-    const outbox = new EventQueue()
+describe.each([buffered, eager])('answers in a row of request $id', (request) => {
+  it('are one event, which says of each what happened and how long ago', () => {
+    const queue = new EventQueue()
     for (let i = 0; i < 5; i++) {
-      outbox.push(buffered, committed(i), i)
-      outbox.push(eager, committed(i), i)
+      queue.pushAnswer(request, answer(i), i)
+      queue.push({ id: 'another' }, started, i)
     }
-    const { events } = outbox.take(8)
-    const of = (id: string) => events.flatMap((each) => (each.id === id ? [each.event] : []))
-    const [stride, ...others] = of('a')
+    const { events } = queue.take(8)
+    const [settled, ...others] = events.filter(({ id }) => id === request.id)
     expect(others).toEqual([])
-    expect(stride).toMatchObject({ type: 'stride', text: '0 1 2 3 4 ' })
-    const told = ({ ago, energy, seconds, steps, stopReason, tokens }: Of<'committed'>) => {
-      return { ago, energy, seconds, steps, stopReason, tokens }
-    }
-    expect(answersOf(stride as RequestEvent)).toEqual(
-      of('b').map((each) => told(each as Of<'committed'>)),
+    expect(settled?.event).toMatchObject({
+      type: 'settled',
+      texts: ['0 ', '1 ', '2 ', '3 ', '4 '],
+    })
+    expect(settledAnswers(settled?.event as RequestEvent)).toEqual(
+      [0, 1, 2, 3, 4].map((i) => ({ ...answer(i), ago: 8 - i })),
     )
-    expect(
-      of('b')
-        .flatMap((event) => answersOf(event))
-        .map(({ ago }) => ago),
-    ).toEqual([8, 7, 6, 5, 4])
   })
 
   it('stand before what came after them, and end with a report', () => {
-    const outbox = new EventQueue()
-    outbox.push(buffered, started, 0)
-    outbox.push(buffered, committed(0), 0)
-    outbox.push(buffered, finished, 0)
-    outbox.push(buffered, committed(1), 0)
-    const types = () => outbox.take(1).events.map(({ event: { type } }) => type)
-    expect(types()).toEqual(['started', 'stride', 'finished', 'stride'])
-    outbox.push(buffered, committed(2), 1)
-    expect(types()).toEqual(['stride'])
+    const queue = new EventQueue()
+    queue.push(request, started, 0)
+    queue.pushAnswer(request, answer(0), 0)
+    queue.push(request, finished, 0)
+    queue.pushAnswer(request, answer(1), 0)
+    const types = () => queue.take(1).events.map(({ event: { type } }) => type)
+    expect(types()).toEqual(['started', 'settled', 'finished', 'settled'])
+    queue.pushAnswer(request, answer(2), 1)
+    expect(types()).toEqual(['settled'])
   })
 
-  it.each([{ tokenEnergy: 1 }, { logprobs: [] }, { representation: new Float32Array(2) }])(
-    'are events of their own where they have more to say: %o',
-    (more) => {
-      const outbox = new EventQueue()
-      for (let i = 0; i < 2; i++) outbox.push(buffered, committed(i, more), 0)
-      const { events } = outbox.take(0)
-      expect(events.map(({ event }) => event)).toMatchObject([0, 1].map((i) => committed(i, more)))
-    },
-  )
+  it.each([
+    { title: 'the energy of its tokens', more: { tokenEnergy: 1 } },
+    { title: 'log-probabilities', more: { logprobs: [] } },
+    { title: 'a representation', more: { representation: new Float32Array(2) } },
+  ])('keep what only some of them have: $title', ({ more }) => {
+    const queue = new EventQueue()
+    queue.pushAnswer(request, answer(0), 0)
+    queue.pushAnswer(request, answer(1, more), 0)
+    const [settled] = queue.take(0).events
+    expect(settledAnswers(settled?.event as RequestEvent)).toEqual([
+      { ...answer(0), ago: 0 },
+      { ...answer(1, more), ago: 0 },
+    ])
+  })
+})
+
+describe('a report is full', () => {
+  const queueOf = (count: number, request: typeof eager) => {
+    const queue = new EventQueue()
+    for (let i = 0; i < count; i++) queue.pushAnswer(request, answer(i), 0)
+    return queue
+  }
+
+  it('of 128 answers of streamed requests', () => {
+    expect(queueOf(127, eager).full).toBe(false)
+    expect(queueOf(128, eager).full).toBe(true)
+  })
+
+  it('of no number of answers of one buffered request', () => {
+    expect(queueOf(1000, buffered).full).toBe(false)
+  })
 })
 
 describe('what asks to be told soon', () => {
-  it.each<[string, Parameters<EventQueue['push']>[0], RequestEvent, boolean, boolean]>([
+  it.each<[string, Parameters<EventQueue['push']>[0], OtherEvent | NewAnswer, boolean, boolean]>([
     ['a beginning does not', eager, started, false, false],
-    ['a first token does', eager, committed(0), true, true],
-    ['further ones are followed', eager, committed(1), false, true],
-    ['a first token of a buffered job does not', buffered, committed(0), false, false],
+    ['a first token does', eager, answer(0), true, true],
+    ['further ones are followed', eager, answer(1), false, true],
+    ['a first token of a buffered request does not', buffered, answer(0), false, false],
     ['its end does', buffered, finished, true, false],
-  ])('%s', (_, job, event, urgent, followed) => {
-    const outbox = new EventQueue()
-    outbox.push(job, event, 0)
-    expect([outbox.urgent, outbox.followed]).toEqual([urgent, followed])
-    outbox.take(0)
-    expect([outbox.urgent, outbox.followed, outbox.empty]).toEqual([false, false, true])
+  ])('%s', (_, request, what, urgent, followed) => {
+    const queue = new EventQueue()
+    if ('type' in what) queue.push(request, what, 0)
+    else queue.pushAnswer(request, what, 0)
+    expect([queue.urgent, queue.followed]).toEqual([urgent, followed])
+    queue.take(0)
+    expect([queue.urgent, queue.followed, queue.empty]).toEqual([false, false, true])
   })
 })
 

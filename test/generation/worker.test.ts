@@ -14,9 +14,10 @@ import type {
   TickStats,
   WorkerOptions,
 } from '../../src/generation/protocol.js'
+import { settledAnswers } from '../../src/generation/settled-answers.js'
 import { weightsFile, writeCheckpoint } from '../../src/model/checkpoint.js'
 import { initialWeights } from '../../src/train/initial-weights.js'
-import { budget, characterDescriptor, jobOf, unbounded } from '../support/loops.js'
+import { budget, characterDescriptor, requestOf, unbounded } from '../support/engine-bench.js'
 import { configOf } from '../support/models.js'
 
 const entry = new URL('../../dist/generation/core/worker.js', import.meta.url)
@@ -69,6 +70,13 @@ async function eventsOf(run: RequestStream): Promise<RequestEvent[]> {
   return events
 }
 
+/** The type of each event, that of `settled` once for each answer. */
+const typesOf = (events: readonly RequestEvent[]): string[] =>
+  events.flatMap((event) => {
+    const answers = settledAnswers(event)
+    return answers.length > 0 ? answers.map(() => event.type) : [event.type]
+  })
+
 /** Reads up to and including the first event of a type, and leaves the rest unread. */
 async function until(
   events: AsyncIterator<RequestEvent>,
@@ -88,9 +96,10 @@ const nextTick = (generation: EngineClient, holds: (stats: TickStats) => boolean
     })
   })
 
-const short = (overrides: Partial<EngineRequest> = {}) => jobOf('a', { maxTokens: 4, ...overrides })
+const short = (overrides: Partial<EngineRequest> = {}) =>
+  requestOf('a', { maxTokens: 4, ...overrides })
 const endless = (id: string, overrides: Partial<EngineRequest> = {}) =>
-  jobOf(id, { maxTokens: 2, budget: unbounded(), ...overrides })
+  requestOf(id, { maxTokens: 2, budget: unbounded(), ...overrides })
 
 describe('a worker', () => {
   it('completes jobs, alone and together, to the same texts', async () => {
@@ -107,12 +116,7 @@ describe('a worker', () => {
         if (!concurrent) await events
       }
       for (const events of await Promise.all(runs)) {
-        expect(events.map(({ type }) => type)).toEqual([
-          'started',
-          'committed',
-          'committed',
-          'finished',
-        ])
+        expect(typesOf(events)).toEqual(['started', 'settled', 'settled', 'finished'])
         const last = events.at(-1)
         if (last?.type === 'finished') out.push(last.text)
       }
@@ -245,9 +249,9 @@ describe('a reader', () => {
     expect(ends).toMatchObject([
       { type: 'started' },
       last,
-      { type: 'committed' },
+      { type: 'settled' },
       last,
-      { type: 'committed' },
+      { type: 'settled' },
       { type: 'finished' },
     ])
   })

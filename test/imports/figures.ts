@@ -1,5 +1,5 @@
 /** Runs an engine under a budget, to compare it with results of the published implementation. */
-import type { EnergyEngine } from '../../src/energy/engine.js'
+import type { SynchronousEngine } from '../../src/energy/engine.js'
 import { landscapeOf } from '../../src/model/config.js'
 import { planStep, type Budget } from '../../src/refine/budget.js'
 import { choose } from '../../src/refine/candidates.js'
@@ -18,7 +18,7 @@ const range = (count: number) => Array.from({ length: count }, (_, i) => i)
 
 /** Refines every position of `tokens` in parallel, with `budget.candidates` candidates each, from `starts`. */
 export function descendAll(
-  engine: EnergyEngine,
+  engine: SynchronousEngine,
   tokens: readonly number[],
   starts: readonly number[][][],
   budget: Budget,
@@ -68,7 +68,7 @@ export function descendAll(
 
 /** `count` greedy tokens after `tokens`, computed through the cache from the model's own start. */
 export function greedy(
-  engine: EnergyEngine,
+  engine: SynchronousEngine,
   tokens: readonly number[],
   count: number,
   budget: Budget,

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { EnergyEngine } from '../../src/energy/engine.js'
+import type { SynchronousEngine } from '../../src/energy/engine.js'
 import { loadAddon } from '../../src/energy/native/addon.js'
 import { openEngine } from '../../src/energy/open-engine.js'
 import { openCheckpoint, writeCheckpoint } from '../../src/model/checkpoint.js'
@@ -49,7 +49,7 @@ function converted(folder: string, hyperparameters: Hyperparameters = {}) {
 /** Includes the native engine where its addon is built. */
 const engines = ['tfjs:wasm', ...('addon' in loadAddon() ? ['native'] : [])]
 
-const open = (engine: string, directory: string): Promise<EnergyEngine> =>
+const open = (engine: string, directory: string): Promise<SynchronousEngine> =>
   openEngine({ directory, engine, threads: 1, slots: 64, contexts: 16, pages: 64 })
 
 describe.each([...forward, ...advanced])('%s, imported', (folder) => {

@@ -2,11 +2,12 @@
 import { describe, expect, it } from 'vitest'
 import type { RequestStream } from '../../src/generation/client/engine-client.js'
 import type { RequestEvent } from '../../src/generation/protocol.js'
+import { settledAnswers, settledEvent } from '../../src/generation/settled-answers.js'
 import { DurableJob, type JobSpec, type EventWriter } from '../../src/jobs/durable-job.js'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
 import type { JobRecord } from '../../src/jobs/store.js'
 import { isRecorded } from '../../src/jobs/thinning.js'
-import { jobOf } from '../support/loops.js'
+import { requestOf } from '../support/engine-bench.js'
 
 /** Events with the text of each answer, and the finish reason at the end. */
 class Echo implements EventWriter {
@@ -17,7 +18,8 @@ class Echo implements EventWriter {
   }
 
   take(event: RequestEvent) {
-    if (event.type === 'committed') return { events: [{ type: 'text', text: event.text }] }
+    if (event.type === 'settled')
+      return { events: settledAnswers(event).map(({ text }) => ({ type: 'text', text })) }
     if (event.type !== 'finished' && event.type !== 'failed') return { events: [] }
     return this.end(event.type)
   }
@@ -36,16 +38,21 @@ class Echo implements EventWriter {
   }
 }
 
-const says = (text: string): RequestEvent => ({
-  type: 'committed',
-  position: 0,
-  text,
-  tokens: 1,
-  steps: 1,
-  stopReason: 'max_steps',
-  energy: { initial: 1, final: 0, best: 0 },
-  seconds: 0,
-})
+const says = (text: string): RequestEvent =>
+  settledEvent(
+    [
+      {
+        position: 0,
+        text,
+        tokens: 1,
+        steps: 1,
+        energy: { initial: 1, final: 0, best: 0 },
+        stopReason: 'max_steps',
+        seconds: 0,
+      },
+    ],
+    [0],
+  )
 const fails = (code: 'engine_unavailable' | 'engine_failed' | 'shutting_down'): RequestEvent => ({
   type: 'failed',
   error: { code, facts: {} },
@@ -77,7 +84,7 @@ const recordOf = (durable = true): JobRecord => ({
   durable,
   steered: false,
   model: 'm',
-  job: jobOf('a'),
+  job: requestOf('a'),
   request: null,
   result: null,
   expires: null,

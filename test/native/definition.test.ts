@@ -1,6 +1,6 @@
 /** The native engine against the tfjs engine, which defines what it must compute. */
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { EnergyEngine } from '../../src/energy/engine.js'
+import type { SynchronousEngine } from '../../src/energy/engine.js'
 import { loadBackend, type Backend } from '../../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../../src/energy/tfjs/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
@@ -16,7 +16,7 @@ beforeAll(async () => {
   backend = await loadBackend('wasm', 1)
 })
 
-const openBoth = (checkpoint: Checkpoint): [EnergyEngine, EnergyEngine] => {
+const openBoth = (checkpoint: Checkpoint): [SynchronousEngine, SynchronousEngine] => {
   const capacity = { slots: 8, contexts: 8, pages: 64, pageSize: 16 }
   return [new TfjsEngine(checkpoint, backend, capacity, 1), openNative(checkpoint)]
 }
@@ -30,7 +30,7 @@ const closeTo = (actual: ArrayLike<number>, expected: ArrayLike<number>) => {
 }
 
 /** Four rows of different contexts: free, clamped, noisy, and keeping lower energies only. */
-function descendRows(engine: EnergyEngine, steps: number): number[][] {
+function descendRows(engine: SynchronousEngine, steps: number): number[][] {
   const { block } = engine.model.answer
   const text = [5, 3, 8, 1, 1, 2, 9, 4, 7, 0, 6, 3, 3, 10, 2, 5, 8, 1, 4, 4]
   for (let row = 0; row < 4; row++) {
@@ -73,10 +73,10 @@ describe.each(variants)('native gives the numbers of tfjs: $label', ({ label }) 
     expected.forEach((numbers, i) => closeTo(actual[i] ?? [], numbers))
     for (const which of ['last', 'best'] as const)
       for (let slot = 0; slot < 4; slot++) {
-        const read = (engine: EnergyEngine) =>
+        const read = (engine: SynchronousEngine) =>
           engine.read([{ slot, which, top: 'all' }])[0]?.logits ?? new Float32Array(0)
         closeTo(read(native), read(definition))
-        const top = (engine: EnergyEngine) => engine.read([{ slot, which, top: 3 }])[0]
+        const top = (engine: SynchronousEngine) => engine.read([{ slot, which, top: 3 }])[0]
         expect(top(native)?.tokens).toEqual(top(definition)?.tokens)
         closeTo(top(native)?.logProbs ?? [], top(definition)?.logProbs ?? [])
       }

@@ -3,7 +3,7 @@
  * the number of threads, or on the chunks in which its context was observed. So equality is exact here.
  */
 import { describe, expect, it } from 'vitest'
-import type { EnergyEngine } from '../../src/energy/engine.js'
+import type { SynchronousEngine } from '../../src/energy/engine.js'
 import { weightTypes, type NativeOptions } from '../../src/energy/native/options.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { landscapeOf } from '../../src/model/config.js'
@@ -23,7 +23,7 @@ interface Outcome {
 const contextOf = (row: number, vocab: number): number[] =>
   Array.from({ length: (row * 5) % 41 }, (_, i) => (i * 7 + row) % vocab)
 
-function start(engine: EnergyEngine, row: number, chunk: number): void {
+function start(engine: SynchronousEngine, row: number, chunk: number): void {
   const { vocab_size: vocab, answer } = engine.model
   const tokens = contextOf(row, vocab)
   const pages = [3 * row + 1, 3 * row, 3 * row + 2]

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { createInterrupt, clear, raise } from '../../src/energy/interrupt.js'
 import type { MultiStepRow } from '../../src/energy/engine.js'
 import { modelOf } from '../support/models.js'
-import { strideByVerbs } from '../support/quadratic-engine.js'
+import { multiStepByVerbs } from '../support/quadratic-engine.js'
 import { openNative } from './support.js'
 
 const labels = [
@@ -53,14 +53,14 @@ function opened(label: string) {
   return engine
 }
 
-const withoutTimes = (answers: ReturnType<typeof strideByVerbs>) =>
+const withoutTimes = (answers: ReturnType<typeof multiStepByVerbs>) =>
   answers.map(({ token, steps }) => ({ token, steps }))
 
 describe.each(labels)('several answers in one call (%s)', (label) => {
   it.each(rows)('are the answers of single calls: %s', (_, overrides) => {
     const row = { ...plain, ...overrides }
     const [one, other] = [opened(label), opened(label)]
-    const wanted = withoutTimes(strideByVerbs(other, row))
+    const wanted = withoutTimes(multiStepByVerbs(other, row))
     expect(wanted).toHaveLength(12)
     expect(withoutTimes(one.multiStep(row))).toEqual(wanted)
     const point = [{ slot: 2, which: 'best' as const }]

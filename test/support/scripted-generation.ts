@@ -12,6 +12,7 @@ import type {
   TickStats,
   ToWorker,
 } from '../../src/generation/protocol.js'
+import { settledEvent } from '../../src/generation/settled-answers.js'
 import { refuseIfFull, WorkerRequestStream } from '../../src/generation/client/request-stream.js'
 import type { StopReason } from '../../src/refine/budget.js'
 import { advance, beforeFirstStep, decide, extend, type Progress } from '../../src/refine/stop.js'
@@ -219,11 +220,17 @@ export class ScriptedGeneration implements EngineClient {
     const { best, final, initial, steps } = progress
     const energy = { initial, final, best }
     const logprobs = job.logprobs === undefined ? [] : [logprobOf(text, -job.sampling.seed)]
-    this.tell(run, {
-      ...{ type: 'committed', position: each.answers, text, tokens: 1, steps, energy, stopReason },
+    const answer = {
+      position: each.answers,
+      text,
+      tokens: 1,
+      steps,
+      energy,
+      stopReason,
       seconds: 0.001,
       ...(job.logprobs !== undefined && { logprobs }),
-    })
+    }
+    this.tell(run, settledEvent([answer], [0]))
     if (textOf(job.prompt).includes('explode')) {
       this.end(each, failure(new BasinError('engine_failed', { reason: 'a secret of the engine' })))
       return

@@ -5,6 +5,7 @@ import picocolors from 'picocolors'
 import { fromErrorMessage } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { Of } from '../../generation/protocol.js'
+import { type SettledAnswer, settledAnswers } from '../../generation/settled-answers.js'
 import type { ReasoningEffort } from '../../refine/presets.js'
 import { requestFrom } from '../../server/requests/request-settings.js'
 import { integer, real } from '../options/number-parsers.js'
@@ -118,9 +119,9 @@ async function complete(model: EngineClient, prompt: string, flags: GenerateFlag
       throw fromErrorMessage(event.error)
     }
     if (event.type === 'step') view.step(event, account.step(event))
-    if (event.type === 'committed') {
-      account.settle(event)
-      view.commit(event)
+    for (const answer of settledAnswers(event)) {
+      account.settle(answer)
+      view.commit(answer)
     }
     if (event.type === 'finished') {
       view.close()
@@ -150,7 +151,7 @@ class EnergyAccount {
     return this.current
   }
 
-  settle({ energy, seconds }: Of<'committed'>): void {
+  settle({ energy, seconds }: SettledAnswer): void {
     this.current = []
     this.answers++
     this.initial += energy.initial
@@ -174,7 +175,7 @@ class EnergyAccount {
 
 interface View {
   step: (event: Of<'step'>, energies: readonly number[]) => void
-  commit: (event: Of<'committed'>) => void
+  commit: (event: SettledAnswer) => void
   close: () => void
 }
 
@@ -192,7 +193,7 @@ class LiveView implements View {
     this.screen.draw(text, `${curve} ${status}`)
   }
 
-  commit({ text }: Of<'committed'>): void {
+  commit({ text }: SettledAnswer): void {
     this.screen.append(text)
   }
 
@@ -207,7 +208,7 @@ class PlainView implements View {
     // Only text that does not change any more is written.
   }
 
-  commit({ text }: Of<'committed'>): void {
+  commit({ text }: SettledAnswer): void {
     process.stdout.write(text)
   }
 

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { stepCost } from '../../energy/cost.js'
-import type { EnergyEngine } from '../../energy/engine.js'
+import type { SynchronousEngine } from '../../energy/engine.js'
 import { openEngine } from '../../energy/open-engine.js'
 import { parameterCount, tensorShapes, weightsFile } from '../../model/checkpoint.js'
 import { contextCaches, landscapeOf, readConfig, type ModelConfig } from '../../model/config.js'
@@ -144,7 +144,7 @@ async function measure(
   }
 }
 
-function timed(engine: EnergyEngine, step: number): number {
+function timed(engine: SynchronousEngine, step: number): number {
   const started = performance.now()
   engine.descend([{ slot: 0, landscape: landscapeOf(engine.model, step), noise: 0, step }])
   return (performance.now() - started) / 1000

@@ -1,89 +1,99 @@
-/** Events of jobs on their way out, until somebody takes them along. */
-import type { FromWorker, EngineRequest, RequestEvent, Of } from '../protocol.js'
-import { isPlain, strideOf } from '../answer-columns.js'
+/**
+ * Events of requests on their way to a report. Answers of one request that settle in a row are one
+ * event. Knows when each event happened and whose it is; knows no engine and no scheduler, and does not
+ * decide when a report is due.
+ */
+import type { EngineRequest, FromWorker, RequestEvent } from '../protocol.js'
+import { type NewAnswer, settledEvent } from '../settled-answers.js'
 
 type Content = Pick<Extract<FromWorker, { type: 'events' }>, 'events' | 'released'>
 
-/** Events of one report, give or take those of a tick: some milliseconds of its reader's time. */
-const MOST = 128
+/**
+ * Events of one report, give or take those of a step: some milliseconds of its reader's time. Answers of
+ * a streamed request count one by one, since its reader sends each on its own.
+ */
+const REPORT_EVENTS = 128
 
-/** `at`: when it happened, in seconds of any clock. */
-interface Happened<E extends RequestEvent = RequestEvent> {
-  event: E
-  at: number
-}
-type Answer = Happened<Of<'committed'>>
+export type OtherEvent = Exclude<RequestEvent, { type: 'settled' }>
+
+type Recipient = Pick<EngineRequest, 'id' | 'buffered'>
+
+/** Times are seconds of any clock. */
+type Entry =
+  | { id: string; event: OtherEvent; at: number }
+  | { id: string; answers: NewAnswer[]; times: number[] }
+type AnswersEntry = Extract<Entry, { answers: unknown }>
 
 export class EventQueue {
-  /** One of the events is more than a beginning or a further step or token: a client waits for it. */
+  /** One of the events is more than a start or a further step or token: a client waits for it. */
   urgent = false
-  /** One that is no beginning is of a job whose client follows it. */
+  /** One that is no start is of a request whose client follows it. */
   followed = false
-  private told: { id: string; what: Happened | readonly Answer[] }[] = []
+  private entries: Entry[] = []
   private released: string[] = []
-  /** Answers of patient jobs that the next one joins, by job. */
-  private readonly open = new Map<string, Answer[]>()
+  private size = 0
+  /** By request: the answers that its next one joins. */
+  private readonly open = new Map<string, AnswersEntry>()
 
-  /** `at`: as in `Happened`. */
-  push(
-    { id, buffered = false }: Pick<EngineRequest, 'id' | 'buffered'>,
-    event: RequestEvent,
-    at: number,
-  ): void {
-    if (buffered && event.type === 'committed' && isPlain(event)) this.join(id, { event, at })
-    else {
-      this.open.delete(id)
-      this.told.push({ id, what: { event, at } })
-    }
+  /** `at`: when it happened. */
+  push({ id, buffered = false }: Recipient, event: OtherEvent, at: number): void {
+    this.open.delete(id)
+    this.entries.push({ id, event, at })
+    this.size++
     if (event.type === 'started') return
     const last = event.type === 'finished' || event.type === 'failed'
-    const further = event.type === 'step' || (event.type === 'committed' && event.position > 0)
     this.followed ||= !buffered
-    this.urgent ||= last || !(further || buffered)
+    this.urgent ||= last || !(event.type === 'step' || buffered)
   }
 
-  /** A held job is gone. */
+  pushAnswer({ id, buffered = false }: Recipient, answer: NewAnswer, at: number): void {
+    const joined = this.open.get(id)
+    if (joined) {
+      joined.answers.push(answer)
+      joined.times.push(at)
+    } else {
+      const entry = { id, answers: [answer], times: [at] }
+      this.open.set(id, entry)
+      this.entries.push(entry)
+    }
+    if (!joined || !buffered) this.size++
+    this.followed ||= !buffered
+    this.urgent ||= answer.position <= 0 && !buffered
+  }
+
+  /** A held request is gone. */
   release(id: string): void {
     this.released.push(id)
   }
 
   get empty(): boolean {
-    return this.told.length + this.released.length === 0
+    return this.entries.length + this.released.length === 0
   }
 
   /** Nothing more should happen before these are taken. */
   get full(): boolean {
-    return this.told.length >= MOST
+    return this.size >= REPORT_EVENTS
   }
 
   take(now: number): Content {
     const { released } = this
-    const events = this.told.map(({ id, what }) => ({ id, event: asOne(what, now) }))
-    this.told = []
+    const events = this.entries.map((entry) => ({ id: entry.id, event: eventOf(entry, now) }))
+    this.entries = []
+    this.size = 0
     this.open.clear()
     this.released = []
     this.urgent = false
     this.followed = false
     return { events, released }
   }
-
-  private join(id: string, answer: Answer): void {
-    const before = this.open.get(id)
-    if (before) {
-      before.push(answer)
-      return
-    }
-    const answers = [answer]
-    this.open.set(id, answers)
-    this.told.push({ id, what: answers })
-  }
 }
 
-function asOne(what: Happened | readonly Answer[], now: number): RequestEvent {
-  if (!('event' in what))
-    return strideOf(what.map(({ event, at }) => ({ ...event, ago: now - at })))
-  const { at, event } = what
-  return event.type === 'started' || event.type === 'committed'
-    ? { ...event, ago: now - at }
-    : event
+function eventOf(entry: Entry, now: number): RequestEvent {
+  if ('answers' in entry)
+    return settledEvent(
+      entry.answers,
+      entry.times.map((at) => now - at),
+    )
+  const { at, event } = entry
+  return event.type === 'started' ? { ...event, ago: now - at } : event
 }
