@@ -29,8 +29,8 @@ export interface EngineRequest {
   given?: { answer: string | readonly number[]; by: 'energy' | 'logprobs'; param: string }
   /** Say the text of the prompt, `given` included, when it starts. */
   echo?: boolean
-  /** Report the energy of each committed answer's tokens: what `given` by energy would cost. */
-  judge?: boolean
+  /** Report the energy of each settled answer's tokens: what `given` by energy would say of them. */
+  tokenEnergy?: boolean
   /**
    * As a vector too: `observed`, the mean state of the prompt's tokens, in a `scored` event;
    * `answer`, where each answer settled, in its `settled` event.
@@ -217,12 +217,12 @@ export interface TickStats {
 }
 
 export type ToWorker =
-  | { type: 'submit'; job: EngineRequest }
+  | { type: 'submit'; request: EngineRequest }
   | { type: 'control'; id: string; control: Control }
   | { type: 'tokenize'; id: number; text: string }
   | { type: 'detokenize'; id: number; tokens: readonly number[] }
   | { type: 'chat'; id: number; messages: readonly ChatMessage[] }
-  /** The last `events` message has been dealt with: sent to a worker that waits for it (receipt.ts). */
+  /** The last `events` message has been dealt with: sent to a worker that waits for it (report-ack.ts). */
   | { type: 'acknowledged' }
   | { type: 'close' }
 
@@ -277,8 +277,5 @@ export interface WorkerOptions {
   watchdogSeconds: number
 }
 
-/**
- * What a worker thread is given. `bell`: rung before each message to it but `heard`; `receipt`: of its
- * reports.
- */
-export type WorkerData = WorkerOptions & { bell: Interrupt; receipt: ReportAck }
+/** What a worker thread is given. `interrupt`: raised before each message to it but `acknowledged`. */
+export type WorkerData = WorkerOptions & { interrupt: Interrupt; reportAck: ReportAck }

@@ -33,17 +33,21 @@ export interface SettledAnswer {
   representation?: Float32Array
 }
 
-/** A column of what only some answers have; absent where none has it. */
-const column = <T, Name extends string>(
-  name: Name,
-  values: readonly (T | undefined)[],
-): Partial<Record<Name, readonly (T | undefined)[]>> =>
-  values.some((value) => value !== undefined)
-    ? ({ [name]: values } as Record<Name, readonly (T | undefined)[]>)
-    : {}
+/** An answer of which it is not known yet how long ago it settled when it is reported. */
+export type NewAnswer = Omit<SettledAnswer, 'ago'>
 
-/** One event for answers of one request, in their order. */
-export function settledEvent(answers: readonly SettledAnswer[]): Of<'settled'> {
+/** A column of what only some answers have; absent where none has it. */
+const columnOf = <T>(values: readonly (T | undefined)[]): readonly (T | undefined)[] | undefined =>
+  values.some((value) => value !== undefined) ? values : undefined
+
+/** One event for answers of one request, in their order; `agos`: of each. */
+export function settledEvent(
+  answers: readonly NewAnswer[],
+  agos: readonly number[],
+): Of<'settled'> {
+  const logprobs = columnOf(answers.map((answer) => answer.logprobs))
+  const tokenEnergies = columnOf(answers.map((answer) => answer.tokenEnergy))
+  const representations = columnOf(answers.map((answer) => answer.representation))
   return {
     type: 'settled',
     positions: answers.map(({ position }) => position),
@@ -55,19 +59,10 @@ export function settledEvent(answers: readonly SettledAnswer[]): Of<'settled'> {
     best: answers.map(({ energy }) => energy.best),
     stopReasons: answers.map(({ stopReason }) => stopReason),
     seconds: answers.map(({ seconds }) => seconds),
-    agos: answers.map(({ ago }) => ago),
-    ...column(
-      'logprobs',
-      answers.map(({ logprobs }) => logprobs),
-    ),
-    ...column(
-      'tokenEnergies',
-      answers.map(({ tokenEnergy }) => tokenEnergy),
-    ),
-    ...column(
-      'representations',
-      answers.map(({ representation }) => representation),
-    ),
+    agos,
+    ...(logprobs && { logprobs }),
+    ...(tokenEnergies && { tokenEnergies }),
+    ...(representations && { representations }),
   }
 }
 

@@ -69,7 +69,7 @@ function counts({ best_of: asked, n, stream }: CompletionRequest): { kept: numbe
 
 /** By what `best_of` goes: the measure of score.ts, of tokens that were chosen. */
 const judging = (model: ModelConfig, { logprobs }: Pick<EngineRequest, 'logprobs'>) =>
-  model.energy.kind === 'residual' ? { logprobs: logprobs ?? 0 } : { judge: true }
+  model.energy.kind === 'residual' ? { logprobs: logprobs ?? 0 } : { tokenEnergy: true }
 
 /**
  * The prompt is read with log-probabilities if both it and they are asked for: then it is given, after

@@ -42,18 +42,20 @@ describe.skipIf(missing)(`limits in Redis${missing ? ` (skipped: ${missing})` : 
     return [a, b]
   }
   const started = { type: 'started', promptTokens: 7, queueSeconds: 0 } satisfies RequestEvent
-  const settled = settledEvent([
-    {
-      position: 0,
-      text: '',
-      tokens: 2,
-      steps: 5,
-      energy: { initial: 1, final: 0, best: 0 },
-      stopReason: 'max_steps',
-      seconds: 0,
-      ago: 0,
-    },
-  ])
+  const settled = settledEvent(
+    [
+      {
+        position: 0,
+        text: '',
+        tokens: 2,
+        steps: 5,
+        energy: { initial: 1, final: 0, best: 0 },
+        stopReason: 'max_steps',
+        seconds: 0,
+      },
+    ],
+    [0],
+  )
 
   it('count the requests of all servers, for each client by itself, and exactly', async () => {
     const [a, b] = servers({ requests: 9 })

@@ -1,17 +1,17 @@
 import { describe, expect, it } from 'vitest'
 import type { Budget } from '../../src/refine/budget.js'
-import { budget, jobOf, LoopBench, unbounded } from '../support/loops.js'
+import { budget, requestOf, EngineBench, unbounded } from '../support/engine-bench.js'
 
 const noisy = {
   model: { answer: { block: 1, start: 'noise' as const }, energy: { kind: 'head' as const } },
 }
 
 /** Runs one job; rows of all ticks, and which candidate took each step, in order. */
-function run(limits: Budget, maxTokens = 1) {
-  const bench = new LoopBench(noisy)
+async function run(limits: Budget, maxTokens = 1) {
+  const bench = new EngineBench(noisy)
   let rows = 0
-  bench.loop.submit(jobOf('a', { maxTokens, reportSteps: true, budget: limits }))
-  while (bench.tick()) rows += bench.stats?.ticks[0]?.rows ?? 0
+  bench.core.submit(requestOf('a', { maxTokens, reportSteps: true, budget: limits }))
+  while (await bench.step()) rows += bench.stats?.ticks[0]?.rows ?? 0
   const turns = bench.of('a', 'step').map(({ candidate }) => candidate)
   return { bench, rows, turns, ...bench.finished('a').refinement }
 }
@@ -20,8 +20,8 @@ const runs = (turns: readonly number[]): number[] =>
   turns.filter((candidate, i) => candidate !== turns[i - 1])
 
 describe('adaptive allocation', () => {
-  it('takes one candidate after the other, each until its energy falls no more', () => {
-    const { turns, rows, stop_reason } = run(
+  it('takes one candidate after the other, each until its energy falls no more', async () => {
+    const { turns, rows, stop_reason } = await run(
       budget({ candidates: 3, maxSteps: 100, allocation: 'adaptive' }),
     )
     expect(runs(turns)).toEqual([0, 1, 2])
@@ -31,86 +31,88 @@ describe('adaptive allocation', () => {
     expect(stop_reason).toBe('converged')
   })
 
-  it('spends no more than the total, and all of it where it is short', () => {
+  it('spends no more than the total, and all of it where it is short', async () => {
     for (const maxSteps of [1, 2, 5]) {
       const limits = budget({ candidates: 4, maxSteps, allocation: 'adaptive' })
-      const { rows, turns, bench } = run(limits)
+      const { rows, turns, bench } = await run(limits)
       expect(rows).toBe(4 * maxSteps)
       expect(turns.length).toBe(4 * maxSteps)
       expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
     }
   })
 
-  it('finds as low an energy as even allocation in fewer steps, a lower one in as many', () => {
-    const even = run(budget({ candidates: 4, maxSteps: 20 }))
-    const adaptive = run(budget({ candidates: 4, maxSteps: 20, allocation: 'adaptive' }))
+  it('finds as low an energy as even allocation in fewer steps, a lower one in as many', async () => {
+    const even = await run(budget({ candidates: 4, maxSteps: 20 }))
+    const adaptive = await run(budget({ candidates: 4, maxSteps: 20, allocation: 'adaptive' }))
     expect(even.rows).toBe(80)
     expect(adaptive.rows).toBeLessThan(60)
     expect(adaptive.energy.best).toBeLessThan(0.01 * even.energy.initial)
     const short = budget({ candidates: 8, maxSteps: 1 })
-    const best = run({ ...short, allocation: 'adaptive' }).energy.best
-    expect(best).toBeLessThan(run(short).energy.best / 2)
+    const best = (await run({ ...short, allocation: 'adaptive' })).energy.best
+    expect(best).toBeLessThan((await run(short)).energy.best / 2)
   })
 
-  it('never chooses a candidate whose turn did not come', () => {
+  it('never chooses a candidate whose turn did not come', async () => {
     for (const select of ['min', 'max', 'max_gap'] as const) {
       const limits = budget({ candidates: 8, maxSteps: 1, select, allocation: 'adaptive' })
-      const { turns, steps, energy } = run(limits)
+      const { turns, steps, energy } = await run(limits)
       expect(turns.filter((turn) => turn === 0).length).toBeGreaterThan(3)
       expect(steps).toBeGreaterThan(0)
       expect(Number.isFinite(energy.best)).toBe(true)
     }
   })
 
-  it('leaves to the next answer what one did not need', () => {
+  it('leaves to the next answer what one did not need', async () => {
     const limits = (maxSteps: number) => budget({ candidates: 2, maxSteps, allocation: 'adaptive' })
-    const alone = run(limits(100))
+    const alone = await run(limits(100))
     const needed = alone.rows
-    const { bench, rows } = run(limits(needed), 3)
+    const { bench, rows } = await run(limits(needed), 3)
     const first = bench.of('a', 'step').filter(({ position }) => position === 0).length
     expect(first).toBe(needed)
     expect(rows).toBeLessThanOrEqual(3 * 2 * needed)
     // Too little for both candidates of every answer alone: the first leaves nothing, and all is spent.
-    const short = run(limits(2), 3)
+    const short = await run(limits(2), 3)
     expect(short.rows).toBe(3 * 2 * 2)
   })
 
-  it('ends for every candidate with a limit of the whole answer', () => {
-    const target = run(
+  it('ends for every candidate with a limit of the whole answer', async () => {
+    const target = await run(
       budget({ candidates: 3, maxSteps: 50, energyTarget: 1, allocation: 'adaptive' }),
     )
     expect(target.stop_reason).toBe('energy_target')
     expect(runs(target.turns)).toEqual([0])
-    const timed = run(
+    const timed = await run(
       unbounded({ candidates: 3, maxSeconds: 0.004, minSteps: 0, allocation: 'adaptive' }),
     )
     expect(timed.stop_reason).toBe('max_seconds')
     expect(timed.rows).toBeLessThanOrEqual(5)
   })
 
-  it('ends without a limit on steps', () => {
-    const { stop_reason, converged } = run(unbounded({ candidates: 2, allocation: 'adaptive' }))
+  it('ends without a limit on steps', async () => {
+    const { stop_reason, converged } = await run(
+      unbounded({ candidates: 2, allocation: 'adaptive' }),
+    )
     expect({ stop_reason, converged }).toEqual({ stop_reason: 'converged', converged: true })
   })
 
-  it('goes on from a held answer with what an extension grants', () => {
-    const bench = new LoopBench(noisy)
+  it('goes on from a held answer with what an extension grants', async () => {
+    const bench = new EngineBench(noisy)
     const limits = budget({ candidates: 3, maxSteps: 1, allocation: 'adaptive' })
-    bench.run(jobOf('a', { maxTokens: 1, hold: true, reportSteps: true, budget: limits }))
+    await bench.run(requestOf('a', { maxTokens: 1, hold: true, reportSteps: true, budget: limits }))
     expect(bench.of('a', 'step')).toHaveLength(3)
-    bench.loop.control('a', { type: 'extend', steps: 2 })
-    bench.settle()
+    bench.core.control('a', { type: 'extend', steps: 2 })
+    await bench.settle()
     expect(bench.of('a', 'step')).toHaveLength(3 + 3 * 2)
     expect(runs(bench.of('a', 'step').map(({ candidate }) => candidate))[0]).toBe(0)
   })
 
-  it('finishes at once when asked to', () => {
-    const bench = new LoopBench(noisy)
+  it('finishes at once when asked to', async () => {
+    const bench = new EngineBench(noisy)
     const limits = unbounded({ candidates: 3, minSteps: 1000, allocation: 'adaptive' })
-    bench.loop.submit(jobOf('a', { maxTokens: 1, budget: limits }))
-    for (let i = 0; i < 6; i++) bench.tick()
-    bench.loop.control('a', { type: 'finish' })
-    bench.settle(5)
+    bench.core.submit(requestOf('a', { maxTokens: 1, budget: limits }))
+    for (let i = 0; i < 6; i++) await bench.step()
+    bench.core.control('a', { type: 'finish' })
+    await bench.settle(5)
     expect(bench.finished('a').refinement.stop_reason).toBe('finished')
   })
 })

@@ -1,24 +1,24 @@
 /** Texts and answers as vectors, and the landscape around an answer: on one that is known. */
 import { describe, expect, it } from 'vitest'
 import type { EngineRequest } from '../../src/generation/protocol.js'
-import { budget, jobOf, letters, LoopBench } from '../support/loops.js'
+import { budget, requestOf, letters, EngineBench } from '../support/engine-bench.js'
 
 const head = { model: { energy: { kind: 'head' as const } }, vocabulary: 27 }
 const observed = (prompt: string): EngineRequest =>
-  jobOf('a', { prompt, maxTokens: 0, represent: 'observed' })
+  requestOf('a', { prompt, maxTokens: 0, represent: 'observed' })
 
-const meanOf = (bench: LoopBench): number[] => [
+const meanOf = (bench: EngineBench): number[] => [
   ...(bench.of('a', 'scored')[0]?.representation ?? []),
 ]
 
 describe('what is observed', () => {
-  it('is the mean state of the text, without the begin-of-text token', () => {
-    const bench = new LoopBench(head).run(observed('once upon'))
+  it('is the mean state of the text, without the begin-of-text token', async () => {
+    const bench = await new EngineBench(head).run(observed('once upon'))
     const [judged] = bench.of('a', 'scored')
     expect(judged).toMatchObject({ tokens: 9, text: '' })
     const tokens = letters().encode('once upon')
     // A token's state is its readout vector there.
-    const [sum] = new LoopBench(head).engine.encode([{ contextId: 0, tokens, pages: [0, 1, 2] }])
+    const [sum] = new EngineBench(head).engine.encode([{ contextId: 0, tokens, pages: [0, 1, 2] }])
     meanOf(bench).forEach((x, d) => expect(x).toBeCloseTo((sum?.[d] ?? 0) / 9, 5))
     expect(bench.finished('a')).toMatchObject({
       text: '',
@@ -28,59 +28,64 @@ describe('what is observed', () => {
     expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
   })
 
-  it.each([1, 2, 3, 7])('is the same in chunks of %d, and in company', (prefillChunk) => {
-    const whole = meanOf(new LoopBench(head).run(observed('once upon a time')))
-    const chunked = new LoopBench({ ...head, prefillChunk }).run(
+  it.each([1, 2, 3, 7])('is the same in chunks of %d, and in company', async (prefillChunk) => {
+    const whole = meanOf(await new EngineBench(head).run(observed('once upon a time')))
+    const chunked = await new EngineBench({ ...head, prefillChunk }).run(
       observed('once upon a time'),
-      jobOf('b'),
-      jobOf('c', { represent: 'observed', maxTokens: 0, prompt: 'another' }),
+      requestOf('b'),
+      requestOf('c', { represent: 'observed', maxTokens: 0, prompt: 'another' }),
     )
     meanOf(chunked).forEach((x, d) => expect(x).toBeCloseTo(whole[d] ?? NaN, 5))
-    expect(chunked.finished('b').text).toBe(new LoopBench(head).run(jobOf('b')).finished('b').text)
+    expect(chunked.finished('b').text).toBe(
+      (await new EngineBench(head).run(requestOf('b'))).finished('b').text,
+    )
   })
 
   it('must be something', () => {
-    const bench = new LoopBench(head)
-    expect(() => bench.loop.submit(observed(''))).toThrow('prompt')
+    const bench = new EngineBench(head)
+    expect(() => bench.core.submit(observed(''))).toThrow('prompt')
   })
 })
 
 describe('an answer', () => {
   const answer = (overrides: Partial<EngineRequest>) =>
-    jobOf('a', { represent: 'answer', ...overrides })
+    requestOf('a', { represent: 'answer', ...overrides })
 
-  it('is the mean of where its positions settled', () => {
+  it('is the mean of where its positions settled', async () => {
     const long = answer({ maxTokens: 4, budget: budget({ maxSteps: 60 }) })
-    const bench = new LoopBench(head).run(long)
+    const bench = await new EngineBench(head).run(long)
     const [committed] = bench.settled('a')
     // It has settled on the readout vectors of its tokens.
     const tokens = letters().encode(bench.finished('a').text)
     expect(tokens).toHaveLength(4)
-    const [sum] = new LoopBench(head).engine.encode([{ contextId: 0, tokens, pages: [0] }])
+    const [sum] = new EngineBench(head).engine.encode([{ contextId: 0, tokens, pages: [0] }])
     const told = [...(committed?.representation ?? [])]
     expect(told).toHaveLength(8)
     told.forEach((x, d) => expect(x).toBeCloseTo((sum?.[d] ?? 0) / 4, 3))
   })
 
-  it('counts only the positions that were inferred', () => {
-    const settle = (template: string) =>
-      new LoopBench(head)
-        .run(answer({ prompt: 'once', template, budget: budget({ maxSteps: 60 }) }))
-        .settled('a')[0]?.representation
-    const bench = new LoopBench(head).run(
+  it('counts only the positions that were inferred', async () => {
+    const settle = async (template: string) =>
+      (
+        await new EngineBench(head).run(
+          answer({ prompt: 'once', template, budget: budget({ maxSteps: 60 }) }),
+        )
+      ).settled('a')[0]?.representation
+    const bench = await new EngineBench(head).run(
       answer({ prompt: 'once', template: 'a_cd', budget: budget({ maxSteps: 60 }) }),
     )
     const [, blank = 0] = letters().encode(bench.finished('a').text)
-    const [state] = new LoopBench(head).engine.encode([
+    const [state] = new EngineBench(head).engine.encode([
       { contextId: 0, tokens: [blank], pages: [0] },
     ])
-    settle('a_cd')?.forEach((x, d) => expect(x).toBeCloseTo(state?.[d] ?? NaN, 3))
+    const representation = await settle('a_cd')
+    representation?.forEach((x, d) => expect(x).toBeCloseTo(state?.[d] ?? NaN, 3))
   })
 })
 
 describe('the landscape', () => {
   const survey = (overrides: Partial<EngineRequest> = {}, more: object = {}) =>
-    jobOf('a', {
+    requestOf('a', {
       maxTokens: 4,
       probe: {
         ...{ directions: ['candidates', 'gradient', 'random'], random: 2, points: 5, reach: 2 },
@@ -89,10 +94,10 @@ describe('the landscape', () => {
       ...overrides,
     })
 
-  it('around an answer that has settled is a bowl, in every direction', () => {
+  it('around an answer that has settled is a bowl, in every direction', async () => {
     const model = { ...head.model, answer: { start: 'noise' as const } }
     const settled = budget({ maxSteps: 60, candidates: 3 })
-    const bench = new LoopBench({ ...head, model }).run(survey({ budget: settled }))
+    const bench = await new EngineBench({ ...head, model }).run(survey({ budget: settled }))
     const [event] = bench.of('a', 'probed')
     const lines = event?.lines ?? []
     const random = lines.filter(({ direction }) => direction === 'random')
@@ -110,10 +115,10 @@ describe('the landscape', () => {
     expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
   })
 
-  it('reaches each other candidate at 1, and lies lower ahead of the descent', () => {
+  it('reaches each other candidate at 1, and lies lower ahead of the descent', async () => {
     const model = { ...head.model, answer: { start: 'noise' as const } }
     const short = budget({ maxSteps: 2, candidates: 3 })
-    const bench = new LoopBench({ ...head, model }).run(survey({ budget: short }))
+    const bench = await new EngineBench({ ...head, model }).run(survey({ budget: short }))
     const [event] = bench.of('a', 'probed')
     const lines = event?.lines ?? []
     const others = lines.filter(({ direction }) => direction === 'candidate')
@@ -127,18 +132,18 @@ describe('the landscape', () => {
     expect(next).toBeLessThan(here)
   })
 
-  it('leaves out what is not asked for, and what is not there', () => {
-    const one = new LoopBench(head).run(survey({}, { directions: ['candidates'] }))
+  it('leaves out what is not asked for, and what is not there', async () => {
+    const one = await new EngineBench(head).run(survey({}, { directions: ['candidates'] }))
     expect(one.of('a', 'probed')).toEqual([{ type: 'probed', lines: [] }])
-    const gradient = new LoopBench(head).run(survey({}, { directions: ['gradient'] }))
+    const gradient = await new EngineBench(head).run(survey({}, { directions: ['gradient'] }))
     expect(gradient.of('a', 'probed')[0]?.lines.map(({ direction }) => direction)).toEqual([
       'gradient',
     ])
   })
 
-  it('does not move clamped positions', () => {
+  it('does not move clamped positions', async () => {
     const asked = survey({ template: 'ab_d', budget: budget({ maxSteps: 60 }) })
-    const bench = new LoopBench(head).run(asked)
+    const bench = await new EngineBench(head).run(asked)
     const lines = bench.of('a', 'probed')[0]?.lines ?? []
     const [random] = lines.filter(({ direction }) => direction === 'random')
     random?.energies.forEach((energy, i) => {
@@ -147,27 +152,27 @@ describe('the landscape', () => {
     })
   })
 
-  it('waits for everybody else, and is not starved', () => {
-    const bench = new LoopBench(head)
-    bench.loop.submit(survey({}, { points: 33 }))
-    bench.loop.submit(jobOf('b', { budget: budget({ maxSteps: 2000 }), maxTokens: 4 }))
-    for (let i = 0; i < 5; i++) bench.tick()
+  it('waits for everybody else, and is not starved', async () => {
+    const bench = new EngineBench(head)
+    bench.core.submit(survey({}, { points: 33 }))
+    bench.core.submit(requestOf('b', { budget: budget({ maxSteps: 2000 }), maxTokens: 4 }))
+    for (let i = 0; i < 5; i++) await bench.step()
     // 99 points, one in sixteen busy ticks.
-    for (let i = 0; i < 1000; i++) bench.tick()
+    for (let i = 0; i < 1000; i++) await bench.step()
     expect(bench.of('a', 'probed')).toEqual([])
-    for (let i = 0; i < 900; i++) bench.tick()
+    for (let i = 0; i < 900; i++) await bench.step()
     expect(bench.of('a', 'probed')).toHaveLength(1)
-    bench.settle()
+    await bench.settle()
     expect(bench.finished('b').refinement.steps).toBe(2000)
   })
 
-  it('ends with its client', () => {
-    const bench = new LoopBench(head)
-    bench.loop.submit(survey({}, { points: 257 }))
-    for (let i = 0; i < 20; i++) bench.tick()
+  it('ends with its client', async () => {
+    const bench = new EngineBench(head)
+    bench.core.submit(survey({}, { points: 257 }))
+    for (let i = 0; i < 20; i++) await bench.step()
     expect(bench.settled('a')).toHaveLength(1)
-    bench.loop.control('a', { type: 'cancel' })
-    bench.settle(5)
+    bench.core.control('a', { type: 'cancel' })
+    await bench.settle(5)
     expect(bench.of('a', 'probed')).toEqual([])
     expect(bench.finished('a').finishReason).toBe('cancelled')
     expect(bench.stats).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })

@@ -1,10 +1,6 @@
 /** Events on their way out of a worker: which are told together, and what asks to be told soon. */
 import { describe, expect, it } from 'vitest'
-import {
-  EventQueue,
-  type NewAnswer,
-  type OtherEvent,
-} from '../../src/generation/core/event-queue.js'
+import { EventQueue, type OtherEvent } from '../../src/generation/core/event-queue.js'
 import type { RequestEvent } from '../../src/generation/protocol.js'
 import {
   requestAckMessage,
@@ -13,7 +9,7 @@ import {
   isAcknowledged,
   markSent,
 } from '../../src/generation/report-ack.js'
-import { settledAnswers } from '../../src/generation/settled-answers.js'
+import { type NewAnswer, settledAnswers } from '../../src/generation/settled-answers.js'
 
 const buffered = { id: 'a', buffered: true }
 const eager = { id: 'b' }

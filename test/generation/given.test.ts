@@ -1,11 +1,11 @@
 /** Given tokens: judged in place of what would be inferred. */
 import { describe, expect, it } from 'vitest'
 import type { EngineRequest } from '../../src/generation/protocol.js'
-import { jobOf, LoopBench } from '../support/loops.js'
+import { requestOf, EngineBench } from '../support/engine-bench.js'
 
 const head = { model: { energy: { kind: 'head' as const } }, vocabulary: 27 }
 const given = (answer: string, by: 'energy' | 'logprobs', overrides: Partial<EngineRequest> = {}) =>
-  jobOf('a', {
+  requestOf('a', {
     given: { answer, by, param: 'answers' },
     maxTokens: 0,
     logprobs: 2,
@@ -14,8 +14,8 @@ const given = (answer: string, by: 'energy' | 'logprobs', overrides: Partial<Eng
   })
 
 describe('tokens that are given', () => {
-  it('are judged by their energy without a step, block by block', () => {
-    const bench = new LoopBench(head).run(given('lovely', 'energy', { prompt: 'once ' }))
+  it('are judged by their energy without a step, block by block', async () => {
+    const bench = await new EngineBench(head).run(given('lovely', 'energy', { prompt: 'once ' }))
     const judged = bench.of('a', 'scored')
     expect(judged.map(({ text, tokens }) => [text, tokens])).toEqual([
       ['love', 4],
@@ -29,21 +29,23 @@ describe('tokens that are given', () => {
     expect(bench.stats).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
   })
 
-  it('cost least where they are what the model would say', () => {
-    const bench = new LoopBench(head).run(jobOf('b', { prompt: 'once', maxTokens: 4 }))
+  it('cost least where they are what the model would say', async () => {
+    const bench = await new EngineBench(head).run(requestOf('b', { prompt: 'once', maxTokens: 4 }))
     const { text } = bench.finished('b')
     const other = text === 'aaaa' ? 'bbbb' : 'aaaa'
-    const costs = [text, other].map((answer) => {
-      const scored = new LoopBench(head).run(given(answer, 'energy', { prompt: 'once' }))
+    const cost = async (answer: string) => {
+      const scored = await new EngineBench(head).run(given(answer, 'energy', { prompt: 'once' }))
       return scored.of('a', 'scored')[0]?.energy ?? NaN
-    })
-    expect(costs[0]).toBeLessThan(costs[1] ?? NaN)
+    }
+    expect(await cost(text)).toBeLessThan(await cost(other))
   })
 
-  it('have the log-probabilities of the answers in their place', () => {
-    const bench = new LoopBench(head).run(given('tale', 'logprobs', { prompt: 'once' }))
+  it('have the log-probabilities of the answers in their place', async () => {
+    const bench = await new EngineBench(head).run(given('tale', 'logprobs', { prompt: 'once' }))
     const [judged] = bench.of('a', 'scored')
-    const free = new LoopBench(head).run(jobOf('a', { prompt: 'once', maxTokens: 4, logprobs: 2 }))
+    const free = await new EngineBench(head).run(
+      requestOf('a', { prompt: 'once', maxTokens: 4, logprobs: 2 }),
+    )
     const [committed] = free.settled('a')
     expect(judged?.logprobs?.map(({ token }) => token).join('')).toBe('tale')
     const alternatives = (event: typeof judged | typeof committed) =>
@@ -52,20 +54,22 @@ describe('tokens that are given', () => {
     expect(bench.finished('a').refinement.steps).toBe(4)
   })
 
-  it('are context of what follows, which is the same as after a prompt', () => {
-    const after = new LoopBench(head).run(
+  it('are context of what follows, which is the same as after a prompt', async () => {
+    const after = await new EngineBench(head).run(
       given('once upon', 'logprobs', { prompt: '', maxTokens: 6 }),
     )
-    const plain = new LoopBench(head).run(jobOf('a', { prompt: 'once upon', maxTokens: 6 }))
+    const plain = await new EngineBench(head).run(
+      requestOf('a', { prompt: 'once upon', maxTokens: 6 }),
+    )
     expect(after.finished('a').text).toBe(plain.finished('a').text)
     expect(after.finished('a').usage).toEqual({ promptTokens: 9, completionTokens: 6 })
   })
 
   it('are refused where they cannot be read', () => {
-    const bench = new LoopBench(head)
+    const bench = new EngineBench(head)
     const refused = (job: EngineRequest, code: string) => {
       expect(() => {
-        bench.loop.submit(job)
+        bench.core.submit(job)
       }).toThrow(expect.objectContaining({ code }))
     }
     refused(given('', 'energy'), 'empty_prompt')
@@ -73,22 +77,24 @@ describe('tokens that are given', () => {
     refused(given('a'.repeat(300), 'energy'), 'context_length_exceeded')
   })
 
-  it('leave nothing behind when their job is cancelled', () => {
-    const bench = new LoopBench(head)
-    bench.loop.submit(given('a long tale', 'logprobs'))
-    for (let i = 0; i < 5; i++) bench.tick()
-    bench.loop.control('a', { type: 'cancel' })
-    bench.settle()
+  it('leave nothing behind when their job is cancelled', async () => {
+    const bench = new EngineBench(head)
+    bench.core.submit(given('a long tale', 'logprobs'))
+    for (let i = 0; i < 5; i++) await bench.step()
+    bench.core.control('a', { type: 'cancel' })
+    await bench.settle()
     expect(bench.collect()).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
     expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
   })
 })
 
 describe('chosen tokens', () => {
-  it('are judged as given ones if that is asked for', () => {
-    const bench = new LoopBench(head).run(jobOf('a', { maxTokens: 4, judge: true }))
+  it('are judged as given ones if that is asked for', async () => {
+    const bench = await new EngineBench(head).run(
+      requestOf('a', { maxTokens: 4, tokenEnergy: true }),
+    )
     const [committed] = bench.settled('a')
-    const scored = new LoopBench(head).run(given(bench.finished('a').text, 'energy', {}))
+    const scored = await new EngineBench(head).run(given(bench.finished('a').text, 'energy', {}))
     expect(committed?.tokenEnergy).toBe(scored.of('a', 'scored')[0]?.energy)
   })
 })

@@ -1,29 +1,35 @@
-/** Flow control between a loop and who listens to it, over a real message channel. */
+/** Reports and steps in flight, over a real message channel. */
 import { once } from 'node:events'
 import { MessageChannel } from 'node:worker_threads'
 import { afterEach, describe, expect, it } from 'vitest'
-import { drive } from '../../src/generation/core/message-loop.js'
+import { MessageLoop } from '../../src/generation/core/message-loop.js'
 import { EngineCore } from '../../src/generation/core/engine-core.js'
 import type { FromWorker, EngineRequest, ToWorker } from '../../src/generation/protocol.js'
 import { createReportAck, acknowledge } from '../../src/generation/report-ack.js'
-import { jobOf, letters, unbounded } from '../support/loops.js'
+import { requestOf, letters, unbounded } from '../support/engine-bench.js'
+import { LateEngine } from '../support/late-engine.js'
 import { QuadraticEngine } from '../support/quadratic-engine.js'
 
 type Report = Extract<FromWorker, { type: 'events' }>
 
-/** The listener's end of a driven loop that takes reports one by one. */
+/** The listener's end of a message loop that takes reports one by one. */
 class Listener {
   readonly engine = new QuadraticEngine({})
+  readonly late = new LateEngine(this.engine)
   readonly reports: Report[] = []
   private readonly channel = new MessageChannel()
-  private readonly receipt = createReportAck()
+  private readonly reportAck = createReportAck()
+  private closed: Promise<unknown> | undefined
 
-  constructor() {
+  constructor({ holdSeconds = 60, late = false } = {}) {
     const tokenizer = letters()
-    const options = { prefillChunk: 32, holdSeconds: 60, pauseSeconds: 60 }
-    const loop = new EngineCore(this.engine, tokenizer, options)
+    const options = { prefillChunk: 32, holdSeconds, pauseSeconds: 60 }
+    const engine = late ? this.late : this.engine
+    const core = new EngineCore(engine, tokenizer, options)
     const { port1, port2 } = this.channel
-    drive(port1, loop, { chat: undefined, tokenizer }, () => undefined, this.receipt)
+    const { reportAck } = this
+    const close = () => engine.close()
+    new MessageLoop(port1, core, { tokenizer, chat: undefined, reportAck, close })
     port2.on('message', (message: FromWorker) => {
       if (message.type === 'events') this.reports.push(message)
     })
@@ -33,8 +39,8 @@ class Listener {
     this.channel.port2.postMessage(message)
   }
 
-  submit(job: EngineRequest): void {
-    this.say({ type: 'submit', job })
+  submit(request: EngineRequest): void {
+    this.say({ type: 'submit', request })
   }
 
   /** The report that follows when the last was heard. */
@@ -47,7 +53,7 @@ class Listener {
 
   /** The last report is dealt with; who waits for that is told. */
   hear(): void {
-    if (acknowledge(this.receipt)) this.say({ type: 'acknowledged' })
+    if (acknowledge(this.reportAck)) this.say({ type: 'acknowledged' })
   }
 
   /** The worker answers a question, so whatever it would do before has been done. */
@@ -57,16 +63,17 @@ class Listener {
     await reply
   }
 
-  async close(): Promise<void> {
+  close(): Promise<unknown> {
+    this.closed ??= once(this.channel.port2, 'close')
     this.say({ type: 'close' })
-    await once(this.channel.port2, 'close')
+    return this.closed
   }
 }
 
 let listener: Listener
 afterEach(() => listener.close())
 
-const streamed = (id: string) => jobOf(id, { budget: unbounded(), reportSteps: true })
+const streamed = (id: string) => requestOf(id, { budget: unbounded(), reportSteps: true })
 const steps = ({ events }: Report) =>
   events.flatMap(({ event }) => (event.type === 'step' ? [event.step] : []))
 
@@ -98,7 +105,7 @@ describe('a report', () => {
 
   it('accounts for every tick, also of answers that nobody watches', async () => {
     listener = new Listener()
-    listener.submit(jobOf('a', { budget: unbounded() }))
+    listener.submit(requestOf('a', { budget: unbounded() }))
     let rows = 0
     const count = ({ stats: { ticks } }: Report) => {
       expect(ticks.length).toBeLessThanOrEqual(1024)
@@ -118,21 +125,112 @@ describe('a report', () => {
 
   it('of an ending follows at once when the loop has no more to do', async () => {
     listener = new Listener()
-    listener.submit(jobOf('a'))
+    listener.submit(requestOf('a'))
     let events = (await listener.next()).events
     while (events.at(-1)?.event.type !== 'finished') events = (await listener.next()).events
     for (let i = 0; i < 100; i++) await listener.ask()
     listener.hear()
     for (let i = 0; i < 100; i++) await listener.ask()
     const { length } = listener.reports
-    listener.submit(jobOf('b'))
+    listener.submit(requestOf('b'))
     await expect.poll(() => listener.reports.length).toBe(length + 1)
   })
 
   it('tells what was refused', async () => {
     listener = new Listener()
-    listener.submit(jobOf('a', { prompt: '', maxTokens: 10_000 }))
+    listener.submit(requestOf('a', { prompt: '', maxTokens: 10_000 }))
     const { events } = await listener.next()
     expect(events).toMatchObject([{ id: 'a', event: { type: 'failed' } }])
+  })
+})
+
+describe('a step in flight', () => {
+  const endless = (id: string) => requestOf(id, { budget: unbounded() })
+  const typesOf = (id: string) =>
+    listener.reports.flatMap(({ events }) =>
+      events.flatMap((each) => (each.id === id ? [each.event.type] : [])),
+    )
+  const stepsOf = (id: string) =>
+    listener.reports.flatMap(({ events }) =>
+      events.flatMap(({ event, id: of }) =>
+        of === id && event.type === 'finished' ? [event.refinement.steps] : [],
+      ),
+    )
+
+  /** Takes every report as soon as it comes. */
+  const follow = async (until: () => boolean) => {
+    await expect
+      .poll(() => {
+        listener.hear()
+        return until()
+      })
+      .toBe(true)
+  }
+
+  /** An endless answer in descent, whose engine keeps its next answer back. */
+  async function blocked(): Promise<() => void> {
+    listener.submit(endless('a'))
+    await follow(() => listener.engine.calls > 10)
+    const release = listener.late.block()
+    await expect.poll(() => listener.late.inFlight).toBe(true)
+    return release
+  }
+
+  it('answers questions, and changes no request before its end', async () => {
+    listener = new Listener({ late: true })
+    const release = await blocked()
+    const taken = listener.engine.calls
+    listener.say({ type: 'control', id: 'a', control: { type: 'cancel' } })
+    listener.submit(requestOf('b', { maxTokens: 2 }))
+    await listener.ask()
+    expect(listener.late.inFlight).toBe(true)
+    expect(listener.engine).toMatchObject({ calls: taken, held: { contexts: 1, slots: 1 } })
+    expect(typesOf('a')).not.toContain('finished')
+    release()
+    await follow(() => typesOf('b').includes('finished'))
+    expect(typesOf('a')).toEqual(['started', 'finished'])
+    expect(typesOf('b')).toEqual(['started', 'settled', 'finished'])
+    expect(listener.engine.held).toEqual({ contexts: 0, slots: 0 })
+  })
+
+  it('ends before a pause, an extension and an end take effect, in their order', async () => {
+    listener = new Listener({ late: true })
+    const release = await blocked()
+    listener.say({ type: 'control', id: 'a', control: { type: 'pause' } })
+    await listener.ask()
+    release()
+    await expect.poll(() => listener.late.inFlight).toBe(false)
+    await follow(() => listener.reports.at(-1)?.stats.paused === 1)
+    const calls = listener.engine.calls
+    for (let i = 0; i < 100; i++) await listener.ask()
+    expect(listener.engine.calls).toBe(calls)
+    listener.say({ type: 'control', id: 'a', control: { type: 'extend', steps: 1 } })
+    listener.say({ type: 'control', id: 'a', control: { type: 'finish' } })
+    await follow(() => typesOf('a').includes('finished'))
+    expect(stepsOf('a')[0]).toBeGreaterThan(0)
+  })
+
+  it('ends before a held answer expires', async () => {
+    listener = new Listener({ late: true, holdSeconds: 0.5 })
+    listener.submit(requestOf('held', { maxTokens: 1, hold: true }))
+    await follow(() => typesOf('held').includes('finished'))
+    const release = await blocked()
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    await listener.ask()
+    expect(listener.engine.held.contexts).toBe(2)
+    release()
+    await follow(() => listener.reports.some(({ released }) => released.includes('held')))
+    expect(listener.engine.held.contexts).toBe(1)
+  })
+
+  it('ends before its engine is closed', async () => {
+    listener = new Listener({ late: true })
+    const release = await blocked()
+    const closed = listener.close()
+    for (let i = 0; i < 10; i++) await new Promise(setImmediate)
+    expect(listener.engine.held).toEqual({ contexts: 1, slots: 1 })
+    release()
+    await closed
+    expect(listener.engine.held).toEqual({ contexts: 0, slots: 0 })
   })
 })

@@ -1,31 +1,38 @@
 /** Work that nobody watches: several steps in a call, answers in a row, and what is told of them. */
 import { describe, expect, it } from 'vitest'
 import { createInterrupt, raise } from '../../src/energy/interrupt.js'
-import { budget, jobOf, LoopBench, unbounded, type BenchOptions } from '../support/loops.js'
+import {
+  budget,
+  greedy,
+  requestOf,
+  EngineBench,
+  unbounded,
+  type BenchOptions,
+} from '../support/engine-bench.js'
 
 const model = { answer: { block: 1, start: 'draft' } } as const
 const plain: BenchOptions = { model, vocabulary: 27 }
-const striding: BenchOptions = { ...plain, strides: true }
+const inRows: BenchOptions = { ...plain, multiStep: true }
 /** Nearly, and exact in binary. */
 const MILLISECOND = 2 ** -10
 const long = (limits = {}) =>
-  jobOf('a', { maxTokens: 1, budget: budget({ maxSteps: 100, ...limits }) })
+  requestOf('a', { maxTokens: 1, budget: budget({ maxSteps: 100, ...limits }) })
 
 describe('answers in a row', () => {
-  it('are the text, the energies and the account that single ticks give, in fewer ticks', () => {
-    const job = jobOf('a', { maxTokens: 40 })
-    const run = (options: BenchOptions) => {
-      const bench = new LoopBench(options)
+  it('are the text, the energies and the account that single ticks give, in fewer ticks', async () => {
+    const job = requestOf('a', { maxTokens: 40 })
+    const run = async (options: BenchOptions) => {
+      const bench = new EngineBench(options)
       const seen = { calls: 0, steps: 0, observed: 0 }
       bench.watch(({ observedTokens, ticks }) => {
         seen.calls += ticks.length > 0 ? 1 : 0
         seen.observed += observedTokens
         for (const { rows, steps } of ticks) seen.steps += rows * steps
       })
-      bench.run(job)
+      await bench.run(job)
       return { seen, finished: bench.finished('a'), committed: bench.settled('a') }
     }
-    const [one, other] = [run(striding), run(plain)]
+    const [one, other] = [await run(inRows), await run(plain)]
     expect(one.finished).toEqual(other.finished)
     const told = (all: typeof one.committed) =>
       all.map((event) => ({ ...event, seconds: 0, ago: 0 }))
@@ -35,121 +42,127 @@ describe('answers in a row', () => {
     expect(one.seen.calls).toBe(4 + 1)
   })
 
-  it('end at a stop text, and at the end-of-text token', () => {
-    const whole = new LoopBench(plain).run(jobOf('a', { maxTokens: 30 })).finished('a').text
+  it('end at a stop text, and at the end-of-text token', async () => {
+    const whole = (await new EngineBench(plain).run(requestOf('a', { maxTokens: 30 }))).finished(
+      'a',
+    ).text
     const stop = [whole.slice(11, 14)]
-    const bench = new LoopBench(striding).run(jobOf('a', { maxTokens: 30, stop }))
+    const bench = await new EngineBench(inRows).run(requestOf('a', { maxTokens: 30, stop }))
     expect(bench.finished('a')).toMatchObject({ finishReason: 'stop', text: whole.slice(0, 11) })
     expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
     const free = { model }
-    const job = jobOf('b', {
+    const job = requestOf('b', {
       prompt: 'end',
       maxTokens: 200,
       sampling: { ...long().sampling, temperature: 9, seed: 3 },
     })
-    const [one, other] = [{ ...free, strides: true }, free].map((options) =>
-      new LoopBench(options).run(job).finished('b'),
-    )
-    expect(other?.finishReason).toBe('stop')
-    expect(one).toEqual(other)
+    const one = await new EngineBench({ ...free, multiStep: true }).run(job)
+    const other = await new EngineBench(free).run(job)
+    expect(other.finished('b').finishReason).toBe('stop')
+    expect(one.finished('b')).toEqual(other.finished('b'))
   })
 
   it.each([
-    { reportSteps: true },
-    { hold: true },
-    { logprobs: 1 },
-    { template: 'on__ upon a ____' },
-    { budget: budget({ candidates: 2 }) },
-    { budget: budget({ tolerance: 0.01, patience: 1 }) },
-    { budget: budget({ energyTarget: 0.01 }) },
-    { budget: unbounded({ tolerance: 0.01 }) },
-    { sampling: { ...long().sampling, temperature: 1, topP: 0.5 } },
-    { sampling: { ...long().sampling, frequencyPenalty: 1 } },
-  ])('are not for jobs that ask for more than their text: %o', (overrides) => {
-    const job = jobOf('a', { maxTokens: 12, ...overrides })
-    const bench = new LoopBench(striding)
-    let strides = 0
+    { title: 'steps', overrides: { reportSteps: true } },
+    { title: 'a held answer', overrides: { hold: true } },
+    { title: 'log-probabilities', overrides: { logprobs: 1 } },
+    { title: 'a template', overrides: { template: 'on__ upon a ____' } },
+    { title: 'two candidates', overrides: { budget: budget({ candidates: 2 }) } },
+    { title: 'a tolerance', overrides: { budget: budget({ tolerance: 0.01, patience: 1 }) } },
+    { title: 'an energy target', overrides: { budget: budget({ energyTarget: 0.01 }) } },
+    { title: 'any number of steps', overrides: { budget: unbounded({ tolerance: 0.01 }) } },
+    { title: 'a nucleus', overrides: { sampling: { ...greedy, temperature: 1, topP: 0.5 } } },
+    { title: 'a penalty', overrides: { sampling: { ...greedy, frequencyPenalty: 1 } } },
+  ])('are not for requests that ask for $title', async ({ overrides }) => {
+    const job = requestOf('a', { maxTokens: 12, ...overrides })
+    const bench = new EngineBench(inRows)
+    let calls = 0
     const { multiStep } = bench.engine
     Object.assign(bench.engine, {
       multiStep: (row: never) => {
-        strides++
+        calls++
         return multiStep?.(row) ?? []
       },
     })
-    expect(bench.run(job).finished('a')).toEqual(new LoopBench(plain).run(job).finished('a'))
-    expect(strides).toBe(0)
-    bench.run(jobOf('b', { maxTokens: 12 }))
-    expect(strides).toBe(1)
+    expect((await bench.run(job)).finished('a')).toEqual(
+      (await new EngineBench(plain).run(job)).finished('a'),
+    )
+    expect(calls).toBe(0)
+    await bench.run(requestOf('b', { maxTokens: 12 }))
+    expect(calls).toBe(1)
   })
 
-  it('are left where the energy leaves the numbers, to fail as they would alone', () => {
-    const job = jobOf('a', { prompt: 'b', maxTokens: 30 })
-    const text = new LoopBench(plain).run(job).finished('a').text
+  it('are left where the energy leaves the numbers, to fail as they would alone', async () => {
+    const job = requestOf('a', { prompt: 'b', maxTokens: 30 })
+    const text = (await new EngineBench(plain).run(job)).finished('a').text
     const nanAt = alphabetIndex(text[20] as string)
-    const [one, other] = [striding, plain].map((options) =>
-      new LoopBench({ ...options, nanAt }).run(job).events.get('a')?.at(-1),
-    )
-    expect(one).toEqual(other)
+    const last = async (options: BenchOptions) =>
+      (await new EngineBench({ ...options, nanAt }).run(job)).events.get('a')?.at(-1)
+    expect(await last(inRows)).toEqual(await last(plain))
   })
 })
 
 describe('several steps in a call', () => {
-  const calls = (options: BenchOptions, ...jobs: ReturnType<typeof jobOf>[]) => {
-    const bench = new LoopBench({ ...plain, ...options })
+  const calls = async (options: BenchOptions, ...jobs: ReturnType<typeof requestOf>[]) => {
+    const bench = new EngineBench({ ...plain, ...options })
     const seen: number[] = []
     bench.watch(({ ticks }) => seen.push(...ticks.map(({ steps }) => steps)))
-    bench.run(...jobs)
+    await bench.run(...jobs)
     return { seen, refinement: bench.finished('a').refinement }
   }
 
-  it('are as many as sixteen milliseconds hold, where nobody can be heard meanwhile', () => {
-    const { seen, refinement } = calls({ stepSeconds: MILLISECOND }, long())
+  it('are as many as sixteen milliseconds hold, where nobody can be heard meanwhile', async () => {
+    const { seen, refinement } = await calls({ stepSeconds: MILLISECOND }, long())
     expect(seen.slice(0, 3)).toEqual([1, 16, 16])
     expect(seen.reduce((sum, steps) => sum + steps)).toBe(100)
-    expect(refinement).toEqual(calls({}, long()).refinement)
+    expect(refinement).toEqual((await calls({}, long())).refinement)
   })
 
-  it('are more where a bell rings for who wants something, and nobody does', () => {
-    const bell = createInterrupt()
-    expect(calls({ stepSeconds: MILLISECOND, bell }, long()).seen).toEqual([1, 99])
-    const other = jobOf('b', { maxTokens: 1, budget: budget({ maxSteps: 100 }) })
-    const both = (options: BenchOptions) =>
-      calls({ stepSeconds: MILLISECOND, ...options }, long(), other).seen.slice(0, 2)
-    expect(both({ bell })).toEqual([1, 51])
-    expect(both({})).toEqual([1, 8])
-    expect(both({ bell, capacity: { slots: 1 } })).toEqual([1, 16])
-    raise(bell)
-    expect(calls({ stepSeconds: MILLISECOND, bell }, long()).seen).toEqual(new Array(100).fill(1))
+  it('are more where a interrupt rings for who wants something, and nobody does', async () => {
+    const interrupt = createInterrupt()
+    expect((await calls({ stepSeconds: MILLISECOND, interrupt }, long())).seen).toEqual([1, 99])
+    const other = requestOf('b', { maxTokens: 1, budget: budget({ maxSteps: 100 }) })
+    const both = async (options: BenchOptions) =>
+      (await calls({ stepSeconds: MILLISECOND, ...options }, long(), other)).seen.slice(0, 2)
+    expect(await both({ interrupt })).toEqual([1, 51])
+    expect(await both({})).toEqual([1, 8])
+    expect(await both({ interrupt, capacity: { slots: 1 } })).toEqual([1, 16])
+    raise(interrupt)
+    expect((await calls({ stepSeconds: MILLISECOND, interrupt }, long())).seen).toEqual(
+      new Array(100).fill(1),
+    )
   })
 
-  it('are single ones where a step is long, or is reported', () => {
-    expect(calls({ stepSeconds: 0.009 }, long()).seen).toEqual(new Array(100).fill(1))
+  it('are single ones where a step is long, or is reported', async () => {
+    expect((await calls({ stepSeconds: 0.009 }, long())).seen).toEqual(new Array(100).fill(1))
     const watched = { ...long(), reportSteps: true }
-    expect(calls({ stepSeconds: MILLISECOND }, watched).seen).toEqual(new Array(100).fill(1))
+    expect((await calls({ stepSeconds: MILLISECOND }, watched)).seen).toEqual(
+      new Array(100).fill(1),
+    )
   })
 
   it.each([
-    { tolerance: 1e-3 },
-    { tolerance: 1e-3, minSteps: 30 },
-    { tolerance: 1e-2, plateau: 7, patience: 50 },
-    { gradientTolerance: 0.01 },
-    { energyTarget: 0.001 },
-    { lineSearch: true, stepSize: 3 },
-  ])('take no step too many: %o', (limits) => {
+    { title: 'a tolerance', limits: { tolerance: 1e-3 } },
+    { title: 'least steps', limits: { tolerance: 1e-3, minSteps: 30 } },
+    { title: 'a plateau', limits: { tolerance: 1e-2, plateau: 7, patience: 50 } },
+    { title: 'a gradient tolerance', limits: { gradientTolerance: 0.01 } },
+    { title: 'an energy target', limits: { energyTarget: 0.001 } },
+    { title: 'a line search', limits: { lineSearch: true, stepSize: 3 } },
+  ])('take no step too many with $title', async ({ limits }) => {
     const job = long(limits)
-    const one = calls({ stepSeconds: MILLISECOND }, job)
-    expect(one.refinement).toEqual(calls({}, job).refinement)
+    const one = await calls({ stepSeconds: MILLISECOND }, job)
+    expect(one.refinement).toEqual((await calls({}, job)).refinement)
     expect(one.refinement.steps).toBeLessThanOrEqual(100)
   })
 })
 
 describe('a report', () => {
-  it('says how long ago answers became text, and so lets time pass between them', () => {
-    const bench = new LoopBench(plain)
-    bench.loop.submit(jobOf('a', { maxTokens: 3 }))
+  it('says how long ago answers became text, and so lets time pass between them', async () => {
+    const bench = new EngineBench(plain)
+    bench.core.submit(requestOf('a', { maxTokens: 3 }))
     for (let i = 0; i < 12; i++) {
       bench.seconds += 0.001
-      bench.loop.step()
+      await bench.core.step()
     }
     bench.collect()
     const agos = bench.settled('a').map(({ ago }) => Math.round(ago * 1000))

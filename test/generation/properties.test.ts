@@ -2,7 +2,15 @@
 import { describe, expect, it } from 'vitest'
 import type { Control, EngineRequest } from '../../src/generation/protocol.js'
 import { uniform } from '../../src/refine/random.js'
-import { alphabet, budget, greedy, jobOf, LoopBench, unbounded } from '../support/loops.js'
+import {
+  type BenchOptions,
+  alphabet,
+  budget,
+  greedy,
+  requestOf,
+  EngineBench,
+  unbounded,
+} from '../support/engine-bench.js'
 
 /** Repeatable dice. */
 class Dice {
@@ -22,9 +30,9 @@ class Dice {
   }
 }
 
-function anyJob(id: string, dice: Dice, hold: boolean): EngineRequest {
+function anyRequest(id: string, dice: Dice, hold: boolean): EngineRequest {
   const template = dice.below(4) === 0
-  return jobOf(id, {
+  return requestOf(id, {
     client: dice.from(['x', 'y', 'z']),
     // Many begin alike.
     prompt: 'once upon'.slice(0, dice.below(10)) + dice.word(1 + dice.below(6)),
@@ -54,95 +62,113 @@ const anyControl = (dice: Dice): Control =>
     { type: 'extend', steps: 2 },
   ])
 
-const engines = [
-  { model: { answer: { block: 1, start: 'noise' }, energy: { kind: 'head' } } },
-  { model: { answer: { block: 4, start: 'noise' } } },
+const head = { answer: { block: 1, start: 'noise' }, energy: { kind: 'head' } } as const
+const residual = { answer: { block: 4, start: 'noise' } } as const
+const potential = {
+  answer: { block: 3, start: 'draft' },
+  energy: { kind: 'potential' },
+  conditioning: 'candidate',
+  landscapes: 3,
+} as const
+const drafted = { answer: { block: 4, start: 'draft' } } as const
+const single = { answer: { block: 1, start: 'draft' } } as const
+
+const engines: (BenchOptions & { title: string; model: NonNullable<BenchOptions['model']> })[] = [
+  { title: 'head', model: head },
+  { title: 'residual', model: residual },
+  { title: 'potential, three landscapes', model: potential },
+  { title: 'several steps in a call', model: drafted, stepSeconds: 0.001 },
+  { title: 'answers in a row', model: single, stepSeconds: 0.001, multiStep: true },
+  { title: 'potential, answering later', model: potential, late: true },
+  { title: 'residual, answering later', model: residual, late: true },
   {
-    model: {
-      answer: { block: 3, start: 'draft' },
-      energy: { kind: 'potential' },
-      conditioning: 'candidate',
-      landscapes: 3,
-    },
+    title: 'answers in a row, answering later',
+    model: single,
+    stepSeconds: 0.001,
+    multiStep: true,
+    late: true,
   },
-  // Several steps in a call, and answers in a row.
-  { model: { answer: { block: 4, start: 'draft' } }, stepSeconds: 0.001 },
-  { model: { answer: { block: 1, start: 'draft' } }, stepSeconds: 0.001, strides: true },
-] as const
+]
 /** Pages for one of the longest, so that they run out. */
 const capacity = { slots: 6, contexts: 5, pages: 16, pageSize: 4 }
 
-describe.each(engines)('any mix of jobs, $model.answer', (options) => {
+describe.each(engines)('any mix of requests ($title)', (options) => {
   const plain = { model: options.model }
-  it.each([true, false])('gives each the text it gets alone (sharing: %s)', (sharePrefixes) => {
-    const dice = new Dice(11)
-    const jobs = Array.from({ length: 30 }, (_, i) => anyJob(`job-${i}`, dice, false))
-    const together = new LoopBench({ ...options, capacity, prefillChunk: 7, sharePrefixes })
-    const seen = { hits: 0, preemptions: 0 }
-    together.watch(({ preemptions, prefixHits }) => {
-      seen.hits += prefixHits
-      seen.preemptions += preemptions
-    })
-    for (const job of jobs) {
-      together.loop.submit(job)
-      for (let i = dice.below(3); i > 0; i--) together.tick()
-    }
-    together.settle()
-    expect(seen.hits > 0).toBe(sharePrefixes)
-    // Calls of several steps leave fewer jobs at once.
-    if (!('stepSeconds' in options)) expect(seen.preemptions).toBeGreaterThan(0)
-    for (const job of jobs) {
-      const alone = new LoopBench(plain).run(job)
-      expect(together.finished(job.id)).toEqual(alone.finished(job.id))
-    }
-  })
-
-  it.each([1, 2, 3, 4, 5])('leaks no slot and no page whatever is asked (dice %i)', (seed) => {
-    const dice = new Dice(seed)
-    const bench = new LoopBench({ ...options, capacity, prefillChunk: 5, throwsAt: 3 })
-    const ids: string[] = []
-    for (let round = 0; round < 400; round++) {
-      if (dice.below(3) === 0) {
-        const id = `job-${round}`
-        ids.push(id)
-        bench.loop.submit(anyJob(id, dice, true))
+  it.each([true, false])(
+    'gives each the text it gets alone (sharing: %s)',
+    async (sharePrefixes) => {
+      const dice = new Dice(11)
+      const jobs = Array.from({ length: 30 }, (_, i) => anyRequest(`request-${i}`, dice, false))
+      const together = new EngineBench({ ...options, capacity, prefillChunk: 7, sharePrefixes })
+      const seen = { hits: 0, preemptions: 0 }
+      together.watch(({ preemptions, prefixHits }) => {
+        seen.hits += prefixHits
+        seen.preemptions += preemptions
+      })
+      for (const job of jobs) {
+        together.core.submit(job)
+        for (let i = dice.below(3); i > 0; i--) await together.step()
       }
-      if (dice.below(2) === 0 && ids.length > 0) control(bench, dice.from(ids), anyControl(dice))
-      bench.tick()
-    }
-    for (const id of ids) bench.loop.control(id, { type: 'resume' })
-    bench.settle()
-    for (const id of ids) bench.loop.control(id, { type: 'cancel' })
-    expect(bench.collect()).toMatchObject({
-      ...{ slotsUsed: 0, pagesUsed: 0, running: 0, waiting: 0, paused: 0, held: 0 },
-    })
-    expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
-    for (const id of ids) {
-      const ends = bench.of(id, 'finished').length + bench.of(id, 'failed').length
-      expect(ends, id).toBeGreaterThanOrEqual(1)
-    }
-  })
+      await together.settle()
+      expect(seen.hits > 0).toBe(sharePrefixes)
+      // Calls of several steps leave fewer requests at once.
+      if (options.stepSeconds === undefined) expect(seen.preemptions).toBeGreaterThan(0)
+      for (const job of jobs) {
+        const alone = await new EngineBench(plain).run(job)
+        expect(together.finished(job.id)).toEqual(alone.finished(job.id))
+      }
+    },
+  )
+
+  it.each([1, 2, 3, 4, 5])(
+    'leaks no slot and no page whatever is asked (dice %i)',
+    async (seed) => {
+      const dice = new Dice(seed)
+      const bench = new EngineBench({ ...options, capacity, prefillChunk: 5, throwsAt: 3 })
+      const ids: string[] = []
+      for (let round = 0; round < 400; round++) {
+        if (dice.below(3) === 0) {
+          const id = `request-${round}`
+          ids.push(id)
+          bench.core.submit(anyRequest(id, dice, true))
+        }
+        if (dice.below(2) === 0 && ids.length > 0) control(bench, dice.from(ids), anyControl(dice))
+        await bench.step()
+      }
+      for (const id of ids) bench.core.control(id, { type: 'resume' })
+      await bench.settle()
+      for (const id of ids) bench.core.control(id, { type: 'cancel' })
+      expect(bench.collect()).toMatchObject({
+        ...{ slotsUsed: 0, pagesUsed: 0, running: 0, waiting: 0, paused: 0, held: 0 },
+      })
+      expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
+      for (const id of ids) {
+        const ends = bench.of(id, 'finished').length + bench.of(id, 'failed').length
+        expect(ends, id).toBeGreaterThanOrEqual(1)
+      }
+    },
+  )
 })
 
 /** Controls of jobs that are gone are part of the mix. */
-function control(bench: LoopBench, id: string, asked: Control): void {
+function control(bench: EngineBench, id: string, asked: Control): void {
   try {
-    bench.loop.control(id, asked)
+    bench.core.control(id, asked)
   } catch (error) {
     expect(error).toMatchObject({ code: 'not_held' })
   }
 }
 
 describe('long refinement', () => {
-  it('keeps nothing per step over 5,000 steps', () => {
-    const bench = new LoopBench({ model: { answer: { block: 1 }, energy: { kind: 'head' } } })
-    bench.loop.submit(jobOf('a', { maxTokens: 1, budget: unbounded() }))
-    for (let i = 0; i < 100; i++) bench.tick()
-    const early = sizeOf(bench.loop)
-    for (let i = 0; i < 5000; i++) bench.tick()
-    expect(sizeOf(bench.loop)).toBe(early)
-    bench.loop.control('a', { type: 'finish' })
-    bench.settle()
+  it('keeps nothing per step over 5,000 steps', async () => {
+    const bench = new EngineBench({ model: { answer: { block: 1 }, energy: { kind: 'head' } } })
+    bench.core.submit(requestOf('a', { maxTokens: 1, budget: unbounded() }))
+    for (let i = 0; i < 100; i++) await bench.step()
+    const early = sizeOf(bench.core)
+    for (let i = 0; i < 5000; i++) await bench.step()
+    expect(sizeOf(bench.core)).toBe(early)
+    bench.core.control('a', { type: 'finish' })
+    await bench.settle()
     expect(bench.finished('a').refinement.steps).toBe(5100)
   })
 })

@@ -17,7 +17,7 @@ import type {
 import { settledAnswers } from '../../src/generation/settled-answers.js'
 import { weightsFile, writeCheckpoint } from '../../src/model/checkpoint.js'
 import { initialWeights } from '../../src/train/initial.js'
-import { budget, characterDescriptor, jobOf, unbounded } from '../support/loops.js'
+import { budget, characterDescriptor, requestOf, unbounded } from '../support/engine-bench.js'
 import { configOf } from '../support/models.js'
 
 const entry = new URL('../../dist/generation/core/worker.js', import.meta.url)
@@ -96,9 +96,10 @@ const nextTick = (generation: EngineClient, holds: (stats: TickStats) => boolean
     })
   })
 
-const short = (overrides: Partial<EngineRequest> = {}) => jobOf('a', { maxTokens: 4, ...overrides })
+const short = (overrides: Partial<EngineRequest> = {}) =>
+  requestOf('a', { maxTokens: 4, ...overrides })
 const endless = (id: string, overrides: Partial<EngineRequest> = {}) =>
-  jobOf(id, { maxTokens: 2, budget: unbounded(), ...overrides })
+  requestOf(id, { maxTokens: 2, budget: unbounded(), ...overrides })
 
 describe('a worker', () => {
   it('completes jobs, alone and together, to the same texts', async () => {

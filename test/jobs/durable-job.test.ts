@@ -7,7 +7,7 @@ import { DurableJob, type Making, type Narrator } from '../../src/jobs/durable-j
 import { MemoryStore } from '../../src/jobs/memory-store.js'
 import type { JobRecord } from '../../src/jobs/store.js'
 import { isTold } from '../../src/jobs/thinning.js'
-import { jobOf } from '../support/loops.js'
+import { requestOf } from '../support/engine-bench.js'
 
 /** Says the text of each answer, and at the end how it ended. */
 class Echo implements Narrator {
@@ -39,18 +39,20 @@ class Echo implements Narrator {
 }
 
 const says = (text: string): RequestEvent =>
-  settledEvent([
-    {
-      position: 0,
-      text,
-      tokens: 1,
-      steps: 1,
-      energy: { initial: 1, final: 0, best: 0 },
-      stopReason: 'max_steps',
-      seconds: 0,
-      ago: 0,
-    },
-  ])
+  settledEvent(
+    [
+      {
+        position: 0,
+        text,
+        tokens: 1,
+        steps: 1,
+        energy: { initial: 1, final: 0, best: 0 },
+        stopReason: 'max_steps',
+        seconds: 0,
+      },
+    ],
+    [0],
+  )
 const fails = (code: 'engine_unavailable' | 'engine_failed' | 'shutting_down'): RequestEvent => ({
   ...{ type: 'failed', error: { code, facts: {} } },
 })
@@ -71,7 +73,7 @@ function runOf(...events: RequestEvent[]): RequestStream {
 }
 
 const recordOf = (durable = true): JobRecord => ({
-  ...{ id: 'a', owner: '', durable, steered: false, model: 'm', job: jobOf('a') },
+  ...{ id: 'a', owner: '', durable, steered: false, model: 'm', job: requestOf('a') },
   ...{ request: null, result: null, expires: null },
 })
 

@@ -13,7 +13,7 @@ import {
 } from '../../src/generation/protocol.js'
 import { EngineCore } from '../../src/generation/core/engine-core.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
-import { budget, greedy, jobOf } from '../support/loops.js'
+import { budget, greedy, requestOf } from '../support/engine-bench.js'
 
 const directory = new URL('../../models/stories', import.meta.url).pathname
 const tokenizer = openTokenizer(directory)
@@ -21,7 +21,7 @@ const beginning =
   'Once upon a time there was a little dog. He liked to run and to jump, and most of all to play in the '
 
 const jobs: EngineRequest[] = Array.from({ length: 8 }, (_, i) =>
-  jobOf(`job-${i}`, {
+  requestOf(`job-${i}`, {
     client: i === 7 ? 'another' : 'someone',
     prompt: beginning + (['park. ', 'sun', 'house with '][i % 3] ?? ''),
     maxTokens: 24 + 12 * (i % 3),
@@ -43,7 +43,7 @@ async function texts(sharePrefixes: boolean, pages: number, given: readonly Engi
   const found = new Map<string, string>()
   for (const job of given) loop.submit(job)
   for (let busy = true; busy;) {
-    busy = loop.step()
+    busy = await loop.step()
     const { events, stats } = loop.report()
     for (const key of Object.keys(totals) as (keyof Totals)[]) totals[key] += stats[key]
     for (const { id, event } of events) {
@@ -87,8 +87,9 @@ async function hitsOf(prefixSharing: WorkerOptions['prefixSharing']): Promise<nu
   let hits = 0
   generation.onTick((stats) => (hits += stats.prefixHits))
   for (const id of ['first', 'second'])
-    for await (const { type } of generation.submit(jobOf(id, { prompt: beginning, maxTokens: 1 }))
-      .events)
+    for await (const { type } of generation.submit(
+      requestOf(id, { prompt: beginning, maxTokens: 1 }),
+    ).events)
       expect(type).not.toBe('failed')
   await generation.close()
   return hits

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { createInterrupt, clear, raise } from '../../src/energy/interrupt.js'
 import type { MultiStepRow } from '../../src/energy/engine.js'
 import { modelOf } from '../support/models.js'
-import { strideByVerbs } from '../support/quadratic-engine.js'
+import { multiStepByVerbs } from '../support/quadratic-engine.js'
 import { openNative } from './support.js'
 
 const labels = [
@@ -39,14 +39,14 @@ function opened(label: string) {
   return engine
 }
 
-const toldBy = (answers: ReturnType<typeof strideByVerbs>) =>
+const toldBy = (answers: ReturnType<typeof multiStepByVerbs>) =>
   answers.map(({ token, steps }) => ({ token, steps }))
 
 describe.each(labels)('a stride (%s)', (label) => {
   it.each(rows)('is what the verbs give: %s', (_, overrides) => {
     const row = { ...plain, ...overrides }
     const [one, other] = [opened(label), opened(label)]
-    const wanted = toldBy(strideByVerbs(other, row))
+    const wanted = toldBy(multiStepByVerbs(other, row))
     expect(wanted).toHaveLength(12)
     expect(toldBy(one.multiStep(row))).toEqual(wanted)
     const point = [{ slot: 2, which: 'best' as const }]

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { atRest, hasTurn, totalSteps } from '../../src/refine/allocation.js'
 import { advance, beforeFirstStep, reopen, type Progress } from '../../src/refine/stop.js'
-import { budget, unbounded } from '../support/loops.js'
+import { budget, unbounded } from '../support/engine-bench.js'
 
 const limits = budget({ maxSteps: 100, allocation: 'adaptive' })
 

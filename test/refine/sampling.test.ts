@@ -8,7 +8,7 @@ import {
   sample,
   type Sampling,
 } from '../../src/refine/sampling.js'
-import { greedy } from '../support/loops.js'
+import { greedy } from '../support/engine-bench.js'
 
 const probabilities = [0.1, 0.4, 0.3, 0.2]
 const logits = Float32Array.from(probabilities, (p) => Math.log(p) + 5)

@@ -10,7 +10,7 @@ import {
   reopen,
   type Progress,
 } from '../../src/refine/stop.js'
-import { budget, unbounded } from '../support/loops.js'
+import { budget, unbounded } from '../support/engine-bench.js'
 
 interface Outcome {
   reason: StopReason | undefined

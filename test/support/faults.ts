@@ -11,11 +11,12 @@ const source = `
   const { submit, step } = EngineCore.prototype
   let due = Infinity
   let fault
-  EngineCore.prototype.submit = function (job) {
-    if (job.prompt === 'poison') process.exit(3)
-    if (job.prompt === 'hang' || job.prompt === 'die') [fault, due] = [job.prompt, Date.now() + 500]
+  EngineCore.prototype.submit = function (request) {
+    const { prompt } = request
+    if (prompt === 'poison') process.exit(3)
+    if (prompt === 'hang' || prompt === 'die') [fault, due] = [prompt, Date.now() + 500]
     else if (fault) due = Date.now() + 200
-    submit.call(this, job)
+    submit.call(this, request)
   }
   EngineCore.prototype.step = function () {
     if (Date.now() >= due) {

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { weightsFile, writeCheckpoint } from '../../src/model/checkpoint.js'
 import { initialWeights } from '../../src/train/initial.js'
-import { characterDescriptor } from './loops.js'
+import { characterDescriptor } from './engine-bench.js'
 import { configOf } from './models.js'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))

@@ -66,14 +66,14 @@ export interface QuadraticOptions {
   /** Energies of a context that holds this token are NaN from its step `nanFrom` on. */
   nanAt?: number
   nanFrom?: number
-  /** It takes answers in a row. */
-  strides?: boolean
+  /** It takes several answers in one call. */
+  multiStep?: boolean
   /** Answers are among the first this many tokens; absent: among all. */
   vocabulary?: number
 }
 
-/** What a stride is: the verbs of its engine, one after the other. */
-export function strideByVerbs(engine: SynchronousEngine, row: MultiStepRow): MultiStepAnswer[] {
+/** What several answers in one call are: the other verbs of the engine, one after the other. */
+export function multiStepByVerbs(engine: SynchronousEngine, row: MultiStepRow): MultiStepAnswer[] {
   const { end, pages, contextId, slot, steps, temperature, which } = row
   const answers: MultiStepAnswer[] = []
   let { token } = row
@@ -105,11 +105,11 @@ export class QuadraticEngine implements SynchronousEngine {
   private readonly written = new Map<number, readonly number[]>()
   private readonly readout: Float32Array
 
-  /** Absent unless it is asked for. */
+  /** Absent unless the options ask for it. */
   readonly multiStep?: (row: MultiStepRow) => MultiStepAnswer[]
 
   constructor(private readonly options: QuadraticOptions = {}) {
-    if (options.strides) this.multiStep = (row) => strideByVerbs(this, row)
+    if (options.multiStep) this.multiStep = (row) => multiStepByVerbs(this, row)
     this.model = configOf({ vocab_size: 28, dim: 8, context_length: 256, ...options.model })
     const capacity = { slots: 8, contexts: 8, pages: 64, pageSize: 8, sharesPages: true }
     this.capacity = { ...capacity, ...options.capacity }
@@ -202,10 +202,10 @@ export class QuadraticEngine implements SynchronousEngine {
     }
   }
 
-  descend(rows: readonly DescendRow[], bell?: Interrupt): StepResult[] {
+  descend(rows: readonly DescendRow[], interrupt?: Interrupt): StepResult[] {
     this.calls++
     const [round = []] = roundsOf(rows)
-    const taken = bell && isRaised(bell) ? rows.slice(0, round.length) : rows
+    const taken = interrupt && isRaised(interrupt) ? rows.slice(0, round.length) : rows
     return taken.map((row) => {
       const slot = this.slotOf(row.slot)
       this.contextOf(slot.contextId)

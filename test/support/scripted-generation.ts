@@ -228,10 +228,9 @@ export class ScriptedGeneration implements EngineClient {
       energy,
       stopReason,
       seconds: 0.001,
-      ago: 0,
       ...(job.logprobs !== undefined && { logprobs }),
     }
-    this.tell(run, settledEvent([answer]))
+    this.tell(run, settledEvent([answer], [0]))
     if (textOf(job.prompt).includes('explode')) {
       this.end(each, failure(new BasinError('engine_failed', { reason: 'a secret of the engine' })))
       return

@@ -172,7 +172,7 @@ class WorkerEngineClient implements EngineClient {
     })
     refuseIfFull(this.runs(), run, this.capacity.slots, this.maxQueue)
     this.entries.set(job.id, { run, job, workers: 1 })
-    this.worker.send({ type: 'submit', job })
+    this.worker.send({ type: 'submit', request: job })
     return run
   }
 
@@ -248,7 +248,7 @@ class WorkerEngineClient implements EngineClient {
   private submitAgain(): void {
     for (const entry of this.entries.values()) {
       entry.workers++
-      this.worker.send({ type: 'submit', job: entry.job })
+      this.worker.send({ type: 'submit', request: entry.job })
     }
     for (const message of this.deferred.splice(0)) this.worker.send(message)
   }

@@ -48,7 +48,7 @@ export class WorkerThread {
   static start(options: WorkerOptions, entry: URL): Promise<WorkerThread> {
     const bell = createInterrupt()
     const receipt = createReportAck()
-    const workerData: WorkerData = { ...options, bell, receipt }
+    const workerData: WorkerData = { ...options, interrupt: bell, reportAck: receipt }
     const worker = new Worker(entry, { workerData })
     return new Promise((resolve, reject) => {
       const decide = (settle: () => void) => {

@@ -1,6 +1,6 @@
 /**
- * One answer in descent: its candidates, how far each has come, and the time it has had. Follows
- * the stop rules of src/refine; knows neither engine nor text.
+ * One answer in descent: its candidates, how far each has come, and the time it has had. Applies the stop
+ * rules of src/refine to the energies of steps; knows no engine, no text and no other answer.
  */
 import type { EnergyResult, StepResult } from '../../energy/engine.js'
 import { atRest, hasTurn, totalSteps } from '../../refine/allocation.js'
@@ -18,7 +18,7 @@ import {
   type Extra,
   type Progress,
 } from '../../refine/stop.js'
-import { BLANK } from './template.js'
+import { BLANK } from './prepare.js'
 
 export interface Candidate {
   readonly slot: number
@@ -41,16 +41,17 @@ export interface AnswerShape {
 
 export class Answer {
   readonly candidates: readonly Candidate[]
-  /** The client asked for the best so far. */
+  /** The client wants the best answer so far. */
   private asked: 'finished' | undefined
-  /** Seconds of descent before `since`; the clock stands still while paused or held. */
+  /** Seconds that the clock ran before `since`. */
   private spent = 0
+  /** Since when the clock runs. Undefined before the descent, while it is paused, and after its end. */
+  private since: number | undefined
 
   constructor(
     readonly shape: AnswerShape,
     private budget: Budget,
     slots: readonly number[],
-    private since: number | undefined,
     /** Steps beyond the budget that answers before left over; adaptive allocation only. */
     private carried = 0,
   ) {
@@ -67,7 +68,7 @@ export class Answer {
     return this.budget
   }
 
-  /** Steps of its total that are left for the answers after it; 0 unless it is adaptive. */
+  /** Steps of its total that it leaves to the answers after it; 0 unless allocation is adaptive. */
   get unspent(): number {
     const left = this.adaptive ? this.stepsLeft : 0
     return Number.isFinite(left) ? Math.max(0, left) : 0
@@ -95,13 +96,13 @@ export class Answer {
     this.since ??= now
   }
 
-  /** Whether a candidate takes a step in the next tick. */
+  /** Whether a candidate takes part in the next step. */
   hasTurn(index: number): boolean {
     const stopped = this.candidates.map((candidate) => candidate.stopped !== undefined)
     return hasTurn(this.budget.allocation ?? 'even', stopped, index)
   }
 
-  /** How many steps each moving candidate is sure to take: see `certainSteps` of refine/stop.ts. */
+  /** How many steps each candidate in descent is sure to take: see `certainSteps` of refine/stop.ts. */
   certainSteps(now: number, seconds: number): number {
     if (this.adaptive || this.asked) return 1
     const moving = this.candidates.filter(({ stopped }) => stopped === undefined)
@@ -117,11 +118,11 @@ export class Answer {
     candidate.progress = advance(candidate.progress, result, this.budget)
     const limits = this.adaptive ? withoutSteps(this.budget) : this.budget
     candidate.stopped = decide(limits, candidate.progress, this.elapsed(now), this.asked)
-    if (this.adaptive) this.passOn(candidate)
+    if (this.adaptive) this.endTurn(candidate)
   }
 
-  /** Ends the turn of a candidate at rest, and with a limit of the whole answer everybody's. */
-  private passOn(candidate: Candidate): void {
+  /** Ends the turn of a candidate at rest; a limit of the whole answer ends those of all candidates. */
+  private endTurn(candidate: Candidate): void {
     if (atRest(candidate.progress, this.budget)) candidate.stopped ??= 'converged'
     const spent = this.stepsLeft <= 0 ? 'max_steps' : undefined
     const reason = candidate.stopped ?? spent
@@ -129,7 +130,7 @@ export class Answer {
     if (ends) for (const each of this.candidates) each.stopped ??= ends
   }
 
-  /** Stops every candidate that has an answer; one without a step takes its first, then stops. */
+  /** Stops every candidate that has taken a step; the others stop after their first. */
   finish(): void {
     this.asked = 'finished'
     const begun = this.candidates.some(({ progress }) => progress.steps > 0)
@@ -143,8 +144,8 @@ export class Answer {
   }
 
   /**
-   * Goes on from where it stands, as though the budget had been larger: candidates that a limit
-   * stopped move again, and only if there are none, those that had converged. Returns them.
+   * Goes on from where it stands, as though the budget had been larger: candidates that a limit stopped
+   * descend again, and only if there are none, those that had converged. Returns those that descend.
    */
   reopen(extra: Extra, now: number): Candidate[] {
     const finite = this.candidates.filter(({ stopped }) => stopped !== 'diverged')
@@ -167,18 +168,19 @@ export class Answer {
   }
 
   /**
-   * Candidates whose last state has to be judged before they are compared: energies of steps judge
-   * the state before the step, except residual ones (docs/mathematics.md).
+   * Candidates, by index, whose last state needs an energy of its own before they are compared: the energy
+   * that a step reports is of the state before it, except for residual energies (docs/mathematics.md).
    */
-  unclosed(residual: boolean): Candidate[] {
+  unclosed(residual: boolean): number[] {
     const begun = this.stepsSpent > 0
-    return this.candidates.filter(
-      ({ progress, stopped, closed }) =>
-        !closed &&
-        stopped !== 'diverged' &&
-        // A candidate whose turn never came is no answer.
-        (progress.steps > 0 || !begun) &&
-        (progress.steps === 0 || (!residual && this.budget.keep === 'best')),
+    return this.candidates.flatMap(({ closed, progress, stopped }, index) =>
+      !closed &&
+      stopped !== 'diverged' &&
+      // A candidate whose turn never came has no answer.
+      (progress.steps > 0 || !begun) &&
+      (progress.steps === 0 || (!residual && this.budget.keep === 'best'))
+        ? [index]
+        : [],
     )
   }
 
@@ -186,18 +188,21 @@ export class Answer {
     candidate.closed = close(candidate.progress, result)
   }
 
-  /** The candidate that becomes the answer; undefined when none has a finite energy. */
-  chosen(): Candidate | undefined {
+  /** The index of the candidate that becomes the answer; undefined when none has a finite energy. */
+  chosen(): number | undefined {
     const outcomes = this.candidates.map((candidate) => {
-      const { initial, final, best } = summit(candidate)
+      const { initial, final, best } = progressOf(candidate)
       return { initial, energy: this.reads(candidate) === 'best' ? finiteOr(best, final) : final }
     })
-    return this.candidates[choose(outcomes, this.budget.select)]
+    const index = choose(outcomes, this.budget.select)
+    return index < 0 ? undefined : index
   }
 
-  /** Which of a candidate's answers is read: the best, unless the last is wanted and sound. */
+  /** Which state of a candidate is read: the best, unless the last is wanted and its energy is finite. */
   reads(candidate: Candidate): 'best' | 'last' {
-    return this.budget.keep === 'last' && Number.isFinite(summit(candidate).final) ? 'last' : 'best'
+    return this.budget.keep === 'last' && Number.isFinite(progressOf(candidate).final)
+      ? 'last'
+      : 'best'
   }
 
   private get adaptive(): boolean {
@@ -212,7 +217,7 @@ export class Answer {
     return totalSteps(this.budget) + this.carried - this.stepsSpent
   }
 
-  /** `steps` per candidate are left from here on, whatever was spent. */
+  /** Leaves `steps` per candidate from here on, however many were spent. */
   private grantAnew(steps: number): void {
     const left = steps * this.budget.candidates
     this.carried = Number.isFinite(this.stepsLeft) ? this.carried + left - this.stepsLeft : 0
@@ -230,8 +235,8 @@ function withoutSteps(budget: Budget): Budget {
   return others
 }
 
-/** Where a candidate stands, its closing evaluation included. */
-export const summit = (candidate: Candidate): Progress => candidate.closed ?? candidate.progress
+/** How far a candidate has come, its closing evaluation included. */
+export const progressOf = (candidate: Candidate): Progress => candidate.closed ?? candidate.progress
 
 export const finiteOr = (value: number, otherwise: number): number =>
   Number.isFinite(value) ? value : otherwise

@@ -1,6 +1,6 @@
 /**
- * The text side of a completion: tokens in, text out that is certain not to change. Never half a
- * character, never part of a stop text, nothing after the end-of-text token.
+ * The text of a completion: takes tokens, and hands out text that is certain not to change. That is never
+ * half a character, never part of a stop text, and nothing after the end-of-text token. Knows no request.
  */
 import { IncrementalDecoder } from '../../tokenizer/decoder.js'
 import { StopMatcher } from '../../tokenizer/stop.js'
@@ -14,12 +14,13 @@ export interface Ends {
   token: number | undefined
 }
 
-export interface Taken {
+/** How much of a completion `take` has handed out. */
+export interface HandedOut {
   readonly characters: number
   readonly tokens: number
 }
 
-/** Ids beyond the tokenizer's, which a padded vocabulary has, stand for no text. */
+/** Ids beyond the tokenizer's vocabulary, which a padded model has, stand for no text. */
 export class Detokenizer {
   readonly tokens: number[] = []
   /** Parallel to `tokens`; undefined for tokens that were given, not inferred. */
@@ -32,9 +33,8 @@ export class Detokenizer {
   ended = false
   private readonly decoder: IncrementalDecoder
   private readonly matcher: StopMatcher
-  /** What `take` has handed out. */
-  taken: Taken = { characters: 0, tokens: 0 }
-  /** The end of `text` that it has not. */
+  handedOut: HandedOut = { characters: 0, tokens: 0 }
+  /** The end of `text` that it has not handed out. */
   private fresh = ''
 
   constructor(
@@ -57,7 +57,7 @@ export class Detokenizer {
     if (token < this.tokenizer.vocabSize) this.append(this.decoder.feed([token]))
   }
 
-  /** Nothing follows: what was held back for want of certainty is text now. */
+  /** Nothing follows: text that was held back, since it could still have changed, is certain now. */
   flush(): void {
     this.append(this.decoder.flush())
     this.add(this.matcher.flush())
@@ -65,9 +65,9 @@ export class Detokenizer {
 
   /** What was added since the last take: certain text, and tokens with their log-probabilities. */
   take(): { text: string; tokens: number; logprobs: TokenLogprob[] } {
-    const { fresh: text, taken } = this
-    const { tokens } = taken
-    this.taken = { characters: this.text.length, tokens: this.tokens.length }
+    const { fresh: text, handedOut } = this
+    const { tokens } = handedOut
+    this.handedOut = { characters: this.text.length, tokens: this.tokens.length }
     this.fresh = ''
     return {
       text,
@@ -76,12 +76,12 @@ export class Detokenizer {
     }
   }
 
-  /** This completion as it was after its first `count` tokens, when `taken` was out. */
-  rewound(count: number, taken: Taken): Detokenizer {
+  /** This completion as it was after its first `count` tokens, when so much had been handed out. */
+  rewound(count: number, handedOut: HandedOut): Detokenizer {
     const earlier = new Detokenizer(this.tokenizer, this.ends)
     for (let i = 0; i < count; i++) earlier.push(this.tokens[i] as number, this.logprobs[i])
-    earlier.taken = taken
-    earlier.fresh = earlier.text.slice(taken.characters)
+    earlier.handedOut = handedOut
+    earlier.fresh = earlier.text.slice(handedOut.characters)
     return earlier
   }
 

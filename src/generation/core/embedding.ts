@@ -1,46 +1,39 @@
-/** Texts and answers as vectors: what the observed stream made of a text, where an answer settled. */
-import type { SynchronousEngine, ObserveRow } from '../../energy/engine.js'
-import type { Answer, Candidate } from './answer.js'
-import type { RequestState } from './request-state.js'
-import { MeanPool } from './mean-pool.js'
+/** Representations as means of state vectors [D]: of a text's tokens, or of an answer's positions. */
+import type { Answer } from './answer.js'
+import { BLANK } from './prepare.js'
 
-/**
- * Observes rows whose states are asked for. `bos`: at the beginning of every context, and no part of
- * its text.
- */
-export function observeStates(
-  engine: SynchronousEngine,
-  rows: readonly { state: RequestState; from: number; row: ObserveRow }[],
-  bos: number | undefined,
-): void {
-  const parts = rows.map(({ from, row, state }) => {
-    const skipped = from === 0 && bos !== undefined ? 1 : 0
-    // Again, if it lost its pages.
-    if (from === 0) state.states.clear()
-    const head = { ...row, tokens: row.tokens.slice(0, skipped) }
-    const rest = { ...row, from: from + skipped, tokens: row.tokens.slice(skipped) }
-    return { state, head, rest }
-  })
-  engine.observe(parts.map(({ head }) => head).filter(({ tokens }) => tokens.length > 0))
-  const texts = parts.filter(({ rest }) => rest.tokens.length > 0)
-  engine.encode(texts.map(({ rest }) => rest)).forEach((sum, i) => {
-    const { rest, state } = texts[i] as (typeof texts)[number]
-    state.states.add(sum, rest.tokens.length)
-  })
+/** The running mean of vectors. */
+export class MeanPool {
+  private sum: Float64Array | undefined
+  private count = 0
+
+  /** `sum`: of `count` vectors, [D]. */
+  add(sum: Float32Array, count: number): void {
+    const before = this.sum
+    this.sum = before ? before.map((x, i) => x + (sum[i] as number)) : Float64Array.from(sum)
+    this.count += count
+  }
+
+  clear(): void {
+    this.sum = undefined
+    this.count = 0
+  }
+
+  get mean(): Float32Array {
+    return Float32Array.from(this.sum ?? [], (x) => x / this.count)
+  }
 }
 
-/** The mean over the positions that were inferred, [D]. */
-export function representationOf(
-  engine: SynchronousEngine,
-  answer: Answer,
-  candidate: Candidate,
+/** The mean over the positions of an answer that were inferred. `point`: [K, `dim`]. */
+export function answerRepresentation(
+  { shape }: Answer,
+  point: Float32Array,
+  dim: number,
 ): Float32Array {
-  const { dim } = engine.model
-  const [point] = engine.points([{ slot: candidate.slot, which: answer.reads(candidate) }])
-  if (!point) throw new RangeError('the engine gave no point')
-  const states = new MeanPool()
-  for (let i = 0; i < answer.shape.length; i++) {
-    if ((answer.shape.clamped?.[i] ?? -1) < 0) states.add(point.slice(i * dim, (i + 1) * dim), 1)
+  const inferred = new MeanPool()
+  for (let i = 0; i < shape.length; i++) {
+    if ((shape.clamped?.[i] ?? BLANK) === BLANK)
+      inferred.add(point.slice(i * dim, (i + 1) * dim), 1)
   }
-  return states.mean
+  return inferred.mean
 }

@@ -1,272 +1,195 @@
 /**
- * The tick: schedule, refine, settle. One loop owns one engine and everything that is asked of it.
- * Knows tokens, energies and text; knows no thread, no transport and no timer: whoever drives it
- * calls `tick` until it returns false, again after a control, and passes on what `report` gives.
+ * The step of the engine: schedule, execute, update. One core owns one engine and everything that is asked
+ * of it. Puts the parts together and keeps the account of their work; knows no thread, no transport and no
+ * timer. Whoever drives it calls `step` until there is nothing to do, again after a request or a control,
+ * and passes on what `report` gives.
+ *
+ * Requests change between steps only. An engine may answer later, and while it does, a plan and what it
+ * found are on their way: `submit`, `control` and `expire` throw then, and whoever drives the core waits.
  */
-import type { SynchronousEngine, StepResult } from '../../energy/engine.js'
+import type { EnergyEngine } from '../../energy/engine.js'
+import type { Interrupt } from '../../energy/interrupt.js'
 import { toErrorMessage } from '../../errors.js'
-import { planStep } from '../../refine/budget.js'
-import { answerSeed } from '../../refine/candidates.js'
-import type { CacheCounts, Plan } from '../../scheduler/plan.js'
+import type { CacheCounts } from '../../scheduler/plan.js'
+import { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import { EngineCalls } from './engine-calls.js'
-import { RequestTable, type EngineCoreOptions } from './request-table.js'
-import type { Control, FromWorker, EngineRequest, TickStats } from '../protocol.js'
-import type { Row, RequestState } from './request-state.js'
-import { observeStates } from './embedding.js'
-import { OutputProcessor } from './output-processor.js'
-import { STEP_ALTERNATIVES, stepEvent } from './step-event.js'
+import type { Control, EngineRequest, FromWorker } from '../protocol.js'
+import { EventQueue } from './event-queue.js'
+import { Executor } from './executor.js'
+import { ProbeQueue } from './landscape-probe.js'
 import { MultiStep } from './multi-step.js'
-import { LandscapeProbes } from './landscape-probes.js'
+import { OutputProcessor } from './output-processor.js'
+import { RequestTable, type RequestTableOptions } from './request-table.js'
+import { hasWork, noWork, type Outcome, type StepPlan, type Work } from './step-plan.js'
+import { StepScheduler } from './step-scheduler.js'
+
+export interface EngineCoreOptions extends RequestTableOptions {
+  /** Most prompt tokens observed per step. */
+  prefillChunk: number
+  /** Contexts of one client that begin alike share pages, where the engine can. Absent: they do. */
+  sharePrefixes?: boolean
+  /** Raised when a message waits, so that calls of the engine may be long. Absent: they are short. */
+  interrupt?: Interrupt
+}
 
 /** What happened since the last report. */
 export type Report = Omit<Extract<FromWorker, { type: 'events' }>, 'type'>
 
-/** Most ticks that one report accounts for. */
-const MOST_TICKS = 1024
-
-const noWork = () => ({ ticks: [] as TickStats['ticks'][number][], observedTokens: 0 })
+/** Most batches that one report accounts for. */
+const REPORT_BATCHES = 1024
 
 export class EngineCore {
-  private readonly jobs: RequestTable
-  private readonly calls: EngineCalls
-  private readonly surveys: LandscapeProbes
-  private readonly settlement: OutputProcessor
-  private readonly strides: MultiStep
-  private work = noWork()
-  private reported: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
+  private readonly slots: Scheduler
+  private readonly events = new EventQueue()
+  private readonly requests: RequestTable
+  private readonly probes: ProbeQueue
+  private readonly multiStep: MultiStep
+  private readonly output: OutputProcessor
+  private readonly scheduler: StepScheduler
+  private readonly executor: Executor
+  /** Since the last report. */
+  private work: Work = noWork()
+  private reportedCache: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
 
   constructor(
-    private readonly engine: SynchronousEngine,
-    private readonly tokenizer: Tokenizer,
+    engine: EnergyEngine,
+    tokenizer: Tokenizer,
     options: EngineCoreOptions,
     /** Seconds, monotonic. */
     readonly now: () => number = () => performance.now() / 1000,
   ) {
-    this.jobs = new RequestTable(engine, tokenizer, options, now)
-    this.calls = new EngineCalls(this.jobs, now)
-    this.surveys = new LandscapeProbes(engine, this.jobs, this.calls)
-    this.settlement = new OutputProcessor(
-      engine,
-      tokenizer,
-      this.jobs,
-      this.calls,
-      this.surveys,
-      now,
-    )
-    this.strides = new MultiStep(engine, this.jobs, this.calls, this.settlement, now)
+    const { events } = this
+    const { interrupt, prefillChunk, sharePrefixes = true } = options
+    const sharesPages = engine.capacity.sharesPages === true && sharePrefixes
+    const slots = new Scheduler({ ...engine.capacity, sharesPages }, prefillChunk)
+    const requests = new RequestTable(engine, tokenizer, slots, events, options, now)
+    const probes = new ProbeQueue((state) => requests.has(state))
+    const interruptible = interrupt !== undefined
+    const multiStep = new MultiStep(engine, requests, slots, events, interruptible, now)
+    const { model } = engine
+    this.output = new OutputProcessor(model, tokenizer, requests, slots, probes, events, now)
+    this.scheduler = new StepScheduler(slots, requests, this.output, multiStep, probes, now)
+    this.executor = new Executor(engine, tokenizer.bos, interrupt, now)
+    this.slots = slots
+    this.requests = requests
+    this.probes = probes
+    this.multiStep = multiStep
   }
 
-  /** One batch on the engine. False when there is nothing to do until something is asked. */
-  step(): boolean {
-    const strode = this.strides.take()
-    if (strode) {
-      this.work.ticks.push(...strode.ticks)
-      this.work.observedTokens += strode.observedTokens
-      return true
-    }
-    const plan = this.schedule()
-    this.refine(plan)
-    const settled = this.settlement.settle()
-    const busy = settled || plan.admitted.length + plan.observe.length + plan.descend.length > 0
-    this.surveys.proceed(busy)
-    return busy || this.surveys.some
+  /**
+   * One step of everybody whose turn it is. What settles in it is read in it, by further rounds of the same
+   * three lines, so that between steps an answer is in descent or is done. False when there is nothing to do
+   * until something is asked.
+   */
+  async step(): Promise<boolean> {
+    this.checkBetweenSteps()
+    let worked = false
+    do {
+      const plan = this.scheduler.schedule()
+      const results = await this.execute(plan)
+      this.update(plan, results)
+      worked ||= hasWork(plan)
+    } while (this.output.hasSettled)
+    return worked || this.probes.some
   }
 
-  /** Queues a job. Throws what is wrong with it. */
-  submit(job: EngineRequest): void {
-    this.jobs.submit(job)
+  /** Queues a request. Throws what is wrong with it. */
+  submit(request: EngineRequest): void {
+    this.checkBetweenSteps()
+    this.requests.submit(request)
   }
 
-  /** Tells the client of a job why it was not taken. */
+  /** Tells the client of a request why it was not taken. */
   refuse(id: string, error: unknown): void {
-    this.jobs.outbox.push({ id }, { type: 'failed', error: toErrorMessage(error) }, this.now())
+    this.events.push({ id }, { type: 'failed', error: toErrorMessage(error) }, this.now())
   }
 
-  /** Acts on a job. Controls of jobs that are gone do nothing; `extend` throws `not_held`. */
+  /** Acts on a request. Does nothing if the request is gone, but `extend` throws `not_held` then. */
   control(id: string, control: Control): void {
-    this.jobs.control(id, control)
+    this.checkBetweenSteps()
+    const state = this.requests.control(id, control)
+    if (state) this.output.rest(state, this.now())
   }
 
   /** Lets go of held answers whose time is over, and finishes paused ones. */
   expire(): void {
-    this.jobs.expire()
+    this.checkBetweenSteps()
+    for (const state of this.requests.expire()) this.output.rest(state, this.now())
   }
 
   /** A client waits for what happened since the last report: more than a further step or token. */
   get urgent(): boolean {
-    return this.jobs.outbox.urgent
+    return this.events.urgent
   }
 
   /** There are events since the last report. */
   get hasEvents(): boolean {
-    return !this.jobs.outbox.empty
+    return !this.events.empty
   }
 
   /** A client follows one of them. */
   get followed(): boolean {
-    return this.jobs.outbox.followed
+    return this.events.followed
   }
 
-  /** So much has happened since the last report that it should be given before the next tick. */
+  /** So much has happened since the last report that it should be given before the next step. */
   get full(): boolean {
-    return this.jobs.outbox.full || this.work.ticks.length >= MOST_TICKS
+    return this.events.full || this.work.ticks.length >= REPORT_BATCHES
   }
 
   /** When `expire` next has something to do, in seconds of `now`. */
   get nextExpiry(): number | undefined {
-    return this.jobs.nextExpiry
+    return this.requests.nextExpiry
   }
 
-  /** Events since the last call, and the account of the ticks between. */
+  /** Events since the last call, and the account of the steps between. */
   report(): Report {
-    const { scheduler } = this.jobs
-    const cache = { ...scheduler.cache }
+    const { reportedCache: before, slots } = this
+    const cache = { ...slots.cache }
     const stats = {
       ...this.work,
-      seconds: this.calls.take(),
-      ...scheduler.counts,
-      waiting: scheduler.waiting,
-      slotsUsed: scheduler.slotsUsed,
-      pagesUsed: scheduler.pagesUsed,
-      prefixQueries: cache.queries - this.reported.queries,
-      prefixHits: cache.hits - this.reported.hits,
-      preemptions: cache.preemptions - this.reported.preemptions,
+      ...slots.counts,
+      waiting: slots.waiting,
+      slotsUsed: slots.slotsUsed,
+      pagesUsed: slots.pagesUsed,
+      prefixQueries: cache.queries - before.queries,
+      prefixHits: cache.hits - before.hits,
+      preemptions: cache.preemptions - before.preemptions,
     }
-    this.reported = cache
+    this.reportedCache = cache
     this.work = noWork()
-    return { ...this.jobs.outbox.take(this.now()), stats }
+    return { ...this.events.take(this.now()), stats }
   }
 
-  private schedule(): Plan {
-    const plan = this.jobs.scheduler.plan()
-    for (const contextId of plan.evicted) this.jobs.evict(contextId)
-    for (const contextId of plan.preempted) this.jobs.interrupt(contextId, true)
-    for (const { requestId } of plan.admitted) {
-      const state = this.jobs.of(requestId)
-      if (!state) continue
-      const queueSeconds = this.now() - state.submittedAt
-      this.jobs.emit(state, {
-        type: 'started',
-        promptTokens: state.promptTokens,
-        queueSeconds,
-        ...(state.request.echo && { promptText: state.promptText }),
-      })
-    }
-    this.observe(plan)
-    for (const contextId of plan.resumed) this.jobs.interrupt(contextId, false)
-    this.begin(plan)
-    return plan
+  private execute(plan: StepPlan): Promise<readonly Outcome[]> {
+    return this.executor.execute(plan)
   }
 
-  private observe(plan: Plan): void {
-    const ranges = plan.observe.flatMap(({ requestId, ...range }) => {
-      const state = this.jobs.of(requestId)
-      return state ? [{ state, ...range }] : []
-    })
-    const observed = this.calls.run('observe', ranges, () => {
-      const rows = ranges.map(({ state, contextId, pages, from, to }) => {
-        const tokens = state.context.slice(from, to)
-        return { state, from, row: { contextId, pages, tokens, ...(to > from && { from }) } }
-      })
-      const encoding = rows.filter(({ state }) => state.encoding)
-      this.engine.observe(rows.flatMap(({ row, state }) => (state.encoding ? [] : [row])))
-      if (encoding.length > 0) observeStates(this.engine, encoding, this.tokenizer.bos)
-      for (const { from, to } of ranges) this.work.observedTokens += to - from
-      return true
-    })
-    // Pages that it was to fill may hold anything.
-    if (ranges.length > 0 && !observed) this.jobs.scheduler.forgetPages()
+  private update(plan: StepPlan, results: readonly Outcome[]): void {
+    this.output.update(plan, results)
+    for (const { work } of results) this.account(work)
+    this.measure(plan, results)
   }
 
-  private begin(plan: Plan): void {
-    const now = this.now()
-    const starting = plan.begin.flatMap(({ requestId, contextId, slots }) => {
-      const state = this.jobs.of(requestId)
-      if (!state) return []
-      state.contextId = contextId
-      return [{ state, contextId, answer: state.begin(slots, now) }]
-    })
-    const still = ({ state }: { state: RequestState }) => state.scoring || state.encoding
-    for (const each of starting) if (still(each)) this.jobs.settling.add(each.state)
-    const descending = starting.filter((each) => !still(each))
-    this.calls.run('descend', descending, () => {
-      this.engine.begin(
-        descending.flatMap(({ state, contextId, answer: { candidates, shape } }) =>
-          candidates.map(({ slot }, candidate) => ({
-            slot,
-            contextId,
-            candidate,
-            seed: answerSeed(state.request.sampling.seed, shape.index),
-            ...(shape.clamped && { clamped: shape.clamped }),
-          })),
-        ),
-      )
-      for (const { state } of descending) this.jobs.withdraw(state)
-    })
+  private account({ observedTokens, seconds, ticks }: Work): void {
+    this.work.observedTokens += observedTokens
+    this.work.ticks.push(...ticks)
+    this.work.seconds.observe += seconds.observe
+    this.work.seconds.descend += seconds.descend
+    this.work.seconds.read += seconds.read
   }
 
-  private refine(plan: Plan): void {
-    const rows = plan.descend.flatMap(({ requestId, candidate: index }): Row[] => {
-      const state = this.jobs.of(requestId)
-      const answer = state?.answer
-      const candidate = answer?.candidates[index]
-      return state && answer && candidate && answer.hasTurn(index)
-        ? [{ state, answer, candidate }]
-        : []
-    })
-    const rounds = this.surveys.some ? 1 : this.strides.stepsOf(rows)
-    const before = this.calls.seconds.descend
-    const results = this.calls.run('descend', rows, () =>
-      this.engine.descend(
-        Array.from({ length: rounds }, (_, ahead) =>
-          rows.map((row) => this.descendRow(row, ahead)),
-        ).flat(),
-        this.jobs.bell,
-      ),
-    )
-    if (!results) return
-    const taken = results.length / rows.length
-    const seconds = (this.calls.seconds.descend - before) / taken
-    this.strides.took(rows.length, seconds)
-    this.work.ticks.push({ rows: rows.length, steps: taken, seconds })
-    for (let round = 0; round < taken; round++) this.judge(rows, results.slice(round * rows.length))
-    this.reportSteps(rows.filter(({ state }) => state.request.reportSteps))
+  /** What this step says of how much the next call can hold. */
+  private measure({ answersInARow }: StepPlan, results: readonly Outcome[]): void {
+    if (!answersInARow) {
+      for (const { work } of results)
+        for (const { rows, seconds } of work.ticks) this.multiStep.measured(rows, seconds)
+    } else if (results.every(({ readouts }) => readouts.length === 0))
+      this.multiStep.decline(answersInARow.state)
   }
 
-  /** `ahead`: steps of this call before it. */
-  private descendRow({ answer: { limits }, candidate: { slot, progress } }: Row, ahead: number) {
-    const { landscapes } = this.engine.model
-    const step = progress.steps + ahead
-    return { slot, step, ...planStep(limits, step, landscapes, progress.searched) }
-  }
-
-  private judge(rows: readonly Row[], results: readonly StepResult[]): void {
-    const now = this.now()
-    rows.forEach((row, i) => {
-      // It diverged in an earlier step of this call.
-      if (!isMoving(row)) return
-      const { state, answer, candidate } = row
-      answer.step(candidate, results[i] as StepResult, now)
-      if (candidate.stopped) this.jobs.withdraw(state)
-    })
-  }
-
-  private reportSteps(rows: readonly Row[]): void {
-    const { model } = this.engine
-    const sound = rows.filter(({ candidate }) => candidate.stopped !== 'diverged')
-    const top = Math.min(STEP_ALTERNATIVES, model.vocab_size)
-    const readings = this.calls.run('read', sound, () =>
-      this.engine.read(sound.map(({ candidate: { slot } }) => ({ slot, which: 'last', top }))),
-    )
-    readings?.forEach((reading, i) => {
-      const { state, answer, candidate } = sound[i] as Row
-      this.jobs.emit(
-        state,
-        stepEvent(answer, candidate, reading, model.answer.block, this.tokenizer),
-      )
-    })
+  private checkBetweenSteps(): void {
+    if (this.executor.inFlight)
+      throw new Error('a step is in flight: requests change when it has ended')
   }
 }
-
-const isMoving = ({ candidate }: Row): boolean => candidate.stopped === undefined

@@ -4,7 +4,7 @@
  * decide when a report is due.
  */
 import type { EngineRequest, FromWorker, RequestEvent } from '../protocol.js'
-import { settledEvent, type SettledAnswer } from '../settled-answers.js'
+import { type NewAnswer, settledEvent } from '../settled-answers.js'
 
 type Content = Pick<Extract<FromWorker, { type: 'events' }>, 'events' | 'released'>
 
@@ -15,18 +15,14 @@ type Content = Pick<Extract<FromWorker, { type: 'events' }>, 'events' | 'release
 const REPORT_EVENTS = 128
 
 export type OtherEvent = Exclude<RequestEvent, { type: 'settled' }>
-/** An answer of which it is not known yet how long ago it settled when it is reported. */
-export type NewAnswer = Omit<SettledAnswer, 'ago'>
 
 type Recipient = Pick<EngineRequest, 'id' | 'buffered'>
 
-/** `at`: when it happened, in seconds of any clock. */
-interface Timed<T> {
-  what: T
-  at: number
-}
-
-type Entry = { id: string } & ({ event: Timed<OtherEvent> } | { answers: Timed<NewAnswer>[] })
+/** Times are seconds of any clock. */
+type Entry =
+  | { id: string; event: OtherEvent; at: number }
+  | { id: string; answers: NewAnswer[]; times: number[] }
+type AnswersEntry = Extract<Entry, { answers: unknown }>
 
 export class EventQueue {
   /** One of the events is more than a start or a further step or token: a client waits for it. */
@@ -37,12 +33,12 @@ export class EventQueue {
   private released: string[] = []
   private size = 0
   /** By request: the answers that its next one joins. */
-  private readonly open = new Map<string, Timed<NewAnswer>[]>()
+  private readonly open = new Map<string, AnswersEntry>()
 
-  /** `at`: as in `Timed`. */
+  /** `at`: when it happened. */
   push({ id, buffered = false }: Recipient, event: OtherEvent, at: number): void {
     this.open.delete(id)
-    this.entries.push({ id, event: { what: event, at } })
+    this.entries.push({ id, event, at })
     this.size++
     if (event.type === 'started') return
     const last = event.type === 'finished' || event.type === 'failed'
@@ -52,11 +48,13 @@ export class EventQueue {
 
   pushAnswer({ id, buffered = false }: Recipient, answer: NewAnswer, at: number): void {
     const joined = this.open.get(id)
-    if (joined) joined.push({ what: answer, at })
-    else {
-      const answers = [{ what: answer, at }]
-      this.open.set(id, answers)
-      this.entries.push({ id, answers })
+    if (joined) {
+      joined.answers.push(answer)
+      joined.times.push(at)
+    } else {
+      const entry = { id, answers: [answer], times: [at] }
+      this.open.set(id, entry)
+      this.entries.push(entry)
     }
     if (!joined || !buffered) this.size++
     this.followed ||= !buffered
@@ -92,7 +90,10 @@ export class EventQueue {
 
 function eventOf(entry: Entry, now: number): RequestEvent {
   if ('answers' in entry)
-    return settledEvent(entry.answers.map(({ what, at }) => ({ ...what, ago: now - at })))
-  const { what, at } = entry.event
-  return what.type === 'started' ? { ...what, ago: now - at } : what
+    return settledEvent(
+      entry.answers,
+      entry.times.map((at) => now - at),
+    )
+  const { at, event } = entry
+  return event.type === 'started' ? { ...event, ago: now - at } : event
 }

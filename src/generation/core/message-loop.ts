@@ -1,142 +1,232 @@
 /**
- * Runs a loop at the far end of a message port: messages in, reports out. One report at a time is
- * under way: the next waits until the last was heard, and the loop rests when too much waits. So a
- * listener that is slower than the engine slows it, and is not buried. While there is work, messages
- * get in between ticks; without work nothing runs. Knows no file and no engine's name.
+ * Drives a core at the far end of a message port: messages in, reports out. Steps follow each other while
+ * there is work, and messages are taken between them; without work nothing runs. Decides when a report is
+ * due. Knows no file and no engine's name.
+ *
+ * One report at a time is on its way: the next one waits until the last was acknowledged, and the core rests
+ * when too much waits to be reported. So a listener that is slower than the engine slows the engine down, and
+ * its queue stays bounded.
  */
 import type { MessagePort } from 'node:worker_threads'
-import { type Interrupt, clear } from '../../energy/interrupt.js'
+import { clear, type Interrupt } from '../../energy/interrupt.js'
+import type { Awaitable } from '../../energy/engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import type { Control, EngineRequest, FromWorker, ToWorker } from '../protocol.js'
+import { isAcknowledged, markSent, type ReportAck, requestAckMessage } from '../report-ack.js'
 import type { EngineCore } from './engine-core.js'
-import type { Control, FromWorker, EngineRequest, ToWorker } from '../protocol.js'
-import { requestAckMessage, type ReportAck } from '../report-ack.js'
-import { Reporter } from './reporter.js'
 
-export interface Languages {
+/**
+ * Seconds that steps and tokens may wait for the next ones before they are reported: no screen shows more
+ * often. A step of a small model takes a fraction of it, and a report costs both threads some hundredths of
+ * a millisecond.
+ */
+const REPORT_INTERVAL_S = 0.016
+/** The same for accounts of steps, and for events of requests that nobody follows. */
+const UNFOLLOWED_REPORT_INTERVAL_S = 0.1
+
+export interface MessageLoopOptions {
   tokenizer: Tokenizer
-  /** Undefined for a model that does not converse. */
+  /** Undefined for a model without a chat template. */
   chat: ChatTemplate | undefined
+  reportAck: ReportAck
+  /** Raised before each message to this thread that is to end a long call; cleared when it has come. */
+  interrupt?: Interrupt
+  /** Called once, when the port asked for the end and no step is in flight. */
+  close: () => Awaitable<void>
 }
 
-/** `closed` is called once, when the port asked for the end. */
-export function drive(
-  port: MessagePort,
-  loop: EngineCore,
-  { chat, tokenizer }: Languages,
-  closed: () => void,
-  receipt: ReportAck,
-  bell?: Interrupt,
-): void {
-  let scheduled: NodeJS.Immediate | undefined
-  let expiry: NodeJS.Timeout | undefined
-  /** When `expiry` fires, in seconds of the loop's clock. */
-  let expiryAt: number | undefined
-  const send = (message: FromWorker) => {
-    port.postMessage(message)
+export class MessageLoop {
+  private scheduled: NodeJS.Immediate | undefined
+  private expiry: NodeJS.Timeout | undefined
+  /** When `expiry` fires, in seconds of the core's clock. */
+  private expiryAt: number | undefined
+  /** A step is in flight. */
+  private stepping = false
+  /** What is to change when it is over, in this order. */
+  private readonly changes: (() => void)[] = []
+  /** The core has more to do. */
+  private busy = false
+  private closed = false
+  private reportedAt = -Infinity
+  /** Since when something waits to be reported; undefined while nothing does. */
+  private dirtySince: number | undefined
+
+  constructor(
+    private readonly port: MessagePort,
+    private readonly core: EngineCore,
+    private readonly options: MessageLoopOptions,
+  ) {
+    port.on('message', (message: ToWorker) => {
+      this.receive(message)
+    })
   }
 
-  const reporter = new Reporter(loop, receipt, (report) => {
-    send({ type: 'events', ...report })
-  })
-  const turn = () => {
-    scheduled = undefined
-    reporter.stepped(loop.step())
-    awaitExpiry()
-    if (reporter.busy && !loop.full) wake()
-    else if (reporter.hasUnreported && !requestAckMessage(receipt)) wasHeard()
+  private receive(message: ToWorker): void {
+    const { chat, interrupt, tokenizer } = this.options
+    if (interrupt && message.type !== 'acknowledged') clear(interrupt)
+    switch (message.type) {
+      case 'submit':
+        this.change(() => {
+          this.submit(message.request)
+        })
+        break
+      case 'control':
+        this.change(() => {
+          this.control(message.id, message.control)
+        })
+        break
+      case 'acknowledged':
+        this.acknowledged()
+        break
+      case 'tokenize':
+        this.answer(message.id, () => ({ type: 'tokens', tokens: tokenizer.encode(message.text) }))
+        break
+      case 'detokenize':
+        this.answer(message.id, () => ({ type: 'text', text: tokenizer.decode(message.tokens) }))
+        break
+      case 'chat':
+        this.answer(message.id, () => ({
+          type: 'tokens',
+          tokens: encodeChat(chat, message.messages),
+        }))
+        break
+      case 'close':
+        this.change(() => void this.close())
+    }
   }
-  const wasHeard = () => {
-    reporter.reportIfDue()
-    if (reporter.busy) wake()
+
+  /** Requests change between steps: now, or when the step in flight is over. */
+  private change(apply: () => void): void {
+    if (this.stepping) {
+      this.changes.push(apply)
+      return
+    }
+    apply()
+    this.markDirty()
+    this.wake()
   }
-  const wake = () => {
-    scheduled ??= setImmediate(turn)
+
+  /** What is wrong with a request is the failure of that request alone. */
+  private submit(request: EngineRequest): void {
+    try {
+      this.core.submit(request)
+    } catch (error) {
+      this.core.refuse(request.id, error)
+    }
   }
-  const awaitExpiry = () => {
-    const at = loop.nextExpiry
-    if (at === expiryAt) return
-    expiryAt = at
-    clearTimeout(expiry)
+
+  private control(id: string, control: Control): void {
+    try {
+      this.core.control(id, control)
+    } catch (error) {
+      if (!(error instanceof BasinError)) throw error
+      this.core.refuse(id, error)
+    }
+  }
+
+  /** A question that needs no engine: answered at once, even while a step is in flight. */
+  private answer(
+    id: number,
+    reply: () => { type: 'tokens'; tokens: readonly number[] } | { type: 'text'; text: string },
+  ): void {
+    try {
+      this.send({ id, ...reply() })
+    } catch (error) {
+      this.send({ type: 'refused', id, error: toErrorMessage(error) })
+    }
+  }
+
+  private async close(): Promise<void> {
+    this.closed = true
+    clearImmediate(this.scheduled)
+    clearTimeout(this.expiry)
+    await this.options.close()
+    this.send({ type: 'closed' })
+    this.port.close()
+  }
+
+  private wake(): void {
+    if (this.closed || this.stepping) return
+    // A step that throws ends the thread, as an uncaught exception does.
+    this.scheduled ??= setImmediate(() => void this.turn())
+  }
+
+  private async turn(): Promise<void> {
+    this.scheduled = undefined
+    this.stepping = true
+    this.busy = await this.core.step()
+    this.stepping = false
+    for (const apply of this.changes.splice(0)) this.change(apply)
+    if (this.closed) return
+    if (this.busy || this.core.hasEvents) this.markDirty()
+    this.reportIfDue()
+    this.awaitExpiry()
+    if (this.busy && !this.core.full) this.wake()
+    else if (this.dirtySince !== undefined && !requestAckMessage(this.options.reportAck))
+      this.acknowledged()
+  }
+
+  /** The listener has dealt with the last report. */
+  private acknowledged(): void {
+    if (this.closed) return
+    this.reportIfDue()
+    if (this.busy) this.wake()
+  }
+
+  private awaitExpiry(): void {
+    const at = this.core.nextExpiry
+    if (at === this.expiryAt) return
+    this.expiryAt = at
+    clearTimeout(this.expiry)
     if (at === undefined) return
-    expiry = setTimeout(
+    this.expiry = setTimeout(
       () => {
-        expiryAt = undefined
-        loop.expire()
-        reporter.markDirty()
-        wake()
+        this.change(() => {
+          this.expiryAt = undefined
+          this.core.expire()
+        })
       },
-      Math.ceil((at - loop.now()) * 1000),
+      Math.ceil((at - this.core.now()) * 1000),
     )
   }
 
-  const answer = (id: number, reply: () => FromWorker) => {
-    try {
-      send(reply())
-    } catch (error) {
-      send({ type: 'refused', id, error: toErrorMessage(error) })
-    }
-  }
-  const converse = (messages: readonly ChatMessage[]): readonly number[] => {
-    if (chat) return chat.encode(messages)
-    const reason = 'this model has no chat template'
-    throw new BasinError('not_supported', { param: 'messages', reason })
-  }
-  /** Whatever is wrong with a job is the failure of that job alone. */
-  const submit = (job: EngineRequest) => {
-    try {
-      loop.submit(job)
-    } catch (error) {
-      loop.refuse(job.id, error)
-    }
-  }
-  const control = (id: string, asked: Control) => {
-    try {
-      loop.control(id, asked)
-    } catch (error) {
-      if (!(error instanceof BasinError)) throw error
-      loop.refuse(id, error)
-    }
+  /** Something happened, or was asked that changes what the core counts. */
+  private markDirty(): void {
+    this.dirtySince ??= this.core.now()
   }
 
-  port.on('message', (message: ToWorker) => {
-    if (bell && message.type !== 'acknowledged') clear(bell)
-    switch (message.type) {
-      case 'submit':
-        submit(message.job)
-        reporter.markDirty()
-        wake()
-        break
-      case 'control':
-        control(message.id, message.control)
-        reporter.markDirty()
-        wake()
-        break
-      case 'acknowledged':
-        wasHeard()
-        break
-      case 'tokenize': {
-        const { id, text } = message
-        answer(id, () => ({ type: 'tokens', id, tokens: tokenizer.encode(text) }))
-        break
-      }
-      case 'detokenize': {
-        const { id, tokens } = message
-        answer(id, () => ({ type: 'text', id, text: tokenizer.decode(tokens) }))
-        break
-      }
-      case 'chat': {
-        const { id, messages } = message
-        answer(id, () => ({ type: 'tokens', id, tokens: converse(messages) }))
-        break
-      }
-      case 'close':
-        clearImmediate(scheduled)
-        clearTimeout(expiry)
-        closed()
-        send({ type: 'closed' })
-        port.close()
-    }
-  })
+  private reportIfDue(): void {
+    const { reportAck } = this.options
+    if (this.dirtySince === undefined || !this.isDue(this.dirtySince)) return
+    if (!isAcknowledged(reportAck)) return
+    markSent(reportAck)
+    this.dirtySince = undefined
+    this.reportedAt = this.core.now()
+    this.send({ type: 'events', ...this.core.report() })
+  }
+
+  /** At once where a client waits for it or nothing follows, else when its interval is over. */
+  private isDue(dirtySince: number): boolean {
+    const { followed, full, urgent } = this.core
+    if (urgent || full || !this.busy) return true
+    const now = this.core.now()
+    return followed
+      ? now - this.reportedAt >= REPORT_INTERVAL_S
+      : now - dirtySince >= UNFOLLOWED_REPORT_INTERVAL_S
+  }
+
+  private send(message: FromWorker): void {
+    this.port.postMessage(message)
+  }
+}
+
+function encodeChat(
+  chat: ChatTemplate | undefined,
+  messages: readonly ChatMessage[],
+): readonly number[] {
+  if (chat) return chat.encode(messages)
+  const reason = 'this model has no chat template'
+  throw new BasinError('not_supported', { param: 'messages', reason })
 }

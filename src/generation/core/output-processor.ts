@@ -1,178 +1,293 @@
 /**
- * The last part of a tick: answers whose descent is over are judged, chosen from and read out; their
- * jobs end or go on to the next answer.
+ * Applies what a step found: the stop rules to the energies of steps, then, for answers that have settled,
+ * the choice among candidates, tokens, text and events; their requests end or go on to the next answer.
+ * The only place where an outcome changes anything, whatever the engine did to find it. Owns which answers
+ * have settled and what they wait for; makes no call of the engine.
  */
-import type { SynchronousEngine, Reading } from '../../energy/engine.js'
+import type { EnergyResult } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
-import { landscapeOf } from '../../model/config.js'
+import type { ModelConfig } from '../../model/config.js'
+import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import type { EngineCalls } from './engine-calls.js'
+import type { Of } from '../protocol.js'
+import type { Candidate } from './answer.js'
+import { answerRepresentation } from './embedding.js'
+import type { EventQueue } from './event-queue.js'
+import { LandscapeProbe, type ProbeQueue } from './landscape-probe.js'
+import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import type { RequestTable } from './request-table.js'
-import { judged, judgeTokens, tokenEnergy } from './judge.js'
-import { representationOf } from './embedding.js'
-import type { Row, RequestState } from './request-state.js'
-import { energySummary, readRow, takeTokens } from './token-selection.js'
-import type { LandscapeProbes } from './landscape-probes.js'
+import {
+  type Closing,
+  type Descent,
+  emptyPlan,
+  type Outcome,
+  type Preview,
+  type SettledReadout,
+  type StepPlan,
+  type TokensToScore,
+} from './step-plan.js'
+import { energySummary, givenLogprobs, stepEvent, takeTokens } from './token-selection.js'
 
-const none = new Float32Array(0)
+/** The tokens of a settled answer, before they become context. */
+interface ChosenTokens {
+  row: CandidateRow
+  tokens: readonly number[]
+  representation: Float32Array | undefined
+  /** When the answer was read, in seconds of the clock. */
+  at: number
+}
+
+/** What a settled answer waits for: energies to choose a candidate by, its readout, its tokens' energy. */
+type Pending =
+  | { waitsFor: 'closing'; rows: readonly CandidateRow[] }
+  | { waitsFor: 'readout'; row: CandidateRow }
+  | { waitsFor: 'score'; chosen: ChosenTokens }
 
 export class OutputProcessor {
+  private readonly settled = new Map<RequestState, Pending>()
+
   constructor(
-    private readonly engine: SynchronousEngine,
+    private readonly model: ModelConfig,
     private readonly tokenizer: Tokenizer,
-    private readonly jobs: RequestTable,
-    private readonly calls: EngineCalls,
-    private readonly surveys: LandscapeProbes,
+    private readonly requests: RequestTable,
+    private readonly scheduler: Pick<
+      Scheduler,
+      'commit' | 'follow' | 'forgetPages' | 'isPresent' | 'rest'
+    >,
+    private readonly probes: Pick<ProbeQueue, 'add' | 'remove'>,
+    private readonly events: EventQueue,
     /** Seconds, monotonic. */
     private readonly now: () => number,
   ) {}
 
-  /** False where nothing waited for it. */
-  settle(): boolean {
-    const { scheduler, settling } = this.jobs
-    if (settling.size === 0) return false
-    const absent = [...settling].filter(({ requestId }) => !scheduler.isPresent(requestId))
-    for (const state of absent) settling.delete(state)
-    const some = settling.size > 0
-    if (some) this.settlePresent()
-    for (const state of absent) settling.add(state)
-    return some
+  /** Something has settled and can be read: the engine holds its context. */
+  get hasSettled(): boolean {
+    for (const state of this.settled.keys()) if (this.isReadable(state)) return true
+    return false
   }
 
-  private settlePresent(): void {
-    this.score()
-    this.closeDescents()
-    const rows = this.chooseCandidates()
-    this.jobs.settling.clear()
-    const readings = this.calls.run('read', rows, () =>
-      this.engine.read(
-        rows.map(({ state, answer, candidate }) =>
-          readRow(state, answer, candidate, this.sizes.block),
-        ),
-      ),
-    )
-    readings?.forEach((reading, i) => {
-      const row = rows[i] as Row
-      this.calls.guard([row], () => {
-        this.commit(row, reading, this.now())
-      })
-    })
-  }
-
-  /** Given answers whose energies are asked for: nothing has descended, and nothing is read. */
-  private score(): void {
-    for (const state of this.jobs.settling) {
-      if (state.encoding) this.tellStates(state)
-      if (!state.scoring) continue
-      this.jobs.settling.delete(state)
-      this.calls.run('read', [{ state }], () => {
-        const { energy, terms } = tokenEnergy(this.engine, state, state.reading)
-        judged(this.jobs, state, undefined, { energy, ...terms })
-      })
+  /**
+   * The calls that what has settled waits for. All closings come before any readout, so that answers which
+   * settle together are read in one batch.
+   */
+  plan(): StepPlan {
+    const close: CandidateRow[] = []
+    const read: CandidateRow[] = []
+    const score: TokensToScore[] = []
+    for (const [state, pending] of this.settled) {
+      if (!this.requests.has(state)) this.settled.delete(state)
+      else if (!this.isReadable(state)) continue
+      else if (pending.waitsFor === 'closing') close.push(...pending.rows)
+      else if (pending.waitsFor === 'readout') read.push(pending.row)
+      else score.push({ state, tokens: pending.chosen.tokens })
     }
+    return { ...emptyPlan, close, read: close.length > 0 ? [] : read, score }
   }
 
-  /** A text whose states are asked for has been observed. */
-  private tellStates(state: RequestState): void {
-    this.jobs.settling.delete(state)
-    const representation = state.states.mean
-    const tokens = state.promptTokens
-    this.jobs.emit(state, { type: 'scored', text: '', tokens, representation })
-    this.jobs.complete(state, undefined)
+  update(plan: StepPlan, outcomes: readonly Outcome[]): void {
+    for (const { queueSeconds, state } of plan.admitted) this.emitStarted(state, queueSeconds)
+    for (const outcome of outcomes) this.apply(outcome)
   }
 
-  /** Judges the last states of settled answers, where their steps' energies do not. */
-  private closeDescents(): void {
-    const { model } = this.engine
-    const rows = [...this.jobs.settling].flatMap((state): Row[] => {
-      const { answer } = state
-      const open = answer?.unclosed(model.energy.kind === 'residual') ?? []
-      return answer ? open.map((candidate) => ({ state, answer, candidate })) : []
+  /**
+   * Candidates that have stopped leave the batch; with the last of them the answer has settled. `at`: in
+   * seconds of the clock.
+   */
+  rest(state: RequestState, at: number): void {
+    const { answer } = state
+    if (!answer || state.accepted) return
+    answer.candidates.forEach(({ stopped }, candidate) => {
+      if (stopped) this.scheduler.rest(state.requestId, candidate)
     })
-    const results = this.calls.run('descend', rows, () =>
-      this.engine.energy(
-        rows.map(({ candidate: { slot, progress } }) => ({
-          slot,
-          landscape: landscapeOf(model, progress.steps),
-        })),
-      ),
-    )
-    results?.forEach((result, i) => {
-      const { answer, candidate } = rows[i] as Row
+    if (!answer.settled || this.settled.has(state)) return
+    answer.stopClock(at)
+    const rows = answer
+      .unclosed(this.model.energy.kind === 'residual')
+      .map((index) => ({ state, index }))
+    if (rows.length > 0) this.settled.set(state, { waitsFor: 'closing', rows })
+    else this.choose(state)
+  }
+
+  private apply(outcome: Outcome): void {
+    if (outcome.pagesLost) this.scheduler.forgetPages()
+    for (const { error, states } of outcome.failures)
+      for (const state of states) if (this.requests.has(state)) this.requests.fail(state, error)
+    for (const { state, sum, tokens } of outcome.encoded) state.promptStates.add(sum, tokens)
+    for (const state of outcome.begun)
+      if (this.requests.has(state)) this.begin(state, outcome.begunAt)
+    for (const state of outcome.represented) if (this.requests.has(state)) this.represent(state)
+    for (const descent of outcome.descents) this.descend(descent)
+    for (const preview of outcome.previews) this.emitStep(preview)
+    for (const { result, state, tokens } of outcome.scores)
+      if (this.requests.has(state)) this.score(state, tokens, result)
+    if (outcome.closings.length > 0) this.close(outcome.closings)
+    for (const readout of outcome.readouts) this.read(readout)
+    this.lookAround(outcome)
+  }
+
+  /** Its answer has begun, or goes on. One of several in a row is entered in the books only now. */
+  private begin(state: RequestState, at: number): void {
+    const answer = state.answer ?? state.begin(this.scheduler.follow(state.requestId))
+    if (!answer.settled) answer.startClock(at)
+    this.rest(state, at)
+  }
+
+  private descend({ at, results, rows }: Descent): void {
+    rows.forEach((row, i) => {
+      const result = results[i]
+      if (!result || !this.requests.has(row.state)) return
+      const { answer, candidate } = candidateOf(row)
+      // It diverged in an earlier step of the same call.
+      if (hasStopped(candidate)) return
+      answer.step(candidate, result, at)
+      if (hasStopped(candidate)) this.rest(row.state, at)
+    })
+  }
+
+  private close(closings: readonly Closing[]): void {
+    for (const { result, row } of closings) {
+      const { answer, candidate } = candidateOf(row)
       answer.close(candidate, result)
-    })
+    }
+    for (const state of new Set(closings.map(({ row }) => row.state))) this.choose(state)
   }
 
-  private chooseCandidates(): Row[] {
-    return [...this.jobs.settling].flatMap((state): Row[] => {
-      const { answer } = state
-      if (!answer) return []
-      const candidate = answer.chosen()
-      if (candidate) return [{ state, answer, candidate }]
-      this.jobs.fail(state, new BasinError('engine_failed', { reason: 'the energy is not finite' }))
-      return []
-    })
-  }
-
-  /** The same for an answer whose token the engine chose, when the clock said `now`. */
-  accept(row: Row, token: number, now: number): void {
-    const reading = { tokens: Int32Array.of(token), logProbs: none, logits: none, weights: none }
-    this.calls.guard([row], () => {
-      this.commit(row, reading, now)
-    })
-  }
-
-  /** The answer becomes text; the job ends, or goes on to its next answer. */
-  private commit({ state, answer, candidate }: Row, reading: Reading, now: number): void {
-    const { completion } = state
-    const { block } = this.sizes
-    if (state.reading.length > 0) {
-      const logprobs = judgeTokens(state, reading, block, this.tokenizer)
-      judged(this.jobs, state, candidate, { logprobs })
+  /** The best candidate is to be read; without a finite energy there is none. */
+  private choose(state: RequestState): void {
+    const index = state.answer?.chosen()
+    if (index !== undefined) {
+      this.settled.set(state, { waitsFor: 'readout', row: { state, index } })
       return
     }
-    const chosen = takeTokens(state, answer, reading, block, this.tokenizer)
-    const judgement = state.request.judge && chosen.length > 0
-    const energy =
-      judgement && this.calls.timed('read', () => tokenEnergy(this.engine, state, chosen).energy)
-    const told = state.request.represent === 'answer'
-    const representation =
-      told && this.calls.timed('read', () => representationOf(this.engine, answer, candidate))
-    state.accept(chosen)
-    const ends = completion.ended || state.full || state.finishing
+    this.settled.delete(state)
+    const reason = 'the energy is not finite'
+    this.requests.fail(state, new BasinError('engine_failed', { reason }))
+  }
+
+  private read({ at, point, readout, row }: SettledReadout): void {
+    const { state } = row
+    if (!this.requests.has(state)) return
+    this.settled.delete(state)
+    const { answer, dim } = this.model
+    try {
+      if (state.givenTokens.length > 0) {
+        const logprobs = givenLogprobs(state, readout, answer.block, this.tokenizer)
+        this.takeGiven(state, { logprobs }, row)
+        return
+      }
+      const tokens = takeTokens(row, readout, answer.block, this.tokenizer)
+      const representation = point && answerRepresentation(candidateOf(row).answer, point, dim)
+      const chosen = { row, tokens, representation, at }
+      if (state.request.tokenEnergy && tokens.length > 0)
+        this.settled.set(state, { waitsFor: 'score', chosen })
+      else this.accept(chosen)
+    } catch (error) {
+      // What cannot be made of one readout is the failure of that request alone.
+      this.requests.fail(state, error)
+    }
+  }
+
+  /** Of tokens that were given, or that the request has chosen. */
+  private score(
+    state: RequestState,
+    tokens: readonly number[],
+    { energy, terms }: EnergyResult,
+  ): void {
+    const pending = this.settled.get(state)
+    this.settled.delete(state)
+    if (!Number.isFinite(energy))
+      this.requests.fail(
+        state,
+        new RangeError(`the energy of ${tokens.length} tokens is not finite`),
+      )
+    else if (pending?.waitsFor === 'score') this.accept(pending.chosen, energy)
+    else this.takeGiven(state, { energy, ...terms })
+  }
+
+  /** The answer becomes text; its request ends, looks around it, or goes on to the next answer. */
+  private accept({ at, representation, row, tokens }: ChosenTokens, tokenEnergy?: number): void {
+    const { state } = row
+    const { completion, request } = state
+    const { answer, candidate } = candidateOf(row)
+    state.accept(tokens)
+    const ends = completion.ended || state.isFull || state.finishing
     if (ends) completion.flush()
-    const { text, tokens, logprobs } = completion.take()
+    const certain = completion.take()
     const stopReason = candidate.stopped ?? 'finished'
-    this.jobs.outbox.pushAnswer(
-      state.request,
-      {
-        position: answer.shape.position,
-        text,
-        tokens,
-        steps: candidate.progress.steps,
-        energy: energySummary(candidate),
-        stopReason,
-        seconds: answer.elapsed(now),
-        ...(state.request.logprobs !== undefined && { logprobs }),
-        ...(typeof energy === 'number' && { tokenEnergy: energy }),
-        ...(representation && { representation }),
-      },
-      now,
-    )
-    if (state.request.probe) {
-      this.surveys.add(state, answer, candidate, state.request.probe)
-      return
+    const settled = {
+      position: answer.shape.position,
+      text: certain.text,
+      tokens: certain.tokens,
+      steps: candidate.progress.steps,
+      energy: energySummary(candidate),
+      stopReason,
+      seconds: answer.elapsed(at),
+      ...(request.logprobs !== undefined && { logprobs: certain.logprobs }),
+      ...(tokenEnergy !== undefined && { tokenEnergy }),
+      ...(representation && { representation }),
     }
-    if (ends) {
-      this.jobs.complete(state, candidate)
-      return
-    }
-    const grown = state.proceed(candidate.progress.steps, stopReason === 'converged')
-    this.jobs.scheduler.commit(state.requestId, grown)
+    this.events.pushAnswer(request, settled, at)
+    if (request.probe) this.probes.add(new LandscapeProbe(row, request.probe))
+    else if (ends) this.requests.complete(state, row)
+    else this.proceed(state, candidate.progress.steps, stopReason === 'converged')
   }
 
-  private get sizes(): { block: number; vocab: number } {
-    const { answer, vocab_size } = this.engine.model
-    return { block: answer.block, vocab: vocab_size }
+  /**
+   * The given tokens that the present answer stands for become context; the request ends with the last of
+   * them if nothing is to follow. `row`: the candidate that was found in their place, if one was.
+   */
+  private takeGiven(state: RequestState, found: Partial<Of<'scored'>>, row?: CandidateRow): void {
+    const candidate = row && candidateOf(row).candidate
+    const scored = { type: 'scored' as const, ...state.takeGiven(), ...found }
+    this.events.push(state.request, scored, this.now())
+    const last = state.isFull && state.givenTokens.length === 0
+    const steps = candidate?.progress.steps ?? 0
+    const converged = candidate?.stopped === 'converged'
+    if (!last && !state.finishing) {
+      this.proceed(state, steps, converged)
+      return
+    }
+    state.proceed(steps, converged)
+    this.requests.complete(state)
+  }
+
+  private proceed(state: RequestState, steps: number, converged: boolean): void {
+    this.scheduler.commit(state.requestId, state.proceed(steps, converged))
+  }
+
+  /** The prompt has been observed, and its mean state is all that was asked for. */
+  private represent(state: RequestState): void {
+    const { promptStates, promptTokens, request } = state
+    const representation = promptStates.mean
+    const scored = { type: 'scored' as const, text: '', tokens: promptTokens, representation }
+    this.events.push(request, scored, this.now())
+    this.requests.complete(state)
+  }
+
+  private lookAround({ probed }: Outcome): void {
+    if (!probed?.done || !this.requests.has(probed.probe.state)) return
+    const { chosen, lines, state } = probed.probe
+    this.probes.remove(probed.probe)
+    this.events.push(state.request, { type: 'probed', lines }, this.now())
+    this.requests.complete(state, chosen)
+  }
+
+  private emitStarted(state: RequestState, queueSeconds: number): void {
+    const { promptText, promptTokens, request } = state
+    const started = { type: 'started' as const, promptTokens, queueSeconds }
+    const event = request.echo ? { ...started, promptText } : started
+    this.events.push(request, event, state.submittedAt + queueSeconds)
+  }
+
+  private emitStep({ readout, row }: Preview): void {
+    if (!this.requests.has(row.state)) return
+    const event = stepEvent(row, readout, this.model.answer.block, this.tokenizer)
+    this.events.push(row.state.request, event, this.now())
+  }
+
+  private isReadable(state: RequestState): boolean {
+    return this.requests.has(state) && this.scheduler.isPresent(state.requestId)
   }
 }
+
+const hasStopped = ({ stopped }: Candidate): boolean => stopped !== undefined

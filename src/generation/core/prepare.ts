@@ -1,12 +1,19 @@
 /**
- * From a job's text to what will be observed and inferred. Everything a request can get wrong about
- * lengths is found here, before it costs anything.
+ * From the text of a request to the tokens that are observed and the positions that are inferred. What a
+ * request can get wrong about texts, templates and lengths is found here, before it costs anything. Knows
+ * no engine and no scheduler.
  */
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
+import { encodeTemplate } from '../../tokenizer/template.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { EngineRequest } from '../protocol.js'
-import { parseTemplate } from './template.js'
+
+/** Stands in a template, and in `clamped`, for a position that is to be inferred. */
+export const BLANK = -1
+
+/** What marks a blank in the text of a template where the model does not say. */
+const DEFAULT_BLANK_MARK = '_'
 
 export interface Prepared {
   /** Begin-of-text, if the tokenizer has one, and the prompt. */
@@ -14,7 +21,7 @@ export interface Prepared {
   /** Tokens of the prompt and of what is given after it. */
   promptTokens: number
   template: readonly number[] | undefined
-  /** Tokens to be judged before the completion begins. */
+  /** Tokens that stand before the completion and are scored. */
   given: readonly number[]
   /** Most tokens of the completion; a template is always filled to its end. */
   maxTokens: number
@@ -28,20 +35,34 @@ function tokensOf(
   param: string,
 ): readonly number[] {
   if (typeof text === 'string') return tokenizer.encode(text, { param })
-  const stranger = text.find(
+  const unknown = text.find(
     (token) => !Number.isInteger(token) || token < 0 || token >= tokenizer.vocabSize,
   )
-  if (stranger !== undefined) {
+  if (unknown !== undefined) {
     throw new BasinError('out_of_range', {
       param,
       bound: `tokens from 0 to ${tokenizer.vocabSize - 1}`,
-      value: stranger,
+      value: unknown,
     })
   }
   return text
 }
 
-/** Where there is nothing but blanks and given tokens, the model's own length has to be met. */
+/** One entry per position: a known token, or BLANK. Throws `template_mismatch`. */
+export function parseTemplate(text: string, model: ModelConfig, tokenizer: Tokenizer): number[] {
+  const blank = model.template?.blank ?? DEFAULT_BLANK_MARK
+  const positions = encodeTemplate(tokenizer, text, blank)
+  if (!positions.includes(BLANK)) {
+    throw new BasinError('template_mismatch', {
+      param: 'template',
+      reason: `it has no blank (${blank}), so there is nothing to infer`,
+    })
+  }
+  checkLength(model, 'template', positions.length)
+  return positions
+}
+
+/** Where the model has been trained on answers of one length, that length has to be met. */
 function checkLength(model: ModelConfig, param: string, length: number | undefined): void {
   const expected = model.template?.length
   if (expected === undefined || length === expected) return
@@ -54,30 +75,34 @@ function checkLength(model: ModelConfig, param: string, length: number | undefin
 }
 
 /** Throws `empty_prompt`, `out_of_range`, `template_mismatch` or `context_length_exceeded`. */
-export function prepare(job: EngineRequest, model: ModelConfig, tokenizer: Tokenizer): Prepared {
-  const param = job.given?.param ?? 'prompt'
-  const prompt = tokensOf(job.prompt, tokenizer, 'prompt')
-  const given = tokensOf(job.given?.answer ?? [], tokenizer, param)
-  if (job.given) {
+export function prepare(
+  request: EngineRequest,
+  model: ModelConfig,
+  tokenizer: Tokenizer,
+): Prepared {
+  const param = request.given?.param ?? 'prompt'
+  const prompt = tokensOf(request.prompt, tokenizer, 'prompt')
+  const given = tokensOf(request.given?.answer ?? [], tokenizer, param)
+  if (request.given) {
     if (given.length === 0) throw new BasinError('empty_prompt', { param })
     checkLength(model, param, given.length)
-  } else if (job.template === undefined) checkLength(model, 'template', undefined)
+  } else if (request.template === undefined) checkLength(model, 'template', undefined)
   const template =
-    job.template === undefined ? undefined : parseTemplate(job.template, model, tokenizer)
+    request.template === undefined ? undefined : parseTemplate(request.template, model, tokenizer)
   if (prompt.length + given.length === 0 && !template) {
     throw new BasinError('empty_prompt', { param: 'prompt' })
   }
-  const least = job.given || job.represent === 'observed' ? 0 : 1
-  if (!template && !(Number.isInteger(job.maxTokens) && job.maxTokens >= least)) {
+  const least = request.given || request.represent === 'observed' ? 0 : 1
+  if (!template && !(Number.isInteger(request.maxTokens) && request.maxTokens >= least)) {
     throw new BasinError('out_of_range', {
       param: 'max_tokens',
       bound: `an integer from ${least}`,
-      value: job.maxTokens,
+      value: request.maxTokens,
     })
   }
 
   const context = tokenizer.bos === undefined ? [...prompt] : [tokenizer.bos, ...prompt]
-  const maxTokens = template?.length ?? job.maxTokens
+  const maxTokens = template?.length ?? request.maxTokens
   const block = model.answer.block
   const blocks = (tokens: number) => Math.ceil(tokens / block) * block
   const answer = Math.max(blocks(given.length), given.length + blocks(maxTokens))

@@ -1,170 +1,190 @@
 /**
- * One job between submission and release: its context, its completion so far and the answer in
- * descent. Holds state; the loop decides when it changes.
+ * One request between submission and release: its context, its completion so far, and the answer in
+ * descent. Holds this state and keeps it consistent; it makes no call and emits no event, and what happens
+ * when is for others to decide.
  */
 import type { ModelConfig } from '../../model/config.js'
 import { extend, type Extra } from '../../refine/stop.js'
 import { IncrementalDecoder } from '../../tokenizer/decoder.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import { Answer, type AnswerShape, type Candidate } from './answer.js'
-import { Detokenizer, type Taken } from './detokenizer.js'
-import { prepare, type Prepared } from './prepare.js'
 import type { EngineRequest } from '../protocol.js'
-import { MeanPool } from './mean-pool.js'
-import { BLANK } from './template.js'
+import { Answer, type AnswerShape, type Candidate } from './answer.js'
+import { Detokenizer, type HandedOut } from './detokenizer.js'
+import { MeanPool } from './embedding.js'
+import { BLANK, prepare, type Prepared } from './prepare.js'
 
 const sum = (a: Extra, b: Extra): Extra => ({
   steps: (a.steps ?? 0) + (b.steps ?? 0),
   seconds: (a.seconds ?? 0) + (b.seconds ?? 0),
 })
 
-/** One candidate of one job, with the answer it is a candidate of. */
-export interface Row {
-  state: RequestState
+/** A candidate of the present answer of a request, by its index. */
+export interface CandidateRow {
+  readonly state: RequestState
+  readonly index: number
+}
+
+/** Throws a RangeError where the request has no answer, or its answer no such candidate. */
+export function candidateOf({ index, state }: CandidateRow): {
   answer: Answer
   candidate: Candidate
+} {
+  const { answer } = state
+  const candidate = answer?.candidates[index]
+  if (!answer || !candidate)
+    throw new RangeError(`request ${state.request.id} has no candidate ${index} in descent`)
+  return { answer, candidate }
 }
 
 export class RequestState {
-  /** The scheduler's name for it. */
+  /** The scheduler's number for this request. */
   requestId = -1
   /** All tokens before the next answer. */
   readonly context: number[]
   completion: Detokenizer
+  /** The present answer, from its beginning until the next one may begin. */
   answer: Answer | undefined
+  /** The tokens of the present answer are part of completion and context. */
+  accepted = false
   /** Over the answers before the present one. */
   settledSteps = 0
   allConverged = true
-  /** The client said finish: the present answer is the last. */
+  /** The client asked for the end: the present answer is the last. */
   finishing = false
-  /** When the held answer expires, in seconds of the loop's clock; undefined while it runs. */
+  /** When the held answer expires, in seconds of the core's clock; undefined while it is not held. */
   heldUntil: number | undefined
   /** When a pause is over at the latest; undefined while there is none. */
   pausedUntil: number | undefined
   /** The engine's index of its context, once it has one. */
   contextId = -1
-  /** Of its prompt, if they are asked for. */
-  readonly states = new MeanPool()
-  private answers = 0
-  /** How many of the given tokens have been judged. */
-  private judged = 0
-  private readonly decoder: IncrementalDecoder
+  /** States of the prompt's tokens, if they were asked for. */
+  readonly promptStates = new MeanPool()
+  private begun = 0
+  /** How many of the given tokens have been read and scored. */
+  private givenTaken = 0
+  private readonly givenDecoder: IncrementalDecoder
   /** Length of `context` when the present answer began. */
   private contextBefore: number
-  /** What of the completion was out by then. */
-  private takenBefore: Taken
-  /** Budget asked for by `extend` while no answer was in descent. */
+  /** How much of the completion had been handed out by then. */
+  private handedOutBefore: HandedOut
+  /** Budget that `extend` added while no answer was in descent. */
   private extra: Extra = {}
   /** Steps that the answer before left over. */
   private unspent = 0
   private readonly prepared: Prepared
-  /** Tokens of the prompt alone. */
-  private readonly prompt: number
+  /** Tokens of the prompt, without the given ones. */
+  private readonly promptLength: number
   private readonly block: number
 
+  /** Throws what is wrong with the request: see `prepare`. */
   constructor(
     readonly request: EngineRequest,
     model: ModelConfig,
     private readonly tokenizer: Tokenizer,
+    /** Seconds of the core's clock. */
     readonly submittedAt: number,
   ) {
     this.prepared = prepare(request, model, tokenizer)
-    this.prompt = this.prepared.promptTokens - this.prepared.given.length
+    this.promptLength = this.prepared.promptTokens - this.prepared.given.length
     this.block = model.answer.block
-    this.decoder = new IncrementalDecoder(tokenizer)
+    this.givenDecoder = new IncrementalDecoder(tokenizer)
     this.context = this.prepared.context
     this.completion = new Detokenizer(tokenizer, {
-      stop: this.templated ? [] : request.stop,
-      token: this.end,
+      stop: this.hasTemplate ? [] : request.stop,
+      token: this.endToken,
     })
-    this.takeKnown()
+    this.takeKnownBlocks()
     this.contextBefore = this.context.length
-    this.takenBefore = this.completion.taken
+    this.handedOutBefore = this.completion.handedOut
   }
 
+  /** Of the prompt and of the tokens given after it. */
   get promptTokens(): number {
     return this.prepared.promptTokens
   }
 
-  /** The most positions its context and answers take. */
+  /** The most positions that its context and answers take. */
   get positions(): number {
     return this.prepared.positions
   }
 
-  /** The given tokens that the present answer stands for; none once the completion has begun. */
-  get reading(): readonly number[] {
-    return this.prepared.given.slice(this.judged, this.judged + this.block)
+  /** The given tokens that the present or next answer stands for; none once the completion has begun. */
+  get givenTokens(): readonly number[] {
+    return this.prepared.given.slice(this.givenTaken, this.givenTaken + this.block)
   }
 
-  /** Given tokens whose energy is asked for, so that nothing descends in their place. */
-  get scoring(): boolean {
-    return this.request.given?.by === 'energy' && this.reading.length > 0
+  /** The energy of its given tokens is asked for, so that nothing descends in their place. */
+  get scoresGiven(): boolean {
+    return this.request.given?.by === 'energy' && this.givenTokens.length > 0
   }
 
-  /** The prompt's states are asked for, and nothing else. */
-  get encoding(): boolean {
+  /** The states of its prompt are asked for, and nothing else. */
+  get encodesPrompt(): boolean {
     return this.request.represent === 'observed'
   }
 
-  /** Its next answer is one like those before: nothing was asked that it is yet to begin with. */
-  get steady(): boolean {
-    const asked =
-      this.finishing || this.extra.steps !== undefined || this.extra.seconds !== undefined
-    return !asked && this.pausedUntil === undefined && this.reading.length === 0 && !this.templated
+  /** The next answer is one like those before: no control has asked for anything else. */
+  get repeats(): boolean {
+    const extended = this.extra.steps !== undefined || this.extra.seconds !== undefined
+    const changed = this.finishing || extended || this.pausedUntil !== undefined
+    return !changed && this.givenTokens.length === 0 && !this.hasTemplate
   }
 
-  /** How many answers it has begun. */
-  get answered(): number {
-    return this.answers
+  get answersBegun(): number {
+    return this.begun
   }
 
   /** The token that ends its completion. */
-  get end(): number | undefined {
-    return this.templated ? undefined : this.tokenizer.bos
+  get endToken(): number | undefined {
+    return this.hasTemplate ? undefined : this.tokenizer.bos
   }
 
-  /** Prompt and given tokens. */
+  /** Of the prompt and of the tokens given after it. */
   get promptText(): string {
     const start = this.tokenizer.bos === undefined ? 0 : 1
-    const prompt = this.prepared.context.slice(start, start + this.prompt)
+    const prompt = this.prepared.context.slice(start, start + this.promptLength)
     return this.tokenizer.decode([...prompt, ...this.prepared.given])
   }
 
   /** Every position that was asked for is there. */
-  get full(): boolean {
+  get isFull(): boolean {
     return this.completion.tokens.length >= this.prepared.maxTokens
   }
 
-  get templated(): boolean {
+  get hasTemplate(): boolean {
     return this.prepared.template !== undefined
   }
 
-  begin(slots: readonly number[], now: number): Answer {
+  /** The next answer; its clock does not run yet. */
+  begin(slots: readonly number[]): Answer {
     this.contextBefore = this.context.length
-    this.takenBefore = this.completion.taken
-    const budget = extend(this.request.budget, this.extra)
-    const steps = this.scoring || this.encoding ? { maxSteps: 0 } : {}
-    const answer = new Answer(this.nextShape(), { ...budget, ...steps }, slots, now, this.unspent)
+    this.handedOutBefore = this.completion.handedOut
+    this.accepted = false
+    const extended = extend(this.request.budget, this.extra)
+    const budget = this.scoresGiven || this.encodesPrompt ? { ...extended, maxSteps: 0 } : extended
+    const answer = new Answer(this.nextShape(), budget, slots, this.unspent)
     this.extra = {}
     if (this.finishing) answer.finish()
     this.answer = answer
     return answer
   }
 
-  /** The tokens that the present answer stands for are context now. */
-  read(): { tokens: number; text: string } {
-    const tokens = this.reading
+  /** The given tokens that the present answer stands for become context. */
+  takeGiven(): { tokens: number; text: string } {
+    const tokens = this.givenTokens
     this.context.push(...tokens)
-    this.judged += tokens.length
-    const text = this.decoder.feed(tokens)
-    const last = this.reading.length === 0
-    return { tokens: tokens.length, text: last ? text + this.decoder.flush() : text }
+    this.givenTaken += tokens.length
+    this.accepted = true
+    const text = this.givenDecoder.feed(tokens)
+    const last = this.givenTokens.length === 0
+    return { tokens: tokens.length, text: last ? text + this.givenDecoder.flush() : text }
   }
 
-  /** The present answer is part of the text now; known blocks after it follow at once. */
+  /** `tokens` of the present answer become context; known blocks after them follow at once. */
   accept(tokens: readonly number[]): void {
     this.context.push(...tokens)
-    if (!this.completion.ended) this.takeKnown()
+    this.accepted = true
+    if (!this.completion.ended) this.takeKnownBlocks()
   }
 
   /** Leaves the present answer behind. Returns how many tokens the context has grown by. */
@@ -176,10 +196,11 @@ export class RequestState {
     return this.context.length - this.contextBefore
   }
 
-  /** Takes the present answer's tokens back out of text and context. */
+  /** Takes the tokens of the present answer out of completion and context again. */
   rewind(answer: Answer): void {
-    this.completion = this.completion.rewound(answer.shape.position, this.takenBefore)
+    this.completion = this.completion.rewound(answer.shape.position, this.handedOutBefore)
     this.context.length = this.contextBefore
+    this.accepted = false
     this.finishing = false
     this.heldUntil = undefined
   }
@@ -191,20 +212,21 @@ export class RequestState {
   }
 
   private nextShape(): AnswerShape {
-    const { length: given } = this.reading
+    const index = this.begun++
+    const { length: given } = this.givenTokens
     if (given > 0) {
-      const position = this.judged - this.prepared.given.length
-      return { index: this.answers++, position, length: given, clamped: undefined }
+      const position = this.givenTaken - this.prepared.given.length
+      return { index, position, length: given, clamped: undefined }
     }
     const position = this.completion.tokens.length
     const length = Math.min(this.block, this.prepared.maxTokens - position)
     const known = this.prepared.template?.slice(position, position + length)
     const clamped = known && [...known, ...new Array<number>(this.block - length).fill(BLANK)]
-    return { index: this.answers++, position, length, clamped }
+    return { index, position, length, clamped }
   }
 
-  /** Template blocks without a blank need no answer: they are text and context at once. */
-  private takeKnown(): void {
+  /** Template blocks without a blank need no answer: they become completion and context at once. */
+  private takeKnownBlocks(): void {
     const template = this.prepared.template
     if (!template) return
     for (;;) {

@@ -1,108 +1,99 @@
 /**
- * Who is here: jobs from submission to release, what their clients ask of them, and how they end.
- * Every ending passes through here, so slots, pages and contexts are given back in one place.
- * Makes no batch and takes no step: that is loop.ts.
+ * Requests from submission to release, by id: what their clients ask of them, and how they end. Every end
+ * passes through here, so that slots, pages and contexts are given back in one place. Takes no step, and
+ * does not know what has settled: that is output-processor.ts.
  */
+import type { EnergyEngine } from '../../energy/engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
-import type { Interrupt } from '../../energy/interrupt.js'
-import type { SynchronousEngine } from '../../energy/engine.js'
 import type { StopReason } from '../../refine/budget.js'
 import type { Extra } from '../../refine/stop.js'
 import type { ScheduledRequest } from '../../scheduler/plan.js'
-import { Scheduler } from '../../scheduler/scheduler.js'
+import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import type { Control, EngineRequest, Of } from '../protocol.js'
 import type { Candidate } from './answer.js'
-import { EventQueue, type OtherEvent } from './event-queue.js'
-import type { Control, EngineRequest } from '../protocol.js'
-import { RequestState } from './request-state.js'
+import type { EventQueue } from './event-queue.js'
+import { type CandidateRow, candidateOf, RequestState } from './request-state.js'
 import { refinementOf } from './token-selection.js'
 
-export interface EngineCoreOptions {
-  /** Most prompt tokens observed per tick. */
-  prefillChunk: number
+export interface RequestTableOptions {
   /** Seconds a finished answer may be extended. */
   holdSeconds: number
   /** Seconds an answer may be paused; then it is finished with the best so far. */
   pauseSeconds: number
-  /** Contexts of one client that begin alike share pages, where the engine can. Absent: they do. */
-  sharePrefixes?: boolean
-  /** Rings when a message waits, so that calls of the engine may be long. Absent: they are short. */
-  bell?: Interrupt
 }
 
 export class RequestTable {
-  readonly scheduler: Scheduler
-  readonly outbox = new EventQueue()
-  /** Their answers are settled, and not read yet. */
-  readonly settling = new Set<RequestState>()
   private readonly byId = new Map<string, RequestState>()
-  private readonly byTicket = new Map<number, RequestState>()
+  private readonly byRequestId = new Map<number, RequestState>()
 
   constructor(
-    private readonly engine: SynchronousEngine,
+    private readonly engine: Pick<EnergyEngine, 'model' | 'release'>,
     private readonly tokenizer: Tokenizer,
-    private readonly options: EngineCoreOptions,
+    private readonly scheduler: Pick<Scheduler, 'hold' | 'pause' | 'release' | 'reopen' | 'submit'>,
+    private readonly events: EventQueue,
+    private readonly options: RequestTableOptions,
+    /** Seconds, monotonic. */
     private readonly now: () => number,
-  ) {
-    const { capacity } = engine
-    const sharesPages = capacity.sharesPages === true && options.sharePrefixes !== false
-    this.scheduler = new Scheduler({ ...capacity, sharesPages }, options.prefillChunk)
-  }
+  ) {}
 
-  get bell(): Interrupt | undefined {
-    return this.options.bell
-  }
-
-  submit(job: EngineRequest): void {
-    if (this.byId.has(job.id)) {
-      throw new BasinError('invalid_request', { param: 'id', reason: `${job.id} is running` })
+  /** Throws what is wrong with the request. */
+  submit(request: EngineRequest): void {
+    if (this.byId.has(request.id)) {
+      const reason = `a request with the id ${request.id} is running`
+      throw new BasinError('invalid_request', { param: 'id', reason })
     }
-    const state = new RequestState(job, this.engine.model, this.tokenizer, this.now())
+    const state = new RequestState(request, this.engine.model, this.tokenizer, this.now())
     state.requestId = this.scheduler.submit({
-      client: job.client,
+      client: request.client,
       context: state.context,
-      whole: state.encoding,
+      whole: state.encodesPrompt,
       positions: state.positions,
-      candidates: job.budget.candidates,
+      candidates: request.budget.candidates,
     })
-    this.byId.set(job.id, state)
-    this.byTicket.set(state.requestId, state)
+    this.byId.set(request.id, state)
+    this.byRequestId.set(state.requestId, state)
   }
 
-  control(id: string, control: Control): void {
+  /**
+   * Does what a client asks of its request, and nothing if the request is gone; but `extend` throws
+   * `not_held` then. Returns the request if candidates of its answer may have stopped.
+   */
+  control(id: string, control: Control): RequestState | undefined {
     const state = this.byId.get(id)
     if (!state) {
       if (control.type === 'extend') throw new BasinError('not_held', { what: id })
-      return
+      return undefined
     }
     switch (control.type) {
-      case 'cancel': {
+      case 'cancel':
         this.cancel(state)
-        return
-      }
-      case 'finish': {
+        return undefined
+      case 'finish':
         this.finish(state)
-        return
-      }
-      case 'extend': {
+        return state
+      case 'extend':
         if (state.heldUntil === undefined) state.extend(control)
         else this.reopen(state, control)
-        return
-      }
+        return state
       case 'pause':
-      case 'resume': {
+      case 'resume':
         this.pause(state, control.type === 'pause')
-        return
-      }
+        return undefined
     }
   }
 
-  /** The job of an admitted sequence; undefined when it failed earlier in the same tick. */
-  of(requestId: number): RequestState | undefined {
-    return this.byTicket.get(requestId)
+  /** By the number that the scheduler gave it. */
+  find(requestId: number): RequestState | undefined {
+    return this.byRequestId.get(requestId)
   }
 
-  /** The job that is here alone but for held answers; undefined where there are none or more. */
+  /** It has not ended. */
+  has(state: RequestState): boolean {
+    return this.byRequestId.get(state.requestId) === state
+  }
+
+  /** The only request that is not held; undefined where there are none or more. */
   alone(): RequestState | undefined {
     let only: RequestState | undefined
     for (const state of this.byId.values()) {
@@ -113,14 +104,14 @@ export class RequestTable {
     return only
   }
 
-  emit(state: RequestState, event: OtherEvent): void {
-    this.outbox.push(state.request, event, this.now())
-  }
-
-  /** Ends a job whose last answer is committed; keeps the answer if the client wants to extend it. */
-  complete(state: RequestState, chosen: Candidate | undefined): void {
-    const cut = state.full && !state.completion.ended && !state.templated
-    this.emitFinished(state, cut ? 'length' : 'stop', chosen, chosen?.stopped ?? 'finished')
+  /**
+   * Ends a request whose last answer has become text, or keeps that answer if the client wants to extend it.
+   * `chosen`: the candidate that became the answer, if one descended.
+   */
+  complete(state: RequestState, chosen?: CandidateRow): void {
+    const candidate = chosen && candidateOf(chosen).candidate
+    const cut = state.isFull && !state.completion.ended && !state.hasTemplate
+    this.emitFinished(state, cut ? 'length' : 'stop', candidate, candidate?.stopped ?? 'finished')
     if (!state.request.hold) {
       this.remove(state)
       return
@@ -132,32 +123,37 @@ export class RequestTable {
   }
 
   fail(state: RequestState, error: unknown): void {
-    this.emit(state, { type: 'failed', error: toErrorMessage(error) })
+    this.events.push(state.request, { type: 'failed', error: toErrorMessage(error) }, this.now())
     this.remove(state)
   }
 
-  /** The scheduler took a held sequence's room for another. */
-  evict(contextId: ScheduledRequest): void {
-    const state = this.byTicket.get(contextId.requestId)
+  /** The scheduler has given the room of a held request to another. */
+  evict({ contextId, requestId }: ScheduledRequest): void {
+    const state = this.byRequestId.get(requestId)
     if (!state) return
-    this.engine.release(contextId.contextId)
+    this.engine.release(contextId)
     this.forget(state)
   }
 
-  /** Time without pages is not counted: the clocks of answers that wait for theirs stand still. */
-  interrupt(contextId: ScheduledRequest, interrupted: boolean): void {
-    const answer = this.byTicket.get(contextId.requestId)?.answer
-    if (interrupted) answer?.stopClock(this.now())
-    else answer?.startClock(this.now())
+  /** The scheduler has given its pages to another: its context is to be observed again. */
+  preempt({ requestId }: ScheduledRequest): void {
+    const state = this.byRequestId.get(requestId)
+    state?.promptStates.clear()
+    state?.answer?.stopClock(this.now())
   }
 
-  /** Lets go of held answers whose time is over, and finishes paused ones. */
-  expire(): void {
+  /** Releases held answers whose time is over, and finishes paused ones; returns the latter. */
+  expire(): RequestState[] {
     const now = this.now()
+    const finished: RequestState[] = []
     for (const state of this.byId.values()) {
       if (state.heldUntil !== undefined && state.heldUntil <= now) this.remove(state)
-      else if (state.pausedUntil !== undefined && state.pausedUntil <= now) this.finish(state)
+      else if (state.pausedUntil !== undefined && state.pausedUntil <= now) {
+        this.finish(state)
+        finished.push(state)
+      }
     }
+    return finished
   }
 
   /** When `expire` next has something to do, in seconds of the clock. */
@@ -171,20 +167,17 @@ export class RequestTable {
   }
 
   private cancel(state: RequestState): void {
-    if (state.heldUntil === undefined) {
+    if (state.heldUntil === undefined)
       this.emitFinished(state, 'cancelled', state.answer?.candidates[0], 'cancelled')
-    }
     this.remove(state)
   }
 
-  /** The present answer, or if there is none the next one after its first step, is the last. */
+  /** The present answer is the last; where there is none, the next one is, after its first step. */
   private finish(state: RequestState): void {
     if (state.heldUntil !== undefined) return
     state.finishing = true
     this.pause(state, false)
-    if (!state.answer) return
-    state.answer.finish()
-    this.withdraw(state)
+    state.answer?.finish()
   }
 
   private pause(state: RequestState, paused: boolean): void {
@@ -196,7 +189,7 @@ export class RequestTable {
       state.answer?.stopClock(now)
     } else {
       state.pausedUntil = undefined
-      state.answer?.startClock(now)
+      if (!state.answer?.settled) state.answer?.startClock(now)
     }
   }
 
@@ -206,25 +199,16 @@ export class RequestTable {
     state.rewind(answer)
     answer.reopen(extra, this.now())
     this.scheduler.reopen(state.requestId)
-    this.withdraw(state)
-  }
-
-  /** Candidates that have stopped leave the batch; with the last of them the answer settles. */
-  withdraw(state: RequestState): void {
-    state.answer?.candidates.forEach(({ stopped }, candidate) => {
-      if (stopped) this.scheduler.rest(state.requestId, candidate)
-    })
-    if (state.answer?.settled) this.settling.add(state)
   }
 
   private emitFinished(
     state: RequestState,
-    finishReason: 'stop' | 'length' | 'cancelled',
+    finishReason: Of<'finished'>['finishReason'],
     candidate: Candidate | undefined,
     stopReason: StopReason,
   ): void {
-    this.emit(state, {
-      type: 'finished',
+    const finished = {
+      type: 'finished' as const,
       finishReason,
       text: state.completion.text,
       usage: {
@@ -232,19 +216,19 @@ export class RequestTable {
         completionTokens: state.completion.tokens.length,
       },
       refinement: refinementOf(state, candidate, stopReason),
-    })
+    }
+    this.events.push(state.request, finished, this.now())
   }
 
   private remove(state: RequestState): void {
-    const contextId = this.scheduler.release(state.requestId)
-    if (contextId) this.engine.release(contextId.contextId)
+    const released = this.scheduler.release(state.requestId)
+    if (released) this.engine.release(released.contextId)
     this.forget(state)
   }
 
   private forget(state: RequestState): void {
-    if (state.heldUntil !== undefined) this.outbox.release(state.request.id)
-    this.settling.delete(state)
+    if (state.heldUntil !== undefined) this.events.release(state.request.id)
     this.byId.delete(state.request.id)
-    this.byTicket.delete(state.requestId)
+    this.byRequestId.delete(state.requestId)
   }
 }

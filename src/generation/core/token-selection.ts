@@ -1,6 +1,6 @@
 /**
- * From a settled answer to tokens: which candidate, which of its answers, which token at each
- * position. Pure but for the completion it appends to.
+ * From the readout of an answer to tokens: which row to read, which token at each position, with which
+ * probability. Pure but for the completion that it appends to; makes no call and emits no event.
  */
 import type { ReadRow, Reading } from '../../energy/engine.js'
 import type { StopReason } from '../../refine/budget.js'
@@ -16,10 +16,13 @@ import {
   type Sampling,
 } from '../../refine/sampling.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import { type Answer, type Candidate, finiteOr, summit } from './answer.js'
-import type { EnergySummary, Refinement, TokenLogprob } from '../protocol.js'
-import type { RequestState } from './request-state.js'
-import { BLANK } from './template.js'
+import type { EnergySummary, Of, Refinement, TokenLogprob } from '../protocol.js'
+import { type Candidate, finiteOr, progressOf } from './answer.js'
+import { BLANK } from './prepare.js'
+import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
+
+/** Tokens of the first position in descent that a `step` event lists. */
+export const STEP_ALTERNATIVES = 5
 
 /** Least temperature that an engine takes; below it every draw is the most probable token. */
 const LEAST_TEMPERATURE = 1e-6
@@ -29,63 +32,58 @@ export const temperatureOf = ({ temperature }: Sampling): number =>
   Math.max(temperature, LEAST_TEMPERATURE)
 
 /**
- * Greedy choices need the most probable tokens; draws from all of them the token drawn, others the
- * weights; anything else all logits. `block`: K.
+ * What is read of a settled answer. Greedy choices need the most probable tokens; draws among all tokens
+ * need the token drawn, and other plain draws the weights; everything else needs all logits. `block`: K.
  */
-export function readRow(
-  state: RequestState,
-  answer: Answer,
-  chosen: Candidate,
-  block: number,
-): ReadRow {
-  const { completion, request } = state
-  const row = { slot: chosen.slot, which: answer.reads(chosen) }
-  if (state.reading.length > 0) return { ...row, top: 'all' }
-  if (isGreedy(request.sampling)) return { ...row, top: Math.max(1, request.logprobs ?? 0) }
-  if (request.logprobs !== undefined || !isPlainDraw(request.sampling))
-    return { ...row, top: 'all' }
-  const temperature = temperatureOf(request.sampling)
-  if (!isWholeDraw(request.sampling)) return { ...row, top: 'all', temperature }
+export function readRow(row: CandidateRow, block: number): ReadRow {
+  const { completion, givenTokens, request } = row.state
+  const { answer, candidate } = candidateOf(row)
+  const { sampling } = request
+  const asked = { slot: candidate.slot, which: answer.reads(candidate) }
+  if (givenTokens.length > 0) return { ...asked, top: 'all' }
+  if (isGreedy(sampling)) return { ...asked, top: Math.max(1, request.logprobs ?? 0) }
+  if (request.logprobs !== undefined || !isPlainDraw(sampling)) return { ...asked, top: 'all' }
+  const temperature = temperatureOf(sampling)
+  if (!isWholeDraw(sampling)) return { ...asked, top: 'all', temperature }
   const first = completion.tokens.length
-  const draws = Array.from({ length: block }, (_, i) => chanceOf(request.sampling, first + i))
-  return { ...row, top: 'all', temperature, draws }
+  const draws = Array.from({ length: block }, (_, i) => chanceOf(sampling, first + i))
+  return { ...asked, top: 'all', temperature, draws }
 }
 
-/** The tokens of one position of a reading, most probable first. `block`: K. */
-export function ranked(reading: Reading, block: number, position: number): Choice['top'] {
-  const width = reading.tokens.length / block
+/** The tokens of one position of a readout, most probable first. `block`: K. */
+export function ranked(readout: Reading, block: number, position: number): Choice['top'] {
+  const width = readout.tokens.length / block
   return Array.from({ length: width }, (_, place) => ({
-    token: reading.tokens[position * width + place] as number,
-    logProb: reading.logProbs[position * width + place] as number,
+    token: readout.tokens[position * width + place] as number,
+    logProb: readout.logProbs[position * width + place] as number,
   }))
 }
 
-/** Throws a RangeError where the read-out is not finite. */
+/** Throws a RangeError where the readout is not finite. */
 function chooseToken(
-  state: RequestState,
-  reading: Reading,
+  { completion, request }: RequestState,
+  readout: Reading,
   block: number,
   position: number,
 ): { token: number; choice?: Choice } {
-  const { completion, request } = state
   const { sampling } = request
-  const { logits, logProbs, tokens, weights } = reading
+  const { logits, logProbs, tokens, weights } = readout
   if (isGreedy(sampling) && logProbs.length > 0) {
-    const alternatives = ranked(reading, block, position)
+    const alternatives = ranked(readout, block, position)
     const [first] = alternatives
-    if (!first || !Number.isFinite(first.logProb))
-      throw new RangeError('the read-out is not finite')
+    if (!first || !Number.isFinite(first.logProb)) throw new RangeError('the readout is not finite')
     const top = alternatives.slice(0, request.logprobs ?? 0)
     return { token: first.token, choice: { ...first, top } }
   }
   if (logits.length + weights.length === 0) {
     const token = tokens[position] as number
-    if (token < 0) throw new RangeError('the read-out is not finite')
+    if (token < 0) throw new RangeError('the readout is not finite')
     return { token }
   }
   const draw = completion.tokens.length
-  if (weights.length > 0) return { token: drawFrom(at(weights, block, position), sampling, draw) }
-  const row = at(logits, block, position)
+  if (weights.length > 0)
+    return { token: drawFrom(rowAt(weights, block, position), sampling, draw) }
+  const row = rowAt(logits, block, position)
   const token = sample(row, sampling, completion.counts, draw)
   return {
     token,
@@ -94,70 +92,120 @@ function chooseToken(
 }
 
 /** [V] of [K, V] */
-const at = (all: Float32Array, block: number, position: number): Float32Array => {
+function rowAt(all: Float32Array, block: number, position: number): Float32Array {
   const size = all.length / block
   return all.subarray(position * size, (position + 1) * size)
 }
 
-export const logprobOf = ({ token, logProb, top }: Choice, tokenizer: Tokenizer): TokenLogprob => ({
-  token: legible(tokenizer, token),
+const logprobOf = ({ token, logProb, top }: Choice, tokenizer: Tokenizer): TokenLogprob => ({
+  token: tokenText(tokenizer, token),
   logprob: logProb,
-  top: top.map((other) => ({ token: legible(tokenizer, other.token), logprob: other.logProb })),
+  top: top.map((other) => ({ token: tokenText(tokenizer, other.token), logprob: other.logProb })),
 })
 
-/** The text of a token; a padded vocabulary has ids that stand for none. */
-export const legible = (tokenizer: Tokenizer, token: number): string =>
+/** Empty for the ids of a padded vocabulary that stand for no token. */
+const tokenText = (tokenizer: Tokenizer, token: number): string =>
   token < tokenizer.vocabSize ? tokenizer.tokenText(token) : ''
 
 /**
- * Appends the answer's tokens to the completion, known ones as they are, up to its end if it ends
- * within this answer. Returns the tokens appended.
+ * Appends the answer's tokens to the completion, known ones as they are, up to its end if it ends within
+ * this answer. Returns the tokens appended.
  */
 export function takeTokens(
-  state: RequestState,
-  answer: Answer,
-  reading: Reading,
+  row: CandidateRow,
+  readout: Reading,
   block: number,
   tokenizer: Tokenizer,
 ): number[] {
+  const { state } = row
+  const { shape } = candidateOf(row).answer
   const { completion, request } = state
   const before = completion.tokens.length
-  for (let position = 0; position < answer.shape.length && !completion.ended; position++) {
-    const known = answer.shape.clamped?.[position] ?? BLANK
+  for (let position = 0; position < shape.length && !completion.ended; position++) {
+    const known = shape.clamped?.[position] ?? BLANK
     if (known !== BLANK) {
       completion.push(known)
       continue
     }
-    const { token, choice } = chooseToken(state, reading, block, position)
-    const told = request.logprobs !== undefined && choice
-    completion.push(token, told ? logprobOf(choice, tokenizer) : undefined)
+    const { choice, token } = chooseToken(state, readout, block, position)
+    const wanted = request.logprobs !== undefined && choice
+    completion.push(token, wanted ? logprobOf(choice, tokenizer) : undefined)
   }
   return completion.tokens.slice(before)
 }
 
+/** Log-probabilities of the given tokens in the place of which an answer was found. */
+export function givenLogprobs(
+  { givenTokens, request }: RequestState,
+  { logits }: Reading,
+  block: number,
+  tokenizer: Tokenizer,
+): TokenLogprob[] {
+  return givenTokens.map((token, position) =>
+    logprobOf(judge(rowAt(logits, block, position), token, request.logprobs ?? 0), tokenizer),
+  )
+}
+
+/** What a client sees of an answer in descent. `readout`: of its latest state, [K, STEP_ALTERNATIVES]. */
+export function stepEvent(
+  row: CandidateRow,
+  readout: Reading,
+  block: number,
+  tokenizer: Tokenizer,
+): Of<'step'> {
+  const { answer, candidate } = candidateOf(row)
+  const { best, final, gradientNorm, steps, terms } = candidate.progress
+  const tokens = Array.from(
+    { length: answer.shape.length },
+    (_, position) => ranked(readout, block, position)[0]?.token ?? tokenizer.vocabSize,
+  )
+  const end =
+    answer.shape.clamped || tokenizer.bos === undefined ? -1 : tokens.indexOf(tokenizer.bos)
+  const shown = end < 0 ? tokens : tokens.slice(0, end)
+  return {
+    type: 'step',
+    position: answer.shape.position,
+    step: steps,
+    candidate: row.index,
+    energy: final,
+    bestEnergy: finiteOr(best, final),
+    gradientNorm,
+    ...(terms && { disagreement: terms.disagreement, doubt: terms.doubt }),
+    text: tokenizer.decode(shown.filter((token) => token < tokenizer.vocabSize)),
+    top: ranked(readout, block, answer.firstMoving).map(({ logProb, token }) => ({
+      token: tokenText(tokenizer, token),
+      id: token,
+      probability: Math.exp(logProb),
+    })),
+  }
+}
+
 export function energySummary(candidate: Candidate): EnergySummary {
-  const { initial, final, best } = summit(candidate)
+  const { best, final, initial } = progressOf(candidate)
   const last = finiteOr(final, best)
   return { initial: finiteOr(initial, last), final: last, best: finiteOr(best, last) }
 }
 
 /**
- * The account of all answers up to the present one, as `candidate` settled or left it. Energies are 0
- * where nothing was judged.
+ * The account of all answers up to the present one, of which `candidate` is the chosen one or, where none
+ * was chosen, the first. Energies are 0 where none is known.
  */
 export function refinementOf(
   state: RequestState,
   candidate: Candidate | undefined,
   reason: StopReason,
 ): Refinement {
-  const terms = candidate && summit(candidate).terms
-  const judged = candidate && Number.isFinite(summit(candidate).best)
+  const progress = candidate && progressOf(candidate)
+  const known = candidate && Number.isFinite(progressOf(candidate).best)
   return {
     steps: state.settledSteps + (candidate?.progress.steps ?? 0),
-    energy: judged ? energySummary(candidate) : { initial: 0, final: 0, best: 0 },
+    energy: known ? energySummary(candidate) : { initial: 0, final: 0, best: 0 },
     candidates: state.request.budget.candidates,
     converged: state.allConverged && reason === 'converged',
     stop_reason: reason,
-    ...(terms && { disagreement: terms.disagreement, doubt: terms.doubt }),
+    ...(progress?.terms && {
+      disagreement: progress.terms.disagreement,
+      doubt: progress.terms.doubt,
+    }),
   }
 }

@@ -1,38 +1,41 @@
-/** The worker thread's entry: opens a model directory, then runs the loop for the thread's owner. */
+/**
+ * The entry of a worker thread: opens the model that its data name and runs the engine for the thread that
+ * started it. Knows files and the engine's name, which nothing else of this folder does.
+ */
 import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../../energy/open.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
 import { openChatTemplate } from '../../tokenizer/chat.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
-import { drive } from './message-loop.js'
-import { EngineCore } from './engine-core.js'
 import type { FromWorker, WorkerData } from '../protocol.js'
+import { EngineCore } from './engine-core.js'
+import { MessageLoop } from './message-loop.js'
 
 if (!parentPort) throw new Error('worker.js runs in a worker thread')
 const port = parentPort
-const { bell, receipt, ...options } = workerData as WorkerData
+const { interrupt, reportAck, ...options } = workerData as WorkerData
 const send = (message: FromWorker) => {
   port.postMessage(message)
 }
 
-/** A third of the weight of a thread that is not nice, so no other program starves the engine. */
+/** Gives the threads a third of the weight of others, so that no other program starves the engine. */
 const NICENESS = 5
 
 /**
- * Where cores are scarce, whoever computes gives way to whoever answers: the threads of this worker
- * become nice, the server's does not. Linux only: elsewhere a priority is that of the whole process.
+ * Lowers the priority of this thread and of those that it starts, so that the server's thread answers in
+ * time where cores are scarce. On Linux only: elsewhere a priority is that of the whole process.
  */
-function giveWay(): void {
+function lowerPriority(): void {
   if (process.platform !== 'linux') return
   try {
     setPriority(NICENESS)
   } catch {
-    // A sandbox may forbid it, and then replies come later under load.
+    // A sandbox may forbid it; then replies come later under load.
   }
 }
 
-giveWay()
+lowerPriority()
 try {
   const tokenizer = openTokenizer(options.modelPath)
   const engine = await openEngine({
@@ -53,8 +56,9 @@ try {
   }
   const chat = openChatTemplate(options.modelPath, tokenizer)
   const sharePrefixes = options.prefixSharing !== 'off'
-  const loop = new EngineCore(engine, tokenizer, { ...options, sharePrefixes, bell })
-  drive(port, loop, { chat, tokenizer }, () => engine.close(), receipt, bell)
+  const core = new EngineCore(engine, tokenizer, { ...options, sharePrefixes, interrupt })
+  const close = () => engine.close()
+  new MessageLoop(port, core, { tokenizer, chat, reportAck, interrupt, close })
   send({
     type: 'ready',
     model: engine.model,

@@ -1,4 +1,4 @@
-/** A loop on the quadratic engine, driven by hand, with the events of each job collected. */
+/** An engine core on the quadratic engine, driven by hand, with the events of each request collected. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +9,7 @@ import { type SettledAnswer, settledAnswers } from '../../src/generation/settled
 import type { Budget } from '../../src/refine/budget.js'
 import type { Sampling } from '../../src/refine/sampling.js'
 import { openTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js'
+import { LateEngine } from './late-engine.js'
 import { QuadraticEngine, type QuadraticOptions } from './quadratic-engine.js'
 
 export const alphabet = 'abcdefghijklmnopqrstuvwxyz '
@@ -59,7 +60,7 @@ export function unbounded(overrides: Partial<Budget> = {}): Budget {
   return limits
 }
 
-export const jobOf = (id: string, overrides: Partial<EngineRequest> = {}): EngineRequest => ({
+export const requestOf = (id: string, overrides: Partial<EngineRequest> = {}): EngineRequest => ({
   id,
   client: 'someone',
   prompt: 'once upon a time',
@@ -80,13 +81,21 @@ export interface BenchOptions extends QuadraticOptions {
   tokenizer?: Tokenizer
   /** A step of a batch takes so long, so that a call of several can be planned. Absent: no time. */
   stepSeconds?: number
-  bell?: Interrupt
+  interrupt?: Interrupt
+  /** The engine answers later, not at once. */
+  late?: boolean
 }
 
-/** A loop, its engine and a clock that moves a millisecond per tick. */
-export class LoopBench {
+/** Both ways in which an engine may answer. */
+export const enginesInTime = [
+  { when: 'at once', late: false },
+  { when: 'later', late: true },
+]
+
+/** An engine core, its engine, and a clock that moves a millisecond per step. */
+export class EngineBench {
   readonly engine: QuadraticEngine
-  readonly loop: EngineCore
+  readonly core: EngineCore
   readonly events = new Map<string, RequestEvent[]>()
   readonly released: string[] = []
   seconds = 0
@@ -95,15 +104,15 @@ export class LoopBench {
 
   constructor(options: BenchOptions = {}) {
     this.engine = new QuadraticEngine(options)
-    this.loop = new EngineCore(
-      this.engine,
+    this.core = new EngineCore(
+      options.late ? new LateEngine(this.engine) : this.engine,
       options.tokenizer ?? letters(),
       {
         prefillChunk: options.prefillChunk ?? 32,
         holdSeconds: options.holdSeconds ?? 60,
         pauseSeconds: options.pauseSeconds ?? 60,
         sharePrefixes: options.sharePrefixes ?? true,
-        ...(options.bell && { bell: options.bell }),
+        ...(options.interrupt && { interrupt: options.interrupt }),
       },
       () => this.seconds,
     )
@@ -113,8 +122,8 @@ export class LoopBench {
   private slow(stepSeconds: number): void {
     const { engine } = this
     const descend = engine.descend.bind(engine)
-    engine.descend = (rows, bell) => {
-      const results = descend(rows, bell)
+    engine.descend = (rows, interrupt) => {
+      const results = descend(rows, interrupt)
       const [first] = rows
       const rounds = rows.filter(({ slot }, i) => slot === first?.slot && i < results.length)
       this.seconds += stepSeconds * rounds.length
@@ -122,15 +131,19 @@ export class LoopBench {
     }
   }
 
-  tick(): boolean {
+  async step(): Promise<boolean> {
     this.seconds += 0.001
-    const more = this.loop.step()
+    const more = await this.core.step()
     this.collect()
     return more
   }
 
+  async steps(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) await this.step()
+  }
+
   collect(): TickStats {
-    const { events, released, stats } = this.loop.report()
+    const { events, released, stats } = this.core.report()
     for (const { id, event } of events) {
       const list = this.events.get(id) ?? []
       list.push(event)
@@ -142,19 +155,19 @@ export class LoopBench {
     return stats
   }
 
-  /** Hears of every tick. */
+  /** Is called with the account of every step. */
   watch(watcher: (stats: TickStats) => void): void {
     this.watcher = watcher
   }
 
-  /** Ticks until there is nothing to do. */
-  settle(most = 10_000): this {
-    for (let i = 0; i < most; i++) if (!this.tick()) return this
-    throw new Error(`still busy after ${most} ticks`)
+  /** Steps until there is nothing to do. */
+  async settle(most = 10_000): Promise<this> {
+    for (let i = 0; i < most; i++) if (!(await this.step())) return this
+    throw new Error(`still busy after ${most} steps`)
   }
 
-  run(...jobs: EngineRequest[]): this {
-    for (const job of jobs) this.loop.submit(job)
+  run(...requests: EngineRequest[]): Promise<this> {
+    for (const request of requests) this.core.submit(request)
     return this.settle()
   }
 

@@ -1,0 +1,285 @@
+/**
+ * Runs a plan on the engine: one batch, several steps in one call, or several answers in one call. It
+ * times each call and says which requests a failed call fails. It decides nothing, changes no request and
+ * knows no text, so what it finds is applied in one place, whatever the engine did to find it.
+ */
+import type { Awaitable, EnergyEngine, ObserveRow } from '../../energy/engine.js'
+import type { Interrupt } from '../../energy/interrupt.js'
+import { landscapeOf } from '../../model/config.js'
+import { planStep } from '../../refine/budget.js'
+import { answerSeed } from '../../refine/candidates.js'
+import type { TickStats } from '../protocol.js'
+import type { LandscapeProbe } from './landscape-probe.js'
+import { outcomesOf } from './multi-step.js'
+import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
+import {
+  type AnswersInARow,
+  emptyOutcome,
+  type Observation,
+  type Outcome,
+  type SettledReadout,
+  type StepPlan,
+  type TokensToScore,
+} from './step-plan.js'
+import { readRow, STEP_ALTERNATIVES } from './token-selection.js'
+
+type Phase = keyof TickStats['seconds']
+
+/** What a request contributes to a call. */
+interface Participant {
+  readonly state: RequestState
+}
+
+interface ObserveCall extends Participant {
+  row: ObserveRow
+  /** The sum of its tokens' states is wanted. */
+  encode: boolean
+}
+
+export class Executor {
+  /** A plan is being executed: the engine has not answered all of its calls. */
+  inFlight = false
+
+  constructor(
+    private readonly engine: EnergyEngine,
+    /** The token at the beginning of every context, which is no part of its text. */
+    private readonly bos: number | undefined,
+    /** Raised when a message waits: calls of several steps or answers end early then. */
+    private readonly interrupt: Interrupt | undefined,
+    /** Seconds, monotonic. */
+    private readonly now: () => number,
+  ) {}
+
+  /** One outcome for a batch; for several answers in a row one for each. */
+  async execute(plan: StepPlan): Promise<readonly Outcome[]> {
+    if (this.inFlight) throw new Error('a step is in flight: another one begins when it has ended')
+    this.inFlight = true
+    try {
+      return plan.answersInARow
+        ? await this.takeAnswers(plan.answersInARow)
+        : [await this.run(plan)]
+    } finally {
+      this.inFlight = false
+    }
+  }
+
+  private async run(plan: StepPlan): Promise<Outcome> {
+    const outcome = emptyOutcome()
+    if (plan.observe.length > 0) await this.observe(plan.observe, outcome)
+    outcome.begunAt = this.now()
+    if (plan.begin.length > 0) await this.begin(plan.begin, outcome)
+    outcome.begun = plan.resume.length > 0 ? [...plan.begin, ...plan.resume] : plan.begin
+    outcome.represented = plan.represent
+    if (plan.descend.length > 0) await this.descend(plan, outcome)
+    for (const each of plan.score) await this.score(each, outcome)
+    if (plan.close.length > 0) await this.close(plan.close, outcome)
+    if (plan.read.length > 0) await this.read(plan.read, outcome)
+    if (plan.probe) await this.advance(plan.probe, outcome)
+    return outcome
+  }
+
+  private async observe(observations: readonly Observation[], outcome: Outcome): Promise<void> {
+    const calls = observations.flatMap((each) => this.observeCalls(each))
+    const plain = calls.filter(({ encode }) => !encode)
+    if (plain.length > 0)
+      await this.call('observe', plain, outcome, () => this.engine.observe(plain.map(rowOf)))
+    const texts = withoutFailed(calls, outcome).filter(({ encode }) => encode)
+    if (texts.length > 0) {
+      const sums = await this.call('observe', texts, outcome, () =>
+        this.engine.encode(texts.map(rowOf)),
+      )
+      outcome.encoded = (sums ?? []).map((sum, i) => {
+        const { row, state } = texts[i] as ObserveCall
+        return { state, sum, tokens: row.tokens.length }
+      })
+    }
+    outcome.pagesLost = outcome.failures.length > 0
+    for (const { from, to } of withoutFailed(observations, outcome))
+      outcome.work.observedTokens += to - from
+  }
+
+  /** The begin-of-text token is no part of a text whose states are wanted: it is observed apart. */
+  private observeCalls({ contextId, from, pages, state, to }: Observation): ObserveCall[] {
+    const tokens = state.context.slice(from, to)
+    if (!state.encodesPrompt)
+      return [
+        { state, row: { contextId, pages, tokens, ...(to > from && { from }) }, encode: false },
+      ]
+    const start = from === 0 && this.bos !== undefined ? 1 : 0
+    const head = { contextId, pages, from, tokens: tokens.slice(0, start) }
+    const text = { contextId, pages, from: from + start, tokens: tokens.slice(start) }
+    return [
+      { state, row: head, encode: false },
+      { state, row: text, encode: true },
+    ].filter(({ row }) => row.tokens.length > 0)
+  }
+
+  private async begin(states: readonly RequestState[], outcome: Outcome): Promise<void> {
+    const beginning = withoutFailed(
+      states.map((state) => ({ state })),
+      outcome,
+    )
+    if (beginning.length === 0) return
+    const rows = beginning.flatMap(({ state: { answer, contextId, request } }) => {
+      if (!answer) return []
+      const { clamped, index } = answer.shape
+      const seed = answerSeed(request.sampling.seed, index)
+      return answer.candidates.map(({ slot }, candidate) => ({
+        slot,
+        contextId,
+        candidate,
+        seed,
+        ...(clamped && { clamped }),
+      }))
+    })
+    await this.call('descend', beginning, outcome, () => this.engine.begin(rows))
+  }
+
+  /** One step of every row, or several, as far as the interrupt lets them come. */
+  private async descend({ descend, steps }: StepPlan, outcome: Outcome): Promise<void> {
+    const rows = withoutFailed(descend, outcome)
+    if (rows.length === 0) return
+    const rounds = Array.from({ length: steps }, (_, ahead) =>
+      rows.map((row) => this.descendRow(row, ahead)),
+    ).flat()
+    const before = outcome.work.seconds.descend
+    const results = await this.call('descend', rows, outcome, () =>
+      this.engine.descend(rounds, this.interrupt),
+    )
+    if (!results) return
+    const taken = results.length / rows.length
+    const seconds = (outcome.work.seconds.descend - before) / taken
+    outcome.work.ticks.push({ rows: rows.length, steps: taken, seconds })
+    const at = this.now()
+    outcome.descents = Array.from({ length: taken }, (_, round) => {
+      const from = round * rows.length
+      return { rows, results: results.slice(from, from + rows.length), at }
+    })
+    const shown = rows.filter(
+      ({ state }, i) => state.request.reportSteps && Number.isFinite(results[i]?.energy),
+    )
+    if (shown.length > 0) await this.preview(shown, outcome)
+  }
+
+  /** `ahead`: steps of this call before it. */
+  private descendRow(row: CandidateRow, ahead: number) {
+    const { answer, candidate } = candidateOf(row)
+    const { slot, progress } = candidate
+    const step = progress.steps + ahead
+    const { landscapes } = this.engine.model
+    return { slot, step, ...planStep(answer.limits, step, landscapes, progress.searched) }
+  }
+
+  /** The present states of answers in descent, for clients that watch every step. */
+  private async preview(rows: readonly CandidateRow[], outcome: Outcome): Promise<void> {
+    const top = Math.min(STEP_ALTERNATIVES, this.engine.model.vocab_size)
+    const readouts = await this.call('read', rows, outcome, () =>
+      this.engine.read(
+        rows.map((row) => ({ slot: candidateOf(row).candidate.slot, which: 'last', top })),
+      ),
+    )
+    outcome.previews = (readouts ?? []).map((readout, i) => {
+      return { row: rows[i] as CandidateRow, readout }
+    })
+  }
+
+  /** On the model's last landscape. */
+  private async score(asked: TokensToScore, outcome: Outcome): Promise<void> {
+    const rows = withoutFailed([asked], outcome)
+    if (rows.length === 0) return
+    const { state, tokens } = asked
+    const row = {
+      contextId: state.contextId,
+      answer: tokens,
+      landscape: this.engine.model.landscapes - 1,
+    }
+    const results = await this.call('read', rows, outcome, () => this.engine.energy([row]))
+    const scores = (results ?? []).map((result) => ({ state, tokens, result }))
+    outcome.scores = [...outcome.scores, ...scores]
+  }
+
+  private async close(rows: readonly CandidateRow[], outcome: Outcome): Promise<void> {
+    const { model } = this.engine
+    const results = await this.call('descend', rows, outcome, () =>
+      this.engine.energy(
+        rows.map((row) => {
+          const { slot, progress } = candidateOf(row).candidate
+          return { slot, landscape: landscapeOf(model, progress.steps) }
+        }),
+      ),
+    )
+    outcome.closings = (results ?? []).map((result, i) => {
+      return { row: rows[i] as CandidateRow, result }
+    })
+  }
+
+  private async read(rows: readonly CandidateRow[], outcome: Outcome): Promise<void> {
+    const { block } = this.engine.model.answer
+    const readouts = await this.call('read', rows, outcome, () =>
+      this.engine.read(rows.map((row) => readRow(row, block))),
+    )
+    const at = this.now()
+    const found: SettledReadout[] = (readouts ?? []).map((readout, i) => {
+      return { row: rows[i] as CandidateRow, readout, at }
+    })
+    for (const each of found)
+      if (each.row.state.request.represent === 'answer') await this.addPoint(each, outcome)
+    outcome.readouts = found
+  }
+
+  /** The state that was read, for its representation. */
+  private async addPoint(read: SettledReadout, outcome: Outcome): Promise<void> {
+    const { answer, candidate } = candidateOf(read.row)
+    const asked = { slot: candidate.slot, which: answer.reads(candidate) }
+    const points = await this.call('read', [read.row], outcome, () => this.engine.points([asked]))
+    const [point] = points ?? []
+    if (point) read.point = point
+  }
+
+  private async advance(probe: LandscapeProbe, outcome: Outcome): Promise<void> {
+    const done = await this.call('read', [probe], outcome, () => probe.advance(this.engine))
+    if (done !== undefined) outcome.probed = { probe, done }
+  }
+
+  private async takeAnswers({ state, row }: AnswersInARow): Promise<readonly Outcome[]> {
+    const outcome = emptyOutcome()
+    const began = this.now()
+    const answers = await this.call(
+      'descend',
+      [{ state }],
+      outcome,
+      () => this.engine.multiStep?.(row, this.interrupt) ?? [],
+    )
+    return answers && answers.length > 0
+      ? outcomesOf(state, answers, began, outcome.work.seconds.descend)
+      : [outcome]
+  }
+
+  /** Undefined if the call fails: then the requests that take part have failed, and no others. */
+  private async call<T>(
+    phase: Phase,
+    participants: readonly Participant[],
+    outcome: Outcome,
+    verb: () => Awaitable<T>,
+  ): Promise<T | undefined> {
+    const began = this.now()
+    try {
+      const result = verb()
+      return result instanceof Promise ? await result : result
+    } catch (error) {
+      const states = [...new Set(participants.map(({ state }) => state))]
+      outcome.failures = [...outcome.failures, { states, error }]
+      return undefined
+    } finally {
+      outcome.work.seconds[phase] += this.now() - began
+    }
+  }
+}
+
+const rowOf = ({ row }: ObserveCall): ObserveRow => row
+
+/** Those whose requests an earlier call of this batch has not failed. */
+const withoutFailed = <T extends Participant>(rows: readonly T[], { failures }: Outcome) =>
+  failures.length === 0
+    ? rows
+    : rows.filter(({ state }) => !failures.some(({ states }) => states.includes(state)))

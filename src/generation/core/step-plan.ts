@@ -1,0 +1,181 @@
+/**
+ * The two records that travel through a step: the plan, from schedule to execute, and the outcome, from
+ * execute to update. Data only: nothing here decides, computes or changes a request.
+ */
+import type { EnergyResult, MultiStepRow, Reading, StepResult } from '../../energy/engine.js'
+import type { TickStats } from '../protocol.js'
+import type { LandscapeProbe } from './landscape-probe.js'
+import type { CandidateRow, RequestState } from './request-state.js'
+
+/** Tokens [from, to) of a context that are observed; none only for a context that begins empty. */
+export interface Observation {
+  state: RequestState
+  contextId: number
+  pages: readonly number[]
+  from: number
+  to: number
+}
+
+/** Tokens after the context of a request whose energy is wanted: given ones, or those it has chosen. */
+export interface TokensToScore {
+  state: RequestState
+  tokens: readonly number[]
+}
+
+/** Answers of one token each that a request takes in a single call. */
+export interface AnswersInARow {
+  state: RequestState
+  row: MultiStepRow
+}
+
+/** What one batch on the engine is to do, in the order of these fields. */
+export interface StepPlan {
+  /** Requests that were given their slots, and the seconds that they had waited. */
+  readonly admitted: readonly { state: RequestState; queueSeconds: number }[]
+  readonly observe: readonly Observation[]
+  /** Their contexts are observed now, so that their answers begin. */
+  readonly begin: readonly RequestState[]
+  /** Their contexts are observed again, so that their answers go on. */
+  readonly resume: readonly RequestState[]
+  /** Their prompts are observed, which was all they asked for. */
+  readonly represent: readonly RequestState[]
+  /** Candidates that take `steps` steps, one after the other, in one call. */
+  readonly descend: readonly CandidateRow[]
+  readonly steps: number
+  readonly score: readonly TokensToScore[]
+  /** Candidates whose last state has no energy yet, which the choice among them needs. */
+  readonly close: readonly CandidateRow[]
+  /** Chosen candidates of answers that have settled. */
+  readonly read: readonly CandidateRow[]
+  /** Takes part with a few points. */
+  readonly probe: LandscapeProbe | undefined
+  /** In place of everything above. */
+  readonly answersInARow: AnswersInARow | undefined
+}
+
+export const emptyPlan: StepPlan = Object.freeze({
+  admitted: [],
+  observe: [],
+  begin: [],
+  resume: [],
+  represent: [],
+  descend: [],
+  steps: 1,
+  score: [],
+  close: [],
+  read: [],
+  probe: undefined,
+  answersInARow: undefined,
+})
+
+/** Whether a plan has anything to do, the points of a probe not counted. */
+export const hasWork = (plan: StepPlan): boolean =>
+  plan.observe.length > 0 ||
+  plan.descend.length > 0 ||
+  plan.read.length > 0 ||
+  plan.close.length > 0 ||
+  plan.score.length > 0 ||
+  plan.admitted.length > 0 ||
+  plan.answersInARow !== undefined
+
+/** A call of the engine that failed, and the requests that took part in it. */
+export interface Failure {
+  states: readonly RequestState[]
+  error: unknown
+}
+
+/** Observed tokens of a text whose states were asked for; `sum`: of all of them, [D]. */
+export interface EncodedTokens {
+  state: RequestState
+  tokens: number
+  sum: Float32Array
+}
+
+/** A step of every row; `at`: when it was over, in seconds of the clock. */
+export interface Descent {
+  rows: readonly CandidateRow[]
+  results: readonly StepResult[]
+  at: number
+}
+
+/** The present state of an answer in descent, read out for a `step` event. */
+export interface Preview {
+  row: CandidateRow
+  readout: Reading
+}
+
+/** The energy of tokens after the context of a request. */
+export interface Score {
+  state: RequestState
+  tokens: readonly number[]
+  result: EnergyResult
+}
+
+/** The energy of the last state of a candidate. */
+export interface Closing {
+  row: CandidateRow
+  result: EnergyResult
+}
+
+/** The readout of a settled answer. */
+export interface SettledReadout {
+  row: CandidateRow
+  readout: Reading
+  /** [K, D], if a representation was asked for. */
+  point?: Float32Array
+  /** When it was read, in seconds of the clock. */
+  at: number
+}
+
+/** What one batch found, or one of several answers in a row: as if that answer had been batches alone. */
+export interface Outcome {
+  failures: readonly Failure[]
+  /** A call that was to fill pages failed: they may hold anything. */
+  pagesLost: boolean
+  encoded: readonly EncodedTokens[]
+  /** Answers that began or went on, and when, in seconds of the clock. */
+  begun: readonly RequestState[]
+  begunAt: number
+  /** Requests whose whole prompts have been encoded. */
+  represented: readonly RequestState[]
+  descents: readonly Descent[]
+  previews: readonly Preview[]
+  scores: readonly Score[]
+  closings: readonly Closing[]
+  readouts: readonly SettledReadout[]
+  /** `done`: it has looked at its last point. */
+  probed: { probe: LandscapeProbe; done: boolean } | undefined
+  work: Work
+}
+
+/** What an outcome adds to the account of the steps since the last report. */
+export interface Work {
+  observedTokens: number
+  ticks: TickStats['ticks'][number][]
+  /** Of the engine, by phase. */
+  seconds: TickStats['seconds']
+}
+
+export const noWork = (): Work => ({
+  observedTokens: 0,
+  ticks: [],
+  seconds: { observe: 0, descend: 0, read: 0 },
+})
+
+const none: readonly never[] = []
+
+export const emptyOutcome = (): Outcome => ({
+  failures: none,
+  pagesLost: false,
+  encoded: none,
+  begun: none,
+  begunAt: 0,
+  represented: none,
+  descents: none,
+  previews: none,
+  scores: none,
+  closings: none,
+  readouts: none,
+  probed: undefined,
+  work: noWork(),
+})

@@ -1,0 +1,91 @@
+/**
+ * What the next batch on the engine does: what has settled is read first, else several answers of the only
+ * request follow each other in one call, else everybody whose turn it is takes a step, and a probe of a
+ * landscape takes part where nobody has to wait for it. Decides who takes part, with the scheduler of slots
+ * and pages; makes no call of the engine and applies no outcome.
+ */
+import type { Plan } from '../../scheduler/plan.js'
+import type { Scheduler } from '../../scheduler/scheduler.js'
+import type { ProbeQueue } from './landscape-probe.js'
+import type { MultiStep } from './multi-step.js'
+import type { OutputProcessor } from './output-processor.js'
+import type { CandidateRow, RequestState } from './request-state.js'
+import type { RequestTable } from './request-table.js'
+import { emptyPlan, hasWork, type Observation, type StepPlan } from './step-plan.js'
+
+export class StepScheduler {
+  constructor(
+    private readonly slotScheduler: Pick<Scheduler, 'plan'>,
+    private readonly requests: Pick<RequestTable, 'evict' | 'find' | 'preempt'>,
+    private readonly output: Pick<OutputProcessor, 'hasSettled' | 'plan'>,
+    private readonly multiStep: Pick<MultiStep, 'answersInARow' | 'stepsOf'>,
+    private readonly probes: Pick<ProbeQueue, 'next' | 'some'>,
+    /** Seconds, monotonic. */
+    private readonly now: () => number,
+  ) {}
+
+  schedule(): StepPlan {
+    if (this.output.hasSettled) return this.output.plan()
+    const answersInARow = this.multiStep.answersInARow()
+    return answersInARow ? { ...emptyPlan, answersInARow } : this.batch()
+  }
+
+  private batch(): StepPlan {
+    const plan = this.slotScheduler.plan()
+    for (const evicted of plan.evicted) this.requests.evict(evicted)
+    for (const preempted of plan.preempted) this.requests.preempt(preempted)
+    const beginning = this.begin(plan)
+    const descend = this.descendingRows(plan)
+    const batch: StepPlan = {
+      admitted: this.admitted(plan),
+      observe: this.observations(plan),
+      begin: beginning.filter(({ encodesPrompt, scoresGiven }) => !encodesPrompt && !scoresGiven),
+      resume: plan.resumed.flatMap(({ requestId }) => this.requests.find(requestId) ?? []),
+      represent: beginning.filter(({ encodesPrompt }) => encodesPrompt),
+      descend,
+      // Points of a landscape are looked at between steps, so calls are short while there are any.
+      steps: this.probes.some ? 1 : this.multiStep.stepsOf(descend),
+      score: beginning
+        .filter(({ scoresGiven }) => scoresGiven)
+        .map((state) => ({ state, tokens: state.givenTokens })),
+      close: [],
+      read: [],
+      probe: undefined,
+      answersInARow: undefined,
+    }
+    const probe = this.probes.next(hasWork(batch))
+    return probe ? { ...batch, probe } : batch
+  }
+
+  private admitted({ admitted }: Plan): StepPlan['admitted'] {
+    const now = this.now()
+    return admitted.flatMap(({ requestId }) => {
+      const state = this.requests.find(requestId)
+      return state ? [{ state, queueSeconds: now - state.submittedAt }] : []
+    })
+  }
+
+  private observations({ observe }: Plan): Observation[] {
+    return observe.flatMap(({ contextId, from, pages, requestId, to }) => {
+      const state = this.requests.find(requestId)
+      return state ? [{ state, contextId, pages, from, to }] : []
+    })
+  }
+
+  private begin({ begin }: Plan): RequestState[] {
+    return begin.flatMap(({ contextId, requestId, slots }) => {
+      const state = this.requests.find(requestId)
+      if (!state) return []
+      state.contextId = contextId
+      state.begin(slots)
+      return [state]
+    })
+  }
+
+  private descendingRows({ descend }: Plan): CandidateRow[] {
+    return descend.flatMap(({ candidate: index, requestId }) => {
+      const state = this.requests.find(requestId)
+      return state?.answer?.hasTurn(index) ? [{ state, index }] : []
+    })
+  }
+}
