@@ -13,7 +13,7 @@
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { stepCost } from '../src/energy/cost.js'
-import type { EnergyEngine } from '../src/energy/engine.js'
+import type { SynchronousEngine } from '../src/energy/engine.js'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { NativeEngine, nativeEngine } from '../src/energy/native/engine.js'
 import { nativePageSize, weightTypes } from '../src/energy/native/options.js'
@@ -89,7 +89,7 @@ const pagesPerRow = (subject: Subject): number =>
     (Math.max(...contextsOf(subject)) + subject.checkpoint.config.answer.block) / nativePageSize,
   )
 
-async function openEngine(subject: Subject, name: string): Promise<EnergyEngine> {
+async function openEngine(subject: Subject, name: string): Promise<SynchronousEngine> {
   const capacity = {
     slots: maxBatch,
     contexts: maxBatch,
@@ -115,7 +115,7 @@ async function openEngine(subject: Subject, name: string): Promise<EnergyEngine>
 
 /** Extends the context of every row from `before` to `context` tokens. */
 function observe(
-  engine: EnergyEngine,
+  engine: SynchronousEngine,
   rows: number,
   before: number,
   context: number,
@@ -134,7 +134,7 @@ function observe(
 
 /** Seconds of each step, of at least three, and the mean processor seconds of a step, of all threads. */
 function time(
-  engine: EnergyEngine,
+  engine: SynchronousEngine,
   subject: Subject,
   batch: number,
 ): { times: number[]; processor: number } {
@@ -166,7 +166,7 @@ function time(
 }
 
 function measure(
-  engine: EnergyEngine,
+  engine: SynchronousEngine,
   subject: Subject,
   limits: Limits,
   [context, batch]: [number, number],
@@ -215,7 +215,7 @@ const print = (line: Line) => {
 }
 
 /** Measures peak and bandwidth at this moment, which a native float32 engine does. */
-async function limitsOf(subject: Subject, engine: EnergyEngine): Promise<Limits> {
+async function limitsOf(subject: Subject, engine: SynchronousEngine): Promise<Limits> {
   if (engine instanceof NativeEngine) return engine.measure()
   const other = await openEngine(subject, 'f32')
   const limits = await limitsOf(subject, other)

@@ -142,7 +142,10 @@ export function givenLogprobs(
   tokenizer: Tokenizer,
 ): TokenLogprob[] {
   return givenTokens.map((token, position) =>
-    logprobOf(tokenLogProbs(rowAt(logits, block, position), token, request.logprobs ?? 0), tokenizer),
+    logprobOf(
+      tokenLogProbs(rowAt(logits, block, position), token, request.logprobs ?? 0),
+      tokenizer,
+    ),
   )
 }
 
