@@ -256,7 +256,7 @@ export class GenerationLoop {
       const { running, answer, candidate } = sound[i] as Row
       this.jobs.emit(
         running,
-        stepEvent(answer, candidate, reading, model.answer.block, this.tokenizer),
+        stepEvent(running, answer, candidate, reading, model.answer.block, this.tokenizer),
       )
     })
   }

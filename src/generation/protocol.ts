@@ -63,6 +63,26 @@ export interface SurveyRequest {
   points: number
   /** Lines go from -reach to reach. */
   reach: number
+  /** A picture of the descent too. */
+  plane?: PlaneRequest
+}
+
+export interface PlaneRequest {
+  /** Along each side of the grid, at least 2. */
+  points: number
+}
+
+/** The energy on the plane in which most of a descent lies, about its end. */
+export interface SurveyPlane {
+  /** Of the columns and of the rows: distances in the space of states. */
+  x: number[]
+  y: number[]
+  /** [rows][columns] */
+  energies: number[][]
+  /** The descent laid onto the plane, from its start to its end. */
+  path: { x: number; y: number; energy: number }[]
+  /** Share of the path's squared distances from its end that lies in the plane. */
+  explained: number
 }
 
 export interface SurveyLine {
@@ -89,6 +109,13 @@ export interface TokenAlternative {
   token: string
   id: number
   probability: number
+}
+
+/** What a position of an answer in descent reads: at most as many tokens as `logprobs`, at least one. */
+export interface StepPosition {
+  tokens: readonly string[]
+  /** To four decimals. */
+  probabilities: readonly number[]
 }
 
 export interface EnergySummary {
@@ -164,7 +191,7 @@ export type JobEvent =
       /** [D], if `represent` asked for what is observed. */
       representation?: Float32Array
     }
-  | { type: 'surveyed'; lines: readonly SurveyLine[] }
+  | { type: 'surveyed'; lines: readonly SurveyLine[]; plane?: SurveyPlane }
   | {
       type: 'step'
       /** Index of the answer's first position in the completion, in tokens. */
@@ -181,6 +208,8 @@ export type JobEvent =
       text: string
       /** Of the first moving position. */
       top: readonly TokenAlternative[]
+      /** Of every position, if log-probabilities were asked for: most probable first. */
+      positions?: readonly StepPosition[]
     }
   | ({
       type: 'committed'

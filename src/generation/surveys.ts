@@ -6,6 +6,7 @@ import type { EnergyEngine } from '../energy/engine.js'
 import type { Answer, Candidate } from './answer.js'
 import type { Calls } from './calls.js'
 import type { Jobs } from './jobs.js'
+import { PlaneProbe } from './plane.js'
 import type { SurveyRequest } from './protocol.js'
 import type { Running } from './running.js'
 import { Survey } from './survey.js'
@@ -14,7 +15,8 @@ import { Survey } from './survey.js'
 const PATIENCE = 16
 
 export class Surveys {
-  private readonly waiting = new Set<Survey>()
+  /** Lines first: what a picture takes again of the descent leaves them nothing to begin from. */
+  private readonly waiting = new Set<Task>()
   /** Busy ticks since one had time for a survey. */
   private waited = 0
 
@@ -29,24 +31,47 @@ export class Surveys {
   }
 
   add(running: Running, answer: Answer, chosen: Candidate, asked: SurveyRequest): void {
-    this.waiting.add(new Survey(this.engine, running, answer, chosen, asked))
+    const lines = new Survey(this.engine, running, answer, chosen, asked)
+    this.waiting.add({ running, answer, chosen, asked, lines })
   }
 
   /** `busy`: whether the tick had other work. */
   proceed(busy: boolean): void {
-    const [survey] = this.waiting
-    if (!survey || (busy && ++this.waited < PATIENCE)) return
+    const [task] = this.waiting
+    if (!task || (busy && ++this.waited < PATIENCE)) return
     this.waited = 0
-    const { chosen, running } = survey
+    const { chosen, running } = task
     if (this.jobs.of(running.ticket) !== running) {
-      this.waiting.delete(survey)
+      this.waiting.delete(task)
       return
     }
-    const done = this.calls.run('read', [{ running }], () => survey.proceed())
+    const done = this.calls.run('read', [{ running }], () => this.look(task))
     if (done === false) return
-    this.waiting.delete(survey)
+    this.waiting.delete(task)
     if (done !== true) return
-    this.jobs.emit(running, { type: 'surveyed', lines: survey.result })
+    const lines = task.lines.result
+    const plane = task.plane && { plane: task.plane.result }
+    this.jobs.emit(running, { type: 'surveyed', lines, ...plane })
     this.jobs.complete(running, chosen)
   }
+
+  /** True when nothing is left to look at. */
+  private look(task: Task): boolean {
+    if (!task.plane && !task.lines.proceed()) return false
+    const { answer, asked, chosen, running } = task
+    if (!asked.plane) return true
+    if (task.plane) return task.plane.proceed()
+    task.plane = new PlaneProbe(this.engine, running, answer, chosen, asked.plane)
+    return false
+  }
+}
+
+/** What is to be looked at of one answer. */
+interface Task {
+  readonly running: Running
+  readonly answer: Answer
+  readonly chosen: Candidate
+  readonly asked: SurveyRequest
+  readonly lines: Survey
+  plane?: PlaneProbe
 }

@@ -21,7 +21,9 @@ function costOf(job: Asked, { answer }: ModelConfig, mostSteps: number): number 
   const tokens = (job.template?.length ?? job.maxTokens) + given
   const { candidates, maxSteps = mostSteps } = job.budget
   // A look at the landscape costs as much as a step.
-  const looks = job.survey ? job.survey.points * (candidates + job.survey.random) : 0
+  const lines = job.survey ? job.survey.points * (candidates + job.survey.random) : 0
+  const plane = job.survey?.plane ? job.survey.plane.points ** 2 + maxSteps : 0
+  const looks = lines + plane
   return Math.ceil(tokens / answer.block) * candidates * maxSteps + looks
 }
 

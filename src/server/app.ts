@@ -26,6 +26,7 @@ import { healthRoutes } from './routes/health.js'
 import { landscapeRoutes } from './routes/landscape.js'
 import { metricsRoutes } from './routes/metrics.js'
 import { modelRoutes } from './routes/models.js'
+import { pageRoutes } from './routes/page.js'
 import { refineRoutes } from './routes/refine.js'
 import { responseRoutes } from './routes/responses.js'
 import { scoreRoutes } from './routes/score.js'
@@ -114,6 +115,7 @@ async function openFront(parts: Parts, options: AppOptions): Promise<App> {
   await guardApp(app, parts, options)
   rememberReplies(app, parts.owner)
   await document(app, version)
+  await pageRoutes(app)
   modelRoutes(app, parts)
   completionRoutes(app, parts)
   chatRoutes(app, parts)
@@ -192,5 +194,4 @@ async function document(app: App, version: string): Promise<void> {
   })
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
-  app.get('/', { schema: { hide: true } }, (_, reply) => reply.redirect('/docs'))
 }

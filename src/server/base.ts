@@ -115,6 +115,10 @@ declare module 'fastify' {
     /** By an administrator's key. */
     administrator: boolean
   }
+  interface FastifyContextConfig {
+    /** Needs no key: it says nothing of models or of clients. */
+    public?: boolean
+  }
 }
 
 function knowClients(app: App, keys: Keys | undefined): void {
@@ -122,7 +126,8 @@ function knowClients(app: App, keys: Keys | undefined): void {
   app.decorateRequest('administrator', false)
   app.addHook('onRequest', async (request, reply) => {
     request.client = request.ip
-    if (!keys || open.includes(request.routeOptions.url)) return
+    if (!keys || request.routeOptions.config.public) return
+    if (open.includes(request.routeOptions.url)) return
     void reply.header('www-authenticate', 'Bearer')
     const { admin, name } = keys.identify(request.headers)
     request.client = name

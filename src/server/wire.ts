@@ -12,6 +12,7 @@ export const stepOf = (event: Of<'step'>) => ({
   ...(event.doubt !== undefined && { doubt: event.doubt }),
   text: event.text,
   top: event.top,
+  ...(event.positions && { positions: event.positions }),
 })
 
 /** An answer that is settled; its text is sent beside this. */

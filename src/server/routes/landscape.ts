@@ -1,6 +1,6 @@
 /** `POST /v1/landscape`: energies along lines around a settled answer. Low-priority work. */
 import { BasinError } from '../../errors.js'
-import type { Of, SurveyLine, SurveyRequest } from '../../generation/protocol.js'
+import type { Of, SurveyLine, SurveyPlane, SurveyRequest } from '../../generation/protocol.js'
 import { jobOf } from '../job.js'
 import type { App } from '../application.js'
 import type { Parts } from '../parts.js'
@@ -11,6 +11,8 @@ import { usageOf } from '../wire.js'
 
 /** Most evaluations of the energy for one request. */
 const EVALUATIONS = 4096
+/** Along each side of a plane. */
+const PLANE_POINTS = 25
 
 function surveyOf(body: LandscapeRequest, candidates: number): SurveyRequest {
   const { points = 33, random = 2, reach = 1.5 } = body
@@ -19,15 +21,24 @@ function surveyOf(body: LandscapeRequest, candidates: number): SurveyRequest {
     (directions.includes('candidates') ? candidates - 1 : 0) +
     (directions.includes('gradient') ? 1 : 0) +
     (directions.includes('random') ? random : 0)
-  if (lines * points <= EVALUATIONS) return { directions, points, random, reach }
+  const plane = body.plane && { plane: { points: body.plane.points ?? PLANE_POINTS } }
+  if (lines * points <= EVALUATIONS) return { directions, points, random, reach, ...plane }
   const bound = `such that lines x points are at most ${EVALUATIONS}`
   throw new BasinError('out_of_range', { param: 'points', bound, value: lines * points })
 }
 
 /** JSON knows finite numbers only. */
-const legible = ({ energies, ...line }: SurveyLine) => ({
+const legible = (energy: number): number | null => (Number.isFinite(energy) ? energy : null)
+
+const legibleLine = ({ energies, ...line }: SurveyLine) => ({
   ...line,
-  energies: energies.map((energy) => (Number.isFinite(energy) ? energy : null)),
+  energies: energies.map(legible),
+})
+
+const legiblePlane = ({ energies, path, ...plane }: SurveyPlane) => ({
+  ...plane,
+  energies: energies.map((row) => row.map(legible)),
+  path: path.map(({ energy, x, y }) => ({ x, y, energy: legible(energy) })),
 })
 
 export function landscapeRoutes(app: App, { admission, limits, models }: Parts): void {
@@ -59,6 +70,10 @@ export function landscapeRoutes(app: App, { admission, limits, models }: Parts):
         model,
         limits.caps,
       )
+      if (body.plane && job.budget.lineSearch) {
+        const reason = 'the path of a line search is not kept'
+        throw new BasinError('not_supported', { param: 'plane', reason })
+      }
       const survey = surveyOf(body, job.budget.candidates)
       const asked = {
         ...job,
@@ -73,10 +88,11 @@ export function landscapeRoutes(app: App, { admission, limits, models }: Parts):
       const [run] = runs
       if (!run) throw new BasinError('internal')
       let lines: readonly SurveyLine[] = []
+      let plane: SurveyPlane | undefined
       let finished: Of<'finished'> | undefined
       try {
         for await (const event of follow(run, admission.ledger(generation, client, 'landscape'))) {
-          if (event.type === 'surveyed') lines = event.lines
+          if (event.type === 'surveyed') ({ lines, plane } = event)
           if (event.type === 'finished') finished = event
         }
       } finally {
@@ -88,7 +104,8 @@ export function landscapeRoutes(app: App, { admission, limits, models }: Parts):
         object: 'landscape' as const,
         model: model.name,
         text: finished.text,
-        lines: lines.map(legible),
+        lines: lines.map(legibleLine),
+        ...(plane && { plane: legiblePlane(plane) }),
         refinement: finished.refinement,
         usage: usageOf(promptTokens, completionTokens),
       }

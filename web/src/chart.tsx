@@ -1,0 +1,270 @@
+/** The energy against steps: one line a candidate, its two parts, the best so far, and where we are. */
+import { type Signal, signal } from '@preact/signals'
+import { useEffect, useRef } from 'preact/hooks'
+import uPlot from 'uplot'
+import type { Recording } from './recording.js'
+import { theme } from './theme.js'
+
+/** What is drawn beside the energies. */
+export const shown = {
+  best: signal(true),
+  disagreement: signal(false),
+  doubt: signal(false),
+  log: signal(true),
+}
+
+const HEIGHT = 300
+
+export interface Curve {
+  recording: Recording
+  /** Moments up to this one are drawn. */
+  upTo: number
+  name: string
+}
+
+const colour = (name: string): string =>
+  getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+
+interface Line {
+  label: string
+  values: (number | null)[]
+  stroke: string
+  width: number
+  dash?: number[]
+}
+
+/** Lines of one run; `accent`: the colour of its energy. */
+function linesOf({ name, recording, upTo }: Curve, accent: string, plain: boolean): Line[] {
+  const moments = recording.moments.slice(0, upTo + 1)
+  const candidates = Math.max(1, recording.candidates)
+  const leader = moments.at(-1)?.leader ?? 0
+  const at = <T,>(pick: (moment: (typeof moments)[number]) => T): T[] => moments.map(pick)
+  const energies = Array.from({ length: candidates }, (_, c) => {
+    const main = c === leader
+    return {
+      label: candidates > 1 ? `${name} ${String(c + 1)}` : name,
+      values: at(({ candidates: all }) => all[c]?.energy ?? null),
+      stroke: main ? accent : `color-mix(in srgb, ${accent} 38%, transparent)`,
+      width: main ? 2.5 : 1,
+    }
+  })
+  // The line that matters lies on top.
+  energies.sort((a, b) => a.width - b.width)
+  if (plain) return energies
+  const muted = colour('--muted')
+  const term = (part: 'disagreement' | 'doubt') =>
+    at(({ candidates: all, leader: c }) => all[c]?.[part] ?? null)
+  const terms: Line[] = []
+  if (shown.disagreement.value) {
+    const values = term('disagreement')
+    terms.push({ label: 'disagreement', values, stroke: muted, width: 1.25, dash: [7, 4] })
+  }
+  if (shown.doubt.value) {
+    const values = term('doubt')
+    terms.push({ label: 'doubt', values, stroke: muted, width: 1.25, dash: [2, 3] })
+  }
+  if (shown.best.value) {
+    const values = at(({ best }) => best)
+    terms.push({ label: 'best so far', values, stroke: colour('--ink'), width: 1, dash: [3, 3] })
+  }
+  return [...terms, ...energies]
+}
+
+const inLog = (value: number | null): value is number => value !== null && value > 0
+
+/** Energies of both signs have a logarithm on neither side of zero: asinh bends near it instead. */
+type Scale = 'linear' | 'log' | 'asinh'
+
+const scaleOf = (lines: readonly Line[]): Scale => {
+  if (!shown.log.value) return 'linear'
+  const negative = lines.some(({ label, values }) =>
+    label === 'doubt' || label === 'disagreement' ? false : values.some((v) => v !== null && v <= 0),
+  )
+  return negative ? 'asinh' : 'log'
+}
+
+/** Of the energies alone: their parts may be next to nothing, and would leave no room for the rest. */
+function rangeOf(lines: readonly Line[], scale: Scale): [number, number] {
+  const all = lines
+    .filter(({ dash }) => dash === undefined)
+    .flatMap(({ values }) => values)
+    .filter((value): value is number => value !== null && Number.isFinite(value))
+  if (all.length === 0) return scale === 'log' ? [0.01, 10] : [0, 1]
+  const positive = scale === 'log' ? all.filter(inLog) : all
+  const low = positive.reduce((a, b) => Math.min(a, b), Infinity)
+  const high = positive.reduce((a, b) => Math.max(a, b), -Infinity)
+  if (scale === 'log') return [low / 1.6, Math.max(high, low * 1.5) * 1.6]
+  const room = (high - low || Math.abs(high) || 1) * 0.06
+  return [low >= 0 ? Math.min(0, low) : low - room, high + room]
+}
+
+export const short = (value: number): string => {
+  const size = Math.abs(value)
+  if (value === 0) return '0'
+  if (size >= 1e5 || size < 1e-3) return value.toExponential(1).replace('e+', 'e')
+  return String(Number(value.toPrecision(3)))
+}
+
+function optionsOf(
+  lines: readonly Line[],
+  width: number,
+  scale: Scale,
+  marker: () => readonly { x: number; y: number; stroke: string }[],
+  bounds: () => [number, number],
+  onSeek: ((moment: number) => void) | undefined,
+  hover: Signal<number | undefined> | undefined,
+): uPlot.Options {
+  const ink = colour('--muted')
+  const font = `11px ${colour('--mono')}`
+  const grid = { stroke: colour('--line'), width: 1 }
+  const axis = { stroke: ink, font, grid, ticks: { show: false } }
+  const distr = scale === 'linear' ? 1 : scale === 'log' ? 3 : 4
+  return {
+    width,
+    height: HEIGHT,
+    padding: [12, 12, 0, 0],
+    legend: { show: false },
+    cursor: { y: true, points: { size: 7 }, drag: { setScale: false, x: false, y: false } },
+    scales: {
+      x: { time: false, range: (_, min, max) => [min, Math.max(max, min + 4)] },
+      y: { distr, range: () => bounds() },
+    },
+    axes: [
+      { ...axis, size: 30, space: 60, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000] },
+      {
+        ...axis,
+        size: 54,
+        values: (_, splits) =>
+          splits.map((value) => (value === null ? '' : short(value))),
+      },
+    ],
+    series: [
+      {},
+      ...lines.map(({ dash, label, stroke, width: thick }) => ({
+        label,
+        stroke,
+        width: thick,
+        points: { show: false },
+        ...(dash && { dash }),
+      })),
+    ],
+    hooks: {
+      draw: [
+        ({ bbox, ctx, valToPos }) => {
+          for (const { stroke, x, y } of marker()) {
+            const [left, top] = [valToPos(x, 'x', true), valToPos(y, 'y', true)]
+            if (!Number.isFinite(left) || !Number.isFinite(top)) continue
+            ctx.save()
+            ctx.strokeStyle = stroke
+            ctx.globalAlpha = 0.35
+            ctx.lineWidth = devicePixelRatio
+            ctx.beginPath()
+            ctx.moveTo(left, bbox.top)
+            ctx.lineTo(left, bbox.top + bbox.height)
+            ctx.stroke()
+            ctx.globalAlpha = 1
+            ctx.fillStyle = stroke
+            ctx.beginPath()
+            ctx.arc(left, top, 4.5 * devicePixelRatio, 0, 2 * Math.PI)
+            ctx.fill()
+            ctx.lineWidth = 2 * devicePixelRatio
+            ctx.strokeStyle = colour('--panel')
+            ctx.stroke()
+            ctx.restore()
+          }
+        },
+      ],
+      setCursor: [
+        ({ cursor }) => {
+          if (hover) hover.value = cursor.idx ?? undefined
+        },
+      ],
+      ready: [
+        (u) => {
+          u.over.addEventListener('click', () => {
+            if (typeof u.cursor.idx === 'number') onSeek?.(u.cursor.idx)
+          })
+        },
+      ],
+    },
+  }
+}
+
+interface EnergyChartProps {
+  curves: readonly Curve[]
+  /** Moment that is marked on each curve. */
+  at: readonly number[]
+  version: unknown
+  onSeek?: (moment: number) => void
+  hover?: Signal<number | undefined>
+  label: string
+}
+
+/** The colours of the first and the second run that are compared. */
+const accents = ['--accent', '--second']
+
+export function EnergyChart({ at, curves, hover, label, onSeek, version }: EnergyChartProps) {
+  const host = useRef<HTMLDivElement>(null)
+  const plot = useRef<{ chart: uPlot; shape: string } | null>(null)
+  const live = useRef({ marks: [] as { x: number; y: number; stroke: string }[], bounds: [0, 1] })
+  const settings = [
+    ...[shown.best, shown.disagreement, shown.doubt, shown.log].map(({ value }) => value),
+    theme.value,
+  ].join()
+  useEffect(() => {
+    const element = host.current
+    if (!element) return
+    const plain = curves.length > 1
+    const lines = curves.flatMap((curve, i) =>
+      linesOf(curve, colour(accents[i] ?? '--accent'), plain),
+    )
+    const scale = scaleOf(lines)
+    const length = Math.max(...curves.map(({ recording, upTo }) =>
+      Math.min(recording.moments.length, upTo + 1)), 0)
+    const x = Array.from({ length }, (_, i) => i + 1)
+    const pad = (values: (number | null)[]) => [
+      ...values.map((value) => (scale === 'log' && !inLog(value) ? null : value)),
+      ...Array.from({ length: length - values.length }, () => null),
+    ]
+    live.current = {
+      bounds: rangeOf(lines, scale),
+      marks: curves.flatMap(({ recording }, i) => {
+        const index = at[i] ?? -1
+        const moment = recording.moments[index]
+        const energy = moment?.candidates[moment.leader]?.energy
+        if (energy === undefined) return []
+        return [{ x: index + 1, y: energy, stroke: colour(accents[i] ?? '--accent') }]
+      }),
+    }
+    const shape = [settings, scale, ...lines.map(({ label: l, stroke, width }) => l + stroke + String(width))].join()
+    const data = [x, ...lines.map(({ values }) => pad(values))] as uPlot.AlignedData
+    if (plot.current?.shape === shape) plot.current.chart.setData(data)
+    else {
+      plot.current?.chart.destroy()
+      const options = optionsOf(
+        lines,
+        element.clientWidth,
+        scale,
+        () => live.current.marks,
+        () => live.current.bounds as [number, number],
+        onSeek,
+        hover,
+      )
+      plot.current = { chart: new uPlot(options, data, element), shape }
+    }
+  }, [version, settings, ...at, ...curves.map(({ upTo }) => upTo), ...curves.map((c) => c.recording)])
+  useEffect(() => {
+    const element = host.current
+    if (!element) return
+    const observer = new ResizeObserver(() => {
+      plot.current?.chart.setSize({ width: element.clientWidth, height: HEIGHT })
+    })
+    observer.observe(element)
+    return () => {
+      observer.disconnect()
+      plot.current?.chart.destroy()
+      plot.current = null
+    }
+  }, [])
+  return <div class="chart" ref={host} role="img" aria-label={label} />
+}
