@@ -17,7 +17,10 @@ const LIMIT_KB = 200
 
 function compress() {
   let total = 0
-  for (const [folder, name] of [[out, 'index.html'], ...readdirSync(files).map((f) => [files, f])]) {
+  for (const [folder, name] of [
+    [out, 'index.html'],
+    ...readdirSync(files).map((f) => [files, f]),
+  ]) {
     const path = join(folder, name)
     if (!/\.(html|js|css|svg)$/.test(name)) continue
     const bytes = readFileSync(path)

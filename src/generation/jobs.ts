@@ -12,6 +12,7 @@ import type { Sequence } from '../scheduler/plan.js'
 import { Scheduler } from '../scheduler/scheduler.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import type { Candidate } from './answer.js'
+import { clampPosition } from './clamp.js'
 import { Outbox } from './outbox.js'
 import type { Control, Job, JobEvent } from './protocol.js'
 import { Running } from './running.js'
@@ -87,6 +88,10 @@ export class Jobs {
       case 'extend': {
         if (running.heldUntil === undefined) running.extend(control)
         else this.reopen(running, control)
+        return
+      }
+      case 'clamp': {
+        this.clamp(running, control)
         return
       }
       case 'pause':
@@ -197,6 +202,15 @@ export class Jobs {
     } else {
       running.pausedUntil = undefined
       running.answer?.startClock(now)
+    }
+  }
+
+  private clamp(running: Running, asked: { position: number; text: string }): void {
+    try {
+      clampPosition(this.engine, this.tokenizer, running, asked)
+    } catch (error) {
+      if (!(error instanceof BasinError)) throw error
+      this.emit(running, { type: 'declined', error: toErrorMessage(error) })
     }
   }
 

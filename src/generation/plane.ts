@@ -193,7 +193,8 @@ export class PlaneProbe {
     const one = dominant(gram)
     const two = dominant(deflated(gram, one))
     const first = this.direction(away, one.vector) ?? this.drawn(0)
-    const across = two.value > 1e-9 * one.value ? this.direction(away, two.vector, first) : undefined
+    const across =
+      two.value > 1e-9 * one.value ? this.direction(away, two.vector, first) : undefined
     const second = across ?? this.drawn(1, first)
     const explained = total > SMALLEST ? Math.min(1, (one.value + two.value) / total) : 1
     return { first, second, explained }

@@ -104,6 +104,11 @@ export type Control =
   | { type: 'extend'; steps?: number; seconds?: number }
   | { type: 'pause' }
   | { type: 'resume' }
+  /**
+   * Fix a position of the answer in descent, or of the held one, to a token; the mark of a blank opens
+   * it. `position`: in the completion, in tokens. Answered by `declined` where it cannot be.
+   */
+  | { type: 'clamp'; position: number; text: string }
 
 export interface TokenAlternative {
   token: string
@@ -237,6 +242,8 @@ export type JobEvent =
       usage: { promptTokens: number; completionTokens: number }
       refinement: Refinement
     }
+  /** What a control asked for cannot be done; the job goes on. */
+  | { type: 'declined'; error: ErrorMessage }
   | { type: 'failed'; error: ErrorMessage }
 
 /** The events of one type. */

@@ -8,7 +8,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js'
 export const BLANK = -1
 
 /** What marks a blank when the model does not say. */
-const DEFAULT_BLANK = '_'
+export const DEFAULT_BLANK = '_'
 
 /** One entry per position: a known token, or BLANK. Throws `template_mismatch`. */
 export function parseTemplate(text: string, model: ModelConfig, tokenizer: Tokenizer): number[] {

@@ -200,6 +200,13 @@ export function extend(
   return raised
 }
 
+/** The same descent on another landscape: what was found on the one before counts no more. */
+export const askedAnew = ({ initial, steps }: Progress): Progress => ({
+  ...beforeFirstStep,
+  steps,
+  initial,
+})
+
 /** A stopped candidate goes on: what ended it, other than a limit, has to hold anew. */
 export function reopen(progress: Progress, reason: StopReason): Progress {
   return reason === 'converged' ? { ...progress, calm: 0, idle: 0, since: 0 } : progress

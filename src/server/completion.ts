@@ -74,6 +74,7 @@ export class Progress {
         return { text: '', logprobs: null }
       case 'step':
       case 'surveyed':
+      case 'declined':
         return { text: '', logprobs: null }
     }
   }

@@ -1,6 +1,6 @@
 /** The socket's two languages: what a client's message says, and how an event is told to it. */
 import { Compile } from 'typebox/compile'
-import { BasinError } from '../errors.js'
+import { BasinError, fromErrorMessage } from '../errors.js'
 import type { JobEvent } from '../generation/protocol.js'
 import { nestsBeyond } from './nesting.js'
 import { type ClientFrame, clientFrames } from './schemas/frames.js'
@@ -14,6 +14,7 @@ const validators = {
   cancel: Compile(clientFrames.cancel),
   pause: Compile(clientFrames.pause),
   resume: Compile(clientFrames.resume),
+  clamp: Compile(clientFrames.clamp),
 }
 
 const invalid = (reason: string, cause?: unknown): BasinError =>
@@ -67,6 +68,8 @@ export function frameOf(
       const { logprobs, text } = event
       return { type: 'committed', text, ...settledOf(event), ...(logprobs && { logprobs }) }
     }
+    case 'declined':
+      return { type: 'error', ...fromErrorMessage(event.error).toJSON() }
     case 'judged':
     case 'stride':
     case 'surveyed':

@@ -56,6 +56,8 @@ interface Slot {
   bestAnswer: Float64Array
   best: number
   steps: number
+  /** It began at a given point: its next step may be any. */
+  resumed: boolean
 }
 
 export interface QuadraticOptions {
@@ -198,6 +200,7 @@ export class QuadraticEngine implements EnergyEngine {
         bestAnswer: y.slice(),
         best: Infinity,
         steps: 0,
+        resumed: start !== undefined,
       })
     }
   }
@@ -209,6 +212,8 @@ export class QuadraticEngine implements EnergyEngine {
     return taken.map((row) => {
       const slot = this.slotOf(row.slot)
       this.contextOf(slot.sequence)
+      if (slot.resumed) slot.steps = row.step
+      slot.resumed = false
       check(row.step === slot.steps, `step ${row.step} follows ${slot.steps}`)
       this.checkLandscape(row.landscape)
       if (this.holds(slot, this.options.throwsAt)) throw new Error('the arithmetic broke')

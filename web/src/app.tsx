@@ -6,6 +6,7 @@ import { ModelsView } from './models-view.js'
 import { key, loadModels, models, status, useKey } from './server.js'
 import {
   chooseModel,
+  effort,
   linkOf,
   model,
   notice,
@@ -17,6 +18,7 @@ import {
   views,
 } from './state.js'
 import { MetricsStrip } from './strip.js'
+import type { Model } from './wire.js'
 import { theme, toggleTheme } from './theme.js'
 import { endTour, Tour, tourIsNew } from './tour.js'
 import { WatchView } from './watch.js'
@@ -28,15 +30,16 @@ const names: Record<View, string> = {
   models: 'Models',
 }
 
-/** What a newcomer sees first: a board, if there is a model of one. */
-function firstModel(): string | undefined {
+/** What a newcomer sees first: a small board that takes its time, if there is a model of one. */
+function firstModel(): Model | undefined {
   const kinds = ['sudoku', 'maze', 'sum', 'brackets']
-  const rank = (layout: string | undefined): number =>
-    layout === undefined ? kinds.length : kinds.indexOf(layout)
+  const rank = ({ capabilities: { template } }: Model): number =>
+    template?.layout ? kinds.indexOf(template.layout.kind) : kinds.length
+  const length = ({ capabilities }: Model): number => capabilities.template?.length ?? Infinity
   return [...models.value].sort(
     (a, b) =>
-      rank(a.capabilities.template?.layout?.kind) - rank(b.capabilities.template?.layout?.kind),
-  )[0]?.id
+      rank(a) - rank(b) || length(a) - length(b) || b.capabilities.steps - a.capabilities.steps,
+  )[0]
 }
 
 /** Opens what the link says, or plays an example to whoever comes without one. */
@@ -58,8 +61,10 @@ function open(): void {
     return
   }
   const first = firstModel()
-  if (first === undefined) return
-  chooseModel(first)
+  if (!first) return
+  chooseModel(first.id)
+  // It ends where it is as good as right, and goes on where it is not.
+  if (first.capabilities.energy_target !== null) effort.value = 'high'
   start()
 }
 
@@ -159,10 +164,12 @@ export function App() {
   return (
     <>
       <header>
-        <a class="brand" href="./" aria-label="Basin, start again">
-          <Logo />
-          <span>Basin</span>
-        </a>
+        <h1>
+          <a class="brand" href="./" aria-label="Basin, start again">
+            <Logo />
+            <span>Basin</span>
+          </a>
+        </h1>
         <Tabs />
         <div class="tools">
           <button type="button" class="quiet" onClick={() => (tourIsNew.value = true)}>
@@ -191,11 +198,11 @@ export function App() {
       {view.value === 'watch' && <Tour />}
       <main>
         <div id="view" role="tabpanel" aria-labelledby={`tab-${view.value}`}>
-        {!model.value && status.value === 'opening' && <p class="hint">Asking the server …</p>}
-        {model.value && view.value === 'watch' && <WatchView model={model.value} />}
-        {model.value && view.value === 'compare' && <CompareView />}
-        {model.value && view.value === 'many' && <ManyView />}
-        {view.value === 'models' && <ModelsView />}
+          {!model.value && status.value === 'opening' && <p class="hint">Asking the server …</p>}
+          {model.value && view.value === 'watch' && <WatchView model={model.value} />}
+          {model.value && view.value === 'compare' && <CompareView />}
+          {model.value && view.value === 'many' && <ManyView />}
+          {view.value === 'models' && <ModelsView />}
         </div>
       </main>
       <footer>

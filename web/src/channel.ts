@@ -136,15 +136,20 @@ async function openStream(request: Request, listener: Listener): Promise<Channel
   }
 }
 
-/** Begins an answer. Throws what is wrong with it. */
+/**
+ * Begins an answer. `first`: so many steps, where a socket will ask for more; a stream takes all at
+ * once. Throws what is wrong with it.
+ */
 export async function openChannel(
   request: Request,
   listener: Listener,
   hold: boolean,
+  first: number | undefined,
 ): Promise<Channel> {
   try {
     const channel = await openSocket(listener)
-    channel.tell({ type: 'start', hold, logprobs: ALTERNATIVES, ...request })
+    const refinement = { ...request.refinement, ...(first !== undefined && { max_steps: first }) }
+    channel.tell({ type: 'start', hold, logprobs: ALTERNATIVES, ...request, refinement })
     return channel
   } catch (error) {
     if (!(error instanceof Blocked)) throw error

@@ -13,7 +13,8 @@ export const shown = {
   log: signal(true),
 }
 
-const HEIGHT = 300
+/** Least height, in pixels; more where its panel has room. */
+const LEAST_HEIGHT = 240
 
 export interface Curve {
   recording: Recording
@@ -33,12 +34,22 @@ interface Line {
   dash?: number[]
 }
 
+/** Moments as the chart has them: a gap stands between two answers of a longer text. */
+function spread<T>(recording: Recording, values: readonly T[]): (T | null)[] {
+  return values.flatMap((value, i) => {
+    const { moments } = recording
+    const parted = i > 0 && moments[i]?.position !== moments[i - 1]?.position
+    return parted ? [null, value] : [value]
+  })
+}
+
 /** Lines of one run; `accent`: the colour of its energy. */
 function linesOf({ name, recording, upTo }: Curve, accent: string, plain: boolean): Line[] {
   const moments = recording.moments.slice(0, upTo + 1)
   const candidates = Math.max(1, recording.candidates)
   const leader = moments.at(-1)?.leader ?? 0
-  const at = <T,>(pick: (moment: (typeof moments)[number]) => T): T[] => moments.map(pick)
+  const at = <T,>(pick: (moment: (typeof moments)[number]) => T): (T | null)[] =>
+    spread(recording, moments.map(pick))
   const energies = Array.from({ length: candidates }, (_, c) => {
     const main = c === leader
     return {
@@ -78,7 +89,9 @@ type Scale = 'linear' | 'log' | 'asinh'
 const scaleOf = (lines: readonly Line[]): Scale => {
   if (!shown.log.value) return 'linear'
   const negative = lines.some(({ label, values }) =>
-    label === 'doubt' || label === 'disagreement' ? false : values.some((v) => v !== null && v <= 0),
+    label === 'doubt' || label === 'disagreement'
+      ? false
+      : values.some((v) => v !== null && v <= 0),
   )
   return negative ? 'asinh' : 'log'
 }
@@ -107,7 +120,7 @@ export const short = (value: number): string => {
 
 function optionsOf(
   lines: readonly Line[],
-  width: number,
+  { height, width }: { height: number; width: number },
   scale: Scale,
   marker: () => readonly { x: number; y: number; stroke: string }[],
   bounds: () => [number, number],
@@ -121,7 +134,7 @@ function optionsOf(
   const distr = scale === 'linear' ? 1 : scale === 'log' ? 3 : 4
   return {
     width,
-    height: HEIGHT,
+    height,
     padding: [12, 12, 0, 0],
     legend: { show: false },
     cursor: { y: true, points: { size: 7 }, drag: { setScale: false, x: false, y: false } },
@@ -134,8 +147,10 @@ function optionsOf(
       {
         ...axis,
         size: 54,
-        values: (_, splits) =>
-          splits.map((value) => (value === null ? '' : short(value))),
+        ...(scale === 'log' && {
+          splits: (_: uPlot, _axis: number, min: number, max: number) => decades(min, max),
+        }),
+        values: (_, splits) => splits.map((value) => (value === null ? '' : short(value))),
       },
     ],
     series: [
@@ -175,19 +190,42 @@ function optionsOf(
         },
       ],
       setCursor: [
-        ({ cursor }) => {
-          if (hover) hover.value = cursor.idx ?? undefined
+        ({ cursor, data }) => {
+          if (hover) hover.value = momentAt(data, cursor.idx)
         },
       ],
       ready: [
         (u) => {
           u.over.addEventListener('click', () => {
-            if (typeof u.cursor.idx === 'number') onSeek?.(u.cursor.idx)
+            const moment = momentAt(u.data, u.cursor.idx)
+            if (moment !== undefined) onSeek?.(moment)
           })
         },
       ],
     },
   }
+}
+
+/** The moment at a place of the data. */
+function momentAt([x]: uPlot.AlignedData, place: number | null | undefined): number | undefined {
+  const step = place === null || place === undefined ? undefined : x[place]
+  return step === undefined ? undefined : Math.floor(step) - 1
+}
+
+const sizeOf = (element: HTMLElement): { width: number; height: number } => ({
+  width: element.clientWidth,
+  height: Math.max(LEAST_HEIGHT, element.clientHeight),
+})
+
+/** Powers of ten, and between them halves and fifths where there are few. */
+function decades(min: number, max: number): number[] {
+  const [low, high] = [Math.floor(Math.log10(min)), Math.ceil(Math.log10(max))]
+  const parts = high - low > 3 ? [1] : [1, 2, 5]
+  const every = Math.max(1, Math.ceil((high - low) / 7))
+  return Array.from({ length: high - low + 1 }, (_, i) => low + i)
+    .filter((power) => (power - low) % every === 0)
+    .flatMap((power) => parts.map((part) => part * 10 ** power))
+    .filter((value) => value >= min && value <= max)
 }
 
 interface EnergyChartProps {
@@ -215,13 +253,21 @@ export function EnergyChart({ at, curves, hover, label, onSeek, version }: Energ
     const element = host.current
     if (!element) return
     const plain = curves.length > 1
-    const lines = curves.flatMap((curve, i) =>
-      linesOf(curve, colour(accents[i] ?? '--accent'), plain),
-    )
+    const lines = curves.flatMap((curve, i) => {
+      const own = linesOf(curve, colour(accents[i] ?? '--accent'), plain)
+      // Where both are the same, the first shows on both sides of the second.
+      return plain && i === 0 ? own.map((line) => ({ ...line, width: 2 * line.width })) : own
+    })
     const scale = scaleOf(lines)
-    const length = Math.max(...curves.map(({ recording, upTo }) =>
-      Math.min(recording.moments.length, upTo + 1)), 0)
-    const x = Array.from({ length }, (_, i) => i + 1)
+    const places = curves.map(({ recording, upTo }) =>
+      spread(
+        recording,
+        recording.moments.slice(0, upTo + 1).map((_, i) => i + 1),
+      ),
+    )
+    const longest = places.reduce((a, b) => (b.length > a.length ? b : a), [])
+    const { length } = longest
+    const x = longest.map((place, i) => place ?? (longest[i - 1] ?? 0) + 0.5)
     const pad = (values: (number | null)[]) => [
       ...values.map((value) => (scale === 'log' && !inLog(value) ? null : value)),
       ...Array.from({ length: length - values.length }, () => null),
@@ -236,14 +282,18 @@ export function EnergyChart({ at, curves, hover, label, onSeek, version }: Energ
         return [{ x: index + 1, y: energy, stroke: colour(accents[i] ?? '--accent') }]
       }),
     }
-    const shape = [settings, scale, ...lines.map(({ label: l, stroke, width }) => l + stroke + String(width))].join()
+    const shape = [
+      settings,
+      scale,
+      ...lines.map(({ label: l, stroke, width }) => l + stroke + String(width)),
+    ].join()
     const data = [x, ...lines.map(({ values }) => pad(values))] as uPlot.AlignedData
     if (plot.current?.shape === shape) plot.current.chart.setData(data)
     else {
       plot.current?.chart.destroy()
       const options = optionsOf(
         lines,
-        element.clientWidth,
+        sizeOf(element),
         scale,
         () => live.current.marks,
         () => live.current.bounds as [number, number],
@@ -252,12 +302,18 @@ export function EnergyChart({ at, curves, hover, label, onSeek, version }: Energ
       )
       plot.current = { chart: new uPlot(options, data, element), shape }
     }
-  }, [version, settings, ...at, ...curves.map(({ upTo }) => upTo), ...curves.map((c) => c.recording)])
+  }, [
+    version,
+    settings,
+    ...at,
+    ...curves.map(({ upTo }) => upTo),
+    ...curves.map((c) => c.recording),
+  ])
   useEffect(() => {
     const element = host.current
     if (!element) return
     const observer = new ResizeObserver(() => {
-      plot.current?.chart.setSize({ width: element.clientWidth, height: HEIGHT })
+      plot.current?.chart.setSize(sizeOf(element))
     })
     observer.observe(element)
     return () => {

@@ -22,7 +22,12 @@ function python(value: unknown, indent = ''): string {
 /** `server`: its address, without a slash at the end. */
 export function codeOf(language: Language, request: Request, server: string): string {
   const { model, prompt, template, ...others } = request
-  const body = { model, ...(prompt !== undefined && { prompt }), ...(template && { template }), ...others }
+  const body = {
+    model,
+    ...(prompt !== undefined && { prompt }),
+    ...(template && { template }),
+    ...others,
+  }
   switch (language) {
     case 'curl':
       return [

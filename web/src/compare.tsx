@@ -7,7 +7,7 @@ import { AnswerDrawing } from './drawings/answer.js'
 import { stepAt } from './recording.js'
 import { Run } from './run.js'
 import { models } from './server.js'
-import { another, input, model, modelId, notice, pace, request, stepsOf } from './state.js'
+import { another, input, model, modelId, notice, pace, paces, request, stepsOf } from './state.js'
 import { type Effort, efforts, type Model } from './wire.js'
 import { stateOf } from './watch.js'
 
@@ -55,8 +55,11 @@ function startBoth(): void {
         reasoning_effort: side.effort,
         ...(many && { refinement: { candidates: side.candidates, noise: 0.5 } }),
       },
-      pace.value === 0 ? Infinity : pace.value,
-      false,
+      {
+        pace: pace.value === 0 ? Infinity : pace.value,
+        budget: chosen ? stepsOf(side.effort, chosen) : 0,
+        hold: false,
+      },
     )
   })
 }
@@ -75,7 +78,11 @@ function SideView({ index }: { index: 0 | 1 }) {
     side.value = { ...side.value, ...part }
   }
   return (
-    <section class={`panel side side-${name.toLowerCase()}`} aria-label={`Side ${name}`} data-version={version}>
+    <section
+      class={`panel side side-${name.toLowerCase()}`}
+      aria-label={`Side ${name}`}
+      data-version={version}
+    >
       <div class="side-settings">
         <span class="side-name" aria-hidden="true">
           {name}
@@ -127,7 +134,9 @@ function SideView({ index }: { index: 0 | 1 }) {
         label={`Answer ${name}`}
       />
       <p class="state">
-        <span class="where">{step ? `energy ${short(step.energy)}, step ${String(cursor + 1)}` : 'not begun'}</span>
+        <span class="where">
+          {step ? `energy ${short(step.energy)}, step ${String(cursor + 1)}` : 'not begun'}
+        </span>
         <span>{stateOf(current)}</span>
       </p>
     </section>
@@ -149,18 +158,20 @@ export function CompareView() {
     }
   }, [modelId.value])
   const both = runs.value.filter((each) => each !== undefined)
-  const done = both.length === 2 && both.every((each) => !each.live && each.cursor.value >= each.last)
+  const done =
+    both.length === 2 && both.every((each) => !each.live && each.cursor.value >= each.last)
   useEffect(() => {
     if (!done) return
     const [a, b] = both.map(({ recording: { ending } }) => ending?.energy.best ?? Number.NaN)
-    if (a !== undefined && b !== undefined) notice.value = `Energy ${short(a)} for A, ${short(b)} for B.`
+    if (a !== undefined && b !== undefined)
+      notice.value = `Energy ${short(a)} for A, ${short(b)} for B.`
   }, [done])
   return (
     <div class="compare">
       <section class="panel compare-bar" aria-label="What is compared">
         <p class="hint">
-          The same question to two budgets, or to two models. Whose energy gets lower, and in how many
-          steps?
+          The same question to two budgets, or to two models. Whose energy gets lower, and in how
+          many steps?
         </p>
         <div class="buttons">
           <button type="button" class="primary" onClick={startBoth}>
@@ -175,8 +186,8 @@ export function CompareView() {
         </div>
         <Segments
           name="Pace of both"
-          options={[2, 6, 20, 0]}
-          value={pace.value}
+          options={paces}
+          value={pace.value as (typeof paces)[number]}
           set={(value) => {
             pace.value = value
             for (const each of runs.value) if (each) each.pace = value === 0 ? Infinity : value

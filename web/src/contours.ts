@@ -21,10 +21,7 @@ export const levelsOf = (count: number): number[] =>
   Array.from({ length: count }, (_, i) => (i + 1) / (count + 1))
 
 /** Segments where the grid passes `level`, in columns and rows. */
-export function contoursOf(
-  grid: readonly (readonly number[])[],
-  level: number,
-): [Point, Point][] {
+export function contoursOf(grid: readonly (readonly number[])[], level: number): [Point, Point][] {
   const segments: [Point, Point][] = []
   for (let j = 0; j + 1 < grid.length; j++) {
     const [lower, upper] = [grid[j] ?? [], grid[j + 1] ?? []]

@@ -121,11 +121,12 @@ function Input({ model }: { model: Model }) {
         <button type="button" onClick={() => another(false)}>
           Another
         </button>
-        {template?.layout && (template.layout.kind === 'sudoku' || template.layout.kind === 'sum') && (
-          <button type="button" onClick={() => another(true)}>
-            A harder one
-          </button>
-        )}
+        {template?.layout &&
+          (template.layout.kind === 'sudoku' || template.layout.kind === 'sum') && (
+            <button type="button" onClick={() => another(true)}>
+              A harder one
+            </button>
+          )}
       </div>
     </div>
   )

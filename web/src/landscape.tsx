@@ -26,7 +26,11 @@ async function look(): Promise<void> {
   problem.value = ''
   try {
     const lines = { directions: ['gradient'], points: 3 }
-    const reply = await ask<Landscape>('v1/landscape', { ...asked, ...lines, plane: { points: POINTS } })
+    const reply = await ask<Landscape>('v1/landscape', {
+      ...asked,
+      ...lines,
+      plane: { points: POINTS },
+    })
     if (reply.plane) plane.value = { of, plane: reply.plane }
   } catch (error) {
     problem.value = reasonOf(error)
@@ -34,6 +38,10 @@ async function look(): Promise<void> {
     asking.value = false
   }
 }
+
+/** Never quite 100 where something is left. */
+const percent = (share: number): string =>
+  `${share > 0.9995 ? (share === 1 ? '100' : '99.9') : (100 * share).toFixed(1)}%`
 
 const css = (name: string): string =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim()
@@ -164,7 +172,9 @@ function paint(canvas: HTMLCanvasElement, { energies, path, x, y }: Plane, at: n
   // The scale.
   const bar = { left: right + 16, width: 12, top: 14, height: HEIGHT - 28 }
   for (let i = 0; i < bar.height; i++) {
-    context.fillStyle = `rgb(${colours(1 - i / (bar.height - 1)).map(Math.round).join(' ')})`
+    context.fillStyle = `rgb(${colours(1 - i / (bar.height - 1))
+      .map(Math.round)
+      .join(' ')})`
     context.fillRect(bar.left, bar.top + i, bar.width, 1.5)
   }
   context.fillStyle = css('--muted')
@@ -199,11 +209,7 @@ export function LandscapePanel({ model }: { model: Model }) {
     <section class="panel landscape" aria-label="The landscape">
       <div class="title">
         <h2>Landscape</h2>
-        <button
-          type="button"
-          disabled={asking.value || !can}
-          onClick={() => void look()}
-        >
+        <button type="button" disabled={asking.value || !can} onClick={() => void look()}>
           {asking.value ? 'Looking around …' : seen ? 'Look again' : 'Look around the answer'}
         </button>
       </div>
@@ -220,9 +226,9 @@ export function LandscapePanel({ model }: { model: Model }) {
             aria-label={`Energy around the answer, with the path of the descent from ${short(from ?? 0)} to ${short(to ?? 0)}`}
           />
           <figcaption class="hint">
-            The plane through the end of the descent in which most of its path lies (
-            {Math.round(100 * seen.plane.explained)}% of it). Lines join points of equal energy. The
-            open circle is where it began, the filled one where the scrubber stands.
+            The plane in which {percent(seen.plane.explained)} of the path lies, through its end.
+            Lines join points of equal energy. The open circle is where it began, the filled one
+            where the scrubber stands.
             {!fits && ' This picture is of an earlier question.'}
           </figcaption>
         </figure>

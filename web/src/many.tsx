@@ -35,8 +35,11 @@ function begin(chosen: Model): void {
         seed: seed.value + i,
         reasoning_effort: effort.value,
       },
-      pace.value === 0 ? Infinity : pace.value,
-      false,
+      {
+        pace: pace.value === 0 ? Infinity : pace.value,
+        budget: stepsOf(effort.value, chosen),
+        hold: false,
+      },
     )
   })
 }
@@ -51,6 +54,14 @@ interface Colours {
   font: string
 }
 
+/** 1 at the first energy, 0 where it is as good as right, evenly in its logarithm. */
+function heatOf(energy: number, first: number, { energy_target }: Model['capabilities']): number {
+  const floor = energy_target !== null && energy_target > 0 ? energy_target : first / 1000
+  if (!(first > floor && floor > 0)) return 0
+  const share = Math.log(Math.max(energy, floor) / floor) / Math.log(first / floor)
+  return Math.min(1, share)
+}
+
 /** One answer in a square of the canvas; its ground glows with what is left of its energy. */
 function paintOne(
   context: CanvasRenderingContext2D,
@@ -62,14 +73,10 @@ function paintOne(
   const { moments } = each.recording
   const moment = moments[each.cursor.value]
   const step = stepAt(moment)
-  const first = stepAt(moments[0])?.energy
-  const glow =
-    step && first !== undefined && first > 0
-      ? Math.max(0.04, Math.min(1, 1 + Math.log10(Math.max(1e-9, step.energy / first)) / 3))
-      : 0
+  const glow = step ? heatOf(step.energy, stepAt(moments[0])?.energy ?? 0, capabilities) : 0
   context.fillStyle = colours.panel
   context.fillRect(left, top, size, size)
-  context.globalAlpha = 0.55 * glow
+  context.globalAlpha = 0.75 * glow
   context.fillStyle = colours.accent
   context.fillRect(left, top, size, size)
   context.globalAlpha = 1
@@ -140,6 +147,18 @@ function paintText(
   context.textAlign = 'center'
 }
 
+/** A wall about twice as wide as high, with as little of it empty as can be. */
+function columnsFor(answers: number): number {
+  const [least, most] = [1.2, 2.8].map((shape) =>
+    Math.max(1, Math.ceil(Math.sqrt(answers * shape))),
+  )
+  let best = least ?? 1
+  const empty = (columns: number): number => Math.ceil(answers / columns) * columns - answers
+  for (let columns = best; columns <= (most ?? 1); columns++)
+    if (empty(columns) <= empty(best)) best = columns
+  return best
+}
+
 /** Draws what has changed since the last frame. */
 class Wall {
   private drawn: number[] = []
@@ -147,7 +166,7 @@ class Wall {
   private colours: Colours | undefined
 
   paint(canvas: HTMLCanvasElement, all: readonly Run[], chosen: Model): void {
-    const columns = Math.ceil(Math.sqrt(all.length * 1.6)) || 1
+    const columns = columnsFor(all.length)
     const rows = Math.max(1, Math.ceil(all.length / columns))
     const width = canvas.clientWidth
     const gap = 8

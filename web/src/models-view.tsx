@@ -9,6 +9,9 @@ const states = signal<readonly ModelState[] | undefined>(undefined)
 const problem = signal('')
 const busy = signal('')
 
+/** Between two looks while a model comes or goes. */
+const MOVING_MS = 400
+
 /** Nobody administers without a key. */
 async function loadStates(): Promise<void> {
   if (key.value === '') {
@@ -18,6 +21,8 @@ async function loadStates(): Promise<void> {
   try {
     states.value = (await ask<{ data: ModelState[] }>('admin/models')).data
     problem.value = ''
+    const moving = states.value.some(({ state }) => state === 'loading' || state === 'leaving')
+    if (moving) setTimeout(() => void loadStates(), MOVING_MS)
   } catch (error) {
     states.value = undefined
     const refused = error instanceof Refusal && (error.status === 403 || error.status === 404)

@@ -45,6 +45,9 @@ export class Recording {
   readonly moments: Moment[] = []
   readonly pieces: Piece[] = []
   ending: Ending | undefined
+  private latest: Ending | undefined
+  /** Positions that were set while the answer settled, and the moment from which on. */
+  readonly edits: { from: number; position: number; text: string }[] = []
   /** Moments at which an answer of a longer text had settled. */
   readonly commits: number[] = []
   private readonly began = performance.now()
@@ -55,6 +58,20 @@ export class Recording {
     return this.request.refinement?.candidates ?? 1
   }
 
+  /** The template as it was at a moment. */
+  templateAt(moment: number): string {
+    const template = [...(this.request.template ?? '')]
+    for (const { from, position, text } of this.edits) if (from <= moment) template[position] = text
+    return template.join('')
+  }
+
+  edit(position: number, text: string): void {
+    this.edits.push({ from: this.moments.length - 1, position, text })
+    const last = this.moments.at(-1)
+    // Energies before it are of another question.
+    if (last) last.best = Infinity
+  }
+
   take(event: ServerEvent): void {
     if (event.type === 'step') this.step(event)
     else if (event.type === 'committed') this.commit(event)
@@ -63,7 +80,13 @@ export class Recording {
 
   /** The answer goes on: what it had settled on may change. */
   reopen(): void {
+    this.latest = this.ending ?? this.latest
     this.ending = undefined
+  }
+
+  /** It ends where it stands. */
+  settle(reason: string): void {
+    if (this.latest) this.ending = { ...this.latest, reason }
   }
 
   private step(event: StepEvent): void {

@@ -23,8 +23,8 @@ export const noise = signal(0)
 export const seed = signal(1)
 export const maxTokens = signal(24)
 /** Steps a second; 0: as they come. */
-export const paces = [2, 6, 20, 0] as const
-export const pace = signal<number>(6)
+export const paces = [1, 4, 16, 0] as const
+export const pace = signal<number>(4)
 export const run = signal<Run | undefined>(undefined)
 /** Shown for a while, and read out. */
 export const notice = signal('')
@@ -69,6 +69,11 @@ export function stepsOf(kind: Effort, { capabilities }: Model): number {
   return Math.min(most[kind], capabilities.max_steps)
 }
 
+/** Most steps of an answer. */
+export const budget = computed(() =>
+  steps.value > 0 ? steps.value : model.value ? stepsOf(effort.value, model.value) : 0,
+)
+
 export function chooseModel(id: string): void {
   const chosen = models.value.find((each) => each.id === id)
   if (!chosen || id === modelId.value) return
@@ -106,10 +111,10 @@ function stop(): void {
 export function start(): void {
   if (!request.value) return
   stop()
-  run.value = new Run(request.value, speed())
+  run.value = new Run(request.value, { pace: speed(), budget: budget.value, hold: true })
 }
 
-/** Sets a position of the template while the answer settles: it settles again around it. */
+/** Sets a position of the template while the answer settles: the rest goes on around it. */
 export function edit(position: number, character: string | undefined): void {
   const template = model.value?.capabilities.template
   if (!template) return
@@ -121,13 +126,13 @@ export function edit(position: number, character: string | undefined): void {
   const filled = new Set(own.value)
   if (character === undefined) filled.delete(position)
   else filled.add(position)
-  const running = run.value !== undefined
+  const open = characters.includes(template.blank)
+  const current = run.value
   batch(() => {
     own.value = filled
     input.value = characters.join('')
-    const open = characters.includes(template.blank)
-    if (running && open) start()
-    else stop()
+    if (!current || !open) stop()
+    else if (!current.clamp(position, next, model.value?.capabilities.steps ?? 16)) start()
   })
 }
 

@@ -70,14 +70,16 @@ export function MetricsStrip() {
     ],
   ]
   return (
-    <dl class="strip">
-      {items.map(([name, said]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{said}</dd>
-        </div>
-      ))}
+    <div class="strip">
+      <dl>
+        {items.map(([name, said]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{said}</dd>
+          </div>
+        ))}
+      </dl>
       {value.version !== '' && <span class="version">Basin {value.version}</span>}
-    </dl>
+    </div>
   )
 }

@@ -86,7 +86,12 @@ function placesOf(layout: Layout | null, length: number): Places {
 }
 
 /** An attribute that takes one value after the other. */
-function animate(name: string, values: readonly string[], times: readonly number[], seconds: number) {
+function animate(
+  name: string,
+  values: readonly string[],
+  times: readonly number[],
+  seconds: number,
+) {
   if (values.every((value) => value === values[0])) return ''
   return `<animate attributeName="${name}" values="${values.join(';')}" keyTimes="${times.map((t) => t.toFixed(4)).join(';')}" dur="${fixed(seconds)}s" repeatCount="indefinite"/>`
 }
@@ -99,7 +104,12 @@ function sampled(count: number): number[] {
   return indices
 }
 
-function boardOf(recording: Recording, model: Model, frames: readonly number[], clock: Clock): string {
+function boardOf(
+  recording: Recording,
+  model: Model,
+  frames: readonly number[],
+  clock: Clock,
+): string {
   const { template } = model.capabilities
   if (!template) return storyOf(recording, frames, clock)
   const { blank, layout } = template
@@ -116,7 +126,8 @@ function boardOf(recording: Recording, model: Model, frames: readonly number[], 
           const half = places.size / 2
           const box = `x="${fixed(places.x(position) - half)}" y="${fixed(places.y(position) - half)}" width="${fixed(places.size + 0.3)}" height="${fixed(places.size + 0.3)}"`
           if (given === '#') return `<rect ${box} class="wall"/>`
-          if (given !== blank) return `<text x="${x}" y="${y}" class="given" font-size="${fixed(places.size * 0.7)}">${given}</text>`
+          if (given !== blank)
+            return `<text x="${x}" y="${y}" class="given" font-size="${fixed(places.size * 0.7)}">${given}</text>`
           const shares = at.map((cells) => {
             const cell = cells[position]
             const path = cell?.weighed.find(({ token }) => token === 'x')?.probability
@@ -166,7 +177,8 @@ function storyOf(recording: Recording, frames: readonly number[], clock: Clock):
           ? fixed(inkOf(certainty))
           : '0',
       )
-      const moves = settled < 0 ? '' : animate('opacity', clock.pad(inks), clock.times, clock.seconds)
+      const moves =
+        settled < 0 ? '' : animate('opacity', clock.pad(inks), clock.times, clock.seconds)
       return `<text x="${fixed(x)}" y="${String(80 + row * 30)}" class="word" font-size="18" xml:space="preserve">${escape(text)}${moves}</text>`
     })
     .join('')

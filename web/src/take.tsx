@@ -38,12 +38,15 @@ function runAsSvg(): string | undefined {
   return animatedSvg(current.recording, chosen)
 }
 
-function Saving() {
+function Saving({ code }: { code: string }) {
   const current = run.value
   const none = !current || current.version.value === 0 || current.last < 0
   const name = `basin-${model.value?.id ?? 'run'}`
   return (
     <div class="buttons">
+      <button type="button" onClick={() => void copy('Code', code)}>
+        {copied.value === 'Code' ? 'Copied' : 'Copy the code'}
+      </button>
       <button
         type="button"
         onClick={() => {
@@ -99,12 +102,8 @@ export function TakeAway() {
         <pre tabIndex={0} aria-label={`The request in ${language.value}`}>
           <code>{code}</code>
         </pre>
-        <button type="button" class="quiet" onClick={() => void copy('Code', code)}>
-          {copied.value === 'Code' ? 'Copied' : 'Copy'}
-        </button>
       </div>
-      <Saving />
+      <Saving code={code} />
     </section>
   )
 }
-

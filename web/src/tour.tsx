@@ -73,11 +73,7 @@ export function Tour() {
             Back
           </button>
         )}
-        <button
-          type="button"
-          class="primary"
-          onClick={() => (last ? close() : (place.value += 1))}
-        >
+        <button type="button" class="primary" onClick={() => (last ? close() : (place.value += 1))}>
           {last ? 'Try it' : 'Next'}
         </button>
         {!last && (

@@ -31,11 +31,13 @@ function useShortcuts(current: Run | undefined): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent): void => {
       const { target } = event
-      const field = target instanceof HTMLElement && target.closest('input, textarea, select, [role=tablist]')
+      const field =
+        target instanceof HTMLElement && target.closest('input, textarea, select, [role=tablist]')
       if (field || event.ctrlKey || event.metaKey || event.altKey) return
       const button = target instanceof HTMLElement && target.closest('button, a, summary')
       const acts: Readonly<Record<string, () => void>> = {
-        ' ': () => (current?.playing.value ? current.pause() : current ? current.resume() : start()),
+        ' ': () =>
+          current?.playing.value ? current.pause() : current ? current.resume() : start(),
         Enter: start,
         '.': () => current?.step(),
         ArrowRight: () => current?.step(),
@@ -58,6 +60,7 @@ export function Transport({ current, pointed, state }: TransportProps) {
   const cursor = current?.cursor.value ?? -1
   const version = current?.version.value
   const last = current?.last ?? -1
+  const expected = current?.expected ?? 0
   const playing = current?.playing.value === true && current.phase.value !== 'failed'
   const phase = current?.phase.value
   const open = phase === 'running' || phase === 'held'
@@ -68,21 +71,18 @@ export function Transport({ current, pointed, state }: TransportProps) {
         class="scrubber"
         type="range"
         aria-label="Step"
-        aria-valuetext={cursor < 0 ? 'before the first step' : `step ${String(cursor + 1)} of ${String(last + 1)}`}
+        aria-valuetext={
+          cursor < 0 ? 'before the first step' : `step ${String(cursor + 1)} of ${String(expected)}`
+        }
         min={0}
-        max={Math.max(1, last + 1)}
+        max={Math.max(1, expected)}
         value={cursor + 1}
         disabled={last < 0}
-        style={{ '--done': `${String((100 * (cursor + 1)) / Math.max(1, last + 1))}%` }}
+        style={{ '--done': `${String((100 * (cursor + 1)) / Math.max(1, expected))}%` }}
         onInput={({ currentTarget }) => current?.seek(Number(currentTarget.value) - 1)}
       />
       <div class="buttons">
-        <button
-          type="button"
-          class="primary go"
-          title="Begin (Enter)"
-          onClick={start}
-        >
+        <button type="button" class="primary go" title="Begin (Enter)" onClick={start}>
           {current ? 'Again' : 'Go'}
         </button>
         <button
@@ -144,7 +144,7 @@ export function Transport({ current, pointed, state }: TransportProps) {
       <p class="state" data-phase={phase ?? 'ready'}>
         <span class="where">
           {cursor < 0 ? 'start' : `step ${String(cursor + 1)}`}
-          {last >= 0 && ` of ${String(last + 1)}`}
+          {last >= 0 && ` of ${String(expected)}`}
         </span>
         <span>{state}</span>
       </p>

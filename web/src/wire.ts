@@ -113,6 +113,7 @@ export type ClientFrame =
   | ({ type: 'start'; hold: boolean; logprobs: number } & Request)
   | { type: 'extend'; steps: number }
   | { type: 'finish' | 'pause' | 'resume' | 'cancel' }
+  | { type: 'clamp'; position: number; text: string }
 
 export interface Landscape {
   text: string

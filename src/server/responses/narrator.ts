@@ -86,6 +86,7 @@ export class ResponseNarrator implements Narrator {
       case 'judged':
       case 'stride':
       case 'surveyed':
+      case 'declined':
         return { events: [] }
     }
   }

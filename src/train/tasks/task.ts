@@ -4,6 +4,7 @@
  * Knows no file, no model and no flag.
  */
 import { BasinError } from '../../errors.js'
+import type { TemplateLayout } from '../../model/config.js'
 import { uniform } from '../../refine/random.js'
 
 /** Marks, in a template, a position to be inferred. */
@@ -25,6 +26,8 @@ export interface Task {
   readonly name: string
   /** K: characters of a template, and positions of the model's answer. */
   readonly block: number
+  /** How its templates are drawn; absent: as text. */
+  readonly layout?: TemplateLayout
   /** Every character of a completion, in the order of their token ids. */
   readonly alphabet: readonly string[]
   /** One example; undefined where the draws came to nothing fit. */

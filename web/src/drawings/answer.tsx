@@ -32,9 +32,10 @@ export function AnswerDrawing(props: AnswerProps) {
   const { template } = model.capabilities
   const moment = recording?.moments[cursor]
   const step = stepAt(moment, candidate)
+  const asked = template && recording ? recording.templateAt(cursor) : input
   const cells = useMemo(
-    () => (template ? cellsOf(input, template.blank, step) : []),
-    [template, input, step],
+    () => (template ? cellsOf(asked, template.blank, step) : []),
+    [template, asked, step],
   )
   if (!template) {
     const done = recording?.ending !== undefined && cursor >= recording.moments.length - 1

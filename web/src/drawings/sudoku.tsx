@@ -26,7 +26,10 @@ function Weighed({ cell, layout }: { cell: Cell; layout: Sudoku }) {
         const digit = String(i + 1)
         const probability = cell.weighed.find(({ token }) => token === digit)?.probability ?? 0
         return (
-          <span key={digit} style={{ opacity: Math.min(1, 1.3 * Math.sqrt(probability)) }}>
+          <span
+            key={digit}
+            style={{ opacity: probability > 0 ? inkOf(Math.sqrt(probability), 0.3) : 0 }}
+          >
             {digit}
           </span>
         )
@@ -39,18 +42,23 @@ function Content({ cell, layout }: { cell: Cell; layout: Sudoku }) {
   if (cell.given) return <span class="digit">{cell.text}</span>
   if (cell.text === '') return null
   const digit = cell.certainty >= UNSURE && (
-    <span
-      key={cell.text}
-      class="digit read"
-      style={{ '--sure': inkOf(cell.certainty).toFixed(2) }}
-    >
+    <span key={cell.text} class="digit read" style={{ '--sure': inkOf(cell.certainty).toFixed(2) }}>
       {cell.text}
     </span>
   )
   return (
     <>
       {digit}
-      {cell.certainty < SURE && <Weighed cell={cell} layout={layout} />}
+      {!digit && <Weighed cell={cell} layout={layout} />}
+      {digit && cell.certainty < SURE && (
+        <span class="runners">
+          {cell.weighed.slice(1, 3).map(({ probability, token }) => (
+            <span key={token} style={{ opacity: inkOf(Math.sqrt(probability), 0.45) }}>
+              {token}
+            </span>
+          ))}
+        </span>
+      )}
     </>
   )
 }
