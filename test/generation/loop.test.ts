@@ -170,6 +170,20 @@ describe('templates', () => {
     expect(texts).toHaveLength(4)
     for (const text of texts) expect(text).toMatch(/^ab.d$/)
   })
+
+  it('shows what each position reads where log-probabilities are asked for', () => {
+    const bench = new LoopBench({ vocabulary: 27 })
+    const job = { template: 'ab_d', reportSteps: true }
+    bench.run(jobOf('a', { ...job, logprobs: 3 }), jobOf('b', job))
+    for (const { positions, text, top } of bench.of('a', 'step')) {
+      expect(positions).toHaveLength(4)
+      expect(positions?.map(({ tokens }) => tokens[0]).join('')).toBe(text)
+      expect(positions?.[0]?.probabilities[0]).toBe(1)
+      expect(positions?.[2]?.tokens).toEqual(top.slice(0, 3).map(({ token }) => token))
+      expect(positions?.[2]?.probabilities[0]).toBeCloseTo(top[0]?.probability ?? NaN, 4)
+    }
+    for (const event of bench.of('b', 'step')) expect(event).not.toHaveProperty('positions')
+  })
 })
 
 describe('candidates', () => {

@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { addKey } from '../../src/server/keys.js'
-import { conflictsOf } from '../../web/src/sudoku.js'
 import { noChromium, openBrowser, type Tab, visit, type Visit } from '../support/chromium.js'
 import { Server, shipped, shippedModels } from '../support/process.js'
 
@@ -61,12 +60,11 @@ describe.skipIf(reason !== undefined)('the page', () => {
   const step = async (page: Page): Promise<number> =>
     Number(/step (\d+)/.exec((await page.locator('.where').textContent()) ?? '')?.[1])
   /** What stands in the cells of a board: its most certain digits. */
-  const board = (page: Page): Promise<string> =>
-    page
-      .locator('.sudoku [role=gridcell]')
-      .evaluateAll((cells) =>
-        cells.map((cell) => cell.querySelector('.digit')?.textContent ?? '_').join(''),
-      )
+  const board = (page: Page) =>
+    page.evaluate<string>(
+      `Array.from(document.querySelectorAll('.sudoku [role=gridcell]'), (cell) =>
+        cell.querySelector('.digit')?.textContent ?? '_').join('')`,
+    )
   const press = (page: Page, name: string) =>
     page.getByRole('button', { name, exact: true }).click()
 

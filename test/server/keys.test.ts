@@ -21,7 +21,7 @@ afterEach(() => server.app.close())
 
 const routes = [
   ...(['/v1/models', '/v1/models/scripted', '/v1/refine', '/metrics', '/openapi.json'] as const),
-  ...(['/docs', '/', '/v1/nothing'] as const),
+  ...(['/docs', '/v1/nothing'] as const),
 ].map((url) => ['GET', url] as const)
 const posts = [
   ...['completions', 'chat/completions', 'responses', 'score', 'rerank', 'embeddings'],

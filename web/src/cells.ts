@@ -16,8 +16,8 @@ const FAINT = 0.02
 
 /** `template`: one character a position; `blank` marks those that move. */
 export function cellsOf(template: string, blank: string, step: StepEvent | undefined): Cell[] {
-  const read = step ? [...step.text] : []
-  return [...template].map((given, position) => {
+  const read = step ? Array.from(step.text) : []
+  return Array.from(template).map((given, position) => {
     if (given !== blank) return { text: given, given: true, certainty: 1, weighed: [] }
     const told = step?.positions?.[position]
     if (!told) {

@@ -86,6 +86,9 @@ const inLog = (value: number | null): value is number => value !== null && value
 /** Energies of both signs have a logarithm on neither side of zero: asinh bends near it instead. */
 type Scale = 'linear' | 'log' | 'asinh'
 
+/** uPlot's numbers for them. */
+const DISTRIBUTION = { linear: 1, log: 3, asinh: 4 } as const
+
 const scaleOf = (lines: readonly Line[]): Scale => {
   if (!shown.log.value) return 'linear'
   const negative = lines.some(({ label, values }) =>
@@ -131,7 +134,9 @@ function optionsOf(
   const font = `11px ${colour('--mono')}`
   const grid = { stroke: colour('--line'), width: 1 }
   const axis = { stroke: ink, font, grid, ticks: { show: false } }
-  const distr = scale === 'linear' ? 1 : scale === 'log' ? 3 : 4
+  // uPlot declares these numbers as a const enum, which isolated modules cannot read.
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
+  const distr = DISTRIBUTION[scale] as uPlot.Scale.Distr
   return {
     width,
     height,
@@ -150,7 +155,8 @@ function optionsOf(
         ...(scale === 'log' && {
           splits: (_: uPlot, _axis: number, min: number, max: number) => decades(min, max),
         }),
-        values: (_, splits) => splits.map((value) => (value === null ? '' : short(value))),
+        filter: (_, splits) => splits,
+        values: (_, splits) => splits.map(short),
       },
     ],
     series: [
@@ -165,9 +171,10 @@ function optionsOf(
     ],
     hooks: {
       draw: [
-        ({ bbox, ctx, valToPos }) => {
+        (u) => {
+          const { bbox, ctx } = u
           for (const { stroke, x, y } of marker()) {
-            const [left, top] = [valToPos(x, 'x', true), valToPos(y, 'y', true)]
+            const [left, top] = [u.valToPos(x, 'x', true), u.valToPos(y, 'y', true)]
             if (!Number.isFinite(left) || !Number.isFinite(top)) continue
             ctx.save()
             ctx.strokeStyle = stroke

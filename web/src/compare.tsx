@@ -44,7 +44,8 @@ function startBoth(): void {
   const asked = request.value
   if (!asked) return
   for (const each of runs.value) each?.close()
-  const { refinement: _, ...rest } = asked
+  const rest = { ...asked }
+  delete rest.refinement
   runs.value = sides.map(({ value: side }) => {
     const chosen = modelOf(side)
     const many = side.candidates > 1

@@ -91,8 +91,8 @@ const layoutName = (model: Model): string => {
 
 function Input({ model }: { model: Model }) {
   const { template } = model.capabilities
-  const blanks = template ? [...input.value].filter((c) => c === template.blank).length : 0
-  const length = [...input.value].length
+  const blanks = template ? Array.from(input.value).filter((c) => c === template.blank).length : 0
+  const length = Array.from(input.value).length
   const wrong =
     template?.length != null && length !== template.length
       ? `It has ${String(length)} positions; this model takes ${String(template.length)}.`

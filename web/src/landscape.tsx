@@ -20,7 +20,8 @@ const problem = signal('')
 
 async function look(): Promise<void> {
   if (!request.value) return
-  const { max_tokens: _, ...asked } = request.value
+  const asked = { ...request.value }
+  delete asked.max_tokens
   const of = JSON.stringify(request.value)
   asking.value = true
   problem.value = ''

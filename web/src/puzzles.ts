@@ -60,7 +60,7 @@ function newBrackets(length: number, blank: string): string {
     const closing = open.length > 0 && Math.random() < 0.35
     if (closing) text.push(open.pop() as string)
     else {
-      const [opening = '(', end = ')'] = [...(PAIRS[integer(PAIRS.length)] ?? '()')]
+      const [opening = '(', end = ')'] = Array.from(PAIRS[integer(PAIRS.length)] ?? '()')
       text.push(opening)
       open.push(end)
     }

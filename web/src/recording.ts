@@ -60,7 +60,7 @@ export class Recording {
 
   /** The template as it was at a moment. */
   templateAt(moment: number): string {
-    const template = [...(this.request.template ?? '')]
+    const template = Array.from(this.request.template ?? '')
     for (const { from, position, text } of this.edits) if (from <= moment) template[position] = text
     return template.join('')
   }

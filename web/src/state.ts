@@ -118,7 +118,7 @@ export function start(): void {
 export function edit(position: number, character: string | undefined): void {
   const template = model.value?.capabilities.template
   if (!template) return
-  const characters = [...input.value]
+  const characters = Array.from(input.value)
   if (position >= characters.length) return
   const next = character ?? template.blank
   if (characters[position] === next) return

@@ -119,7 +119,7 @@ function boardOf(
   const maze = layout?.kind === 'maze'
   return (
     places.frame +
-    [...input]
+    Array.from(input)
       .map((given, position) => {
         const [x, y] = [fixed(places.x(position)), fixed(places.y(position))]
         if (maze) {

@@ -101,7 +101,7 @@ export function Transport({ current, pointed, state }: TransportProps) {
           aria-label={playing ? 'Pause' : 'Play'}
           title={playing ? 'Pause (space)' : 'Play (space)'}
           disabled={!current || (playing && current.live && !current.canPause)}
-          onClick={() => (playing ? current?.pause() : current?.resume())}
+          onClick={() => (playing ? current.pause() : current?.resume())}
         >
           <Icon name={playing ? 'pause' : 'play'} />
         </button>

@@ -38,7 +38,7 @@ export function BracketsDrawing(props: DrawingProps) {
               const classes = [
                 'bracket',
                 cell.given && 'given',
-                own.has(position) && 'own',
+                own.has(position) && cell.given && 'own',
                 alone.has(position) && 'wrong',
               ]
               return (

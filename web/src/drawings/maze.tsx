@@ -44,7 +44,12 @@ export function MazeDrawing(props: DrawingProps & { layout: Maze }) {
             const position = r * columns + column
             const end = cell.text === 'S' || cell.text === 'G'
             const wall = cell.text === '#'
-            const classes = ['square', wall && 'wall', end && 'end', own.has(position) && 'own']
+            const classes = [
+              'square',
+              wall && 'wall',
+              end && 'end',
+              own.has(position) && cell.given && 'own',
+            ]
             return (
               <div
                 key={position}

@@ -12,7 +12,7 @@ export function PlainDrawing(props: DrawingProps) {
           <div
             key={position}
             role="gridcell"
-            class={['position', cell.given && 'given', own.has(position) && 'own']
+            class={['position', cell.given && 'given', own.has(position) && cell.given && 'own']
               .filter(Boolean)
               .join(' ')}
             data-position={position}

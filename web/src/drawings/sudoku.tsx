@@ -90,7 +90,7 @@ export function SudokuDrawing(props: DrawingProps & { layout: Sudoku }) {
             const classes = [
               'cell',
               cell.given && 'given',
-              own.has(position) && 'own',
+              own.has(position) && cell.given && 'own',
               wrong.has(position) && 'wrong',
               !cell.given && cell.text !== '' && cell.certainty < SURE && 'unsure',
               column % box_columns === 0 && 'left-edge',

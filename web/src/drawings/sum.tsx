@@ -48,7 +48,12 @@ export function SumDrawing(props: DrawingProps & { layout: Sum }) {
   const starts = [0, columns + 1, 2 * (columns + 1)] as const
   const place = (position: number, sign: boolean) => {
     const cell = cells[position] as Cell
-    const classes = ['place', sign && 'sign', cell.given && 'given', own.has(position) && 'own']
+    const classes = [
+      'place',
+      sign && 'sign',
+      cell.given && 'given',
+      own.has(position) && cell.given && 'own',
+    ]
     return (
       <div
         key={position}
