@@ -90,8 +90,7 @@ function presented(headers: IncomingHttpHeaders): string | undefined {
   const bearer = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
   const offered = protocols?.split(',').map((protocol) => protocol.trim())
   return (
-    bearer ??
-    offered?.find((name) => name.startsWith(KEY_PROTOCOL))?.slice(KEY_PROTOCOL.length)
+    bearer ?? offered?.find((name) => name.startsWith(KEY_PROTOCOL))?.slice(KEY_PROTOCOL.length)
   )
 }
 
