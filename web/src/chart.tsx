@@ -127,6 +127,8 @@ function optionsOf(
   scale: Scale,
   marker: () => readonly { x: number; y: number; stroke: string }[],
   bounds: () => [number, number],
+  /** Where the reader changed the question. */
+  edited: () => readonly number[],
   onSeek: ((moment: number) => void) | undefined,
   hover: Signal<number | undefined> | undefined,
 ): uPlot.Options {
@@ -148,7 +150,16 @@ function optionsOf(
       y: { distr, range: () => bounds() },
     },
     axes: [
-      { ...axis, size: 30, space: 60, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000] },
+      {
+        ...axis,
+        size: 30,
+        label: 'steps',
+        labelSize: 18,
+        labelGap: 0,
+        labelFont: font,
+        space: 60,
+        incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000],
+      },
       {
         ...axis,
         size: 54,
@@ -166,6 +177,7 @@ function optionsOf(
         stroke,
         width: thick,
         points: { show: false },
+        paths: broken,
         ...(dash && { dash }),
       })),
     ],
@@ -173,6 +185,17 @@ function optionsOf(
       draw: [
         (u) => {
           const { bbox, ctx } = u
+          for (const x of edited()) {
+            ctx.save()
+            ctx.strokeStyle = ink
+            ctx.lineWidth = devicePixelRatio
+            ctx.setLineDash([3 * devicePixelRatio, 4 * devicePixelRatio])
+            ctx.beginPath()
+            ctx.moveTo(u.valToPos(x, 'x', true), bbox.top)
+            ctx.lineTo(u.valToPos(x, 'x', true), bbox.top + bbox.height)
+            ctx.stroke()
+            ctx.restore()
+          }
           for (const { stroke, x, y } of marker()) {
             const [left, top] = [u.valToPos(x, 'x', true), u.valToPos(y, 'y', true)]
             if (!Number.isFinite(left) || !Number.isFinite(top)) continue
@@ -219,6 +242,25 @@ function momentAt([x]: uPlot.AlignedData, place: number | null | undefined): num
   return step === undefined ? undefined : Math.floor(step) - 1
 }
 
+/** Straight from point to point, and nothing where there is none: answers stand apart. */
+const broken: uPlot.Series.PathBuilder = (u, index, from, to) => {
+  const stroke = new Path2D()
+  const [x, values] = [u.data[0], u.data[index]]
+  let apart = true
+  for (let i = from; i <= to; i++) {
+    const value = values?.[i]
+    if (value === null || value === undefined) {
+      apart = true
+      continue
+    }
+    const [left, top] = [u.valToPos(x[i] ?? 0, 'x', true), u.valToPos(value, 'y', true)]
+    if (apart) stroke.moveTo(left, top)
+    else stroke.lineTo(left, top)
+    apart = false
+  }
+  return { stroke }
+}
+
 const sizeOf = (element: HTMLElement): { width: number; height: number } => ({
   width: element.clientWidth,
   height: Math.max(LEAST_HEIGHT, element.clientHeight),
@@ -251,7 +293,11 @@ const accents = ['--accent', '--second']
 export function EnergyChart({ at, curves, hover, label, onSeek, version }: EnergyChartProps) {
   const host = useRef<HTMLDivElement>(null)
   const plot = useRef<{ chart: uPlot; shape: string } | null>(null)
-  const live = useRef({ marks: [] as { x: number; y: number; stroke: string }[], bounds: [0, 1] })
+  const live = useRef<{
+    marks: { x: number; y: number; stroke: string }[]
+    bounds: [number, number]
+    edits: number[]
+  }>({ marks: [], bounds: [0, 1], edits: [] })
   const settings = [
     ...[shown.best, shown.disagreement, shown.doubt, shown.log].map(({ value }) => value),
     theme.value,
@@ -281,6 +327,9 @@ export function EnergyChart({ at, curves, hover, label, onSeek, version }: Energ
     ]
     live.current = {
       bounds: rangeOf(lines, scale),
+      edits: curves.flatMap(({ recording, upTo }) =>
+        recording.edits.flatMap(({ from }) => (from >= 0 && from <= upTo ? [from + 1] : [])),
+      ),
       marks: curves.flatMap(({ recording }, i) => {
         const index = at[i] ?? -1
         const moment = recording.moments[index]
@@ -303,7 +352,8 @@ export function EnergyChart({ at, curves, hover, label, onSeek, version }: Energ
         sizeOf(element),
         scale,
         () => live.current.marks,
-        () => live.current.bounds as [number, number],
+        () => live.current.bounds,
+        () => live.current.edits,
         onSeek,
         hover,
       )

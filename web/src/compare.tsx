@@ -7,7 +7,18 @@ import { AnswerDrawing } from './drawings/answer.js'
 import { stepAt } from './recording.js'
 import { Run } from './run.js'
 import { models } from './server.js'
-import { another, input, model, modelId, notice, pace, paces, request, stepsOf } from './state.js'
+import {
+  another,
+  input,
+  model,
+  modelId,
+  NOISE_STEPS,
+  notice,
+  pace,
+  paces,
+  request,
+  stepsOf,
+} from './state.js'
 import { type Effort, efforts, type Model } from './wire.js'
 import { stateOf } from './watch.js'
 
@@ -54,7 +65,9 @@ function startBoth(): void {
         ...rest,
         model: chosen?.id ?? rest.model,
         reasoning_effort: side.effort,
-        ...(many && { refinement: { candidates: side.candidates, noise: 0.5 } }),
+        ...(many && {
+          refinement: { candidates: side.candidates, noise: 0.5, noise_steps: NOISE_STEPS },
+        }),
       },
       {
         pace: pace.value === 0 ? Infinity : pace.value,

@@ -7,7 +7,7 @@ import { stepAt } from './recording.js'
 import { Run } from './run.js'
 import { models } from './server.js'
 import { chooseModel, effort, input, model, notice, pace, seed, stepsOf } from './state.js'
-import { conflictsOf } from './sudoku.js'
+import { conflictsOf, shuffled } from './sudoku.js'
 import { theme } from './theme.js'
 import type { Model } from './wire.js'
 
@@ -23,11 +23,26 @@ const stepsTaken = signal(0)
 const css = (name: string): string =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
+/** Puzzles that are made; the others are these in other guises, since making one takes a while. */
+const FRESH = 8
+
+/** The same sudoku with its digits renamed; other questions stay as they are. */
+function guiseOf(question: string, { capabilities }: Model, change: boolean): string {
+  const layout = capabilities.template?.layout
+  if (!change || layout?.kind !== 'sudoku') return question
+  const digits = Array.from({ length: layout.columns }, (_, i) => String(i + 1))
+  const names = shuffled(digits, Math.random)
+  return Array.from(question, (text) => names[digits.indexOf(text)] ?? text).join('')
+}
+
 function begin(chosen: Model): void {
   for (const each of runs.value) each.close()
   const { template } = chosen.capabilities
+  const fresh = Array.from({ length: Math.min(FRESH, count.value) }, (_, i) =>
+    i === 0 ? input.value : anotherInput(chosen, hard.value, ''),
+  )
   runs.value = Array.from({ length: count.value }, (_, i) => {
-    const question = i === 0 ? input.value : anotherInput(chosen, hard.value, '')
+    const question = guiseOf(fresh[i % fresh.length] ?? '', chosen, i >= fresh.length)
     return new Run(
       {
         model: chosen.id,
@@ -147,14 +162,13 @@ function paintText(
   context.textAlign = 'center'
 }
 
-/** A wall about twice as wide as high, with as little of it empty as can be. */
-function columnsFor(answers: number): number {
-  const [least, most] = [1.2, 2.8].map((shape) =>
-    Math.max(1, Math.ceil(Math.sqrt(answers * shape))),
-  )
-  let best = least ?? 1
+/** As little empty as can be: about twice as wide as high, or on a narrow screen higher than wide. */
+function columnsFor(answers: number, width: number): number {
+  const [least, most] = width < 640 ? [0.4, 0.8] : [1.2, 2.8]
+  const bound = (shape: number): number => Math.max(1, Math.ceil(Math.sqrt(answers * shape)))
   const empty = (columns: number): number => Math.ceil(answers / columns) * columns - answers
-  for (let columns = best; columns <= (most ?? 1); columns++)
+  let best = bound(least)
+  for (let columns = best; columns <= bound(most); columns++)
     if (empty(columns) <= empty(best)) best = columns
   return best
 }
@@ -166,9 +180,9 @@ class Wall {
   private colours: Colours | undefined
 
   paint(canvas: HTMLCanvasElement, all: readonly Run[], chosen: Model): void {
-    const columns = columnsFor(all.length)
-    const rows = Math.max(1, Math.ceil(all.length / columns))
     const width = canvas.clientWidth
+    const columns = columnsFor(all.length, width)
+    const rows = Math.max(1, Math.ceil(all.length / columns))
     const gap = 8
     const size = (width - gap * (columns - 1)) / columns
     const height = rows * (size + gap)

@@ -33,10 +33,13 @@ export const candidate = signal<number | undefined>(undefined)
 
 const speed = (): number => (pace.value === 0 ? Infinity : pace.value)
 
+/** Noise scatters the candidates at first, and then lets them settle. */
+export const NOISE_STEPS = 4
+
 export const refinement = computed<Refinement>(() => ({
   ...(steps.value > 0 && { max_steps: steps.value }),
   ...(candidates.value > 1 && { candidates: candidates.value }),
-  ...(noise.value > 0 && { noise: noise.value }),
+  ...(noise.value > 0 && { noise: noise.value, noise_steps: NOISE_STEPS }),
 }))
 
 /** Candidates begin at one point where the start is fixed: noise is what tells them apart. */

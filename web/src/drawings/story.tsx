@@ -95,17 +95,25 @@ export function StoryDrawing({ current, moment, pieces, prompt, replace }: Story
       <p class="words">
         <span class="prompt">{prompt}</span>
         {shown.map(({ certainty, text }, i) => (
-          <button
+          // A button of its own kind would not break within lines as words do.
+          <span
             key={i}
-            type="button"
+            role="button"
+            tabIndex={0}
             class={i === selected ? 'piece selected' : 'piece'}
             style={{ '--sure': inkOf(certainty, LEGIBLE).toFixed(2) }}
             title={`${String(Math.round(100 * certainty))}% sure`}
             aria-pressed={i === selected}
             onClick={() => select(i === selected ? undefined : i)}
+            onKeyDown={(event) => {
+              if (event.key !== 'Enter' && event.key !== ' ') return
+              select(i === selected ? undefined : i)
+              event.preventDefault()
+              event.stopPropagation()
+            }}
           >
             {text}
-          </button>
+          </span>
         ))}
         {current && (
           <span
