@@ -11,6 +11,10 @@ export interface Cell {
   weighed: readonly { token: string; probability: number }[]
 }
 
+/** Tokens that stand for no text are longer than a cell. */
+const SPECIAL = /^<\|.*\|>$/
+const legible = (token: string): string => (SPECIAL.test(token) ? '∅' : token)
+
 /** Below this probability a reading is not worth drawing. */
 const FAINT = 0.02
 
@@ -26,10 +30,10 @@ export function cellsOf(template: string, blank: string, step: StepEvent | undef
     }
     const weighed = told.tokens.flatMap((token, i) => {
       const probability = told.probabilities[i] ?? 0
-      return probability >= FAINT ? [{ token, probability }] : []
+      return probability >= FAINT ? [{ token: legible(token), probability }] : []
     })
     return {
-      text: told.tokens[0] ?? '',
+      text: legible(told.tokens[0] ?? ''),
       given: false,
       certainty: told.probabilities[0] ?? 0,
       weighed,

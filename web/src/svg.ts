@@ -12,7 +12,7 @@ const CHART = { left: 430, top: 62, width: 330, height: 250 }
 const WIDTH = 800
 const HEIGHT = 400
 /** Seconds of a loop: so much a step, and a rest at the end. */
-const STEP_SECONDS = 0.28
+const STEP_SECONDS = 0.45
 const REST_SECONDS = 2.5
 /** Most steps that are drawn. */
 const MOST = 64
@@ -231,9 +231,9 @@ export function animatedSvg(recording: Recording, model: Model): string {
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${String(WIDTH)} ${String(HEIGHT)}" width="${String(WIDTH)}" height="${String(HEIGHT)}" role="img" aria-label="${escape(model.id)}: an answer settles while its energy falls">`,
     `<style>${style}</style><rect width="100%" height="100%" rx="10" class="ground"/>`,
     boardOf(recording, model, frames, clock),
-    `<path class="axis" d="M${String(CHART.left)} ${String(CHART.top - 6)}V${String(bottom + 6)}H${String(CHART.left + CHART.width)}"/>`,
     `<polyline class="curve" points="${points}"/>`,
     cover,
+    `<path class="axis" d="M${String(CHART.left)} ${String(CHART.top - 6)}V${String(bottom + 6)}H${String(CHART.left + CHART.width)}"/>`,
     dot,
     readings,
     `<text x="${String(CHART.left + CHART.width)}" y="42" class="label">energy${log ? ' (log scale)' : ''}</text>`,

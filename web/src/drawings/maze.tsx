@@ -16,9 +16,9 @@ const onPath = (cell: Cell): number =>
       (cell.weighed.length === 0 && cell.text === PATH ? 1 : 0))
 
 function describe(cell: Cell): string {
-  if (cell.text === '#') return 'wall'
-  if (cell.text === 'S') return 'start'
-  if (cell.text === 'G') return 'goal'
+  if (cell.given && cell.text === '#') return 'wall'
+  if (cell.given && cell.text === 'S') return 'start'
+  if (cell.given && cell.text === 'G') return 'goal'
   return cell.text === '' ? 'open' : `path ${String(Math.round(100 * onPath(cell)))}%`
 }
 
@@ -42,8 +42,8 @@ export function MazeDrawing(props: DrawingProps & { layout: Maze }) {
         <div class="row" role="row" key={r}>
           {row.map((cell, column) => {
             const position = r * columns + column
-            const end = cell.text === 'S' || cell.text === 'G'
-            const wall = cell.text === '#'
+            const end = cell.given && (cell.text === 'S' || cell.text === 'G')
+            const wall = cell.given && cell.text === '#'
             const classes = [
               'square',
               wall && 'wall',
