@@ -1,13 +1,16 @@
 /** `basin generate`: one completion, watched while it settles. */
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { Option, type Command } from 'commander'
 import picocolors from 'picocolors'
 import { fromErrorMessage } from '../errors.js'
 import type { Generation } from '../generation/client.js'
-import type { Of } from '../generation/protocol.js'
+import type { JobEvent, Of } from '../generation/protocol.js'
 import type { ReasoningEffort } from '../refine/presets.js'
 import { jobOf } from '../server/job.js'
+import { brailleCurve } from './braille.js'
 import { integer, real } from './numbers.js'
+import { figure, TemplateScreen } from './template-screen.js'
 import { shippedModels } from './package.js'
 import { Screen } from './screen.js'
 import { sparkline } from './sparkline.js'
@@ -22,6 +25,7 @@ interface GenerateFlags {
   steps?: number
   effort?: ReasoningEffort
   candidates: number
+  slow?: true
   engine: string
   threads: number
   weights: string
@@ -30,7 +34,10 @@ interface GenerateFlags {
 
 /** Whoever runs this owns the machine: only what an answer can hold is bounded. */
 const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 86_400, candidates: 64 }
-const SPARKLINE_WIDTH = 32
+const SPARKLINE_WIDTH = 16
+/** Between two steps on a terminal: long enough to see that something moves, or what. */
+const STEP_MS = 30
+const SLOW_STEP_MS = 300
 
 const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
 
@@ -51,6 +58,7 @@ export function registerGenerate(program: Command): void {
     .option('--steps <n>', 'most descent steps per answer', integer(0, caps.maxSteps))
     .addOption(new Option('--effort <name>', 'a preset of the budget').choices(efforts))
     .option('--candidates <n>', 'starting points per answer', integer(1, caps.candidates), 1)
+    .option('--slow', 'on a terminal: a few steps a second')
     .addOption(engineOption())
     .addOption(threadsOption())
     .addOption(weightsOption())
@@ -80,7 +88,9 @@ async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
 
 async function watch(generation: Generation, prompt: string, flags: GenerateFlags): Promise<void> {
   const { candidates, effort, maxTokens, seed, steps, temperature, template } = flags
+  const drawn = process.stdout.isTTY && template !== undefined
   const asked = {
+    ...(drawn && { logprobs: 1 }),
     max_tokens: maxTokens,
     temperature: temperature ?? null,
     seed: seed ?? null,
@@ -95,12 +105,17 @@ async function watch(generation: Generation, prompt: string, flags: GenerateFlag
     reportSteps: true,
     hold: false,
   })
+  const pace = { hurried: false }
   process.once('SIGINT', () => {
+    pace.hurried = true
     run.control({ type: 'finish' })
   })
-  const view = process.stdout.isTTY ? new LiveView(prompt) : new PlainView()
+  const view = viewOf(prompt, template, generation)
   const account = new Account()
-  for await (const event of run.events) {
+  const milliseconds = flags.slow ? SLOW_STEP_MS : template === undefined ? 0 : STEP_MS
+  for await (const event of allOf(run.events)) {
+    const wait = process.stdout.isTTY && !pace.hurried && event.type === 'step'
+    if (wait && milliseconds > 0) await setTimeout(milliseconds)
     if (event.type === 'failed') {
       view.close()
       throw fromErrorMessage(event.error)
@@ -115,6 +130,39 @@ async function watch(generation: Generation, prompt: string, flags: GenerateFlag
       console.error(account.summary(event))
     }
   }
+}
+
+/** Every event, however slowly they are taken: a reader who lags behind would miss steps. */
+async function* allOf(events: AsyncIterable<JobEvent>): AsyncGenerator<JobEvent> {
+  const nobody: () => void = () => undefined
+  const state = { waiting: [] as JobEvent[], ended: false, wake: nobody }
+  const read = async (): Promise<void> => {
+    for await (const event of events) {
+      state.waiting.push(event)
+      state.wake()
+    }
+  }
+  const reading = read().finally(() => {
+    state.ended = true
+    state.wake()
+  })
+  for (;;) {
+    const event = state.waiting.shift()
+    if (event) yield event
+    else if (state.ended) break
+    else
+      await new Promise<void>((resolve) => {
+        state.wake = resolve
+      })
+  }
+  await reading
+}
+
+function viewOf(prompt: string, template: string | undefined, { model }: Generation): View {
+  if (!process.stdout.isTTY) return new PlainView()
+  if (template === undefined) return new LiveView(prompt)
+  const { blank, layout } = model.template ?? { blank: '_', layout: undefined }
+  return new TemplateView(new TemplateScreen(process.stdout, template, blank, layout))
 }
 
 /** Energies of the present answer, and of all answers by step. */
@@ -151,7 +199,7 @@ class Account {
     const energies = [this.initial, this.final]
       .map((sum) => (sum / Math.max(1, this.answers)).toPrecision(3))
       .join(' → ')
-    const mean = this.answers > 1 ? ` (mean of ${this.answers} answers)` : ''
+    const mean = this.answers > 1 ? ` (mean of ${this.answers})` : ''
     return (
       `${sparkline(means, SPARKLINE_WIDTH)} energy ${energies}${mean}, ` +
       `${refinement.steps} steps, ${usage.completionTokens} tokens, ` +
@@ -169,15 +217,20 @@ interface View {
 /** The answer as it changes, with its energy beneath. */
 class LiveView implements View {
   private readonly screen = new Screen(process.stdout)
+  /** Of every step so far. */
+  private readonly energies: number[] = []
 
   constructor(prompt: string) {
     this.screen.append(prompt)
   }
 
-  step({ bestEnergy, step, text }: Of<'step'>, energies: readonly number[]): void {
-    const curve = picocolors.cyan(sparkline(energies, SPARKLINE_WIDTH))
-    const status = picocolors.dim(`step ${step}, energy ${bestEnergy.toPrecision(3)}`)
-    this.screen.draw(text, `${curve} ${status}`)
+  step({ energy, step, text }: Of<'step'>, energies: readonly number[]): void {
+    this.energies.push(energy)
+    const recent = this.energies.slice(-2 * SPARKLINE_WIDTH)
+    const [curve = ''] = brailleCurve(recent, SPARKLINE_WIDTH, 1)
+    const first = energies[0] ?? energy
+    const status = `step ${step}, energy ${figure(first)} → ${figure(energy)}`
+    this.screen.draw(text, `${picocolors.cyan(curve)} ${picocolors.dim(status)}`)
   }
 
   commit({ text }: Of<'committed'>): void {
@@ -186,6 +239,30 @@ class LiveView implements View {
 
   close(): void {
     this.screen.close()
+  }
+}
+
+/** A whole answer, drawn as what it is. */
+class TemplateView implements View {
+  constructor(private readonly screen: TemplateScreen) {
+    screen.draw(undefined, [])
+  }
+
+  step(
+    { bestEnergy, candidate, energy, positions, step, text }: Of<'step'>,
+    energies: readonly number[],
+  ): void {
+    if (candidate !== 0) return
+    const shown = { step, energy, best: bestEnergy, text, ...(positions && { positions }) }
+    this.screen.draw(shown, energies)
+  }
+
+  commit(): void {
+    // What settled is on the screen.
+  }
+
+  close(): void {
+    // It stays there.
   }
 }
 

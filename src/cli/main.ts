@@ -9,6 +9,7 @@ import { registerGenerate } from './generate.js'
 import { registerInspect } from './inspect.js'
 import { registerLandscape } from './landscape.js'
 import { registerKeys } from './keys.js'
+import { registerList } from './list.js'
 import { registerServe } from './serve.js'
 import { registerTasks } from './tasks.js'
 import { registerTokenizer } from './tokenize.js'
@@ -24,6 +25,7 @@ for (const register of [
   registerKeys,
   registerConfig,
   registerGenerate,
+  registerList,
   registerTrain,
   registerEvaluate,
   registerLandscape,
