@@ -10,7 +10,7 @@ import { drawTemplate } from '../../src/cli/template-drawing.js'
 import { shipped, shippedModels } from '../support/process.js'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
- 
+
 const plain = (text: string): string => text.replace(/\x1b\[[0-9;]*[A-Za-z]/g, '')
 const places = (text: string) =>
   Array.from(text, (character) => ({ text: character, given: true, certainty: 1 }))
@@ -109,7 +109,7 @@ describe.skipIf(!shipped)('basin generate', () => {
   it.each(examples)('writes no control characters of %s into a pipe', (model, template) => {
     const flags = ['generate', '--model', join(shippedModels, model), '--template', template]
     const { stderr, stdout } = spawnSync(process.execPath, [main, ...flags], { encoding: 'utf8' })
-     
+
     expect(stdout + stderr).not.toMatch(/[\x00-\x09\x0b-\x1f]/)
     expect(stdout).toHaveLength(template.length + 1)
   })
