@@ -9,7 +9,7 @@ COPY . .
 RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund \
   && grep '"built":true' build/native.json \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
-  && rm -rf src build/Release/obj.target build/Release/.deps build/Release/*.a
+  && rm -rf src web build/Release/obj.target build/Release/.deps build/Release/*.a
 
 # The same Debian release, so that the addon finds the libraries that it was linked with.
 FROM node:20-bookworm-slim

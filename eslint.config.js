@@ -8,7 +8,6 @@ export default tseslint.config(
       'node_modules',
       'models',
       'test/golden',
-      'web',
       '**/*.cjs',
       '**/*.mjs',
       'eslint.config.js',

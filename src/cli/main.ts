@@ -12,6 +12,7 @@ import { registerGenerate } from './commands/generate-command.js'
 import { registerInspect } from './commands/inspect-command.js'
 import { registerLandscape } from './commands/landscape-command.js'
 import { registerKeys } from './commands/keys-command.js'
+import { registerList } from './commands/list-command.js'
 import { registerServe } from './commands/serve-command.js'
 import { registerTasks } from './commands/tasks-command.js'
 import { registerTokenizer } from './commands/tokenizer-command.js'
@@ -27,6 +28,7 @@ for (const register of [
   registerKeys,
   registerConfig,
   registerGenerate,
+  registerList,
   registerTrain,
   registerEvaluate,
   registerLandscape,

@@ -41,7 +41,12 @@ export function writeTaskModel(directory: string, name: string, task: Task): voi
       },
       energy: { kind: 'residual', direction: 'amortized', doubt: 1 },
       temperature: 0,
-      template: { blank: BLANK, length: task.block, example: example?.template },
+      template: {
+        blank: BLANK,
+        length: task.block,
+        example: example?.template,
+        ...(task.layout && { layout: task.layout }),
+      },
     },
     path,
   )

@@ -40,7 +40,7 @@ export interface BeginRow {
   candidate: number
   /** Known tokens, one per position; -1 moves. Absent: all K move. */
   clamped?: readonly number[]
-  /** Replaces the model's start: [K, stateWidth(model)], row-major. */
+  /** Replaces the model's start: [K, stateWidth(model)], row-major. The next step may be any. */
   start?: Float32Array
 }
 

@@ -63,6 +63,26 @@ export interface ProbeRequest {
   points: number
   /** Lines go from -reach to reach. */
   reach: number
+  /** A picture of the descent too. */
+  plane?: PlaneRequest
+}
+
+export interface PlaneRequest {
+  /** Along each side of the grid, at least 2. */
+  points: number
+}
+
+/** The energy on the plane in which most of a descent lies, about its end. */
+export interface ProbePlane {
+  /** Of the columns and of the rows: distances in the space of states. */
+  x: number[]
+  y: number[]
+  /** [rows][columns] */
+  energies: number[][]
+  /** The descent laid onto the plane, from its start to its end. */
+  path: { x: number; y: number; energy: number }[]
+  /** Share of the path's squared distances from its end that lies in the plane. */
+  explained: number
 }
 
 export interface ProbeLine {
@@ -84,11 +104,23 @@ export type Control =
   | { type: 'extend'; steps?: number; seconds?: number }
   | { type: 'pause' }
   | { type: 'resume' }
+  /**
+   * Fix a position of the answer in descent, or of the held one, to a token; the mark of a blank opens
+   * it. `position`: in the completion, in tokens. Answered by `declined` where it cannot be.
+   */
+  | { type: 'clamp'; position: number; text: string }
 
 export interface TokenAlternative {
   token: string
   id: number
   probability: number
+}
+
+/** What a position of an answer in descent reads: at most as many tokens as `logprobs`, at least one. */
+export interface StepPosition {
+  tokens: readonly string[]
+  /** To four decimals. */
+  probabilities: readonly number[]
 }
 
 export interface EnergySummary {
@@ -158,7 +190,7 @@ export type RequestEvent =
       /** [D], if `represent` asked for what is observed. */
       representation?: Float32Array
     }
-  | { type: 'probed'; lines: readonly ProbeLine[] }
+  | { type: 'probed'; lines: readonly ProbeLine[]; plane?: ProbePlane }
   | {
       type: 'step'
       /** Index of the answer's first position in the completion, in tokens. */
@@ -175,6 +207,8 @@ export type RequestEvent =
       text: string
       /** Of the first moving position. */
       top: readonly TokenAlternative[]
+      /** Of every position, if log-probabilities were asked for: most probable first. */
+      positions?: readonly StepPosition[]
     }
   | ({
       /** The answers of the request that settled since its event before, in their order. */
@@ -188,6 +222,8 @@ export type RequestEvent =
       usage: { promptTokens: number; completionTokens: number }
       refinement: Refinement
     }
+  /** What a control asked for cannot be done; the job goes on. */
+  | { type: 'declined'; error: ErrorMessage }
   | { type: 'failed'; error: ErrorMessage }
 
 /** The events of one type. */

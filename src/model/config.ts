@@ -11,6 +11,34 @@ import { BasinError } from '../errors.js'
 const count = (maximum: number, description: string) =>
   Type.Integer({ minimum: 1, maximum, description })
 
+const exact = { additionalProperties: false }
+
+/** How a template is drawn: `basin generate` and the web page know these kinds. */
+export const TemplateLayout = Type.Union(
+  [
+    Type.Object(
+      {
+        kind: Type.Literal('sudoku'),
+        columns: count(64, 'cells along a side'),
+        box_columns: count(64, 'cells along the long side of a box'),
+        box_rows: count(64, 'box_columns x box_rows = columns'),
+      },
+      exact,
+    ),
+    Type.Object({ kind: Type.Literal('maze'), columns: count(64, 'squares along a side') }, exact),
+    Type.Object(
+      {
+        kind: Type.Literal('sum'),
+        columns: count(64, 'digits of a term, least significant first; the sum has one more'),
+      },
+      exact,
+    ),
+    Type.Object({ kind: Type.Literal('brackets') }, exact),
+  ],
+  { description: 'how a template is drawn; absent: as text' },
+)
+export type TemplateLayout = Static<typeof TemplateLayout>
+
 export const ModelConfig = Type.Object(
   {
     format: Type.Literal('basin-ebt/1'),
@@ -136,6 +164,7 @@ export const ModelConfig = Type.Object(
           example: Type.Optional(
             Type.String({ description: 'a template to try, shown to newcomers', maxLength: 4096 }),
           ),
+          layout: Type.Optional(TemplateLayout),
         },
         { additionalProperties: false },
       ),
@@ -191,6 +220,20 @@ export function trainedStepSize({ step_decay: decay }: ModelConfig, alpha: numbe
   return alpha * (1 + (from - 1) * Math.max(0, 1 - since / steps))
 }
 
+/** Positions of a template in this layout; undefined: any number. */
+function positionsOf(layout: TemplateLayout): number | undefined {
+  switch (layout.kind) {
+    case 'sudoku':
+    case 'maze':
+      return layout.columns ** 2
+    case 'sum':
+      // Two terms, the sum with its carry, and the signs between them.
+      return 3 * layout.columns + 3
+    case 'brackets':
+      return undefined
+  }
+}
+
 const rules: readonly [(c: ModelConfig) => boolean, string][] = [
   [(c) => c.dim % c.heads === 0, 'dim must be a multiple of heads'],
   [(c) => (c.dim / c.heads) % 2 === 0, 'dim / heads must be even (rotary pairs)'],
@@ -224,6 +267,13 @@ const rules: readonly [(c: ModelConfig) => boolean, string][] = [
   [
     (c) => c.template?.length === undefined || c.template.length <= c.answer.block,
     'template.length must not exceed answer.block',
+  ],
+  [
+    ({ template }) => {
+      const positions = template?.layout && positionsOf(template.layout)
+      return positions === undefined || positions === template?.length
+    },
+    'template.layout must describe template.length positions',
   ],
 ]
 

@@ -213,6 +213,13 @@ export function extend(
   return raised
 }
 
+/** The same descent on another landscape: what was found on the one before counts no more. */
+export const askedAnew = ({ initial, steps }: Progress): Progress => ({
+  ...beforeFirstStep,
+  steps,
+  initial,
+})
+
 /** The progress with which a stopped candidate goes on: convergence is counted from zero again. */
 export function reopen(progress: Progress, reason: StopReason): Progress {
   return reason === 'converged'

@@ -77,10 +77,21 @@ export class ApiKeys {
   }
 }
 
-/** `Authorization: Bearer` as OpenAI's clients send it, or `X-Api-Key`. */
-function presented({ authorization, 'x-api-key': own }: IncomingHttpHeaders): string | undefined {
+/** Begins the subprotocol by which a socket brings its key. */
+const KEY_PROTOCOL = 'basin-key.'
+
+/**
+ * `Authorization: Bearer` as OpenAI's clients send it, or `X-Api-Key`. The sockets of browsers can set
+ * neither: they offer the key as a subprotocol after `basin`, which is the one that the server takes.
+ */
+function presented(headers: IncomingHttpHeaders): string | undefined {
+  const { authorization, 'sec-websocket-protocol': protocols, 'x-api-key': own } = headers
   if (typeof own === 'string') return own
-  return /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
+  const bearer = /^Bearer +(\S+) *$/i.exec(authorization ?? '')?.[1]
+  const offered = protocols?.split(',').map((protocol) => protocol.trim())
+  return (
+    bearer ?? offered?.find((name) => name.startsWith(KEY_PROTOCOL))?.slice(KEY_PROTOCOL.length)
+  )
 }
 
 /** Adds a new key to a file, which may not exist yet. Returns the key, which is written nowhere. */

@@ -31,6 +31,7 @@ import { healthRoutes } from './routes/health-routes.js'
 import { landscapeRoutes } from './routes/landscape-routes.js'
 import { metricsRoutes } from './routes/metrics-routes.js'
 import { modelRoutes } from './routes/model-routes.js'
+import { pageRoutes } from './routes/page-routes.js'
 import { refineRoutes } from './routes/refine-routes.js'
 import { responseRoutes } from './routes/response-routes.js'
 import { scoreRoutes } from './routes/score-routes.js'
@@ -127,6 +128,7 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
   await app.register(modelLease, { models })
   await app.register(idempotency)
   await app.register(apiDocs, { version })
+  await pageRoutes(app)
   modelRoutes(app, context)
   completionRoutes(app, context)
   chatRoutes(app, context)

@@ -13,6 +13,7 @@ export const stepFields = (event: Of<'step'>) => ({
   ...(event.doubt !== undefined && { doubt: event.doubt }),
   text: event.text,
   top: event.top,
+  ...(event.positions && { positions: event.positions }),
 })
 
 /** Of an answer without its text, which has a place of its own in each transport. */

@@ -178,3 +178,75 @@ describe('the landscape', () => {
     expect(bench.stats).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
   })
 })
+
+describe('the plane of a descent', () => {
+  const plane = (overrides: Partial<EngineRequest> = {}) =>
+    requestOf('a', {
+      probe: { directions: ['random'], random: 1, points: 3, reach: 1, plane: { points: 9 } },
+      maxTokens: 4,
+      budget: budget({ maxSteps: 12 }),
+      ...overrides,
+    })
+  const seen = async (request: EngineRequest) => {
+    const bench = await new EngineBench(head).run(request)
+    const [probed] = bench.of('a', 'probed')
+    if (!probed?.plane) throw new Error('no plane was seen')
+    return { bench, plane: probed.plane }
+  }
+
+  it('has the path of the answer, with the energies of its steps', async () => {
+    const { plane: found } = await seen(plane())
+    const watched = await new EngineBench(head).run(
+      requestOf('a', { ...plane(), reportSteps: true }),
+    )
+    const energies = watched.of('a', 'step').map(({ energy }) => energy)
+    expect(found.path).toHaveLength(13)
+    found.path
+      .slice(0, 12)
+      .forEach(({ energy }, i) => expect(energy).toBeCloseTo(energies[i] ?? NaN, 4))
+    expect(found.path.at(-1)).toMatchObject({ x: 0, y: 0 })
+  })
+
+  it('has the energy of a bowl around its end', async () => {
+    const { plane: found } = await seen(plane())
+    expect(found.energies).toHaveLength(9)
+    const { path, x, y } = found
+    // The descent goes straight down a bowl: E grows by half the squared distance from its bottom,
+    // which lies a little beyond the end of the path.
+    const [start, end] = [path[0], path.at(-1)]
+    const share = Math.sqrt((end?.energy ?? NaN) / (start?.energy ?? NaN))
+    const bottom = { x: -((start?.x ?? NaN) * share) / (1 - share), y: 0 }
+    found.energies.forEach((row, j) => {
+      row.forEach((energy, i) => {
+        const distance = ((x[i] ?? NaN) - bottom.x) ** 2 + ((y[j] ?? NaN) - bottom.y) ** 2
+        expect(energy).toBeCloseTo(distance / 2, 3)
+      })
+    })
+  })
+
+  it('holds a straight path whole, and has room around it', async () => {
+    const { plane: found } = await seen(plane())
+    expect(found.explained).toBeCloseTo(1, 6)
+    const xs = found.path.map(({ x }) => x)
+    expect(found.x[0]).toBeLessThan(Math.min(...xs))
+    expect(found.x.at(-1)).toBeGreaterThan(Math.max(...xs))
+  })
+
+  it('of a descent with noise is that of the same noise', async () => {
+    const noisy = plane({ budget: budget({ maxSteps: 12, noise: 0.3 }) })
+    const { plane: found } = await seen(noisy)
+    const watched = await new EngineBench(head).run(requestOf('a', { ...noisy, reportSteps: true }))
+    expect(found.path).toHaveLength(13)
+    expect(found.explained).toBeLessThan(1)
+    const [probed] = watched.of('a', 'probed')
+    expect(probed?.plane).toEqual(found)
+  })
+
+  it('keeps at most 129 points of a long path, both ends among them', async () => {
+    const { bench, plane: found } = await seen(plane({ budget: budget({ maxSteps: 1000 }) }))
+    expect(found.path.length).toBeLessThanOrEqual(129)
+    expect(found.path.length).toBeGreaterThan(100)
+    expect(found.path.at(-1)).toMatchObject({ x: 0, y: 0 })
+    expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
+  })
+})

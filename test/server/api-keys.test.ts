@@ -26,7 +26,6 @@ const routes = [
   '/metrics',
   '/openapi.json',
   '/docs',
-  '/',
   '/v1/nothing',
 ].map((url) => ['GET', url] as const)
 const posts = [

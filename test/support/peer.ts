@@ -52,8 +52,12 @@ export class Peer {
     socket.on('error', () => undefined)
   }
 
-  static async connect(address: string, headers: Record<string, string> = {}): Promise<Peer> {
-    const socket = new WebSocket(address, { headers })
+  static async connect(
+    address: string,
+    headers: Record<string, string> = {},
+    protocols: readonly string[] = [],
+  ): Promise<Peer> {
+    const socket = new WebSocket(address, [...protocols], { headers })
     const peer = new Peer(socket)
     await once(socket, 'open')
     return peer

@@ -63,6 +63,8 @@ interface Slot {
   bestAnswer: Float64Array
   best: number
   steps: number
+  /** It began at a given point: its next step may be any. */
+  resumed: boolean
 }
 
 export interface QuadraticOptions {
@@ -205,6 +207,7 @@ export class QuadraticEngine implements SynchronousEngine {
         bestAnswer: y.slice(),
         best: Infinity,
         steps: 0,
+        resumed: start !== undefined,
       })
     }
   }
@@ -216,6 +219,8 @@ export class QuadraticEngine implements SynchronousEngine {
     return taken.map((row) => {
       const slot = this.slotOf(row.slot)
       this.contextOf(slot.contextId)
+      if (slot.resumed) slot.steps = row.step
+      slot.resumed = false
       check(row.step === slot.steps, `step ${row.step} follows ${slot.steps}`)
       this.checkLandscape(row.landscape)
       if (this.holds(slot, this.options.throwsAt)) throw new Error('the arithmetic broke')
@@ -308,6 +313,7 @@ export class QuadraticEngine implements SynchronousEngine {
       bestAnswer: part(2),
       best: state.bestEnergy,
       steps: doubles[3 * size] as number,
+      resumed: false,
     })
   }
 

@@ -1,14 +1,17 @@
-/** `basin generate`: completes one prompt in the terminal, and shows the answer while it settles. */
+/** `basin generate`: one completion, watched while it settles. */
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { Option, type Command } from 'commander'
 import picocolors from 'picocolors'
 import { fromErrorMessage } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
-import type { Of } from '../../generation/protocol.js'
+import type { Of, RequestEvent } from '../../generation/protocol.js'
 import { type SettledAnswer, settledAnswers } from '../../generation/settled-answers.js'
 import type { ReasoningEffort } from '../../refine/presets.js'
 import { requestFrom } from '../../server/requests/request-settings.js'
+import { brailleCurve } from '../output/braille.js'
 import { integer, real } from '../options/number-parsers.js'
+import { figure, TemplateScreen } from '../output/template-screen.js'
 import { shippedModels } from '../package.js'
 import { Screen } from '../output/screen.js'
 import { sparkline } from '../output/sparkline.js'
@@ -29,31 +32,33 @@ interface GenerateFlags {
   steps?: number
   effort?: ReasoningEffort
   candidates: number
+  slow?: true
   engine: string
   threads: number
   weights: string
   refiner: string
 }
 
-/** The user's own machine needs no tight limits; these are the largest values that an answer can have. */
+/** Whoever runs this owns the machine: only what an answer can hold is bounded. */
 const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 86_400, candidates: 64 }
-const SPARKLINE_WIDTH = 32
+const SPARKLINE_WIDTH = 16
+/** Between two steps on a terminal: long enough to see that something moves, or what. */
+const STEP_MS = 30
+const SLOW_STEP_MS = 300
 
 const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
 
 export function registerGenerate(program: Command): void {
   program
     .command('generate')
-    .description(
-      'complete a prompt and show how its energy falls; Ctrl-C ends with the best answer so far',
-    )
+    .description('complete a prompt here, and watch the energy fall; Ctrl-C takes the best so far')
     .argument('[prompt]', 'text to complete', '')
-    .option('--model <directory>', 'directory of the model', join(shippedModels, 'stories'))
-    .option('--template <text>', 'the answer with its unknown characters left blank, as a puzzle')
-    .option('--max-tokens <n>', 'largest number of tokens', integer(1, 2 ** 31 - 1), 64)
+    .option('--model <directory>', 'model to use', join(shippedModels, 'stories'))
+    .option('--template <text>', 'known text of the answer with blanks between')
+    .option('--max-tokens <n>', 'most tokens', integer(1, 2 ** 31 - 1), 64)
     .option(
       '--temperature <x>',
-      "0 takes the most probable token always (default: the model's own)",
+      "0: always the most probable token (default: the model's own)",
       real(0, 2),
     )
     .option('--seed <n>', 'the same seed gives the same text', integer(0, 2 ** 53 - 1))
@@ -64,6 +69,7 @@ export function registerGenerate(program: Command): void {
     )
     .addOption(new Option('--effort <name>', 'a preset of the step budget').choices(efforts))
     .option('--candidates <n>', 'starting points of an answer', integer(1, caps.candidates), 1)
+    .option('--slow', 'shows a few steps a second, on a terminal')
     .addOption(engineOption())
     .addOption(threadsOption())
     .addOption(weightsOption())
@@ -72,7 +78,7 @@ export function registerGenerate(program: Command): void {
 }
 
 async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
-  const model = await openModel(flags.model, {
+  const generation = await openModel(flags.model, {
     engine: flags.engine,
     threads: flags.threads,
     weights: flags.weights,
@@ -85,15 +91,21 @@ async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
     watchdogSeconds: 0,
   })
   try {
-    await complete(model, prompt, flags)
+    await watch(generation, prompt, flags)
   } finally {
-    await model.close()
+    await generation.close()
   }
 }
 
-async function complete(model: EngineClient, prompt: string, flags: GenerateFlags): Promise<void> {
+async function watch(
+  generation: EngineClient,
+  prompt: string,
+  flags: GenerateFlags,
+): Promise<void> {
   const { candidates, effort, maxTokens, seed, steps, temperature, template } = flags
-  const settings = {
+  const drawn = process.stdout.isTTY && template !== undefined
+  const asked = {
+    ...(drawn && { logprobs: 1 }),
     max_tokens: maxTokens,
     temperature: temperature ?? null,
     seed: seed ?? null,
@@ -101,19 +113,24 @@ async function complete(model: EngineClient, prompt: string, flags: GenerateFlag
     template: template ?? null,
     refinement: { candidates, ...(steps !== undefined && { max_steps: steps }) },
   }
-  const stream = model.submit({
-    ...requestFrom(settings, model.model, caps),
+  const run = generation.submit({
+    ...requestFrom(asked, generation.model, caps),
     prompt,
     client: 'terminal',
     reportSteps: true,
     hold: false,
   })
+  const pace = { hurried: false }
   process.once('SIGINT', () => {
-    stream.control({ type: 'finish' })
+    pace.hurried = true
+    run.control({ type: 'finish' })
   })
-  const view = process.stdout.isTTY ? new LiveView(prompt) : new PlainView()
-  const account = new EnergyAccount()
-  for await (const event of stream.events) {
+  const view = viewOf(prompt, template, generation)
+  const account = new Account()
+  const milliseconds = flags.slow ? SLOW_STEP_MS : template === undefined ? 0 : STEP_MS
+  for await (const event of allOf(run.events)) {
+    const wait = process.stdout.isTTY && !pace.hurried && event.type === 'step'
+    if (wait && milliseconds > 0) await setTimeout(milliseconds)
     if (event.type === 'failed') {
       view.close()
       throw fromErrorMessage(event.error)
@@ -130,29 +147,62 @@ async function complete(model: EngineClient, prompt: string, flags: GenerateFlag
   }
 }
 
-/** Keeps the energies of the current answer, and the mean over all answers at each step. */
-class EnergyAccount {
-  private current: number[] = []
+/** Every event, however slowly they are taken: a reader that falls behind would miss steps. */
+async function* allOf(events: AsyncIterable<RequestEvent>): AsyncGenerator<RequestEvent> {
+  const nobody: () => void = () => undefined
+  const state = { waiting: [] as RequestEvent[], ended: false, wake: nobody }
+  const read = async (): Promise<void> => {
+    for await (const event of events) {
+      state.waiting.push(event)
+      state.wake()
+    }
+  }
+  const reading = read().finally(() => {
+    state.ended = true
+    state.wake()
+  })
+  for (;;) {
+    const event = state.waiting.shift()
+    if (event) yield event
+    else if (state.ended) break
+    else
+      await new Promise<void>((resolve) => {
+        state.wake = resolve
+      })
+  }
+  await reading
+}
+
+function viewOf(prompt: string, template: string | undefined, { model }: EngineClient): View {
+  if (!process.stdout.isTTY) return new PlainView()
+  if (template === undefined) return new LiveView(prompt)
+  const { blank, layout } = model.template ?? { blank: '_', layout: undefined }
+  return new TemplateView(new TemplateScreen(process.stdout, template, blank, layout))
+}
+
+/** Energies of the present answer, and of all answers by step. */
+class Account {
+  private present: number[] = []
   private answers = 0
   /** Summed over the settled answers. */
   private initial = 0
   private final = 0
   private seconds = 0
-  /** Sum and number of the energies at each step. */
+  /** Sum and number of energies at each step. */
   private readonly curve: { sum: number; count: number }[] = []
 
-  /** Adds a step; returns the energies of the current answer's first candidate so far. */
+  /** The present answer's energies so far, of its first candidate. */
   step({ candidate, energy, step }: Of<'step'>): readonly number[] {
-    if (candidate !== 0) return this.current
-    this.current.push(energy)
+    if (candidate !== 0) return this.present
+    this.present.push(energy)
     const point = (this.curve[step - 1] ??= { sum: 0, count: 0 })
     point.sum += energy
     point.count++
-    return this.current
+    return this.present
   }
 
   settle({ energy, seconds }: SettledAnswer): void {
-    this.current = []
+    this.present = []
     this.answers++
     this.initial += energy.initial
     this.final += energy.final
@@ -164,7 +214,7 @@ class EnergyAccount {
     const energies = [this.initial, this.final]
       .map((sum) => (sum / Math.max(1, this.answers)).toPrecision(3))
       .join(' → ')
-    const mean = this.answers > 1 ? ` (mean of ${this.answers} answers)` : ''
+    const mean = this.answers > 1 ? ` (mean of ${this.answers})` : ''
     return (
       `${sparkline(means, SPARKLINE_WIDTH)} energy ${energies}${mean}, ` +
       `${refinement.steps} steps, ${usage.completionTokens} tokens, ` +
@@ -179,18 +229,23 @@ interface View {
   close: () => void
 }
 
-/** Shows the answer while it changes, and a curve of its energy below. */
+/** The answer as it changes, with its energy beneath. */
 class LiveView implements View {
   private readonly screen = new Screen(process.stdout)
+  /** Of every step so far. */
+  private readonly energies: number[] = []
 
   constructor(prompt: string) {
     this.screen.append(prompt)
   }
 
-  step({ bestEnergy, step, text }: Of<'step'>, energies: readonly number[]): void {
-    const curve = picocolors.cyan(sparkline(energies, SPARKLINE_WIDTH))
-    const status = picocolors.dim(`step ${step}, energy ${bestEnergy.toPrecision(3)}`)
-    this.screen.draw(text, `${curve} ${status}`)
+  step({ energy, step, text }: Of<'step'>, energies: readonly number[]): void {
+    this.energies.push(energy)
+    const recent = this.energies.slice(-2 * SPARKLINE_WIDTH)
+    const [curve = ''] = brailleCurve(recent, SPARKLINE_WIDTH, 1)
+    const first = energies[0] ?? energy
+    const status = `step ${step}, energy ${figure(first)} → ${figure(energy)}`
+    this.screen.draw(text, `${picocolors.cyan(curve)} ${picocolors.dim(status)}`)
   }
 
   commit({ text }: SettledAnswer): void {
@@ -202,10 +257,34 @@ class LiveView implements View {
   }
 }
 
-/** Writes the text alone, each answer when it has settled: for pipes and files. */
+/** A whole answer, drawn as what it is. */
+class TemplateView implements View {
+  constructor(private readonly screen: TemplateScreen) {
+    screen.draw(undefined, [])
+  }
+
+  step(
+    { bestEnergy, candidate, energy, positions, step, text }: Of<'step'>,
+    energies: readonly number[],
+  ): void {
+    if (candidate !== 0) return
+    const shown = { step, energy, best: bestEnergy, text, ...(positions && { positions }) }
+    this.screen.draw(shown, energies)
+  }
+
+  commit(): void {
+    // What settled is on the screen.
+  }
+
+  close(): void {
+    // It stays there.
+  }
+}
+
+/** The text alone, as it becomes certain. */
 class PlainView implements View {
   step(): void {
-    // Only text that does not change any more is written.
+    // What may still change does not go into a file.
   }
 
   commit({ text }: SettledAnswer): void {

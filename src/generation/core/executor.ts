@@ -4,11 +4,13 @@
  * knows no text, so what it finds is applied in one place, whatever the engine did to find it.
  */
 import type { Awaitable, EnergyEngine, ObserveRow } from '../../energy/engine.js'
+import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
 import { landscapeOf } from '../../model/config.js'
 import { planStep } from '../../refine/budget.js'
 import { answerSeed } from '../../refine/candidates.js'
 import type { TickStats } from '../protocol.js'
+import { type Clamping, clampPosition } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import { outcomesOf } from './multi-step.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
@@ -65,6 +67,7 @@ export class Executor {
 
   private async run(plan: StepPlan): Promise<Outcome> {
     const outcome = emptyOutcome()
+    for (const clamping of plan.clamp) await this.clamp(clamping, outcome)
     if (plan.observe.length > 0) await this.observe(plan.observe, outcome)
     outcome.begunAt = this.now()
     if (plan.begin.length > 0) await this.begin(plan.begin, outcome)
@@ -112,6 +115,17 @@ export class Executor {
       { state, row: head, encode: false },
       { state, row: text, encode: true },
     ].filter(({ row }) => row.tokens.length > 0)
+  }
+
+  private async clamp(clamping: Clamping, outcome: Outcome): Promise<void> {
+    await this.call('descend', [clamping], outcome, async () => {
+      try {
+        await clampPosition(this.engine, clamping)
+      } catch (error) {
+        if (!(error instanceof BasinError && error.code === 'invalid_frame')) throw error
+        outcome.declined = [...outcome.declined, { states: [clamping.state], error }]
+      }
+    })
   }
 
   private async begin(states: readonly RequestState[], outcome: Outcome): Promise<void> {

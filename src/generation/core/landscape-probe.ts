@@ -6,7 +6,8 @@
 import type { EnergyEngine } from '../../energy/engine.js'
 import { stateWidth } from '../../model/config.js'
 import { normals } from '../../refine/random.js'
-import type { ProbeLine, ProbeRequest } from '../protocol.js'
+import type { ProbeLine, ProbePlane, ProbeRequest } from '../protocol.js'
+import { PlaneProbe } from './plane-probe.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import { BLANK } from './prepare.js'
 
@@ -35,6 +36,8 @@ export class LandscapeProbe {
   private readonly clamped: readonly number[] | undefined
   /** Points that have been looked at. */
   private done = 0
+  /** Begins when the lines are done: it takes the descent again, in the slots that lines start from. */
+  private planeProbe: PlaneProbe | undefined
 
   /** `chosen`: the candidate around which to look. */
   constructor(
@@ -60,8 +63,20 @@ export class LandscapeProbe {
     }))
   }
 
+  get plane(): ProbePlane | undefined {
+    return this.planeProbe?.result
+  }
+
   /** Looks at the next few points. True when there are no more. */
   async advance(engine: EnergyEngine): Promise<boolean> {
+    if (this.planeProbe) return this.planeProbe.advance(engine)
+    if (!(await this.advanceLines(engine))) return false
+    const { plane } = this.asked
+    if (plane) this.planeProbe = new PlaneProbe(this.chosen, plane)
+    return !plane
+  }
+
+  private async advanceLines(engine: EnergyEngine): Promise<boolean> {
     this.geometry ??= await this.begin(engine)
     const { centre, lines } = this.geometry
     const { points } = this.asked

@@ -5,7 +5,7 @@
  * have settled and what they wait for; makes no call of the engine.
  */
 import type { EnergyResult } from '../../energy/engine.js'
-import { BasinError } from '../../errors.js'
+import { BasinError, toErrorMessage } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
@@ -112,6 +112,9 @@ export class OutputProcessor {
     if (outcome.pagesLost) this.scheduler.forgetPages()
     for (const { error, states } of outcome.failures)
       for (const state of states) if (this.requests.has(state)) this.requests.fail(state, error)
+    for (const { error, states } of outcome.declined)
+      for (const { request } of states)
+        this.events.push(request, { type: 'declined', error: toErrorMessage(error) }, this.now())
     for (const { state, sum, tokens } of outcome.encoded) state.promptStates.add(sum, tokens)
     for (const state of outcome.begun)
       if (this.requests.has(state)) this.begin(state, outcome.begunAt)
@@ -266,9 +269,9 @@ export class OutputProcessor {
 
   private lookAround({ probed }: Outcome): void {
     if (!probed?.done || !this.requests.has(probed.probe.state)) return
-    const { chosen, lines, state } = probed.probe
+    const { chosen, lines, plane, state } = probed.probe
     this.probes.remove(probed.probe)
-    this.events.push(state.request, { type: 'probed', lines }, this.now())
+    this.events.push(state.request, { type: 'probed', lines, ...(plane && { plane }) }, this.now())
     this.requests.complete(state, chosen)
   }
 

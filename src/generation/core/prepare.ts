@@ -13,7 +13,7 @@ import type { EngineRequest } from '../protocol.js'
 export const BLANK = -1
 
 /** What marks a blank in the text of a template where the model does not say. */
-const DEFAULT_BLANK_MARK = '_'
+export const BLANK_MARK = '_'
 
 export interface Prepared {
   /** Begin-of-text, if the tokenizer has one, and the prompt. */
@@ -50,7 +50,7 @@ function tokensOf(
 
 /** One entry per position: a known token, or BLANK. Throws `template_mismatch`. */
 export function parseTemplate(text: string, model: ModelConfig, tokenizer: Tokenizer): number[] {
-  const blank = model.template?.blank ?? DEFAULT_BLANK_MARK
+  const blank = model.template?.blank ?? BLANK_MARK
   const positions = encodeTemplate(tokenizer, text, blank)
   if (!positions.includes(BLANK)) {
     throw new BasinError('template_mismatch', {

@@ -59,6 +59,8 @@ export class RequestState {
   contextId = -1
   /** States of the prompt's tokens, if they were asked for. */
   readonly promptStates = new MeanPool()
+  /** Positions that the client wants fixed or opened before the next step. */
+  clampings: { position: number; token: number }[] = []
   private begun = 0
   /** How many of the given tokens have been read and scored. */
   private givenTaken = 0

@@ -12,6 +12,7 @@ import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Control, EngineRequest, Of } from '../protocol.js'
 import type { Candidate } from './answer.js'
+import { type Clamping, clampToken } from './clamp.js'
 import type { EventQueue } from './event-queue.js'
 import { type CandidateRow, candidateOf, RequestState } from './request-state.js'
 import { refinementOf } from './token-selection.js'
@@ -76,11 +77,39 @@ export class RequestTable {
         if (state.heldUntil === undefined) state.extend(control)
         else this.reopen(state, control)
         return state
+      case 'clamp':
+        this.clamp(state, control)
+        return undefined
       case 'pause':
       case 'resume':
         this.pause(state, control.type === 'pause')
         return undefined
     }
+  }
+
+  private clamp(state: RequestState, { position, text }: { position: number; text: string }): void {
+    try {
+      const token = clampToken(text, this.engine.model, this.tokenizer)
+      state.clampings.push({ position, token })
+    } catch (error) {
+      if (!(error instanceof BasinError)) throw error
+      this.events.push(
+        state.request,
+        { type: 'declined', error: toErrorMessage(error) },
+        this.now(),
+      )
+    }
+  }
+
+  /** What clients want fixed or opened since this was last asked. */
+  takeClampings(): Clamping[] {
+    const clampings: Clamping[] = []
+    for (const state of this.byId.values()) {
+      if (state.clampings.length === 0) continue
+      for (const clamping of state.clampings) clampings.push({ state, ...clamping })
+      state.clampings = []
+    }
+    return clampings
   }
 
   /** By the number that the scheduler gave it. */

@@ -4,6 +4,7 @@
  */
 import type { EnergyResult, MultiStepRow, Readout, StepResult } from '../../energy/engine.js'
 import type { TickStats } from '../protocol.js'
+import type { Clamping } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import type { CandidateRow, RequestState } from './request-state.js'
 
@@ -30,6 +31,8 @@ export interface AnswersInARow {
 
 /** What one batch on the engine is to do, in the order of these fields. */
 export interface StepPlan {
+  /** Positions of answers that clients fix or open: before everything below. */
+  readonly clamp: readonly Clamping[]
   /** Requests that were given their slots, and the seconds that they had waited. */
   readonly admitted: readonly { state: RequestState; queueSeconds: number }[]
   readonly observe: readonly Observation[]
@@ -54,6 +57,7 @@ export interface StepPlan {
 }
 
 export const emptyPlan: StepPlan = Object.freeze({
+  clamp: [],
   admitted: [],
   observe: [],
   begin: [],
@@ -130,6 +134,8 @@ export interface SettledReadout {
 /** What one batch found, or one of several answers in a row: as if that answer had been batches alone. */
 export interface Outcome {
   failures: readonly Failure[]
+  /** Clampings that cannot be done; their requests go on. */
+  declined: readonly Failure[]
   /** A call that was to fill pages failed: they may hold anything. */
   pagesLost: boolean
   encoded: readonly EncodedTokens[]
@@ -166,6 +172,7 @@ const none: readonly never[] = []
 
 export const emptyOutcome = (): Outcome => ({
   failures: none,
+  declined: none,
   pagesLost: false,
   encoded: none,
   begun: none,

@@ -6,6 +6,7 @@
  */
 import type { Plan } from '../../scheduler/plan.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
+import type { Clamping } from './clamp.js'
 import type { ProbeQueue } from './landscape-probe.js'
 import type { MultiStep } from './multi-step.js'
 import type { OutputProcessor } from './output-processor.js'
@@ -16,7 +17,7 @@ import { emptyPlan, hasWork, type Observation, type StepPlan } from './step-plan
 export class StepScheduler {
   constructor(
     private readonly slotScheduler: Pick<Scheduler, 'schedule'>,
-    private readonly requests: Pick<RequestTable, 'evict' | 'find' | 'preempt'>,
+    private readonly requests: Pick<RequestTable, 'evict' | 'find' | 'preempt' | 'takeClampings'>,
     private readonly output: Pick<OutputProcessor, 'hasSettled' | 'plan'>,
     private readonly multiStep: Pick<MultiStep, 'answersInARow' | 'stepsOf'>,
     private readonly probes: Pick<ProbeQueue, 'next' | 'some'>,
@@ -26,17 +27,19 @@ export class StepScheduler {
 
   schedule(): StepPlan {
     if (this.output.hasSettled) return this.output.plan()
-    const answersInARow = this.multiStep.answersInARow()
-    return answersInARow ? { ...emptyPlan, answersInARow } : this.batch()
+    const clamp = this.requests.takeClampings()
+    const answersInARow = clamp.length > 0 ? undefined : this.multiStep.answersInARow()
+    return answersInARow ? { ...emptyPlan, answersInARow } : this.batch(clamp)
   }
 
-  private batch(): StepPlan {
+  private batch(clamp: readonly Clamping[]): StepPlan {
     const plan = this.slotScheduler.schedule()
     for (const evicted of plan.evicted) this.requests.evict(evicted)
     for (const preempted of plan.preempted) this.requests.preempt(preempted)
     const beginning = this.begin(plan)
     const descend = this.descendingRows(plan)
     const batch: StepPlan = {
+      clamp,
       admitted: this.admitted(plan),
       observe: this.observations(plan),
       begin: beginning.filter(({ encodesPrompt, scoresGiven }) => !encodesPrompt && !scoresGiven),

@@ -16,7 +16,7 @@ import {
   type Sampling,
 } from '../../refine/sampling.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import type { EnergySummary, Of, Refinement, TokenLogprob } from '../protocol.js'
+import type { EnergySummary, Of, Refinement, StepPosition, TokenLogprob } from '../protocol.js'
 import { type Candidate, finiteOr, progressOf } from './answer.js'
 import { BLANK } from './prepare.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
@@ -149,6 +149,19 @@ export function givenLogprobs(
   )
 }
 
+/** The tokens of one position and their probabilities, at most `most` of them. */
+function stepPosition(
+  choices: TokenLogProbs['top'],
+  most: number,
+  tokenizer: Tokenizer,
+): StepPosition {
+  const shown = choices.slice(0, Math.max(1, most))
+  return {
+    tokens: shown.map(({ token }) => tokenText(tokenizer, token)),
+    probabilities: shown.map(({ logProb }) => Number(Math.exp(logProb).toFixed(4))),
+  }
+}
+
 /** What a client sees of an answer in descent. `readout`: of its latest state, [K, STEP_ALTERNATIVES]. */
 export function stepEvent(
   row: CandidateRow,
@@ -156,6 +169,7 @@ export function stepEvent(
   block: number,
   tokenizer: Tokenizer,
 ): Of<'step'> {
+  const { logprobs: alternatives } = row.state.request
   const { answer, candidate } = candidateOf(row)
   const { best, final, gradientNorm, steps, parts } = candidate.progress
   const tokens = Array.from(
@@ -180,6 +194,11 @@ export function stepEvent(
       id: token,
       probability: Math.exp(logProb),
     })),
+    ...(alternatives !== undefined && {
+      positions: Array.from({ length: answer.shape.length }, (_, position) =>
+        stepPosition(ranked(readout, block, position), alternatives, tokenizer),
+      ),
+    }),
   }
 }
 

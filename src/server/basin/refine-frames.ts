@@ -1,6 +1,6 @@
 /** The messages of the socket: from a client's text to a frame, and from an engine's event to frames. */
 import { Compile } from 'typebox/compile'
-import { BasinError } from '../../errors.js'
+import { BasinError, fromErrorMessage } from '../../errors.js'
 import { isSettled, settledAnswers } from '../../generation/settled-answers.js'
 import { settledFields, stepFields, usageFields } from '../event-fields.js'
 import { nestsBeyond } from '../json-nesting.js'
@@ -15,6 +15,7 @@ const validators = {
   cancel: Compile(clientFrames.cancel),
   pause: Compile(clientFrames.pause),
   resume: Compile(clientFrames.resume),
+  clamp: Compile(clientFrames.clamp),
 }
 
 const invalid = (reason: string, cause?: unknown): BasinError =>
@@ -77,6 +78,8 @@ export function framesOf(
       ]
     case 'step':
       return [{ type: 'step', ...stepFields(event) }]
+    case 'declined':
+      return [{ type: 'error', ...fromErrorMessage(event.error).toJSON() }]
     case 'scored':
     case 'probed':
       return []

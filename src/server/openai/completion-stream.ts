@@ -50,6 +50,7 @@ function partsOf(
     case 'step':
       return refinement ? [{ ...noText, refinement: { type: 'step', ...stepFields(event) } }] : []
     case 'probed':
+    case 'declined':
       return []
     case 'finished': {
       accumulator.finished = event

@@ -13,6 +13,10 @@ declare module 'fastify' {
     /** The key is an administrator's. */
     administrator: boolean
   }
+  interface FastifyContextConfig {
+    /** The route needs no key: its replies say nothing of models or of clients. */
+    public?: boolean
+  }
 }
 
 /** Without keys everybody who reaches the server may ask. */
@@ -23,7 +27,8 @@ export const auth = fp<{ keys: ApiKeys | undefined }>(
     app.decorateRequest('administrator', false)
     app.addHook('onRequest', async (request, reply) => {
       request.client = request.ip
-      if (!keys || livenessPaths.includes(request.routeOptions.url)) return
+      if (!keys || request.routeOptions.config.public) return
+      if (livenessPaths.includes(request.routeOptions.url)) return
       void reply.header('www-authenticate', 'Bearer')
       const { admin, name } = keys.identify(request.headers)
       request.client = name

@@ -157,8 +157,10 @@ function costOf(request: NewRequest, { answer }: ModelConfig, mostSteps: number)
   const tokens = (request.template?.length ?? request.maxTokens) + given
   const { candidates, maxSteps = mostSteps } = request.budget
   // An evaluation of the landscape costs as much as a step.
-  const probes = request.probe ? request.probe.points * (candidates + request.probe.random) : 0
-  return Math.ceil(tokens / answer.block) * candidates * maxSteps + probes
+  const { probe } = request
+  const lines = probe ? probe.points * (candidates + probe.random) : 0
+  const plane = probe?.plane ? probe.plane.points ** 2 + maxSteps : 0
+  return Math.ceil(tokens / answer.block) * candidates * maxSteps + lines + plane
 }
 
 export type SuccessEvent = Exclude<RequestEvent, { type: 'failed' }>

@@ -1,5 +1,6 @@
 /** `/v1/models`: what is served, and what each model can do. */
 import { Type, type Static } from 'typebox'
+import { TemplateLayout } from '../../model/config.js'
 import type { Limits } from '../limits.js'
 import type { App, AppContext } from '../context.js'
 import { replies } from '../schemas/reply-schema.js'
@@ -34,6 +35,8 @@ const Model = Type.Object({
         length: Type.Union([Type.Integer(), Type.Null()], {
           description: 'positions that every template must have; null: any, and none is needed',
         }),
+        example: Type.Union([Type.String(), Type.Null()], { description: 'a template to try' }),
+        layout: Type.Union([TemplateLayout, Type.Null()]),
       }),
       Type.Null(),
     ]),
@@ -73,7 +76,14 @@ function modelOf(profile: ModelProfile, { caps }: Limits): Static<typeof Model> 
       answer_space: answer.space,
       energy: energy.kind,
       start: answer.start,
-      template: template ? { blank: template.blank, length: template.length ?? null } : null,
+      template: template
+        ? {
+            blank: template.blank,
+            length: template.length ?? null,
+            example: template.example ?? null,
+            layout: template.layout ?? null,
+          }
+        : null,
     },
   }
 }

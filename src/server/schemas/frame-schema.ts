@@ -27,6 +27,23 @@ export const ExtendFrame = Type.Object(
   exact,
 )
 
+export const ClampFrame = Type.Object(
+  {
+    type: Type.Literal('clamp'),
+    position: Type.Integer({
+      minimum: 0,
+      maximum: 2 ** 31 - 1,
+      description: 'of the answer in the completion, in tokens, as in `step`',
+    }),
+    text: Type.String({
+      minLength: 1,
+      maxLength: 256,
+      description: 'one token; the mark of a blank opens the position',
+    }),
+  },
+  exact,
+)
+
 /** The schema of each type of frame. */
 export const clientFrames = {
   start: StartFrame,
@@ -35,7 +52,11 @@ export const clientFrames = {
   cancel: Type.Object({ type: Type.Literal('cancel') }, exact),
   pause: Type.Object({ type: Type.Literal('pause') }, exact),
   resume: Type.Object({ type: Type.Literal('resume') }, exact),
+  clamp: ClampFrame,
 }
 
 export type ClientFrame =
-  StartFrame | Static<typeof ExtendFrame> | { type: 'finish' | 'cancel' | 'pause' | 'resume' }
+  | StartFrame
+  | Static<typeof ExtendFrame>
+  | Static<typeof ClampFrame>
+  | { type: 'finish' | 'cancel' | 'pause' | 'resume' }

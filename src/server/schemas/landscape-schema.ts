@@ -42,10 +42,27 @@ export const LandscapeRequest = Type.Object(
         description: 't runs from -reach to reach; default 1.5',
       }),
     ),
+    plane: Type.Optional(
+      Type.Object(
+        {
+          points: Type.Optional(
+            Type.Integer({ minimum: 3, maximum: 64, description: 'along each side; default 25' }),
+          ),
+        },
+        {
+          additionalProperties: false,
+          description: 'the energy on the plane in which most of the descent lies, with its path',
+        },
+      ),
+    ),
   },
   { additionalProperties: false },
 )
 export type LandscapeRequest = Static<typeof LandscapeRequest>
+
+const Energy = Type.Union([Type.Number(), Type.Null()], {
+  description: 'null where it is not finite',
+})
 
 export const LandscapeReply = Type.Object({
   object: Type.Literal('landscape'),
@@ -59,11 +76,22 @@ export const LandscapeReply = Type.Object({
       candidate: Type.Optional(Type.Integer({ description: 'the one at t = 1' })),
       length: Type.Number({ description: 'distance from t = 0 to t = 1' }),
       at: Type.Array(Type.Number(), { description: 't' }),
-      energies: Type.Array(Type.Union([Type.Number(), Type.Null()]), {
-        description: 'null where it is not finite',
-      }),
+      energies: Type.Array(Energy),
     }),
     { description: 'a direction of length 0 is left out' },
+  ),
+  plane: Type.Optional(
+    Type.Object({
+      x: Type.Array(Type.Number(), { description: 'of the columns, from the end of the descent' }),
+      y: Type.Array(Type.Number(), { description: 'of the rows' }),
+      energies: Type.Array(Type.Array(Energy), { description: '[rows][columns]' }),
+      path: Type.Array(Type.Object({ x: Type.Number(), y: Type.Number(), energy: Energy }), {
+        description: 'the descent laid onto the plane, from its start to its end',
+      }),
+      explained: Type.Number({
+        description: "share of the path's squared distances from its end that lies in the plane",
+      }),
+    }),
   ),
   refinement: RefinementReply,
   usage: Usage,

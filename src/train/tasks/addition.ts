@@ -93,6 +93,7 @@ export function additionTask({ digits, width }: AdditionOptions): Task {
   return {
     name: 'addition',
     block: 3 * width + 3,
+    layout: { kind: 'sum', columns: width },
     alphabet: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '+', '=', PAD],
     draw(draws) {
       const long = draws.within(digits)

@@ -61,6 +61,7 @@ export function dyckTask({ length, kinds, block }: DyckOptions): Task {
   return {
     name: 'opening part',
     block,
+    layout: { kind: 'brackets' },
     alphabet: [...pairs.slice(0, kinds).flatMap((pair) => pair.split('')), PAD],
     draw(draws) {
       const { text, open } = drawOpening(draws, draws.within(length), kinds)

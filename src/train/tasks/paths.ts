@@ -160,6 +160,7 @@ export function pathTask({ rooms, side, loops }: PathOptions): Task {
   return {
     name: 'maze',
     block: side * side,
+    layout: { kind: 'maze', columns: side },
     alphabet: [WALL, FREE, ON_PATH, 'S', 'G'],
     draw(draws) {
       const [rows, columns] = [draws.within(rooms), draws.within(rooms)]

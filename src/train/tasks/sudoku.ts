@@ -226,9 +226,11 @@ function drawPuzzle({ size, givens }: SudokuOptions, draws: Draws): TaskExample 
 export function sudokuTask(options: SudokuOptions): Task {
   const { size, givens } = options
   checkRange('givens', givens, 1, size * size)
+  const [boxRows, boxColumns] = boxes[size]
   return {
     name: 'puzzle',
     block: size * size,
+    layout: { kind: 'sudoku', columns: size, box_columns: boxColumns, box_rows: boxRows },
     alphabet: Array.from({ length: size }, (_, digit) => String(digit + 1)),
     draw: (draws) => drawPuzzle(options, draws),
     form: canonicalForm,

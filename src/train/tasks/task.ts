@@ -4,6 +4,7 @@
  * files, no model and no flags.
  */
 import { BasinError } from '../../errors.js'
+import type { TemplateLayout } from '../../model/config.js'
 import { uniform } from '../../refine/random.js'
 
 /** Marks a position of a template that is to be inferred. */
@@ -29,6 +30,8 @@ export interface Task {
   readonly name: string
   /** K: characters of a template, and positions of the model's answer. */
   readonly block: number
+  /** How its templates are drawn; absent: as text. */
+  readonly layout?: TemplateLayout
   /** Every character of a completion, in the order of their token ids. */
   readonly alphabet: readonly string[]
   /** One example; undefined if these random numbers do not lead to a valid one. */

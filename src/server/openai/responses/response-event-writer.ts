@@ -92,6 +92,7 @@ export class ResponseEventWriter implements EventWriter {
       }
       case 'scored':
       case 'probed':
+      case 'declined':
         return { events: [] }
     }
   }

@@ -1,0 +1,104 @@
+/** A template on a terminal, drawn as its layout says: boards, mazes, sums; else as text. */
+import picocolors from 'picocolors'
+import type { TemplateLayout } from '../../model/config.js'
+
+/** What stands at a position. */
+export interface Place {
+  text: string
+  given: boolean
+  /** Probability of `text`; 1 where it is given. */
+  certainty: number
+}
+
+/** Above the first a reading is as good as certain; below the second it is hardly one. */
+const SURE = 0.9
+const DOUBTFUL = 0.5
+/** Stands where a column of a sum has no digit. */
+const PAD = '.'
+
+/** Certainty as colour. */
+function inked({ certainty, given, text }: Place): string {
+  if (given) return picocolors.bold(text)
+  if (text === '') return picocolors.dim('·')
+  if (certainty >= SURE) return picocolors.cyan(text)
+  return certainty >= DOUBTFUL ? picocolors.yellow(text) : picocolors.red(text)
+}
+
+type Sudoku = Extract<TemplateLayout, { kind: 'sudoku' }>
+
+function sudoku(places: readonly Place[], { box_columns, box_rows, columns }: Sudoku): string[] {
+  const boxes = columns / box_columns
+  const edge = (left: string, cross: string, right: string): string =>
+    picocolors.dim(
+      left + new Array(boxes).fill('─'.repeat(2 * box_columns + 1)).join(cross) + right,
+    )
+  const bar = picocolors.dim('│')
+  return Array.from({ length: columns }, (_, row) => {
+    const cells = places.slice(row * columns, (row + 1) * columns).map(inked)
+    const groups = Array.from({ length: boxes }, (_unused, box) =>
+      cells.slice(box * box_columns, (box + 1) * box_columns).join(' '),
+    )
+    const line = `${bar} ${groups.join(` ${bar} `)} ${bar}`
+    if (row === 0) return [edge('┌', '┬', '┐'), line]
+    return row % box_rows === 0 ? [edge('├', '┼', '┤'), line] : [line]
+  })
+    .flat()
+    .concat(edge('└', '┴', '┘'))
+}
+
+function maze(places: readonly Place[], columns: number): string[] {
+  const square = (place: Place): string => {
+    const { certainty, given, text } = place
+    if (given && text === '#') return picocolors.dim('██')
+    if (given) return picocolors.bold(`${text} `)
+    if (text !== 'x') return '  '
+    return (certainty >= SURE ? picocolors.cyan : picocolors.yellow)('••')
+  }
+  return Array.from({ length: columns }, (_, row) =>
+    places
+      .slice(row * columns, (row + 1) * columns)
+      .map(square)
+      .join(''),
+  )
+}
+
+/** As on paper: the most significant digit first, a rule above the result. */
+function sum(places: readonly Place[], columns: number): string[] {
+  const digits = (from: number, length: number): string =>
+    places
+      .slice(from, from + length)
+      .reverse()
+      .map((place) => (place.text === PAD ? ' ' : inked(place)))
+      .join(' ')
+  const result = 2 * (columns + 1)
+  return [
+    `      ${digits(0, columns)}`,
+    `  +   ${digits(columns + 1, columns)}`,
+    picocolors.dim(`  ${'─'.repeat(2 * columns + 4)}`),
+    `  = ${digits(result, columns + 1)}`,
+  ]
+}
+
+/** `width`: of a line of text, where there is no layout. */
+export function drawTemplate(
+  places: readonly Place[],
+  layout: TemplateLayout | undefined,
+  width: number,
+): string[] {
+  switch (layout?.kind) {
+    case 'sudoku':
+      return sudoku(places, layout)
+    case 'maze':
+      return maze(places, layout.columns)
+    case 'sum':
+      return sum(places, layout.columns)
+    case 'brackets':
+    case undefined:
+      return Array.from({ length: Math.ceil(places.length / width) }, (_, row) =>
+        places
+          .slice(row * width, (row + 1) * width)
+          .map(inked)
+          .join(''),
+      )
+  }
+}

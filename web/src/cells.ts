@@ -1,0 +1,48 @@
+/** What stands at each position of a template at one moment: given, or read with some certainty. */
+import type { StepEvent } from './wire.js'
+
+export interface Cell {
+  /** What is drawn: the given text, or the most probable reading; empty before the first step. */
+  text: string
+  given: boolean
+  /** Of `text`; 1 where it is given. */
+  certainty: number
+  /** Readings that are weighed, most probable first; none where it is given. */
+  weighed: readonly { token: string; probability: number }[]
+}
+
+/** Tokens that stand for no text are longer than a cell. */
+const SPECIAL = /^<\|.*\|>$/
+const legible = (token: string): string => (SPECIAL.test(token) ? '∅' : token)
+
+/** Below this probability a reading is not worth drawing. */
+const FAINT = 0.02
+
+/** `template`: one character a position; `blank` marks those that move. */
+export function cellsOf(template: string, blank: string, step: StepEvent | undefined): Cell[] {
+  const read = step ? Array.from(step.text) : []
+  return Array.from(template).map((given, position) => {
+    if (given !== blank) return { text: given, given: true, certainty: 1, weighed: [] }
+    const told = step?.positions?.[position]
+    if (!told) {
+      const text = read[position] ?? ''
+      return { text, given: false, certainty: text === '' ? 0 : 1, weighed: [] }
+    }
+    const weighed = told.tokens.flatMap((token, i) => {
+      const probability = told.probabilities[i] ?? 0
+      return probability >= FAINT ? [{ token: legible(token), probability }] : []
+    })
+    return {
+      text: legible(told.tokens[0] ?? ''),
+      given: false,
+      certainty: told.probabilities[0] ?? 0,
+      weighed,
+    }
+  })
+}
+
+/** Mean certainty of the positions that move, 0 before the first step. */
+export function certaintyOf(cells: readonly Cell[]): number {
+  const moving = cells.filter(({ given }) => !given)
+  return moving.reduce((sum, { certainty }) => sum + certainty, 0) / Math.max(1, moving.length)
+}

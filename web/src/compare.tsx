@@ -1,0 +1,240 @@
+/** Two budgets or two models on the same input, side by side, with both energies in one chart. */
+import { computed, signal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
+import { EnergyChart, short, shown } from './chart.js'
+import { Segments } from './controls.js'
+import { AnswerDrawing } from './drawings/answer.js'
+import { stepAt } from './recording.js'
+import { Run } from './run.js'
+import { models } from './server.js'
+import {
+  another,
+  input,
+  model,
+  modelId,
+  NOISE_STEPS,
+  notice,
+  pace,
+  paces,
+  request,
+  stepsOf,
+} from './state.js'
+import { type Effort, efforts, type Model } from './wire.js'
+import { stateOf } from './watch.js'
+
+interface Side {
+  model: string
+  effort: Effort
+  candidates: number
+}
+
+const sides = [
+  signal<Side>({ model: '', effort: 'low', candidates: 1 }),
+  signal<Side>({ model: '', effort: 'high', candidates: 1 }),
+] as const
+const runs = signal<readonly (Run | undefined)[]>([undefined, undefined])
+
+const none: ReadonlySet<number> = new Set()
+
+/** Models that take the same input as the one that is chosen. */
+const rivals = computed(() => {
+  const own = model.value?.capabilities.template
+  return models.value.filter(({ capabilities: { template } }) =>
+    own
+      ? template?.length === own.length &&
+        template.blank === own.blank &&
+        JSON.stringify(template.layout) === JSON.stringify(own.layout)
+      : template === null,
+  )
+})
+
+const modelOf = (side: Side): Model | undefined =>
+  rivals.value.find(({ id }) => id === side.model) ?? model.value
+
+function startBoth(): void {
+  const asked = request.value
+  if (!asked) return
+  for (const each of runs.value) each?.close()
+  const rest = { ...asked }
+  delete rest.refinement
+  runs.value = sides.map(({ value: side }) => {
+    const chosen = modelOf(side)
+    const many = side.candidates > 1
+    return new Run(
+      {
+        ...rest,
+        model: chosen?.id ?? rest.model,
+        reasoning_effort: side.effort,
+        ...(many && {
+          refinement: { candidates: side.candidates, noise: 0.5, noise_steps: NOISE_STEPS },
+        }),
+      },
+      {
+        pace: pace.value === 0 ? Infinity : pace.value,
+        budget: chosen ? stepsOf(side.effort, chosen) : 0,
+        hold: false,
+      },
+    )
+  })
+}
+
+function SideView({ index }: { index: 0 | 1 }) {
+  const side = sides[index]
+  const current = runs.value[index]
+  const chosen = modelOf(side.value)
+  if (!chosen) return null
+  const name = index === 0 ? 'A' : 'B'
+  const version = current?.version.value
+  const cursor = current?.cursor.value ?? -1
+  const moment = current?.recording.moments[cursor]
+  const step = stepAt(moment)
+  const change = (part: Partial<Side>): void => {
+    side.value = { ...side.value, ...part }
+  }
+  return (
+    <section
+      class={`panel side side-${name.toLowerCase()}`}
+      aria-label={`Side ${name}`}
+      data-version={version}
+    >
+      <div class="side-settings">
+        <span class="side-name" aria-hidden="true">
+          {name}
+        </span>
+        <label>
+          <span class="sr">Model {name}</span>
+          <select
+            value={chosen.id}
+            onChange={({ currentTarget }) => change({ model: currentTarget.value })}
+          >
+            {rivals.value.map(({ id }) => (
+              <option key={id}>{id}</option>
+            ))}
+          </select>
+        </label>
+        <label>
+          <span class="sr">Effort {name}</span>
+          <select
+            value={side.value.effort}
+            onChange={({ currentTarget }) => change({ effort: currentTarget.value as Effort })}
+          >
+            {efforts.map((effort) => (
+              <option key={effort} value={effort}>
+                {effort} ({stepsOf(effort, chosen)} steps)
+              </option>
+            ))}
+          </select>
+        </label>
+        <label>
+          <span class="sr">Candidates {name}</span>
+          <select
+            value={side.value.candidates}
+            onChange={({ currentTarget }) => change({ candidates: Number(currentTarget.value) })}
+          >
+            {[1, 2, 4, 8, 16].map((count) => (
+              <option key={count} value={count}>
+                {count === 1 ? '1 candidate' : `${String(count)} candidates`}
+              </option>
+            ))}
+          </select>
+        </label>
+      </div>
+      <AnswerDrawing
+        model={chosen}
+        recording={current?.recording}
+        input={current ? (current.request.template ?? current.request.prompt ?? '') : input.value}
+        cursor={cursor}
+        own={none}
+        label={`Answer ${name}`}
+      />
+      <p class="state">
+        <span class="where">
+          {step ? `energy ${short(step.energy)}, step ${String(cursor + 1)}` : 'not begun'}
+        </span>
+        <span>{stateOf(current)}</span>
+      </p>
+    </section>
+  )
+}
+
+export function CompareView() {
+  useEffect(() => {
+    let before = performance.now()
+    let frame = requestAnimationFrame(function tick(now) {
+      for (const each of runs.value) each?.advance(Math.min(0.25, (now - before) / 1000))
+      before = now
+      frame = requestAnimationFrame(tick)
+    })
+    return () => {
+      cancelAnimationFrame(frame)
+      for (const each of runs.value) each?.close()
+      runs.value = [undefined, undefined]
+    }
+  }, [modelId.value])
+  const both = runs.value.filter((each) => each !== undefined)
+  const done =
+    both.length === 2 && both.every((each) => !each.live && each.cursor.value >= each.last)
+  useEffect(() => {
+    if (!done) return
+    const [a, b] = both.map(({ recording: { ending } }) => ending?.energy.best ?? Number.NaN)
+    if (a !== undefined && b !== undefined)
+      notice.value = `Energy ${short(a)} for A, ${short(b)} for B.`
+  }, [done])
+  return (
+    <div class="compare">
+      <section class="panel compare-bar" aria-label="What is compared">
+        <p class="hint">
+          The same question to two budgets, or to two models. Whose energy gets lower, and in how
+          many steps?
+        </p>
+        <div class="buttons">
+          <button type="button" class="primary" onClick={startBoth}>
+            {both.length > 0 ? 'Again' : 'Go'}
+          </button>
+          <button type="button" onClick={() => another(false)}>
+            Another question
+          </button>
+          <button type="button" onClick={() => another(true)}>
+            A harder one
+          </button>
+        </div>
+        <Segments
+          name="Pace of both"
+          options={paces}
+          value={pace.value as (typeof paces)[number]}
+          set={(value) => {
+            pace.value = value
+            for (const each of runs.value) if (each) each.pace = value === 0 ? Infinity : value
+          }}
+          text={(value) => (value === 0 ? 'real time' : `${String(value)}/s`)}
+        />
+      </section>
+      <SideView index={0} />
+      <SideView index={1} />
+      <section class="panel energy" aria-label="Both energies">
+        <div class="legend">
+          <span class="key a">A</span>
+          <span class="key b">B</span>
+          <label class="switch">
+            <input
+              type="checkbox"
+              checked={shown.log.value}
+              onChange={({ currentTarget }) => (shown.log.value = currentTarget.checked)}
+            />
+            log scale
+          </label>
+        </div>
+        <EnergyChart
+          curves={both.map((each, i) => ({
+            recording: each.recording,
+            upTo: each.cursor.value,
+            name: i === 0 ? 'A' : 'B',
+          }))}
+          at={both.map((each) => each.cursor.value)}
+          version={both.map((each) => each.version.value).join()}
+          label="Both energies against steps"
+        />
+      </section>
+    </div>
+  )
+}

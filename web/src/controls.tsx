@@ -1,0 +1,252 @@
+/** What is asked: the model, its input, and how long it may think. */
+import { models } from './server.js'
+import {
+  another,
+  candidates,
+  chooseModel,
+  effort,
+  input,
+  maxTokens,
+  noise,
+  pace,
+  paces,
+  seed,
+  setInput,
+  steps,
+  stepsOf,
+} from './state.js'
+import { efforts, type Model } from './wire.js'
+
+/** Standard deviation of the noise that tells candidates of one start apart. */
+const NOISE = 0.5
+
+/** Positions of a slider over a range of many sizes: its logarithm. */
+const toSlider = (value: number, most: number): number =>
+  Math.round((1000 * Math.log(Math.max(1, value))) / Math.log(most))
+const fromSlider = (place: number, most: number): number => Math.round(most ** (place / 1000))
+
+function Slider(props: {
+  name: string
+  value: string
+  min: number
+  max: number
+  step?: number
+  at: number
+  set: (value: number) => void
+}) {
+  const { at, max, min, name, set, step = 1, value } = props
+  const id = `slider-${name.replaceAll(' ', '-')}`
+  return (
+    <div class="slider">
+      <label for={id}>{name}</label>
+      <output for={id}>{value}</output>
+      <input
+        id={id}
+        type="range"
+        min={min}
+        max={max}
+        step={step}
+        value={at}
+        aria-valuetext={value}
+        style={{ '--done': `${String((100 * (at - min)) / Math.max(1e-9, max - min))}%` }}
+        onInput={({ currentTarget }) => set(Number(currentTarget.value))}
+      />
+    </div>
+  )
+}
+
+export function Segments<T extends string | number>(props: {
+  name: string
+  options: readonly T[]
+  value: T
+  set: (value: T) => void
+  text?: (value: T) => string
+}) {
+  const { name, options, set, text = String, value } = props
+  return (
+    <fieldset class="segments">
+      <legend>{name}</legend>
+      <div>
+        {options.map((option) => (
+          <label key={option}>
+            <input
+              type="radio"
+              name={name}
+              checked={option === value}
+              onChange={() => set(option)}
+            />
+            <span>{text(option)}</span>
+          </label>
+        ))}
+      </div>
+    </fieldset>
+  )
+}
+
+const layoutName = (model: Model): string => {
+  const { template } = model.capabilities
+  const kinds = { sudoku: 'sudoku', maze: 'maze', sum: 'sum', brackets: 'brackets' }
+  return template ? (template.layout ? kinds[template.layout.kind] : 'template') : 'text'
+}
+
+function Input({ model }: { model: Model }) {
+  const { template } = model.capabilities
+  const blanks = template ? Array.from(input.value).filter((c) => c === template.blank).length : 0
+  const length = Array.from(input.value).length
+  const wrong =
+    template?.length != null && length !== template.length
+      ? `It has ${String(length)} positions; this model takes ${String(template.length)}.`
+      : template && blanks === 0
+        ? `It has no blank (${template.blank}) left to fill.`
+        : ''
+  return (
+    <div class="field input">
+      <label for="input">{template ? 'Template' : 'Beginning of the text'}</label>
+      <textarea
+        id="input"
+        rows={template ? 2 : 2}
+        spellcheck={false}
+        value={input.value}
+        aria-describedby="input-hint"
+        aria-invalid={wrong !== ''}
+        onInput={({ currentTarget }) => setInput(currentTarget.value)}
+      />
+      <p class="hint" id="input-hint">
+        {wrong ||
+          (template
+            ? `${String(blanks)} blanks (${template.blank}) to fill. You can type into the drawing, too.`
+            : 'The model goes on from here.')}
+      </p>
+      <div class="buttons">
+        <button type="button" onClick={() => another(false)}>
+          Another
+        </button>
+        {template?.layout &&
+          (template.layout.kind === 'sudoku' || template.layout.kind === 'sum') && (
+            <button type="button" onClick={() => another(true)}>
+              A harder one
+            </button>
+          )}
+      </div>
+    </div>
+  )
+}
+
+export function Controls({ model }: { model: Model }) {
+  const { capabilities } = model
+  const most = Math.min(capabilities.max_steps, Math.max(4096, 64 * capabilities.steps))
+  const asEffort = stepsOf(effort.value, model)
+  const atSteps = steps.value > 0 ? steps.value : Math.max(1, asEffort)
+  const mostCandidates = Math.min(64, capabilities.max_candidates)
+  return (
+    <section class="panel controls" aria-label="What is asked">
+      <div class="column">
+        <div class="field">
+          <label for="model">Model</label>
+          <select
+            id="model"
+            value={model.id}
+            onChange={({ currentTarget }) => chooseModel(currentTarget.value)}
+          >
+            {models.value.map((each) => (
+              <option key={each.id} value={each.id}>
+                {each.id} ({layoutName(each)})
+              </option>
+            ))}
+          </select>
+          <p class="hint">{model.description}</p>
+        </div>
+        <Input model={model} />
+      </div>
+      <div class="column">
+        <Segments
+          name="Effort"
+          options={efforts}
+          value={steps.value > 0 ? ('' as (typeof efforts)[number]) : effort.value}
+          set={(value) => {
+            effort.value = value
+            steps.value = 0
+          }}
+        />
+        <Slider
+          name="steps"
+          value={
+            steps.value > 0
+              ? String(steps.value)
+              : effort.value === 'max'
+                ? 'no limit'
+                : `${String(asEffort)} (${effort.value})`
+          }
+          min={0}
+          max={1000}
+          at={toSlider(Math.min(atSteps, most), most)}
+          set={(place) => (steps.value = fromSlider(place, most))}
+        />
+        <Slider
+          name="candidates"
+          value={String(candidates.value)}
+          min={1}
+          max={mostCandidates}
+          at={candidates.value}
+          set={(value) => {
+            candidates.value = value
+            // They would all be one and the same without it.
+            if (value > 1 && noise.value === 0) noise.value = NOISE
+            if (value === 1) noise.value = 0
+          }}
+        />
+        <Slider
+          name="noise"
+          value={noise.value.toFixed(2)}
+          min={0}
+          max={2}
+          step={0.05}
+          at={noise.value}
+          set={(value) => (noise.value = value)}
+        />
+        {!capabilities.template && (
+          <Slider
+            name="words"
+            value={String(maxTokens.value)}
+            min={1}
+            max={Math.min(200, capabilities.context_length - 16)}
+            at={maxTokens.value}
+            set={(value) => (maxTokens.value = value)}
+          />
+        )}
+      </div>
+      <div class="column">
+        <Segments
+          name="Pace"
+          options={paces}
+          value={pace.value as (typeof paces)[number]}
+          set={(value) => (pace.value = value)}
+          text={(value) => (value === 0 ? 'real time' : `${String(value)}/s`)}
+        />
+        <p class="hint">
+          {pace.value === 0
+            ? 'Every step as soon as the server has taken it.'
+            : `Slow enough to see: ${String(pace.value)} steps a second; the server waits.`}
+        </p>
+        <div class="field seed">
+          <label for="seed">Seed</label>
+          <input
+            id="seed"
+            type="number"
+            min={0}
+            step={1}
+            value={seed.value}
+            onChange={({ currentTarget }) => {
+              const value = Number(currentTarget.value)
+              if (Number.isSafeInteger(value) && value >= 0) seed.value = value
+            }}
+          />
+          <p class="hint">The same seed finds the same answer.</p>
+        </div>
+        <p class="hint keys">
+          <kbd>space</kbd> pause <kbd>→</kbd> step <kbd>←</kbd> back <kbd>Enter</kbd> again
+        </p>
+      </div>
+    </section>
+  )
+}

@@ -1,0 +1,75 @@
+/** The answer of a run at one moment, drawn as its model's layout says. */
+import { useMemo } from 'preact/hooks'
+import { cellsOf, certaintyOf } from '../cells.js'
+import { type Recording, stepAt } from '../recording.js'
+import type { Model } from '../wire.js'
+import { BracketsDrawing } from './brackets.js'
+import { MazeDrawing } from './maze.js'
+import { PlainDrawing } from './plain.js'
+import type { DrawingProps } from './props.js'
+import { StoryDrawing } from './story.js'
+import { SudokuDrawing } from './sudoku.js'
+import { SumDrawing } from './sum.js'
+
+interface AnswerProps {
+  model: Model
+  /** Absent: what is to be answered, before a run. */
+  recording: Recording | undefined
+  input: string
+  cursor: number
+  candidate?: number | undefined
+  own: ReadonlySet<number>
+  edit?: DrawingProps['edit']
+  replace?: (piece: number, text: string) => void
+  label: string
+}
+
+/** The reading of a position where the server told no alternatives. */
+const alone = (text: string) => ({ tokens: [text], probabilities: [1] })
+
+export function AnswerDrawing(props: AnswerProps) {
+  const { candidate, cursor, edit, input, label, model, own, recording, replace } = props
+  const { template } = model.capabilities
+  const moment = recording?.moments[cursor]
+  const step = stepAt(moment, candidate)
+  const asked = template && recording ? recording.templateAt(cursor) : input
+  const cells = useMemo(
+    () => (template ? cellsOf(asked, template.blank, step) : []),
+    [template, asked, step],
+  )
+  if (!template) {
+    const done = recording?.ending !== undefined && cursor >= recording.moments.length - 1
+    const ended = done && moment ? { ...moment, settled: recording.pieces.length } : moment
+    const reading = step && (step.positions?.[0] ?? alone(step.text))
+    return (
+      <StoryDrawing
+        prompt={input}
+        pieces={recording?.pieces ?? []}
+        moment={ended}
+        current={step && reading && !done ? { text: step.text, reading } : undefined}
+        {...(replace && { replace })}
+      />
+    )
+  }
+  const { layout } = template
+  const shared = { cells, own, label, ...(edit && { edit }) }
+  const drawing = (() => {
+    switch (layout?.kind) {
+      case 'sudoku':
+        return <SudokuDrawing {...shared} layout={layout} />
+      case 'maze':
+        return <MazeDrawing {...shared} layout={layout} />
+      case 'sum':
+        return <SumDrawing {...shared} layout={layout} />
+      case 'brackets':
+        return <BracketsDrawing {...shared} layout={layout} />
+      case undefined:
+        return <PlainDrawing {...shared} layout={null} />
+    }
+  })()
+  return (
+    <div class="drawing" data-certainty={certaintyOf(cells).toFixed(3)}>
+      {drawing}
+    </div>
+  )
+}

@@ -1,0 +1,69 @@
+/** Brackets with an arc from each to the one that closes it: the arcs nest as the brackets do. */
+import type { Cell } from '../cells.js'
+import { useGridKeys } from './grid-keys.js'
+import { PAD, pairsOf } from './pairs.js'
+import { type DrawingProps, inkOf } from './props.js'
+
+const WIDTH = 24
+const LEVEL = 15
+
+export function BracketsDrawing(props: DrawingProps) {
+  const { cells, label, own } = props
+  const keys = useGridKeys(props, cells.length)
+  const { alone, arcs } = pairsOf(cells.map(({ text }) => text))
+  const top = LEVEL * Math.max(3, ...arcs.map(({ height }) => height)) + 6
+  const middle = (position: number): number => (position + 0.5) * WIDTH
+  const sure = (position: number): number => cells[position]?.certainty ?? 0
+  return (
+    <div class="brackets" ref={keys.ref} onKeyDown={keys.onKeyDown}>
+      <div class="span" style={{ width: `${cells.length * WIDTH}px` }}>
+        <svg viewBox={`0 0 ${cells.length * WIDTH} ${top}`} aria-hidden="true">
+          {arcs.map(({ from, height, to }) => {
+            const [a, b] = [middle(from), middle(to)]
+            const y = top - LEVEL * height
+            const bend = Math.min(12, (b - a) / 2)
+            return (
+              <path
+                key={`${from}-${to}`}
+                class="arc"
+                d={`M${a} ${top}V${y + bend}Q${a} ${y} ${a + bend} ${y}H${b - bend}Q${b} ${y} ${b} ${y + bend}V${top}`}
+                style={{ opacity: inkOf(Math.min(sure(from), sure(to))) }}
+              />
+            )
+          })}
+        </svg>
+        <div role="grid" aria-label={label}>
+          <div class="row" role="row">
+            {cells.map((cell: Cell, position) => {
+              const classes = [
+                'bracket',
+                cell.given && 'given',
+                own.has(position) && cell.given && 'own',
+                alone.has(position) && 'wrong',
+              ]
+              return (
+                <div
+                  key={position}
+                  role="gridcell"
+                  class={classes.filter(Boolean).join(' ')}
+                  data-position={position}
+                  tabIndex={position === keys.current ? 0 : -1}
+                  aria-label={cell.text === '' ? 'empty' : cell.text}
+                  onClick={() => keys.focus(position)}
+                >
+                  <span
+                    key={cell.text}
+                    class={cell.given ? '' : 'read'}
+                    style={cell.given ? {} : { '--sure': inkOf(cell.certainty).toFixed(2) }}
+                  >
+                    {cell.text === PAD ? '·' : cell.text}
+                  </span>
+                </div>
+              )
+            })}
+          </div>
+        </div>
+      </div>
+    </div>
+  )
+}

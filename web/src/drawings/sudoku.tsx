@@ -1,0 +1,117 @@
+/** A sudoku: digits inked by certainty, and small ones that are weighed where none is sure. */
+import type { Cell } from '../cells.js'
+import { conflictsOf } from '../sudoku.js'
+import type { Layout } from '../wire.js'
+import { useGridKeys } from './grid-keys.js'
+import { type DrawingProps, inkOf } from './props.js'
+
+/** Above this certainty a cell shows its digit alone. */
+const SURE = 0.9
+/** Below this one only the digits it weighs. */
+const UNSURE = 0.5
+
+type Sudoku = Extract<Layout, { kind: 'sudoku' }>
+
+function describe(cell: Cell, wrong: boolean): string {
+  if (cell.given) return `${cell.text}, given`
+  if (cell.text === '') return 'empty'
+  const sure = `${cell.text}, ${String(Math.round(100 * cell.certainty))}% sure`
+  return wrong ? `${sure}, in conflict` : sure
+}
+
+function Weighed({ cell, layout }: { cell: Cell; layout: Sudoku }) {
+  return (
+    <span class="weighed" style={{ gridTemplateColumns: `repeat(${layout.box_columns}, 1fr)` }}>
+      {Array.from({ length: layout.columns }, (_, i) => {
+        const digit = String(i + 1)
+        const probability = cell.weighed.find(({ token }) => token === digit)?.probability ?? 0
+        return (
+          <span
+            key={digit}
+            style={{ opacity: probability > 0 ? inkOf(Math.sqrt(probability), 0.3) : 0 }}
+          >
+            {digit}
+          </span>
+        )
+      })}
+    </span>
+  )
+}
+
+function Content({ cell, layout }: { cell: Cell; layout: Sudoku }) {
+  if (cell.given) return <span class="digit">{cell.text}</span>
+  if (cell.text === '') return null
+  const digit = cell.certainty >= UNSURE && (
+    <span key={cell.text} class="digit read" style={{ '--sure': inkOf(cell.certainty).toFixed(2) }}>
+      {cell.text}
+    </span>
+  )
+  return (
+    <>
+      {digit}
+      {!digit && <Weighed cell={cell} layout={layout} />}
+      {digit && cell.certainty < SURE && (
+        <span class="runners">
+          {cell.weighed.slice(1, 3).map(({ probability, token }) => (
+            <span key={token} style={{ opacity: inkOf(Math.sqrt(probability), 0.45) }}>
+              {token}
+            </span>
+          ))}
+        </span>
+      )}
+    </>
+  )
+}
+
+export function SudokuDrawing(props: DrawingProps & { layout: Sudoku }) {
+  const { cells, label, layout, own } = props
+  const { box_columns, box_rows, columns } = layout
+  const keys = useGridKeys(props, columns)
+  const wrong = conflictsOf(
+    cells.map(({ certainty, given, text }) => (given || certainty >= UNSURE ? text : '')),
+    layout,
+  )
+  const rows = Array.from({ length: columns }, (_, row) =>
+    Array.from({ length: columns }, (_, column) => row * columns + column),
+  )
+  return (
+    <div
+      class="sudoku"
+      role="grid"
+      aria-label={label}
+      ref={keys.ref}
+      onKeyDown={keys.onKeyDown}
+      style={{ '--columns': String(columns) }}
+    >
+      {rows.map((row, r) => (
+        <div class="row" role="row" key={r}>
+          {row.map((position, column) => {
+            const cell = cells[position] as Cell
+            const classes = [
+              'cell',
+              cell.given && 'given',
+              own.has(position) && cell.given && 'own',
+              wrong.has(position) && 'wrong',
+              !cell.given && cell.text !== '' && cell.certainty < SURE && 'unsure',
+              column % box_columns === 0 && 'left-edge',
+              r % box_rows === 0 && 'top-edge',
+            ]
+            return (
+              <div
+                key={position}
+                role="gridcell"
+                class={classes.filter(Boolean).join(' ')}
+                data-position={position}
+                tabIndex={position === keys.current ? 0 : -1}
+                aria-label={describe(cell, wrong.has(position))}
+                onClick={() => keys.focus(position)}
+              >
+                <Content cell={cell} layout={layout} />
+              </div>
+            )
+          })}
+        </div>
+      ))}
+    </div>
+  )
+}

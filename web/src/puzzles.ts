@@ -1,0 +1,125 @@
+/** New inputs for each kind of model, and the characters that may be typed into its drawing. */
+import { newPuzzle } from './sudoku.js'
+import type { Layout, Model } from './wire.js'
+
+const PAD = '.'
+
+const integer = (below: number): number => Math.floor(Math.random() * below)
+
+/** Two numbers, least significant digit first, that fit their columns. */
+function newSum(columns: number, digits: number, blank: string): string {
+  const term = (): string =>
+    Array.from({ length: digits }, (_, i) => (i === digits - 1 ? 1 + integer(9) : integer(10)))
+      .join('')
+      .padEnd(columns, PAD)
+  return `${term()}+${term()}=${blank.repeat(columns + 1)}`
+}
+
+/** Rooms two squares apart, joined into a tree by a walk; walls stand between. */
+function newMaze(columns: number, blank: string): string {
+  const squares = Array.from({ length: columns ** 2 }, () => '#')
+  const rooms = Math.floor((columns - 1) / 2)
+  const at = (row: number, column: number): number => row * columns + column
+  const stack: [number, number][] = [[1, 1]]
+  squares[at(1, 1)] = blank
+  while (stack.length > 0) {
+    const [row, column] = stack.at(-1) as [number, number]
+    const ways = [
+      [-2, 0],
+      [2, 0],
+      [0, -2],
+      [0, 2],
+    ].flatMap(([down = 0, right = 0]) => {
+      const [r, c] = [row + down, column + right]
+      const inside = r > 0 && c > 0 && r < 2 * rooms && c < 2 * rooms
+      return inside && squares[at(r, c)] === '#' ? [[r, c] as const] : []
+    })
+    const way = ways[integer(ways.length)]
+    if (!way) {
+      stack.pop()
+      continue
+    }
+    squares[at((row + way[0]) / 2, (column + way[1]) / 2)] = blank
+    squares[at(...way)] = blank
+    stack.push([...way])
+  }
+  squares[at(1, 1)] = 'S'
+  squares[at(2 * rooms - 1, 2 * rooms - 1)] = 'G'
+  return squares.join('')
+}
+
+const PAIRS = ['()', '[]', '{}'] as const
+
+/** An opening part and as many blanks as the template has left. */
+function newBrackets(length: number, blank: string): string {
+  const open: string[] = []
+  const most = Math.floor(length / 2)
+  const text: string[] = []
+  const steps = 2 + integer(Math.max(1, most - 2))
+  for (let i = 0; i < steps; i++) {
+    const closing = open.length > 0 && Math.random() < 0.35
+    if (closing) text.push(open.pop() as string)
+    else {
+      const [opening = '(', end = ')'] = Array.from(PAIRS[integer(PAIRS.length)] ?? '()')
+      text.push(opening)
+      open.push(end)
+    }
+  }
+  return text.join('').padEnd(length, blank)
+}
+
+const OPENINGS = [
+  'Once upon a time',
+  'One day, a little girl',
+  'The big dog was',
+  'Tom and his mom went to the',
+  'There was a small bird who',
+]
+
+/** Given cells of a new puzzle: enough, and as few as still have one solution. */
+const givensOf = (columns: number, hard: boolean): number =>
+  Math.round(columns ** 2 * (hard ? 0.22 : 0.4))
+
+/** `previous`: what it has to differ from. */
+export function anotherInput(model: Model, hard: boolean, previous: string): string {
+  const { template } = model.capabilities
+  if (!template) {
+    const others = OPENINGS.filter((text) => text !== previous)
+    return others[integer(others.length)] ?? ''
+  }
+  const { blank, example, layout, length } = template
+  switch (layout?.kind) {
+    case 'sudoku':
+      return newPuzzle(layout, givensOf(layout.columns, hard), blank, Math.random)
+    case 'sum':
+      return newSum(layout.columns, hard ? layout.columns : 2 + integer(layout.columns - 4), blank)
+    case 'maze':
+      return newMaze(layout.columns, blank)
+    case 'brackets':
+      return newBrackets(length ?? 16, blank)
+    case undefined:
+      return example ?? ''
+  }
+}
+
+export function firstInput(model: Model): string {
+  const { template } = model.capabilities
+  if (!template) return OPENINGS[0] ?? ''
+  return template.example ?? anotherInput(model, false, '')
+}
+
+/** Whether a key that was typed may stand in a cell. */
+export function isEntry(layout: Layout | null, character: string): boolean {
+  switch (layout?.kind) {
+    case 'sudoku':
+      return /^[1-9a-g]$/.test(character) && parseInt(character, 17) <= layout.columns
+    case 'sum':
+      return /^[0-9.]$/.test(character)
+    case 'maze':
+      return /^[#.x]$/.test(character)
+    case 'brackets':
+      return /^[()[\]{}<>.]$/.test(character)
+    case undefined:
+      return character.length === 1
+  }
+}

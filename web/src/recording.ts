@@ -1,0 +1,137 @@
+/** What happened in one run, step by step, so that it can be drawn at any moment, live or later. */
+import type {
+  CommittedEvent,
+  FinishedEvent,
+  Position,
+  Request,
+  ServerEvent,
+  StepEvent,
+} from './wire.js'
+
+/** A settled piece of a longer text. */
+export interface Piece {
+  text: string
+  /** The probability of its reading when it settled. */
+  certainty: number
+  /** Other readings at that moment. */
+  others: Position
+}
+
+/** One step of the descent, of all candidates that took it. */
+export interface Moment {
+  /** Of the answer in the completion, and of the step in the answer, from 1. */
+  position: number
+  step: number
+  /** By candidate; one that has ended keeps its last. */
+  candidates: (StepEvent | undefined)[]
+  /** Lowest energy of this answer so far, over all candidates. */
+  best: number
+  /** The candidate of that energy. */
+  leader: number
+  /** Pieces of text that had settled before. */
+  settled: number
+  /** Milliseconds since the run began. */
+  at: number
+}
+
+export interface Ending {
+  reason: string
+  text: string
+  steps: number
+  energy: FinishedEvent['refinement']['energy']
+}
+
+export class Recording {
+  readonly moments: Moment[] = []
+  readonly pieces: Piece[] = []
+  ending: Ending | undefined
+  private latest: Ending | undefined
+  /** Positions that were set while the answer settled, and the moment from which on. */
+  readonly edits: { from: number; position: number; text: string }[] = []
+  /** Moments at which an answer of a longer text had settled. */
+  readonly commits: number[] = []
+  private readonly began = performance.now()
+
+  constructor(readonly request: Request) {}
+
+  get candidates(): number {
+    return this.request.refinement?.candidates ?? 1
+  }
+
+  /** The template as it was at a moment. */
+  templateAt(moment: number): string {
+    const template = Array.from(this.request.template ?? '')
+    for (const { from, position, text } of this.edits) if (from <= moment) template[position] = text
+    return template.join('')
+  }
+
+  edit(position: number, text: string): void {
+    this.edits.push({ from: this.moments.length - 1, position, text })
+    const last = this.moments.at(-1)
+    // Energies before it are of another question.
+    if (last) last.best = Infinity
+  }
+
+  take(event: ServerEvent): void {
+    if (event.type === 'step') this.step(event)
+    else if (event.type === 'committed') this.commit(event)
+    else if (event.type === 'finished') this.finish(event)
+  }
+
+  /** The answer goes on: what it had settled on may change. */
+  reopen(): void {
+    this.latest = this.ending ?? this.latest
+    this.ending = undefined
+  }
+
+  /** It ends where it stands. */
+  settle(reason: string): void {
+    if (this.latest) this.ending = { ...this.latest, reason }
+  }
+
+  private step(event: StepEvent): void {
+    const last = this.moments.at(-1)
+    const same = last?.position === event.position ? last : undefined
+    const open = same?.step === event.step ? same : undefined
+    const moment = open ?? {
+      position: event.position,
+      step: event.step,
+      candidates: same ? [...same.candidates] : [],
+      best: same?.best ?? Infinity,
+      leader: same?.leader ?? event.candidate,
+      settled: this.pieces.length,
+      at: performance.now() - this.began,
+    }
+    moment.candidates[event.candidate] = event
+    if (event.best_energy < moment.best) {
+      moment.best = event.best_energy
+      moment.leader = event.candidate
+    }
+    if (!open) this.moments.push(moment)
+  }
+
+  private commit({ position, text }: CommittedEvent): void {
+    const last = this.moments.at(-1)
+    const read = last?.candidates[last.leader]
+    const top = read?.positions?.[0]
+    const others = top ?? { tokens: [text], probabilities: [1] }
+    // A held answer that was extended is committed again, in place of what it was.
+    const again = last && last.settled < this.pieces.length && last.position === position
+    if (again) this.pieces.pop()
+    this.pieces.push({ text, certainty: top?.probabilities[0] ?? 1, others })
+    this.commits.push(this.moments.length - 1)
+  }
+
+  private finish({ refinement, text }: FinishedEvent): void {
+    this.ending = {
+      reason: refinement.stop_reason,
+      text,
+      steps: refinement.steps,
+      energy: refinement.energy,
+    }
+  }
+}
+
+/** The step of one candidate, or of the best one. */
+export const stepAt = (moment: Moment | undefined, candidate?: number): StepEvent | undefined =>
+  moment?.candidates[candidate ?? moment.leader] ?? moment?.candidates[moment.leader]

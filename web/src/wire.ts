@@ -1,0 +1,136 @@
+/** What the server says and is told: the part of docs/http.md and docs/socket.md that the page uses. */
+
+export type Layout =
+  | { kind: 'sudoku'; columns: number; box_columns: number; box_rows: number }
+  | { kind: 'maze'; columns: number }
+  | { kind: 'sum'; columns: number }
+  | { kind: 'brackets' }
+
+export interface Model {
+  id: string
+  description: string
+  capabilities: {
+    context_length: number
+    vocab_size: number
+    block: number
+    dimensions: number
+    endpoints: string[]
+    max_steps: number
+    max_seconds: number
+    max_candidates: number
+    steps: number
+    energy_target: number | null
+    energy: string
+    start: string
+    template: {
+      blank: string
+      length: number | null
+      example: string | null
+      layout: Layout | null
+    } | null
+  }
+}
+
+export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
+export type Effort = (typeof efforts)[number]
+
+export interface Refinement {
+  max_steps?: number
+  candidates?: number
+  noise?: number
+  noise_steps?: number
+}
+
+/** The fields that a socket's `start` and a completion share. */
+export interface Request {
+  model: string
+  prompt?: string
+  template?: string
+  max_tokens?: number
+  temperature?: number
+  seed?: number
+  reasoning_effort?: Effort
+  refinement?: Refinement
+}
+
+/** What one position reads, most probable first. */
+export interface Position {
+  tokens: string[]
+  probabilities: number[]
+}
+
+export interface StepEvent {
+  type: 'step'
+  position: number
+  step: number
+  candidate: number
+  energy: number
+  best_energy: number
+  gradient_norm: number
+  disagreement?: number
+  doubt?: number
+  text: string
+  top: { token: string; probability: number }[]
+  positions?: Position[]
+}
+
+export interface EnergySummary {
+  initial: number
+  final: number
+  best: number
+}
+
+export interface CommittedEvent {
+  type: 'committed'
+  position: number
+  text: string
+  steps: number
+  energy: EnergySummary
+  stop_reason: string
+}
+
+export interface FinishedEvent {
+  type: 'finished'
+  finish_reason: string
+  text: string
+  refinement: { steps: number; energy: EnergySummary; stop_reason: string }
+}
+
+export interface WireError {
+  message: string
+  code: string
+  param: string | null
+}
+
+export type ServerEvent =
+  | { type: 'started'; id: string }
+  | StepEvent
+  | CommittedEvent
+  | FinishedEvent
+  | { type: 'error'; error: WireError }
+
+export type ClientFrame =
+  | ({ type: 'start'; hold: boolean; logprobs: number } & Request)
+  | { type: 'extend'; steps: number }
+  | { type: 'finish' | 'pause' | 'resume' | 'cancel' }
+  | { type: 'clamp'; position: number; text: string }
+
+export interface Landscape {
+  text: string
+  plane?: {
+    /** Of the columns and of the rows, in units of the latent space. */
+    x: number[]
+    y: number[]
+    /** [rows][columns]; null where the energy is not finite. */
+    energies: (number | null)[][]
+    path: { x: number; y: number; energy: number | null }[]
+    explained: number
+  }
+}
+
+export interface ModelState {
+  id: string
+  state: 'loaded' | 'loading' | 'leaving' | 'unloaded'
+  bytes: number
+  idle_seconds: number
+}
