@@ -18,7 +18,6 @@ export const apiDocs = fp<{ version: string }>(
     // The page loads nothing from elsewhere.
     await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
     app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
-    app.get('/', { schema: { hide: true } }, (_, reply) => reply.redirect('/docs'))
   },
   { name: 'api-docs' },
 )
