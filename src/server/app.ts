@@ -49,7 +49,7 @@ export interface AppOptions {
   limits: Limits
   logger: FastifyBaseLogger
   version: string
-  /** Absent: whoever reaches the server may ask. */
+  /** Absent: everybody who reaches the server may use it. */
   keys?: ApiKeys
   origins?: OriginPolicy
   /** Where responses are kept. Closed with the app. */
@@ -64,29 +64,29 @@ export interface AppOptions {
 
 /** Everything on one port. */
 export async function buildApp(options: AppOptions): Promise<App> {
-  const parts = partsFrom(options)
-  const app = await openPublicApp(parts, options)
-  addOperationRoutes(app, parts.context)
+  const components = componentsFrom(options)
+  const app = await openPublicApp(components, options)
+  addOperationRoutes(app, components.context)
   return app
 }
 
 /** Metrics and administration apart from what clients reach. */
 export async function buildApart(options: AppOptions): Promise<Record<'app' | 'operations', App>> {
-  const parts = partsFrom(options)
-  const app = await openPublicApp(parts, options)
-  const operations = await createApp(options.limits, parts.context.metrics, options.logger)
-  await guardApp(operations, parts.guards)
-  healthRoutes(operations, parts.context)
-  addOperationRoutes(operations, parts.context)
+  const components = componentsFrom(options)
+  const app = await openPublicApp(components, options)
+  const operations = await createApp(options.limits, components.context.metrics, options.logger)
+  await guardApp(operations, components.guards)
+  healthRoutes(operations, components.context)
+  addOperationRoutes(operations, components.context)
   return { app, operations }
 }
 
-interface Parts {
+interface Components {
   context: AppContext
   guards: Guards
 }
 
-function partsFrom(options: AppOptions): Parts {
+function componentsFrom(options: AppOptions): Components {
   const { keys, limits, logger, origins = {}, store, tracing, version } = options
   const metrics = new Metrics(version)
   const models = new ModelRegistry(
@@ -98,9 +98,16 @@ function partsFrom(options: AppOptions): Parts {
     },
     modelListener(metrics, logger),
   )
-  const quotas = new Quotas(limits.rates, options.usage)
+  const limited = Object.keys(limits.rates).length > 0
+  const quotas = limited ? new Quotas(limits.rates, options.usage) : undefined
   const traces = tracing && new Traces(tracing)
-  const requests = new RequestService({ models, limits, quotas, metrics, traces })
+  const requests = new RequestService({
+    engines: models.inMemory,
+    limits,
+    quotas,
+    metrics,
+    traces,
+  })
   const running = new RunningRequests()
   const responses = new StoredResponses({ requests, running, limits, models, store, log: logger })
   const draining = options.draining ?? (() => false)
@@ -110,7 +117,7 @@ function partsFrom(options: AppOptions): Parts {
   }
 }
 
-async function openPublicApp({ context, guards }: Parts, options: AppOptions): Promise<App> {
+async function openPublicApp({ context, guards }: Components, options: AppOptions): Promise<App> {
   const { limits, logger, version } = options
   const { models, responses } = context
   const app = await createApp(limits, context.metrics, logger)
@@ -134,7 +141,7 @@ async function openPublicApp({ context, guards }: Parts, options: AppOptions): P
   app.addHook('onClose', async () => {
     await responses.close()
     await models.close()
-    await guards.quotas.close()
+    await options.usage?.close()
     await options.tracing?.close()
   })
   responses.resume()

@@ -47,17 +47,19 @@ export async function createApp(
 }
 
 export interface Guards {
-  /** Undefined: whoever reaches the server may ask. */
+  /** Undefined: everybody who reaches the server may use it. */
   keys: ApiKeys | undefined
   origins: OriginPolicy
-  quotas: Quotas
+  /** Undefined where nothing is limited. */
+  quotas: Quotas | undefined
+  /** Undefined where nothing is traced. */
   traces: Traces | undefined
 }
 
-/** After the plugin for sockets, whose first hook closes the connection of an upgrade that is refused. */
+/** To be called after the plugin for sockets: its hook comes first, and closes a connection that these refuse. */
 export async function guardApp(app: App, { keys, origins, quotas, traces }: Guards): Promise<void> {
   if (traces) await app.register(tracing, { traces })
   await app.register(originPolicy, { policy: origins, keyed: keys !== undefined })
   await app.register(auth, { keys })
-  await app.register(rateLimit, { quotas })
+  if (quotas) await app.register(rateLimit, { quotas })
 }

@@ -13,7 +13,7 @@ export const sendEvents = <R extends Pick<FastifyReply, 'header' | 'type' | 'sen
   reply: R,
   body: Readable,
 ): ReturnType<R['send']> => {
-  // Proxies on the way are told not to keep events back.
+  // So that proxies on the way do not buffer events.
   void reply.header('cache-control', 'no-store').header('x-accel-buffering', 'no')
   return reply.type('text/event-stream; charset=utf-8').send(body) as ReturnType<R['send']>
 }

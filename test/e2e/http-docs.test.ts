@@ -47,7 +47,7 @@ describe.skipIf(!shipped)('the examples of docs/http.md', () => {
   afterAll(() => server.stop())
 
   it.each(blocks('sh').map((text) => [text.split('\n')[0]?.slice(0, 100), text]))(
-    'in the shell: %s',
+    'work in the shell: %s',
     async (_, text) => {
       const { stdout } = await run('bash', ['-euo', 'pipefail', '-c', here(text)])
       expect(stdout.length).toBeGreaterThan(0)
@@ -55,7 +55,7 @@ describe.skipIf(!shipped)('the examples of docs/http.md', () => {
     },
   )
 
-  it('in TypeScript', async () => {
+  it('work in TypeScript', async () => {
     const { outputText } = ts.transpileModule(here(blocks('ts').join('\n')), {
       compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
     })
@@ -71,7 +71,7 @@ describe.skipIf(!shipped)('the examples of docs/http.md', () => {
   })
 
   // Needs the package `openai` of Python's registry; BASIN_PYTHON names an interpreter that has it.
-  it.skipIf(!withClient())('in Python', async () => {
+  it.skipIf(!withClient())('work in Python', async () => {
     const { stdout } = await run(python, ['-c', here(blocks('python').join('\n'))])
     expect(stdout).toContain('True')
   })

@@ -1,4 +1,4 @@
-/** How the process begins and ends: models that cannot be opened, signals, and the other verbs. */
+/** How the process starts and ends: models that cannot be opened, signals, and other commands. */
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ const refinement = { max_steps: null, tolerance: 0, min_steps: 100_000 }
 const endless = { prompt: 'once', max_tokens: 2, temperature: 0, refinement }
 
 describe('SIGTERM', () => {
-  it('finishes what runs, refuses what is new, and exits 0', async () => {
+  it('lets running answers finish, refuses new requests, and exits with 0', async () => {
     const server = await Server.start(writeModels(), '--slots', '4')
     const peer = await Peer.connect(server.socket)
     peer.say({ type: 'start', ...endless })
@@ -34,7 +34,7 @@ describe('SIGTERM', () => {
     expect(await server.ended).toMatchObject({ code: 0 })
   })
 
-  it('waits for running answers up to its deadline, then tells them', async () => {
+  it('ends running answers with shutting_down at the deadline', async () => {
     const server = await Server.start(writeModels(), '--drain-seconds', '0')
     const peer = await Peer.connect(server.socket)
     peer.say({ type: 'start', ...endless })
@@ -44,7 +44,7 @@ describe('SIGTERM', () => {
     expect(await server.ended).toMatchObject({ code: 0 })
   })
 
-  it('of an idle server ends it at once', async () => {
+  it('ends an idle server at once', async () => {
     const server = await Server.start(writeModels())
     expect(await server.stop()).toMatchObject({ code: 0 })
   })
@@ -101,7 +101,7 @@ describe('a model that cannot be opened', () => {
     ],
   ]
 
-  it.each(damages)('%s ends the process in one line', async (_, damage, named) => {
+  it.each(damages)('%s ends the process with one line of error', async (_, damage, named) => {
     const models = writeModels()
     damage(writeModel(models, 'unsound'))
     const line = await failure('serve', '--port', '0', '--models', models)
@@ -110,7 +110,7 @@ describe('a model that cannot be opened', () => {
     expect(line).toMatch(named)
   })
 
-  it('because there is none ends the process in one line', async () => {
+  it('because it does not exist ends the process with one line of error', async () => {
     const empty = mkdtempSync(join(tmpdir(), 'basin-none-'))
     expect(await failure('serve', '--models', empty)).toContain(empty)
     expect(await failure('serve', '--models', writeModels(), '--model', 'oracle')).toContain(
@@ -120,7 +120,7 @@ describe('a model that cannot be opened', () => {
 })
 
 describe('a port', () => {
-  it('that is taken ends the process in one line', async () => {
+  it('that is in use ends the process with one line of error', async () => {
     const models = writeModels()
     const server = await Server.start(models)
     const { port } = new URL(server.url)
@@ -128,14 +128,14 @@ describe('a port', () => {
     await server.stop()
   })
 
-  it.each(['-1', '70000', 'eighty'])('%s is refused in one line', async (port) => {
+  it.each(['-1', '70000', 'eighty'])('%s is refused with one line of error', async (port) => {
     expect(await failure('serve', '--port', port)).toContain('from 0 to 65535')
   })
 })
 
 describe('the command line', () => {
   it.each([['serve'], ['generate'], ['train'], ['tokenizer', 'train']])(
-    '%s explains itself',
+    '%s --help prints its usage',
     async (...verb) => {
       const { code, stdout } = await new BasinProcess(...verb, '--help').ended
       expect(code).toBe(0)
@@ -143,7 +143,7 @@ describe('the command line', () => {
     },
   )
 
-  it('generates a text, and sums up the descent', async () => {
+  it('generates a text, and prints a summary of the descent', async () => {
     const model = writeModel(mkdtempSync(join(tmpdir(), 'basin-generate-')), 'letters')
     const asked = ['once upon', '--model', model, '--max-tokens', '6', '--temperature', '0']
     const { code, stderr, stdout } = await new BasinProcess('generate', ...asked).ended
@@ -152,7 +152,7 @@ describe('the command line', () => {
     expect(stderr).toMatch(/^[▁-█]+ energy \S+ → \S+ .*12 steps, 6 tokens, .* max_steps\n$/)
   })
 
-  it('says in one line what is wrong with a prompt', async () => {
+  it('refuses a prompt with one line of error', async () => {
     const model = writeModel(mkdtempSync(join(tmpdir(), 'basin-generate-')), 'letters')
     expect(await failure('generate', 'Ü', '--model', model)).toContain('prompt')
   })

@@ -1,4 +1,4 @@
-/** One real process under real requests: budgets, company, departures, nonsense, endurance. */
+/** One real process: budgets, sockets, concurrent requests, disconnects, invalid requests, memory. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Peer } from '../support/peer.js'
 import { Server, writeModels } from '../support/process.js'
@@ -16,19 +16,19 @@ const endless = { max_steps: null, tolerance: 0, patience: 1000, min_steps: 100_
 const idle = () => expect.poll(() => server.metric('basin_slots_used'), { timeout: 10_000 }).toBe(0)
 
 describe('a budget', () => {
-  it.each([1, 2, 8])('of %d steps ends there', async (steps) => {
+  it.each([1, 2, 8])('of %d steps ends an answer after them', async (steps) => {
     const { refinement } = await server.complete({ ...greedy, refinement: { max_steps: steps } })
     expect(refinement).toMatchObject({ steps, stop_reason: 'max_steps', converged: false })
   })
 
-  it('without end and with a tolerance ends by convergence', async () => {
+  it('without a step limit and with a tolerance ends an answer by convergence', async () => {
     const unbounded = { max_steps: null, tolerance: 1e-3, patience: 3 }
     const { refinement } = await server.complete({ ...greedy, refinement: unbounded })
     expect(refinement).toMatchObject({ stop_reason: 'converged', converged: true })
     expect(refinement.steps).toBeGreaterThan(3)
   })
 
-  it('of seconds ends there', async () => {
+  it('of seconds ends an answer after them', async () => {
     const refinement = { ...endless, max_seconds: 0.05 }
     const reply = await server.complete({ ...greedy, refinement })
     expect(reply.refinement.stop_reason).toBe('max_seconds')
@@ -38,7 +38,7 @@ describe('a budget', () => {
 describe('an answer on the socket', () => {
   const start = { type: 'start', ...greedy }
 
-  it('that is extended is the answer of one longer run', async () => {
+  it('is the same after an extension as after one longer run', async () => {
     const peer = await Peer.connect(server.socket)
     peer.say({ ...start, refinement: { max_steps: 3 } })
     await peer.finished()
@@ -50,7 +50,7 @@ describe('an answer on the socket', () => {
     await peer.close()
   })
 
-  it('that is finished is the best so far', async () => {
+  it('is the best so far after finish', async () => {
     const peer = await Peer.connect(server.socket)
     peer.say({ ...start, refinement: endless })
     await peer.next('step')
@@ -63,7 +63,7 @@ describe('an answer on the socket', () => {
     await peer.close()
   })
 
-  it('that is paused costs nothing', async () => {
+  it('takes no step while it is paused', async () => {
     const peer = await Peer.connect(server.socket)
     peer.say({ ...start, refinement: endless })
     await peer.next('step')
@@ -81,8 +81,8 @@ describe('an answer on the socket', () => {
   })
 })
 
-describe('sixteen at once', () => {
-  it('say what each says alone', async () => {
+describe('sixteen requests at once', () => {
+  it('have the texts that each has alone', async () => {
     const words = ['once', 'upon', 'a', 'time', 'there', 'was', 'little', 'fox']
     const requests = Array.from({ length: 16 }, (_, i) => ({
       prompt: [...words.slice(i % 8), ...words.slice(0, i % 5)].join(' '),
@@ -100,8 +100,8 @@ describe('sixteen at once', () => {
   })
 })
 
-describe('a client that leaves', () => {
-  it.each([true, false])('frees its rows (streamed: %s)', async (stream) => {
+describe('a client that disconnects', () => {
+  it.each([true, false])('frees its slots (stream: %s)', async (stream) => {
     const leaving = new AbortController()
     const body = { ...greedy, stream, refinement: endless }
     const reply = server.post('/v1/completions', body, leaving.signal).catch(() => undefined)
@@ -112,7 +112,7 @@ describe('a client that leaves', () => {
     expect(await server.metric('basin_cache_pages_used')).toBe(0)
   })
 
-  it('frees its rows when it was on the socket', async () => {
+  it('frees its slots on the socket too', async () => {
     const peer = await Peer.connect(server.socket)
     peer.say({ type: 'start', ...greedy, refinement: endless })
     await peer.next('step')
@@ -122,7 +122,7 @@ describe('a client that leaves', () => {
 })
 
 describe('a full queue', () => {
-  it('answers 429 at once, and serves again when there is room', async () => {
+  it('refuses a request at once with 429, and serves again when there is room', async () => {
     const leaving = new AbortController()
     const body = { ...greedy, refinement: endless }
     const busy = Array.from({ length: 20 }, () =>
@@ -141,7 +141,7 @@ describe('a full queue', () => {
   })
 })
 
-describe('nonsense', () => {
+describe('an invalid request', () => {
   const wrong: [string, object | string | Uint8Array, number, string | null][] = [
     ['a wrong type', { ...greedy, max_tokens: '8' }, 400, 'max_tokens'],
     ['NaN', '{"prompt":"a","temperature":NaN}', 400, 'body'],
@@ -158,14 +158,14 @@ describe('nonsense', () => {
     ['a body over the limit', { ...greedy, prompt: 'a'.repeat(1_100_000) }, 413, null],
   ]
 
-  it.each(wrong)('such as %s is refused, and the engine lives', async (_, body, status, param) => {
+  it.each(wrong)('with %s is refused, and the engine goes on', async (_, body, status, param) => {
     const reply = await server.post('/v1/completions', body)
     expect(reply.status).toBe(status)
     expect(await reply.json()).toMatchObject({ error: { param } })
     expect((await server.complete(greedy)).choices[0]?.text).toHaveLength(2)
   })
 
-  it('on the socket is refused, and the engine lives', async () => {
+  it('on the socket is refused, and the engine goes on', async () => {
     const peer = await Peer.connect(server.socket)
     for (const frame of ['{', Buffer.from('{}'), `"${'a'.repeat(1_100_000)}"`]) {
       peer.socket.send(frame)
@@ -181,10 +181,10 @@ describe('nonsense', () => {
   })
 })
 
-describe('refinement without end', () => {
+describe('a long descent', () => {
   const MEGABYTE = 2 ** 20
 
-  it('runs in constant memory: 5,000 steps take less than 20 MB', async () => {
+  it('takes less than 20 MB for 5,000 steps', async () => {
     const peer = await Peer.connect(server.socket)
     const refine = async (steps: number) => {
       const refinement = { max_steps: steps }

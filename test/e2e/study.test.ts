@@ -1,4 +1,4 @@
-/** The study runs on the compiled project and a shipped model. Left out only in a tree without its weights. */
+/** The study runs on the compiled project and a shipped model. Skipped in a tree without its weights. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -15,7 +15,7 @@ interface Figures {
 }
 
 describe.skipIf(!shipped)('npm run study', () => {
-  it('measures a model on data it makes, and writes page, pictures and figures', () => {
+  it('measures a model on generated data, and writes a page, pictures and figures', () => {
     const work = mkdtempSync(join(tmpdir(), 'basin-study-'))
     const options = ['--work', work, '--docs', work, '--rows', '4', '--steps', '8']
     execFileSync(process.execPath, ['examples/study/study.mjs', '--model', 'sudoku6', ...options], {

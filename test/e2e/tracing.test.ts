@@ -1,4 +1,4 @@
-/** Traces of a real server, as a collector receives them: what a request's time went to, and no text. */
+/** Traces of a real server, as a collector receives them: how long the parts of a request took, and no text. */
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,7 +14,7 @@ const SECRET = 'once upon a time'
 const caller = { trace: '0af7651916cd43dd8448eb211c80319c', span: 'b7ad6b7169203331' }
 const budget = { prompt: SECRET, max_tokens: 4, temperature: 0, refinement: { max_steps: 3 } }
 
-describe('the collector', () => {
+describe('a trace collector', () => {
   let collector: Collector
   let spans: Span[]
   let key: string
@@ -39,7 +39,7 @@ describe('the collector', () => {
     peer.say({ type: 'start', ...budget })
     await peer.finished()
     peer.socket.terminate()
-    // What has not been sent by the end is sent then.
+    // Spans that have not been sent yet are sent at the end.
     expect((await server.stop()).code).toBe(0)
     spans = collector.spans
   })
@@ -52,7 +52,7 @@ describe('the collector', () => {
   const seconds = (span: Span): number =>
     Number(BigInt(span.endTimeUnixNano) - BigInt(span.startTimeUnixNano)) / 1e9
 
-  it('receives a span for each request but those of probes, below that of the caller', () => {
+  it('receives a span below that of the caller for each request, but none for /health', () => {
     const requests = named('POST /v1/completions')
     expect(requests.map((span) => attributesOf(span)['http.response.status_code'])).toEqual([
       200, 401,
@@ -64,7 +64,7 @@ describe('the collector', () => {
     expect(collector.received.every(({ url }) => url === '/v1/traces')).toBe(true)
   })
 
-  it('receives what each choice did, and when', () => {
+  it('receives the spans of each choice', () => {
     const [request] = named('POST /v1/completions')
     const runs = request ? below(request) : []
     expect(runs.map(({ name }) => name)).toEqual(['generate letters', 'generate letters'])
@@ -87,7 +87,7 @@ describe('the collector', () => {
     }
   })
 
-  it('receives what a socket asks for', () => {
+  it('receives the spans of a request on the socket', () => {
     const [run] = named('generate letters').filter(({ parentSpanId }) => !parentSpanId)
     expect(attributesOf(run as Span)).toMatchObject({ 'basin.route': '/v1/refine' })
     expect(below(run as Span)).toHaveLength(3)
@@ -102,7 +102,7 @@ describe('the collector', () => {
   })
 })
 
-it('a collector that is not there is a warning, and nothing else', async () => {
+it('a collector that cannot be reached is only warned of', async () => {
   const server = await Server.start(writeModels(), '--otlp-endpoint', 'http://127.0.0.1:1')
   await server.complete({ ...budget, refinement: { max_steps: 1 } })
   const { code, stderr } = await server.stop()
@@ -110,7 +110,7 @@ it('a collector that is not there is a warning, and nothing else', async () => {
   expect(stderr).toMatch(/ECONNREFUSED.*traces: |traces: .*ECONNREFUSED/)
 })
 
-it('an endpoint that is none is refused', async () => {
+it('an endpoint that is not a URL is refused', async () => {
   const server = new BasinProcess('serve', '--models', writeModels(), '--otlp-endpoint', 'nowhere')
   const { code, stderr } = await server.ended
   expect(code).toBe(1)

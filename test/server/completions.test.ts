@@ -1,4 +1,4 @@
-/** `POST /v1/completions`, whole. */
+/** `POST /v1/completions` without `stream`. */
 import { afterEach, describe, expect, it } from 'vitest'
 import type { Completion } from '../../src/server/schemas/completion-schema.js'
 import { type ErrorBody, openServer, post, type TestServer } from '../support/server.js'
@@ -11,7 +11,7 @@ const complete = (payload: object) => post(server.app, '/v1/completions', payloa
 afterEach(() => server.app.close())
 
 describe('a completion', () => {
-  it('has text, usage and what the descent did', async () => {
+  it('has a text, the usage and a summary of the descent', async () => {
     await open()
     const reply = await complete({ prompt: 'once', max_tokens: 3 })
     expect(reply.statusCode).toBe(200)
@@ -42,12 +42,12 @@ describe('a completion', () => {
     expect(reply.headers['x-request-id']).toMatch(/^req_/)
   })
 
-  it('asks for what the API says when fields are absent or null', async () => {
+  it('uses the defaults of the API for fields that are absent or null', async () => {
     await open()
     const fields = ['max_tokens', 'temperature', 'top_p', 'n', 'stop', 'seed', 'logit_bias', 'user']
     await complete({ prompt: 'a' })
     await complete({ prompt: 'a', ...Object.fromEntries(fields.map((name) => [name, null])) })
-    for (const job of server.generation.jobs) {
+    for (const job of server.engine.jobs) {
       expect(job).toMatchObject({
         prompt: 'a',
         maxTokens: 16,
@@ -62,7 +62,7 @@ describe('a completion', () => {
     }
   })
 
-  it('passes on every setting', async () => {
+  it('passes every setting on to the engine', async () => {
     await open()
     const reply = await complete({
       model: 'scripted',
@@ -94,7 +94,7 @@ describe('a completion', () => {
       },
     })
     expect(reply.statusCode).toBe(200)
-    expect(server.generation.jobs).toMatchObject([
+    expect(server.engine.jobs).toMatchObject([
       {
         prompt: [5, 6],
         maxTokens: 2,
@@ -147,7 +147,7 @@ describe('a completion', () => {
     expect(reply.json<Completion>().refinement).toMatchObject({ steps, stop_reason: reason })
   })
 
-  it('has choices prompt by prompt, and counts each prompt once', async () => {
+  it('orders choices by prompt, and counts the tokens of each prompt once', async () => {
     await open()
     const prompts = ['a', 'bb']
     const reply = await complete({ prompt: prompts, n: 2, max_tokens: 1, echo: true, seed: 5 })
@@ -159,10 +159,10 @@ describe('a completion', () => {
       [3, 'bbalpha '],
     ])
     expect(usage).toEqual({ prompt_tokens: 3, completion_tokens: 4, total_tokens: 7 })
-    expect(server.generation.jobs.map(({ sampling }) => sampling.seed)).toEqual([5, 6, 5, 6])
+    expect(server.engine.jobs.map(({ sampling }) => sampling.seed)).toEqual([5, 6, 5, 6])
   })
 
-  it('reads the prompt out with its log-probabilities, the first of which is null', async () => {
+  it('echoes the prompt with its log-probabilities, the first of which is null', async () => {
     await open()
     const asked = { prompt: 'abc', echo: true, logprobs: 0 }
     const reply = await complete({ ...asked, max_tokens: 1, seed: 9 })
@@ -182,7 +182,7 @@ describe('a completion', () => {
     expect(read.usage.completion_tokens).toBe(0)
   })
 
-  it('is the best of several, by what its tokens cost, best first', async () => {
+  it('has the n best of best_of choices by the energy of their tokens, best first', async () => {
     await open()
     const reply = await complete({ prompt: 'a', n: 2, best_of: 5, seed: 3, max_tokens: 2 })
     const { choices, usage } = reply.json<Completion>()
@@ -190,7 +190,7 @@ describe('a completion', () => {
       [0, null],
       [1, null],
     ])
-    expect(server.generation.jobs.map(({ sampling }) => sampling.seed)).toEqual([3, 4, 5, 6, 7])
+    expect(server.engine.jobs.map(({ sampling }) => sampling.seed)).toEqual([3, 4, 5, 6, 7])
     expect(usage.completion_tokens).toBe(10)
   })
 
@@ -200,51 +200,51 @@ describe('a completion', () => {
     expect(reply.json<Completion>().choices[0]?.text).toBe('113')
   })
 
-  it('that fails tells nothing of the engine', async () => {
+  it('hides the reason of an engine failure from the client', async () => {
     await open()
     const reply = await complete({ prompt: 'explode' })
     expect(reply.statusCode).toBe(500)
     expect(reply.body).not.toContain('secret')
     expect(reply.json<ErrorBody>().error).toMatchObject({ type: 'server_error', code: 'internal' })
-    expect(server.generation.outstanding).toBe(0)
+    expect(server.engine.outstanding).toBe(0)
   })
 
-  it('that fails ends the other choices too', async () => {
+  it('ends the other choices if one fails', async () => {
     await open({ slots: 2 })
     const reply = await complete({ prompt: ['explode', 'a'], max_tokens: 40 })
     expect(reply.statusCode).toBe(500)
-    expect(server.generation.outstanding).toBe(0)
+    expect(server.engine.outstanding).toBe(0)
   })
 })
 
 describe('a full queue', () => {
-  it('refuses at once, and says when to come back', async () => {
+  it('refuses a request at once with 429 and Retry-After', async () => {
     await open({ auto: false, slots: 2, maxQueue: 1 })
-    const { generation } = server
+    const { engine } = server
     const waiting = [1, 2, 3].map(() => complete({ prompt: 'a', max_tokens: 1 }))
-    await expect.poll(() => generation.outstanding).toBe(3)
+    await expect.poll(() => engine.outstanding).toBe(3)
     const refused = await complete({ prompt: 'a' })
     expect(refused.statusCode).toBe(429)
     expect(refused.headers['retry-after']).toBe('1')
     expect(refused.json<ErrorBody>().error).toMatchObject({ code: 'queue_full' })
-    for (let i = 0; i < 8; i++) generation.tick()
+    for (let i = 0; i < 8; i++) engine.tick()
     expect((await Promise.all(waiting)).map(({ statusCode }) => statusCode)).toEqual([
       200, 200, 200,
     ])
   })
 
-  it('takes all choices of a request or none', async () => {
+  it('takes either all choices of a request or none', async () => {
     await open({ auto: false, slots: 2, maxQueue: 1 })
     const refused = await complete({ prompt: 'a', n: 4 })
     expect(refused.statusCode).toBe(429)
-    expect(server.generation.outstanding).toBe(0)
+    expect(server.engine.outstanding).toBe(0)
   })
 })
 
-describe('a server that is going down', () => {
-  it('refuses new answers with 503', async () => {
+describe('a server that shuts down', () => {
+  it('refuses new requests with 503', async () => {
     await open()
-    void server.generation.drain()
+    void server.engine.drain()
     const refused = await complete({ prompt: 'a' })
     expect(refused.statusCode).toBe(503)
     expect(refused.headers['retry-after']).toBe('5')

@@ -1,4 +1,4 @@
-/** `Idempotency-Key`: sent twice, done once. */
+/** `Idempotency-Key`: a request that is sent twice runs once. */
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,9 @@ afterEach(() => server.app.close())
 
 const ask = (key: string, payload: object, url = '/v1/completions', bearer?: string) =>
   server.app.inject({
-    ...{ method: 'POST', url, payload },
+    method: 'POST',
+    url,
+    payload,
     headers: {
       'idempotency-key': key,
       ...(bearer !== undefined && { authorization: `Bearer ${bearer}` }),
@@ -19,9 +21,9 @@ const ask = (key: string, payload: object, url = '/v1/completions', bearer?: str
   })
 
 const request = { prompt: 'a', max_tokens: 2 }
-const jobs = () => server.generation.jobs.length
+const jobs = () => server.engine.jobs.length
 
-describe('the second request under a key', () => {
+describe('the second request with a key', () => {
   it('gets the reply of the first', async () => {
     server = await openServer()
     const [first, second] = [await ask('k', request), await ask('k', request)]
@@ -33,12 +35,12 @@ describe('the second request under a key', () => {
     expect(jobs()).toBe(1)
   })
 
-  it('waits for the first', async () => {
+  it('waits for the first while that runs', async () => {
     server = await openServer({ auto: false })
     const asking = [ask('k', request), ask('k', request)]
     await expect.poll(jobs).toBe(1)
-    while (server.generation.outstanding > 0) {
-      server.generation.tick()
+    while (server.engine.outstanding > 0) {
+      server.engine.tick()
       await new Promise(setImmediate)
     }
     const [first, second] = await Promise.all(asking)
@@ -46,7 +48,7 @@ describe('the second request under a key', () => {
     expect(jobs()).toBe(1)
   })
 
-  it('begins no second background response', async () => {
+  it('starts no second background response', async () => {
     server = await openServer()
     const payload = { input: 'a', background: true }
     const [first, second] = [
@@ -57,7 +59,7 @@ describe('the second request under a key', () => {
     expect(jobs()).toBe(1)
   })
 
-  it('is refused where it asks for something else', async () => {
+  it('is refused if its body differs', async () => {
     server = await openServer()
     await ask('k', request)
     const other = await ask('k', { ...request, max_tokens: 3 })
@@ -68,7 +70,7 @@ describe('the second request under a key', () => {
     })
   })
 
-  it('is done where the first has failed', async () => {
+  it('runs if the first has failed', async () => {
     server = await openServer()
     const failing = { prompt: 'explode', max_tokens: 2 }
     expect((await ask('k', failing)).statusCode).toBe(500)
@@ -77,7 +79,7 @@ describe('the second request under a key', () => {
   })
 })
 
-it('another key, another route and another client are something else', async () => {
+it('requests with another key or of another client run on their own', async () => {
   const path = join(mkdtempSync(join(tmpdir(), 'basin-keys-')), 'keys.json')
   const [alice, bob] = [addKey(path, 'alice'), addKey(path, 'bob')]
   server = await openServer({}, {}, ApiKeys.open(path))
@@ -88,10 +90,10 @@ it('another key, another route and another client are something else', async () 
 })
 
 it.each([
-  ['k'.repeat(256), request],
-  ['', request],
-  ['k', { ...request, stream: true }],
-])('%#: is refused', async (key, payload) => {
+  ['a key that is too long', 'k'.repeat(256), request],
+  ['an empty key', '', request],
+  ['a key for a stream', 'k', { ...request, stream: true }],
+])('refuses %s', async (_, key, payload) => {
   server = await openServer()
   const reply = await ask(key, payload)
   expect(reply.statusCode).toBe(400)

@@ -1,4 +1,4 @@
-/** What one client may use, and what one request may cost. */
+/** Rate limits of a client, and the cost limit of a request. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { MemoryUsageStore } from '../../src/server/requests/usage-store.js'
 import { Quotas } from '../../src/server/requests/quotas.js'
@@ -18,7 +18,7 @@ const errorOf = (reply: { body: string }) => (JSON.parse(reply.body) as ErrorBod
 describe('a client', () => {
   afterEach(() => server.app.close())
 
-  it('that has used its requests is told when to come back', async () => {
+  it('that has used up its requests gets 429 and Retry-After', async () => {
     server = await openServer({}, { rates: { requests: 2 } })
     const first = await complete({ prompt: 'a', max_tokens: 1 })
     expect(first.headers).toMatchObject({
@@ -37,7 +37,7 @@ describe('a client', () => {
   it.each([
     ['tokens', { tokens: 4 }],
     ['steps', { steps: 8 }],
-  ])('that has used its %s is refused, on the socket too', async (_, rates) => {
+  ])('that has used up its %s is refused, on the socket too', async (_, rates) => {
     server = await openServer({}, { rates })
     expect((await complete({ prompt: 'a', max_tokens: 3 })).statusCode).toBe(200)
     expect((await complete({ prompt: 'a' })).statusCode).toBe(429)
@@ -47,22 +47,22 @@ describe('a client', () => {
     peer.socket.terminate()
   })
 
-  it('may have so many choices at once', async () => {
+  it('may have a limited number of choices at once', async () => {
     server = await openServer({ auto: false }, { rates: { concurrent: 2 } })
     const first = complete({ prompt: 'a', n: 2, max_tokens: 1 })
-    await expect.poll(() => server.generation.outstanding).toBe(2)
+    await expect.poll(() => server.engine.outstanding).toBe(2)
     expect((await complete({ prompt: 'a' })).statusCode).toBe(429)
-    for (let i = 0; i < 4; i++) server.generation.tick()
+    for (let i = 0; i < 4; i++) server.engine.tick()
     expect((await first).statusCode).toBe(200)
     const second = complete({ prompt: 'a', max_tokens: 1 })
-    await expect.poll(() => server.generation.outstanding).toBe(1)
-    for (let i = 0; i < 4; i++) server.generation.tick()
+    await expect.poll(() => server.engine.outstanding).toBe(1)
+    for (let i = 0; i < 4; i++) server.engine.tick()
     expect((await second).statusCode).toBe(200)
   })
 })
 
-describe('a window', () => {
-  it('ends after a minute, for each client by itself', async () => {
+describe('a rate limit', () => {
+  it('is reset after a minute, for each client by itself', async () => {
     let now = 30_000
     const quotas = new Quotas({ requests: 1 }, new MemoryUsageStore(), () => now)
     await quotas.enter('alice')
@@ -72,7 +72,7 @@ describe('a window', () => {
     await quotas.enter('alice')
   })
 
-  it('says nothing where nothing is limited', () => {
+  it('sends no headers where nothing is limited', () => {
     expect(new Quotas({}).headers('alice')).toEqual({})
   })
 })
@@ -80,7 +80,7 @@ describe('a window', () => {
 describe('a request', () => {
   afterEach(() => server.app.close())
 
-  it('that could cost too much is refused before it queues', async () => {
+  it('that could take too many steps is refused before it is queued', async () => {
     server = await openServer({}, { steps: 1000 })
     const asked = { prompt: 'a', max_tokens: 32, n: 2 }
     const budget = (max_steps: number | null, candidates: number) => ({
@@ -93,6 +93,6 @@ describe('a request', () => {
       expect(reply.statusCode).toBe(400)
       expect(errorOf(reply)).toMatchObject({ code: 'out_of_range', param: 'refinement' })
     }
-    expect(server.generation.jobs).toHaveLength(2)
+    expect(server.engine.jobs).toHaveLength(2)
   })
 })

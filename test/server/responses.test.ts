@@ -1,4 +1,4 @@
-/** `/v1/responses` over a scripted generation. */
+/** `/v1/responses` with a scripted engine. */
 import { once } from 'node:events'
 import { mkdtempSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
@@ -29,7 +29,10 @@ const get = (path: string) => server.app.inject({ method: 'GET', url: `/v1/respo
 /** A stream over a connection of its own, which closes when it is left. */
 async function streamed(payload: object): Promise<IncomingMessage> {
   const asking = request({
-    ...{ port: await portOf(server.app), path: '/v1/responses', method: 'POST', agent: false },
+    port: await portOf(server.app),
+    path: '/v1/responses',
+    method: 'POST',
+    agent: false,
     headers: { 'content-type': 'application/json' },
   })
   asking.end(JSON.stringify({ stream: true, ...payload }))
@@ -66,31 +69,46 @@ const consecutive = (events: Event[], from = 0) => {
 }
 
 describe('a response', () => {
-  it('is an object of the Responses API', async () => {
+  it('has the fields of the Responses API', async () => {
     await open()
     const reply = await create({
-      ...{ input: 'abc', max_output_tokens: 3, temperature: 0.5, seed: 4, metadata: { a: 'b' } },
+      input: 'abc',
+      max_output_tokens: 3,
+      temperature: 0.5,
+      seed: 4,
+      metadata: { a: 'b' },
       reasoning: { effort: 'low' },
     })
     expect(reply.statusCode).toBe(200)
     expect(reply.json()).toMatchObject({
-      ...{ object: 'response', status: 'incomplete', model: 'scripted', background: false },
+      object: 'response',
+      status: 'incomplete',
+      model: 'scripted',
+      background: false,
       incomplete_details: { reason: 'max_output_tokens' },
-      ...{ error: null, instructions: null, max_output_tokens: 3, previous_response_id: null },
+      error: null,
+      instructions: null,
+      max_output_tokens: 3,
+      previous_response_id: null,
       output: [
         {
-          ...{ type: 'message', role: 'assistant', status: 'incomplete' },
+          type: 'message',
+          role: 'assistant',
+          status: 'incomplete',
           content: [{ type: 'output_text', text: 'alpha beta gamma ', annotations: [] }],
         },
       ],
       usage: { input_tokens: 3, output_tokens: 3, total_tokens: 6 },
-      ...{ temperature: 0.5, seed: 4, store: true, metadata: { a: 'b' } },
+      temperature: 0.5,
+      seed: 4,
+      store: true,
+      metadata: { a: 'b' },
       reasoning: { effort: 'low' },
       refinement: { steps: 6, stop_reason: 'max_steps' },
     })
   })
 
-  it('reads messages of a model without a chat template on end', async () => {
+  it('joins the texts of its messages for a model without a chat template', async () => {
     await open()
     const input = [
       { role: 'user', content: 'a' },
@@ -98,7 +116,7 @@ describe('a response', () => {
       { role: 'user', content: [{ type: 'input_text', text: 'c' }] },
     ]
     await create({ input, max_output_tokens: 1 })
-    expect(server.generation.jobs[0]?.prompt).toEqual([97, 98, 99])
+    expect(server.engine.jobs[0]?.prompt).toEqual([97, 98, 99])
   })
 
   it('fills a template', async () => {
@@ -107,10 +125,10 @@ describe('a response', () => {
     expect(reply.json<ResponseReply>().output[0]?.content[0]?.text).toBe('121')
   })
 
-  it('fills the context unless told otherwise', async () => {
+  it('may fill the context unless it limits its tokens', async () => {
     await open()
     await create({ input: 'abcd' })
-    expect(server.generation.jobs[0]?.maxTokens).toBe(56)
+    expect(server.engine.jobs[0]?.maxTokens).toBe(56)
   })
 
   it.each([
@@ -134,14 +152,14 @@ describe('a response', () => {
     [{ input: 'a'.repeat(100) }, 'prompt', 'context_length_exceeded'],
     [{ input: 'a'.repeat(100), background: true }, 'prompt', 'context_length_exceeded'],
     [{ input: 'a', previous_response_id: 'resp_x' }, 'previous_response_id', 'not_found'],
-  ])('%#: of %j is refused', async (payload, param, code) => {
+  ])('with %j is refused for its field %s with %s', async (payload, param, code) => {
     await open()
     const reply = await create(payload)
     expect(reply.statusCode).toBe(code === 'not_found' ? 404 : 400)
     expect(reply.json<ErrorBody>().error).toMatchObject({ param, code })
   })
 
-  it('that fails is an error with a status, and tells nothing of the engine', async () => {
+  it('has an error status if the engine fails, and hides the reason', async () => {
     await open()
     const reply = await create({ input: 'explode', max_output_tokens: 2 })
     expect(reply.statusCode).toBe(500)
@@ -149,14 +167,21 @@ describe('a response', () => {
   })
 })
 
-describe('a stream', () => {
-  it('is the standard events in their order, numbered', async () => {
+describe('a response stream', () => {
+  it('has the standard events in their order, numbered', async () => {
     await open()
     const events = eventsIn((await create({ input: 'a', max_output_tokens: 2, stream: true })).body)
     expect(events.map(({ type }) => type.replace('response.', ''))).toEqual([
-      ...['created', 'in_progress', 'output_item.added', 'content_part.added'],
-      ...['output_text.delta', 'output_text.delta'],
-      ...['output_text.done', 'content_part.done', 'output_item.done', 'incomplete'],
+      'created',
+      'in_progress',
+      'output_item.added',
+      'content_part.added',
+      'output_text.delta',
+      'output_text.delta',
+      'output_text.done',
+      'content_part.done',
+      'output_item.done',
+      'incomplete',
     ])
     consecutive(events)
     const text = events.map(({ delta }) => delta ?? '').join('')
@@ -169,7 +194,7 @@ describe('a stream', () => {
   it.each([
     { stream_options: { include_refinement: true } },
     { include: ['basin:refinement_step'] },
-  ])('shows its steps with %j', async (asked) => {
+  ])('has the steps of the descent with %j', async (asked) => {
     await open()
     const refinement = { max_steps: 3 }
     const payload = { input: 'a', max_output_tokens: 1, stream: true, refinement, ...asked }
@@ -180,13 +205,13 @@ describe('a stream', () => {
     for (const each of steps) expect(each.item_id).toMatch(/^msg_/)
   })
 
-  it('answers with a status what is wrong before its first event', async () => {
+  it('has an error status if the request is refused before its first event', async () => {
     await open()
     const reply = await create({ input: 'a'.repeat(100), stream: true })
     expect(reply.statusCode).toBe(400)
   })
 
-  it('that fails says so', async () => {
+  it('ends with response.failed if the engine fails', async () => {
     await open()
     const events = eventsIn((await create({ input: 'explode', stream: true })).body)
     expect(events.at(-1)).toMatchObject({
@@ -195,7 +220,7 @@ describe('a stream', () => {
     })
   })
 
-  it('that is dropped ends its work, and is kept as cancelled', async () => {
+  it('ends its work when the client disconnects, and is kept as cancelled', async () => {
     await open({ auto: false })
     const reply = await streamed({ input: 'a', refinement: { max_steps: 1000 } })
     let text = ''
@@ -204,32 +229,32 @@ describe('a stream', () => {
       if (text.includes('"id":"resp_')) break
     }
     const id = /"id":"(resp_[^"]+)"/.exec(text)?.[1] ?? ''
-    await expect.poll(() => server.generation.outstanding).toBe(0)
+    await expect.poll(() => server.engine.outstanding).toBe(0)
     expect((await ended(id)).status).toBe('cancelled')
   })
 })
 
-describe('in the background', () => {
+describe('a background response', () => {
   const slow = { input: 'a', max_output_tokens: 2, refinement: { max_steps: 3 } }
 
-  it('is queued, runs and is completed without anybody listening', async () => {
+  it('is queued, runs and completes while nobody reads it', async () => {
     await open({ auto: false })
     const { id, status } = await begun(slow)
     expect(status).toBe('queued')
-    server.generation.tick()
+    server.engine.tick()
     await expect.poll(async () => (await get(id)).json<ResponseReply>().status).toBe('in_progress')
-    for (let i = 0; i < 3; i++) server.generation.tick()
+    for (let i = 0; i < 3; i++) server.engine.tick()
     await expect
       .poll(async () => (await get(id)).json<ResponseReply>().output[0]?.content[0]?.text)
       .toBe('alpha ')
-    for (let i = 0; i < 3; i++) server.generation.tick()
+    for (let i = 0; i < 3; i++) server.engine.tick()
     expect(await ended(id)).toMatchObject({
       status: 'incomplete',
       output: [{ content: [{ text: 'alpha beta ' }] }],
     })
   })
 
-  it('tells its events again from any number on', async () => {
+  it('repeats its events from any number on', async () => {
     await open()
     const { id } = await begun({ ...slow, include: ['basin:refinement_step'] })
     await ended(id)
@@ -246,12 +271,12 @@ describe('in the background', () => {
     }
   })
 
-  it('is followed while it runs, by two readers at once', async () => {
+  it('can be read by two clients at once while it runs', async () => {
     await open({ auto: false })
     const { id } = await begun(slow)
     const readers = [get(`${id}?stream=true`), get(`${id}?stream=true&starting_after=1`)]
     for (let i = 0; i < 6; i++) {
-      server.generation.tick()
+      server.engine.tick()
       await new Promise(setImmediate)
     }
     const [all = [], late = []] = (await Promise.all(readers)).map(({ body }) => eventsIn(body))
@@ -260,24 +285,24 @@ describe('in the background', () => {
     expect(late).toEqual(all.slice(2))
   })
 
-  it('survives the reader of its stream', async () => {
+  it('goes on when the reader of its stream disconnects', async () => {
     await open({ auto: false })
     const reply = await streamed({ ...slow, background: true })
     expect(reply.statusCode).toBe(200)
     reply.destroy()
     await once(reply, 'close')
     await new Promise(setImmediate)
-    expect(server.generation.outstanding).toBe(1)
+    expect(server.engine.outstanding).toBe(1)
   })
 
-  it('ends when it is cancelled, for good', async () => {
+  it('ends when it is cancelled, and stays cancelled', async () => {
     await open({ auto: false })
     const other = await begun(slow)
     const { id } = await begun(slow)
-    server.generation.tick()
+    server.engine.tick()
     const cancel = () => post(server.app, `/v1/responses/${id}/cancel`, {})
     expect((await cancel()).json()).toMatchObject({ id, status: 'cancelled' })
-    for (let i = 0; i < 6; i++) server.generation.tick()
+    for (let i = 0; i < 6; i++) server.engine.tick()
     expect(await ended(id)).toMatchObject({ status: 'cancelled', refinement: null })
     expect((await cancel()).json()).toMatchObject({ status: 'cancelled' })
     const events = eventsIn((await get(`${id}?stream=true`)).body)
@@ -289,17 +314,17 @@ describe('in the background', () => {
     expect((await ended(other.id)).status).toBe('incomplete')
   })
 
-  it('is cancelled in the queue, and another is not', async () => {
+  it('can be cancelled while it is queued, without effect on another', async () => {
     await open({ auto: false, slots: 1 })
     const [first, second] = [await begun(slow), await begun(slow)]
-    server.generation.tick()
+    server.engine.tick()
     await post(server.app, `/v1/responses/${second.id}/cancel`, {})
-    for (let i = 0; i < 6; i++) server.generation.tick()
+    for (let i = 0; i < 6; i++) server.engine.tick()
     expect((await ended(first.id)).status).toBe('incomplete')
     expect((await ended(second.id)).status).toBe('cancelled')
   })
 
-  it('alone can be cancelled', async () => {
+  it('is the only kind that can be cancelled', async () => {
     await open()
     const { id } = (await create({ input: 'a', max_output_tokens: 1 })).json<ResponseReply>()
     const reply = await post(server.app, `/v1/responses/${id}/cancel`, {})
@@ -307,19 +332,19 @@ describe('in the background', () => {
     expect(reply.json<ErrorBody>().error.param).toBe('id')
   })
 
-  it('is finished on demand', async () => {
+  it('ends with its best answer so far after finish', async () => {
     await open({ auto: false })
     const { id } = await begun({ ...slow, refinement: { max_steps: 1000 } })
-    server.generation.tick()
+    server.engine.tick()
     expect((await post(server.app, `/v1/responses/${id}/finish`, {})).statusCode).toBe(200)
-    server.generation.tick()
+    server.engine.tick()
     expect(await ended(id)).toMatchObject({ refinement: { steps: 2, stop_reason: 'finished' } })
     expect((await post(server.app, `/v1/responses/${id}/finish`, {})).statusCode).toBe(404)
   })
 })
 
-describe('what is kept', () => {
-  it('is deleted', async () => {
+describe('a stored response', () => {
+  it('can be deleted', async () => {
     await open()
     const { id } = (await create({ input: 'a', max_output_tokens: 1 })).json<ResponseReply>()
     const reply = await server.app.inject({ method: 'DELETE', url: `/v1/responses/${id}` })
@@ -328,16 +353,16 @@ describe('what is kept', () => {
     expect((await get(`${id}?stream=true`)).statusCode).toBe(404)
   })
 
-  it('ends when it is deleted under way', async () => {
+  it('ends when it is deleted while it runs', async () => {
     await open({ auto: false })
     const { id } = await begun({ input: 'a', refinement: { max_steps: 1000 } })
-    server.generation.tick()
+    server.engine.tick()
     await server.app.inject({ method: 'DELETE', url: `/v1/responses/${id}` })
-    expect(server.generation.outstanding).toBe(0)
+    expect(server.engine.outstanding).toBe(0)
     await expect.poll(async () => (await get(id)).statusCode).toBe(404)
   })
 
-  it('is nothing with store: false', async () => {
+  it('does not exist with store: false', async () => {
     await open()
     const { id } = (
       await create({ input: 'a', max_output_tokens: 1, store: false })
@@ -345,13 +370,13 @@ describe('what is kept', () => {
     await expect.poll(async () => (await get(id)).statusCode).toBe(404)
   })
 
-  it('expires', async () => {
+  it('expires after its time', async () => {
     await open({}, { responseSeconds: 0 })
     const { id } = (await create({ input: 'a', max_output_tokens: 1 })).json<ResponseReply>()
     await expect.poll(async () => (await get(id)).statusCode).toBe(404)
   })
 
-  it('lists its input', async () => {
+  it('lists the messages of its input', async () => {
     await open()
     const input = ['a', 'b', 'c'].map((content) => ({ role: 'user', content }))
     const { id } = (await create({ input, max_output_tokens: 1 })).json<ResponseReply>()
@@ -373,20 +398,20 @@ describe('what is kept', () => {
     expect((await get(`${id}/input_items?limit=0`)).statusCode).toBe(400)
   })
 
-  it('is gone on from', async () => {
+  it('can be continued by previous_response_id', async () => {
     await open()
     const first = (await create({ input: 'ab', max_output_tokens: 1 })).json<ResponseReply>()
     const asked = { input: 'cd', max_output_tokens: 1, previous_response_id: first.id }
     const second = (await create(asked)).json<ResponseReply>()
     await create({ input: 'e', max_output_tokens: 1, previous_response_id: second.id })
-    const prompts = server.generation.jobs.map(({ prompt }) =>
+    const prompts = server.engine.jobs.map(({ prompt }) =>
       String.fromCodePoint(...(prompt as number[])),
     )
     expect(prompts).toEqual(['ab', 'abalpha cd', 'abalpha cdalpha e'])
   })
 
   it.each(['?starting_after=1', '?stream=true&starting_after=-1', '?stream=maybe', '?page=1'])(
-    'is not asked for with %s',
+    'is refused with the query %s',
     async (query) => {
       await open()
       const { id } = (await create({ input: 'a', max_output_tokens: 1 })).json<ResponseReply>()
@@ -396,7 +421,7 @@ describe('what is kept', () => {
     },
   )
 
-  it('belongs to the key that asked', async () => {
+  it('is visible to the key that asked for it only', async () => {
     const path = join(mkdtempSync(join(tmpdir(), 'basin-keys-')), 'keys.json')
     const [alice, bob] = [addKey(path, 'alice'), addKey(path, 'bob')]
     await open({}, {}, ApiKeys.open(path))
@@ -407,23 +432,21 @@ describe('what is kept', () => {
       body?: object,
     ) =>
       server.app.inject({
-        ...{ method, url, headers: { authorization: `Bearer ${key}` } },
+        method,
+        url,
+        headers: { authorization: `Bearer ${key}` },
         ...(body && { payload: body }),
       })
     const made = await ask(alice, 'POST', '/v1/responses', { input: 'a', background: true })
     const { id } = made.json<ResponseReply>()
     const url = `/v1/responses/${id}`
     for (const [method, path] of [
-      ...([
-        ['GET', url],
-        ['GET', `${url}?stream=true`],
-        ['GET', `${url}/input_items`],
-      ] as const),
-      ...([
-        ['POST', `${url}/cancel`],
-        ['POST', `${url}/finish`],
-        ['DELETE', url],
-      ] as const),
+      ['GET', url],
+      ['GET', `${url}?stream=true`],
+      ['GET', `${url}/input_items`],
+      ['POST', `${url}/cancel`],
+      ['POST', `${url}/finish`],
+      ['DELETE', url],
     ] as const) {
       expect((await ask(bob, method, path)).statusCode).toBe(404)
     }

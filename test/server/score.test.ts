@@ -10,7 +10,7 @@ beforeEach(async () => {
 afterEach(() => server.app.close())
 
 describe('a score', () => {
-  it.each(['energy', 'readout'])('by %s is told in total and part by part', async (by) => {
+  it.each(['energy', 'readout'])('by %s has a total and its parts', async (by) => {
     const reply = await post(server.app, '/v1/score', { prompt: 'x', answers: ['ab', [99]], by })
     expect(reply.json()).toEqual({
       object: 'list',
@@ -18,14 +18,22 @@ describe('a score', () => {
       by,
       data: [
         {
-          ...{ object: 'score', index: 0, energy: 3, energy_per_token: 1.5, tokens: 2 },
+          object: 'score',
+          index: 0,
+          energy: 3,
+          energy_per_token: 1.5,
+          tokens: 2,
           parts: [
             { text: 'a', tokens: 1, energy: 1 },
             { text: 'b', tokens: 1, energy: 2 },
           ],
         },
         {
-          ...{ object: 'score', index: 1, energy: 3, energy_per_token: 3, tokens: 1 },
+          object: 'score',
+          index: 1,
+          energy: 3,
+          energy_per_token: 3,
+          tokens: 1,
           parts: [{ text: 'c', tokens: 1, energy: 3 }],
         },
       ],
@@ -33,15 +41,15 @@ describe('a score', () => {
     })
   })
 
-  it('goes by the read-out where energies judge points and not tokens', async () => {
+  it('is of the read-out where energies rate points and not tokens', async () => {
     const reply = await post(server.app, '/v1/score', { answers: ['a'] })
     expect(reply.json()).toMatchObject({ by: 'readout' })
-    expect(server.generation.jobs).toMatchObject([{ given: { by: 'logprobs' }, maxTokens: 0 }])
+    expect(server.engine.jobs).toMatchObject([{ given: { by: 'logprobs' }, maxTokens: 0 }])
   })
 })
 
-describe('documents', () => {
-  it('come in the order in which they fit', async () => {
+describe('ranked documents', () => {
+  it('come in the order of their energies', async () => {
     const documents = ['c', { text: 'aa' }, 'b']
     const reply = await post(server.app, '/v1/rerank', { query: 'q', documents })
     const results = reply.json<{ results: { index: number; relevance_score: number }[] }>().results
@@ -52,7 +60,7 @@ describe('documents', () => {
     ])
   })
 
-  it('can be fewer, and left out of the reply', async () => {
+  it('can be limited in number, and left out of the reply', async () => {
     const asked = { query: 'q', documents: ['b', 'a'], top_n: 1, return_documents: false }
     const reply = await post(server.app, '/v1/rerank', { ...asked, by: 'energy' })
     const score = expect.closeTo(1 / (1 + Math.E), 12) as number

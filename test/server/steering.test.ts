@@ -1,4 +1,4 @@
-/** `finish` and `extend` over HTTP: a word to an answer under way. */
+/** `finish` and `extend` over HTTP: they steer the answers of a running request. */
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,8 +38,8 @@ async function begin(payload: object, key?: string) {
     { prompt: 'a', stream: true, stream_options: { include_refinement: true }, ...payload },
     key,
   )
-  await expect.poll(() => server.generation.outstanding).toBeGreaterThan(0)
-  server.generation.tick()
+  await expect.poll(() => server.engine.outstanding).toBeGreaterThan(0)
+  server.engine.tick()
   const reply = await replying
   const id = reply.headers.get('x-completion-id') ?? ''
   expect(id).toMatch(/^cmpl-/)
@@ -51,8 +51,8 @@ async function begin(payload: object, key?: string) {
 
 async function tickToTheEnd(): Promise<number> {
   let ticks = 0
-  while (server.generation.outstanding > 0) {
-    server.generation.tick()
+  while (server.engine.outstanding > 0) {
+    server.engine.tick()
     ticks++
     await new Promise(setImmediate)
   }
@@ -63,7 +63,7 @@ const finals = (chunks: Chunk[]) =>
   chunks.flatMap(({ refinement }) => (refinement?.type === 'finished' ? [refinement] : []))
 
 describe('finish', () => {
-  it('settles every choice with the best it has', async () => {
+  it('settles every choice with its best answer so far', async () => {
     await open()
     const { id, chunks } = await begin({ n: 2, max_tokens: 3, refinement: { max_steps: 1000 } })
     const reply = await post(`/v1/completions/${id}/finish`)
@@ -75,7 +75,7 @@ describe('finish', () => {
     for (const each of ended) expect(each).toMatchObject({ steps: 2, stop_reason: 'finished' })
   })
 
-  it('finds nothing to finish afterwards', async () => {
+  it('gets 404 after the completion has ended', async () => {
     await open()
     const { id, chunks } = await begin({ max_tokens: 1, refinement: { max_steps: 2 } })
     await tickToTheEnd()
@@ -88,7 +88,7 @@ describe('finish', () => {
     })
   })
 
-  it('needs no body, and takes an empty one of any type for none', async () => {
+  it('needs no body, and accepts an empty one with a content type', async () => {
     await open()
     const { id, chunks } = await begin({ max_tokens: 1, refinement: { max_steps: 1000 } })
     const reply = await fetch(`${address}/v1/completions/${id}/finish`, {
@@ -105,13 +105,13 @@ describe('finish', () => {
     await chunks()
   })
 
-  it('is not heard by an unknown id', async () => {
+  it('gets 404 for an unknown id', async () => {
     await open()
     expect((await post('/v1/completions/cmpl-guess/finish')).status).toBe(404)
     expect((await post('/v1/chat/completions/x/finish')).status).toBe(404)
   })
 
-  it('forgets a client that has left', async () => {
+  it('gets 404 after the client has disconnected', async () => {
     await open()
     const leaving = new AbortController()
     const replying = fetch(`${address}/v1/completions`, {
@@ -120,11 +120,11 @@ describe('finish', () => {
       body: JSON.stringify({ prompt: 'a', stream: true, refinement: { max_steps: 1000 } }),
       signal: leaving.signal,
     })
-    await expect.poll(() => server.generation.outstanding).toBe(1)
-    server.generation.tick()
+    await expect.poll(() => server.engine.outstanding).toBe(1)
+    server.engine.tick()
     const id = (await replying).headers.get('x-completion-id') ?? ''
     leaving.abort()
-    await expect.poll(() => server.generation.outstanding).toBe(0)
+    await expect.poll(() => server.engine.outstanding).toBe(0)
     expect((await post(`/v1/completions/${id}/finish`)).status).toBe(404)
   })
 })
@@ -141,7 +141,7 @@ describe('extend', () => {
     ])
   })
 
-  it('stays within the caps of the operator, for all choices or for none', async () => {
+  it('is refused beyond the caps of the operator, for all choices together', async () => {
     await open(undefined, { caps: { maxSteps: 10, maxSeconds: 60, candidates: 4 } })
     const { id, chunks } = await begin({ n: 2, max_tokens: 1, refinement: { max_steps: 4 } })
     const refused = await post(`/v1/completions/${id}/extend`, { steps: 7 })
@@ -167,7 +167,7 @@ describe('extend', () => {
   )
 })
 
-it('is for the key that asked, and for no other', async () => {
+it('steering needs the key that asked for the completion', async () => {
   const path = join(mkdtempSync(join(tmpdir(), 'basin-keys-')), 'keys.json')
   const [alice, bob] = [addKey(path, 'alice'), addKey(path, 'bob')]
   await open(ApiKeys.open(path))

@@ -1,4 +1,4 @@
-/** An engine's worker dies or hangs under a real server: what its clients get, and that it comes back. */
+/** An engine's worker dies or hangs under a real server: what its clients get, and how it recovers. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,10 +15,10 @@ import { writeModel } from '../support/process.js'
 import { appOf, type ErrorBody, portOf } from '../support/server.js'
 
 let root: string
-let generation: EngineClient
+let engine: EngineClient
 let app: App
 let url: string
-let fates: WorkerStatus[]
+let statuses: WorkerStatus[]
 
 const WATCHDOG = 1
 
@@ -32,18 +32,25 @@ afterAll(() => {
 
 beforeEach(async () => {
   const options = {
-    ...{ modelPath: join(root, 'letters'), engine: 'tfjs:wasm', threads: 1 },
-    ...{ slots: 1, pages: 16, maxQueue: 8, prefillChunk: 32 },
-    ...{ holdSeconds: 60, pauseSeconds: 60, watchdogSeconds: WATCHDOG },
+    modelPath: join(root, 'letters'),
+    engine: 'tfjs:wasm',
+    threads: 1,
+    slots: 1,
+    pages: 16,
+    maxQueue: 8,
+    prefillChunk: 32,
+    holdSeconds: 60,
+    pauseSeconds: 60,
+    watchdogSeconds: WATCHDOG,
   }
-  generation = await startEngineClient(options, faultyEntry)
-  fates = []
-  generation.onWorkerStatus((fate) => fates.push(fate))
-  app = await appOf(generation, { limits: { ...defaultLimits, stallSeconds: WATCHDOG } })
+  engine = await startEngineClient(options, faultyEntry)
+  statuses = []
+  engine.onWorkerStatus((status) => statuses.push(status))
+  app = await appOf(engine, { limits: { ...defaultLimits, stallSeconds: WATCHDOG } })
   url = `http://127.0.0.1:${await portOf(app)}`
 })
 afterEach(async () => {
-  await generation.close()
+  await engine.close()
   await app.close()
 })
 
@@ -57,7 +64,7 @@ const textOf = async (reply: Response): Promise<string | undefined> =>
   ((await reply.json()) as { choices: { text: string }[] }).choices[0]?.text
 
 const health = async () => (await fetch(`${url}/health`)).status
-const running = () => generation.outstanding - generation.waiting
+const running = () => engine.outstanding - engine.waiting
 const restarts = async (reason: string): Promise<number> => {
   const text = await (await fetch(`${url}/metrics`)).text()
   const line = `basin_engine_restarts_total{model="letters",reason="${reason}"} `
@@ -71,12 +78,12 @@ describe.each([
   ['dies', 'die', 'died'],
   ['hangs', 'hang', 'stalled'],
 ])('a worker that %s', (_, fault, reason) => {
-  it('fails what it ran, goes on with what waited, and health says so meanwhile', async () => {
+  it('fails its running request, then serves the waiting one; /health is 503 meanwhile', async () => {
     const alone = await textOf(await ask('once'))
     const lost = ask(fault, { refinement: { max_steps: 10_000, tolerance: 0, noise: 0.1 } })
     await expect.poll(running, soon).toBe(1)
     const queued = ask('once')
-    await expect.poll(() => generation.waiting, soon).toBe(1)
+    await expect.poll(() => engine.waiting, soon).toBe(1)
     await expect.poll(health, soon).toBe(503)
     const failed = await lost
     expect(failed.status).toBe(503)
@@ -87,7 +94,7 @@ describe.each([
     expect(await textOf(answered)).toBe(alone)
     expect(await health()).toBe(200)
     expect(await restarts(reason)).toBe(1)
-    expect(fates).toMatchObject([{ type: 'lost', reason }, { type: 'restored' }])
+    expect(statuses).toMatchObject([{ type: 'lost', reason }, { type: 'restored' }])
     expect(await textOf(await ask('once'))).toBe(alone)
   })
 
@@ -106,7 +113,7 @@ describe.each([
 })
 
 describe('while there is no worker', () => {
-  it('new requests are refused at once, and those of clients that leave are forgotten', async () => {
+  it('new requests are refused at once, and waiting ones of clients that leave are dropped', async () => {
     const lost = ask('die', { refinement: { max_steps: 10_000, tolerance: 0, noise: 0.1 } })
     await expect.poll(running, soon).toBe(1)
     const leaving = new AbortController()
@@ -116,50 +123,56 @@ describe('while there is no worker', () => {
       body: JSON.stringify({ prompt: 'once' }),
       signal: leaving.signal,
     })
-    await expect.poll(() => generation.waiting, soon).toBe(1)
-    await expect.poll(() => fates.length, soon).toBe(1)
+    await expect.poll(() => engine.waiting, soon).toBe(1)
+    await expect.poll(() => statuses.length, soon).toBe(1)
     expect((await ask('once')).status).toBe(503)
     leaving.abort()
     await expect(left).rejects.toThrow()
     expect((await lost).status).toBe(503)
-    await expect.poll(() => generation.outstanding, soon).toBe(0)
+    await expect.poll(() => engine.outstanding, soon).toBe(0)
     await expect.poll(health, soon).toBe(200)
     expect((await ask('once')).status).toBe(200)
   })
 
-  it('closing fails what waits and starts no other', async () => {
+  it('closing fails the waiting requests and starts no new worker', async () => {
     const lost = ask('die', { refinement: { max_steps: 10_000, tolerance: 0, noise: 0.1 } })
     await expect.poll(running, soon).toBe(1)
     const queued = ask('once')
-    await expect.poll(() => fates.length, soon).toBe(1)
-    await generation.close()
+    await expect.poll(() => statuses.length, soon).toBe(1)
+    await engine.close()
     expect((await lost).status).toBe(503)
     expect(((await (await queued).json()) as ErrorBody).error.code).toBe('shutting_down')
-    expect(fates).toHaveLength(1)
+    expect(statuses).toHaveLength(1)
   })
 })
 
-describe('a job that ends every worker', () => {
-  it('is given to three of them, and fails', async () => {
+describe('a request that ends every worker', () => {
+  it('is given to three workers, and then fails', async () => {
     const reply = await ask('poison')
     expect(reply.status).toBe(500)
     expect(((await reply.json()) as ErrorBody).error.code).toBe('internal')
-    expect(fates.map(({ type }) => type)).toEqual(['lost', 'restored', 'lost', 'restored', 'lost'])
+    expect(statuses.map(({ type }) => type)).toEqual([
+      'lost',
+      'restored',
+      'lost',
+      'restored',
+      'lost',
+    ])
     await expect.poll(health, soon).toBe(200)
     expect((await ask('once')).status).toBe(200)
   })
 })
 
-describe('a model that is not there any more', () => {
-  it('fails what waited, and is served when it is back', async () => {
+describe('a model whose files are gone', () => {
+  it('fails its waiting requests, and is served again when they are back', async () => {
     const lost = ask('die', { refinement: { max_steps: 10_000, tolerance: 0, noise: 0.1 } })
     await expect.poll(running, soon).toBe(1)
     const queued = ask('once')
-    await expect.poll(() => generation.waiting, soon).toBe(1)
+    await expect.poll(() => engine.waiting, soon).toBe(1)
     rmSync(join(root, 'letters'), { recursive: true })
     expect((await lost).status).toBe(503)
     expect(((await (await queued).json()) as ErrorBody).error.code).toBe('engine_unavailable')
-    expect(fates.at(-1)).toMatchObject({ type: 'not_restored' })
+    expect(statuses.at(-1)).toMatchObject({ type: 'not_restored' })
     writeModel(root, 'letters')
     await expect.poll(health, soon).toBe(200)
     expect((await ask('once')).status).toBe(200)

@@ -1,4 +1,4 @@
-/** A collector of traces: takes OTLP in JSON over HTTP, and remembers all of it. */
+/** A collector of traces: it accepts OTLP in JSON over HTTP, and keeps all of it. */
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -24,7 +24,7 @@ interface Export {
   }[]
 }
 
-/** Values by their names, whatever their types. */
+/** The attributes of a span by their names, without their types. */
 export const attributesOf = ({ attributes }: Pick<Span, 'attributes'>): Record<string, unknown> =>
   Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0] as unknown]))
 

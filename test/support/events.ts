@@ -1,4 +1,4 @@
-/** Server-sent events, read whole. */
+/** Server-sent events of a whole body. */
 
 /** The data of each event; `[DONE]` stays text. */
 export const eventsOf = <T>(body: string): (T | '[DONE]')[] =>

@@ -1,4 +1,4 @@
-/** A client of `/v1/refine` that remembers every frame. */
+/** A client of `/v1/refine` that keeps every frame. */
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
 
@@ -63,7 +63,7 @@ export class Peer {
     this.socket.send(JSON.stringify(frame))
   }
 
-  /** The next frame that has not been returned; those of other types before it are passed over. */
+  /** The next frame that was not returned before; frames of other types before it are skipped. */
   async next(type?: Frame['type']): Promise<Frame> {
     for (;;) {
       const frame = this.frames[this.read]
@@ -84,7 +84,7 @@ export class Peer {
     return (await this.next('finished')) as FinishedFrame
   }
 
-  /** As though no frame had come yet. */
+  /** Forgets all frames so far. */
   forget(): void {
     this.frames.length = 0
     this.read = 0

@@ -1,4 +1,4 @@
-/** A real Redis for tests: the one that is installed, else Debian's packages unpacked into build/. */
+/** A real Redis for tests: the installed one, or Debian's packages unpacked into build/. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
@@ -13,7 +13,7 @@ export interface RedisBinary {
 const works = ({ env, path }: RedisBinary): boolean =>
   run(path, ['--version'], { env }).status === 0
 
-/** With the libraries that were unpacked beside it. */
+/** The unpacked binary, run with the libraries that were unpacked with it. */
 function unpacked(): RedisBinary {
   const usr = join(folderOf('redis'), 'usr')
   const libraries = join(usr, 'lib')
@@ -22,7 +22,7 @@ function unpacked(): RedisBinary {
   return { path: join(usr, 'bin', 'redis-server'), env: { ...process.env, LD_LIBRARY_PATH } }
 }
 
-/** The binary, or why there is none. */
+/** The binary, or the reason why there is none. */
 export function findRedis(): RedisBinary | string {
   const installed = { path: 'redis-server', env: process.env }
   if (works(installed)) return installed
@@ -33,7 +33,7 @@ export function findRedis(): RedisBinary | string {
   return works(unpacked()) ? unpacked() : 'the redis-server that was unpacked does not run'
 }
 
-/** Keeps nothing on disk. */
+/** A server that keeps nothing on disk. */
 export class RedisServer {
   private constructor(
     private readonly child: ChildProcess,

@@ -1,4 +1,4 @@
-/** The server over a scripted generation: everything of HTTP and sockets is real, the engine is not. */
+/** The server with a scripted engine: HTTP and sockets are real, the engine is not. */
 import type { AddressInfo } from 'node:net'
 import { pino } from 'pino'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
@@ -11,7 +11,7 @@ import { type Script, ScriptedGeneration } from './scripted-generation.js'
 
 export interface TestServer {
   app: App
-  generation: ScriptedGeneration
+  engine: ScriptedGeneration
   draining: boolean
 }
 
@@ -20,21 +20,21 @@ export async function openServer(
   limits: Partial<Limits> = {},
   keys?: ApiKeys,
 ): Promise<TestServer> {
-  const generation = new ScriptedGeneration(script)
-  const app = await appOf(generation, {
+  const engine = new ScriptedGeneration(script)
+  const app = await appOf(engine, {
     limits: { ...defaultLimits, ...limits },
     ...(keys && { keys }),
     draining: () => server.draining,
   })
-  const server: TestServer = { app, generation, draining: false }
+  const server: TestServer = { app, engine, draining: false }
   return server
 }
 
-/** Over any generation, under its model's name. */
-export const appOf = (generation: EngineClient, options: Partial<AppOptions> = {}): Promise<App> =>
+/** An app that serves the model of one engine. */
+export const appOf = (engine: EngineClient, options: Partial<AppOptions> = {}): Promise<App> =>
   buildApp({
-    models: new Map([[generation.model.name, generation]]),
-    defaultModel: generation.model.name,
+    models: new Map([[engine.model.name, engine]]),
+    defaultModel: engine.model.name,
     limits: defaultLimits,
     logger: pino({ level: 'silent' }),
     version: '0.0.0-test',
@@ -49,13 +49,13 @@ export interface ErrorBody {
 export const post = (app: App, url: string, payload: object | string | Buffer) =>
   app.inject({ method: 'POST', url, payload, headers: { 'content-type': 'application/json' } })
 
-/** Listens if it does not yet. */
+/** The port of an app, which starts to listen if it does not yet. */
 export async function portOf(app: App): Promise<number> {
   if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 })
   return (app.server.address() as AddressInfo).port
 }
 
-/** A socket client needs a port. Returns its `ws:` address. */
+/** The `ws:` address of the socket, on a port that is opened for it. */
 export async function socketAddress(app: App): Promise<string> {
   return `ws://127.0.0.1:${await portOf(app)}/v1/refine`
 }

@@ -1,8 +1,8 @@
-/** A client that hardly reads: one byte a second, until it is told to read the rest. */
+/** A client that reads one byte a second, until `hurry` lets it read the rest at full speed. */
 import { connect, type Socket } from 'node:net'
 
 export class SlowReader {
-  /** Resolves with all that came, when the connection ends. */
+  /** Resolves with all that it received, when the connection ends. */
   readonly all: Promise<Buffer>
   private readonly read: Buffer[] = []
   private readonly ticking: NodeJS.Timeout
@@ -10,7 +10,7 @@ export class SlowReader {
   private constructor(
     private readonly socket: Socket,
     request: string | Buffer,
-    /** Sent every second. */
+    /** Sent every second, so that the server sees a live client. */
     sign?: Buffer,
   ) {
     socket.pause()
@@ -35,7 +35,7 @@ export class SlowReader {
     return new SlowReader(toward(url), [...head, ...about, '', text].join('\r\n'))
   }
 
-  /** A socket that answers pings, unread as they are, and says one thing. */
+  /** A socket that sends one frame, and pongs every second though it has not read the pings. */
   static say(url: string, path: string, frame: object): SlowReader {
     const key = Buffer.alloc(16).toString('base64')
     const head = [`GET ${path} HTTP/1.1`, 'Host: localhost', 'Connection: Upgrade']
@@ -45,10 +45,10 @@ export class SlowReader {
     return new SlowReader(toward(url), Buffer.concat(said), frameOf(0x8a, ''))
   }
 
-  /** Everything from now on, as it comes. */
+  /** Reads everything from now on. */
   hurry(): void {
     clearInterval(this.ticking)
-    // A stream that was paused by name stays so until it is told otherwise.
+    // A stream that was paused explicitly does not flow because of a listener alone.
     this.socket.on('data', (data: Buffer) => this.read.push(data)).resume()
   }
 

@@ -5,7 +5,7 @@ import type { AppContext } from '../context.js'
 import type { Requester } from '../requests/requester.js'
 import { usageFields } from '../event-fields.js'
 import { requestFrom } from '../requests/request-settings.js'
-import { followAll } from '../requests/submitted-request.js'
+import { followAll } from '../requests/request-service.js'
 import type { LandscapeReply, LandscapeRequest } from '../schemas/landscape-schema.js'
 
 /** Of the energy, for one request. */

@@ -4,7 +4,7 @@ import { BasinError } from '../../errors.js'
 import { isSettled, settledAnswers } from '../../generation/settled-answers.js'
 import { settledFields, stepFields, usageFields } from '../event-fields.js'
 import { nestsBeyond } from '../json-nesting.js'
-import type { SuccessEvent } from '../requests/submitted-request.js'
+import type { SuccessEvent } from '../requests/request-service.js'
 import { refusal } from '../schema-errors.js'
 import { type ClientFrame, clientFrames } from '../schemas/frame-schema.js'
 

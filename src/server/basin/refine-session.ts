@@ -11,7 +11,7 @@ import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { AppContext } from '../context.js'
 import { asBasinError, publicError } from '../error-boundary.js'
 import { requestFrom } from '../requests/request-settings.js'
-import type { SuccessEvent, SubmittedRequest } from '../requests/submitted-request.js'
+import type { SuccessEvent, SubmittedRequest } from '../requests/request-service.js'
 import type { ClientFrame, StartFrame } from '../schemas/frame-schema.js'
 import { checkMessage, framesOf, parseFrame, type ServerFrame } from './refine-frames.js'
 

@@ -6,7 +6,7 @@ import type { AppContext } from '../context.js'
 import type { Requester } from '../requests/requester.js'
 import { usageFields } from '../event-fields.js'
 import { requestFrom, type Settings } from '../requests/request-settings.js'
-import { followAll } from '../requests/submitted-request.js'
+import { followAll } from '../requests/request-service.js'
 import type {
   Measure,
   Reranked,

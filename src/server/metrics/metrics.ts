@@ -14,7 +14,7 @@ const states = ['running', 'waiting', 'paused', 'held'] as const
 
 /**
  * The labels of series that exist from the start, at 0: a rate misses the first increment of a counter
- * that appears with it, and an alert cannot tell "never" from "not measured".
+ * that appears with it, and an alert cannot distinguish "never" from "not measured".
  */
 const routes = [
   '/v1/completions',

@@ -11,7 +11,7 @@ const textOf = ({ content }: Message): string =>
 export const messagesOf = ({ messages }: ChatRequest): ChatMessage[] =>
   messages.map((message) => ({ role: message.role, content: textOf(message) }))
 
-/** `prompt`: the tokens of the conversation. `room`: what `max_tokens` is where it is not said. */
+/** `prompt`: the tokens of the conversation. `room`: the default of `max_tokens`. */
 export function completionRequestOf(
   { max_completion_tokens: most, logprobs, top_logprobs: top, ...rest }: ChatRequest,
   prompt: number[],

@@ -69,7 +69,7 @@ function counts({ best_of: bestOf, n, stream }: CompletionRequest): { kept: numb
 
 /**
  * What `best_of` compares choices by: the measure of basin/scoring.ts, taken of the tokens that were chosen.
- * Residual energies say nothing about tokens, so their log-probabilities are compared.
+ * Residual energies do not rate tokens, so with them log-probabilities are compared.
  */
 const measured = (model: ModelConfig, { logprobs }: Pick<EngineRequest, 'logprobs'>) =>
   model.energy.kind === 'residual' ? { logprobs: logprobs ?? 0 } : { judge: true }

@@ -9,9 +9,8 @@ import { isSettled, settledAnswers } from '../../generation/settled-answers.js'
 import { asBasinError, publicError } from '../error-boundary.js'
 import { settledFields, stepFields } from '../event-fields.js'
 import { eventText, streamOpening } from '../event-stream.js'
-import type { SuccessEvent } from '../requests/submitted-request.js'
-import type { ChoiceAccumulator, TextPart } from './choice-accumulator.js'
-import type { CompletionRun } from './completion-run.js'
+import type { SuccessEvent } from '../requests/request-service.js'
+import type { ChoiceAccumulator, CompletionRun, TextPart } from './completion-run.js'
 
 export interface StreamOptions {
   include_usage?: boolean

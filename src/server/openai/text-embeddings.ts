@@ -1,4 +1,4 @@
-/** Texts as vectors: from a request to what engines are asked for, and from their events to embeddings. */
+/** Texts as vectors: from a request to those for an engine, and from their events to embeddings. */
 import { BasinError } from '../../errors.js'
 import type { EngineRequest } from '../../generation/protocol.js'
 import { settledAnswers } from '../../generation/settled-answers.js'
@@ -8,7 +8,7 @@ import type { Requester } from '../requests/requester.js'
 import type { Limits } from '../limits.js'
 import type { NewRequest } from '../requests/request-service.js'
 import { requestFrom } from '../requests/request-settings.js'
-import { followAll } from '../requests/submitted-request.js'
+import { followAll } from '../requests/request-service.js'
 import type { EmbeddingRequest, Embeddings } from '../schemas/embedding-schema.js'
 
 type Text = EngineRequest['prompt']

@@ -76,7 +76,7 @@ const exposedHeaders = [
 
 export interface OriginPolicyOptions {
   policy: OriginPolicy
-  /** The server has keys. A stranger's page has none, so any name will do. */
+  /** The server has keys. Then any name is accepted by default, since a stranger's page has no key. */
   keyed: boolean
 }
 

@@ -71,10 +71,6 @@ export class Quotas {
     return headers
   }
 
-  close(): Promise<void> {
-    return this.store.close()
-  }
-
   private add(client: string, tokens: number, steps: number): void {
     const counted = this.store.add(this.window, client, { requests: 0, tokens, steps })
     // A store that cannot be reached logs it, and refuses new requests until it is back.

@@ -1,20 +1,22 @@
 /**
- * The one way from the server to its engines. A submission is checked against what it may cost, what its
- * client may still use and the room in the queue; all of its requests are taken, or none. Metrics, traces
- * and quotas observe each of them, and all are cancelled when their client leaves.
+ * The one way from the server to its engines: here requests are submitted, followed, accounted for and
+ * cancelled. A submission is checked against what it may cost, what its client may still use and the room in
+ * the queue; all of its requests are taken, or none. Metrics, traces and quotas observe each event once,
+ * when its consumer takes it. When a client leaves, its requests are cancelled.
  */
-import { BasinError } from '../../errors.js'
+import { BasinError, fromErrorMessage } from '../../errors.js'
 import type { EngineClient, RequestStream } from '../../generation/client/engine-client.js'
-import type { EngineRequest } from '../../generation/protocol.js'
+import type { Control, EngineRequest, RequestEvent } from '../../generation/protocol.js'
+import { settledAnswers } from '../../generation/settled-answers.js'
 import type { ModelConfig } from '../../model/config.js'
+import type { Budget } from '../../refine/budget.js'
+import type { Caps } from '../../refine/presets.js'
+import type { Extra } from '../../refine/stop.js'
 import type { Limits } from '../limits.js'
 import type { Metrics } from '../metrics/metrics.js'
-import type { ModelRegistry } from '../models/model-registry.js'
-import { ExtensionAllowance } from './extension-allowance.js'
 import type { Quotas } from './quotas.js'
 import type { RequestObserver } from './request-observer.js'
 import type { Traces } from './request-trace.js'
-import { cancelAll, SubmittedRequest } from './submitted-request.js'
 
 /** A request as its route asks for it: its id and its client are given to it on submission. */
 export type NewRequest = Omit<EngineRequest, 'id' | 'client'>
@@ -28,10 +30,12 @@ export interface Submission {
 }
 
 export interface RequestServiceOptions {
-  models: ModelRegistry
+  /** Of the models in memory: the running choices of a client are counted on all of them. */
+  engines: ReadonlyMap<string, EngineClient>
   limits: Limits
-  quotas: Quotas
   metrics: Metrics
+  /** Undefined where nothing is limited. */
+  quotas: Quotas | undefined
   /** Undefined where nothing is traced. */
   traces: Traces | undefined
 }
@@ -50,12 +54,13 @@ export class RequestService {
   ): Promise<SubmittedRequest[]> {
     refuseIfAborted(signal)
     this.checkCost(engine.model, requests)
-    await this.options.quotas.enter(client)
-    this.options.quotas.checkConcurrent(this.runningOf(client), requests.length)
+    const { quotas } = this.options
+    await quotas?.enter(client)
+    // The client may have left while its quota was looked up.
+    refuseIfAborted(signal)
+    quotas?.checkConcurrent(this.runningOf(client), requests.length)
     const submitted: SubmittedRequest[] = []
     try {
-      // Looking up a quota may have taken a while.
-      refuseIfAborted(signal)
       for (const request of requests) {
         const stream = engine.submit({ ...request, client })
         const observer = this.observerOf(engine, client, route)
@@ -107,7 +112,7 @@ export class RequestService {
       observe: (event) => {
         counted.observe(event)
         traced?.observe(event)
-        quotas.count(client, event)
+        quotas?.count(client, event)
       },
     }
   }
@@ -124,7 +129,7 @@ export class RequestService {
 
   private runningOf(client: string): number {
     let running = 0
-    for (const engine of this.options.models.inMemory.values()) {
+    for (const engine of this.options.engines.values()) {
       running += engine.outstandingOf(client)
     }
     return running
@@ -154,4 +159,150 @@ function costOf(request: NewRequest, { answer }: ModelConfig, mostSteps: number)
   // An evaluation of the landscape costs as much as a step.
   const probes = request.probe ? request.probe.points * (candidates + request.probe.random) : 0
   return Math.ceil(tokens / answer.block) * candidates * maxSteps + probes
+}
+
+export type SuccessEvent = Exclude<RequestEvent, { type: 'failed' }>
+
+/** `index`: of the request among those that were submitted with it. */
+export type EventConsumer = (event: SuccessEvent, index: number) => void | Promise<void>
+
+export class SubmittedRequest implements RequestStream {
+  /** It has finished or failed; one that is held may still be extended. */
+  ended = false
+
+  constructor(
+    private readonly stream: RequestStream,
+    /** Among the requests that were submitted with it. */
+    private readonly index: number,
+    private readonly allowance: ExtensionAllowance,
+    readonly observer: RequestObserver,
+  ) {}
+
+  get id(): string {
+    return this.stream.id
+  }
+
+  /** For a consumer that wants a failure as an event; others use `follow`. */
+  get events(): AsyncIterable<RequestEvent> {
+    return this.observed()
+  }
+
+  /**
+   * Gives its events to `take`, the next one only when `take` is done with the last. Resolves at the end of
+   * the stream; throws what the request failed with. What `take` throws cancels the request.
+   */
+  async follow(take: EventConsumer): Promise<void> {
+    for await (const event of this.stream.events) {
+      this.observe(event)
+      if (event.type === 'failed') throw fromErrorMessage(event.error)
+      await take(event, this.index)
+    }
+  }
+
+  /** Throws as `RequestStream.control` does, and `out_of_range` for an extension beyond the caps. */
+  control(control: Control): void {
+    if (control.type === 'extend') this.allowance.extend(control)
+    this.stream.control(control)
+  }
+
+  /** Throws as an extension by `extra` would, and changes nothing. */
+  checkExtension(extra: Extra): void {
+    this.allowance.check(extra)
+  }
+
+  private observe(event: RequestEvent): void {
+    this.observer.observe(event)
+    this.allowance.observe(event)
+    this.ended ||= event.type === 'finished' || event.type === 'failed'
+  }
+
+  private async *observed(): AsyncGenerator<RequestEvent, void> {
+    for await (const event of this.stream.events) {
+      this.observe(event)
+      yield event
+    }
+  }
+}
+
+/** A request that has ended ignores it. */
+export function cancelAll(requests: readonly RequestStream[]): void {
+  for (const request of requests) request.control({ type: 'cancel' })
+}
+
+/** Follows all of them to their ends. The first failure cancels the others, and is thrown. */
+export async function followAll(
+  requests: readonly SubmittedRequest[],
+  take: EventConsumer,
+): Promise<void> {
+  try {
+    await Promise.all(requests.map((request) => request.follow(take)))
+  } finally {
+    cancelAll(requests)
+  }
+}
+
+interface Cost {
+  steps: number | undefined
+  seconds: number | undefined
+}
+
+/**
+ * How far the answers of one request may be extended: the operator's caps bind the sum of an answer's
+ * budget and all that was added to it. It knows the request by the events that its consumer has taken.
+ */
+class ExtensionAllowance implements RequestObserver {
+  /** What every answer begins with. A limit that the budget does not have cannot be raised. */
+  private readonly initial: Cost
+  private readonly most: Record<keyof Cost, number>
+  /** What the answer that descends now may take. */
+  private granted: Cost
+  /** What the latest settled answer might have taken, and what it took. */
+  private settled: { granted: Cost; took: Cost } | undefined
+  /** What the held answer took: an extension counts from there. */
+  private heldAt: Cost | undefined
+
+  constructor({ maxSeconds, maxSteps }: Budget, caps: Caps) {
+    this.initial = { steps: maxSteps, seconds: maxSeconds }
+    this.granted = this.initial
+    this.most = { steps: caps.maxSteps, seconds: caps.maxSeconds }
+  }
+
+  observe(event: RequestEvent): void {
+    for (const { seconds, steps } of settledAnswers(event)) {
+      this.settled = { granted: this.granted, took: { steps, seconds } }
+      this.granted = this.initial
+    }
+    if (event.type === 'finished' && this.settled) {
+      this.granted = this.settled.granted
+      this.heldAt = this.settled.took
+    }
+  }
+
+  /** Grants `extra`, or throws `out_of_range` where the sum would exceed a cap. */
+  extend(extra: Extra): void {
+    this.granted = this.check(extra)
+    this.heldAt = undefined
+  }
+
+  /** Returns what `extend` would grant and throws as it does, but grants nothing. */
+  check(extra: Extra): Cost {
+    return {
+      steps: this.raised('steps', extra.steps),
+      seconds: this.raised('seconds', extra.seconds),
+    }
+  }
+
+  private raised(param: keyof Cost, extra: number | undefined): number | undefined {
+    const granted = this.granted[param]
+    if (extra === undefined || granted === undefined) return granted
+    const from = this.heldAt?.[param] ?? granted
+    const most = this.most[param]
+    if (from + extra <= most) return from + extra
+    const left = Math.max(0, most - from)
+    throw new BasinError('out_of_range', {
+      param,
+      bound: `at most ${left} (an answer may take ${most} in all)`,
+      value: extra,
+    })
+  }
 }

@@ -1,7 +1,4 @@
-/**
- * From the fields of an HTTP request or a frame to what an engine is asked for. Knows the schema of the
- * settings, and no transport.
- */
+/** From the settings of an HTTP request or a frame to those of a request for an engine. Knows no transport. */
 import { randomInt } from 'node:crypto'
 import type { Static, TObject } from 'typebox'
 import { BasinError } from '../../errors.js'
@@ -45,7 +42,7 @@ export function roomAfter(
   return Math.max(1, Math.floor((length - promptTokens - 1) / answer.block) * answer.block)
 }
 
-/** What follows from the settings alone. Throws `out_of_range` naming the field. */
+/** The part of an engine's request that follows from settings. Throws `out_of_range` naming the field. */
 export function requestFrom(
   asked: Settings,
   model: ModelConfig,

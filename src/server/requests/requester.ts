@@ -1,11 +1,11 @@
-/** Who asks, and which model: what a service needs to know of an HTTP request besides its body. */
+/** What a service needs to know of an HTTP request besides its body: its client and its model. */
 import type { EngineClient } from '../../generation/client/engine-client.js'
 
-/** Plugins find these out, and every FastifyRequest has them. */
+/** Every FastifyRequest has these fields: plugins set them. */
 export interface Requester {
   /** The name of the key, or the address where the server has no keys. */
   readonly client: string
-  /** Whoever else has the same value may see and steer what this client runs. */
+  /** Clients with the same value may see and steer each other's requests. */
   readonly owner: string
   /** The model that answers, in memory until the reply is out. */
   readonly engine: EngineClient

@@ -1,10 +1,10 @@
 /**
- * Requests that run, by the ids that their clients know: whoever asked for one may end its answers early
- * or let them descend longer. Knows no transport.
+ * Running requests by the ids that their clients know. The owner of one may end its answers early or let
+ * them descend longer. Knows no transport.
  */
 import { BasinError } from '../../errors.js'
 import type { Extra } from '../../refine/stop.js'
-import type { SubmittedRequest } from './submitted-request.js'
+import type { SubmittedRequest } from './request-service.js'
 
 interface Entry {
   owner: string

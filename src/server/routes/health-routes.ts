@@ -7,10 +7,7 @@ import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { App, AppContext } from '../context.js'
 import { refusals } from '../schemas/reply-schema.js'
 
-/**
- * Open to an orchestrator that calls by address and has no key: they say no more than that the process
- * lives and its engines answer.
- */
+/** Paths that need no key and no known host name, so that orchestrators can call them by address. */
 export const livenessPaths: readonly (string | undefined)[] = ['/health', '/ready']
 
 const Health = Type.Object({

@@ -1,4 +1,4 @@
-/** `/v1/chat/completions`: what it takes and gives. Field meanings follow the OpenAI API. */
+/** Request and reply of `/v1/chat/completions`. The meaning of their fields follows the OpenAI API. */
 import { Type, type Static } from 'typebox'
 import { FinishReason, streamOptions, withoutEffect } from './completion-schema.js'
 import { RefinementReply, Usage } from './reply-schema.js'

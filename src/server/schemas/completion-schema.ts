@@ -1,11 +1,11 @@
-/** `/v1/completions`: what it takes and gives. Field meanings follow the OpenAI API. */
+/** Request and reply of `/v1/completions`. The meaning of their fields follows the OpenAI API. */
 import { Type, type Static } from 'typebox'
 import { RefinementReply, Usage } from './reply-schema.js'
 import { nullableBoolean, nullableInteger, nullableString, settings } from './settings-schema.js'
 
 const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
 
-/** What official clients may send for accounting on their side: accepted, and without effect here. */
+/** Fields that official clients may send for OpenAI's accounting: accepted, and without effect here. */
 export const withoutEffect = {
   user: Type.Optional(nullableString(512, {})),
   metadata: Type.Optional(Type.Unsafe<object | null>({ type: ['object', 'null'] })),

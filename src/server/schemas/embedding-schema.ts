@@ -1,4 +1,4 @@
-/** `/v1/embeddings`: what it takes and gives. */
+/** Request and reply of `/v1/embeddings`. */
 import { Type, type Static } from 'typebox'
 import { nullableInteger, nullableString, settings } from './settings-schema.js'
 

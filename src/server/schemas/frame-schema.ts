@@ -1,4 +1,4 @@
-/** What a client says on `/v1/refine`. */
+/** The frames that a client sends on `/v1/refine`. */
 import { Type, type Static } from 'typebox'
 import { settings } from './settings-schema.js'
 
@@ -27,7 +27,7 @@ export const ExtendFrame = Type.Object(
   exact,
 )
 
-/** One schema for each thing a client can say. */
+/** The schema of each type of frame. */
 export const clientFrames = {
   start: StartFrame,
   extend: ExtendFrame,

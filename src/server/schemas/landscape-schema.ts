@@ -1,4 +1,4 @@
-/** `/v1/landscape`: what it takes and gives. */
+/** Request and reply of `/v1/landscape`. */
 import { Type, type Static } from 'typebox'
 import { RefinementReply, Usage } from './reply-schema.js'
 import { settings } from './settings-schema.js'
@@ -39,7 +39,7 @@ export const LandscapeRequest = Type.Object(
       Type.Number({
         minimum: 1e-3,
         maximum: 100,
-        description: 't goes from -reach to it; default 1.5',
+        description: 't runs from -reach to reach; default 1.5',
       }),
     ),
   },
@@ -63,7 +63,7 @@ export const LandscapeReply = Type.Object({
         description: 'null where it is not finite',
       }),
     }),
-    { description: 'a direction in which there is nothing to see is left out' },
+    { description: 'a direction of length 0 is left out' },
   ),
   refinement: RefinementReply,
   usage: Usage,

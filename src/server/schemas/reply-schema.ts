@@ -1,4 +1,4 @@
-/** Parts that replies share. One schema gives the type, the serialisation and the OpenAPI page. */
+/** Parts that replies share. One schema gives the type, the serialisation and the OpenAPI document. */
 import { Type, type Static, type TSchema } from 'typebox'
 
 export const ErrorReply = Type.Object(
@@ -13,17 +13,17 @@ export const ErrorReply = Type.Object(
   { description: 'An error, shaped as the OpenAI API shapes them' },
 )
 
-/** An error body for each status. */
+/** The schema of an error for each status. */
 export const refusals = (...statuses: readonly number[]) =>
   Object.fromEntries(statuses.map((status) => [status, ErrorReply]))
 
-/** `success`, and an error body for each of the statuses that any route may answer. */
+/** `success` for 200, and the schema of an error for these statuses and those that any route may answer. */
 export const replies = <T extends TSchema>(success: T, ...errors: readonly number[]) => ({
   200: success,
   ...refusals(...errors, 401, 403, 500, 503),
 })
 
-/** Statuses of a route that reads a body. */
+/** Statuses of errors of a route that reads a body. */
 export const bodyErrors = [400, 404, 408, 413, 415] as const
 
 export const Usage = Type.Object({
@@ -61,5 +61,5 @@ export const RefinementReply = Type.Object(
     disagreement: Type.Optional(Type.Number()),
     doubt: Type.Optional(Type.Number({ description: 'entropy of the read-out, nats' })),
   },
-  { description: 'What the descent did' },
+  { description: 'A summary of the descent' },
 )

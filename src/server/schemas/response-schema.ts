@@ -1,4 +1,4 @@
-/** `/v1/responses`: what it takes and gives. Field meanings follow the OpenAI API. */
+/** Requests and replies of `/v1/responses`. The meaning of their fields follows the OpenAI API. */
 import { Type, type Static } from 'typebox'
 import { withoutEffect } from './completion-schema.js'
 import { RefinementReply } from './reply-schema.js'
@@ -23,7 +23,7 @@ const Logprob = Type.Object({
 })
 export type Logprob = Static<typeof Logprob>
 
-/** What a client may hand back of an earlier answer is accepted, and only its text is read. */
+/** A client may send back parts of an earlier answer as they were; only their texts are read. */
 const TextPart = Type.Object(
   {
     type: Type.Unsafe<'input_text' | 'output_text'>({ enum: ['input_text', 'output_text'] }),
@@ -52,7 +52,7 @@ const InputItem = Type.Object(
 )
 export type InputItem = Static<typeof InputItem>
 
-/** What OpenAI lets one ask for besides; all but log-probabilities is of tools and images. */
+/** Values of OpenAI's `include`, and one of ours. Those of tools and images are accepted without effect. */
 const includable = [
   'basin:refinement_step',
   'message.output_text.logprobs',
@@ -73,7 +73,7 @@ const nullable = <T>(properties: Record<string, object>, options: object = {}) =
     ...options,
   })
 
-/** Those of all requests, less what this API calls otherwise. */
+/** The settings of all requests without those for which this API has other names. */
 const sampling = Type.Omit(Type.Object(settings), [
   'max_tokens',
   'reasoning_effort',
@@ -85,14 +85,14 @@ export const ResponseRequest = Type.Object(
     input: Type.Optional(
       Type.Union([Type.String(), Type.Array(InputItem, { maxItems: 1024 }), Type.Null()], {
         description:
-          'a text, or messages. A model without a chat template reads their texts on end',
+          'a text, or messages. A model without a chat template reads their texts one after another',
       }),
     ),
     instructions: Type.Optional(
-      nullableString(1_048_576, { description: 'said before all messages, for this answer only' }),
+      nullableString(1_048_576, { description: 'precede all messages, for this answer only' }),
     ),
     previous_response_id: Type.Optional(
-      nullableString(128, { description: 'the conversation goes on from that response' }),
+      nullableString(128, { description: 'continues the conversation after that response' }),
     ),
     ...sampling,
     max_output_tokens: Type.Optional(
@@ -110,7 +110,7 @@ export const ResponseRequest = Type.Object(
       }),
     ),
     background: Type.Optional(
-      nullableBoolean({ description: 'goes on without this connection; needs store' }),
+      nullableBoolean({ description: 'runs on without this connection; needs store' }),
     ),
     stream: Type.Optional(nullableBoolean({ description: 'answer with server-sent events' })),
     stream_options: Type.Optional(

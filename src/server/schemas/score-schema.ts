@@ -1,4 +1,4 @@
-/** `/v1/score` and `/v1/rerank`: what they take and give. */
+/** Requests and replies of `/v1/score` and `/v1/rerank`. */
 import { Type, type Static } from 'typebox'
 import { Usage } from './reply-schema.js'
 import { nullableBoolean, nullableInteger, nullableString, settings } from './settings-schema.js'

@@ -1,10 +1,10 @@
 /**
- * The fields by which a request says how its answers are found: shared by completions and the socket.
- * Every number has both bounds; those that depend on the model are checked where the model is known.
+ * The settings of a request: how its answers are found and sampled. Completions, the socket and other routes
+ * share them. Every number has both bounds; bounds that depend on the model are checked where it is known.
  */
 import { Type, type Static, type TObject, type TSchemaOptions, type TUnsafe } from 'typebox'
 
-/** OpenAI clients send null for what they leave out. */
+/** OpenAI clients send null for a field that they leave out. */
 export const nullableInteger = (
   minimum: number,
   maximum: number,
@@ -32,16 +32,16 @@ const choice = <T extends string>(choices: readonly T[], description: string) =>
 const nullableChoice = <T extends string>(choices: readonly T[], description: string) =>
   Type.Unsafe<T | null>({ enum: [...choices, null], description })
 
-/** Largest count that a request may name; what a model or an operator allows is less. */
-const COUNT = 2 ** 31 - 1
+/** The largest count that a request may contain; models and operators allow less. */
+const MOST = 2 ** 31 - 1
 const finite = { minimum: -Number.MAX_VALUE, maximum: Number.MAX_VALUE }
-const count = (description: string) => Type.Integer({ minimum: 0, maximum: COUNT, description })
+const count = (description: string) => Type.Integer({ minimum: 0, maximum: MOST, description })
 const real = (description: string) => Type.Number({ ...finite, description })
 
 export const RefinementSettings = Type.Object(
   {
     max_steps: Type.Optional(
-      nullableInteger(0, COUNT, {
+      nullableInteger(0, MOST, {
         description: 'most steps per answer; null: unbounded, up to the cap on seconds',
       }),
     ),
@@ -98,17 +98,17 @@ export const RefinementSettings = Type.Object(
   { additionalProperties: false, description: 'The exact budget of every answer' },
 )
 
-/** One type list and no union, so that errors name the field within. */
+/** A list of types instead of a union, so that errors name the field inside the object. */
 const nullableObject = <T extends TObject>(schema: T) =>
   Type.Unsafe<Static<T> | null>({ ...schema, type: ['object', 'null'] })
 
 export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
 
-/** What conversations have in common with completions. */
+/** The settings that chat completions and completions share. */
 export const sharedSettings = {
   model: Type.Optional(nullableString(64, { description: 'default: the one listed first' })),
   max_tokens: Type.Optional(
-    nullableInteger(0, COUNT, {
+    nullableInteger(0, MOST, {
       description: 'most tokens of a completion; default 16; 0 only with echo and logprobs',
     }),
   ),
@@ -118,7 +118,7 @@ export const sharedSettings = {
     }),
   ),
   top_p: Type.Optional(nullableNumber(0, 1, { description: 'default 1' })),
-  top_k: Type.Optional(nullableInteger(0, COUNT, { description: '0 (default): no limit' })),
+  top_k: Type.Optional(nullableInteger(0, MOST, { description: '0 (default): no limit' })),
   stop: Type.Optional(
     Type.Union(
       [
@@ -160,7 +160,7 @@ export const settings = {
     nullableString(65_536, {
       description:
         'known text of the answer with blanks between: only the blanks are inferred. ' +
-        'GET /v1/models says what marks a blank',
+        'GET /v1/models has the character that marks a blank',
     }),
   ),
 }

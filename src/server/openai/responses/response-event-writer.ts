@@ -1,5 +1,5 @@
 /**
- * A request's events in the words of the Responses API, and the response object that they add up to. Equal
+ * Writes the events of a request in the format of the Responses API, and the response object that they add up to. Equal
  * events are always written equally: a run that is computed again must repeat what was already sent.
  */
 import { fromErrorMessage } from '../../../errors.js'
@@ -28,7 +28,7 @@ export type ResponseHead = Omit<
   | 'usage'
 >
 
-/** What a response is told of besides the events of its request. */
+/** What its events and its object contain besides what the engine reports. */
 export interface ResponseMeta {
   head: ResponseHead
   /** Of its one message. */

@@ -1,4 +1,4 @@
-/** From a request for a response to what an engine is asked for, and to the fields of the response that follow from it. */
+/** From a request for a response to a request for an engine, and to the fields of the response that follow from it. */
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../../../errors.js'
 import type { ModelConfig } from '../../../model/config.js'

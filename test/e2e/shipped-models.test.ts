@@ -1,4 +1,4 @@
-/** What the shipped models promise, over HTTP. Left out only in a tree without their weights. */
+/** The abilities of the shipped models, over HTTP. Skipped in a tree without their weights. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { additionTask } from '../../src/train/tasks/addition.js'
 import { isSolution, sudokuTask } from '../../src/train/tasks/sudoku.js'
@@ -54,14 +54,14 @@ describe.skipIf(!shipped)('the shipped models', () => {
   }
 
   it.each(['sudoku6', 'sudoku6-exact'])(
-    'solve boards by thinking, and not at a glance (%s)',
+    'solve most boards with their default budget, and few with one step (%s)',
     async (model) => {
       expect(await solved(model, { max_steps: 1 })).toBeLessThan(puzzles.length / 2)
       expect(await solved(model, {})).toBeGreaterThan(puzzles.length * 0.85)
     },
   )
 
-  it('add longer numbers than they were trained on', async () => {
+  it('add numbers that are longer than those of their training', async () => {
     const sums = Array.from(drawExamples(longer, { count: 80, seed: 2026 }))
     const right = async (refinement: object) => {
       const ask = ({ template }: { template?: string }) =>
@@ -75,7 +75,7 @@ describe.skipIf(!shipped)('the shipped models', () => {
   })
 
   it.each(['sudoku6', 'sudoku6-exact'])(
-    'let the energy of a board fall, step by step on average (%s)',
+    'lower the mean energy of boards in most steps (%s)',
     async (model) => {
       const peer = await Peer.connect(server.socket)
       const sums = new Array<number>(16).fill(0)
@@ -90,7 +90,7 @@ describe.skipIf(!shipped)('the shipped models', () => {
     },
   )
 
-  it('follow the true gradient of the energy that is streamed (sudoku6-exact)', async () => {
+  it('descend along the true gradient of the streamed energy (sudoku6-exact)', async () => {
     const peer = await Peer.connect(server.socket)
     const [{ puzzle: template } = { puzzle: '' }] = puzzles
     const start = { model: 'sudoku6-exact', template }
@@ -109,19 +109,19 @@ describe.skipIf(!shipped)('the shipped models', () => {
     })
   })
 
-  it('continue any text where no model is named', async () => {
+  it('complete any text if no model is named', async () => {
     const reply = await server.complete({ prompt: 'Once upon a time', max_tokens: 8 })
     expect(reply).toMatchObject({ model: 'stories', usage: { completion_tokens: 8 } })
   })
 
-  it('tell the end of a board by convergence', async () => {
+  it('end a board by convergence', async () => {
     const refinement = { max_steps: null, tolerance: 0.01, patience: 3 }
     const [first] = puzzles
     const reply = await server.complete({ model: 'sudoku6', template: first?.puzzle, refinement })
     expect(reply.refinement).toMatchObject({ stop_reason: 'converged' })
   })
 
-  it('write the same stories in company as alone', async () => {
+  it('write the same stories in a batch as alone', async () => {
     const openings = ['Once upon a time', 'The little dog', 'Lily was sad', 'One day, a cat']
     const requests = Array.from({ length: 16 }, (_, i) => ({
       model: 'stories',
@@ -137,7 +137,7 @@ describe.skipIf(!shipped)('the shipped models', () => {
     expect(together.map(({ choices }) => choices[0]?.text)).toEqual(alone)
   })
 
-  it('never send half a character, whatever is asked', async () => {
+  it('never send half a character', async () => {
     const reply = await server.complete({
       model: 'stories',
       prompt: 'Größe — 大きさ 🙂',

@@ -1,4 +1,4 @@
-/** Models come and go: by an administrator, and for the room. Real engines; what runs is not dropped. */
+/** Loading and unloading of models, by an administrator and to make room. The engines are real; running requests are answered. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -41,9 +41,16 @@ afterAll(() => {
 const open = (name: string): Promise<EngineClient> =>
   startEngineClient(
     {
-      ...{ modelPath: join(root, name), engine: 'tfjs:wasm', threads: 1 },
-      ...{ slots: 2, pages: 16, maxQueue: 8, prefillChunk: 32 },
-      ...{ holdSeconds: 60, pauseSeconds: 60, watchdogSeconds: 0 },
+      modelPath: join(root, name),
+      engine: 'tfjs:wasm',
+      threads: 1,
+      slots: 2,
+      pages: 16,
+      maxQueue: 8,
+      prefillChunk: 32,
+      holdSeconds: 60,
+      pauseSeconds: 60,
+      watchdogSeconds: 0,
     },
     entry,
   )
@@ -58,7 +65,11 @@ const optionsWith = async (room: number) => {
     ]),
   )
   return {
-    ...{ models, sources, defaultModel: 'one', keys, version: '0.0.0-test' },
+    models,
+    sources,
+    defaultModel: 'one',
+    keys,
+    version: '0.0.0-test',
     memoryBytes: room * bytes,
     limits: defaultLimits,
     logger: pino({ level: 'silent' }),
@@ -72,7 +83,7 @@ const start = async (room: number): Promise<void> => {
 }
 
 afterEach(async () => {
-  await Promise.all([...models.values()].map((generation) => generation.close()))
+  await Promise.all([...models.values()].map((engine) => engine.close()))
   await app.close()
 })
 
@@ -89,7 +100,10 @@ const call = (method: string, path: string, key = admin, body?: object): Promise
 const ask = (model: string | undefined, more: object = {}): Promise<Response> =>
   call('POST', '/v1/completions', user, {
     ...(model !== undefined && { model }),
-    ...{ prompt: 'once', max_tokens: 4, temperature: 0, ...more },
+    prompt: 'once',
+    max_tokens: 4,
+    temperature: 0,
+    ...more,
   })
 const stateOf = async (model: string): Promise<string | undefined> => {
   const { data } = (await (await call('GET', '/admin/models')).json()) as {
@@ -108,7 +122,7 @@ const soon = { timeout: 30_000, interval: 10 }
 describe('an administrator', () => {
   beforeEach(() => start(Infinity))
 
-  it('is asked for a key, and a key of theirs', async () => {
+  it('needs a key, and one with administrator rights', async () => {
     for (const [method, path] of [
       ['GET', '/admin/models'],
       ['POST', '/admin/models/one/load'],
@@ -122,7 +136,7 @@ describe('an administrator', () => {
     expect(await stateOf('one')).toBe('loaded')
   })
 
-  it('brings a model into memory, and takes it out while what runs is finished', async () => {
+  it('loads a model, and unloads it after its running request has been answered', async () => {
     expect(await stateOf('two')).toBe('unloaded')
     expect((await call('POST', '/admin/models/two/load')).status).toBe(200)
     expect(await stateOf('two')).toBe('loaded')
@@ -146,7 +160,7 @@ describe('an administrator', () => {
     expect(figures).toContain('basin_model_unloads_total{model="two",reason="asked"} 1\n')
   })
 
-  it('hears what is wrong with a model, and of one that there is not', async () => {
+  it('gets an error for a model that is damaged or absent', async () => {
     expect(await codeOf(await call('POST', '/admin/models/four/load'))).toBe('not_found')
     rmSync(join(root, 'three', 'model.safetensors'))
     expect((await call('POST', '/admin/models/three/load')).status).toBe(500)
@@ -156,7 +170,7 @@ describe('an administrator', () => {
     expect((await call('POST', '/admin/models/three/load')).status).toBe(200)
   })
 
-  it('may change their mind, at once and often', async () => {
+  it('may load and unload a model many times in a row', async () => {
     const asked = ['load', 'unload', 'load', 'load', 'unload', 'unload', 'load'].map((verb) =>
       call('POST', `/admin/models/two/${verb}`),
     )
@@ -166,10 +180,10 @@ describe('an administrator', () => {
   })
 })
 
-describe('where there is room for two of three', () => {
+describe('with memory for two of three models', () => {
   beforeEach(() => start(2))
 
-  it('a request brings its model in, and the one idle for longest goes', async () => {
+  it('a request loads its model, and the one that was idle for longest is unloaded', async () => {
     const listed = (await (await call('GET', '/v1/models')).json()) as { data: { id: string }[] }
     expect(listed.data.map(({ id }) => id)).toEqual([...names])
     expect((await ask('two')).status).toBe(200)
@@ -181,7 +195,7 @@ describe('where there is room for two of three', () => {
     expect([...models.keys()].sort()).toEqual(['three', 'two'])
   })
 
-  it('no model goes that is in use: the request that finds no room is told to come again', async () => {
+  it('a request for a third model gets 503 while the other two are in use', async () => {
     const endless = { max_steps: null, tolerance: 0, min_steps: 100_000 }
     const streamed = { stream: true, stream_options: { include_refinement: true } }
     const running = [
@@ -202,8 +216,8 @@ describe('where there is room for two of three', () => {
   })
 })
 
-describe('on a port of their own', () => {
-  it('metrics and administration are there and nowhere else', async () => {
+describe('with a port for operations', () => {
+  it('metrics and administration are on that port only', async () => {
     const both = await buildApart(await optionsWith(Infinity))
     app = both.app
     const front = `http://127.0.0.1:${await portOf(both.app)}`

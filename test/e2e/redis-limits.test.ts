@@ -1,4 +1,4 @@
-/** Limits that servers share, in a real Redis: what it counts, and what happens when it is gone. */
+/** Rate limits that servers share in a real Redis, and their behaviour while it cannot be reached. */
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { RequestEvent } from '../../src/generation/protocol.js'
@@ -42,11 +42,17 @@ describe.skipIf(missing)(`limits in Redis${missing ? ` (skipped: ${missing})` : 
   }
   const started = { type: 'started', promptTokens: 7, queueSeconds: 0 } satisfies RequestEvent
   const committed: RequestEvent = {
-    ...{ type: 'committed', position: 0, text: '', tokens: 2, steps: 5, seconds: 0 },
-    ...{ energy: { initial: 1, final: 0, best: 0 }, stopReason: 'max_steps' },
+    type: 'committed',
+    position: 0,
+    text: '',
+    tokens: 2,
+    steps: 5,
+    seconds: 0,
+    energy: { initial: 1, final: 0, best: 0 },
+    stopReason: 'max_steps',
   }
 
-  it('count the requests of all servers, for each client by itself, and exactly', async () => {
+  it('count the requests of all servers exactly, for each client by itself', async () => {
     const [a, b] = servers({ requests: 9 })
     const asked = Array.from({ length: 20 }, (_, i) => (i % 2 ? a : b).enter('alice'))
     const answers = await Promise.allSettled(asked)
@@ -72,7 +78,7 @@ describe.skipIf(missing)(`limits in Redis${missing ? ` (skipped: ${missing})` : 
     await b.enter('bob')
   })
 
-  it('let nobody in while Redis is gone, and go on when it is back', async () => {
+  it('refuse every request while Redis is gone, and work again when it is back', async () => {
     const limits = ['--requests-per-minute', '1000', '--redis-url', redis.url]
     const server = await Server.start(writeModels(), ...limits)
     const ask = () => server.post('/v1/completions', { prompt: 'a', max_tokens: 2 })

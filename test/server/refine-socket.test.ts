@@ -1,4 +1,4 @@
-/** The socket `/v1/refine`: its frames, its controls, and what it refuses. */
+/** The socket `/v1/refine`: its frames, its controls, and the frames that it refuses. */
 import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Peer } from '../support/peer.js'
@@ -21,26 +21,32 @@ afterEach(async () => {
 })
 
 const endless = { type: 'start', prompt: 'a', max_tokens: 1, refinement: { max_steps: null } }
-/** Waits until the generation has taken `count` steps on behalf of `peer`. */
+/** Lets the engine take steps until `peer` has got a frame of this type. */
 async function tickUntil(peer: Peer, type: 'started' | 'committed' | 'finished') {
   for (;;) {
     const frame = peer.frames.find((each) => each.type === type)
     if (frame) return frame
-    server.generation.tick()
+    server.engine.tick()
     await new Promise(setImmediate)
   }
 }
 
 describe('an answer on a socket', () => {
-  it('is told from start to end, numbered without gaps', async () => {
+  it('is sent from start to end in frames numbered without gaps', async () => {
     await open()
     const peer = await connect()
     peer.say({ type: 'start', prompt: 'ab', max_tokens: 2, refinement: { max_steps: 3 } })
     const finished = await peer.finished()
     expect(peer.frames.map(({ type }) => type)).toEqual([
       'started',
-      ...['step', 'step', 'step', 'committed'],
-      ...['step', 'step', 'step', 'committed'],
+      'step',
+      'step',
+      'step',
+      'committed',
+      'step',
+      'step',
+      'step',
+      'committed',
       'finished',
     ])
     expect(peer.frames.map((frame) => frame.sequence_number)).toEqual([...Array(10).keys()])
@@ -73,7 +79,7 @@ describe('an answer on a socket', () => {
     })
   })
 
-  it('finishes on demand with the best so far', async () => {
+  it('settles with the best so far after finish', async () => {
     await open({ auto: false })
     const peer = await connect()
     peer.say(endless)
@@ -86,7 +92,7 @@ describe('an answer on a socket', () => {
     })
   })
 
-  it('goes on from where it stopped', async () => {
+  it('goes on from where it stopped after extend', async () => {
     await open()
     const peer = await connect()
     const start = { type: 'start', prompt: 'a', max_tokens: 1 }
@@ -99,7 +105,7 @@ describe('an answer on a socket', () => {
     expect({ ...extended, sequence_number: 0 }).toEqual({ ...longer, sequence_number: 0 })
   })
 
-  it('stands still while it is paused', async () => {
+  it('takes no step while it is paused', async () => {
     await open({ auto: false })
     const peer = await connect()
     peer.say({ ...endless, refinement: { max_steps: 4 } })
@@ -108,40 +114,40 @@ describe('an answer on a socket', () => {
     const figures = () => server.app.inject({ method: 'GET', url: '/metrics' })
     await expect
       .poll(async () => {
-        server.generation.tick()
+        server.engine.tick()
         return (await figures()).body
       })
       .toContain('basin_requests{model="scripted",state="paused"} 1')
     const taken = peer.steps().length
-    for (let i = 0; i < 10; i++) server.generation.tick()
+    for (let i = 0; i < 10; i++) server.engine.tick()
     peer.say({ type: 'resume' })
     await tickUntil(peer, 'finished')
     expect(peer.steps()[taken]?.step).toBe(taken + 1)
     expect(await peer.finished()).toMatchObject({ refinement: { steps: 4 } })
   })
 
-  it('ends when it is cancelled, and another can start', async () => {
+  it('ends after cancel, and another can start', async () => {
     await open({ auto: false })
     const peer = await connect()
     peer.say(endless)
     await tickUntil(peer, 'started')
     peer.say({ type: 'cancel' })
     expect(await peer.finished()).toMatchObject({ finish_reason: 'cancelled' })
-    expect(server.generation.outstanding).toBe(0)
+    expect(server.engine.outstanding).toBe(0)
     peer.say({ type: 'start', prompt: 'b', max_tokens: 1 })
-    await expect.poll(() => server.generation.outstanding).toBe(1)
+    await expect.poll(() => server.engine.outstanding).toBe(1)
   })
 
-  it('ends when its connection does', async () => {
+  it('ends when its connection closes', async () => {
     await open({ auto: false })
     const peer = await connect()
     peer.say(endless)
     await tickUntil(peer, 'started')
     peer.socket.terminate()
-    await expect.poll(() => server.generation.outstanding).toBe(0)
+    await expect.poll(() => server.engine.outstanding).toBe(0)
   })
 
-  it('that is held is let go when its connection ends', async () => {
+  it('is released from being held when its connection closes', async () => {
     await open()
     const peer = await connect()
     peer.say({ type: 'start', prompt: 'a', max_tokens: 1 })
@@ -153,7 +159,7 @@ describe('an answer on a socket', () => {
       .toContain('basin_requests{model="scripted",state="held"} 0')
   })
 
-  it('is not lost to a start that is refused', async () => {
+  it('stays held if the next start is refused', async () => {
     await open()
     const peer = await connect()
     peer.say({ type: 'start', prompt: 'a', max_tokens: 1, refinement: { max_steps: 2 } })
@@ -166,15 +172,15 @@ describe('an answer on a socket', () => {
 })
 
 describe('a slow client', () => {
-  it('loses steps that newer ones overtake, and nothing else', async () => {
+  it('misses steps that newer ones have overtaken, and nothing else', async () => {
     // Who does not read does not answer pings: on a slow machine it would count as gone.
     await open({}, { heartbeatSeconds: 600 })
     const peer = await connect()
     peer.socket.pause()
     const refinement = { max_steps: 60_000 }
     peer.say({ type: 'start', prompt: 'a', max_tokens: 3, refinement, hold: false })
-    await expect.poll(() => server.generation.outstanding).toBe(1)
-    await expect.poll(() => server.generation.outstanding, { timeout: 50_000 }).toBe(0)
+    await expect.poll(() => server.engine.outstanding).toBe(1)
+    await expect.poll(() => server.engine.outstanding, { timeout: 50_000 }).toBe(0)
     peer.socket.resume()
     await peer.finished()
     const { frames } = peer
@@ -186,10 +192,10 @@ describe('a slow client', () => {
   })
 })
 
-describe('extending', () => {
+describe('extend', () => {
   const capped = { caps: { maxSteps: 10, maxSeconds: 20, candidates: 4 } }
 
-  it('ends at the cap, however it is cut into pieces', async () => {
+  it('is refused beyond the cap on the sum of all extensions', async () => {
     await open({}, capped)
     const peer = await connect()
     peer.say({ type: 'start', prompt: 'a', max_tokens: 1, refinement: { max_steps: 6 } })
@@ -208,7 +214,7 @@ describe('extending', () => {
     expect(await peer.finished()).toMatchObject({ refinement: { steps: 10 } })
   })
 
-  it('of an answer under way counts what was granted before', async () => {
+  it('of a running answer counts earlier extensions', async () => {
     await open({ auto: false }, capped)
     const peer = await connect()
     peer.say({ ...endless, refinement: { max_steps: 6, max_seconds: 15 } })
@@ -270,13 +276,13 @@ describe('a frame', () => {
     peer.say({ type: 'start', prompt: 'b' })
     expect(await peer.next('error')).toMatchObject({ error: { code: 'invalid_frame' } })
     await tickUntil(peer, 'finished')
-    expect(server.generation.jobs).toHaveLength(1)
+    expect(server.engine.jobs).toHaveLength(1)
   })
 
   it.each([
     ['far beyond the limit', randomBytes(20_000).toString('hex'), 1009],
     ['that is not UTF-8', Buffer.from([0xff, 0xfe]), 1007],
-  ])('%s ends the connection, and no other', async (_, frame, code) => {
+  ])('%s closes its connection, and no other', async (_, frame, code) => {
     await open({}, { frameBytes: 4096 })
     const [peer, other] = [await connect(), await connect()]
     peer.socket.send(frame, { binary: false })
@@ -285,24 +291,24 @@ describe('a frame', () => {
     expect(await other.finished()).toMatchObject({ text: 'alpha ' })
   })
 
-  it('refused by a full queue says so', async () => {
+  it('that starts an answer gets queue_full while the queue is full', async () => {
     await open({ auto: false, slots: 1, maxQueue: 0 })
     const [first, second] = [await connect(), await connect()]
     first.say(endless)
-    await expect.poll(() => server.generation.outstanding).toBe(1)
+    await expect.poll(() => server.engine.outstanding).toBe(1)
     second.say(endless)
     expect(await second.next('error')).toMatchObject({ error: { code: 'queue_full' } })
   })
 
-  it('after the beginning of the end is refused', async () => {
+  it('that starts an answer is refused while the server shuts down', async () => {
     await open()
     const peer = await connect()
-    void server.generation.drain()
+    void server.engine.drain()
     peer.say(endless)
     expect(await peer.next('error')).toMatchObject({ error: { code: 'shutting_down' } })
   })
 
-  it('is not told what the engine keeps to itself', async () => {
+  it('that fails in the engine gets no reason from there', async () => {
     await open()
     const peer = await connect()
     peer.say({ type: 'start', prompt: 'explode', max_tokens: 2 })
@@ -312,17 +318,17 @@ describe('a frame', () => {
 })
 
 describe('a connection', () => {
-  it('whose peer does not answer pings is ended', async () => {
+  it('is closed if its peer does not answer pings', async () => {
     await open({ auto: false }, { heartbeatSeconds: 0.02 })
     const peer = await connect()
     peer.say(endless)
     peer.socket.pong = () => undefined
     peer.socket.pause()
-    await expect.poll(() => server.generation.jobs.length).toBe(1)
-    await expect.poll(() => server.generation.outstanding).toBe(0)
+    await expect.poll(() => server.engine.jobs.length).toBe(1)
+    await expect.poll(() => server.engine.outstanding).toBe(0)
   })
 
-  it('is closed with 1001 when the server goes down', async () => {
+  it('is closed with 1001 when the server shuts down', async () => {
     await open()
     const peer = await connect()
     await server.app.close()

@@ -15,8 +15,8 @@ beforeEach(async () => {
 })
 afterEach(() => server.app.close())
 
-describe('a conversation', () => {
-  it('is answered', async () => {
+describe('a chat completion', () => {
+  it('has a message, log-probabilities and usage', async () => {
     const asked = { messages, max_completion_tokens: 2, logprobs: true, top_logprobs: 1, seed: 4 }
     const reply = await chat(asked)
     expect(reply.json()).toMatchObject({
@@ -32,13 +32,13 @@ describe('a conversation', () => {
       ],
       usage: { prompt_tokens: 25, completion_tokens: 2, total_tokens: 27 },
     })
-    const prompt = String.fromCodePoint(...(server.generation.jobs[0]?.prompt as number[]))
+    const prompt = String.fromCodePoint(...(server.engine.jobs[0]?.prompt as number[]))
     expect(prompt).toBe('system: Be kind\nuser: Hi\n')
   })
 
-  it('may fill the context unless it says otherwise', async () => {
+  it('may fill the context unless it limits its tokens', async () => {
     await chat({ messages })
-    expect(server.generation.jobs[0]?.maxTokens).toBe(36)
+    expect(server.engine.jobs[0]?.maxTokens).toBe(36)
   })
 
   it('is streamed as deltas', async () => {
@@ -72,7 +72,7 @@ describe('a conversation', () => {
     [{ messages, tools: [] }, 'tools'],
     [{ messages, max_tokens: -1 }, 'max_tokens'],
     [{ messages, max_tokens: 0 }, 'max_tokens'],
-  ])('of %j is refused for %s', async (body, param) => {
+  ])('is refused with %j for its field %s', async (body, param) => {
     const reply = await chat(body)
     expect(reply.statusCode).toBe(400)
     expect(reply.json()).toMatchObject({ error: { param } })

@@ -30,7 +30,7 @@ describe('the official client', () => {
     expect(await client.models.retrieve('letters')).toMatchObject({ object: 'model' })
   })
 
-  it('completes', async () => {
+  it('completes a prompt', async () => {
     const completion = await client.completions.create({ ...request, n: 2, logprobs: 2 })
     expect(completion.choices).toHaveLength(2)
     expect(completion.choices[0]?.text).toHaveLength(8)
@@ -44,7 +44,7 @@ describe('the official client', () => {
     expect(completion._request_id).toMatch(/^req_/)
   })
 
-  it('streams the same text, with its usage', async () => {
+  it('streams the same text, with the usage', async () => {
     const whole = await client.completions.create(request)
     const stream = await client.completions.create({
       ...request,
@@ -66,7 +66,7 @@ describe('the official client', () => {
     expect(tokens).toBe(8)
   })
 
-  it('aborts a stream, and the server stops working on it', async () => {
+  it('aborts a stream, and the server frees its slot', async () => {
     const stream = await client.completions.create({
       ...request,
       stream: true,
@@ -77,7 +77,7 @@ describe('the official client', () => {
     await expect.poll(() => server.metric('basin_slots_used'), { timeout: 10_000 }).toBe(0)
   })
 
-  it('understands what is wrong', async () => {
+  it('raises its own errors for those of the server', async () => {
     const wrong = client.completions.create({ ...request, temperature: 5 })
     await expect(wrong).rejects.toThrow(BadRequestError)
     await expect(wrong).rejects.toMatchObject({
@@ -91,10 +91,10 @@ describe('the official client', () => {
   })
 })
 
-describe('conversations', () => {
+describe('chat completions and responses', () => {
   const messages = [{ role: 'user' as const, content: 'tell me a story' }]
 
-  it('have the same text whole and streamed', async () => {
+  it('have the same text with and without stream', async () => {
     const asked = { model: 'talker', messages, max_tokens: 6, temperature: 0 }
     const whole = await client.chat.completions.create(asked)
     expect(whole.choices[0]?.message.content).toHaveLength(6)
@@ -104,13 +104,19 @@ describe('conversations', () => {
     )
   })
 
-  it('are instructions, messages and what came before', async () => {
+  it('read instructions, messages and the previous response', async () => {
     const first = await client.responses.create({
-      ...{ model: 'talker', instructions: 'be kind', input: 'hello', temperature: 0 },
+      model: 'talker',
+      instructions: 'be kind',
+      input: 'hello',
+      temperature: 0,
       max_output_tokens: 4,
     })
     const next = await client.responses.create({
-      ...{ model: 'talker', input: 'and then', previous_response_id: first.id, temperature: 0 },
+      model: 'talker',
+      input: 'and then',
+      previous_response_id: first.id,
+      temperature: 0,
       max_output_tokens: 4,
     })
     // 'be kind hello ', then 'hello xxxx and then '.
@@ -122,10 +128,13 @@ describe('conversations', () => {
 
 describe('responses', () => {
   const asked = {
-    ...{ model: 'letters', input: 'once upon a time', max_output_tokens: 8, temperature: 0 },
+    model: 'letters',
+    input: 'once upon a time',
+    max_output_tokens: 8,
+    temperature: 0,
   }
 
-  it('have the same text whole, streamed and in the background', async () => {
+  it('have the same text with and without stream, and in the background', async () => {
     const whole = await client.responses.create(asked)
     expect(whole).toMatchObject({ object: 'response', status: 'incomplete' })
     expect(whole.output_text).toHaveLength(8)
@@ -141,7 +150,7 @@ describe('responses', () => {
     expect(polled.output_text).toBe(whole.output_text)
   })
 
-  it('are taken up again after any event', async () => {
+  it('can be resumed after any event', async () => {
     const seen: ResponseStreamEvent[] = []
     const stream = await client.responses.create({ ...asked, background: true, stream: true })
     let id = ''
@@ -159,7 +168,7 @@ describe('responses', () => {
     expect(seen.at(-1)?.type).toBe('response.incomplete')
   })
 
-  it('show their steps to those who ask', async () => {
+  it('have the steps of the descent if they were asked for', async () => {
     const stream = await client.responses.create({
       ...asked,
       stream: true,
@@ -170,7 +179,7 @@ describe('responses', () => {
     expect(types).toContain('basin:refinement_step')
   })
 
-  it('are cancelled, listed and deleted', async () => {
+  it('can be cancelled, listed and deleted', async () => {
     const endless = { max_steps: null, tolerance: 0 }
     const made = await client.responses.create({
       ...asked,
@@ -188,7 +197,7 @@ describe('responses', () => {
     await expect(client.responses.cancel(whole.id)).rejects.toThrow(BadRequestError)
   })
 
-  it('end with the best so far when they are asked to', async () => {
+  it('end with their best answer so far after finish', async () => {
     const made = await client.responses.create({
       ...asked,
       background: true,
@@ -206,10 +215,12 @@ describe('embeddings', () => {
   const cosine = (a: number[] = [], b: number[] = []) =>
     a.reduce((sum, x, i) => sum + x * (b[i] ?? 0), 0)
 
-  it('are the same in both formats, and of length 1', async () => {
+  it('are equal in both formats, and have length 1', async () => {
     const packed = await client.embeddings.create({ model: 'letters', input })
     const plain = await client.embeddings.create({
-      ...{ model: 'letters', input, encoding_format: 'float' },
+      model: 'letters',
+      input,
+      encoding_format: 'float',
     })
     expect(packed.data).toHaveLength(3)
     packed.data.forEach(({ embedding }, i) => {
@@ -222,14 +233,17 @@ describe('embeddings', () => {
     expect(packed.usage).toEqual({ prompt_tokens: 35, total_tokens: 35 })
   })
 
-  it('are those of tokens too, and of settled answers', async () => {
+  it('can be of tokens, and of settled answers', async () => {
     const { tokens } = await client.post<{ tokens: number[] }>('/tokenize', {
       body: { model: 'letters', text: 'once' },
     })
     const ask = async (more: object) =>
       (
         await client.embeddings.create({
-          ...{ model: 'letters', input: 'once', encoding_format: 'float', ...more },
+          model: 'letters',
+          input: 'once',
+          encoding_format: 'float',
+          ...more,
         })
       ).data[0]?.embedding
     const text = await ask({})
@@ -248,13 +262,13 @@ describe('embeddings', () => {
     [{ input: ['a', ''] }, 'input'],
     [{ input: 'a'.repeat(100) }, 'input'],
     [{ input: [] }, 'input'],
-  ])('of %j are refused', async (more, param) => {
+  ])('with %j are refused for the field %s', async (more, param) => {
     const wrong = client.embeddings.create({ model: 'letters', input: 'a', ...more })
     await expect(wrong).rejects.toMatchObject({ status: 400, param })
   })
 })
 
-describe('what only an energy model has', () => {
+describe('routes that only an energy model has', () => {
   interface Landscape {
     text: string
     lines: { direction: string; at: number[]; energies: (number | null)[] }[]
@@ -262,7 +276,7 @@ describe('what only an energy model has', () => {
   const look = (body: object) =>
     client.post<Landscape>('/landscape', { body: { model: 'letters', prompt: 'once', ...body } })
 
-  it('is a landscape around an answer', async () => {
+  it('return the landscape around an answer', async () => {
     const refinement = { candidates: 3, noise: 0.05 }
     const { lines, text } = await look({ refinement, points: 9, seed: 3 })
     expect(text.length).toBeLessThanOrEqual(2)
@@ -281,11 +295,11 @@ describe('what only an energy model has', () => {
     [{ points: 257, random: 16 }, 'points'],
     [{ directions: ['up'] }, 'directions.0'],
     [{ prompt: '' }, 'prompt'],
-  ])('is refused for %j', async (body, param) => {
+  ])('refuse a landscape with %j for its field %s', async (body, param) => {
     await expect(look(body)).rejects.toMatchObject({ status: 400, param })
   })
 
-  it('is scores and ranks', async () => {
+  it('score answers and rank documents', async () => {
     const body = { model: 'letters', prompt: 'once', answers: [' upon', ' zzzz'] }
     const scores = await client.post<{ data: unknown[] }>('/score', { body })
     expect(scores.data).toHaveLength(2)

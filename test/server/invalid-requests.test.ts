@@ -1,4 +1,4 @@
-/** Everything a request can get wrong: a status, the field named, and a server that goes on. */
+/** Invalid requests: each gets a status and the name of the field at fault, and the server goes on. */
 import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type ErrorBody, openServer, portOf, post, type TestServer } from '../support/server.js'
@@ -93,21 +93,21 @@ const wrongFields: [object | string, string][] = [
 ]
 
 describe('a completion request', () => {
-  it.each(wrongFields)('%j is refused for %s', async (wrong, param) => {
+  it.each(wrongFields)('with %j is refused for its field %s', async (wrong, param) => {
     const asked = typeof wrong === 'object' && 'max_tokens' in wrong ? { prompt: 'a' } : sound
     const whole = typeof wrong === 'string' || Object.keys(wrong).length === 0 || 'prompt' in wrong
     const reply = await post(server.app, '/v1/completions', whole ? wrong : { ...asked, ...wrong })
     expect([reply.statusCode, errorOf(reply).param]).toEqual([400, param])
     expect(errorOf(reply).type).toBe('invalid_request_error')
-    expect(server.generation.outstanding).toBe(0)
+    expect(server.engine.outstanding).toBe(0)
   })
 
-  it('says the bound and the value that is beyond it', async () => {
+  it('is answered with the bound and the value that exceeds it', async () => {
     const reply = await post(server.app, '/v1/completions', { ...sound, temperature: 2.5 })
     expect(errorOf(reply).message).toBe('temperature must be <= 2, got 2.5')
   })
 
-  it('for an unknown model is answered 404, with the models that are', async () => {
+  it('for an unknown model gets 404 and the names of the models that are served', async () => {
     const reply = await post(server.app, '/v1/completions', { ...sound, model: 'oracle' })
     expect(reply.statusCode).toBe(404)
     expect(errorOf(reply)).toMatchObject({ code: 'model_not_found', param: 'model' })
@@ -127,13 +127,13 @@ describe('a completion request', () => {
     expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'body'])
   })
 
-  it('nested 30,000 deep is refused', async () => {
+  it('whose JSON nests 30,000 deep is refused', async () => {
     const body = `{"prompt":${'['.repeat(30_000)}${']'.repeat(30_000)}}`
     const reply = await post(server.app, '/v1/completions', body)
     expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'body'])
   })
 
-  it('over the limit on bodies is answered 413', async () => {
+  it('whose body exceeds the limit gets 413', async () => {
     const reply = await post(server.app, '/v1/completions', { prompt: 'a'.repeat(70_000) })
     expect(reply.statusCode).toBe(413)
     expect(errorOf(reply)).toMatchObject({
@@ -142,10 +142,13 @@ describe('a completion request', () => {
     })
   })
 
-  it('in another format is answered 415', async () => {
+  it('of another content type gets 415', async () => {
     const headers = { 'content-type': 'text/plain' }
     const reply = await server.app.inject({
-      ...{ method: 'POST', url: '/v1/completions', payload: 'prompt', headers },
+      method: 'POST',
+      url: '/v1/completions',
+      payload: 'prompt',
+      headers,
     })
     expect(reply.statusCode).toBe(415)
     expect(errorOf(reply).code).toBe('unsupported_media_type')
@@ -153,29 +156,32 @@ describe('a completion request', () => {
 })
 
 describe('a path', () => {
-  it('that is unknown is answered 404 in the shape of every error', async () => {
+  it('that is unknown gets 404 in the shape of every error', async () => {
     const reply = await server.app.inject({ method: 'GET', url: '/v1/nothing' })
     expect(reply.statusCode).toBe(404)
     expect(errorOf(reply)).toMatchObject({ code: 'not_found', type: 'invalid_request_error' })
   })
 
-  it('with the wrong method is answered 405, with the right ones', async () => {
+  it('gets 405 and the methods that it has for another method', async () => {
     const reply = await server.app.inject({ method: 'GET', url: '/v1/completions' })
     expect([reply.statusCode, reply.headers['allow']]).toEqual([405, 'POST'])
     expect(errorOf(reply).code).toBe('method_not_allowed')
   })
 
-  it('that cannot be decoded is answered 400', async () => {
+  it('that cannot be decoded gets 400', async () => {
     const reply = await server.app.inject({ method: 'GET', url: '/v1/models/%E0%A4%A' })
     expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'url'])
   })
 
-  it.each(['oracle', 'x'.repeat(500)])('of the model %s is answered 404', async (model) => {
+  it.each([
+    ['oracle', 'oracle'],
+    ['500 letters', 'x'.repeat(500)],
+  ])('of an unknown model gets 404: %s', async (_, model) => {
     const reply = await server.app.inject({ method: 'GET', url: `/v1/models/${model}` })
     expect(reply.statusCode).toBe(404)
   })
 
-  it('for sockets refuses plain requests', async () => {
+  it('for sockets refuses requests without an upgrade', async () => {
     const reply = await server.app.inject({ method: 'GET', url: '/v1/refine' })
     expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'upgrade'])
   })
@@ -190,42 +196,46 @@ describe('a connection', () => {
       431,
       'headers_too_large',
     ],
-  ])('%s is told so and closed', async (_, sent, status, code) => {
+  ])('%s gets an error and is closed', async (_, sent, status, code) => {
     const socket = connect(await portOf(server.app), '127.0.0.1')
     socket.write(sent)
-    let heard = ''
-    for await (const data of socket) heard += String(data)
-    expect(heard).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
-    expect(heard).toContain(`"code":"${code}"`)
+    let received = ''
+    for await (const data of socket) received += String(data)
+    expect(received).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+    expect(received).toContain(`"code":"${code}"`)
   })
 })
 
-describe('scoring', () => {
+describe('a request to score or rank', () => {
+  it('with more answers than a request may have choices is refused', async () => {
+    const reply = await post(server.app, '/v1/score', { answers: new Array<string>(65).fill('a') })
+    expect([reply.statusCode, errorOf(reply).param]).toEqual([400, 'answers'])
+  })
+
   it.each([
     ['/v1/score', {}, 'answers'],
     ['/v1/score', { answers: [] }, 'answers'],
     ['/v1/score', { answers: 'a' }, 'answers'],
-    ['/v1/score', { answers: new Array<string>(65).fill('a') }, 'answers'],
     ['/v1/score', { answers: ['a'], by: 'magic' }, 'by'],
     ['/v1/score', { answers: ['a'], refinement: { max_steps: -1 } }, 'refinement.max_steps'],
     ['/v1/rerank', { query: 'a' }, 'documents'],
     ['/v1/rerank', { documents: ['a'] }, 'query'],
     ['/v1/rerank', { query: 'a', documents: ['a'], top_n: 0 }, 'top_n'],
     ['/v1/rerank', { query: 'a', documents: [{ title: 'a' }] }, 'documents.0.text'],
-  ])('by %s of %j is refused for %s', async (url, body, param) => {
+  ])('at %s with %j is refused for its field %s', async (url, body, param) => {
     const reply = await post(server.app, url, body)
     expect([reply.statusCode, errorOf(reply).param]).toEqual([400, param])
   })
 })
 
-describe('tokenizing', () => {
+describe('a request to tokenize', () => {
   it.each([
     ['/v1/tokenize', {}, 'text'],
     ['/v1/tokenize', { text: 5 }, 'text'],
     ['/v1/detokenize', { tokens: 'a' }, 'tokens'],
     ['/v1/detokenize', { tokens: [-1] }, 'tokens.0'],
     ['/v1/detokenize', { tokens: [huge] }, 'tokens.0'],
-  ])('by %s of %j is refused for %s', async (url, body, param) => {
+  ])('at %s with %j is refused for its field %s', async (url, body, param) => {
     const reply = await post(server.app, url, body)
     expect([reply.statusCode, errorOf(reply).param]).toEqual([400, param])
   })

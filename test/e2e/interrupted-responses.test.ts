@@ -1,4 +1,4 @@
-/** Responses of a real process that is killed: what was said goes on as if nothing had happened. */
+/** Responses of a real process that is killed: the next process continues them without a gap. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -32,9 +32,12 @@ const kill = async (victim: Server) => {
   await victim.ended
 }
 
-/** 20 answers of 100 steps each: more than the thousand that are told one by one. */
+/** 20 answers of 100 steps each: more than the thousand steps of which every one has an event. */
 const long = {
-  ...{ input: 'once upon a time', max_output_tokens: 40, temperature: 1, seed: 11 },
+  input: 'once upon a time',
+  max_output_tokens: 40,
+  temperature: 1,
+  seed: 11,
   refinement: { max_steps: 100 },
   include: ['basin:refinement_step'],
   background: true,
@@ -74,22 +77,22 @@ const after = async (from: Server, id: string, number: number) =>
 const retrieve = async (from: Server, id: string) =>
   (await (await fetch(`${from.url}/v1/responses/${id}`)).json()) as ResponseReply
 
-/** Without what no two tellings share: ids and times. */
-const story = (told: Event[]): unknown =>
+/** Without ids and times, which differ from run to run. */
+const withoutIds = (seen: Event[]): unknown =>
   JSON.parse(
-    JSON.stringify(told)
+    JSON.stringify(seen)
       .replaceAll(/(resp|msg)_[0-9a-f-]{36}/g, '$1')
       .replaceAll(/"(created_at|completed_at)":\d+/g, '"$1":0'),
   )
 
-const textOf = (told: Event[]) => told.map(({ delta }) => delta ?? '').join('')
+const textOf = (seen: Event[]) => seen.map(({ delta }) => delta ?? '').join('')
 
-const consecutive = (told: Event[]) => {
-  expect(told.map((event) => event.sequence_number)).toEqual(told.map((_, i) => i))
+const consecutive = (seen: Event[]) => {
+  expect(seen.map((event) => event.sequence_number)).toEqual(seen.map((_, i) => i))
 }
 
 describe('kill -9 during a background response', () => {
-  /** As it is told where nothing happens. */
+  /** Of a run without interruption. */
   let whole: Event[]
   beforeAll(async () => {
     const undisturbed = await start(folder())
@@ -101,27 +104,30 @@ describe('kill -9 during a background response', () => {
     expect(steps.length).toBeGreaterThan(1000)
   })
 
-  it.each([1, 10])('after %d texts: no gap, no repetition, the same story', async (texts) => {
-    const data = folder()
-    const first = await start(data)
-    let count = 0
-    const before = await read(
-      await first.post('/v1/responses', { ...long, stream: true }),
-      ({ delta }) => delta !== undefined && ++count === texts,
-    )
-    await kill(first)
-    const { id } = before[0]?.response ?? {}
-    const second = await start(data)
-    const rest = await read(await after(second, id ?? '', before.length - 1))
-    const told = [...before, ...rest]
-    consecutive(told)
-    expect(story(told)).toEqual(story(whole))
-    const kept = await retrieve(second, id ?? '')
-    expect(kept).toEqual(told.at(-1)?.response)
-    expect(kept.status).toBe('incomplete')
-  })
+  it.each([1, 10])(
+    'after %d texts leaves a stream that continues without gap or repetition',
+    async (texts) => {
+      const data = folder()
+      const first = await start(data)
+      let count = 0
+      const before = await read(
+        await first.post('/v1/responses', { ...long, stream: true }),
+        ({ delta }) => delta !== undefined && ++count === texts,
+      )
+      await kill(first)
+      const { id } = before[0]?.response ?? {}
+      const second = await start(data)
+      const rest = await read(await after(second, id ?? '', before.length - 1))
+      const seen = [...before, ...rest]
+      consecutive(seen)
+      expect(withoutIds(seen)).toEqual(withoutIds(whole))
+      const kept = await retrieve(second, id ?? '')
+      expect(kept).toEqual(seen.at(-1)?.response)
+      expect(kept.status).toBe('incomplete')
+    },
+  )
 
-  it('goes on with every one that was queued, and with none that was cancelled', async () => {
+  it('leaves queued responses to be continued, and cancelled ones as they are', async () => {
     const data = folder()
     const first = await start(data, '--slots', '1')
     const begin = async () =>
@@ -141,7 +147,7 @@ describe('kill -9 during a background response', () => {
     expect(await statusOf(unwanted)).toBe('cancelled')
   })
 
-  it('is a failure where its course had been changed', async () => {
+  it('makes a response fail that had been extended', async () => {
     const data = folder()
     const first = await start(data)
     const made = await first.post('/v1/responses', { ...long, refinement: { max_steps: 50_000 } })
@@ -154,12 +160,12 @@ describe('kill -9 during a background response', () => {
       status: 'failed',
       error: { code: 'server_error' },
     })
-    const told = await read(await fetch(`${second.url}/v1/responses/${id}?stream=true`))
-    consecutive(told)
-    expect(told.at(-1)?.type).toBe('response.failed')
+    const seen = await read(await fetch(`${second.url}/v1/responses/${id}?stream=true`))
+    consecutive(seen)
+    expect(seen.at(-1)?.type).toBe('response.failed')
   })
 
-  it('is a failure where it comes out differently', async () => {
+  it('makes a response fail that comes out differently when it is computed again', async () => {
     const own = mkdtempSync(join(tmpdir(), 'basin-models-'))
     const path = writeModel(own, 'letters')
     const data = folder()
@@ -181,8 +187,8 @@ describe('kill -9 during a background response', () => {
   })
 })
 
-describe('a restart in good order', () => {
-  it('keeps what has ended, forgets what was deleted, and goes on with the rest', async () => {
+describe('an orderly restart', () => {
+  it('keeps ended responses, not deleted ones, and continues the rest', async () => {
     const data = folder()
     const first = await start(data, '--drain-seconds', '0')
     const make = async (more: object) =>
@@ -195,9 +201,9 @@ describe('a restart in good order', () => {
     const second = await start(data)
     expect(await retrieve(second, kept.id)).toEqual(kept)
     expect((await fetch(`${second.url}/v1/responses/${gone.id}`)).status).toBe(404)
-    const told = await read(await fetch(`${second.url}/v1/responses/${unfinished.id}?stream=true`))
-    consecutive(told)
-    expect(textOf(told)).toHaveLength(40)
-    expect(told.at(-1)?.type).toBe('response.incomplete')
+    const seen = await read(await fetch(`${second.url}/v1/responses/${unfinished.id}?stream=true`))
+    consecutive(seen)
+    expect(textOf(seen)).toHaveLength(40)
+    expect(seen.at(-1)?.type).toBe('response.incomplete')
   })
 })

@@ -1,4 +1,4 @@
-/** What an operator sees: health, readiness, metrics, and the pages that describe the API. */
+/** What an operator sees: models, health, readiness, metrics, and the pages that describe the API. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type ErrorBody, openServer, post, type TestServer } from '../support/server.js'
 
@@ -11,7 +11,7 @@ beforeEach(async () => {
 afterEach(() => server.app.close())
 
 describe('models', () => {
-  it('are listed with what they can do', async () => {
+  it('are listed with their capabilities', async () => {
     const list = (await get('/v1/models')).json<{ object: string; data: object[] }>()
     const model = {
       id: 'scripted',
@@ -32,7 +32,7 @@ describe('models', () => {
 })
 
 describe('health', () => {
-  it('says which engine runs what', async () => {
+  it('says which engine runs which model', async () => {
     const reply = await get('/health')
     expect(reply.statusCode).toBe(200)
     expect(reply.json()).toMatchObject({
@@ -42,20 +42,20 @@ describe('health', () => {
     })
   })
 
-  it('is bad while an engine does not turn, and good again after', async () => {
+  it('is 503 while an engine does not answer, and 200 again after', async () => {
     for (const silence of [31, Infinity]) {
-      server.generation.silence = silence
+      server.engine.silence = silence
       for (const url of ['/health', '/ready']) {
         const reply = await get(url)
         expect(reply.statusCode).toBe(503)
         expect(reply.json()).toMatchObject({ status: 'stalled', models: [{ stalled: true }] })
       }
     }
-    server.generation.silence = 29
+    server.engine.silence = 29
     expect((await get('/health')).statusCode).toBe(200)
   })
 
-  it('stays good while the server drains, readiness does not', async () => {
+  it('stays 200 while the server drains, and readiness becomes 503', async () => {
     expect((await get('/ready')).statusCode).toBe(200)
     server.draining = true
     expect((await get('/health')).statusCode).toBe(200)
@@ -65,7 +65,7 @@ describe('health', () => {
   })
 })
 
-/** Every line of an exposition: a comment of two kinds, or a sample. */
+/** A line of Prometheus's format: a HELP or TYPE comment, or a sample. */
 const exposition =
   /^(# (HELP|TYPE) [a-zA-Z_:][a-zA-Z0-9_:]* .+|[a-zA-Z_:][a-zA-Z0-9_:]*(\{[^}]*\})? (-?[0-9.e+-]+|NaN|[+-]Inf))$/i
 
@@ -81,7 +81,7 @@ function sample(text: string, name: string, ...labels: string[]): number {
 describe('metrics', () => {
   const figures = async () => (await get('/metrics')).body
 
-  it('are an exposition', async () => {
+  it('are in the format of Prometheus', async () => {
     await post(server.app, '/v1/completions', { prompt: 'a' })
     const reply = await get('/metrics')
     expect(reply.headers['content-type']).toMatch(/^text\/plain; version=0\.0\.4/)
@@ -89,7 +89,7 @@ describe('metrics', () => {
     for (const line of lines) expect(line).toMatch(exposition)
   })
 
-  it('account for completions, answers, steps and energies', async () => {
+  it('count completions, answers, steps and energies', async () => {
     await post(server.app, '/v1/completions', { prompt: 'abc', max_tokens: 2 })
     await post(server.app, '/v1/completions', { prompt: 'explode' })
     await post(server.app, '/v1/completions', { prompt: '' })
@@ -116,7 +116,7 @@ describe('metrics', () => {
     expect(sample(text, 'basin_http_requests_total', route, 'status="200"')).toBe(1)
   })
 
-  it('begin at zero and describe engine, cache and process', async () => {
+  it('begin at zero, and describe engine, cache and process', async () => {
     const text = await figures()
     for (const name of [
       'basin_requests{model="scripted",state="running"} 0',
@@ -141,7 +141,7 @@ describe('metrics', () => {
     }
   })
 
-  it('keep their labels few, whatever clients ask for', async () => {
+  it('have no more series for clients that ask for unknown paths, models and users', async () => {
     const own = async () =>
       (await figures()).split('\n').filter((line) => !/basin_(nodejs|process)_/.test(line))
     const ask = async (i: number) => {
@@ -157,8 +157,8 @@ describe('metrics', () => {
   })
 })
 
-describe('the description of the API', () => {
-  it('is an OpenAPI document that names every route and declares its errors', async () => {
+describe('the OpenAPI document', () => {
+  it('has every route and the errors it may answer', async () => {
     const { openapi, paths } = (await get('/openapi.json')).json<{
       openapi: string
       paths: Record<string, Record<string, { responses: Record<string, unknown> }>>
@@ -166,8 +166,14 @@ describe('the description of the API', () => {
     expect(openapi).toBe('3.1.0')
     expect(Object.keys(paths)).toEqual(
       expect.arrayContaining([
-        ...['/v1/models', '/v1/models/{model}', '/v1/completions', '/v1/tokenize'],
-        ...['/v1/detokenize', '/health', '/ready', '/metrics'],
+        '/v1/models',
+        '/v1/models/{model}',
+        '/v1/completions',
+        '/v1/tokenize',
+        '/v1/detokenize',
+        '/health',
+        '/ready',
+        '/metrics',
       ]),
     )
     expect(Object.keys(paths['/v1/completions']?.['post']?.responses ?? {})).toEqual(
@@ -175,7 +181,7 @@ describe('the description of the API', () => {
     )
   })
 
-  it('has a page that loads all it needs from here', async () => {
+  it('is shown by a page that loads everything from this server', async () => {
     expect((await get('/')).headers['location']).toBe('/docs')
     const page = await get('/docs')
     const html = page.statusCode === 302 ? await get(page.headers['location'] as string) : page
@@ -190,7 +196,7 @@ describe('the description of the API', () => {
 })
 
 describe('every reply', () => {
-  it('has an id of its own, errors included', async () => {
+  it('has a request id of its own, errors included', async () => {
     const replies = [await get('/health'), await get('/health'), await get('/stray')]
     const ids = replies.map(({ headers }) => headers['x-request-id'])
     expect(new Set(ids).size).toBe(3)

@@ -38,8 +38,8 @@ const textOf = (chunks: Chunk[], index = 0): string =>
     .map(({ text }) => text)
     .join('')
 
-describe('a stream', () => {
-  it('is standard chunks under one id, then [DONE]', async () => {
+describe('a completion stream', () => {
+  it('has standard chunks with one id, then [DONE]', async () => {
     await open()
     const { chunks, done } = await chunksOf({ prompt: 'a', max_tokens: 3 })
     expect(done).toBe(true)
@@ -54,7 +54,7 @@ describe('a stream', () => {
     expect(choices.map((choice) => choice.finish_reason)).toEqual([null, null, null, 'length'])
   })
 
-  it('says what the same request says unstreamed', async () => {
+  it('has the text of the same request without stream', async () => {
     await open()
     const request = { prompt: ['a', 'b'], n: 2, max_tokens: 5, echo: true }
     const { chunks } = await chunksOf(request)
@@ -63,7 +63,7 @@ describe('a stream', () => {
     expect(texts).toEqual(whole.choices.map(({ text }) => text))
   })
 
-  it('ends with the usage if it was asked for', async () => {
+  it('ends with the usage if that was asked for', async () => {
     await open()
     const options = { stream_options: { include_usage: true } }
     const { chunks, done } = await chunksOf({ prompt: 'ab', max_tokens: 2, ...options })
@@ -75,7 +75,7 @@ describe('a stream', () => {
     for (const chunk of chunks.slice(0, -1)) expect(chunk.usage).toBeNull()
   })
 
-  it('shows the descent if it was asked for', async () => {
+  it('has the steps of the descent if they were asked for', async () => {
     await open()
     const { chunks } = await chunksOf({
       prompt: 'a',
@@ -84,7 +84,11 @@ describe('a stream', () => {
       stream_options: { include_refinement: true },
     })
     expect(chunks.map(({ refinement }) => refinement?.type)).toEqual([
-      ...['step', 'step', 'step', 'committed', 'finished'],
+      'step',
+      'step',
+      'step',
+      'committed',
+      'finished',
     ])
     expect(chunks.slice(0, 3).map(({ refinement }) => refinement)).toMatchObject([
       { step: 1, energy: 8, text: 'draft 1' },
@@ -94,41 +98,44 @@ describe('a stream', () => {
     expect(textOf(chunks)).toBe('alpha ')
   })
 
-  it('answers with a status what is wrong before its first token', async () => {
+  it('has an error status if the request fails before its first token', async () => {
     await open()
     const refused = await stream({ prompt: '' })
     expect(refused.statusCode).toBe(400)
     expect(refused.json<ErrorBody>().error).toMatchObject({ code: 'empty_prompt', param: 'prompt' })
   })
 
-  it('says in an event what goes wrong later, and is not done', async () => {
+  it('ends with an error event, and without [DONE], if the request fails later', async () => {
     await open()
     const reply = await stream({ prompt: 'explode', max_tokens: 4 })
     const events = eventsOf<Chunk & ErrorBody>(reply.body)
     const last = events.at(-1)
     expect(last).toMatchObject({ error: { code: 'internal', message: 'Internal error' } })
     expect(events).not.toContain('[DONE]')
-    expect(server.generation.outstanding).toBe(0)
+    expect(server.engine.outstanding).toBe(0)
   })
 
-  it.each([true, false])('that is dropped (streamed: %s) ends its work', async (streamed) => {
-    await open({ auto: false })
-    const { app, generation } = server
-    const socket = connect(await portOf(app), '127.0.0.1')
-    const body = JSON.stringify({
-      prompt: 'a',
-      stream: streamed,
-      max_tokens: 50,
-      stream_options: streamed ? { include_refinement: true } : null,
-    })
-    socket.write(
-      'POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n' +
-        `Content-Length: ${body.length}\r\n\r\n${body}`,
-    )
-    await expect.poll(() => generation.outstanding).toBe(1)
-    generation.tick()
-    if (streamed) await new Promise((resolve) => socket.once('data', resolve))
-    socket.destroy()
-    await expect.poll(() => generation.outstanding).toBe(0)
-  })
+  it.each([true, false])(
+    'ends its work when the client disconnects (stream: %s)',
+    async (streamed) => {
+      await open({ auto: false })
+      const { app, engine } = server
+      const socket = connect(await portOf(app), '127.0.0.1')
+      const body = JSON.stringify({
+        prompt: 'a',
+        stream: streamed,
+        max_tokens: 50,
+        stream_options: streamed ? { include_refinement: true } : null,
+      })
+      socket.write(
+        'POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n' +
+          `Content-Length: ${body.length}\r\n\r\n${body}`,
+      )
+      await expect.poll(() => engine.outstanding).toBe(1)
+      engine.tick()
+      if (streamed) await new Promise((resolve) => socket.once('data', resolve))
+      socket.destroy()
+      await expect.poll(() => engine.outstanding).toBe(0)
+    },
+  )
 })

@@ -1,4 +1,4 @@
-/** API keys: what is behind them, and what their file gives away. */
+/** API keys: which routes need one, and what their file holds. */
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -20,16 +20,31 @@ beforeEach(async () => {
 afterEach(() => server.app.close())
 
 const routes = [
-  ...(['/v1/models', '/v1/models/scripted', '/v1/refine', '/metrics', '/openapi.json'] as const),
-  ...(['/docs', '/', '/v1/nothing'] as const),
+  '/v1/models',
+  '/v1/models/scripted',
+  '/v1/refine',
+  '/metrics',
+  '/openapi.json',
+  '/docs',
+  '/',
+  '/v1/nothing',
 ].map((url) => ['GET', url] as const)
 const posts = [
-  ...['completions', 'chat/completions', 'responses', 'score', 'rerank', 'embeddings'],
-  ...['landscape', 'tokenize', 'detokenize', 'completions/x/finish', 'responses/x/cancel'],
+  'completions',
+  'chat/completions',
+  'responses',
+  'score',
+  'rerank',
+  'embeddings',
+  'landscape',
+  'tokenize',
+  'detokenize',
+  'completions/x/finish',
+  'responses/x/cancel',
 ].map((name) => ['POST', `/v1/${name}`] as const)
 
-describe('without a key', () => {
-  it.each([...routes, ...posts])('%s %s answers 401', async (method, url) => {
+describe('a request without a valid key', () => {
+  it.each([...routes, ...posts])('gets 401 from %s %s', async (method, url) => {
     for (const headers of [{}, { authorization: 'Bearer basin_guess' }, { 'x-api-key': '' }]) {
       const reply = await server.app.inject({ method, url, headers })
       expect(reply.statusCode).toBe(401)
@@ -38,11 +53,11 @@ describe('without a key', () => {
     }
   })
 
-  it.each(['/health', '/ready'])('%s answers', async (url) => {
+  it.each(['/health', '/ready'])('gets a reply from %s', async (url) => {
     expect((await server.app.inject({ method: 'GET', url })).statusCode).toBe(200)
   })
 
-  it('no socket opens', async () => {
+  it('opens no socket', async () => {
     const address = await socketAddress(server.app)
     const socket = new WebSocket(address)
     const refused = await new Promise((resolve) => {
@@ -55,7 +70,7 @@ describe('without a key', () => {
   })
 })
 
-it('the description says that every route but health may answer 401', async () => {
+it('the OpenAPI document declares 401 for every route but /health and /ready', async () => {
   const headers = { 'x-api-key': key }
   const reply = await server.app.inject({ method: 'GET', url: '/openapi.json', headers })
   const { paths } = reply.json<{ paths: Record<string, Record<string, { responses: object }>> }>()
@@ -67,24 +82,27 @@ it('the description says that every route but health may answer 401', async () =
   expect(silent).toEqual(['get /health', 'get /ready'])
 })
 
-describe('with a key', () => {
+describe('a request with a key', () => {
   it.each([
     ['authorization', 'Bearer '],
     ['x-api-key', ''],
-  ])('in %s routes answer, and its name is the client', async (header, scheme) => {
-    const reply = await server.app.inject({
-      method: 'POST',
-      url: '/v1/completions',
-      headers: { [header]: scheme + key },
-      payload: { prompt: 'a', max_tokens: 1 },
-    })
-    expect(reply.statusCode).toBe(200)
-    expect(reply.headers).not.toHaveProperty('www-authenticate')
-    expect(server.generation.jobs[0]?.client).toBe('alice')
-  })
+  ])(
+    'in the header %s is answered, and its client is the name of the key',
+    async (header, scheme) => {
+      const reply = await server.app.inject({
+        method: 'POST',
+        url: '/v1/completions',
+        headers: { [header]: scheme + key },
+        payload: { prompt: 'a', max_tokens: 1 },
+      })
+      expect(reply.statusCode).toBe(200)
+      expect(reply.headers).not.toHaveProperty('www-authenticate')
+      expect(server.engine.jobs[0]?.client).toBe('alice')
+    },
+  )
 })
 
-describe('the file', () => {
+describe('the file of keys', () => {
   it('holds names and hashes, and no key', () => {
     expect(key).toMatch(/^basin_[\w-]{32}$/)
     const text = readFileSync(path, 'utf8')
@@ -94,7 +112,7 @@ describe('the file', () => {
   })
 
   it.each(['{', '{"keys":[]}', '{"keys":[{"name":"a","sha256":"abc"}]}', '[]'])(
-    'with %s is refused',
+    'is refused if it contains %s',
     (text) => {
       writeFileSync(path, text)
       expect(() => ApiKeys.open(path)).toThrow(expect.objectContaining({ code: 'invalid_data' }))
