@@ -31,3 +31,6 @@ export const usageFields = (promptTokens: number, completionTokens: number) => (
   completion_tokens: completionTokens,
   total_tokens: promptTokens + completionTokens,
 })
+
+/** The UTF-8 bytes of a token, which OpenAI's log-probabilities have beside its text. */
+export const tokenBytes = (token: string): number[] => [...Buffer.from(token)]

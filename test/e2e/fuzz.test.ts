@@ -1,6 +1,6 @@
 /**
- * A real server under requests made from its own description: none makes it fail, hang, or answer
- * with a status that the description does not know. The same seed makes the same requests.
+ * A real server under random requests made from its own OpenAPI document: none makes it fail, hang, or
+ * answer with a status that the document does not declare. The same seed makes the same requests.
  *
  *   BASIN_FUZZ_REQUESTS=20000 BASIN_FUZZ_SEED=7 npx vitest run test/e2e/fuzz.test.ts
  */
@@ -15,8 +15,8 @@ import { Server, writeModel } from '../support/process.js'
 const requests = Number(process.env['BASIN_FUZZ_REQUESTS'] ?? 400)
 const seed = Number(process.env['BASIN_FUZZ_SEED'] ?? 1)
 const AT_ONCE = 8
-/** Milliseconds after which a reply counts as one that never comes: budgets end after 1 s an answer. */
-const HANG = 120_000
+/** After which a reply counts as missing: the server ends each answer after 1 s. */
+const REPLY_TIMEOUT_MS = 120_000
 
 interface Operation {
   method: string
@@ -41,7 +41,7 @@ interface Sent {
 
 let server: Server
 let operations: Operation[]
-/** Of an administrator. */
+/** An administrator's. */
 let key: string
 
 beforeAll(async () => {
@@ -76,10 +76,10 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-/** Ids of what was made, so that some paths lead somewhere. */
+/** Ids of completions and responses, so that some paths name one that exists. */
 const known: string[] = ['none']
 
-/** `letters` stays: without it nothing else would be there to try. */
+/** Paths never name the model `letters`, which must stay loaded for the other requests. */
 const pathOf = (path: string, random: Random): string =>
   path.replace(/\{(\w+)\}/g, (_, name) => {
     const good = name === 'model' ? ['spare'] : known.slice(-pick(random, [1, 20]))
@@ -125,22 +125,22 @@ function requestOf({ body, method, path, query }: Operation, random: Random): Se
   }
 }
 
-/** How often each status was the answer, and which operations have been done. */
+/** How often each status was answered, and which operations succeeded at least once. */
 const answered: Record<number, number> = {}
 const done = new Set<Operation>()
 
 const operationName = ({ method, path }: Operation): string => `${method} ${path}`
 
-/** What is wrong with the reply, if anything is. */
+/** What is wrong with the reply; undefined if nothing is. */
 async function fault(operation: Operation, sent: Sent): Promise<string | undefined> {
   const { body, headers, method, url } = sent
   const bodiless = Object.entries(headers).filter(([name]) => name !== 'content-type')
   const reply = await fetch(server.url + url, {
     method,
     ...(body !== undefined && method !== 'GET' ? { headers, body } : { headers: bodiless }),
-    signal: AbortSignal.timeout(HANG),
+    signal: AbortSignal.timeout(REPLY_TIMEOUT_MS),
   })
-  // From here on it can be steered, while its text is streamed.
+  // It can be steered from here on, while its text is streamed.
   const running = reply.headers.get('x-completion-id')
   if (running) known.push(running)
   const text = await reply.text()

@@ -59,7 +59,7 @@ describe.skipIf(!shipped)('the examples of docs/http.md', () => {
     const { outputText } = ts.transpileModule(here(blocks('ts').join('\n')), {
       compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
     })
-    // Beside the packages that it imports.
+    // Inside this project, so that its imports are found.
     const path = join(root, 'test', 'e2e', `docs-${process.pid}.mjs`)
     writeFileSync(path, outputText)
     try {

@@ -50,7 +50,7 @@ describe('SIGTERM', () => {
   })
 })
 
-/** Runs to its end, which must be a failure of one line. */
+/** Runs a command that must fail, and returns its one line of error. */
 async function failure(...args: string[]): Promise<string> {
   const { code, stderr } = await new BasinProcess(...args).ended
   expect(code).toBe(1)

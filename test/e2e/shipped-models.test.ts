@@ -23,7 +23,7 @@ interface Line {
 /** Directions of residual energies are so many gradients (docs/mathematics.md). */
 const WIDTH = 128
 
-/** Over distance, at the middle of the line. */
+/** Slope of the energy over distance, at the middle of the line. */
 const slopeOf = ({ at, energies, length }: Line) =>
   (energies[2] - energies[0]) / ((at[2] - at[0]) * length)
 

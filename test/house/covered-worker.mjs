@@ -5,14 +5,12 @@
 import { Session } from 'node:inspector/promises'
 import { BroadcastChannel } from 'node:worker_threads'
 
-export const channelName = 'basin-request-path'
-
 const session = new Session()
 session.connect()
 await session.post('Profiler.enable')
 await session.post('Profiler.startPreciseCoverage', { callCount: true, detailed: false })
 
-const channel = new BroadcastChannel(channelName)
+const channel = new BroadcastChannel('basin-request-path')
 channel.onmessage = async ({ data }) => {
   if (data !== 'take') return
   const { result } = await session.post('Profiler.takePreciseCoverage')

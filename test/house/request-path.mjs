@@ -130,7 +130,7 @@ const framesOf = (stack) =>
   })
 
 /** Answers that take long enough for each of them to come in a message of its own. */
-const slow = { max_steps: null, tolerance: 0, noise: 0.1, max_seconds: 0.05 }
+const slow = { max_steps: null, tolerance: 0, noise: 0.1, max_seconds: 0.3 }
 
 /** The chain of calls of each chunk, from the worker's message to the write. */
 async function callsToWrite(url) {

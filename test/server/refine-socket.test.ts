@@ -173,7 +173,7 @@ describe('an answer on a socket', () => {
 
 describe('a slow client', () => {
   it('misses steps that newer ones have overtaken, and nothing else', async () => {
-    // Who does not read does not answer pings: on a slow machine it would count as gone.
+    // A client that does not read does not answer pings, and would be disconnected on a slow machine.
     await open({}, { heartbeatSeconds: 600 })
     const peer = await connect()
     peer.socket.pause()

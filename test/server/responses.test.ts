@@ -26,7 +26,7 @@ afterEach(() => server.app.close())
 const create = (payload: object) => post(server.app, '/v1/responses', payload)
 const get = (path: string) => server.app.inject({ method: 'GET', url: `/v1/responses/${path}` })
 
-/** A stream over a connection of its own, which closes when it is left. */
+/** A stream on its own connection, which closes when its reader stops. */
 async function streamed(payload: object): Promise<IncomingMessage> {
   const asking = request({
     port: await portOf(server.app),
@@ -150,7 +150,7 @@ describe('a response', () => {
     [{ input: [{ role: 'tool', content: 'a' }] }, 'input.0.role', 'invalid_request'],
     [{ input: '' }, 'prompt', 'empty_prompt'],
     [{ input: 'a'.repeat(100) }, 'prompt', 'context_length_exceeded'],
-    [{ input: 'a'.repeat(100), background: true }, 'prompt', 'context_length_exceeded'],
+    [{ input: 'a'.repeat(70), background: true }, 'prompt', 'context_length_exceeded'],
     [{ input: 'a', previous_response_id: 'resp_x' }, 'previous_response_id', 'not_found'],
   ])('with %j is refused for its field %s with %s', async (payload, param, code) => {
     await open()

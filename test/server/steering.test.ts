@@ -31,7 +31,7 @@ const post = (path: string, body?: object, key?: string) =>
     ...(body && { body: JSON.stringify(body) }),
   })
 
-/** A stream that has begun: each of its answers has had its first step. */
+/** A running stream: each of its answers has taken its first step. */
 async function begin(payload: object, key?: string) {
   const replying = post(
     '/v1/completions',

@@ -1,6 +1,7 @@
 /** Conversations as completions: from a chat request to a completion request, and back for the reply. */
 import { BasinError } from '../../errors.js'
 import type { ChatMessage } from '../../tokenizer/chat-template.js'
+import { tokenBytes } from '../event-fields.js'
 import type { Chat, ChatLogprobs, ChatRequest, Message } from '../schemas/chat-schema.js'
 import type { Completion, CompletionRequest, Logprobs } from '../schemas/completion-schema.js'
 import type { ChunkChoice, CompletionApi } from './completion-run.js'
@@ -29,19 +30,17 @@ export function completionRequestOf(
   }
 }
 
-const bytesOf = (token: string): number[] => [...Buffer.from(token)]
-
 function chatLogprobs(logprobs: Logprobs | null): ChatLogprobs | null {
   if (!logprobs) return null
   const { token_logprobs: values, tokens, top_logprobs: tops } = logprobs
   const content = tokens.map((token, i) => ({
     token,
     logprob: values[i] ?? 0,
-    bytes: bytesOf(token),
+    bytes: tokenBytes(token),
     top_logprobs: Object.entries(tops[i] ?? {}).map(([other, logprob]) => ({
       token: other,
       logprob,
-      bytes: bytesOf(other),
+      bytes: tokenBytes(other),
     })),
   }))
   return { content, refusal: null }

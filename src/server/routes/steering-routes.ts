@@ -2,6 +2,7 @@
 import { Type } from 'typebox'
 import type { App, AppContext } from '../context.js'
 import { bodyErrors, replies } from '../schemas/reply-schema.js'
+import { exact, extension } from '../schemas/settings-schema.js'
 
 const Steered = Type.Object({
   id: Type.String(),
@@ -10,17 +11,11 @@ const Steered = Type.Object({
   choices: Type.Integer({ description: 'how many choices were still running' }),
 })
 
-const Extension = Type.Object(
-  {
-    steps: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })),
-    seconds: Type.Optional(Type.Number({ minimum: 0, maximum: 2 ** 31 - 1 })),
-  },
-  {
-    additionalProperties: false,
-    minProperties: 1,
-    description: "added to the limits of the present answer; the operator's caps bind the sum",
-  },
-)
+const Extension = Type.Object(extension, {
+  ...exact,
+  minProperties: 1,
+  description: "added to the limits of the present answer; the operator's caps bind the sum",
+})
 
 export function steeringRoutes(app: App, { running }: Pick<AppContext, 'running'>): void {
   const tags = ['text']

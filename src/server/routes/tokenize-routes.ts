@@ -2,11 +2,9 @@
 import { Type } from 'typebox'
 import type { App } from '../context.js'
 import { bodyErrors, replies } from '../schemas/reply-schema.js'
-import { nullableString } from '../schemas/settings-schema.js'
+import { exact, settings, Token } from '../schemas/settings-schema.js'
 
-const model = Type.Optional(nullableString(64, { description: 'default: the one listed first' }))
-const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
-const exact = { additionalProperties: false }
+const { model } = settings
 
 export function tokenizeRoutes(app: App): void {
   const tags = ['text']

@@ -1,18 +1,16 @@
 /** Request and reply of `/v1/chat/completions`. The meaning of their fields follows the OpenAI API. */
 import { Type, type Static } from 'typebox'
 import { FinishReason, streamOptions, withoutEffect } from './completion-schema.js'
-import { RefinementReply, Usage } from './reply-schema.js'
+import { Logprob, RefinementReply, Usage } from './reply-schema.js'
 import {
+  exact,
   nullableBoolean,
   nullableInteger,
   nullableString,
   sharedSettings,
 } from './settings-schema.js'
 
-const TextPart = Type.Object(
-  { type: Type.Literal('text'), text: Type.String() },
-  { additionalProperties: false },
-)
+const TextPart = Type.Object({ type: Type.Literal('text'), text: Type.String() }, exact)
 
 const Message = Type.Object(
   {
@@ -24,7 +22,7 @@ const Message = Type.Object(
     }),
     name: Type.Optional(nullableString(64, { description: 'without effect' })),
   },
-  { additionalProperties: false },
+  exact,
 )
 export type Message = Static<typeof Message>
 
@@ -42,21 +40,12 @@ export const ChatRequest = Type.Object(
     stream_options: streamOptions,
     ...withoutEffect,
   },
-  { additionalProperties: false },
+  exact,
 )
 export type ChatRequest = Static<typeof ChatRequest>
 
-const bytes = Type.Array(Type.Integer({ minimum: 0, maximum: 255 }))
-const Alternative = Type.Object({ token: Type.String(), logprob: Type.Number(), bytes })
 export const ChatLogprobs = Type.Object({
-  content: Type.Array(
-    Type.Object({
-      token: Type.String(),
-      logprob: Type.Number(),
-      bytes,
-      top_logprobs: Type.Array(Alternative),
-    }),
-  ),
+  content: Type.Array(Logprob),
   refusal: Type.Null(),
 })
 export type ChatLogprobs = Static<typeof ChatLogprobs>

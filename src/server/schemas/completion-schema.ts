@@ -1,9 +1,14 @@
 /** Request and reply of `/v1/completions`. The meaning of their fields follows the OpenAI API. */
 import { Type, type Static } from 'typebox'
 import { RefinementReply, Usage } from './reply-schema.js'
-import { nullableBoolean, nullableInteger, nullableString, settings } from './settings-schema.js'
-
-const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
+import {
+  exact,
+  nullableBoolean,
+  nullableInteger,
+  nullableString,
+  settings,
+  Token,
+} from './settings-schema.js'
 
 /** Fields that official clients may send for OpenAI's accounting: accepted, and without effect here. */
 export const withoutEffect = {
@@ -58,7 +63,7 @@ export const CompletionRequest = Type.Object(
     stream_options: streamOptions,
     ...withoutEffect,
   },
-  { additionalProperties: false },
+  exact,
 )
 export type CompletionRequest = Static<typeof CompletionRequest>
 

@@ -1,8 +1,6 @@
 /** Request and reply of `/v1/embeddings`. */
 import { Type, type Static } from 'typebox'
-import { nullableInteger, nullableString, settings } from './settings-schema.js'
-
-const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
+import { exact, nullableInteger, nullableString, settings, Token } from './settings-schema.js'
 
 export const EmbeddingRequest = Type.Object(
   {
@@ -44,7 +42,7 @@ export const EmbeddingRequest = Type.Object(
     refinement: settings.refinement,
     user: Type.Optional(nullableString(512, { description: 'without effect' })),
   },
-  { additionalProperties: false },
+  exact,
 )
 export type EmbeddingRequest = Static<typeof EmbeddingRequest>
 

@@ -1,9 +1,6 @@
 /** The frames that a client sends on `/v1/refine`. */
 import { Type, type Static } from 'typebox'
-import { settings } from './settings-schema.js'
-
-const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
-const exact = { additionalProperties: false }
+import { exact, extension, settings, Token } from './settings-schema.js'
 
 export const StartFrame = Type.Object(
   {
@@ -21,8 +18,7 @@ export type StartFrame = Static<typeof StartFrame>
 export const ExtendFrame = Type.Object(
   {
     type: Type.Literal('extend'),
-    steps: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })),
-    seconds: Type.Optional(Type.Number({ minimum: 0, maximum: 2 ** 31 - 1 })),
+    ...extension,
   },
   exact,
 )

@@ -1,9 +1,8 @@
 /** Request and reply of `/v1/landscape`. */
 import { Type, type Static } from 'typebox'
 import { RefinementReply, Usage } from './reply-schema.js'
-import { settings } from './settings-schema.js'
+import { exact, settings, Token } from './settings-schema.js'
 
-const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
 const directions = ['candidates', 'gradient', 'random'] as const
 
 export const LandscapeRequest = Type.Object(
@@ -56,7 +55,7 @@ export const LandscapeRequest = Type.Object(
       ),
     ),
   },
-  { additionalProperties: false },
+  exact,
 )
 export type LandscapeRequest = Static<typeof LandscapeRequest>
 

@@ -33,6 +33,21 @@ export const Usage = Type.Object({
 })
 export type Usage = Static<typeof Usage>
 
+const Alternative = Type.Object({
+  token: Type.String(),
+  logprob: Type.Number(),
+  bytes: Type.Array(Type.Integer({ minimum: 0, maximum: 255 }), { description: 'UTF-8' }),
+})
+
+/** A token as chat completions and responses report its log-probability. */
+export const Logprob = Type.Object({
+  token: Type.String(),
+  logprob: Type.Number(),
+  bytes: Alternative.properties.bytes,
+  top_logprobs: Type.Array(Alternative),
+})
+export type Logprob = Static<typeof Logprob>
+
 export const StopReason = Type.Union(
   [
     Type.Literal('diverged'),

@@ -1,27 +1,16 @@
 /** Requests and replies of `/v1/responses`. The meaning of their fields follows the OpenAI API. */
 import { Type, type Static } from 'typebox'
 import { withoutEffect } from './completion-schema.js'
-import { RefinementReply } from './reply-schema.js'
+import { Logprob, RefinementReply } from './reply-schema.js'
 import {
   efforts,
+  exact,
+  LARGEST_COUNT,
   nullableBoolean,
   nullableInteger,
   nullableString,
   settings,
 } from './settings-schema.js'
-
-const exact = { additionalProperties: false }
-
-const Alternative = Type.Object({
-  token: Type.String(),
-  logprob: Type.Number(),
-  bytes: Type.Array(Type.Integer({ minimum: 0, maximum: 255 })),
-})
-const Logprob = Type.Object({
-  ...Alternative.properties,
-  top_logprobs: Type.Array(Alternative),
-})
-export type Logprob = Static<typeof Logprob>
 
 /** A client may send back parts of an earlier answer as they were; only their texts are read. */
 const TextPart = Type.Object(
@@ -96,7 +85,7 @@ export const ResponseRequest = Type.Object(
     ),
     ...sampling,
     max_output_tokens: Type.Optional(
-      nullableInteger(1, 2 ** 31 - 1, { description: 'default: what the context has room for' }),
+      nullableInteger(1, LARGEST_COUNT, { description: 'default: what the context has room for' }),
     ),
     reasoning: Type.Optional(
       nullable<{ effort?: (typeof efforts)[number] | null }>({
@@ -144,7 +133,7 @@ export const ResponseRequest = Type.Object(
     tool_choice: Type.Optional(Type.Unknown()),
     parallel_tool_calls: Type.Optional(nullableBoolean({ description: 'without effect' })),
     max_tool_calls: Type.Optional(
-      nullableInteger(0, 2 ** 31 - 1, { description: 'without effect' }),
+      nullableInteger(0, LARGEST_COUNT, { description: 'without effect' }),
     ),
     truncation: Type.Optional(nullableString(32, { description: 'disabled is the only one' })),
     conversation: Type.Optional(Type.Null({ description: 'not supported' })),
@@ -260,7 +249,7 @@ export const Retrieval = Type.Object(
     starting_after: Type.Optional(
       Type.Integer({
         minimum: 0,
-        maximum: 2 ** 31 - 1,
+        maximum: LARGEST_COUNT,
         description: 'only events after this sequence_number; needs stream',
       }),
     ),

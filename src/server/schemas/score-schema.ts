@@ -1,12 +1,9 @@
 /** Requests and replies of `/v1/score` and `/v1/rerank`. */
 import { Type, type Static } from 'typebox'
 import { Usage } from './reply-schema.js'
-import { nullableBoolean, nullableInteger, nullableString, settings } from './settings-schema.js'
+import { exact, nullableBoolean, nullableInteger, settings, Token } from './settings-schema.js'
 
-const Token = Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1 })
 const Text = Type.Union([Type.String(), Type.Array(Token)])
-const model = Type.Optional(nullableString(64, { description: 'default: the one listed first' }))
-const exact = { additionalProperties: false }
 
 /** By what an answer is measured, and how long the model descends for a read-out. */
 const measured = {
@@ -27,7 +24,7 @@ export type Measure = 'energy' | 'readout'
 
 export const ScoreRequest = Type.Object(
   {
-    model,
+    model: settings.model,
     prompt: Type.Optional(
       Type.Union([Text, Type.Null()], { description: 'what the answers follow; default: nothing' }),
     ),
@@ -65,14 +62,11 @@ export const Scores = Type.Object({
 })
 export type Scores = Static<typeof Scores>
 
-const Document = Type.Union([
-  Type.String(),
-  Type.Object({ text: Type.String() }, { additionalProperties: false }),
-])
+const Document = Type.Union([Type.String(), Type.Object({ text: Type.String() }, exact)])
 
 export const RerankRequest = Type.Object(
   {
-    model,
+    model: settings.model,
     query: Type.String(),
     documents: Type.Array(Document, { minItems: 1, description: 'texts, or {text}' }),
     top_n: Type.Optional(nullableInteger(1, 1_000_000, { description: 'default: all' })),

@@ -33,15 +33,23 @@ const nullableChoice = <T extends string>(choices: readonly T[], description: st
   Type.Unsafe<T | null>({ enum: [...choices, null], description })
 
 /** The largest count that a request may contain; models and operators allow less. */
-const MOST = 2 ** 31 - 1
+export const LARGEST_COUNT = 2 ** 31 - 1
+
+/** The id of a token; models have fewer than this allows. */
+export const Token = Type.Integer({ minimum: 0, maximum: LARGEST_COUNT })
+
+/** For objects that must not have other fields. */
+export const exact = { additionalProperties: false }
+
 const finite = { minimum: -Number.MAX_VALUE, maximum: Number.MAX_VALUE }
-const count = (description: string) => Type.Integer({ minimum: 0, maximum: MOST, description })
+const count = (description: string) =>
+  Type.Integer({ minimum: 0, maximum: LARGEST_COUNT, description })
 const real = (description: string) => Type.Number({ ...finite, description })
 
 export const RefinementSettings = Type.Object(
   {
     max_steps: Type.Optional(
-      nullableInteger(0, MOST, {
+      nullableInteger(0, LARGEST_COUNT, {
         description: 'most steps per answer; null: unbounded, up to the cap on seconds',
       }),
     ),
@@ -104,11 +112,17 @@ const nullableObject = <T extends TObject>(schema: T) =>
 
 export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
 
+/** What an extension adds to the limits of the present answer. */
+export const extension = {
+  steps: Type.Optional(Type.Integer({ minimum: 0, maximum: LARGEST_COUNT })),
+  seconds: Type.Optional(Type.Number({ minimum: 0, maximum: LARGEST_COUNT })),
+}
+
 /** The settings that chat completions and completions share. */
 export const sharedSettings = {
   model: Type.Optional(nullableString(64, { description: 'default: the one listed first' })),
   max_tokens: Type.Optional(
-    nullableInteger(0, MOST, {
+    nullableInteger(0, LARGEST_COUNT, {
       description: 'most tokens of a completion; default 16; 0 only with echo and logprobs',
     }),
   ),
@@ -118,7 +132,7 @@ export const sharedSettings = {
     }),
   ),
   top_p: Type.Optional(nullableNumber(0, 1, { description: 'default 1' })),
-  top_k: Type.Optional(nullableInteger(0, MOST, { description: '0 (default): no limit' })),
+  top_k: Type.Optional(nullableInteger(0, LARGEST_COUNT, { description: '0 (default): no limit' })),
   stop: Type.Optional(
     Type.Union(
       [

@@ -12,8 +12,9 @@ import {
 import type { EmittedEvents, EventWriter } from '../../../jobs/durable-job.js'
 import { isRecorded } from '../../../jobs/thinning.js'
 import { publicError } from '../../error-boundary.js'
-import { stepFields } from '../../event-fields.js'
-import type { Logprob, OutputItem, ResponseReply } from '../../schemas/response-schema.js'
+import { stepFields, tokenBytes } from '../../event-fields.js'
+import type { Logprob } from '../../schemas/reply-schema.js'
+import type { OutputItem, ResponseReply } from '../../schemas/response-schema.js'
 
 /** The fields of a response that do not change. */
 export type ResponseHead = Omit<
@@ -37,13 +38,11 @@ export interface ResponseMeta {
   refinement: boolean
 }
 
-const bytesOf = (token: string): number[] => [...Buffer.from(token)]
-
 const logprobOf = ({ logprob, token, top }: TokenLogprob): Logprob => ({
   token,
   logprob,
-  bytes: bytesOf(token),
-  top_logprobs: top.map((other) => ({ ...other, bytes: bytesOf(other.token) })),
+  bytes: tokenBytes(token),
+  top_logprobs: top.map((other) => ({ ...other, bytes: tokenBytes(other.token) })),
 })
 
 const usageOf = ({ completionTokens, promptTokens }: Of<'finished'>['usage']) => ({
