@@ -114,9 +114,7 @@ class WorkerEngineClient implements EngineClient {
       first,
       { model: model.name, start, watchdogSeconds },
       {
-        report: (report) => {
-          this.receive(report)
-        },
+        report: this.receive,
         lost: (reason, error) => {
           this.notify({ type: 'lost', reason, error })
           this.lose(error)
@@ -208,8 +206,8 @@ class WorkerEngineClient implements EngineClient {
     await this.worker.close()
   }
 
-  /** Hands each event to the stream of its request. */
-  private receive({ events, released, stats }: Report): void {
+  /** Hands each event to the stream of its request. Bound, so that a report takes no further call. */
+  private readonly receive = ({ events, released, stats }: Report): void => {
     for (const { event, id } of events) {
       const stream = this.entries.get(id)?.stream
       stream?.push(event)

@@ -39,9 +39,7 @@ export class WorkerThread {
     readonly ready: Ready,
   ) {
     this.exited = new Promise((resolve) => worker.once('exit', () => resolve()))
-    worker.on('message', (message: FromWorker) => {
-      this.receive(message)
-    })
+    worker.on('message', this.receive)
     worker.on('error', (error) => {
       this.finish(toErrorMessage(error))
     })
@@ -105,7 +103,8 @@ export class WorkerThread {
     await inTime(this.worker.terminate())
   }
 
-  private receive(message: FromWorker): void {
+  /** Bound, so that a message takes no further call to get here. */
+  private readonly receive = (message: FromWorker): void => {
     this.lastMessageAt = performance.now()
     switch (message.type) {
       case 'events':
