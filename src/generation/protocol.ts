@@ -1,6 +1,7 @@
 /**
- * What crosses the thread boundary between the server and a generation worker. All of it is plain
- * data for structured clone. Text on this side of it, tokens on the other.
+ * What crosses the boundary between the server's thread and the thread of a worker: requests and controls
+ * in, events and accounts out. All of it is plain data for structured clone. Texts may cross it either way;
+ * only the worker turns them into tokens.
  */
 import type { ErrorMessage } from '../errors.js'
 import type { Interrupt } from '../energy/interrupt.js'
@@ -11,55 +12,54 @@ import type { Sampling } from '../refine/sampling.js'
 import type { ChatMessage } from '../tokenizer/chat-template.js'
 import type { ReportAck } from './report-ack.js'
 
-/** One sequence to be completed: one choice of one request. */
+/** One text to be completed: one choice of a client's request. */
 export interface EngineRequest {
-  /** Unique among running jobs. */
+  /** Unique among the requests that run. */
   id: string
-  /** Admission takes turns between clients (an API key, an address). */
+  /** Whoever asks (an API key, an address): clients are admitted in turns. */
   client: string
   prompt: string | readonly number[]
-  /** Known tokens with blanks between them: clamped positions of the answer. */
+  /** Known tokens, which are clamped positions of the answer, with blanks between them. */
   template?: string
   /**
-   * What follows the prompt whatever the model would say: read and judged token by token, before the
-   * completion begins. `energy`: by the energy of the given answer, without a step. `logprobs`: by
-   * the answer that the budget's descent finds in its place. `param`: what errors call it. Not with
-   * a template.
+   * Tokens that follow the prompt whatever the model would say, and are scored before the completion
+   * begins. `energy`: by the energy of the given answer, without a step. `logprobs`: by the answer that the
+   * budget's descent finds in its place. `param`: what errors call it. Not with a template.
    */
   given?: { answer: string | readonly number[]; by: 'energy' | 'logprobs'; param: string }
-  /** Say the text of the prompt, `given` included, when it starts. */
+  /** Report the text of the prompt, `given` included, when the request starts. */
   echo?: boolean
   /** Report the energy of each settled answer's tokens: what `given` by energy would say of them. */
   tokenEnergy?: boolean
   /**
-   * As a vector too: `observed`, the mean state of the prompt's tokens, in a `scored` event;
-   * `answer`, where each answer settled, in its `settled` event.
+   * Report a vector too. `observed`: the mean state of the prompt's tokens, in a `scored` event. `answer`:
+   * the mean state in which each answer settled, in its `settled` event.
    */
   represent?: 'observed' | 'answer'
-  /** When its first answer is settled, look around it: a `probed` event, and the end. */
+  /** Look at the landscape around the first answer when it has settled, report it, and end. */
   probe?: ProbeRequest
-  /** 0 only with `given`, or to represent what is observed. */
+  /** May be 0 with `given`, and where the states of the prompt are represented. */
   maxTokens: number
   sampling: Sampling
-  /** Texts that end the completion; they are not part of it. At most 4. */
+  /** Texts that end the completion, which does not contain them. At most 4. */
   stop: readonly string[]
-  /** Alternatives reported per token, 0..20; absent: no log-probabilities. */
+  /** How many alternatives are reported per token, 0..20. Absent: no log-probabilities. */
   logprobs?: number
   budget: Budget
   /** Send a `step` event for every descent step. */
   reportSteps: boolean
-  /** Nobody looks at its events before the last: they may come late and together. */
+  /** Nobody reads its events before the last one, so they may come late and together. */
   buffered?: boolean
-  /** After it finished, keep the last answer so that `extend` can go on from it. */
+  /** Keep the last answer after the end, so that `extend` can go on from it. */
   hold: boolean
 }
 
 /** Lines through a settled answer along which energies are wanted. */
 export interface ProbeRequest {
   directions: readonly ('candidates' | 'gradient' | 'random')[]
-  /** Random directions. */
+  /** How many random directions. */
   random: number
-  /** Of each line, at least 2. */
+  /** Points of each line, at least 2. */
   points: number
   /** Lines go from -reach to reach. */
   reach: number
@@ -87,18 +87,18 @@ export interface ProbePlane {
 
 export interface ProbeLine {
   direction: 'candidate' | 'gradient' | 'random'
-  /** Which one the line goes to. */
+  /** The candidate that the line goes to. */
   candidate?: number
-  /** From the centre to t = 1: to that candidate; else as far as the centre is from the origin. */
+  /** Distance from the centre to t = 1: that of the candidate, else that of the centre from the origin. */
   length: number
-  /** t */
+  /** t of each point. */
   at: number[]
   energies: number[]
 }
 
 export type Control =
   | { type: 'cancel' }
-  /** Settle with the best answer so far, and end the job. */
+  /** Settle with the best answer so far, and end the request. */
   | { type: 'finish' }
   /** Raise the budget of the answer in descent, or reopen the held one. */
   | { type: 'extend'; steps?: number; seconds?: number }
@@ -130,14 +130,14 @@ export interface EnergySummary {
 }
 
 export interface Refinement {
-  /** Steps of the chosen candidate, summed over the answers of the completion. */
+  /** Steps of the chosen candidates, summed over the answers of the completion. */
   steps: number
-  /** Of the latest answer. */
+  /** Energies of the latest answer. */
   energy: EnergySummary
   candidates: number
-  /** True if every answer ended by convergence. */
+  /** Every answer ended by convergence. */
   converged: boolean
-  /** Of the latest answer. */
+  /** Why the latest answer ended. */
   stop_reason: StopReason
   disagreement?: number
   doubt?: number
@@ -166,34 +166,34 @@ export interface SettledColumns {
   representations?: readonly (Float32Array | undefined)[]
 }
 
-/** `ago`: seconds between an event and the report that brings it; absent until it is reported. */
+/** What happens to a request. `ago`: seconds between an event and the report that brings it. */
 export type RequestEvent =
   | {
       type: 'started'
       promptTokens: number
       /** From submission to admission. */
       queueSeconds: number
-      /** If `echo` was asked for. */
+      /** If the request asked for `echo`. */
       promptText?: string
       ago?: number
     }
   | {
-      /** Up to K tokens of `given` have been read. */
+      /** Up to K tokens of `given` have been scored, or the prompt has been represented. */
       type: 'scored'
       text: string
       tokens: number
-      /** By energy: of these tokens after all before them, and its parts if it has any. */
+      /** Of these tokens after all before them, and its parts if it has any. */
       energy?: number
       disagreement?: number
       doubt?: number
       logprobs?: readonly TokenLogprob[]
-      /** [D], if `represent` asked for what is observed. */
+      /** [D], if the request asked for the states of its prompt. */
       representation?: Float32Array
     }
   | { type: 'probed'; lines: readonly ProbeLine[]; plane?: ProbePlane }
   | {
       type: 'step'
-      /** Index of the answer's first position in the completion, in tokens. */
+      /** Index of the first position of the answer in the completion, in tokens. */
       position: number
       /** 1-based. */
       step: number
@@ -203,9 +203,9 @@ export type RequestEvent =
       gradientNorm: number
       disagreement?: number
       doubt?: number
-      /** Present reading of the answer. */
+      /** The answer as it would be read now. */
       text: string
-      /** Of the first moving position. */
+      /** The most probable tokens of the first position in descent. */
       top: readonly TokenAlternative[]
       /** Of every position, if log-probabilities were asked for: most probable first. */
       positions?: readonly StepPosition[]
@@ -229,14 +229,14 @@ export type RequestEvent =
 /** The events of one type. */
 export type Of<T extends RequestEvent['type']> = Extract<RequestEvent, { type: T }>
 
-/** Of the ticks since the last report: what the metrics need and nothing more. */
+/** The account of the steps since the last report: what the metrics need and nothing more. */
 export interface TickStats {
   /**
-   * One per call in which answers descended: how many, how many steps they took one after the other, and
-   * the seconds of one.
+   * One entry per call in which candidates descended: how many rows, how many steps each took one after the
+   * other, and the seconds of one step.
    */
   ticks: readonly { rows: number; steps: number; seconds: number }[]
-  /** Seconds of engine time of all of them, by phase. */
+  /** Seconds that the engine computed, by phase. */
   seconds: { observe: number; descend: number; read: number }
   observedTokens: number
   running: number
@@ -245,10 +245,10 @@ export interface TickStats {
   held: number
   slotsUsed: number
   pagesUsed: number
-  /** Prompt tokens looked for among the pages of earlier contexts, and those found there. */
+  /** Prompt tokens that were looked up among the pages of earlier contexts, and those found there. */
   prefixQueries: number
   prefixHits: number
-  /** Requests that gave up their pages to others and wait for new ones. */
+  /** How often a request gave up its pages to others. */
   preemptions: number
 }
 
@@ -258,7 +258,7 @@ export type ToWorker =
   | { type: 'tokenize'; id: number; text: string }
   | { type: 'detokenize'; id: number; tokens: readonly number[] }
   | { type: 'chat'; id: number; messages: readonly ChatMessage[] }
-  /** The last `events` message has been dealt with: sent to a worker that waits for it (report-ack.ts). */
+  /** The last report has been dealt with; sent only to a worker that waits for it (report-ack.ts). */
   | { type: 'acknowledged' }
   | { type: 'close' }
 
@@ -269,13 +269,13 @@ export type FromWorker =
       engine: EngineInfo
       capacity: EngineCapacity
       memory: number
-      /** It has a chat template. */
+      /** The model has a chat template. */
       chat: boolean
     }
   | {
       type: 'events'
       events: readonly { id: string; event: RequestEvent }[]
-      /** Held jobs that are gone: expired, cancelled, or evicted for others. */
+      /** Held requests that are gone: expired, cancelled, or evicted for others. */
       released: readonly string[]
       stats: TickStats
     }
@@ -297,19 +297,19 @@ export interface WorkerOptions {
   /** What a residual energy descends along; as the model says if absent. */
   refiner?: string
   slots: number
-  /** Cache pages; each holds `capacity.pageSize` positions. */
+  /** Pages of the context cache; each holds `capacity.pageSize` positions. */
   pages: number
-  /** Contexts of one client that begin alike share pages, where the engine can; `on` if absent. */
+  /** Whether contexts of one client that begin alike share pages, where the engine can; `on` if absent. */
   prefixSharing?: (typeof prefixSharings)[number]
   /** Most requests that wait for admission. */
   maxQueue: number
-  /** Most tokens observed per tick, so that a long prompt does not stall the others. */
+  /** Most prompt tokens observed per step, so that a long prompt does not stall the others. */
   prefillChunk: number
   /** Seconds a finished answer may be extended. */
   holdSeconds: number
   /** Seconds an answer may be paused; then it is finished with the best so far. */
   pauseSeconds: number
-  /** Seconds that a worker may not turn before it is ended and started anew; 0: for ever. */
+  /** Seconds after which a worker that does not answer is ended and started anew; 0: never. */
   watchdogSeconds: number
 }
 

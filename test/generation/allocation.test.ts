@@ -6,7 +6,7 @@ const noisy = {
   model: { answer: { block: 1, start: 'noise' as const }, energy: { kind: 'head' as const } },
 }
 
-/** Runs one job; rows of all ticks, and which candidate took each step, in order. */
+/** Runs one request; counts rows of all steps, and tells which candidate took each step, in order. */
 async function run(limits: Budget, maxTokens = 1) {
   const bench = new EngineBench(noisy)
   let rows = 0
@@ -20,7 +20,7 @@ const runs = (turns: readonly number[]): number[] =>
   turns.filter((candidate, i) => candidate !== turns[i - 1])
 
 describe('adaptive allocation', () => {
-  it('takes one candidate after the other, each until its energy falls no more', async () => {
+  it('steps one candidate until its energy falls no more, then the next', async () => {
     const { turns, rows, stop_reason } = await run(
       budget({ candidates: 3, maxSteps: 100, allocation: 'adaptive' }),
     )
@@ -31,7 +31,7 @@ describe('adaptive allocation', () => {
     expect(stop_reason).toBe('converged')
   })
 
-  it('spends no more than the total, and all of it where it is short', async () => {
+  it('takes no more steps than the total, and all of them where it is small', async () => {
     for (const maxSteps of [1, 2, 5]) {
       const limits = budget({ candidates: 4, maxSteps, allocation: 'adaptive' })
       const { rows, turns, bench } = await run(limits)
@@ -41,7 +41,7 @@ describe('adaptive allocation', () => {
     }
   })
 
-  it('finds as low an energy as even allocation in fewer steps, a lower one in as many', async () => {
+  it('finds an energy as low as even allocation in fewer steps, and a lower one in as many', async () => {
     const even = await run(budget({ candidates: 4, maxSteps: 20 }))
     const adaptive = await run(budget({ candidates: 4, maxSteps: 20, allocation: 'adaptive' }))
     expect(even.rows).toBe(80)
@@ -62,7 +62,7 @@ describe('adaptive allocation', () => {
     }
   })
 
-  it('leaves to the next answer what one did not need', async () => {
+  it('leaves steps that one answer does not need to the next', async () => {
     const limits = (maxSteps: number) => budget({ candidates: 2, maxSteps, allocation: 'adaptive' })
     const alone = await run(limits(100))
     const needed = alone.rows
@@ -75,7 +75,7 @@ describe('adaptive allocation', () => {
     expect(short.rows).toBe(3 * 2 * 2)
   })
 
-  it('ends for every candidate with a limit of the whole answer', async () => {
+  it('stops every candidate at a limit of the whole answer', async () => {
     const target = await run(
       budget({ candidates: 3, maxSteps: 50, energyTarget: 1, allocation: 'adaptive' }),
     )
@@ -88,14 +88,14 @@ describe('adaptive allocation', () => {
     expect(timed.rows).toBeLessThanOrEqual(5)
   })
 
-  it('ends without a limit on steps', async () => {
+  it('converges without a limit on steps', async () => {
     const { stop_reason, converged } = await run(
       unbounded({ candidates: 2, allocation: 'adaptive' }),
     )
     expect({ stop_reason, converged }).toEqual({ stop_reason: 'converged', converged: true })
   })
 
-  it('goes on from a held answer with what an extension grants', async () => {
+  it('takes the steps that an extension adds to a held answer', async () => {
     const bench = new EngineBench(noisy)
     const limits = budget({ candidates: 3, maxSteps: 1, allocation: 'adaptive' })
     await bench.run(requestOf('a', { maxTokens: 1, hold: true, reportSteps: true, budget: limits }))
@@ -106,7 +106,7 @@ describe('adaptive allocation', () => {
     expect(runs(bench.of('a', 'step').map(({ candidate }) => candidate))[0]).toBe(0)
   })
 
-  it('finishes at once when asked to', async () => {
+  it('settles at once on finish', async () => {
     const bench = new EngineBench(noisy)
     const limits = unbounded({ candidates: 3, minSteps: 1000, allocation: 'adaptive' })
     bench.core.submit(requestOf('a', { maxTokens: 1, budget: limits }))

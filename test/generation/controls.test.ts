@@ -18,7 +18,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
   const benchOf = (options: BenchOptions = {}) => new EngineBench({ ...options, late })
 
   describe('cancel', () => {
-    it('frees rows and pages before the next tick', async () => {
+    it('frees slots and pages before the next step', async () => {
       const bench = benchOf(head)
       bench.core.submit(requestOf('a', long()))
       await bench.steps(5)
@@ -33,7 +33,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(await bench.step()).toBe(false)
     })
 
-    it('of a waiting job touches no other', async () => {
+    it('of a waiting request leaves the others as they are', async () => {
       const bench = benchOf({ ...head, capacity: { slots: 1 } })
       for (const id of ['a', 'b', 'c']) bench.core.submit(requestOf(id))
       await bench.step()
@@ -45,7 +45,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect([bench.finished('a').text, bench.finished('c').text]).toEqual([alone, alone])
     })
 
-    it('of a job that is gone does nothing', async () => {
+    it('of a request that is gone does nothing', async () => {
       const bench = await benchOf(head).run(requestOf('a'))
       for (const type of ['cancel', 'finish', 'pause', 'resume'] as const) {
         bench.core.control('a', { type })
@@ -69,7 +69,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.finished('a').refinement.energy).toEqual(seven.refinement.energy)
     })
 
-    it('of a paused job settles too', async () => {
+    it('settles a paused request too', async () => {
       const bench = benchOf(head)
       bench.core.submit(requestOf('a', long()))
       await bench.steps(3)
@@ -79,7 +79,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.finished('a').refinement.steps).toBe(3)
     })
 
-    it('before the first step waits for that step', async () => {
+    it('waits for the first step of an answer that has taken none', async () => {
       const bench = benchOf({ ...head, prefillChunk: 4 })
       bench.core.submit(requestOf('a', long()))
       await bench.step()
@@ -88,7 +88,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.finished('a').refinement).toMatchObject({ steps: 1, stop_reason: 'finished' })
     })
 
-    it('ends a longer text with the answer at hand', async () => {
+    it('ends a longer text with the present answer', async () => {
       const bench = benchOf(head)
       bench.core.submit(requestOf('a', { maxTokens: 50 }))
       await bench.steps(4 * 3 + 2)
@@ -102,7 +102,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
   })
 
   describe('pause', () => {
-    it('makes no call to the engine, and changes nothing but the time', async () => {
+    it('makes no call of the engine, and changes nothing but the time', async () => {
       const bench = benchOf(head)
       bench.core.submit(requestOf('a', long({ maxSteps: 20, maxSeconds: 1 })))
       await bench.steps(5)
@@ -120,7 +120,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.finished('a')).toEqual(straight)
     })
 
-    it('of a waiting job keeps it from starting to work', async () => {
+    it('keeps a waiting request from its first answer', async () => {
       const bench = benchOf(head)
       bench.core.submit(requestOf('a'))
       bench.core.control('a', { type: 'pause' })
@@ -133,7 +133,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
   })
 
   describe('a pause', () => {
-    it('ends after its time with the best so far', async () => {
+    it('ends after its time, and the answer settles with the best so far', async () => {
       const bench = benchOf({ ...head, pauseSeconds: 10 })
       bench.core.submit(requestOf('a', long()))
       await bench.steps(5)
@@ -150,7 +150,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.core.nextExpiry).toBeUndefined()
     })
 
-    it('that is over in time sets no end', async () => {
+    it('has no effect on the end when it is over in time', async () => {
       const bench = benchOf({ ...head, pauseSeconds: 10 })
       bench.core.submit(requestOf('a', long({ maxSteps: 20 })))
       await bench.steps(5)
@@ -172,7 +172,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       ],
     ] as const
 
-    it.each(kinds)('of a held answer equals one longer run (%s)', async (_name, options) => {
+    it.each(kinds)('gives a held answer what one longer run gives (%s)', async (_name, options) => {
       const limits = { candidates: 2, tolerance: 1e-9, patience: 2, noise: 0 }
       const whole = await benchOf(options).run(
         requestOf('a', { maxTokens: 9, budget: budget({ ...limits, maxSteps: 11 }) }),
@@ -195,7 +195,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(extended.of('b', 'finished')).toHaveLength(3)
     })
 
-    it('of an answer in descent raises its budget', async () => {
+    it('raises the budget of an answer in descent', async () => {
       const bench = benchOf(head)
       bench.core.submit(requestOf('a', long({ maxSteps: 6 })))
       await bench.steps(3)
@@ -204,7 +204,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.finished('a').refinement.steps).toBe(11)
     })
 
-    it('before the first answer raises that one', async () => {
+    it('raises the budget of the first answer before it begins', async () => {
       const bench = benchOf(head)
       bench.core.submit(requestOf('a', { maxTokens: 2 }))
       bench.core.control('a', { type: 'extend', steps: 3 })
@@ -226,7 +226,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.settled('a').map(({ position }) => position)).toEqual([0, 1, 2, 3, 4, 4])
     })
 
-    it('of a converged answer goes on for as many steps as are given', async () => {
+    it('takes as many steps as it adds after an answer has converged', async () => {
       const bench = benchOf(head)
       await bench.run(requestOf('a', { ...long({ tolerance: 0.7, patience: 3 }), hold: true }))
       const { steps, stop_reason } = bench.finished('a').refinement
@@ -239,7 +239,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       })
     })
 
-    it('of what is not held is an error', async () => {
+    it('is refused for a request that is not held', async () => {
       const bench = await benchOf(head).run(requestOf('a'))
       expect(() => bench.core.control('a', { type: 'extend', steps: 1 })).toThrow(
         expect.objectContaining({ code: 'not_held' }),
@@ -247,7 +247,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
     })
   })
 
-  describe('hold', () => {
+  describe('a held answer', () => {
     const held = (id: string) => requestOf(id, { maxTokens: 1, hold: true })
 
     it('keeps slots until its time is over', async () => {
@@ -263,7 +263,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.core.nextExpiry).toBeUndefined()
     })
 
-    it('gives way to those who wait, oldest first, and only as far as needed', async () => {
+    it('gives its slots to requests that wait, the oldest first, and only as many as they need', async () => {
       const bench = await benchOf({ ...head, capacity: { slots: 2 } }).run(held('a'))
       await bench.run(held('b'))
       await bench.run(requestOf('c'))

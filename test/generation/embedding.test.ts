@@ -1,4 +1,4 @@
-/** Texts and answers as vectors, and the landscape around an answer: on one that is known. */
+/** Representations of texts and answers, and probes of a landscape that is known. */
 import { describe, expect, it } from 'vitest'
 import type { EngineRequest } from '../../src/generation/protocol.js'
 import { budget, requestOf, letters, EngineBench } from '../support/engine-bench.js'
@@ -11,11 +11,11 @@ const meanOf = (bench: EngineBench): number[] => [
   ...(bench.of('a', 'scored')[0]?.representation ?? []),
 ]
 
-describe('what is observed', () => {
-  it('is the mean state of the text, without the begin-of-text token', async () => {
+describe('the representation of a prompt', () => {
+  it('is the mean state of its tokens, without the begin-of-text token', async () => {
     const bench = await new EngineBench(head).run(observed('once upon'))
-    const [judged] = bench.of('a', 'scored')
-    expect(judged).toMatchObject({ tokens: 9, text: '' })
+    const [scored] = bench.of('a', 'scored')
+    expect(scored).toMatchObject({ tokens: 9, text: '' })
     const tokens = letters().encode('once upon')
     // A token's state is its readout vector there.
     const [sum] = new EngineBench(head).engine.encode([{ contextId: 0, tokens, pages: [0, 1, 2] }])
@@ -28,40 +28,43 @@ describe('what is observed', () => {
     expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
   })
 
-  it.each([1, 2, 3, 7])('is the same in chunks of %d, and in company', async (prefillChunk) => {
-    const whole = meanOf(await new EngineBench(head).run(observed('once upon a time')))
-    const chunked = await new EngineBench({ ...head, prefillChunk }).run(
-      observed('once upon a time'),
-      requestOf('b'),
-      requestOf('c', { represent: 'observed', maxTokens: 0, prompt: 'another' }),
-    )
-    meanOf(chunked).forEach((x, d) => expect(x).toBeCloseTo(whole[d] ?? NaN, 5))
-    expect(chunked.finished('b').text).toBe(
-      (await new EngineBench(head).run(requestOf('b'))).finished('b').text,
-    )
-  })
+  it.each([1, 2, 3, 7])(
+    'is the same in chunks of %d tokens, beside other requests',
+    async (prefillChunk) => {
+      const whole = meanOf(await new EngineBench(head).run(observed('once upon a time')))
+      const chunked = await new EngineBench({ ...head, prefillChunk }).run(
+        observed('once upon a time'),
+        requestOf('b'),
+        requestOf('c', { represent: 'observed', maxTokens: 0, prompt: 'another' }),
+      )
+      meanOf(chunked).forEach((x, d) => expect(x).toBeCloseTo(whole[d] ?? NaN, 5))
+      expect(chunked.finished('b').text).toBe(
+        (await new EngineBench(head).run(requestOf('b'))).finished('b').text,
+      )
+    },
+  )
 
-  it('must be something', () => {
+  it('is refused for an empty prompt', () => {
     const bench = new EngineBench(head)
     expect(() => bench.core.submit(observed(''))).toThrow('prompt')
   })
 })
 
-describe('an answer', () => {
+describe('the representation of an answer', () => {
   const answer = (overrides: Partial<EngineRequest>) =>
     requestOf('a', { represent: 'answer', ...overrides })
 
-  it('is the mean of where its positions settled', async () => {
+  it('is the mean of the states in which its positions settled', async () => {
     const long = answer({ maxTokens: 4, budget: budget({ maxSteps: 60 }) })
     const bench = await new EngineBench(head).run(long)
-    const [committed] = bench.settled('a')
+    const [settled] = bench.settled('a')
     // It has settled on the readout vectors of its tokens.
     const tokens = letters().encode(bench.finished('a').text)
     expect(tokens).toHaveLength(4)
     const [sum] = new EngineBench(head).engine.encode([{ contextId: 0, tokens, pages: [0] }])
-    const told = [...(committed?.representation ?? [])]
-    expect(told).toHaveLength(8)
-    told.forEach((x, d) => expect(x).toBeCloseTo((sum?.[d] ?? 0) / 4, 3))
+    const representation = [...(settled?.representation ?? [])]
+    expect(representation).toHaveLength(8)
+    representation.forEach((x, d) => expect(x).toBeCloseTo((sum?.[d] ?? 0) / 4, 3))
   })
 
   it('counts only the positions that were inferred', async () => {
@@ -83,21 +86,24 @@ describe('an answer', () => {
   })
 })
 
-describe('the landscape', () => {
-  const survey = (overrides: Partial<EngineRequest> = {}, more: object = {}) =>
+describe('a landscape probe', () => {
+  const probed = (overrides: Partial<EngineRequest> = {}, more: object = {}) =>
     requestOf('a', {
       maxTokens: 4,
       probe: {
-        ...{ directions: ['candidates', 'gradient', 'random'], random: 2, points: 5, reach: 2 },
+        directions: ['candidates', 'gradient', 'random'],
+        random: 2,
+        points: 5,
+        reach: 2,
         ...more,
       },
       ...overrides,
     })
 
-  it('around an answer that has settled is a bowl, in every direction', async () => {
+  it('finds a bowl around an answer that has settled, in every direction', async () => {
     const model = { ...head.model, answer: { start: 'noise' as const } }
     const settled = budget({ maxSteps: 60, candidates: 3 })
-    const bench = await new EngineBench({ ...head, model }).run(survey({ budget: settled }))
+    const bench = await new EngineBench({ ...head, model }).run(probed({ budget: settled }))
     const [event] = bench.of('a', 'probed')
     const lines = event?.lines ?? []
     const random = lines.filter(({ direction }) => direction === 'random')
@@ -118,12 +124,12 @@ describe('the landscape', () => {
   it('reaches each other candidate at 1, and lies lower ahead of the descent', async () => {
     const model = { ...head.model, answer: { start: 'noise' as const } }
     const short = budget({ maxSteps: 2, candidates: 3 })
-    const bench = await new EngineBench({ ...head, model }).run(survey({ budget: short }))
+    const bench = await new EngineBench({ ...head, model }).run(probed({ budget: short }))
     const [event] = bench.of('a', 'probed')
     const lines = event?.lines ?? []
     const others = lines.filter(({ direction }) => direction === 'candidate')
     expect(others).toHaveLength(2)
-    // The chosen one has the lowest energy, which a closing evaluation told.
+    // The chosen one has the lowest energy, as a closing evaluation showed.
     const [centre] = others.map(({ energies }) => energies[2])
     for (const { energies } of others) expect(energies[3]).toBeGreaterThan(centre ?? NaN)
     const [ahead] = lines.filter(({ direction }) => direction === 'gradient')
@@ -132,17 +138,17 @@ describe('the landscape', () => {
     expect(next).toBeLessThan(here)
   })
 
-  it('leaves out what is not asked for, and what is not there', async () => {
-    const one = await new EngineBench(head).run(survey({}, { directions: ['candidates'] }))
+  it('leaves out directions that are not asked for, and those without a length', async () => {
+    const one = await new EngineBench(head).run(probed({}, { directions: ['candidates'] }))
     expect(one.of('a', 'probed')).toEqual([{ type: 'probed', lines: [] }])
-    const gradient = await new EngineBench(head).run(survey({}, { directions: ['gradient'] }))
+    const gradient = await new EngineBench(head).run(probed({}, { directions: ['gradient'] }))
     expect(gradient.of('a', 'probed')[0]?.lines.map(({ direction }) => direction)).toEqual([
       'gradient',
     ])
   })
 
   it('does not move clamped positions', async () => {
-    const asked = survey({ template: 'ab_d', budget: budget({ maxSteps: 60 }) })
+    const asked = probed({ template: 'ab_d', budget: budget({ maxSteps: 60 }) })
     const bench = await new EngineBench(head).run(asked)
     const lines = bench.of('a', 'probed')[0]?.lines ?? []
     const [random] = lines.filter(({ direction }) => direction === 'random')
@@ -152,12 +158,12 @@ describe('the landscape', () => {
     })
   })
 
-  it('waits for everybody else, and is not starved', async () => {
+  it('gives way to other requests, and gets one step in sixteen while they are busy', async () => {
     const bench = new EngineBench(head)
-    bench.core.submit(survey({}, { points: 33 }))
+    bench.core.submit(probed({}, { points: 33 }))
     bench.core.submit(requestOf('b', { budget: budget({ maxSteps: 2000 }), maxTokens: 4 }))
     for (let i = 0; i < 5; i++) await bench.step()
-    // 99 points, one in sixteen busy ticks.
+    // 99 points, one in sixteen steps with other work.
     for (let i = 0; i < 1000; i++) await bench.step()
     expect(bench.of('a', 'probed')).toEqual([])
     for (let i = 0; i < 900; i++) await bench.step()
@@ -166,9 +172,9 @@ describe('the landscape', () => {
     expect(bench.finished('b').refinement.steps).toBe(2000)
   })
 
-  it('ends with its client', async () => {
+  it('ends when its request is cancelled', async () => {
     const bench = new EngineBench(head)
-    bench.core.submit(survey({}, { points: 257 }))
+    bench.core.submit(probed({}, { points: 257 }))
     for (let i = 0; i < 20; i++) await bench.step()
     expect(bench.settled('a')).toHaveLength(1)
     bench.core.control('a', { type: 'cancel' })
@@ -176,6 +182,18 @@ describe('the landscape', () => {
     expect(bench.of('a', 'probed')).toEqual([])
     expect(bench.finished('a').finishReason).toBe('cancelled')
     expect(bench.stats).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
+  })
+
+  it('takes the tokens of its answer once, also when the request is finished meanwhile', async () => {
+    const bench = new EngineBench(head)
+    bench.core.submit(probed({}, { points: 9 }))
+    for (let i = 0; i < 10; i++) await bench.step()
+    expect(bench.settled('a')).toHaveLength(1)
+    bench.core.control('a', { type: 'finish' })
+    await bench.settle()
+    expect(bench.settled('a')).toHaveLength(1)
+    expect(bench.of('a', 'probed')).toHaveLength(1)
+    expect(bench.finished('a').usage.completionTokens).toBe(4)
   })
 })
 

@@ -21,14 +21,14 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
   const benchOf = (options: BenchOptions = {}) => new EngineBench({ ...options, late })
 
   describe('one token at a time', () => {
-    it('writes a text whose committed parts are the whole', async () => {
+    it('writes a text that the texts of its answers add up to', async () => {
       const bench = await benchOf(oneByOne).run(requestOf('a'))
       const finished = bench.finished('a')
-      const committed = bench.settled('a')
+      const answers = bench.settled('a')
       expect(finished.finishReason).toBe('length')
       expect(finished.text).toHaveLength(8)
-      expect(committed.map(({ text }) => text).join('')).toBe(finished.text)
-      expect(committed.map(({ position }) => position)).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
+      expect(answers.map(({ text }) => text).join('')).toBe(finished.text)
+      expect(answers.map(({ position }) => position)).toEqual([0, 1, 2, 3, 4, 5, 6, 7])
       expect(finished.usage).toEqual({ promptTokens: 16, completionTokens: 8 })
       expect(finished.refinement).toMatchObject({
         steps: 32,
@@ -37,7 +37,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       })
     })
 
-    it('lowers the energy, and says so at every step', async () => {
+    it('lowers the energy, and reports it at every step', async () => {
       const bench = await benchOf(oneByOne).run(requestOf('a', { maxTokens: 1, reportSteps: true }))
       const steps = bench.of('a', 'step')
       expect(steps.map(({ step }) => step)).toEqual([1, 2, 3, 4])
@@ -56,8 +56,8 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
     it('never raises the energy with a line search, where steps of that size would', async () => {
       const energies = async (lineSearch: boolean) => {
         const limits = budget({ maxSteps: 12, stepSize: 3, lineSearch })
-        const job = requestOf('a', { maxTokens: 1, reportSteps: true, budget: limits })
-        return (await benchOf(oneByOne).run(job)).of('a', 'step').map(({ energy }) => energy)
+        const request = requestOf('a', { maxTokens: 1, reportSteps: true, budget: limits })
+        return (await benchOf(oneByOne).run(request)).of('a', 'step').map(({ energy }) => energy)
       }
       const [wild, searched] = [await energies(false), await energies(true)]
       expect(wild.at(-1)).toBeGreaterThan(wild[0] as number)
@@ -73,7 +73,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(streamed.join('')).toBe(whole.slice(0, 2))
     })
 
-    it('gives back text that only began like a stop text', async () => {
+    it('hands out text that only begins like a stop text', async () => {
       const whole = (await benchOf(oneByOne).run(requestOf('a'))).finished('a').text
       const bench = await benchOf(oneByOne).run(requestOf('a', { stop: [`${whole.slice(-2)}!`] }))
       expect(bench.finished('a').text).toBe(whole)
@@ -85,7 +85,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       ).toBe(whole)
     })
 
-    it('ends at the end-of-text token, which is no text', async () => {
+    it('ends at the end-of-text token, and leaves it out', async () => {
       const bench = benchOf({ ...oneByOne, vocabulary: 28 })
       await bench.run(
         requestOf('a', {
@@ -109,7 +109,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(entry?.logprob).toBeLessThanOrEqual(0)
     })
 
-    it('samples the same text from the same seed, and another from another', async () => {
+    it('samples the same text from the same seed, and another text from another seed', async () => {
       const sampled = async (seed: number) =>
         (
           await benchOf(oneByOne).run(
@@ -139,7 +139,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
     const template = 'a_c__f gh_'
     const fits = /^a.c..f gh.$/
 
-    it.each([1, 4, 10, 16])('fills the blanks and keeps the rest, K = %i', async (block) => {
+    it.each([1, 4, 10, 16])('fill the blanks and keep the rest, K = %i', async (block) => {
       const bench = benchOf({ vocabulary: 27, model: { answer: { block } } })
       await bench.run(requestOf('a', { template, maxTokens: 1, stop: ['c'] }))
       const { text, finishReason, usage } = bench.finished('a')
@@ -154,20 +154,20 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       ).toBe(text)
     })
 
-    it('observes known tokens without descent', async () => {
+    it('observe known tokens without descent', async () => {
       const bench = benchOf({ vocabulary: 27, model: { answer: { block: 1 } } })
       await bench.run(requestOf('a', { template }))
       expect(bench.finished('a').refinement.steps).toBe(4 * 4)
       expect(bench.settled('a').map(({ position }) => position)).toEqual([1, 3, 4, 9])
     })
 
-    it('needs no prompt, and no begin-of-text', async () => {
+    it('need no prompt, and no begin-of-text token', async () => {
       const bench = benchOf({ vocabulary: 27, tokenizer: letters(false) })
       await bench.run(requestOf('a', { prompt: '', template: '____' }))
       expect(bench.finished('a').text).toHaveLength(4)
     })
 
-    it('shows the present reading with its known tokens', async () => {
+    it('show known tokens in every step event', async () => {
       const bench = benchOf({ vocabulary: 27 })
       await bench.run(requestOf('a', { template: 'ab_d', reportSteps: true }))
       const texts = bench.of('a', 'step').map(({ text }) => text)
@@ -187,7 +187,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
         )
       ).finished('a').refinement
 
-    it('chooses the lowest energy among more, and the highest for ablations', async () => {
+    it('become the answer of lowest energy, or of highest for ablations', async () => {
       const alone = (await energyOf('min', 1)).energy.best
       const among = await energyOf('min', 5)
       expect(among.candidates).toBe(5)
@@ -195,14 +195,14 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect((await energyOf('max', 5)).energy.best).toBeGreaterThanOrEqual(alone)
     })
 
-    it('steps every candidate by its own stop rule', async () => {
+    it('stop each by its own energies', async () => {
       const bench = benchOf(noisy)
-      const job = requestOf('a', {
+      const request = requestOf('a', {
         maxTokens: 1,
         reportSteps: true,
         budget: budget({ candidates: 3, maxSteps: 100, gradientTolerance: 0.05 }),
       })
-      await bench.run(job)
+      await bench.run(request)
       const steps = [0, 1, 2].map(
         (candidate) =>
           bench.of('a', 'step').filter((event) => event.candidate === candidate).length,
@@ -246,7 +246,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(timed.steps).toBeLessThan(13)
     })
 
-    it('reads a draft without any step', async () => {
+    it('reads a draft without a step', async () => {
       const bench = benchOf({ model: { answer: { block: 1, start: 'draft' } } })
       await bench.run(requestOf('a', { maxTokens: 3, budget: budget({ maxSteps: 0 }) }))
       const { text, refinement } = bench.finished('a')
@@ -256,7 +256,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
     })
   })
 
-  describe('requests that cannot be', () => {
+  describe('a request that cannot run', () => {
     const submit =
       (overrides: Parameters<typeof requestOf>[1], options = {}) =>
       () =>
@@ -268,7 +268,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       ['a foreign character', { prompt: 'Ü' }, {}, 'invalid_request', 'prompt'],
       ['a foreign character in a template', { template: 'Ü_' }, {}, 'invalid_request', 'template'],
       ['no tokens', { maxTokens: 0 }, {}, 'out_of_range', 'max_tokens'],
-      ['a number of tokens that is none', { maxTokens: NaN }, {}, 'out_of_range', 'max_tokens'],
+      ['NaN as a number of tokens', { maxTokens: NaN }, {}, 'out_of_range', 'max_tokens'],
       ['a foreign token', { prompt: [3, 28] }, {}, 'out_of_range', 'prompt'],
       ['a fraction of a token', { prompt: [0.5] }, {}, 'out_of_range', 'prompt'],
       [
@@ -310,7 +310,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
   describe('failures', () => {
     const poison = alphabet.indexOf('q')
 
-    it('fails the jobs of the batch that broke, and goes on', async () => {
+    it('fails the requests of a call that throws, and goes on with others', async () => {
       const bench = benchOf({ ...oneByOne, throwsAt: poison, vocabulary: 10 })
       bench.core.submit(requestOf('bad', { prompt: 'q' }))
       await bench.settle()
@@ -332,7 +332,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.collect()).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
     })
 
-    it('settles with the best finite answer when the energy leaves the numbers', async () => {
+    it('settles with the best answer so far when the energy is no longer finite', async () => {
       const bench = benchOf({ ...oneByOne, nanAt: poison, nanFrom: 3 })
       await bench.run(
         requestOf('a', { prompt: 'q', maxTokens: 1, budget: budget({ maxSteps: 50 }) }),
@@ -346,7 +346,7 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
 })
 
 describe('a step in flight', () => {
-  it('lets no request change, and no other step begin', async () => {
+  it('refuses changes of requests, and another step', async () => {
     const bench = new EngineBench({ late: true })
     bench.core.submit(requestOf('a', { maxTokens: 1 }))
     const step = bench.core.step()

@@ -1,4 +1,4 @@
-/** Events on their way out of a worker: which are told together, and what asks to be told soon. */
+/** Events on their way out of a worker: which join, and which are to be reported soon. */
 import { describe, expect, it } from 'vitest'
 import { EventQueue, type OtherEvent } from '../../src/generation/core/event-queue.js'
 import type { RequestEvent } from '../../src/generation/protocol.js'
@@ -29,7 +29,7 @@ const finished = { type: 'finished', finishReason: 'length' } as OtherEvent
 const started: OtherEvent = { type: 'started', promptTokens: 1, queueSeconds: 0 }
 
 describe.each([buffered, eager])('answers in a row of request $id', (request) => {
-  it('are one event, which says of each what happened and how long ago', () => {
+  it('are one event that brings each of them, and how long ago it settled', () => {
     const queue = new EventQueue()
     for (let i = 0; i < 5; i++) {
       queue.pushAnswer(request, answer(i), i)
@@ -47,7 +47,7 @@ describe.each([buffered, eager])('answers in a row of request $id', (request) =>
     )
   })
 
-  it('stand before what came after them, and end with a report', () => {
+  it('stand before later events, and do not join answers of the next report', () => {
     const queue = new EventQueue()
     queue.push(request, started, 0)
     queue.pushAnswer(request, answer(0), 0)
@@ -63,7 +63,7 @@ describe.each([buffered, eager])('answers in a row of request $id', (request) =>
     { title: 'the energy of its tokens', more: { tokenEnergy: 1 } },
     { title: 'log-probabilities', more: { logprobs: [] } },
     { title: 'a representation', more: { representation: new Float32Array(2) } },
-  ])('keep what only some of them have: $title', ({ more }) => {
+  ])('keep $title, which only some of them have', ({ more }) => {
     const queue = new EventQueue()
     queue.pushAnswer(request, answer(0), 0)
     queue.pushAnswer(request, answer(1, more), 0)
@@ -75,30 +75,30 @@ describe.each([buffered, eager])('answers in a row of request $id', (request) =>
   })
 })
 
-describe('a report is full', () => {
+describe('a report', () => {
   const queueOf = (count: number, request: typeof eager) => {
     const queue = new EventQueue()
     for (let i = 0; i < count; i++) queue.pushAnswer(request, answer(i), 0)
     return queue
   }
 
-  it('of 128 answers of streamed requests', () => {
+  it('is full with 128 answers of streamed requests', () => {
     expect(queueOf(127, eager).full).toBe(false)
     expect(queueOf(128, eager).full).toBe(true)
   })
 
-  it('of no number of answers of one buffered request', () => {
+  it('is not full with any number of answers of one buffered request', () => {
     expect(queueOf(1000, buffered).full).toBe(false)
   })
 })
 
-describe('what asks to be told soon', () => {
+describe('whether an event is to be reported soon', () => {
   it.each<[string, Parameters<EventQueue['push']>[0], OtherEvent | NewAnswer, boolean, boolean]>([
-    ['a beginning does not', eager, started, false, false],
-    ['a first token does', eager, answer(0), true, true],
-    ['further ones are followed', eager, answer(1), false, true],
-    ['a first token of a buffered request does not', buffered, answer(0), false, false],
-    ['its end does', buffered, finished, true, false],
+    ['a start is not', eager, started, false, false],
+    ['a first token is', eager, answer(0), true, true],
+    ['further tokens are followed', eager, answer(1), false, true],
+    ['a first token of a buffered request is not', buffered, answer(0), false, false],
+    ['the end of a buffered request is', buffered, finished, true, false],
   ])('%s', (_, request, what, urgent, followed) => {
     const queue = new EventQueue()
     if ('type' in what) queue.push(request, what, 0)
@@ -109,19 +109,19 @@ describe('what asks to be told soon', () => {
   })
 })
 
-describe('a receipt', () => {
-  it('asks for a message only of who waits for one', () => {
-    const receipt = createReportAck()
-    expect(isAcknowledged(receipt)).toBe(true)
-    markSent(receipt)
-    expect(isAcknowledged(receipt)).toBe(false)
-    expect(acknowledge(receipt)).toBe(false)
-    expect(isAcknowledged(receipt)).toBe(true)
-    expect(requestAckMessage(receipt)).toBe(false)
-    markSent(receipt)
-    expect(requestAckMessage(receipt)).toBe(true)
-    expect(requestAckMessage(receipt)).toBe(true)
-    expect(isAcknowledged(receipt)).toBe(false)
-    expect([acknowledge(receipt), acknowledge(receipt)]).toEqual([true, false])
+describe('the acknowledgement of a report', () => {
+  it('asks for a message only when the worker waits for one', () => {
+    const ack = createReportAck()
+    expect(isAcknowledged(ack)).toBe(true)
+    markSent(ack)
+    expect(isAcknowledged(ack)).toBe(false)
+    expect(acknowledge(ack)).toBe(false)
+    expect(isAcknowledged(ack)).toBe(true)
+    expect(requestAckMessage(ack)).toBe(false)
+    markSent(ack)
+    expect(requestAckMessage(ack)).toBe(true)
+    expect(requestAckMessage(ack)).toBe(true)
+    expect(isAcknowledged(ack)).toBe(false)
+    expect([acknowledge(ack), acknowledge(ack)]).toEqual([true, false])
   })
 })

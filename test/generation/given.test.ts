@@ -1,4 +1,4 @@
-/** Given tokens: judged in place of what would be inferred. */
+/** Given tokens: scored in place of tokens that would be inferred. */
 import { describe, expect, it } from 'vitest'
 import type { EngineRequest } from '../../src/generation/protocol.js'
 import { requestOf, EngineBench } from '../support/engine-bench.js'
@@ -13,15 +13,15 @@ const given = (answer: string, by: 'energy' | 'logprobs', overrides: Partial<Eng
     ...overrides,
   })
 
-describe('tokens that are given', () => {
-  it('are judged by their energy without a step, block by block', async () => {
+describe('given tokens', () => {
+  it('are scored by their energy without a step, block by block', async () => {
     const bench = await new EngineBench(head).run(given('lovely', 'energy', { prompt: 'once ' }))
-    const judged = bench.of('a', 'scored')
-    expect(judged.map(({ text, tokens }) => [text, tokens])).toEqual([
+    const scored = bench.of('a', 'scored')
+    expect(scored.map(({ text, tokens }) => [text, tokens])).toEqual([
       ['love', 4],
       ['ly', 2],
     ])
-    for (const { energy } of judged) expect(energy).toBeGreaterThanOrEqual(0)
+    for (const { energy } of scored) expect(energy).toBeGreaterThanOrEqual(0)
     expect(bench.of('a', 'started')).toMatchObject([
       { promptTokens: 11, promptText: 'once lovely' },
     ])
@@ -29,7 +29,7 @@ describe('tokens that are given', () => {
     expect(bench.stats).toMatchObject({ slotsUsed: 0, pagesUsed: 0 })
   })
 
-  it('cost least where they are what the model would say', async () => {
+  it('have less energy where they are what the model would say', async () => {
     const bench = await new EngineBench(head).run(requestOf('b', { prompt: 'once', maxTokens: 4 }))
     const { text } = bench.finished('b')
     const other = text === 'aaaa' ? 'bbbb' : 'aaaa'
@@ -40,21 +40,21 @@ describe('tokens that are given', () => {
     expect(await cost(text)).toBeLessThan(await cost(other))
   })
 
-  it('have the log-probabilities of the answers in their place', async () => {
+  it('have the log-probabilities of the answers found in their place', async () => {
     const bench = await new EngineBench(head).run(given('tale', 'logprobs', { prompt: 'once' }))
-    const [judged] = bench.of('a', 'scored')
+    const [scored] = bench.of('a', 'scored')
     const free = await new EngineBench(head).run(
       requestOf('a', { prompt: 'once', maxTokens: 4, logprobs: 2 }),
     )
     const [committed] = free.settled('a')
-    expect(judged?.logprobs?.map(({ token }) => token).join('')).toBe('tale')
-    const alternatives = (event: typeof judged | typeof committed) =>
+    expect(scored?.logprobs?.map(({ token }) => token).join('')).toBe('tale')
+    const alternatives = (event: typeof scored | typeof committed) =>
       event?.logprobs?.map(({ top }) => top.map(({ token }) => token))
-    expect(alternatives(judged)).toEqual(alternatives(committed))
+    expect(alternatives(scored)).toEqual(alternatives(committed))
     expect(bench.finished('a').refinement.steps).toBe(4)
   })
 
-  it('are context of what follows, which is the same as after a prompt', async () => {
+  it('are followed by what would follow the same prompt', async () => {
     const after = await new EngineBench(head).run(
       given('once upon', 'logprobs', { prompt: '', maxTokens: 6 }),
     )
@@ -65,11 +65,11 @@ describe('tokens that are given', () => {
     expect(after.finished('a').usage).toEqual({ promptTokens: 9, completionTokens: 6 })
   })
 
-  it('are refused where they cannot be read', () => {
+  it('are refused where they are empty, foreign or too long', () => {
     const bench = new EngineBench(head)
-    const refused = (job: EngineRequest, code: string) => {
+    const refused = (request: EngineRequest, code: string) => {
       expect(() => {
-        bench.core.submit(job)
+        bench.core.submit(request)
       }).toThrow(expect.objectContaining({ code }))
     }
     refused(given('', 'energy'), 'empty_prompt')
@@ -77,7 +77,7 @@ describe('tokens that are given', () => {
     refused(given('a'.repeat(300), 'energy'), 'context_length_exceeded')
   })
 
-  it('leave nothing behind when their job is cancelled', async () => {
+  it('leave nothing behind when their request is cancelled', async () => {
     const bench = new EngineBench(head)
     bench.core.submit(given('a long tale', 'logprobs'))
     for (let i = 0; i < 5; i++) await bench.step()
@@ -89,7 +89,7 @@ describe('tokens that are given', () => {
 })
 
 describe('chosen tokens', () => {
-  it('are judged as given ones if that is asked for', async () => {
+  it('have the energy of the same given tokens, if it is asked for', async () => {
     const bench = await new EngineBench(head).run(
       requestOf('a', { maxTokens: 4, tokenEnergy: true }),
     )

@@ -43,20 +43,20 @@ class Listener {
     this.say({ type: 'submit', request })
   }
 
-  /** The report that follows when the last was heard. */
+  /** The report that follows the acknowledgement of the last one. */
   async next(): Promise<Report> {
     const { length } = this.reports
-    if (length > 0) this.hear()
+    if (length > 0) this.acknowledge()
     await expect.poll(() => this.reports.length).toBe(length + 1)
     return this.reports[length] as Report
   }
 
-  /** The last report is dealt with; who waits for that is told. */
-  hear(): void {
+  /** Acknowledges the last report, by a message if the worker waits for one. */
+  acknowledge(): void {
     if (acknowledge(this.reportAck)) this.say({ type: 'acknowledged' })
   }
 
-  /** The worker answers a question, so whatever it would do before has been done. */
+  /** Asks a question: messages that were sent before have been taken when it is answered. */
   async ask(): Promise<void> {
     const reply = once(this.channel.port2, 'message')
     this.say({ type: 'tokenize', id: 0, text: '' })
@@ -77,8 +77,8 @@ const streamed = (id: string) => requestOf(id, { budget: unbounded(), reportStep
 const steps = ({ events }: Report) =>
   events.flatMap(({ event }) => (event.type === 'step' ? [event.step] : []))
 
-describe('a report', () => {
-  it('waits until the one before was heard, while the loop rests', async () => {
+describe('reports', () => {
+  it('wait until the one before is acknowledged, and then the core rests', async () => {
     listener = new Listener()
     listener.submit(streamed('a'))
     await listener.next()
@@ -91,7 +91,7 @@ describe('a report', () => {
     expect(listener.reports).toHaveLength(1)
   })
 
-  it('brings all that happened meanwhile, in order', async () => {
+  it('bring all that happened meanwhile, in order', async () => {
     listener = new Listener()
     listener.submit(streamed('a'))
     const seen: number[] = []
@@ -103,7 +103,7 @@ describe('a report', () => {
     expect(seen).toEqual(Array.from(seen, (_, i) => i + 1))
   })
 
-  it('accounts for every tick, also of answers that nobody watches', async () => {
+  it('account for every step, also of answers that nobody follows', async () => {
     listener = new Listener()
     listener.submit(requestOf('a', { budget: unbounded() }))
     let rows = 0
@@ -123,20 +123,20 @@ describe('a report', () => {
     }
   })
 
-  it('of an ending follows at once when the loop has no more to do', async () => {
+  it('are sent at once when there is nothing more to do', async () => {
     listener = new Listener()
     listener.submit(requestOf('a'))
     let events = (await listener.next()).events
     while (events.at(-1)?.event.type !== 'finished') events = (await listener.next()).events
     for (let i = 0; i < 100; i++) await listener.ask()
-    listener.hear()
+    listener.acknowledge()
     for (let i = 0; i < 100; i++) await listener.ask()
     const { length } = listener.reports
     listener.submit(requestOf('b'))
     await expect.poll(() => listener.reports.length).toBe(length + 1)
   })
 
-  it('tells what was refused', async () => {
+  it('say why a request was refused', async () => {
     listener = new Listener()
     listener.submit(requestOf('a', { prompt: '', maxTokens: 10_000 }))
     const { events } = await listener.next()
@@ -161,7 +161,7 @@ describe('a step in flight', () => {
   const follow = async (until: () => boolean) => {
     await expect
       .poll(() => {
-        listener.hear()
+        listener.acknowledge()
         return until()
       })
       .toBe(true)
@@ -193,7 +193,7 @@ describe('a step in flight', () => {
     expect(listener.engine.held).toEqual({ contexts: 0, slots: 0 })
   })
 
-  it('ends before a pause, an extension and an end take effect, in their order', async () => {
+  it('ends before controls take effect, in their order', async () => {
     listener = new Listener({ late: true })
     const release = await blocked()
     listener.say({ type: 'control', id: 'a', control: { type: 'pause' } })

@@ -95,33 +95,33 @@ const capacity = { slots: 6, contexts: 5, pages: 16, pageSize: 4 }
 describe.each(engines)('any mix of requests ($title)', (options) => {
   const plain = { model: options.model }
   it.each([true, false])(
-    'gives each the text it gets alone (sharing: %s)',
+    'gives each request the text that it gets alone (sharing prefixes: %s)',
     async (sharePrefixes) => {
       const dice = new Dice(11)
-      const jobs = Array.from({ length: 30 }, (_, i) => anyRequest(`request-${i}`, dice, false))
+      const requests = Array.from({ length: 30 }, (_, i) => anyRequest(`request-${i}`, dice, false))
       const together = new EngineBench({ ...options, capacity, prefillChunk: 7, sharePrefixes })
       const seen = { hits: 0, preemptions: 0 }
       together.watch(({ preemptions, prefixHits }) => {
         seen.hits += prefixHits
         seen.preemptions += preemptions
       })
-      for (const job of jobs) {
-        together.core.submit(job)
+      for (const request of requests) {
+        together.core.submit(request)
         for (let i = dice.below(3); i > 0; i--) await together.step()
       }
       await together.settle()
       expect(seen.hits > 0).toBe(sharePrefixes)
       // Calls of several steps leave fewer requests at once.
       if (options.stepSeconds === undefined) expect(seen.preemptions).toBeGreaterThan(0)
-      for (const job of jobs) {
-        const alone = await new EngineBench(plain).run(job)
-        expect(together.finished(job.id)).toEqual(alone.finished(job.id))
+      for (const request of requests) {
+        const alone = await new EngineBench(plain).run(request)
+        expect(together.finished(request.id)).toEqual(alone.finished(request.id))
       }
     },
   )
 
   it.each([1, 2, 3, 4, 5])(
-    'leaks no slot and no page whatever is asked (dice %i)',
+    'leaves no slot and no page taken, whatever is asked (dice %i)',
     async (seed) => {
       const dice = new Dice(seed)
       const bench = new EngineBench({ ...options, capacity, prefillChunk: 5, throwsAt: 3 })
@@ -139,7 +139,12 @@ describe.each(engines)('any mix of requests ($title)', (options) => {
       await bench.settle()
       for (const id of ids) bench.core.control(id, { type: 'cancel' })
       expect(bench.collect()).toMatchObject({
-        ...{ slotsUsed: 0, pagesUsed: 0, running: 0, waiting: 0, paused: 0, held: 0 },
+        slotsUsed: 0,
+        pagesUsed: 0,
+        running: 0,
+        waiting: 0,
+        paused: 0,
+        held: 0,
       })
       expect(bench.engine.held).toEqual({ contexts: 0, slots: 0 })
       for (const id of ids) {
@@ -150,7 +155,7 @@ describe.each(engines)('any mix of requests ($title)', (options) => {
   )
 })
 
-/** Controls of jobs that are gone are part of the mix. */
+/** Controls of requests that are gone are part of the mix. */
 function control(bench: EngineBench, id: string, asked: Control): void {
   try {
     bench.core.control(id, asked)
@@ -159,8 +164,8 @@ function control(bench: EngineBench, id: string, asked: Control): void {
   }
 }
 
-describe('long refinement', () => {
-  it('keeps nothing per step over 5,000 steps', async () => {
+describe('an answer of many steps', () => {
+  it('takes no more memory after 5,100 steps than after 100', async () => {
     const bench = new EngineBench({ model: { answer: { block: 1 }, energy: { kind: 'head' } } })
     bench.core.submit(requestOf('a', { maxTokens: 1, budget: unbounded() }))
     for (let i = 0; i < 100; i++) await bench.step()

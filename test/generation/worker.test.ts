@@ -102,7 +102,7 @@ const endless = (id: string, overrides: Partial<EngineRequest> = {}) =>
   requestOf(id, { maxTokens: 2, budget: unbounded(), ...overrides })
 
 describe('a worker', () => {
-  it('completes jobs, alone and together, to the same texts', async () => {
+  it('completes requests to the same texts alone and together', async () => {
     const generation = await start()
     const prompts = ['once', 'twice', 'upon', 'a', 'time', 'there was']
     const texts = async (concurrent: boolean) => {
@@ -130,7 +130,7 @@ describe('a worker', () => {
     expect(generation.memory).toBeGreaterThan(0)
   })
 
-  it('turns text into tokens and back, and refuses what it cannot', async () => {
+  it('turns text into tokens and back, and refuses foreign characters and tokens', async () => {
     const generation = await start()
     const tokens = await generation.tokenize('hello there')
     expect(tokens).toHaveLength(11)
@@ -139,7 +139,7 @@ describe('a worker', () => {
     await expect(generation.detokenize([999])).rejects.toMatchObject({ code: 'out_of_range' })
   })
 
-  it('answers what is wrong with a job as its only event', async () => {
+  it('reports what is wrong with a request as its only event', async () => {
     const generation = await start()
     const events = await eventsOf(generation.submit(short({ prompt: '' })))
     expect(events).toEqual([
@@ -148,7 +148,7 @@ describe('a worker', () => {
     expect(generation.outstanding).toBe(0)
   })
 
-  it('says what is wrong with a model that cannot be opened', async () => {
+  it('rejects with what is wrong with a model that cannot be opened', async () => {
     const broken = mkdtempSync(join(tmpdir(), 'basin-broken-'))
     writeModel(broken)
     truncateSync(join(broken, weightsFile), 1000)
@@ -165,8 +165,8 @@ describe('a worker', () => {
   })
 })
 
-describe('controls from the main thread', () => {
-  it('extend a held answer to what one longer run gives', async () => {
+describe('a control from the main thread', () => {
+  it('extends a held answer to what one longer run gives', async () => {
     const generation = await start()
     const longer = endless('b', { budget: budget({ maxSteps: 5 }) })
     const whole = await until(generation.submit(longer).events[Symbol.asyncIterator](), 'finished')
@@ -184,7 +184,7 @@ describe('controls from the main thread', () => {
     }).toThrow(expect.objectContaining({ code: 'not_held' }))
   })
 
-  it.each([NaN, -1, 1.5, Infinity, 1e308])('refuse to extend by %d steps', async (steps) => {
+  it.each([NaN, -1, 1.5, Infinity, 1e308])('is refused if it adds %d steps', async (steps) => {
     const generation = await start()
     const run = generation.submit(endless('a'))
     expect(() => {
@@ -192,7 +192,7 @@ describe('controls from the main thread', () => {
     }).toThrow(expect.objectContaining({ code: 'out_of_range' }))
   })
 
-  it('cancel the job when its reader leaves, and its row is free', async () => {
+  it('is sent when a reader leaves: its request is cancelled and its slot is free', async () => {
     const generation = await start()
     const run = generation.submit(endless('a', { reportSteps: true }))
     const freed = nextTick(generation, ({ slotsUsed }) => slotsUsed === 0)
@@ -201,13 +201,13 @@ describe('controls from the main thread', () => {
     expect(generation.outstanding).toBe(0)
   })
 
-  it('end the events of a held answer when its time is over', async () => {
+  it('is not needed when the time of a held answer is over: its events end', async () => {
     const generation = await start({ holdSeconds: 0.05 })
     const events = await eventsOf(generation.submit(short({ hold: true })))
     expect(events.at(-1)?.type).toBe('finished')
   })
 
-  it('end the events of a held answer in time while others keep the engine busy', async () => {
+  it('is not needed either while other requests keep the engine busy', async () => {
     const generation = await start({ holdSeconds: 0.05 })
     generation.submit(endless('busy'))
     const events = await eventsOf(generation.submit(short({ hold: true })))
@@ -215,7 +215,7 @@ describe('controls from the main thread', () => {
     expect(generation.outstanding).toBe(1)
   })
 
-  it('reach the worker between two ticks of an endless answer', async () => {
+  it('reaches the worker between two steps of an endless answer', async () => {
     const generation = await start()
     const run = generation.submit(endless('a'))
     const events = run.events[Symbol.asyncIterator]()
@@ -228,18 +228,18 @@ describe('controls from the main thread', () => {
 })
 
 describe('a reader', () => {
-  it('that reads along gets every step, in order, however fast the engine is', async () => {
+  it('gets every step in order while it keeps up', async () => {
     const generation = await start()
-    const job = short({ maxTokens: 2, reportSteps: true, budget: budget({ maxSteps: 3000 }) })
-    const events = await eventsOf(generation.submit(job))
+    const request = short({ maxTokens: 2, reportSteps: true, budget: budget({ maxSteps: 3000 }) })
+    const events = await eventsOf(generation.submit(request))
     const steps = events.flatMap((event) => (event.type === 'step' ? [event.step] : []))
     expect(steps).toEqual(Array.from({ length: 3000 }, (_, i) => i + 1))
   })
 
-  it('that is slow loses overtaken steps, and nothing else', async () => {
+  it('loses overtaken steps, and nothing else, while it does not keep up', async () => {
     const generation = await start()
-    const job = short({ reportSteps: true, budget: budget({ maxSteps: 2000 }) })
-    const run = generation.submit(job)
+    const request = short({ reportSteps: true, budget: budget({ maxSteps: 2000 }) })
+    const run = generation.submit(request)
     await generation.drain()
     const events = await eventsOf(run)
     const steps = events.flatMap((event) => (event.type === 'step' ? [event.step] : []))
@@ -257,8 +257,8 @@ describe('a reader', () => {
   })
 })
 
-describe('the end', () => {
-  it('of a full queue is said at once', async () => {
+describe('a client of a worker', () => {
+  it('refuses a request at once when the queue is full', async () => {
     const generation = await start({ slots: 1, maxQueue: 2 })
     const first = generation.submit(endless('0'))
     await until(first.events[Symbol.asyncIterator](), 'started')
@@ -269,7 +269,7 @@ describe('the end', () => {
     )
   })
 
-  it('is not said to a burst that finds free slots', async () => {
+  it('takes a burst that finds free slots', async () => {
     const generation = await start({ slots: 4, maxQueue: 2 })
     const runs = Array.from({ length: 6 }, (_, i) => generation.submit(short({ id: `${i}` })))
     expect(() => generation.submit(short({ id: '6' }))).toThrow(
@@ -279,7 +279,7 @@ describe('the end', () => {
     expect(new Set(ends)).toEqual(new Set(['finished']))
   })
 
-  it('comes after what is outstanding when drained', async () => {
+  it('finishes outstanding requests, and takes no others, when it is drained', async () => {
     const generation = await start()
     const finished = eventsOf(generation.submit(short()))
     const drained = generation.drain()
@@ -290,7 +290,7 @@ describe('the end', () => {
     expect((await finished).at(-1)?.type).toBe('finished')
   })
 
-  it('fails what is outstanding when closed', async () => {
+  it('fails outstanding requests when it is closed', async () => {
     const generation = await start()
     const events = eventsOf(generation.submit(endless('a')))
     await generation.close()
@@ -300,7 +300,7 @@ describe('the end', () => {
     })
   })
 
-  it('of its turning is noticed, and its turning again too', async () => {
+  it('knows for how long the worker has not answered, and that it answers again', async () => {
     const stuck = new URL(
       `data:text/javascript,${encodeURIComponent(`
         import { parentPort } from 'node:worker_threads'
@@ -321,7 +321,7 @@ describe('the end', () => {
     await generation.close()
   })
 
-  it('of the worker fails its jobs, and new ones at once', async () => {
+  it('fails its requests, and refuses new ones, when its worker dies', async () => {
     const dying = new URL(
       `data:text/javascript,${encodeURIComponent(`
         import { parentPort } from 'node:worker_threads'

@@ -1,7 +1,8 @@
 /**
- * The real worker, with faults on demand. Half a second after its job has come, and a little after the
- * next one has, so that a test can see both, the prompt `hang` keeps the thread busy for ever and `die`
- * throws where nobody catches; `poison` ends the thread on arrival.
+ * The real worker, with faults on demand: a request whose prompt is `hang` keeps the thread busy for ever,
+ * one with `die` makes a step throw, and one with `poison` ends the thread when it arrives. The first two
+ * happen half a second after their request has come, or a little after the next request, so that a test can
+ * have a second one under way.
  */
 const built = (path: string): string =>
   new URL(`../../dist/generation/${path}`, import.meta.url).href

@@ -1,13 +1,13 @@
 /**
- * An engine with a landscape one can solve on paper, for tests of what is built on engines: the
- * answer to a context is a point t(context), and descent finds it.
+ * An engine with a landscape that can be solved on paper, for tests of what is built on engines: the answer
+ * to a context is a point t(context), and descent finds it.
  *
  *   head:     E = 1/2 |y - t|^2,                    y <- y - alpha (y - t)
  *   residual: F = y + beta (t - y), E = 1/2 |y - F|^2 / D, y <- F, read out from F
  *
  * t_i is the readout vector of a token that the whole context and the position decide, so the
- * settled text depends on every token before it. It keeps the contract strictly: unknown slots and
- * sequences, uncovered contexts and answers to contexts whose pages were written over are errors.
+ * settled text depends on every token before it. It is strict about the contract: unknown slots and
+ * contexts, positions without a page, and contexts whose pages were written over are errors.
  */
 import {
   checkContextLength,
@@ -47,7 +47,7 @@ const SHARPNESS = 2
 interface Context {
   tokens: number[]
   pages: readonly number[]
-  /** Another context was written over its pages: it has to be observed again. */
+  /** Another context was written over its pages, so it has to be observed again. */
   lost: boolean
 }
 
@@ -227,13 +227,13 @@ export class QuadraticEngine implements SynchronousEngine {
       const noise =
         row.noise > 0 ? normals(slot.seed, slot.candidate, row.step, slot.y.length) : undefined
       if (noise) slot.y = slot.y.map((value, i) => value + row.noise * (noise[i] as number))
-      const { energy, norm, next } = this.judge(slot, stepSizeOf(ALPHA, row))
+      const { energy, norm, next } = this.evaluate(slot, stepSizeOf(ALPHA, row))
       const residual = this.model.energy.kind === 'residual'
       if (residual) this.keepBest(slot, energy, next)
       else if (slot.steps > 0 || this.model.answer.start === 'draft') {
         this.keepBest(slot, energy, slot.y)
       }
-      const refused = row.acceptLower && this.judge({ ...slot, y: next }, ALPHA).energy >= energy
+      const refused = row.acceptLower && this.evaluate({ ...slot, y: next }, ALPHA).energy >= energy
       if (!refused) slot.y = next
       slot.last = slot.y
       slot.steps++
@@ -249,7 +249,7 @@ export class QuadraticEngine implements SynchronousEngine {
       if (!('slot' in row)) return this.energyOfAnswer(row.contextId, row.answer)
       const slot = this.slotOf(row.slot)
       this.contextOf(slot.contextId)
-      const { energy, next } = this.judge(slot, ALPHA)
+      const { energy, next } = this.evaluate(slot, ALPHA)
       this.keepBest(slot, energy, this.model.energy.kind === 'residual' ? next : slot.y)
       return { energy, best: slot.best }
     })
@@ -402,7 +402,10 @@ export class QuadraticEngine implements SynchronousEngine {
     return target
   }
 
-  private judge(slot: Slot, alpha: number): { energy: number; norm: number; next: Float64Array } {
+  private evaluate(
+    slot: Slot,
+    alpha: number,
+  ): { energy: number; norm: number; next: Float64Array } {
     const { dim, energy: kind } = this.model
     const residual = kind.kind === 'residual'
     let squared = 0

@@ -1,7 +1,7 @@
 /**
- * A Generation without a model: words in place of tokens, energies that halve with every step. Real
- * budgets, stop rules and runs; no thread and no arithmetic. `explode` in a prompt fails after the
- * first answer.
+ * An engine client without a model: words in place of tokens, energies that halve with every step. Budgets,
+ * stop rules and request streams are the real ones; there is no thread and no arithmetic. A prompt that
+ * contains `explode` fails after its first answer.
  */
 import { BasinError } from '../../src/errors.js'
 import type { EngineClient } from '../../src/generation/client/engine-client.js'
@@ -13,7 +13,7 @@ import type {
   ToWorker,
 } from '../../src/generation/protocol.js'
 import { settledEvent } from '../../src/generation/settled-answers.js'
-import { refuseIfFull, WorkerRequestStream } from '../../src/generation/client/request-stream.js'
+import { refuseIfFull, BufferedRequestStream } from '../../src/generation/client/request-stream.js'
 import type { StopReason } from '../../src/refine/budget.js'
 import { advance, beforeFirstStep, decide, extend, type Progress } from '../../src/refine/stop.js'
 import type { ChatMessage } from '../../src/tokenizer/chat-template.js'
@@ -30,9 +30,9 @@ export interface Script {
 const words = ['alpha ', 'beta ', 'gamma ', 'delta ']
 const START_ENERGY = 8
 
-interface Playing {
+interface ScriptedRequest {
   job: EngineRequest
-  run: WorkerRequestStream
+  run: BufferedRequestStream
   started: boolean
   paused: boolean
   held: boolean
@@ -55,7 +55,7 @@ export class ScriptedGeneration implements EngineClient {
   readonly jobs: EngineRequest[] = []
   lastTick = performance.now()
   silence = 0
-  private readonly playing = new Map<string, Playing>()
+  private readonly running = new Map<string, ScriptedRequest>()
   private readonly listeners: ((stats: TickStats) => void)[] = []
   private readonly drained: (() => void)[] = []
   private closing = false
@@ -73,39 +73,46 @@ export class ScriptedGeneration implements EngineClient {
   }
 
   get waiting(): number {
-    return [...this.playing.values()].filter(({ started }) => !started).length
+    return [...this.running.values()].filter(({ started }) => !started).length
   }
 
   get outstanding(): number {
-    return [...this.playing.values()].filter(({ held }) => !held).length
+    return [...this.running.values()].filter(({ held }) => !held).length
   }
 
   outstandingOf(client: string): number {
-    return [...this.playing.values()].filter(({ held, job }) => !held && job.client === client)
+    return [...this.running.values()].filter(({ held, job }) => !held && job.client === client)
       .length
   }
 
-  submit(request: Omit<EngineRequest, 'id'>): WorkerRequestStream {
+  submit(request: Omit<EngineRequest, 'id'>): BufferedRequestStream {
     if (this.closing) throw new BasinError('shutting_down')
     const job = { ...request, id: `job-${this.submitted++}` }
-    const run = new WorkerRequestStream(job, (message) => {
+    const run = new BufferedRequestStream(job, (message) => {
       this.receive(message)
     })
-    const runs = [...this.playing.values()].map((playing) => playing.run)
+    const runs = [...this.running.values()].map(({ run: other }) => other)
     refuseIfFull(runs, run, this.capacity.slots, this.maxQueue)
     this.jobs.push(job)
-    const playing: Playing = {
-      ...{ job, run, started: false, paused: false, held: false },
-      ...{ progress: beforeFirstStep, answers: 0, steps: 0, text: '' },
+    const running: ScriptedRequest = {
+      job,
+      run,
+      started: false,
+      paused: false,
+      held: false,
+      progress: beforeFirstStep,
+      answers: 0,
+      steps: 0,
+      text: '',
     }
-    this.playing.set(job.id, playing)
+    this.running.set(job.id, running)
     const wrong = this.refusal(job)
-    if (wrong) setImmediate(() => this.end(playing, failure(wrong)))
+    if (wrong) setImmediate(() => this.end(running, failure(wrong)))
     this.wake()
     return run
   }
 
-  /** After whatever was submitted before has been looked at. */
+  /** Answers when what was submitted before has been looked at. */
   async tokenize(text: string): Promise<readonly number[]> {
     await new Promise(setImmediate)
     return Array.from(text, (character) => character.codePointAt(0) ?? 0)
@@ -115,7 +122,7 @@ export class ScriptedGeneration implements EngineClient {
     return Promise.resolve(String.fromCodePoint(...tokens))
   }
 
-  /** `role: content` on a line each; without a word from the system, it does not converse. */
+  /** A line `role: content` for each message. Refuses a chat that does not begin with the system's. */
   converse(messages: readonly ChatMessage[]): Promise<readonly number[]> {
     if (messages[0]?.role !== 'system') {
       const facts = { param: 'messages', reason: 'this model has no chat template' }
@@ -128,7 +135,7 @@ export class ScriptedGeneration implements EngineClient {
     this.listeners.push(listener)
   }
 
-  /** It has no worker to lose. */
+  /** It has no worker that could be lost. */
   onWorkerStatus(): void {}
 
   drain(): Promise<void> {
@@ -141,7 +148,7 @@ export class ScriptedGeneration implements EngineClient {
 
   close(): Promise<void> {
     this.closing = true
-    for (const each of [...this.playing.values()]) {
+    for (const each of [...this.running.values()]) {
       this.end(each, failure(new BasinError('shutting_down')))
     }
     return Promise.resolve()
@@ -150,7 +157,7 @@ export class ScriptedGeneration implements EngineClient {
   /** One step of every answer that runs. */
   tick(): void {
     this.lastTick = performance.now()
-    const active = [...this.playing.values()].filter(({ held }) => !held)
+    const active = [...this.running.values()].filter(({ held }) => !held)
     const busy = active.slice(0, this.capacity.slots)
     const moving = busy.filter(({ paused }) => !paused)
     for (const each of moving) this.step(each)
@@ -158,7 +165,7 @@ export class ScriptedGeneration implements EngineClient {
   }
 
   private report(rows: number): void {
-    const all = [...this.playing.values()]
+    const all = [...this.running.values()]
     const running = all.filter(({ held, paused, started }) => started && !held && !paused).length
     for (const listener of this.listeners) {
       listener({
@@ -171,12 +178,14 @@ export class ScriptedGeneration implements EngineClient {
         held: all.filter(({ held }) => held).length,
         slotsUsed: running,
         pagesUsed: running,
-        ...{ prefixQueries: 0, prefixHits: 0, preemptions: 0 },
+        prefixQueries: 0,
+        prefixHits: 0,
+        preemptions: 0,
       })
     }
   }
 
-  private step(each: Playing): void {
+  private step(each: ScriptedRequest): void {
     const { job, run } = each
     if (!each.started) {
       each.started = true
@@ -184,21 +193,28 @@ export class ScriptedGeneration implements EngineClient {
       const promptTokens = job.prompt.length + given.length
       const promptText = textOf(job.prompt) + textOf(given)
       const echo = job.echo ? { promptText } : {}
-      this.tell(run, { type: 'started', promptTokens, queueSeconds: 0, ...echo })
-      this.judge(each)
+      this.emit(run, { type: 'started', promptTokens, queueSeconds: 0, ...echo })
+      this.score(each)
       if (job.maxTokens === 0 && !job.template) {
         this.end(each, this.finished(each, 'length', 'finished'))
         return
       }
     }
     const energy = START_ENERGY / 2 ** each.progress.steps
-    const judged = { energy, gradientNorm: energy, best: energy }
-    each.progress = advance(each.progress, judged, job.budget)
+    const result = { energy, gradientNorm: energy, best: energy }
+    each.progress = advance(each.progress, result, job.budget)
     const { steps } = each.progress
     if (job.reportSteps) {
-      this.tell(run, {
-        ...{ type: 'step', position: each.answers, step: steps, candidate: 0, energy },
-        ...{ bestEnergy: energy, gradientNorm: energy, text: `draft ${steps}`, top: [] },
+      this.emit(run, {
+        type: 'step',
+        position: each.answers,
+        step: steps,
+        candidate: 0,
+        energy,
+        bestEnergy: energy,
+        gradientNorm: energy,
+        text: `draft ${steps}`,
+        top: [],
       })
     }
     const stopReason = decide(job.budget, each.progress, 0, each.asked)
@@ -206,15 +222,15 @@ export class ScriptedGeneration implements EngineClient {
   }
 
   /** Every given character costs its place in the alphabet. */
-  private judge({ job, run }: Playing): void {
+  private score({ job, run }: ScriptedRequest): void {
     for (const token of textOf(job.given?.answer ?? '')) {
       const energy = token.charCodeAt(0) - 96
       const by = job.given?.by === 'energy' ? { energy } : { logprobs: [logprobOf(token, -energy)] }
-      this.tell(run, { type: 'scored', text: token, tokens: 1, ...by })
+      this.emit(run, { type: 'scored', text: token, tokens: 1, ...by })
     }
   }
 
-  private settle(each: Playing, stopReason: StopReason): void {
+  private settle(each: ScriptedRequest, stopReason: StopReason): void {
     const { job, progress, run } = each
     const text = job.template?.replaceAll('_', '1') ?? words[each.answers % words.length] ?? ''
     const { best, final, initial, steps } = progress
@@ -230,7 +246,7 @@ export class ScriptedGeneration implements EngineClient {
       seconds: 0.001,
       ...(job.logprobs !== undefined && { logprobs }),
     }
-    this.tell(run, settledEvent([answer], [0]))
+    this.emit(run, settledEvent([answer], [0]))
     if (textOf(job.prompt).includes('explode')) {
       this.end(each, failure(new BasinError('engine_failed', { reason: 'a secret of the engine' })))
       return
@@ -244,33 +260,38 @@ export class ScriptedGeneration implements EngineClient {
   }
 
   private finished(
-    { answers, job, progress, steps, text }: Playing,
+    { answers, job, progress, steps, text }: ScriptedRequest,
     finishReason: 'length' | 'cancelled',
     stopReason: StopReason,
   ): RequestEvent {
     const { best, final, initial } =
       progress.steps > 0 ? progress : { best: 0, final: 0, initial: 0 }
     return {
-      ...{ type: 'finished', finishReason, text },
+      type: 'finished',
+      finishReason,
+      text,
       usage: {
         promptTokens: job.prompt.length + (job.given?.answer.length ?? 0),
         completionTokens: answers,
       },
       refinement: {
-        ...{ steps, energy: { initial, final, best }, candidates: job.budget.candidates },
-        ...{ converged: stopReason === 'converged', stop_reason: stopReason },
+        steps,
+        energy: { initial, final, best },
+        candidates: job.budget.candidates,
+        converged: stopReason === 'converged',
+        stop_reason: stopReason,
       },
     }
   }
 
   private receive(message: ToWorker): void {
     if (message.type !== 'control') return
-    const each = this.playing.get(message.id)
+    const each = this.running.get(message.id)
     if (each) this.control(each, message.control)
     this.wake()
   }
 
-  private control(each: Playing, control: Control): void {
+  private control(each: ScriptedRequest, control: Control): void {
     switch (control.type) {
       case 'cancel':
         if (each.held) this.release(each)
@@ -295,20 +316,20 @@ export class ScriptedGeneration implements EngineClient {
     }
   }
 
-  private tell(run: WorkerRequestStream, event: RequestEvent): void {
-    run.take(event)
+  private emit(run: BufferedRequestStream, event: RequestEvent): void {
+    run.push(event)
   }
 
-  private end(each: Playing, event: RequestEvent): void {
-    this.tell(each.run, event)
+  private end(each: ScriptedRequest, event: RequestEvent): void {
+    this.emit(each.run, event)
     each.held = each.run.stage === 'held'
-    if (!each.held) this.playing.delete(each.job.id)
+    if (!each.held) this.running.delete(each.job.id)
     this.report(0)
     this.settleDrain()
   }
 
-  private release(each: Playing): void {
-    this.playing.delete(each.job.id)
+  private release(each: ScriptedRequest): void {
+    this.running.delete(each.job.id)
     each.run.release()
     this.report(0)
   }
@@ -336,7 +357,7 @@ export class ScriptedGeneration implements EngineClient {
     this.scheduled = true
     setImmediate(() => {
       this.scheduled = false
-      const active = [...this.playing.values()].some(({ held, paused }) => !held && !paused)
+      const active = [...this.running.values()].some(({ held, paused }) => !held && !paused)
       if (!active) return
       this.tick()
       this.wake()

@@ -1,27 +1,20 @@
 /**
- * The main thread's side of a generation worker: submits jobs, hands out their events, bounds the
- * queue, and says what becomes of a job whose worker is lost. Does no arithmetic and reads no file.
+ * The engine as the server's thread sees it: takes requests, hands out their events, bounds the queue, and
+ * says what becomes of a request whose worker is lost. Does no arithmetic, reads no file and knows no HTTP.
  */
 import { randomUUID } from 'node:crypto'
 import type { EngineCapacity, EngineInfo } from '../../energy/engine.js'
 import { BasinError, type ErrorMessage } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { ChatMessage } from '../../tokenizer/chat-template.js'
-import type {
-  FromWorker,
-  EngineRequest,
-  RequestEvent,
-  TickStats,
-  ToWorker,
-  WorkerOptions,
-} from '../protocol.js'
-import { refuseIfFull, type RequestStream, WorkerRequestStream } from './request-stream.js'
+import type { EngineRequest, TickStats, ToWorker, WorkerOptions } from '../protocol.js'
+import { BufferedRequestStream, refuseIfFull, type RequestStream } from './request-stream.js'
 import { type LossReason, WorkerSupervisor } from './worker-supervisor.js'
-import { type Ready, WorkerThread } from './worker-thread.js'
+import { type Report, WorkerThread } from './worker-thread.js'
 
 export type { RequestStream } from './request-stream.js'
 
-/** What happened to the worker of a generation. */
+/** What happened to the worker of an engine. */
 export type WorkerStatus =
   | { type: 'lost'; reason: LossReason; error: ErrorMessage }
   | { type: 'restored' }
@@ -33,39 +26,39 @@ export interface EngineClient {
   readonly capacity: EngineCapacity
   /** Bytes that the engine held when it was ready. */
   readonly memory: number
-  /** It has a chat template: `converse` answers. */
+  /** The model has a chat template, which `converse` needs. */
   readonly chat: boolean
-  /** Submitted and not yet started. */
+  /** Requests submitted and not yet started. */
   readonly waiting: number
-  /** Submitted and not yet finished; held answers are finished. */
+  /** Requests submitted and not yet finished; held answers are finished. */
   readonly outstanding: number
-  /** The same, of one client's. */
+  /** The outstanding requests of one client. */
   outstandingOf(client: string): number
   /**
-   * Throws at once: `queue_full`, `shutting_down` or `engine_unavailable`. What is wrong with the
-   * job itself arrives as its `failed` event.
+   * Throws at once: `queue_full`, `shutting_down` or `engine_unavailable`. What is wrong with the request
+   * itself comes as its `failed` event.
    */
-  submit(job: Omit<EngineRequest, 'id'> & { id?: string }): RequestStream
+  submit(request: Omit<EngineRequest, 'id'> & { id?: string }): RequestStream
   tokenize(text: string): Promise<readonly number[]>
   detokenize(tokens: readonly number[]): Promise<string>
-  /** The tokens after which the assistant speaks. Rejects with `not_supported` where it never does. */
+  /** The tokens of a chat, after which the assistant speaks. Rejects with `not_supported` without a template. */
   converse(messages: readonly ChatMessage[]): Promise<readonly number[]>
   onTick(listener: (stats: TickStats) => void): void
-  /** When the worker last gave a sign of life, on the clock of `performance.now()`. */
+  /** When the worker last sent anything, on the clock of `performance.now()`. */
   readonly lastTick: number
-  /** Seconds that the worker has left a question unanswered; Infinity while there is none. */
+  /** Seconds that the worker has left a question unanswered; Infinity while there is no worker. */
   readonly silence: number
-  /** A worker that is lost is started anew; what it ran has failed, what waited goes on. */
-  onWorkerStatus(listener: (fate: WorkerStatus) => void): void
-  /** Refuses new jobs; resolves when none is outstanding. */
+  /** A worker that is lost is started anew: what it ran has failed, what waited is submitted again. */
+  onWorkerStatus(listener: (status: WorkerStatus) => void): void
+  /** Refuses new requests; resolves when none is outstanding. */
   drain(): Promise<void>
-  /** Ends the worker; jobs still outstanding fail with `shutting_down`. */
+  /** Ends the worker; outstanding requests fail with `shutting_down`. */
   close(): Promise<void>
 }
 
 /**
- * Starts a worker from its built entry. Rejects with the worker's own error when the model, its
- * tokenizer or the engine cannot be opened.
+ * Starts a worker from its built entry. Rejects with the worker's own error when the model, its tokenizer or
+ * the engine cannot be opened.
  */
 export async function startEngineClient(options: WorkerOptions, entry: URL): Promise<EngineClient> {
   const first = await WorkerThread.start(options, entry)
@@ -74,22 +67,19 @@ export async function startEngineClient(options: WorkerOptions, entry: URL): Pro
     const next = await WorkerThread.start(options, entry)
     if (JSON.stringify(next.ready.model) === model) return next
     await next.close()
-    const reason = 'it is not the model that it was when the server began'
+    const reason = 'its configuration has changed since the server started: restart the server'
     throw new BasinError('invalid_data', { path: options.modelPath, reason })
   }
   return new WorkerEngineClient(first, start, options)
 }
 
-const isOutstanding = ({ stage }: WorkerRequestStream): boolean =>
-  stage === 'waiting' || stage === 'running'
-
-/** A job that waited when its worker was lost is given to the next; so many get it at most. */
+/** A request that waited when its worker was lost is submitted to the next; so many get it at most. */
 const MOST_WORKERS = 3
 
 interface Entry {
-  run: WorkerRequestStream
-  job: EngineRequest
-  /** Workers that it was given to. */
+  stream: BufferedRequestStream
+  request: EngineRequest
+  /** Workers that it was submitted to. */
   workers: number
 }
 
@@ -101,46 +91,48 @@ class WorkerEngineClient implements EngineClient {
   readonly chat: boolean
   private readonly maxQueue: number
   private readonly entries = new Map<string, Entry>()
-  private readonly listeners: ((stats: TickStats) => void)[] = []
-  private readonly witnesses: ((fate: WorkerStatus) => void)[] = []
+  private readonly statsListeners: ((stats: TickStats) => void)[] = []
+  private readonly statusListeners: ((status: WorkerStatus) => void)[] = []
+  /** Resolve the promises of `drain`. */
   private readonly drained: (() => void)[] = []
-  /** Controls of jobs that wait while there is no worker. */
+  /** Controls of requests that wait while there is no worker. */
   private deferred: ToWorker[] = []
-  /** No new jobs: draining or closing. */
+  /** No new requests: draining or closing. */
   private closing = false
   private readonly worker: WorkerSupervisor
 
   constructor(first: WorkerThread, start: () => Promise<WorkerThread>, options: WorkerOptions) {
-    const ready: Ready = first.ready
-    this.model = ready.model
-    this.engine = ready.engine
-    this.capacity = ready.capacity
-    this.memory = ready.memory
-    this.chat = ready.chat
+    const { capacity, chat, engine, memory, model } = first.ready
+    this.model = model
+    this.engine = engine
+    this.capacity = capacity
+    this.memory = memory
+    this.chat = chat
     this.maxQueue = options.maxQueue
     const { watchdogSeconds } = options
-    const supervised = { model: this.model.name, start, watchdogSeconds }
-    this.worker = new WorkerSupervisor(first, supervised, {
-      message: (message) => {
-        this.receive(message)
+    this.worker = new WorkerSupervisor(
+      first,
+      { model: model.name, start, watchdogSeconds },
+      {
+        report: this.receive,
+        lost: (reason, error) => {
+          this.notify({ type: 'lost', reason, error })
+          this.lose(error)
+        },
+        restored: () => {
+          this.notify({ type: 'restored' })
+          this.submitAgain()
+        },
+        notRestored: (error) => {
+          this.notify({ type: 'not_restored', error })
+          this.failAll(this.unavailable)
+        },
       },
-      lost: (reason, error) => {
-        this.tell({ type: 'lost', reason, error })
-        this.lose(error)
-      },
-      restored: () => {
-        this.tell({ type: 'restored' })
-        this.submitAgain()
-      },
-      notRestored: (error) => {
-        this.tell({ type: 'not_restored', error })
-        this.failAll(this.unavailable)
-      },
-    })
+    )
   }
 
   get lastTick(): number {
-    return this.worker.lastSign
+    return this.worker.lastMessageAt
   }
 
   get silence(): number {
@@ -152,28 +144,29 @@ class WorkerEngineClient implements EngineClient {
   }
 
   get outstanding(): number {
-    return this.count(isOutstanding)
+    return this.count(({ isOutstanding }) => isOutstanding)
   }
 
   outstandingOf(client: string): number {
-    return this.count((run) => run.client === client && isOutstanding(run))
+    return this.count((stream) => stream.client === client && stream.isOutstanding)
   }
 
   submit(asked: Omit<EngineRequest, 'id'> & { id?: string }): RequestStream {
     if (this.closing) throw new BasinError('shutting_down')
     if (!this.worker.alive) throw this.worker.unavailable()
-    const job = { ...asked, id: asked.id ?? randomUUID() }
-    if (this.entries.has(job.id)) {
-      throw new BasinError('invalid_request', { param: 'id', reason: `${job.id} is running` })
+    const request = { ...asked, id: asked.id ?? randomUUID() }
+    if (this.entries.has(request.id)) {
+      const reason = `a request with the id ${request.id} is running`
+      throw new BasinError('invalid_request', { param: 'id', reason })
     }
-    const run = new WorkerRequestStream(job, (message) => {
+    const stream = new BufferedRequestStream(request, (message) => {
       if (this.worker.alive) this.worker.send(message)
       else this.deferred.push(message)
     })
-    refuseIfFull(this.runs(), run, this.capacity.slots, this.maxQueue)
-    this.entries.set(job.id, { run, job, workers: 1 })
-    this.worker.send({ type: 'submit', request: job })
-    return run
+    refuseIfFull(this.streams(), stream, this.capacity.slots, this.maxQueue)
+    this.entries.set(request.id, { stream, request, workers: 1 })
+    this.worker.send({ type: 'submit', request })
+    return stream
   }
 
   async tokenize(text: string): Promise<readonly number[]> {
@@ -192,18 +185,18 @@ class WorkerEngineClient implements EngineClient {
   }
 
   onTick(listener: (stats: TickStats) => void): void {
-    this.listeners.push(listener)
+    this.statsListeners.push(listener)
   }
 
-  onWorkerStatus(listener: (fate: WorkerStatus) => void): void {
-    this.witnesses.push(listener)
+  onWorkerStatus(listener: (status: WorkerStatus) => void): void {
+    this.statusListeners.push(listener)
   }
 
   drain(): Promise<void> {
     this.closing = true
     return new Promise((resolve) => {
       this.drained.push(resolve)
-      this.settleDrain()
+      this.resolveDrained()
     })
   }
 
@@ -213,42 +206,43 @@ class WorkerEngineClient implements EngineClient {
     await this.worker.close()
   }
 
-  private receive(message: FromWorker): void {
-    if (message.type !== 'events') return
-    for (const { id, event } of message.events) this.deliver(id, event)
-    for (const id of message.released) this.release(id)
-    this.settleDrain()
-    // Replies that these events end go out first.
+  /** Hands each event to the stream of its request. Bound, so that a report takes no further call. */
+  private readonly receive = ({ events, released, stats }: Report): void => {
+    for (const { event, id } of events) {
+      const stream = this.entries.get(id)?.stream
+      stream?.push(event)
+      if (stream?.stage === 'ended') this.entries.delete(id)
+    }
+    for (const id of released) this.release(id)
+    this.resolveDrained()
+    // Replies that these events end are sent before their account is entered.
     setImmediate(() => {
-      for (const listener of this.listeners) listener(message.stats)
+      for (const listener of this.statsListeners) listener(stats)
     })
   }
 
-  private deliver(id: string, event: RequestEvent): void {
-    const run = this.entries.get(id)?.run
-    run?.take(event)
-    if (run?.stage === 'ended') this.entries.delete(id)
-  }
-
   private release(id: string): void {
-    this.entries.get(id)?.run.release()
+    this.entries.get(id)?.stream.release()
     this.entries.delete(id)
   }
 
-  /** What ran is not run again: it may be what ended the worker, and clients may have seen a part. */
+  /**
+   * A request that ran is not run again: it may be what ended the worker, and its client may have seen a part
+   * of its answer.
+   */
   private lose(error: ErrorMessage): void {
-    for (const [id, { run, workers }] of this.entries) {
-      if (run.stage === 'held') this.release(id)
-      else if (run.stage === 'running') this.fail(id, this.unavailable)
+    for (const [id, { stream, workers }] of this.entries) {
+      if (stream.stage === 'held') this.release(id)
+      else if (stream.stage === 'running') this.fail(id, this.unavailable)
       else if (workers >= MOST_WORKERS) this.fail(id, error)
     }
-    this.settleDrain()
+    this.resolveDrained()
   }
 
   private submitAgain(): void {
     for (const entry of this.entries.values()) {
       entry.workers++
-      this.worker.send({ type: 'submit', request: entry.job })
+      this.worker.send({ type: 'submit', request: entry.request })
     }
     for (const message of this.deferred.splice(0)) this.worker.send(message)
   }
@@ -258,35 +252,36 @@ class WorkerEngineClient implements EngineClient {
     return { code, facts }
   }
 
-  private tell(fate: WorkerStatus): void {
-    for (const witness of this.witnesses) witness(fate)
+  private notify(status: WorkerStatus): void {
+    for (const listener of this.statusListeners) listener(status)
   }
 
   private fail(id: string, error: ErrorMessage): void {
-    this.deliver(id, { type: 'failed', error })
+    this.entries.get(id)?.stream.push({ type: 'failed', error })
+    this.entries.delete(id)
   }
 
   private failAll(error: ErrorMessage): void {
     this.deferred = []
-    for (const [id, { run }] of this.entries) {
-      if (run.stage === 'held') this.release(id)
+    for (const [id, { stream }] of this.entries) {
+      if (stream.stage === 'held') this.release(id)
       else this.fail(id, error)
     }
-    this.settleDrain()
+    this.resolveDrained()
   }
 
-  private settleDrain(): void {
+  private resolveDrained(): void {
     if (this.drained.length === 0 || this.outstanding > 0) return
     for (const resolve of this.drained.splice(0)) resolve()
   }
 
-  private *runs(): Generator<WorkerRequestStream> {
-    for (const { run } of this.entries.values()) yield run
+  private *streams(): Generator<BufferedRequestStream> {
+    for (const { stream } of this.entries.values()) yield stream
   }
 
-  private count(matches: (run: WorkerRequestStream) => boolean): number {
+  private count(matches: (stream: BufferedRequestStream) => boolean): number {
     let count = 0
-    for (const run of this.runs()) if (matches(run)) count++
+    for (const stream of this.streams()) if (matches(stream)) count++
     return count
   }
 }

@@ -1,31 +1,45 @@
-/** One job as the main thread sees it: its events, its controls, and how far it has come. */
+/**
+ * One request on the server's thread: its events for one reader, its controls, and how far it has come. A
+ * reader that is far behind loses `step` events that later ones of the same candidate have overtaken, and
+ * nothing else, so that what waits for it is bounded. Knows no worker: messages leave through a function.
+ */
 import { BasinError } from '../../errors.js'
-import { Inbox } from './event-buffer.js'
 import type { Control, EngineRequest, RequestEvent, ToWorker } from '../protocol.js'
 
-/** One job, from submission to release. */
+/** One request, from submission to release. */
 export interface RequestStream {
   readonly id: string
   /**
-   * For one consumer. Ends after `finished` or `failed`; with `hold` it stays open after `finished`
-   * until the held answer is released. Leaving it early cancels the job.
+   * For one reader. Ends after `finished` or `failed`; with `hold` it stays open after `finished` until the
+   * held answer is released. Leaving it early cancels the request.
    */
   readonly events: AsyncIterable<RequestEvent>
   /** Throws `not_held` for an `extend` after the end, `out_of_range` for one that is not a number >= 0. */
   control(control: Control): void
 }
 
-/** `held`: finished, and kept for an `extend`. */
+/** `held`: finished, and kept so that `extend` can go on from it. */
 export type Stage = 'waiting' | 'running' | 'held' | 'ended'
 
-export class WorkerRequestStream implements RequestStream {
-  stage: Stage = 'waiting'
-  readonly inbox: Inbox
+/** Events that may wait before steps are dropped: more than two reports bring (event-queue.ts). */
+export const MOST_WAITING = 512
+
+const DONE = { value: undefined, done: true } as const
+
+export class BufferedRequestStream
+  implements RequestStream, AsyncIterableIterator<RequestEvent, undefined>
+{
   readonly id: string
   readonly client: string
-  private readonly hold: boolean
   /** Slots that it needs. */
   readonly candidates: number
+  stage: Stage = 'waiting'
+  private readonly hold: boolean
+  private readonly waiting: RequestEvent[] = []
+  /** The reader left before the end: what still happens to the request changes its stage alone. */
+  private abandoned = false
+  /** Resumes the reader that waits for the next event. */
+  private wake: (() => void) | undefined
 
   constructor(
     { budget, client, hold, id }: Pick<EngineRequest, 'budget' | 'client' | 'hold' | 'id'>,
@@ -33,47 +47,98 @@ export class WorkerRequestStream implements RequestStream {
   ) {
     this.id = id
     this.client = client
-    this.hold = hold
     this.candidates = budget.candidates
-    this.inbox = new Inbox(() => {
-      this.send({ type: 'control', id: this.id, control: { type: 'cancel' } })
-    })
+    this.hold = hold
   }
 
   get events(): AsyncIterable<RequestEvent> {
-    return this.inbox
+    return this
+  }
+
+  /** Submitted and not finished; a held answer is finished. */
+  get isOutstanding(): boolean {
+    return this.stage === 'waiting' || this.stage === 'running'
   }
 
   control(control: Control): void {
     if (control.type === 'extend') {
-      checkExtra('steps', control.steps)
-      checkExtra('seconds', control.seconds)
+      checkExtension('steps', control.steps)
+      checkExtension('seconds', control.seconds)
       if (this.stage === 'ended') throw new BasinError('not_held', { what: this.id })
       if (this.stage === 'held') this.stage = 'running'
     }
     if (this.stage !== 'ended') this.send({ type: 'control', id: this.id, control })
   }
 
-  take(event: RequestEvent): void {
-    if (event.type === 'started') this.stage = 'running'
-    const last = event.type === 'failed' || event.type === 'finished'
-    const held = event.type === 'finished' && event.finishReason !== 'cancelled' && this.hold
-    if (last) this.stage = held ? 'held' : 'ended'
-    this.inbox.push(event)
-    if (this.stage === 'ended') this.inbox.end()
+  /** The next event of the request. */
+  push(event: RequestEvent): void {
+    if (this.stage === 'ended') return
+    this.stage = this.stageAfter(event)
+    if (this.abandoned) return
+    this.waiting.push(event)
+    if (this.waiting.length > MOST_WAITING) dropOvertakenStep(this.waiting)
+    this.wake?.()
   }
 
+  /** The worker has let go of it: no further event comes. */
   release(): void {
     this.stage = 'ended'
-    this.inbox.end()
+    this.wake?.()
+  }
+
+  async next(): Promise<IteratorResult<RequestEvent, undefined>> {
+    for (;;) {
+      const next = this.waiting.shift()
+      if (next) return { value: next, done: false }
+      if (this.stage === 'ended' || this.abandoned) return DONE
+      await new Promise<void>((resolve) => (this.wake = resolve))
+    }
+  }
+
+  return(): Promise<IteratorResult<RequestEvent, undefined>> {
+    this.waiting.length = 0
+    if (this.stage !== 'ended' && !this.abandoned) {
+      this.abandoned = true
+      this.wake?.()
+      this.control({ type: 'cancel' })
+    }
+    return Promise.resolve(DONE)
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  private stageAfter(event: RequestEvent): Stage {
+    switch (event.type) {
+      case 'started':
+        return 'running'
+      case 'finished':
+        return this.hold && event.finishReason !== 'cancelled' ? 'held' : 'ended'
+      case 'failed':
+        return 'ended'
+      default:
+        return this.stage
+    }
   }
 }
 
-/** How many of the waiting runs have no free slot to go to. */
-function queued(runs: Iterable<WorkerRequestStream>, slots: number): number {
+/** Drops the oldest step after which another of its candidate comes before any event of another type. */
+function dropOvertakenStep(events: RequestEvent[]): void {
+  const overtaken = events.findIndex((event, i) => {
+    if (event.type !== 'step') return false
+    const { candidate } = event
+    const decides = (later: RequestEvent) => later.type !== 'step' || later.candidate === candidate
+    return events.find((later, j) => j > i && decides(later))?.type === 'step'
+  })
+  if (overtaken >= 0) events.splice(overtaken, 1)
+}
+
+/** How many of the requests that wait have no free slot to go to. */
+function queued(streams: Iterable<BufferedRequestStream>, slots: number): number {
   const waiting: number[] = []
   let free = slots
-  for (const { candidates, stage } of runs) {
+  for (const { candidates, stage } of streams) {
     if (stage === 'running') free -= candidates
     else if (stage === 'waiting') waiting.push(candidates)
   }
@@ -82,21 +147,21 @@ function queued(runs: Iterable<WorkerRequestStream>, slots: number): number {
 }
 
 /**
- * Throws `queue_full` where `next` would be one more than `limit` in the queue. Who finds a free slot
- * does not queue, even before the worker has heard of it; slots of held answers count as free, since
- * those give way. In the order of submission: an estimate of what the scheduler does.
+ * Throws `queue_full` where `next` would be one more than `limit` in the queue. A request that finds a free
+ * slot does not queue, even before the worker knows of it; slots of held answers count as free, since those
+ * give way. In the order of submission: an estimate of what the scheduler does.
  */
 export function refuseIfFull(
-  runs: Iterable<WorkerRequestStream>,
-  next: WorkerRequestStream,
+  streams: Iterable<BufferedRequestStream>,
+  next: BufferedRequestStream,
   slots: number,
   limit: number,
 ): void {
-  const waiting = queued([...runs, next], slots)
+  const waiting = queued([...streams, next], slots)
   if (waiting > limit) throw new BasinError('queue_full', { waiting: waiting - 1, limit })
 }
 
-function checkExtra(param: 'steps' | 'seconds', value: number | undefined): void {
+function checkExtension(param: 'steps' | 'seconds', value: number | undefined): void {
   if (value === undefined) return
   const whole = param === 'seconds' || Number.isInteger(value)
   if (value >= 0 && value <= Number.MAX_SAFE_INTEGER && whole) return

@@ -1,22 +1,21 @@
 /**
- * Keeps a worker thread at work: asks whether it still turns, ends one that does not, and starts anew
- * one that is gone, after a pause that doubles while threads do not last. Carries messages and
- * questions; what is lost with a thread is its owner's to say.
+ * Keeps a worker thread running: asks it regularly whether it still answers, ends one that does not, and
+ * starts a new one for one that is gone, after a delay that doubles while threads do not last. Carries
+ * messages and questions; what is lost with a thread is for its owner to say.
  */
 import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../../errors.js'
-import type { FromWorker, ToWorker } from '../protocol.js'
-import type { WorkerThread } from './worker-thread.js'
+import type { ToWorker } from '../protocol.js'
+import type { Reply, Report, WorkerThread } from './worker-thread.js'
 
-/** `died`: its thread ended. `stalled`: it did not turn, and was ended. */
+/** `died`: its thread ended. `stalled`: it did not answer, and was ended. */
 export type LossReason = 'died' | 'stalled'
 
-export interface Owner {
-  /** What is no reply to a question. */
-  message: (message: FromWorker) => void
+export interface SupervisorListener {
+  report: (report: Report) => void
   lost: (reason: LossReason, error: ErrorMessage) => void
   /** A new thread is ready; it knows nothing of what was sent to the one before. */
   restored: () => void
-  /** There is no new thread yet, for this reason; the next attempt is to come. */
+  /** A new thread could not be started, for this reason; the next attempt is to come. */
   notRestored: (error: ErrorMessage) => void
 }
 
@@ -28,43 +27,43 @@ export interface SupervisorOptions {
   watchdogSeconds: number
 }
 
-/** Milliseconds between the questions that show whether the thread still turns. */
-const PULSE = 1000
-/** Milliseconds before the first new start, and the most before any. */
-const FIRST_PAUSE = 500
-const LONGEST_PAUSE = 60_000
-/** Milliseconds after which a thread counts as one that lasts. */
-const STEADY = 60_000
+/** Between the questions that show whether the thread still answers. */
+const HEARTBEAT_MS = 1000
+/** Before the first new start, and the most before any. */
+const FIRST_RESTART_DELAY_MS = 500
+const LONGEST_RESTART_DELAY_MS = 60_000
+/** A thread that was lost sooner counts as one that does not last. */
+const LASTING_MS = 60_000
 
-interface Reply {
-  resolve: (message: FromWorker) => void
+interface Question {
+  resolve: (reply: Reply) => void
   reject: (error: BasinError) => void
 }
 
 export class WorkerSupervisor {
-  /** When a thread last said anything, on the clock of `performance.now()`. */
-  lastSign = performance.now()
   private thread: WorkerThread | undefined
+  /** When the thread before the present one last sent a message. */
+  private lastMessageBefore = performance.now()
   private startedAt = performance.now()
   /** Threads in a row that did not last. */
   private losses = 0
   private closing = false
-  private readonly replies = new Map<number, Reply>()
-  private questions = 0
-  /** When the pulse's question was asked that has no answer yet. */
-  private asked: number | undefined
-  private readonly pulse: NodeJS.Timeout
-  private pause: NodeJS.Timeout | undefined
+  private readonly questions = new Map<number, Question>()
+  private asked = 0
+  /** When the heartbeat's question was asked that has no answer yet. */
+  private heartbeatAt: number | undefined
+  private readonly heartbeat: NodeJS.Timeout
+  private restart: NodeJS.Timeout | undefined
   private starting: Promise<void> | undefined
 
   constructor(
     first: WorkerThread,
     private readonly options: SupervisorOptions,
-    private readonly owner: Owner,
+    private readonly listener: SupervisorListener,
   ) {
-    this.pulse = setInterval(() => {
-      this.feel()
-    }, PULSE).unref()
+    this.heartbeat = setInterval(() => {
+      this.beat()
+    }, HEARTBEAT_MS).unref()
     this.adopt(first)
   }
 
@@ -72,26 +71,31 @@ export class WorkerSupervisor {
     return this.thread !== undefined
   }
 
-  /** Seconds that a question has gone without its answer; Infinity while there is no thread. */
-  get silence(): number {
-    if (!this.thread) return Infinity
-    return this.asked === undefined ? 0 : (performance.now() - this.asked) / 1000
+  /** When a thread last sent anything, on the clock of `performance.now()`. */
+  get lastMessageAt(): number {
+    return this.thread?.lastMessageAt ?? this.lastMessageBefore
   }
 
-  /** Lost, if there is no thread. */
+  /** Seconds that the heartbeat's question has gone unanswered; Infinity while there is no thread. */
+  get silence(): number {
+    if (!this.thread) return Infinity
+    return this.heartbeatAt === undefined ? 0 : (performance.now() - this.heartbeatAt) / 1000
+  }
+
+  /** The message is lost if there is no thread. */
   send(message: ToWorker): void {
     this.thread?.send(message)
   }
 
-  /** Rejects with `engine_unavailable` where there is no thread, or is none any more. */
-  ask(question: (id: number) => ToWorker): Promise<FromWorker> {
-    const id = this.questions++
+  /** Rejects with `engine_unavailable` where there is no thread, or the thread is lost meanwhile. */
+  ask(question: (id: number) => ToWorker): Promise<Reply> {
+    const id = this.asked++
     return new Promise((resolve, reject) => {
       if (!this.thread) {
         reject(this.unavailable())
         return
       }
-      this.replies.set(id, { resolve, reject })
+      this.questions.set(id, { resolve, reject })
       this.thread.send(question(id))
     })
   }
@@ -103,21 +107,22 @@ export class WorkerSupervisor {
   /** Resolves when there is no thread, and none will be. */
   async close(): Promise<void> {
     this.closing = true
-    clearInterval(this.pulse)
-    clearTimeout(this.pause)
+    clearInterval(this.heartbeat)
+    clearTimeout(this.restart)
     const { starting, thread } = this
     this.thread = undefined
-    this.refuseReplies()
+    this.rejectQuestions()
     await Promise.all([thread?.close(), starting])
   }
 
   private adopt(thread: WorkerThread): void {
     this.thread = thread
-    this.startedAt = this.lastSign = performance.now()
-    this.asked = undefined
+    this.startedAt = performance.now()
+    this.heartbeatAt = undefined
     thread.listen({
-      message: (message) => {
-        this.receive(message)
+      report: this.listener.report,
+      reply: (reply) => {
+        this.answer(reply)
       },
       ended: (error) => {
         this.lose('died', error)
@@ -125,40 +130,26 @@ export class WorkerSupervisor {
     })
   }
 
-  private receive(message: FromWorker): void {
-    this.lastSign = performance.now()
-    switch (message.type) {
-      case 'tokens':
-      case 'text':
-        this.reply(message.id)?.resolve(message)
-        break
-      case 'refused':
-        this.reply(message.id)?.reject(fromErrorMessage(message.error))
-        break
-      default:
-        this.owner.message(message)
-    }
-  }
-
-  private reply(id: number): Reply | undefined {
-    const reply = this.replies.get(id)
-    this.replies.delete(id)
-    return reply
+  private answer(reply: Reply): void {
+    const question = this.questions.get(reply.id)
+    this.questions.delete(reply.id)
+    if (reply.type === 'refused') question?.reject(fromErrorMessage(reply.error))
+    else question?.resolve(reply)
   }
 
   /** A thread that computes for long, or for ever, does not answer. */
-  private feel(): void {
+  private beat(): void {
     const { thread } = this
     if (!thread) return
     const { watchdogSeconds } = this.options
-    if (this.asked === undefined) {
-      this.asked = performance.now()
+    if (this.heartbeatAt === undefined) {
+      this.heartbeatAt = performance.now()
       const answered = () => {
-        if (this.thread === thread) this.asked = undefined
+        if (this.thread === thread) this.heartbeatAt = undefined
       }
       this.ask((id) => ({ type: 'tokenize', id, text: '' })).then(answered, answered)
     } else if (watchdogSeconds > 0 && this.silence > watchdogSeconds) {
-      const reason = `it did not turn for ${this.silence.toFixed(1)} s`
+      const reason = `the worker has not answered for ${this.silence.toFixed(1)} s`
       this.lose('stalled', toErrorMessage(new Error(reason)))
     }
   }
@@ -167,17 +158,21 @@ export class WorkerSupervisor {
     const { thread } = this
     if (!thread) return
     this.thread = undefined
-    this.losses = performance.now() - this.startedAt > STEADY ? 1 : this.losses + 1
-    this.refuseReplies()
-    this.owner.lost(reason, error)
-    this.startAfterPause(thread.terminate())
+    this.lastMessageBefore = thread.lastMessageAt
+    this.losses = performance.now() - this.startedAt > LASTING_MS ? 1 : this.losses + 1
+    this.rejectQuestions()
+    this.listener.lost(reason, error)
+    this.startAfterDelay(thread.terminate())
   }
 
-  private startAfterPause(before: Promise<void>): void {
-    const milliseconds = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (this.losses - 1))
-    this.pause = setTimeout(() => {
-      this.starting = before.then(() => this.start())
-    }, milliseconds)
+  private startAfterDelay(before: Promise<void>): void {
+    const delay = FIRST_RESTART_DELAY_MS * 2 ** (this.losses - 1)
+    this.restart = setTimeout(
+      () => {
+        this.starting = before.then(() => this.start())
+      },
+      Math.min(LONGEST_RESTART_DELAY_MS, delay),
+    )
   }
 
   private async start(): Promise<void> {
@@ -185,7 +180,7 @@ export class WorkerSupervisor {
     await this.options.start().then(
       (thread) => this.restore(thread),
       (error: unknown) => {
-        this.goOnWithout(error)
+        this.fail(error)
       },
     )
   }
@@ -196,18 +191,19 @@ export class WorkerSupervisor {
       return
     }
     this.adopt(thread)
-    this.owner.restored()
+    this.listener.restored()
   }
 
-  private goOnWithout(error: unknown): void {
+  /** The new thread could not be started. */
+  private fail(error: unknown): void {
     if (this.closing) return
     this.losses++
-    this.owner.notRestored(toErrorMessage(error))
-    this.startAfterPause(Promise.resolve())
+    this.listener.notRestored(toErrorMessage(error))
+    this.startAfterDelay(Promise.resolve())
   }
 
-  private refuseReplies(): void {
-    for (const { reject } of this.replies.values()) reject(this.unavailable())
-    this.replies.clear()
+  private rejectQuestions(): void {
+    for (const { reject } of this.questions.values()) reject(this.unavailable())
+    this.questions.clear()
   }
 }

@@ -1,41 +1,45 @@
 /**
- * One worker thread from its start to its end. Knows messages and the thread's life, and nothing of
- * jobs: what follows from its end is for its owner to say.
+ * One worker thread from its start to its end: messages to it and from it, the interrupt that shortens its
+ * calls, and the acknowledgement of its reports. Knows nothing of requests: what follows from the end of a
+ * thread is for its owner to say.
  */
 import { Worker } from 'node:worker_threads'
-import { type Interrupt, createInterrupt, raise } from '../../energy/interrupt.js'
+import { createInterrupt, type Interrupt, raise } from '../../energy/interrupt.js'
 import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../../errors.js'
 import type { FromWorker, ToWorker, WorkerData, WorkerOptions } from '../protocol.js'
-import { createReportAck, acknowledge, type ReportAck } from '../report-ack.js'
+import { acknowledge, createReportAck, type ReportAck } from '../report-ack.js'
 
-export type Ready = Extract<FromWorker, { type: 'ready' }>
+type MessageOf<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>
+export type Ready = MessageOf<'ready'>
+export type Report = MessageOf<'events'>
+/** The reply to a question. */
+export type Reply = MessageOf<'refused' | 'text' | 'tokens'>
 
-/** Milliseconds that a thread has to end. */
-const FAREWELL = 5000
+/** How long a thread may take to end. */
+const CLOSE_TIMEOUT_MS = 5000
 
-export interface Listener {
-  message: (message: FromWorker) => void
+export interface ThreadListener {
+  report: (report: Report) => void
+  reply: (reply: Reply) => void
   /** Once, and never after `terminate`. */
   ended: (error: ErrorMessage) => void
 }
 
 export class WorkerThread {
-  private listener: Listener | undefined
+  /** When it last sent a message, on the clock of `performance.now()`. */
+  lastMessageAt = performance.now()
+  private listener: ThreadListener | undefined
   private end: ErrorMessage | undefined
   private readonly exited: Promise<void>
 
   private constructor(
     private readonly worker: Worker,
-    private readonly bell: Interrupt,
-    private readonly receipt: ReportAck,
+    private readonly interrupt: Interrupt,
+    private readonly reportAck: ReportAck,
     readonly ready: Ready,
   ) {
     this.exited = new Promise((resolve) => worker.once('exit', () => resolve()))
-    worker.on('message', (message: FromWorker) => {
-      if (message.type === 'closed') void worker.terminate()
-      else if (message.type === 'fatal') this.finish(message.error)
-      else this.hear(message)
-    })
+    worker.on('message', this.receive)
     worker.on('error', (error) => {
       this.finish(toErrorMessage(error))
     })
@@ -46,9 +50,9 @@ export class WorkerThread {
 
   /** Rejects with the worker's own error when the model, its tokenizer or the engine cannot be opened. */
   static start(options: WorkerOptions, entry: URL): Promise<WorkerThread> {
-    const bell = createInterrupt()
-    const receipt = createReportAck()
-    const workerData: WorkerData = { ...options, interrupt: bell, reportAck: receipt }
+    const interrupt = createInterrupt()
+    const reportAck = createReportAck()
+    const workerData: WorkerData = { ...options, interrupt, reportAck }
     const worker = new Worker(entry, { workerData })
     return new Promise((resolve, reject) => {
       const decide = (settle: () => void) => {
@@ -66,7 +70,7 @@ export class WorkerThread {
       const answered = (message: FromWorker) => {
         if (message.type === 'ready') {
           decide(() => {
-            resolve(new WorkerThread(worker, bell, receipt, message))
+            resolve(new WorkerThread(worker, interrupt, reportAck, message))
           })
         } else if (message.type === 'fatal') failed(fromErrorMessage(message.error))
       }
@@ -74,49 +78,59 @@ export class WorkerThread {
     })
   }
 
-  /** Whoever listens late hears of the end at once. */
-  listen(listener: Listener): void {
+  /** A listener that comes after the end is told of it at once. */
+  listen(listener: ThreadListener): void {
     this.listener = listener
     if (this.end) listener.ended(this.end)
   }
 
   send(message: ToWorker): void {
-    raise(this.bell)
+    raise(this.interrupt)
     this.worker.postMessage(message)
   }
 
-  /** In good order, if it answers. Resolves as `terminate` does. */
+  /** Asks the thread to end, and ends it if it does not. Resolves as `terminate` does. */
   async close(): Promise<void> {
     this.listener = undefined
     this.send({ type: 'close' })
-    await this.inTime(this.exited)
+    await inTime(this.exited)
     await this.terminate()
   }
 
   /** Resolves when the thread is gone, or does not go: native code that never returns cannot be ended. */
   async terminate(): Promise<void> {
     this.listener = undefined
-    await this.inTime(this.worker.terminate())
+    await inTime(this.worker.terminate())
   }
 
-  /** The thread's next report may come when whatever else waits here has had its turn. */
-  private hear(message: FromWorker): void {
-    this.listener?.message(message)
-    if (message.type === 'events') setImmediate(() => this.sayHeard())
+  /** Bound, so that a message takes no further call to get here. */
+  private readonly receive = (message: FromWorker): void => {
+    this.lastMessageAt = performance.now()
+    switch (message.type) {
+      case 'events':
+        this.listener?.report(message)
+        // The next report may come when everything else that waits in this thread has had its turn.
+        setImmediate(() => this.acknowledge())
+        return
+      case 'tokens':
+      case 'text':
+      case 'refused':
+        this.listener?.reply(message)
+        return
+      case 'fatal':
+        this.finish(message.error)
+        return
+      case 'closed':
+        void this.worker.terminate()
+        return
+      case 'ready':
+    }
   }
 
-  private sayHeard(): void {
+  /** In shared memory; by a message only to a worker that waits for it. No call is to end for it. */
+  private acknowledge(): void {
     const message: ToWorker = { type: 'acknowledged' }
-    if (acknowledge(this.receipt)) this.worker.postMessage(message)
-  }
-
-  private async inTime(end: Promise<unknown>): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, FAREWELL)
-    })
-    await Promise.race([end, patience])
-    clearTimeout(timer)
+    if (acknowledge(this.reportAck)) this.worker.postMessage(message)
   }
 
   private finish(error: ErrorMessage): void {
@@ -124,4 +138,14 @@ export class WorkerThread {
     this.end = error
     this.listener?.ended(error)
   }
+}
+
+/** Resolves with `end`, or when its time is over. */
+async function inTime(end: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, CLOSE_TIMEOUT_MS)
+  })
+  await Promise.race([end, timeout])
+  clearTimeout(timer)
 }
