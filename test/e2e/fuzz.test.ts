@@ -56,7 +56,13 @@ beforeAll(async () => {
   const small = ['--max-seconds-cap', '1', '--max-steps-cap', '64', '--max-request-steps', '4096']
   server = await Server.start(
     folder,
-    ...['--slots', '8', '--log-level', 'silent', '--keys', keys, ...small],
+    '--slots',
+    '8',
+    '--log-level',
+    'silent',
+    '--keys',
+    keys,
+    ...small,
   )
   const description = await fetch(`${server.url}/openapi.json`, { headers: { 'x-api-key': key } })
   const { paths } = (await description.json()) as {

@@ -108,10 +108,16 @@ describe('another input', () => {
   it('takes only what may stand in a cell', () => {
     const sudoku: Layout = { kind: 'sudoku', ...six }
     expect(['1', '6', '7', '0', 'x'].map((key) => isEntry(sudoku, key))).toEqual([
-      ...[true, true, false, false, false],
+      true,
+      true,
+      false,
+      false,
+      false,
     ])
     expect(['9', '.', '+'].map((key) => isEntry({ kind: 'sum', columns: 3 }, key))).toEqual([
-      ...[true, true, false],
+      true,
+      true,
+      false,
     ])
   })
 })
@@ -200,7 +206,9 @@ describe('cells', () => {
     expect(cellsOf('1_', '_', step({ positions }))).toEqual([
       { text: '1', given: true, certainty: 1, weighed: [] },
       {
-        ...{ text: '2', given: false, certainty: 0.7 },
+        text: '2',
+        given: false,
+        certainty: 0.7,
         weighed: [
           { token: '2', probability: 0.7 },
           { token: '3', probability: 0.29 },

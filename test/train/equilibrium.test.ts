@@ -121,15 +121,16 @@ describe('a trimmed loss', () => {
 })
 
 describe('equilibrium refuses', () => {
-  it.each([{ damping: 0.1 }, { pathNoise: 0.1 }, { bestOf: 2 }])(
-    'along the exact direction what changes its steps: %o',
-    (options) => {
-      const { config } = modelOf('latent residual exact, noise')
-      expect(() => {
-        equilibrium({ ...plain, ...options }).check(config)
-      }).toThrow(/amortized direction/)
-    },
-  )
+  it.each([
+    { name: 'damping', options: { damping: 0.1 } },
+    { name: 'noise on the path', options: { pathNoise: 0.1 } },
+    { name: 'the best of several starts', options: { bestOf: 2 } },
+  ])('along the exact direction $name', ({ options }) => {
+    const { config } = modelOf('latent residual exact, noise')
+    expect(() => {
+      equilibrium({ ...plain, ...options }).check(config)
+    }).toThrow(/amortized direction/)
+  })
 })
 
 describe('a run with an average, noise of all kinds and a buffer of what is unsolved', () => {

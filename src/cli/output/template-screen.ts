@@ -66,11 +66,11 @@ export class TemplateScreen {
     const read = step ? Array.from(step.text) : []
     return Array.from(this.template, (known, i) => {
       if (known !== this.blank) return { text: known, given: true, certainty: 1 }
-      const told = step?.positions?.[i]
-      const token = told?.tokens[0] ?? read[i] ?? ''
+      const reading = step?.positions?.[i]
+      const token = reading?.tokens[0] ?? read[i] ?? ''
       // A special token has no character of its own.
       const text = Array.from(token).length > 1 ? '?' : token
-      return { text, given: false, certainty: told?.probabilities[0] ?? 1 }
+      return { text, given: false, certainty: reading?.probabilities[0] ?? 1 }
     })
   }
 }
