@@ -171,7 +171,8 @@ export class MessageLoop {
   /** The listener has dealt with the last report. */
   private acknowledged(): void {
     if (this.closed) return
-    this.reportIfDue()
+    // A step that is about to be taken reports by itself: counts of requests it admits would be stale here.
+    if (this.scheduled === undefined) this.reportIfDue()
     if (this.busy) this.wake()
   }
 
