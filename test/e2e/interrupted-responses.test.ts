@@ -189,6 +189,28 @@ describe('kill -9 during a background response', () => {
   })
 })
 
+describe('a response that is in progress after a restart', () => {
+  it('can be finished, and ends with what it has', async () => {
+    const data = folder()
+    const first = await start(data)
+    const endless = { ...long, max_output_tokens: 2, refinement: { max_steps: null, tolerance: 0 } }
+    const { id } = (await (await first.post('/v1/responses', endless)).json()) as ResponseReply
+    await kill(first)
+    const second = await start(data)
+    const finish = async () => (await second.post(`/v1/responses/${id}/finish`, '')).status
+    await expect.poll(finish, { timeout: 30_000 }).toBe(200)
+    await expect
+      .poll(async () => (await retrieve(second, id)).status, { timeout: 30_000 })
+      .not.toBe('in_progress')
+  })
+
+  it('keeps a second process out of its folder', async () => {
+    const data = folder()
+    await start(data)
+    await expect(Server.start(models, '--data-dir', data)).rejects.toThrow(/in use/)
+  })
+})
+
 describe('an orderly restart', () => {
   it('keeps ended responses, not deleted ones, and continues the rest', async () => {
     const data = folder()

@@ -69,6 +69,7 @@ export class StoredResponses {
     const asked = engineRequestOf(body, prompt, engine.model, limits)
     const meta = responseMetaOf(body, asked, engine.model.name)
     const durable = meta.head.background
+    if (meta.head.store) await this.refuseWhileFailing()
     const request = await requests.submitOne(engine, asked, {
       client,
       route: 'responses',
@@ -152,6 +153,7 @@ export class StoredResponses {
   resume(): void {
     const { models, requests, store } = this.options
     for (const record of store.unfinished()) {
+      if (!this.isReadable(record)) continue
       const engine = models.inMemory.get(record.model)
       const observer = engine && requests.observerOf(engine, record.job.client, 'responses')
       const job = this.jobs.resume(record, this.specOf(record, engine, observer))
@@ -163,6 +165,26 @@ export class StoredResponses {
 
   close(): Promise<void> {
     return this.jobs.close()
+  }
+
+  /**
+   * Throws `storage_unavailable` where the store could not be written to last time and still cannot: who asks
+   * is told at once, in place of waiting until there is room on the disk.
+   */
+  private async refuseWhileFailing(): Promise<void> {
+    const { store } = this.options
+    if (store.failing) await store.sweep(Date.now())
+  }
+
+  /** Its events can be read; the store has said so in the log where they cannot. */
+  private isReadable({ id }: JobRecord): boolean {
+    try {
+      this.options.store.events(id, 0, Infinity)
+      return true
+    } catch (error) {
+      if (error instanceof BasinError && error.code === 'damaged') return false
+      throw error
+    }
   }
 
   private record(id: string, owner: string): JobRecord {
@@ -200,6 +222,8 @@ export class StoredResponses {
       submit: async () => {
         if (!engine || !observer) throw new BasinError('internal')
         const request = await whenThereIsRoom(() => requests.resubmit(engine, record.job, observer))
+        const job = this.jobs.under(record.id, record.owner)
+        if (job) this.makeSteerable(job, request)
         return request
       },
       same: saysTheSame,
