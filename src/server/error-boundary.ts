@@ -39,8 +39,14 @@ function fromFastify(error: FastifyError, request: FastifyRequest, bodyBytes: nu
     case 'FST_ERR_NOT_FOUND':
       return new BasinError('not_found', { what: 'This path' })
     case 'ERR_STREAM_PREMATURE_CLOSE':
+    // The client left while it sent its body.
+    case 'ECONNRESET':
       return new BasinError('cancelled')
     default:
+      // A file that is not served, or a path that leads out of the folder of files.
+      if (error.statusCode === 403 || error.statusCode === 404) {
+        return new BasinError('not_found', { what: 'This path' })
+      }
       return new BasinError('internal', {}, { cause: error })
   }
 }

@@ -1,4 +1,5 @@
 /** One real process: budgets, sockets, concurrent requests, disconnects, invalid requests, memory. */
+import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Peer } from '../support/peer.js'
 import { Server, writeModels } from '../support/process.js'
@@ -110,6 +111,27 @@ describe('a client that disconnects', () => {
     await reply
     await idle()
     expect(await server.metric('basin_cache_pages_used')).toBe(0)
+  })
+
+  it('makes no internal error, even while it sends its body', async () => {
+    const { hostname, port } = new URL(server.url)
+    const upload = () =>
+      new Promise<void>((resolve) => {
+        const socket = connect(Number(port), hostname, () => {
+          socket.write(
+            'POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n' +
+              'Content-Length: 1000\r\n\r\n{"prompt":',
+            () => setTimeout(() => socket.destroy(), 50),
+          )
+        })
+        socket.once('close', () => {
+          resolve()
+        })
+      })
+    await Promise.all(Array.from({ length: 20 }, upload))
+    const text = async () => (await fetch(`${server.url}/metrics`)).text()
+    await expect.poll(text).toMatch(/basin_errors_total\{[^}]*code="cancelled"[^}]*\} [2-9]\d/)
+    expect(await text()).not.toMatch(/basin_errors_total\{[^}]*code="internal"/)
   })
 
   it('frees its slots on the socket too', async () => {
