@@ -12,17 +12,20 @@ import { BLANK, drawExamples } from '../src/train/tasks/task.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The published architecture at its size xxs with random weights, longer in context than it was trained. */
-const published = {
+/**
+ * The published architecture with random weights, longer in context than it was trained. Its size xxs is
+ * head-6-384-50277: layers, width, vocabulary.
+ */
+const published = (name: string, layers: number, dim: number, vocabulary: number) => ({
   format: 'basin-ebt/1',
-  name: 'head-6-384-50277',
+  name,
   description: 'random weights',
   created: 0,
-  vocab_size: 50277,
-  dim: 384,
-  layers: 6,
-  heads: 6,
-  ffn_dim: 384,
+  vocab_size: vocabulary,
+  dim,
+  layers,
+  heads: dim / 64,
+  ffn_dim: dim,
   context_length: 2048,
   norm_eps: 1e-5,
   rope_theta: 10000,
@@ -38,7 +41,7 @@ const published = {
     embed: 'vocab_to_embed',
   },
   energy: { kind: 'head', direction: 'exact', doubt: 0 },
-}
+})
 
 export interface Subject {
   checkpoint: Checkpoint
@@ -46,10 +49,12 @@ export interface Subject {
   givens?: (row: number) => number[]
 }
 
-/** A model by its directory, or the published size by its name. */
+/** A model by its directory, or the published architecture by its sizes. */
 export function subjectOf(name: string): Subject {
-  if (name === published.name) {
-    const config = parseConfig(published, 'bench')
+  const sizes = /^head-(\d+)-(\d+)-(\d+)$/.exec(name)?.slice(1).map(Number)
+  if (sizes) {
+    const [layers, dim, vocabulary] = sizes as [number, number, number]
+    const config = parseConfig(published(name, layers, dim, vocabulary), 'bench')
     return { checkpoint: { config, tensors: initialWeights(config, 1, 0.5) } }
   }
   const directory = existsSync(name) ? name : join(root, 'models', name)

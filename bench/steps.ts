@@ -16,7 +16,6 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { stepCost } from '../src/energy/cost.js'
-import type { EnergyEngine } from '../src/energy/engine.js'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { NativeEngine, nativeEngine } from '../src/energy/native/engine.js'
 import { nativePageSize, weightTypes } from '../src/energy/native/options.js'
@@ -84,7 +83,10 @@ const pagesPerRow = (subject: Subject): number =>
     (Math.max(...contextsOf(subject)) + subject.checkpoint.config.answer.block) / nativePageSize,
   )
 
-async function openEngine(subject: Subject, name: string): Promise<EnergyEngine> {
+/** Engines whose verbs return when they are done, so that a clock may stand around them. */
+type Engine = TfjsEngine | NativeEngine
+
+async function openEngine(subject: Subject, name: string): Promise<Engine> {
   const capacity = { slots: most, sequences: most, pages: most * pagesPerRow(subject) }
   if (name.startsWith('tfjs:')) {
     const backend = await loadBackend(name.slice('tfjs:'.length) as BackendChoice, threads)
@@ -104,7 +106,7 @@ async function openEngine(subject: Subject, name: string): Promise<EnergyEngine>
 
 /** Brings every row's context to `context` tokens, from `before`. */
 function observe(
-  engine: EnergyEngine,
+  engine: Engine,
   rows: number,
   before: number,
   context: number,
@@ -123,7 +125,7 @@ function observe(
 
 /** Seconds of each step, at least three; and processor seconds of one, all threads together. */
 function time(
-  engine: EnergyEngine,
+  engine: Engine,
   subject: Subject,
   batch: number,
 ): { times: number[]; processor: number } {
@@ -155,7 +157,7 @@ function time(
 }
 
 function measure(
-  engine: EnergyEngine,
+  engine: Engine,
   subject: Subject,
   limits: Limits,
   [context, batch]: [number, number],
@@ -201,7 +203,7 @@ const tell = (line: Line) => {
 }
 
 /** By a float32 engine: peak and bandwidth at this moment. */
-async function limitsOf(subject: Subject, engine: EnergyEngine): Promise<Limits> {
+async function limitsOf(subject: Subject, engine: Engine): Promise<Limits> {
   if (engine instanceof NativeEngine) return engine.measure()
   const other = await openEngine(subject, 'f32')
   const limits = await limitsOf(subject, other)

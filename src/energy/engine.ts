@@ -2,12 +2,18 @@
  * The whole contract with hardware. Rows of different sequences, candidates, step indices and context
  * lengths share one call. Answer states live in slots owned by the engine, so nothing of vocabulary
  * size crosses this boundary per step. An engine knows tokens as integers and knows no text, no
- * budget and no queue. Calls are synchronous: an engine runs in a worker thread of its own.
+ * budget and no queue. It runs in a worker thread of its own: engines on the CPU return results, an
+ * engine on another device promises of them, and callers await either. A call begins when the one
+ * before it has ended.
  *
- * Implemented by tfjs/ (the definition) and native/ (fused kernels, tested against the definition).
+ * Implemented by tfjs/ (the definition), native/ (fused kernels) and webgpu/ (any GPU), which are tested
+ * against the definition.
  */
 import type { ModelConfig } from '../model/config.js'
 import type { Bell } from './bell.js'
+
+/** What an engine that computes elsewhere gives later; others give it at once. */
+export type Awaitable<T> = T | Promise<T>
 
 /** Appends `tokens` to the context of `sequence`: prefill and commit are the same act. */
 export interface ObserveRow {
@@ -171,7 +177,7 @@ export interface EngineCapacity {
 }
 
 export interface EngineInfo {
-  /** `tfjs` or `native`. */
+  /** `tfjs`, `native` or `webgpu`. */
   name: string
   /** What it runs on: `wasm`, `tensorflow`, `avx512`, ... */
   backend: string
@@ -185,30 +191,30 @@ export interface EnergyEngine {
   readonly info: EngineInfo
   readonly capacity: EngineCapacity
 
-  observe(rows: readonly ObserveRow[]): void
+  observe(rows: readonly ObserveRow[]): Awaitable<void>
   /**
    * Observes, and says what the network made of it: for each row the sum over its tokens of norm(h) of
    * the observed stream's last layer, on the last landscape, [D].
    */
-  encode(rows: readonly ObserveRow[]): Float32Array[]
-  begin(rows: readonly BeginRow[]): void
+  encode(rows: readonly ObserveRow[]): Awaitable<Float32Array[]>
+  begin(rows: readonly BeginRow[]): Awaitable<void>
   /**
    * A step on every row, in place. Rows of one slot are steps of its answer, one after the other: where
    * a slot comes again a new round begins, if the bell does not ring; else the results end there.
    */
-  descend(rows: readonly DescendRow[], bell?: Bell): StepResult[]
+  descend(rows: readonly DescendRow[], bell?: Bell): Awaitable<StepResult[]>
   /**
    * What observe, begin, descend and read would do, in one call: nothing comes of it that would not
    * come of those. Ends before an answer whose energies or read-out are not finite. Absent: the engine
    * gains nothing by it.
    */
-  stride?(row: StrideRow, bell?: Bell): StrideAnswer[]
-  energy(rows: readonly EnergyRow[]): EnergyResult[]
-  read(rows: readonly ReadRow[]): Reading[]
-  points(rows: readonly PointRow[]): Float32Array[]
+  stride?(row: StrideRow, bell?: Bell): Awaitable<StrideAnswer[]>
+  energy(rows: readonly EnergyRow[]): Awaitable<EnergyResult[]>
+  read(rows: readonly ReadRow[]): Awaitable<Reading[]>
+  points(rows: readonly PointRow[]): Awaitable<Float32Array[]>
   /** Forgets a context and unbinds its slots. Releasing what is not held does nothing. */
-  release(sequence: number): void
+  release(sequence: number): Awaitable<void>
   /** Bytes of memory the engine holds for weights, caches and states. */
   memory(): number
-  close(): void
+  close(): Awaitable<void>
 }

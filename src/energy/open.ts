@@ -8,11 +8,15 @@ import { nativeEngine } from './native/engine.js'
 import { weightTypes, type WeightType } from './native/options.js'
 import { loadBackend, type BackendChoice } from './tfjs/backend.js'
 import { TfjsEngine } from './tfjs/engine.js'
+import { Device } from './webgpu/device.js'
+import { WebgpuEngine } from './webgpu/engine.js'
+import { mayHaveGpu, nodeAdapter } from './webgpu/node.js'
 
-/** `auto`: native where its addon was built, else tfjs. */
+/** `auto`: webgpu where there is a GPU for it, else native where its addon was built, else tfjs. */
 export const engineChoices = [
   'auto',
   'native',
+  'webgpu',
   'tfjs',
   'tfjs:native',
   'tfjs:wasm',
@@ -88,13 +92,62 @@ export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
       reason: 'a feed-forward control has no energy to serve',
     })
   const capacity = { slots, sequences, pages }
+  const onGpu = await openWebgpu(checkpoint, engine, weights, options)
+  if (!('missing' in onGpu)) return onGpu
   const loaded =
     engine === 'auto' || engine === 'native' ? loadAddon() : { missing: 'not asked for' }
   if (engine === 'native' || 'addon' in loaded) {
-    const reason = engine === 'native' ? 'asked for' : 'its addon is built'
+    const reason =
+      engine === 'native' ? 'asked for' : `its addon is built; no WebGPU: ${onGpu.missing}`
     return nativeEngine(checkpoint, loaded, { capacity, threads, weights, reason })
   }
   return openTfjs(checkpoint, engine, loaded.missing, weights, options)
+}
+
+/**
+ * The engine on a GPU, or why `engine` does not take it. Throws `backend_missing` where it was asked for
+ * by name and cannot be had; only then may its adapter be one that computes on the CPU.
+ */
+async function openWebgpu(
+  checkpoint: Checkpoint,
+  engine: string,
+  weights: WeightType,
+  { pages, sequences, slots }: OpenOptions,
+): Promise<WebgpuEngine | { missing: string }> {
+  if (engine !== 'webgpu' && engine !== 'auto') return { missing: 'not asked for' }
+  if (weights !== 'f32')
+    return refuse(engine, `it computes with f32 weights, and ${weights} are asked for`)
+  if (engine === 'auto' && !mayHaveGpu()) return { missing: 'there is no GPU' }
+  const adapter = await nodeAdapter()
+  if ('missing' in adapter) return refuse(engine, adapter.missing)
+  if (adapter.software && engine === 'auto')
+    return { missing: `${adapter.name} computes on the CPU` }
+  const reason = engine === 'auto' ? 'there is a GPU' : 'asked for'
+  const capacity = { slots, sequences, pages }
+  try {
+    const device = await Device.open(adapter, endThread)
+    return await WebgpuEngine.open(checkpoint, device, { capacity, reason })
+  } catch (error) {
+    if (!(error instanceof BasinError) || error.code !== 'backend_missing') throw error
+    if (engine === 'webgpu') throw error
+    return { missing: error.message }
+  }
+}
+
+/**
+ * Nothing brings a lost device back, nor the contexts that it held: the thread ends with the error, and
+ * whoever watches over it starts another.
+ */
+function endThread(error: BasinError): void {
+  setImmediate(() => {
+    throw error
+  })
+}
+
+/** Throws `backend_missing` unless another engine will do. */
+function refuse(engine: string, reason: string): { missing: string } {
+  if (engine === 'auto') return { missing: reason }
+  throw new BasinError('backend_missing', { engine, reason })
 }
 
 async function openTfjs(

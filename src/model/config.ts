@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { BasinError } from '../errors.js'
+import { contextCaches, draftsFromContext } from './derived.js'
 
 const count = (maximum: number, description: string) =>
   Type.Integer({ minimum: 1, maximum, description })
@@ -154,37 +155,14 @@ export const ModelConfig = Type.Object(
 )
 export type ModelConfig = Static<typeof ModelConfig>
 
-/** Width of one answer position's state: V in vocab space, D in latent space. */
-export const stateWidth = (config: ModelConfig): number =>
-  config.answer.space === 'vocab' ? config.vocab_size : config.dim
-
-/** Caches a sequence needs: the observed stream depends on the landscape only where every token sees it. */
-export const contextCaches = (config: ModelConfig): number =>
-  config.conditioning === 'time_embed' || config.conditioning === 'adaln' ? config.landscapes : 1
-
-/** Whether y_0 is the observed stream's own opinion of the next token, as a causal model's would be. */
-export const draftsFromContext = (config: ModelConfig): boolean =>
-  config.answer.draft === 'observed'
-
-/** RoPE position of the first observed token: the step token of `time_embed` takes position 0. */
-export const contextOffset = (config: ModelConfig): number =>
-  config.conditioning === 'time_embed' ? 1 : 0
-
-/** The landscape of a step (0-based), clamped to the last one a model has. */
-export const landscapeOf = (config: ModelConfig, step: number): number =>
-  Math.min(step, config.landscapes - 1)
-
-/**
- * The step size of a step (0-based) of inference, where training gave `alpha`. Repeated, it is a
- * schedule with warm restarts (Loshchilov and Hutter 2017), of a line where theirs has a cosine.
- */
-export function trainedStepSize({ step_decay: decay }: ModelConfig, alpha: number, step: number) {
-  if (!decay) return alpha
-  const { from, repeat = false, start = 0, steps } = decay
-  if (step < start) return alpha
-  const since = repeat ? (step - start) % steps : step - start
-  return alpha * (1 + (from - 1) * Math.max(0, 1 - since / steps))
-}
+export {
+  contextCaches,
+  contextOffset,
+  draftsFromContext,
+  landscapeOf,
+  stateWidth,
+  trainedStepSize,
+} from './derived.js'
 
 const rules: readonly [(c: ModelConfig) => boolean, string][] = [
   [(c) => c.dim % c.heads === 0, 'dim must be a multiple of heads'],

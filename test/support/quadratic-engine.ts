@@ -25,7 +25,7 @@ import type {
   StrideAnswer,
   StrideRow,
 } from '../../src/energy/engine.js'
-import { roundsOf } from '../../src/energy/tfjs/rows.js'
+import { roundsOf } from '../../src/energy/rounds.js'
 import { readLogits } from '../../src/energy/reading.js'
 import type { ModelConfig } from '../../src/model/config.js'
 import { stepSizeOf } from '../../src/refine/budget.js'

@@ -21,15 +21,16 @@ import type {
   StepResult,
 } from '../engine.js'
 import { type Bell, rings } from '../bell.js'
+import { checkRange } from '../range.js'
 import { readLogits } from '../reading.js'
+import { roundsOf } from '../rounds.js'
 import type { Backend, Tensor, Tf } from './backend.js'
 import { Contexts } from './contexts.js'
 import { basePoint, descend, logitsOf, type Step } from './descent.js'
 import type { Landscape } from './landscape.js'
 import { Network } from './network.js'
-import { checkRange } from './range.js'
 import { numbersOf, resultsOf } from './results.js'
-import { landscapeOf, noiseOf, roundsOf, startOf } from './rows.js'
+import { landscapeOf, noiseOf, startOf } from './rows.js'
 import { Slots } from './slots.js'
 
 const lowestAlpha = 1e-4

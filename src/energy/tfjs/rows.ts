@@ -8,23 +8,8 @@ import type { Contexts } from './contexts.js'
 import { draft } from './descent.js'
 import { Landscape } from './landscape.js'
 import type { Network } from './network.js'
-import { checkRange } from './range.js'
+import { checkRange } from '../range.js'
 import type { Slot } from './slots.js'
-
-/** Indices of rows that may go together: a round ends where a slot comes again. */
-export function roundsOf(rows: readonly DescendRow[]): number[][] {
-  const rounds: number[][] = []
-  const slots = new Set<number>()
-  rows.forEach(({ slot }, i) => {
-    if (i === 0 || slots.has(slot)) {
-      rounds.push([])
-      slots.clear()
-    }
-    slots.add(slot)
-    rounds.at(-1)?.push(i)
-  })
-  return rounds
-}
 
 /** The landscapes that these rows descend, each over the context of its sequence. */
 export function landscapeOf(

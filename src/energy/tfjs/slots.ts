@@ -3,7 +3,7 @@ import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { ReadRow, StepResult } from '../engine.js'
 import type { Tensor } from './backend.js'
-import { checkRange } from './range.js'
+import { checkRange } from '../range.js'
 
 /** One candidate's answer in descent. Tensors are [1, K, W], owned by the slot. */
 export interface Slot {

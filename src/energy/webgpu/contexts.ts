@@ -1,0 +1,89 @@
+/**
+ * What sequences have observed, as integers: lengths, page tables, and how many positions each page
+ * holds. The keys and values themselves are the device's.
+ */
+import { BasinError } from '../../errors.js'
+import type { ObserveRow } from '../engine.js'
+import { checkRange } from '../range.js'
+import { webgpuPageSize, type Shape } from './shape.js'
+
+interface Context {
+  length: number
+  pages: readonly number[]
+}
+
+const empty: Context = { length: 0, pages: [] }
+
+const outOfRange = (param: string, bound: string, value: number): BasinError =>
+  new BasinError('out_of_range', { param, bound, value })
+
+export class Contexts {
+  private bySequence = new Map<number, Context>()
+  /** Positions that each page holds. */
+  private filled: Uint8Array
+
+  constructor(private readonly shape: Shape) {
+    this.filled = new Uint8Array(shape.pages)
+  }
+
+  /** Observed tokens. */
+  length(sequence: number): number {
+    return (this.bySequence.get(sequence) ?? empty).length
+  }
+
+  /**
+   * Enters rows, all or none, and returns the position of each row's first token. Throws `out_of_range`
+   * for what cannot be observed.
+   */
+  enter(rows: readonly ObserveRow[]): number[] {
+    const before = { bySequence: new Map(this.bySequence), filled: this.filled.slice() }
+    try {
+      return rows.map((row) => this.enterRow(row))
+    } catch (error) {
+      Object.assign(this, before)
+      throw error
+    }
+  }
+
+  /** Page tables of a sequence's contexts, as entered last. */
+  pagesOf(sequence: number): readonly number[] {
+    return (this.bySequence.get(sequence) ?? empty).pages
+  }
+
+  release(sequence: number): void {
+    this.bySequence.delete(sequence)
+  }
+
+  private enterRow({ from, pages, sequence, tokens }: ObserveRow): number {
+    const { config, pages: most, pagesPerSequence, sequences } = this.shape
+    checkRange('sequence', sequence, sequences)
+    tokens.forEach((token) => checkRange('token', token, config.vocab_size))
+    const start = from ?? this.length(sequence)
+    if (from !== undefined) {
+      checkRange('from', from, config.context_length)
+      checkRange('from', from, from + tokens.length)
+    }
+    const end = start + tokens.length
+    const room = Math.min(config.context_length, pagesPerSequence * webgpuPageSize) - start
+    if (tokens.length > room) throw outOfRange('tokens', `at most ${room}`, tokens.length)
+    if (pages.length * webgpuPageSize < end)
+      throw outOfRange('pages', `enough for ${end} positions`, pages.length)
+    pages.forEach((page) => checkRange('pages', page, most))
+    const used = pages.slice(0, pagesPerSequence)
+    this.fill(used, start, end)
+    this.bySequence.set(sequence, { length: end, pages: used })
+    return start
+  }
+
+  /** Throws where a page does not hold what comes before `start`. */
+  private fill(pages: readonly number[], start: number, end: number): void {
+    const covers = (index: number, until: number): number =>
+      Math.min(webgpuPageSize, until - index * webgpuPageSize)
+    pages.forEach((page, index) => {
+      if (covers(index, start) > (this.filled[page] as number))
+        throw outOfRange('pages', 'pages that hold the positions before the first token', page)
+      if (covers(index, end) > Math.max(0, covers(index, start)))
+        this.filled[page] = covers(index, end)
+    })
+  }
+}
