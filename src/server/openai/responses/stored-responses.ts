@@ -153,10 +153,10 @@ export class StoredResponses {
   resume(): void {
     const { models, requests, store } = this.options
     for (const record of store.unfinished()) {
-      if (!this.isReadable(record)) continue
       const engine = models.inMemory.get(record.model)
       const observer = engine && requests.observerOf(engine, record.job.client, 'responses')
-      const job = this.jobs.resume(record, this.specOf(record, engine, observer))
+      const job = this.resumeJob(record, this.specOf(record, engine, observer))
+      if (!job) continue
       if (record.durable && !record.steered && engine) continue
       const reason = 'the server was restarted before it had ended'
       job.fail({ code: 'engine_failed', facts: { reason } })
@@ -176,13 +176,12 @@ export class StoredResponses {
     if (store.failing) await store.sweep(Date.now())
   }
 
-  /** Its events can be read; the store has said so in the log where they cannot. */
-  private isReadable({ id }: JobRecord): boolean {
+  /** Undefined where its stored events are damaged, which the store has logged. */
+  private resumeJob(record: JobRecord, spec: JobSpec): DurableJob | undefined {
     try {
-      this.options.store.events(id, 0, Infinity)
-      return true
+      return this.jobs.resume(record, spec)
     } catch (error) {
-      if (error instanceof BasinError && error.code === 'damaged') return false
+      if (error instanceof BasinError && error.code === 'damaged') return undefined
       throw error
     }
   }
