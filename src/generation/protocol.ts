@@ -250,6 +250,8 @@ export interface TickStats {
   prefixHits: number
   /** How often a request gave up its pages to others. */
   preemptions: number
+  /** How many answers were saved because others needed their slots. */
+  movedOut: number
 }
 
 export type ToWorker =

@@ -181,6 +181,7 @@ export class ScriptedGeneration implements EngineClient {
         prefixQueries: 0,
         prefixHits: 0,
         preemptions: 0,
+      movedOut: 0,
       })
     }
   }

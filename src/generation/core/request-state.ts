@@ -158,13 +158,13 @@ export class RequestState {
   }
 
   /** The next answer; its clock does not run yet. */
-  begin(slots: readonly number[]): Answer {
+  begin(): Answer {
     this.contextBefore = this.context.length
     this.handedOutBefore = this.completion.handedOut
     this.accepted = false
     const extended = extend(this.request.budget, this.extra)
     const budget = this.scoresGiven || this.encodesPrompt ? { ...extended, maxSteps: 0 } : extended
-    const answer = new Answer(this.nextShape(), budget, slots, this.unspent)
+    const answer = new Answer(this.nextShape(), budget, this.unspent)
     this.extra = {}
     if (this.finishing) answer.finish()
     this.answer = answer

@@ -51,6 +51,7 @@ export class RequestTable {
       whole: state.encodesPrompt,
       positions: state.positions,
       candidates: request.budget.candidates,
+      sequential: request.budget.allocation === 'adaptive',
     })
     this.byId.set(request.id, state)
     this.byRequestId.set(state.requestId, state)

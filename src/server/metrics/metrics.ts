@@ -156,6 +156,7 @@ export class Metrics {
       instruments.prefixQueries,
       instruments.prefixHits,
       instruments.preemptions,
+      instruments.movedOut,
     ]) {
       counter.inc({ model }, 0)
     }
@@ -170,6 +171,7 @@ export class Metrics {
     instruments.prefixQueries.inc({ model }, stats.prefixQueries)
     instruments.prefixHits.inc({ model }, stats.prefixHits)
     instruments.preemptions.inc({ model }, stats.preemptions)
+    instruments.movedOut.inc({ model }, stats.movedOut)
     instruments.observedTokens.inc({ model }, stats.observedTokens)
     for (const [phase, seconds] of Object.entries(stats.seconds)) {
       instruments.engineSeconds.inc({ model, phase }, seconds)
