@@ -2,7 +2,7 @@
  * Decides which requests have contexts, pages and slots, and what each step does. Integers only: it knows
  * no tensor, no text, no energy and no clock.
  *
- * Slots are shared by client at every step (client-shares.ts): while others wait, a client has no more than
+ * Slots are shared by client at every step (shares.ts): while others wait, a client has no more than
  * its share of them, and its candidates beyond it are moved out of memory and come back later
  * (slot-table.ts). Within a client the requests admitted first come first. A request is admitted when its
  * client's share has a slot for it and its prompt fits into the cache; clients take turns, and a prompt
@@ -24,9 +24,8 @@ import {
   slotsFor,
   type AdmittedRequest,
 } from './admitted-request.js'
-import { add, ClientShares, type Amounts, type PageClaims } from './client-shares.js'
+import { add, ClientShares, fairShares, type Amounts, type PageClaims } from './shares.js'
 import { FairQueue } from './fair-queue.js'
-import { fairShares } from './fair-shares.js'
 import { PagePool } from './page-pool.js'
 import { PageNames, PageTables } from './page-tables.js'
 import type {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { fairShares } from '../../src/scheduler/fair-shares.js'
+import { fairShares } from '../../src/scheduler/shares.js'
 import { PagePool } from '../../src/scheduler/page-pool.js'
 import { FairQueue } from '../../src/scheduler/fair-queue.js'
 import type { RequestNeeds } from '../../src/scheduler/plan.js'
@@ -274,7 +274,9 @@ describe('slots that several clients want', () => {
     expect(rows(it)).toEqual([[wide, 4]])
     const other = it.submit(short({ client: 'b' }))
     const plan = it.schedule()
-    expect(plan.moveOut).toEqual([{ requestId: wide, candidate: 3, slot: expect.any(Number) as number }])
+    expect(plan.moveOut).toEqual([
+      { requestId: wide, candidate: 3, slot: expect.any(Number) as number },
+    ])
     expect(plan.moveIn).toMatchObject([{ requestId: other, slot: plan.moveOut[0]?.slot }])
     expect(counted(plan.descend.map(({ requestId }) => requestId))).toEqual([
       [wide, 3],

@@ -81,8 +81,9 @@ export class ScriptedGeneration implements EngineClient {
   }
 
   outstandingOf(client: string): number {
-    return [...this.running.values()].filter(({ held, job }) => !held && job.client === client)
-      .length
+    return [...this.running.values()]
+      .filter(({ held, job }) => !held && job.client === client)
+      .reduce((sum, { job }) => sum + job.budget.candidates, 0)
   }
 
   submit(request: Omit<EngineRequest, 'id'>): BufferedRequestStream {
@@ -181,7 +182,7 @@ export class ScriptedGeneration implements EngineClient {
         prefixQueries: 0,
         prefixHits: 0,
         preemptions: 0,
-      movedOut: 0,
+        movedOut: 0,
       })
     }
   }

@@ -199,7 +199,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--concurrent <n>',
-        'choices of one client that are computed at once',
+        'candidates of one client that are computed at once; each choice has one at least',
         'BASIN_CONCURRENT',
         [1, 1e9],
       ),

@@ -55,6 +55,8 @@ export class RequestState {
   heldUntil: number | undefined
   /** When a pause is over at the latest; undefined while there is none. */
   pausedUntil: number | undefined
+  /** Seconds of the pauses before the present one. */
+  pausedSeconds = 0
   /** The engine's index of its context, once it has one. */
   contextId = -1
   /** States of the prompt's tokens, if they were asked for. */

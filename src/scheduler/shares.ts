@@ -1,9 +1,25 @@
 /**
- * Divides slots among clients, and grants each client's share to its requests, those admitted first before
- * those admitted later. Integers only; decides at every step anew, from what everybody claims in that step.
+ * Fair shares: of the slots, and of pages that are short, among clients; of the tokens observed in a step,
+ * among requests. A client's share is granted to its requests, those admitted first before those admitted
+ * later. Integers only; all is decided at every step anew, from what everybody claims in that step.
  */
 import { claimedSlots, isActive, type AdmittedRequest } from './admitted-request.js'
-import { fairShares } from './fair-shares.js'
+
+/**
+ * Max-min fair division: no share exceeds its need, and what small needs leave over goes to the large
+ * ones. The shares add up to min(budget, sum of needs).
+ */
+export function fairShares(needs: readonly number[], budget: number): number[] {
+  const shares = new Array<number>(needs.length).fill(0)
+  const order = [...needs.keys()].sort((a, b) => (needs[a] as number) - (needs[b] as number))
+  let left = budget
+  order.forEach((index, served) => {
+    const share = Math.min(needs[index] as number, Math.ceil(left / (order.length - served)))
+    shares[index] = share
+    left -= share
+  })
+  return shares
+}
 
 /** Slots, or pages, by client. */
 export type Amounts = Map<string, number>
