@@ -67,7 +67,7 @@ export interface AppOptions {
 export async function buildApp(options: AppOptions): Promise<App> {
   const components = componentsFrom(options)
   const app = await openPublicApp(components, options)
-  addOperationRoutes(app, components.context)
+  addOperationRoutes(app, components.context, options.keys !== undefined)
   return app
 }
 
@@ -78,7 +78,7 @@ export async function buildApart(options: AppOptions): Promise<Record<'app' | 'o
   const operations = await createApp(options.limits, components.context.metrics, options.logger)
   await guardApp(operations, components.guards)
   healthRoutes(operations, components.context)
-  addOperationRoutes(operations, components.context)
+  addOperationRoutes(operations, components.context, false)
   return { app, operations }
 }
 
@@ -150,8 +150,9 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
   return app
 }
 
-function addOperationRoutes(app: App, context: AppContext): void {
-  metricsRoutes(app, context)
+/** `restricted`: clients with keys of their own reach the port. */
+function addOperationRoutes(app: App, context: AppContext, restricted: boolean): void {
+  metricsRoutes(app, context, restricted)
   adminRoutes(app, context)
 }
 

@@ -2,12 +2,13 @@
 import { BasinError } from '../../errors.js'
 import { RefineSession } from '../basin/refine-session.js'
 import type { App, AppContext } from '../context.js'
+import { SOCKET_PATH } from '../http-request.js'
 
 export function refineRoutes(app: App, context: AppContext): void {
   const { sockets } = context.metrics.instruments
   app.route({
     method: 'GET',
-    url: '/v1/refine',
+    url: SOCKET_PATH,
     schema: { hide: true },
     handler: () => {
       const reason = 'this path is for WebSockets'
