@@ -6,11 +6,9 @@ import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/typ
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import type { ApiKeys } from './api-keys.js'
-import type { App } from './context.js'
+import type { App, AppContext } from './context.js'
 import { installErrorBoundary, refuseConnection } from './error-boundary.js'
 import { HttpRequest } from './http-request.js'
-import type { Limits } from './limits.js'
-import type { Metrics } from './metrics/metrics.js'
 import { auth } from './plugins/auth.js'
 import { jsonBody } from './plugins/json-body.js'
 import { originPolicy, type OriginPolicy } from './plugins/origin-policy.js'
@@ -25,8 +23,7 @@ import type { Traces } from './requests/request-trace.js'
 const TIMEOUT_CHECK_MS = 1000
 
 export async function createApp(
-  limits: Limits,
-  metrics: Metrics,
+  { failures, limits, metrics }: Pick<AppContext, 'failures' | 'limits' | 'metrics'>,
   logger: FastifyBaseLogger,
 ): Promise<App> {
   const app = Fastify({
@@ -52,7 +49,7 @@ export async function createApp(
     next()
   })
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
-  installErrorBoundary(app, limits.bodyBytes, (route, code) => {
+  installErrorBoundary(app, limits.bodyBytes, failures, (route, code) => {
     metrics.instruments.errors.inc({ route, code })
   })
   await app.register(jsonBody, { nesting: limits.nesting })

@@ -6,6 +6,7 @@ import { maxHeaderSize, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { BasinError } from '../errors.js'
+import type { FailureLog } from './failure-log.js'
 import { owesReply } from './pending-replies.js'
 import { refusal } from './schema-errors.js'
 
@@ -109,12 +110,13 @@ const methods = ['GET', 'POST', 'DELETE'] as const
 export function installErrorBoundary(
   app: FastifyInstance,
   bodyBytes: number,
+  failures: FailureLog,
   count: (route: string, code: string) => void,
 ): void {
   app.setErrorHandler((raised: FastifyError | BasinError, request, reply) => {
     const error = raised instanceof BasinError ? raised : fromFastify(raised, request, bodyBytes)
     count(request.routeOptions.url ?? 'unknown', error.code)
-    if (error.status >= 500) request.log.error({ err: raised }, error.message)
+    failures.report(request.log, error, raised, error.message)
     return sendError(reply, error)
   })
   app.setNotFoundHandler((request, reply) => {
