@@ -60,7 +60,7 @@ export function healthRoutes(
     }
   }
   const tags = ['operation']
-  const response = { ...refusals(403, 500), 200: Health, 503: Health }
+  const response = { ...refusals(400, 403, 500), 200: Health, 503: Health }
   app.get(
     '/health',
     { schema: { summary: 'Does the process live, and do its engines answer?', tags, response } },
