@@ -17,6 +17,7 @@ export function chatRoutes(app: App, context: AppContext): void {
     '/v1/chat/completions',
     {
       schema: {
+        operationId: 'createChatCompletion',
         summary: 'Answer a conversation',
         tags: ['text'],
         body: ChatRequest,

@@ -8,6 +8,7 @@ export function metricsRoutes(
   { metrics, models }: Pick<AppContext, 'metrics' | 'models'>,
 ): void {
   const schema = {
+    operationId: 'getMetrics',
     summary: 'Metrics for Prometheus',
     tags: ['operation'],
     response: {

@@ -108,7 +108,14 @@ export function modelRoutes(
   const List = Type.Object({ object: Type.Literal('list'), data: Type.Array(Model) })
   app.get(
     '/v1/models',
-    { schema: { summary: 'The default model first', tags, response: replies(List) } },
+    {
+      schema: {
+        operationId: 'listModels',
+        summary: 'The models that are served, the default first',
+        tags,
+        response: replies(List),
+      },
+    },
     () => ({
       object: 'list' as const,
       data: models.profiles.map((profile) => modelOf(profile, limits)),
@@ -118,6 +125,7 @@ export function modelRoutes(
     '/v1/models/:model',
     {
       schema: {
+        operationId: 'getModel',
         summary: 'One model',
         tags,
         params: Type.Object({ model: Type.String() }),

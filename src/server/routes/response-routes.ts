@@ -42,13 +42,14 @@ const stream = (reply: FastifyReply, events: AsyncIterable<string>) =>
   sendEvents(reply, Readable.from(namedEvents(events)))
 
 export function responseRoutes(app: App, { responses }: Pick<AppContext, 'responses'>): void {
-  const tags = ['text']
+  const tags = ['responses']
   const params = Type.Object({ id: Type.String() })
   const Reply = Type.Unsafe<ResponseReply | Readable>(ResponseReply)
   app.post(
     '/v1/responses',
     {
       schema: {
+        operationId: 'createResponse',
         summary: 'Answer, at once or in the background',
         tags,
         body: ResponseRequest,
@@ -70,6 +71,7 @@ export function responseRoutes(app: App, { responses }: Pick<AppContext, 'respon
     '/v1/responses/:id',
     {
       schema: {
+        operationId: 'getResponse',
         summary: 'A response that is kept, or its events after a number',
         tags,
         params,
@@ -89,6 +91,7 @@ export function responseRoutes(app: App, { responses }: Pick<AppContext, 'respon
     '/v1/responses/:id/cancel',
     {
       schema: {
+        operationId: 'cancelResponse',
         summary: 'End a background response',
         description: 'One that has ended stays as it is.',
         tags,
@@ -102,6 +105,7 @@ export function responseRoutes(app: App, { responses }: Pick<AppContext, 'respon
     '/v1/responses/:id',
     {
       schema: {
+        operationId: 'deleteResponse',
         summary: 'Delete a response; one that runs is ended',
         tags,
         params,
@@ -117,6 +121,7 @@ export function responseRoutes(app: App, { responses }: Pick<AppContext, 'respon
     '/v1/responses/:id/input_items',
     {
       schema: {
+        operationId: 'listResponseInputItems',
         summary: 'The messages of a request',
         tags,
         params,
