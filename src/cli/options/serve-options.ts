@@ -30,6 +30,7 @@ export interface ServeFlags extends WorkerFlags {
   socketsPerClient: number
   redisUrl?: string
   keys?: string
+  docs: 'all' | 'keys'
   allowedHost?: string[]
   corsOrigin?: string[]
   adminPort?: number
@@ -225,6 +226,12 @@ export const serveOptions = (command: Command): Command =>
         '--keys <file>',
         'require an API key of this file, which basin keys add makes',
       ).env('BASIN_KEYS'),
+    )
+    .addOption(
+      new Option('--docs <who>', 'who may read /docs and /openapi.json where there are keys')
+        .choices(['all', 'keys'])
+        .env('BASIN_DOCS')
+        .default('all'),
     )
     .addOption(
       new Option(
