@@ -13,7 +13,6 @@ import {
   checkContextLength,
   decodeState,
   encodeState,
-  modelIdentity,
   type StateOwner,
 } from '../../src/energy/answer-state.js'
 import { type Interrupt, isRaised } from '../../src/energy/interrupt.js'
@@ -32,7 +31,8 @@ import type {
   MultiStepAnswer,
   MultiStepRow,
 } from '../../src/energy/engine.js'
-import { roundsOf } from '../../src/energy/tfjs/rows.js'
+import { modelIdentity } from '../../src/energy/model-identity.js'
+import { roundsOf } from '../../src/energy/rounds.js'
 import { readLogits } from '../../src/energy/readout.js'
 import type { ModelConfig } from '../../src/model/config.js'
 import { stepSizeOf } from '../../src/refine/budget.js'
