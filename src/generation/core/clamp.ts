@@ -6,8 +6,6 @@
 import type { EnergyEngine } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
-import { answerSeed } from '../../refine/candidates.js'
-import { askedAnew } from '../../refine/stop.js'
 import { encodeTemplate } from '../../tokenizer/answer-template.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Answer } from './answer.js'
@@ -55,13 +53,15 @@ export async function clampPosition(
   engine: EnergyEngine,
   { position, state, token }: Clamping,
 ): Promise<void> {
-  const { answer, contextId, request } = state
+  const { answer, contextId } = state
   if (!answer || contextId < 0) throw invalid('type', 'no answer is in descent')
   const clamped = clampedBy(answer, position, token)
+  const { seed } = answer.shape
   const slots = answer.candidates.map(({ slot }) => slot)
   const before = await engine.points(slots.map((slot) => ({ slot, which: 'present' })))
-  const seed = answerSeed(request.sampling.seed, answer.shape.index)
-  const rows = slots.map((slot, candidate) => ({ slot, contextId, seed, candidate, clamped }))
+  const rows = answer.candidates.map(({ descent: candidate, slot }) => {
+    return { slot, contextId, seed, candidate, clamped }
+  })
   // A position that opens begins where it would have begun.
   await engine.begin(rows)
   const afresh = await engine.points(slots.map((slot) => ({ slot, which: 'present' })))
@@ -77,8 +77,5 @@ export async function clampPosition(
     }),
   )
   answer.shape.clamped = clamped
-  for (const candidate of answer.candidates) {
-    candidate.progress = askedAnew(candidate.progress)
-    candidate.closed = undefined
-  }
+  answer.askAnew()
 }

@@ -8,17 +8,19 @@ import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
 import { landscapeOf } from '../../model/config.js'
 import { planStep } from '../../refine/budget.js'
-import { answerSeed } from '../../refine/candidates.js'
+import { startNoise } from '../../refine/restarts.js'
 import type { TickStats } from '../protocol.js'
 import { type Clamping, clampPosition } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import { outcomesOf } from './multi-step.js'
+import { restartDescents, swapDescent } from './restart.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import {
   type AnswersInARow,
   emptyOutcome,
   type Observation,
   type Outcome,
+  type RestartRow,
   type SettledReadout,
   type StepPlan,
   type TokensToScore,
@@ -73,6 +75,8 @@ export class Executor {
     if (plan.begin.length > 0) await this.begin(plan.begin, outcome)
     outcome.begun = plan.resume.length > 0 ? [...plan.begin, ...plan.resume] : plan.begin
     outcome.represented = plan.represent
+    for (const row of plan.swap) await this.swap(row, outcome)
+    if (plan.restart.length > 0) await this.restart(plan.restart, outcome)
     if (plan.descend.length > 0) await this.descend(plan, outcome)
     for (const each of plan.score) await this.score(each, outcome)
     if (plan.close.length > 0) await this.close(plan.close, outcome)
@@ -134,10 +138,9 @@ export class Executor {
       outcome,
     )
     if (beginning.length === 0) return
-    const rows = beginning.flatMap(({ state: { answer, contextId, request } }) => {
+    const rows = beginning.flatMap(({ state: { answer, contextId } }) => {
       if (!answer) return []
-      const { clamped, index } = answer.shape
-      const seed = answerSeed(request.sampling.seed, index)
+      const { clamped, seed } = answer.shape
       return answer.candidates.map(({ slot }, candidate) => ({
         slot,
         contextId,
@@ -147,6 +150,22 @@ export class Executor {
       }))
     })
     await this.call('descend', beginning, outcome, () => this.engine.begin(rows))
+  }
+
+  private async restart(restarts: readonly RestartRow[], outcome: Outcome): Promise<void> {
+    const rows = withoutFailed(restarts, outcome)
+    if (rows.length === 0) return
+    const restarted = await this.call('descend', rows, outcome, () =>
+      restartDescents(this.engine, rows),
+    )
+    outcome.restarted = restarted ?? []
+    for (const { restart } of rows)
+      outcome.work.restarts.push({ reason: restart.reason, steps: restart.steps })
+  }
+
+  private async swap(row: CandidateRow, outcome: Outcome): Promise<void> {
+    const state = await this.call('read', [row], outcome, () => swapDescent(this.engine, row))
+    if (state) outcome.swapped = [...outcome.swapped, { row, state }]
   }
 
   /** One step of every row, or several, as far as the interrupt lets them come. */
@@ -181,7 +200,8 @@ export class Executor {
     const { slot, progress } = candidate
     const step = progress.steps + ahead
     const { landscapes } = this.engine.model
-    return { slot, step, ...planStep(answer.limits, step, landscapes, progress.stepShare) }
+    const plan = planStep(answer.limits, step, landscapes, progress.stepShare)
+    return { slot, step, ...plan, noise: startNoise(candidate.start, step, plan.noise) }
   }
 
   /** The present states of answers in descent, for clients that watch every step. */

@@ -12,7 +12,13 @@ import type { MultiStep } from './multi-step.js'
 import type { OutputProcessor } from './output-processor.js'
 import type { CandidateRow, RequestState } from './request-state.js'
 import type { RequestTable } from './request-table.js'
-import { emptyPlan, hasWork, type Observation, type StepPlan } from './step-plan.js'
+import {
+  emptyPlan,
+  hasWork,
+  type Observation,
+  type RestartRow,
+  type StepPlan,
+} from './step-plan.js'
 
 export class StepScheduler {
   constructor(
@@ -38,16 +44,19 @@ export class StepScheduler {
     for (const preempted of plan.preempted) this.requests.preempt(preempted)
     const beginning = this.begin(plan)
     const descend = this.descendingRows(plan)
+    // Points of a landscape are looked at between steps, so calls are short while there are any.
+    const steps = this.probes.some ? 1 : this.multiStep.stepsOf(descend)
     const batch: StepPlan = {
       clamp,
       admitted: this.admitted(plan),
       observe: this.observations(plan),
       begin: beginning.filter(({ encodesPrompt, scoresGiven }) => !encodesPrompt && !scoresGiven),
+      restart: this.restarts(descend),
+      swap: [],
       resume: plan.resumed.flatMap(({ requestId }) => this.requests.find(requestId) ?? []),
       represent: beginning.filter(({ encodesPrompt }) => encodesPrompt),
       descend,
-      // Points of a landscape are looked at between steps, so calls are short while there are any.
-      steps: this.probes.some ? 1 : this.multiStep.stepsOf(descend),
+      steps,
       score: beginning
         .filter(({ scoresGiven }) => scoresGiven)
         .map((state) => ({ state, tokens: state.givenTokens })),
@@ -82,6 +91,13 @@ export class StepScheduler {
       state.contextId = contextId
       state.begin(slots)
       return [state]
+    })
+  }
+
+  private restarts(descend: readonly CandidateRow[]): RestartRow[] {
+    return descend.flatMap((row) => {
+      const restart = row.state.answer?.restart(row.index)
+      return restart ? [{ ...row, restart }] : []
     })
   }
 
