@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util'
 import { uniform } from '../../src/refine/random.js'
 import { type Dice, type Fault, faults } from './faults.js'
 import { Follower } from './follower.js'
-import { eventsOf, responseOf, type Spec, until, World } from './world.js'
+import { eventsOf, PATIENCE_MS, responseOf, type Spec, until, World } from './world.js'
 
 const { values } = parseArgs({
   options: {
@@ -76,12 +76,13 @@ async function violations(fault: Fault, followers: readonly Follower[]): Promise
     if (fault.loses && follower.refused !== undefined) return
     found.push(...follower.faults(expected[i] as string))
   })
-  const idle = await until(async () => (await world.metric('basin_slots_used')) === 0)
+  const isIdle = async () => (await world.metric('basin_slots_used')) === 0
+  const idle = await until(isIdle, 3 * PATIENCE_MS)
   if (!idle) found.push(`${await world.metric('basin_slots_used')} slots stay taken`)
   if (world.deaths > 0) found.push(`the process ended: ${world.server?.stderr.slice(-500) ?? ''}`)
   if (pid === world.server?.pid) {
-    const isBack = async () =>
-      world.footprint().descriptors <= before.descriptors + SPARE_DESCRIPTORS
+    const isBack = () =>
+      Promise.resolve(world.footprint().descriptors <= before.descriptors + SPARE_DESCRIPTORS)
     if (!(await until(isBack))) found.push(`${world.footprint().descriptors} descriptors stay open`)
     const { memory } = world.footprint()
     if (memory > before.memory + SPARE_MEMORY_MIB)
