@@ -55,6 +55,8 @@ export interface AppOptions {
   /** Absent: everybody who reaches the server may use it. */
   keys?: ApiKeys
   origins?: OriginPolicy
+  /** `/docs` and `/openapi.json` need a key like other routes; absent: they are open. */
+  privateDocs?: boolean
   /** Where responses are kept. Closed with the app. */
   store: JobStore
   /** Where the usage of clients is counted; absent: in this process. Closed with the app. */
@@ -140,7 +142,12 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
   await app.register(clientDisconnect)
   await app.register(modelLease, { models })
   await app.register(idempotency)
-  await app.register(apiDocs, { version })
+  await app.register(apiDocs, {
+    version,
+    models,
+    keyed: guards.keys !== undefined,
+    secret: options.privateDocs ?? false,
+  })
   await pageRoutes(app)
   modelRoutes(app, context)
   completionRoutes(app, context)

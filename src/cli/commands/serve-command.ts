@@ -52,6 +52,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
       ...(keys && { keys }),
+      privateDocs: flags.docs === 'keys',
       ...(usage && { usage }),
       ...(tracing && { tracing }),
       origins: {

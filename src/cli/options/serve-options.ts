@@ -30,6 +30,7 @@ export interface ServeFlags extends WorkerFlags {
   socketsPerClient: number
   redisUrl?: string
   keys?: string
+  docs: 'all' | 'keys'
   allowedHost?: string[]
   corsOrigin?: string[]
   adminPort?: number
@@ -200,7 +201,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--concurrent <n>',
-        'choices of one client that are computed at once',
+        'candidates of one client that are computed at once; each choice has one at least',
         'BASIN_CONCURRENT',
         [1, 1e9],
       ),
@@ -225,6 +226,12 @@ export const serveOptions = (command: Command): Command =>
         '--keys <file>',
         'require an API key of this file, which basin keys add makes',
       ).env('BASIN_KEYS'),
+    )
+    .addOption(
+      new Option('--docs <who>', 'who may read /docs and /openapi.json where there are keys')
+        .choices(['all', 'keys'])
+        .env('BASIN_DOCS')
+        .default('all'),
     )
     .addOption(
       new Option(

@@ -170,6 +170,11 @@ export function instrumentsIn(registry: Registry) {
       'Times that a request gave up its pages to others, to observe its context again later',
       'model',
     ),
+    movedOut: counter(
+      'answers_moved_out_total',
+      'Times that an answer in descent was saved because others needed its slot, to go on later',
+      'model',
+    ),
     pagesUsed: gauge('cache_pages_used', 'Pages of the context cache in use', 'model'),
     pages: gauge('cache_pages', 'Pages of the context cache in all', 'model'),
     pagePositions: gauge('cache_page_positions', 'Positions that a page holds', 'model'),

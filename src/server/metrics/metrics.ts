@@ -159,6 +159,7 @@ export class Metrics {
       instruments.prefixQueries,
       instruments.prefixHits,
       instruments.preemptions,
+      instruments.movedOut,
     ]) {
       counter.inc({ model }, 0)
     }
@@ -173,6 +174,7 @@ export class Metrics {
     instruments.prefixQueries.inc({ model }, stats.prefixQueries)
     instruments.prefixHits.inc({ model }, stats.prefixHits)
     instruments.preemptions.inc({ model }, stats.preemptions)
+    instruments.movedOut.inc({ model }, stats.movedOut)
     instruments.observedTokens.inc({ model }, stats.observedTokens)
     for (const [phase, seconds] of Object.entries(stats.seconds)) {
       instruments.engineSeconds.inc({ model, phase }, seconds)

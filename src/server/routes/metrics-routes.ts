@@ -12,6 +12,7 @@ export function metricsRoutes(
   restricted: boolean,
 ): void {
   const schema = {
+    operationId: 'getMetrics',
     summary: 'Metrics for Prometheus',
     tags: ['operation'],
     response: {

@@ -75,13 +75,14 @@ export function responseRoutes(
     }
     return sendEvents(reply, Readable.from(namedEvents(events, report)))
   }
-  const tags = ['text']
+  const tags = ['responses']
   const params = Type.Object({ id: Type.String() })
   const Reply = Type.Unsafe<ResponseReply | Readable>(ResponseReply)
   app.post(
     '/v1/responses',
     {
       schema: {
+        operationId: 'createResponse',
         summary: 'Answer, at once or in the background',
         tags,
         body: ResponseRequest,
@@ -103,6 +104,7 @@ export function responseRoutes(
     '/v1/responses/:id',
     {
       schema: {
+        operationId: 'getResponse',
         summary: 'A response that is kept, or its events after a number',
         tags,
         params,
@@ -122,6 +124,7 @@ export function responseRoutes(
     '/v1/responses/:id/cancel',
     {
       schema: {
+        operationId: 'cancelResponse',
         summary: 'End a background response',
         description: 'One that has ended stays as it is.',
         tags,
@@ -135,6 +138,7 @@ export function responseRoutes(
     '/v1/responses/:id',
     {
       schema: {
+        operationId: 'deleteResponse',
         summary: 'Delete a response; one that runs is ended',
         tags,
         params,
@@ -150,6 +154,7 @@ export function responseRoutes(
     '/v1/responses/:id/input_items',
     {
       schema: {
+        operationId: 'listResponseInputItems',
         summary: 'The messages of a request',
         tags,
         params,
