@@ -1,7 +1,9 @@
 /**
  * One client attacks at the door of a real server; another one's requests are answered all the while, and
- * nothing of the attack stays behind. BASIN_FIGURES=1 prints what was measured, BASIN_SCALE=10 takes ten times
- * as many attackers (1,000 idle sockets, 200 clients that time out, 64 busy sockets).
+ * nothing of the attack stays behind. On a machine that does nothing else, BASIN_FIGURES=1 prints what was
+ * measured and holds the other client's wait to its bound; otherwise what other programs take would count too,
+ * and only a starved client is an error. BASIN_SCALE=10 takes ten times as many attackers (1,000 idle sockets,
+ * 64 busy ones, 200 clients that time out).
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -18,8 +20,9 @@ const soon = { timeout: 60_000 }
 
 const scale = Number(process.env['BASIN_SCALE'] ?? 1)
 const REQUESTS = 60
+const idleMachine = process.env['BASIN_FIGURES'] !== undefined
 /** What the other client may have to wait, where three times the undisturbed wait is less. */
-const MOST_MS = 500
+const MOST_MS = idleMachine ? 500 : 5000
 const MEBIBYTE = 2 ** 20
 const MOST_MEBIBYTES = 256
 
@@ -233,7 +236,7 @@ it.each(attacks)('%s starve no other client and leave nothing behind', async (ti
   await attacking
   for (const client of raw.splice(0)) client.leave()
   for (const { socket } of peers.splice(0)) socket.terminate()
-  if (process.env['BASIN_FIGURES']) {
+  if (idleMachine) {
     const [from, to] = [undisturbed, disturbed].map((ms) => ms.toFixed(0))
     console.info(`${title}: p99 of the other client ${from} to ${to} ms, ${grown.toFixed(0)} MiB`)
   }
