@@ -354,27 +354,38 @@ export function engineContract(name: string, open: Open, chosen = variants): voi
       await other.close()
     })
 
-    it('adds the gradient of a term to a step, as finite differences of the read-out give it', async () => {
-      const engine = await open(modelOf(label))
+    /** Skips the test where the engine takes no pushes. */
+    const openFor = async (skip: (condition: boolean, note: string) => void, model: string) => {
+      const engine = await open(modelOf(model))
+      const { takesPushes = false } = engine.capacity
+      if (!takesPushes) await engine.close()
+      skip(!takesPushes, 'the engine takes no pushes')
+      return engine
+    }
+
+    it('adds the gradient of a term to a step, as finite differences of the read-out give it', async ({
+      skip,
+    }) => {
+      const engine = await openFor(skip, label)
       const { answer, dim, vocab_size: vocab } = engine.model
       const { block } = answer
       const width = stateWidth(engine.model)
       const clamped = block > 1 ? clampedAt(block, 1, 4) : undefined
-      engine.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
+      await engine.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
       const start = normals(3, 0, 0, block * width)
-      const begin = (slot: number, at: Float32Array) => {
-        engine.begin([
+      const begin = async (slot: number, at: Float32Array) => {
+        await engine.begin([
           { slot, contextId: 0, seed: 1, candidate: 0, start: at, ...(clamped && { clamped }) },
         ])
       }
       // A term that is linear in what is read: its gradient by logits and by points is these numbers.
       const byLogits = normals(4, 0, 0, block * vocab)
       const byPoints = normals(5, 0, 0, block * dim)
-      const term = (at: Float32Array, logits: boolean, points: boolean): number => {
-        begin(1, at)
+      const term = async (at: Float32Array, logits: boolean, points: boolean): Promise<number> => {
+        await begin(1, at)
         const row = { slot: 1, which: 'last' } as const
-        const [read] = engine.read([{ ...row, top: 'all' }])
-        const [point] = engine.points([row])
+        const [read] = await engine.read([{ ...row, top: 'all' }])
+        const [point] = await engine.points([row])
         const moves = (i: number, size: number) => clamped?.[Math.floor(i / size)] !== 4
         const along = (a: Float32Array, b: Float32Array, size: number) =>
           a.reduce((sum, x, i) => (moves(i, size) ? sum + x * (b[i] as number) : sum), 0)
@@ -393,29 +404,32 @@ export function engineContract(name: string, open: Open, chosen = variants): voi
         const row = { slot: 0, landscape: 0, noise: 0, step: 3, stepSize: alpha }
         const amortized =
           engine.model.energy.kind === 'residual' && engine.model.energy.direction === 'amortized'
-        const stepped = (which: 'present' | 'last', pushed: boolean) => {
-          begin(0, start)
-          const [result] = engine.descend([{ ...row, ...(pushed && { push }) }])
-          return { result, point: engine.points([{ slot: 0, which }])[0] as Float32Array }
+        const stepped = async (which: 'present' | 'last', pushed: boolean) => {
+          await begin(0, start)
+          const [result] = await engine.descend([{ ...row, ...(pushed && { push }) }])
+          const [point] = await engine.points([{ slot: 0, which }])
+          return { result, point: point as Float32Array }
         }
         const step = 1e-2
-        const gradient = Array.from(start, (x, i) => {
+        const gradient: number[] = []
+        for (const [i, x] of start.entries()) {
           const at = (change: number) => start.with(i, x + change)
-          const difference = term(at(step), logits, points) - term(at(-step), logits, points)
-          return difference / (2 * step)
-        })
+          const above = await term(at(step), logits, points)
+          gradient.push((above - (await term(at(-step), logits, points))) / (2 * step))
+        }
         if (amortized) {
           // The push comes first: the same step from where it leads.
-          const { result, point } = stepped('present', true)
+          const { result, point } = await stepped('present', true)
           const there = start.map((x, i) => x - alpha * (gradient[i] as number))
-          begin(0, there)
-          const [wanted] = engine.descend([row])
-          const [after] = engine.points([{ slot: 0, which: 'present' }])
+          await begin(0, there)
+          const [wanted] = await engine.descend([row])
+          const [after] = await engine.points([{ slot: 0, which: 'present' }])
           expect(result?.energy).toBeCloseTo(wanted?.energy as number, 2)
           expect(relativeError([...point], [...(after as Float32Array)])).toBeLessThan(2e-3)
           continue
         }
-        const [plain, pushed] = [stepped('present', false), stepped('present', true)]
+        const plain = await stepped('present', false)
+        const pushed = await stepped('present', true)
         expect(pushed.result?.energy).toBe(plain.result?.energy)
         const moved = [...pushed.point].map((x, i) => ((plain.point[i] as number) - x) / alpha)
         expect(relativeError(moved, gradient)).toBeLessThan(2e-3)
@@ -426,16 +440,21 @@ export function engineContract(name: string, open: Open, chosen = variants): voi
         )
         expect(pushed.result?.gradientNorm).toBeCloseTo(Math.hypot(...direction), 1)
       }
-      engine.close()
+      await engine.close()
     })
 
-    it('takes pushes for some rows of a batch, and leaves the others as they are', async () => {
-      const [engine, alone] = [await open(modelOf(label)), await open(modelOf(label))]
+    it('takes pushes for some rows of a batch, and leaves the others as they are', async ({
+      skip,
+    }) => {
+      const engine = await openFor(skip, label)
+      const alone = await open(modelOf(label))
       const { answer, vocab_size: vocab } = engine.model
       const push = { logits: normals(4, 0, 0, answer.block * vocab) }
       for (const each of [engine, alone]) {
-        each.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
-        each.begin([0, 1, 2].map((slot) => ({ slot, contextId: 0, seed: 1, candidate: slot })))
+        await each.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
+        await each.begin(
+          [0, 1, 2].map((slot) => ({ slot, contextId: 0, seed: 1, candidate: slot })),
+        )
       }
       const rowAt = (slot: number, step: number) => ({
         slot,
@@ -445,56 +464,59 @@ export function engineContract(name: string, open: Open, chosen = variants): voi
         ...(slot === 1 && { push }),
       })
       for (let step = 0; step < 3; step++) {
-        const together = engine.descend([0, 1, 2].map((slot) => rowAt(slot, step)))
+        const together = await engine.descend([0, 1, 2].map((slot) => rowAt(slot, step)))
         for (const slot of [0, 1, 2]) {
-          const [single] = alone.descend([rowAt(slot, step)])
+          const [single] = await alone.descend([rowAt(slot, step)])
           expect(together[slot]?.energy).toBeCloseTo(single?.energy as number, 4)
           expect(together[slot]?.gradientNorm).toBeCloseTo(single?.gradientNorm as number, 4)
         }
       }
-      engine.close()
-      alone.close()
+      await engine.close()
+      await alone.close()
     })
 
-    it('refuses a push of another size, and one with a step that may not be taken', async () => {
-      const engine = await open(modelOf(label))
-      engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0 }])
+    it('refuses a push of another size, and one with a step that may not be taken', async ({
+      skip,
+    }) => {
+      const engine = await openFor(skip, label)
+      await engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0 }])
       const row = { slot: 0, landscape: 0, noise: 0, step: 0 }
       const numbers = new Float32Array(engine.model.answer.block * engine.model.vocab_size)
       for (const push of [{ logits: numbers.slice(1) }, { points: numbers.slice(1) }])
-        expect(() => engine.descend([{ ...row, push }])).toThrow(
+        await expect((async () => engine.descend([{ ...row, push }]))()).rejects.toThrow(
           expect.objectContaining({ code: 'out_of_range' }),
         )
-      expect(() =>
-        engine.descend([{ ...row, push: { logits: numbers }, acceptLower: true }]),
-      ).toThrow(/push must be left out/)
-      engine.close()
+      const both = { ...row, push: { logits: numbers }, acceptLower: true }
+      await expect((async () => engine.descend([both]))()).rejects.toThrow(/push must be left out/)
+      await engine.close()
     })
 
-    it('gives the vectors that points consist of, and reads where the next step begins', async () => {
-      const engine = await open(modelOf(label))
+    it('gives the vectors that points consist of, and reads where the next step begins', async ({
+      skip,
+    }) => {
+      const engine = await openFor(skip, label)
       const { answer, dim, vocab_size: vocab } = engine.model
       const tokens = [2, 0, vocab - 1]
-      const vectors = engine.tokenVectors?.(tokens) ?? []
+      const vectors = (await engine.tokenVectors?.(tokens)) ?? []
       expect(vectors).toHaveLength(3)
       const start = new Float32Array(answer.block * stateWidth(engine.model))
       if (answer.space === 'vocab') {
         // All weight on one token: the point is its vector.
-        tokens.forEach((token, i) => {
+        for (const [i, token] of tokens.entries()) {
           const at = start.map((_, j) => (j % vocab === token ? 80 : 0))
-          engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0, start: at }])
-          const [point] = engine.points([{ slot: 0, which: 'last' }])
+          await engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0, start: at }])
+          const [point] = await engine.points([{ slot: 0, which: 'last' }])
           expect(
             relativeError([...(point?.slice(0, dim) ?? [])], [...(vectors[i] ?? [])]),
           ).toBeLessThan(tolerance)
-        })
+        }
       } else {
         // The logits of a point are its products with the vectors.
         const at = normals(6, 0, 0, start.length)
-        engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0, start: at }])
-        engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }])
-        const [read] = engine.read([{ slot: 0, which: 'present', top: 'all' }])
-        const [present] = engine.points([{ slot: 0, which: 'present' }])
+        await engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0, start: at }])
+        await engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }])
+        const [read] = await engine.read([{ slot: 0, which: 'present', top: 'all' }])
+        const [present] = await engine.points([{ slot: 0, which: 'present' }])
         tokens.forEach((token, i) => {
           const product = (vectors[i] ?? start).reduce(
             (sum, x, d) => sum + x * ((present ?? start)[d] as number),
@@ -503,7 +525,7 @@ export function engineContract(name: string, open: Open, chosen = variants): voi
           expect(read?.logits[token]).toBeCloseTo(product, 3)
         })
       }
-      engine.close()
+      await engine.close()
     })
 
     it('keeps the best answer and does not move clamped positions', async () => {

@@ -8,18 +8,20 @@ import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
 import { landscapeOf } from '../../model/config.js'
 import { planStep } from '../../refine/budget.js'
-import { answerSeed } from '../../refine/candidates.js'
+import { startNoise } from '../../refine/restarts.js'
 import type { TickStats } from '../protocol.js'
-import { type SavedAnswer, slotOf } from './answer.js'
+import { type SavedAnswer, slotOf } from './candidate.js'
 import { clampAnswers, type Clamping, clampPosition } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import { outcomesOf } from './multi-step.js'
+import { restartDescents, swapDescent } from './restart.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import {
   type AnswersInARow,
   emptyOutcome,
   type Observation,
   type Outcome,
+  type RestartRow,
   type SettledReadout,
   type SlotMove,
   type StepPlan,
@@ -76,6 +78,8 @@ export class Executor {
     if (plan.moveIn.length > 0) await this.moveIn(plan.moveIn, outcome)
     for (const clamping of plan.clamp) await this.clamp(clamping, outcome)
     outcome.represented = plan.represent
+    for (const row of plan.swap) await this.swap(row, outcome)
+    if (plan.restart.length > 0) await this.restart(plan.restart, outcome)
     if (plan.descend.length > 0) await this.descend(plan, outcome)
     for (const each of plan.score) await this.score(each, outcome)
     if (plan.close.length > 0) await this.close(plan.close, outcome)
@@ -163,6 +167,22 @@ export class Executor {
       await clampAnswers(this.engine, state, [{ index: row.index, slot }], clamped)
   }
 
+  private async restart(restarts: readonly RestartRow[], outcome: Outcome): Promise<void> {
+    const rows = withoutFailed(restarts, outcome)
+    if (rows.length === 0) return
+    const restarted = await this.call('descend', rows, outcome, () =>
+      restartDescents(this.engine, rows),
+    )
+    outcome.restarted = restarted ?? []
+    for (const { restart } of rows)
+      outcome.work.restarts.push({ reason: restart.reason, steps: restart.steps })
+  }
+
+  private async swap(row: CandidateRow, outcome: Outcome): Promise<void> {
+    const state = await this.call('read', [row], outcome, () => swapDescent(this.engine, row))
+    if (state) outcome.swapped = [...outcome.swapped, { row, state }]
+  }
+
   /** One step of every row, or several, as far as the interrupt lets them come. */
   private async descend({ descend, steps }: StepPlan, outcome: Outcome): Promise<void> {
     const rows = withoutFailed(descend, outcome)
@@ -196,7 +216,8 @@ export class Executor {
     const slot = slotOf(candidate)
     const step = progress.steps + ahead
     const { landscapes } = this.engine.model
-    return { slot, step, ...planStep(answer.limits, step, landscapes, progress.stepShare) }
+    const plan = planStep(answer.limits, step, landscapes, progress.stepShare)
+    return { slot, step, ...plan, noise: startNoise(candidate.start, step, plan.noise) }
   }
 
   /** The present states of answers in descent, for clients that watch every step. */
@@ -307,9 +328,8 @@ export class Executor {
 }
 
 function beginRow({ row, slot }: SlotMove): BeginRow {
-  const { contextId, request } = row.state
-  const { clamped, index } = candidateOf(row).answer.shape
-  const seed = answerSeed(request.sampling.seed, index)
+  const { contextId } = row.state
+  const { clamped, seed } = candidateOf(row).answer.shape
   return { slot, contextId, candidate: row.index, seed, ...(clamped && { clamped }) }
 }
 
