@@ -7,6 +7,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../../energy/open-engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
 import { openChatTemplate } from '../../tokenizer/chat-template.js'
+import { TokenMasks } from '../../tokenizer/grammar/token-masks.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import type { FromWorker, WorkerData } from '../protocol.js'
 import { EngineCore } from './engine-core.js'
@@ -57,8 +58,15 @@ try {
   const chat = openChatTemplate(options.modelPath, tokenizer)
   const sharePrefixes = options.prefixSharing !== 'off'
   const core = new EngineCore(engine, tokenizer, { ...options, sharePrefixes, interrupt })
-  const close = () => engine.close()
-  new MessageLoop(port, core, { tokenizer, chat, reportAck, interrupt, close })
+  const masks =
+    tokenizer.bos === undefined
+      ? undefined
+      : new TokenMasks({ directory: options.modelPath, tokens: engine.model.vocab_size })
+  const close = async () => {
+    await masks?.close()
+    engine.close()
+  }
+  new MessageLoop(port, core, { tokenizer, chat, masks, reportAck, interrupt, close })
   send({
     type: 'ready',
     model: engine.model,
