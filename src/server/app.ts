@@ -43,6 +43,8 @@ export interface AppOptions {
   models: Map<string, EngineClient>
   /** Models that can be brought into memory, those that are there included. */
   sources?: ReadonlyMap<string, ModelSource>
+  /** Looks again for the models that there are; absent: they are always the same. */
+  rescan?: () => ReadonlyMap<string, ModelSource>
   /** Most bytes that the models in memory may take together. */
   memoryBytes?: number
   /** Answers requests that name no model. */
@@ -69,7 +71,7 @@ export interface AppOptions {
 export async function buildApp(options: AppOptions): Promise<App> {
   const components = componentsFrom(options)
   const app = await openPublicApp(components, options)
-  addOperationRoutes(app, components.context)
+  addOperationRoutes(app, components.context, options)
   return app
 }
 
@@ -80,7 +82,7 @@ export async function buildApart(options: AppOptions): Promise<Record<'app' | 'o
   const operations = await createApp(options.limits, components.context.metrics, options.logger)
   await guardApp(operations, components.guards)
   healthRoutes(operations, components.context)
-  addOperationRoutes(operations, components.context)
+  addOperationRoutes(operations, components.context, options)
   return { app, operations }
 }
 
@@ -157,9 +159,9 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
   return app
 }
 
-function addOperationRoutes(app: App, context: AppContext): void {
+function addOperationRoutes(app: App, context: AppContext, { rescan }: AppOptions): void {
   metricsRoutes(app, context)
-  adminRoutes(app, context)
+  adminRoutes(app, context, rescan)
 }
 
 /** Counts what happens to models and their workers, and logs it with its reason. */
