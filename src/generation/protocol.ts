@@ -11,6 +11,7 @@ import type { Budget, StopReason } from '../refine/budget.js'
 import type { RestartReason } from '../refine/restarts.js'
 import type { Sampling } from '../refine/sampling.js'
 import type { ChatMessage } from '../tokenizer/chat-template.js'
+import type { Grammar } from '../tokenizer/grammar/grammar.js'
 import type { ReportAck } from './report-ack.js'
 
 /** One text to be completed: one choice of a client's request. */
@@ -44,6 +45,8 @@ export interface EngineRequest {
   /** May be 0 with `given`, and where the states of the prompt are represented. */
   maxTokens: number
   sampling: Sampling
+  /** What the completion must match; it ends where nothing more may follow. Not with a template. */
+  grammar?: Grammar
   /** Texts that end the completion, which does not contain them. At most 4. */
   stop: readonly string[]
   /** How many alternatives are reported per token, 0..20. Absent: no log-probabilities. */

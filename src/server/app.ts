@@ -45,6 +45,8 @@ export interface AppOptions {
   models: Map<string, EngineClient>
   /** Models that can be brought into memory, those that are there included. */
   sources?: ReadonlyMap<string, ModelSource>
+  /** Looks again for the models that there are; absent: they are always the same. */
+  rescan?: () => ReadonlyMap<string, ModelSource>
   /** Most bytes that the models in memory may take together. */
   memoryBytes?: number
   /** Answers requests that name no model. */
@@ -71,7 +73,7 @@ export interface AppOptions {
 export async function buildApp(options: AppOptions): Promise<App> {
   const components = componentsFrom(options)
   const app = await openPublicApp(components, options)
-  addOperationRoutes(app, components.context, options.keys !== undefined)
+  addOperationRoutes(app, components.context, options, options.keys !== undefined)
   return app
 }
 
@@ -82,7 +84,7 @@ export async function buildApart(options: AppOptions): Promise<Record<'app' | 'o
   const operations = await createApp(components.context, options.logger)
   await guardApp(operations, components.guards)
   healthRoutes(operations, components.context)
-  addOperationRoutes(operations, components.context, false)
+  addOperationRoutes(operations, components.context, options, false)
   return { app, operations }
 }
 
@@ -171,9 +173,14 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
 }
 
 /** `restricted`: clients with keys of their own reach the port. */
-function addOperationRoutes(app: App, context: AppContext, restricted: boolean): void {
+function addOperationRoutes(
+  app: App,
+  context: AppContext,
+  { rescan }: AppOptions,
+  restricted: boolean,
+): void {
   metricsRoutes(app, context, restricted)
-  adminRoutes(app, context)
+  adminRoutes(app, context, rescan)
 }
 
 /** Counts what happens to models and their workers, and logs it with its reason. */

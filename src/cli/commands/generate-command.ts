@@ -1,4 +1,5 @@
 /** `basin generate`: one completion, watched while it settles. */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { Option, type Command } from 'commander'
@@ -15,6 +16,7 @@ import { figure, TemplateScreen } from '../output/template-screen.js'
 import { shippedModels } from '../package.js'
 import { Screen } from '../output/screen.js'
 import { sparkline } from '../output/sparkline.js'
+import { modelNamed, scanModels } from '../model-folder.js'
 import { openModel } from '../open-models.js'
 import {
   engineOption,
@@ -25,6 +27,7 @@ import {
 
 interface GenerateFlags {
   model: string
+  models: string
   template?: string
   maxTokens: number
   temperature?: number
@@ -53,7 +56,12 @@ export function registerGenerate(program: Command): void {
     .command('generate')
     .description('complete a prompt here, and watch the energy fall; Ctrl-C takes the best so far')
     .argument('[prompt]', 'text to complete', '')
-    .option('--model <directory>', 'model to use', join(shippedModels, 'stories'))
+    .option('--model <model>', 'the name of a model in --models, or its directory', 'stories')
+    .addOption(
+      new Option('--models <directory>', 'directory of the model directories')
+        .env('BASIN_MODELS')
+        .default(shippedModels, 'the shipped models'),
+    )
     .option('--template <text>', 'known text of the answer with blanks between')
     .option('--max-tokens <n>', 'most tokens', integer(1, 2 ** 31 - 1), 64)
     .option(
@@ -77,8 +85,14 @@ export function registerGenerate(program: Command): void {
     .action(generate)
 }
 
+/** What `serve --model` finds, or else a directory. */
+function directoryOf({ model, models }: GenerateFlags): string {
+  if (existsSync(join(model, 'config.json'))) return model
+  return modelNamed(model, scanModels(models), models).directory
+}
+
 async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
-  const generation = await openModel(flags.model, {
+  const generation = await openModel(directoryOf(flags), {
     engine: flags.engine,
     threads: flags.threads,
     weights: flags.weights,

@@ -102,13 +102,14 @@ export class MultiStep {
    * Steps of every answer to come, if the client wants no more of an answer than its text, and nothing but
    * the number of steps can end one.
    */
-  private plainSteps({ completion, request, repeats }: RequestState): number | undefined {
+  private plainSteps({ completion, mask, request, repeats }: RequestState): number | undefined {
     const { answer, energy } = this.engine.model
     const { budget, sampling } = request
     const wantsMore =
       request.reportSteps ||
       request.hold ||
       request.tokenEnergy ||
+      mask !== undefined ||
       request.logprobs !== undefined ||
       request.represent !== undefined ||
       request.probe !== undefined

@@ -8,6 +8,7 @@ import { answerSeed } from '../../refine/candidates.js'
 import { extend, type Extra } from '../../refine/stop.js'
 import { IncrementalDecoder } from '../../tokenizer/incremental-decoder.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import type { TokenMask } from '../../tokenizer/grammar/grammar.js'
 import type { EngineRequest } from '../protocol.js'
 import { Answer, type AnswerShape } from './answer.js'
 import type { Candidate } from './candidate.js'
@@ -90,6 +91,8 @@ export class RequestState {
     private readonly tokenizer: Tokenizer,
     /** Seconds of the core's clock. */
     readonly submittedAt: number,
+    /** Says which tokens its completion may go on with; undefined: any. */
+    readonly mask?: TokenMask,
   ) {
     this.prepared = prepare(request, model, tokenizer)
     this.promptLength = this.prepared.promptTokens - this.prepared.given.length
@@ -206,6 +209,7 @@ export class RequestState {
 
   /** Takes the tokens of the present answer out of completion and context again. */
   rewind(answer: Answer): void {
+    this.mask?.rewind(this.completion.tokens.length - answer.shape.position)
     this.completion = this.completion.rewound(answer.shape.position, this.handedOutBefore)
     this.context.length = this.contextBefore
     this.accepted = false

@@ -10,6 +10,7 @@ import type { Extra } from '../../refine/stop.js'
 import type { RequestNeeds, ScheduledRequest } from '../../scheduler/plan.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import type { TokenMask } from '../../tokenizer/grammar/grammar.js'
 import type { Control, EngineRequest, Of } from '../protocol.js'
 import { inSlots } from './answer.js'
 import type { Candidate } from './candidate.js'
@@ -39,13 +40,13 @@ export class RequestTable {
     private readonly now: () => number,
   ) {}
 
-  /** Throws what is wrong with the request. */
-  submit(request: EngineRequest): void {
+  /** `mask`: of its completion, closed when the request is gone. Throws what is wrong with the request. */
+  submit(request: EngineRequest, mask?: TokenMask): void {
     if (this.byId.has(request.id)) {
       const reason = `a request with the id ${request.id} is running`
       throw new BasinError('invalid_request', { param: 'id', reason })
     }
-    const state = new RequestState(request, this.engine.model, this.tokenizer, this.now())
+    const state = new RequestState(request, this.engine.model, this.tokenizer, this.now(), mask)
     state.requestId = this.scheduler.submit({
       client: request.client,
       context: state.context,
@@ -270,6 +271,7 @@ export class RequestTable {
   }
 
   private forget(state: RequestState): void {
+    state.mask?.close()
     if (state.heldUntil !== undefined) this.events.release(state.request.id)
     this.byId.delete(state.request.id)
     this.byRequestId.delete(state.requestId)

@@ -41,7 +41,7 @@ export function readRow(row: CandidateRow, block: number): ReadRow {
   const { answer, candidate } = candidateOf(row)
   const { sampling } = request
   const asked = { slot: slotOf(candidate), which: answer.reads(candidate) }
-  if (givenTokens.length > 0) return { ...asked, top: 'all' }
+  if (givenTokens.length > 0 || row.state.mask) return { ...asked, top: 'all' }
   if (isGreedy(sampling)) return { ...asked, top: Math.max(1, request.logprobs ?? 0) }
   if (request.logprobs !== undefined || !isPlainDraw(sampling)) return { ...asked, top: 'all' }
   const temperature = temperatureOf(sampling)
@@ -62,7 +62,7 @@ export function ranked(readout: Readout, block: number, position: number): Token
 
 /** Throws a RangeError where the readout is not finite. */
 function chooseToken(
-  { completion, request }: RequestState,
+  { completion, context, mask, request }: RequestState,
   readout: Readout,
   block: number,
   position: number,
@@ -85,7 +85,8 @@ function chooseToken(
   if (weights.length > 0)
     return { token: drawFrom(rowAt(weights, block, position), sampling, draw) }
   const row = rowAt(logits, block, position)
-  const token = sample(row, sampling, completion.counts, draw)
+  const surroundings = { prompt: context, allowed: mask?.allowed() }
+  const token = sample(row, sampling, completion.counts, draw, surroundings)
   return {
     token,
     ...(request.logprobs !== undefined && { choice: tokenLogProbs(row, token, request.logprobs) }),
@@ -130,7 +131,10 @@ export function takeTokens(
     }
     const { choice, token } = chooseToken(state, readout, block, position)
     const wanted = request.logprobs !== undefined && choice
+    const { length } = completion.tokens
     completion.push(token, wanted ? logprobOf(choice, tokenizer) : undefined)
+    // The token that ends a completion is no part of its text.
+    if (completion.tokens.length > length) state.mask?.accept([token])
   }
   return completion.tokens.slice(before)
 }

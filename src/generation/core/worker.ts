@@ -6,6 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../../energy/open-engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
 import { hasChatTemplate } from '../../tokenizer/chat-template.js'
+import { TokenMasks } from '../../tokenizer/grammar/token-masks.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import type { FromWorker, WorkerData } from '../protocol.js'
 import { EngineCore } from './engine-core.js'
@@ -41,8 +42,15 @@ try {
   }
   const sharePrefixes = options.prefixSharing !== 'off'
   const core = new EngineCore(engine, tokenizer, { ...options, sharePrefixes, interrupt })
-  const close = () => engine.close()
-  new MessageLoop(port, core, { reportAck, interrupt, close })
+  const masks =
+    tokenizer.bos === undefined
+      ? undefined
+      : new TokenMasks({ directory: options.modelPath, tokens: engine.model.vocab_size })
+  const close = async () => {
+    await masks?.close()
+    await engine.close()
+  }
+  new MessageLoop(port, core, { masks, reportAck, interrupt, close })
   send({
     type: 'ready',
     model: engine.model,

@@ -6,9 +6,11 @@ import type { EngineRequest } from '../../generation/protocol.js'
 import type { ModelConfig } from '../../model/config.js'
 import { type Caps, resolveBudget } from '../../refine/presets.js'
 import type { Sampling } from '../../refine/sampling.js'
+import { grammarOf } from './request-grammar.js'
 import type { settings } from '../schemas/settings-schema.js'
+import type { StructureFields } from '../schemas/structure-schema.js'
 
-export type Settings = Static<TObject<typeof settings>>
+export type Settings = Static<TObject<typeof settings>> & Pick<StructureFields, 'text'>
 
 /** OpenAI's default of `max_tokens` for completions. */
 const DEFAULT_MAX_TOKENS = 16
@@ -29,6 +31,8 @@ const sampling = (asked: Settings, model: ModelConfig): Sampling => ({
   topP: asked.top_p ?? 1,
   topK: asked.top_k ?? 0,
   seed: asked.seed ?? randomInt(2 ** 48 - 1),
+  ...(asked.min_p && { minP: asked.min_p }),
+  ...(asked.repetition_penalty && { repetitionPenalty: asked.repetition_penalty }),
   presencePenalty: asked.presence_penalty ?? 0,
   frequencyPenalty: asked.frequency_penalty ?? 0,
   logitBias: logitBias(asked, model),
@@ -49,6 +53,7 @@ export function requestFrom(
   caps: Caps,
 ): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
+  const grammar = grammarOf(asked, model)
   return {
     maxTokens: asked.max_tokens ?? DEFAULT_MAX_TOKENS,
     sampling: sampling(asked, model),
@@ -61,5 +66,6 @@ export function requestFrom(
     ),
     ...(typeof template === 'string' && { template }),
     ...(typeof logprobs === 'number' && { logprobs }),
+    ...(grammar && { grammar }),
   }
 }

@@ -23,6 +23,9 @@ const Model = Type.Object({
         'how it reads conversations. template: by its own chat template. plain: it continues the ' +
         'contents joined by blank lines, or fills the last message of the user if it fills templates',
     }),
+    structured_output: Type.Boolean({
+      description: 'its texts can be held to a JSON schema, an expression, choices or rules',
+    }),
     endpoints: Type.Array(Type.String(), { description: 'routes that answer with this model' }),
     max_steps: Type.Integer({ description: "the operator's cap on steps of an answer" }),
     max_seconds: Type.Number({ description: "the operator's cap on seconds of an answer" }),
@@ -79,6 +82,7 @@ function modelOf(profile: ModelProfile, { caps }: Limits): Static<typeof Model> 
       block: answer.block,
       dimensions: model.dim,
       chat: chat ? 'template' : 'plain',
+      structured_output: template?.length === undefined,
       endpoints: endpointsOf(model),
       max_steps: caps.maxSteps,
       max_seconds: caps.maxSeconds,

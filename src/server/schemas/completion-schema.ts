@@ -2,14 +2,8 @@
 import { Type, type Static } from 'typebox'
 import { withoutEffect } from './openai-fields.js'
 import { RefinementReply, Usage } from './reply-schema.js'
-import {
-  exact,
-  nullableBoolean,
-  nullableInteger,
-  nullableString,
-  settings,
-  Token,
-} from './settings-schema.js'
+import { nullableBoolean, nullableInteger, nullableString } from './nullable-schema.js'
+import { exact, settings, Token } from './settings-schema.js'
 
 export const streamOptions = Type.Optional(
   Type.Unsafe<{
