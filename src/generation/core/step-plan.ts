@@ -5,7 +5,7 @@
 import type { EnergyResult, MultiStepRow, Readout, StepResult } from '../../energy/engine.js'
 import type { TickStats } from '../protocol.js'
 import type { Clamping } from './clamp.js'
-import type { Restart } from './descent-series.js'
+import type { Change, Restart } from './descent-series.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import type { CandidateRow, RequestState } from './request-state.js'
 
@@ -41,6 +41,8 @@ export interface StepPlan {
   readonly begin: readonly RequestState[]
   /** Candidates that begin a new descent in place of one that is over. */
   readonly restart: readonly RestartRow[]
+  /** Candidates whose positions are committed or opened. */
+  readonly change: readonly ChangeRow[]
   /** Candidates that change places with the descent that their answer has stored. */
   readonly swap: readonly CandidateRow[]
   /** Their contexts are observed again, so that their answers go on. */
@@ -67,6 +69,7 @@ export const emptyPlan: StepPlan = Object.freeze({
   observe: [],
   begin: [],
   restart: [],
+  change: [],
   swap: [],
   resume: [],
   represent: [],
@@ -113,6 +116,21 @@ export interface Restarted {
   row: RestartRow
   saved: Uint8Array | undefined
   standing: Float32Array | undefined
+  readout: Float32Array | undefined
+  /** Positions that are committed at the start of the new one: [K]. */
+  commits: readonly number[] | undefined
+}
+
+/** Positions of a candidate are committed or opened. */
+export interface ChangeRow extends CandidateRow {
+  readonly change: Change
+}
+
+export interface Changed {
+  row: ChangeRow
+  saved: Uint8Array | undefined
+  /** [K]; undefined where there was none to commit. */
+  commits: readonly number[] | undefined
 }
 
 /** A candidate has changed places with the stored descent of its answer; `state`: its own, saved. */
@@ -169,6 +187,7 @@ export interface Outcome {
   begun: readonly RequestState[]
   begunAt: number
   restarted: readonly Restarted[]
+  changed: readonly Changed[]
   swapped: readonly Swapped[]
   /** Requests whose whole prompts have been encoded. */
   represented: readonly RequestState[]
@@ -209,6 +228,7 @@ export const emptyOutcome = (): Outcome => ({
   begun: none,
   begunAt: 0,
   restarted: none,
+  changed: none,
   swapped: none,
   represented: none,
   descents: none,

@@ -13,6 +13,7 @@ import type { OutputProcessor } from './output-processor.js'
 import type { CandidateRow, RequestState } from './request-state.js'
 import type { RequestTable } from './request-table.js'
 import {
+  type ChangeRow,
   emptyPlan,
   hasWork,
   type Observation,
@@ -44,6 +45,8 @@ export class StepScheduler {
     for (const preempted of plan.preempted) this.requests.preempt(preempted)
     const beginning = this.begin(plan)
     const descend = this.descendingRows(plan)
+    const restart = this.restarts(descend)
+    const change = this.changes(descend)
     // Points of a landscape are looked at between steps, so calls are short while there are any.
     const steps = this.probes.some ? 1 : this.multiStep.stepsOf(descend)
     const batch: StepPlan = {
@@ -51,7 +54,8 @@ export class StepScheduler {
       admitted: this.admitted(plan),
       observe: this.observations(plan),
       begin: beginning.filter(({ encodesPrompt, scoresGiven }) => !encodesPrompt && !scoresGiven),
-      restart: this.restarts(descend),
+      restart,
+      change,
       swap: [],
       resume: plan.resumed.flatMap(({ requestId }) => this.requests.find(requestId) ?? []),
       represent: beginning.filter(({ encodesPrompt }) => encodesPrompt),
@@ -98,6 +102,13 @@ export class StepScheduler {
     return descend.flatMap((row) => {
       const restart = row.state.answer?.restart(row.index)
       return restart ? [{ ...row, restart }] : []
+    })
+  }
+
+  private changes(descend: readonly CandidateRow[]): ChangeRow[] {
+    return descend.flatMap((row) => {
+      const change = row.state.answer?.change(row.index)
+      return change ? [{ ...row, change }] : []
     })
   }
 
