@@ -52,6 +52,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
       ...(keys && { keys }),
+      privateDocs: flags.docs === 'keys',
       ...(usage && { usage }),
       ...(tracing && { tracing }),
       origins: {
@@ -85,6 +86,7 @@ const limitsOf = (flags: ServeFlags): Limits => ({
     candidates: Math.min(flags.slots, defaultLimits.caps.candidates),
   },
   steps: flags.maxRequestSteps,
+  clientSockets: flags.socketsPerClient,
   responseSeconds: flags.responseTtl,
   rates: ratesOf(flags),
   stallSeconds: flags.watchdogSeconds || defaultLimits.stallSeconds,

@@ -54,13 +54,13 @@ export class Answer {
   constructor(
     readonly shape: AnswerShape,
     private budget: Budget,
-    slots: readonly number[],
     /** Steps beyond the budget that answers before left over; adaptive allocation only. */
     private carried = 0,
   ) {
-    this.candidates = slots.map((slot, index) => ({
+    this.candidates = Array.from({ length: budget.candidates }, (_, index) => ({
       ...freshDescent,
-      slot,
+      slot: undefined,
+      saved: undefined,
       stopped: undefined,
       descent: index,
       start: modelStart,
@@ -106,16 +106,34 @@ export class Answer {
 
   /** Whether a candidate takes part in the next step. */
   hasTurn(index: number): boolean {
-    if (this.series) return this.series.turns(this.stepsLeft).includes(index)
+    if (this.series) return this.seriesTurns(this.series).includes(index)
     const stopped = this.candidates.map((candidate) => candidate.stopped !== undefined)
     return hasTurn(this.budget.allocation ?? 'even', stopped, index)
+  }
+
+  /** Candidates of a series that are to step next, in this order. */
+  get turns(): number[] {
+    return this.series?.turns(this.stepsLeft) ?? []
+  }
+
+  /** Those of them that can step now: none steps before those whose turns come before, and have no slot. */
+  private seriesTurns(series: DescentSeries): number[] {
+    // It is about to get its slot back.
+    if (series.hasDisplaced) return []
+    const { turns } = this
+    const first = turns.findIndex((index) => this.candidates[index]?.slot === undefined)
+    return first < 0 ? turns : turns.slice(0, first)
   }
 
   /** How many steps each candidate in descent is sure to take: see `certainSteps` of refine/stop.ts. */
   certainSteps(now: number, seconds: number): number {
     if (this.adaptive || this.asked) return 1
     const elapsed = this.elapsed(now)
-    if (this.series) return this.series.certainSteps(this.budget, this.stepsLeft, elapsed, seconds)
+    if (this.series) {
+      const isWhole = this.seriesTurns(this.series).length === this.turns.length
+      if (!isWhole) return 1
+      return this.series.certainSteps(this.budget, this.stepsLeft, elapsed, seconds)
+    }
     const moving = this.candidates.filter(({ stopped }) => stopped === undefined)
     return Math.min(
       ...moving.map(({ progress }) => certainSteps(this.budget, progress, elapsed, seconds)),
@@ -139,20 +157,19 @@ export class Answer {
   endRound(now: number): void {
     const { series } = this
     if (!series) return
-    series.endRound(this.stepsLeft)
-    const reason = this.endOfSeries(now)
+    series.endRound()
+    const reason = this.endOfSeries(series, now)
     if (reason) for (const candidate of this.candidates) candidate.stopped ??= reason
     for (const candidate of series.spent)
       candidate.stopped = candidate.over === 'steps' ? 'max_steps' : candidate.over
   }
 
-  private endOfSeries(now: number): StopReason | undefined {
-    const { budget, candidates, series } = this
-    const found = candidates.some(
-      (candidate) =>
-        series?.isJudged(candidate, budget) === true && isAccepted(budget, candidate.progress),
-    )
-    if (found) return 'energy_target'
+  private endOfSeries(series: DescentSeries, now: number): StopReason | undefined {
+    // Whoever steps later in this round may find a lower energy still.
+    const judges = !series.isWithinRound || this.stepsLeft <= 0
+    const found = (candidate: Candidate): boolean =>
+      series.isJudged(candidate, this.budget) && isAccepted(this.budget, candidate.progress)
+    if (judges && this.candidates.some(found)) return 'energy_target'
     if (this.stepsLeft <= 0) return 'max_steps'
     return exhausted(withoutSteps(this.budget), beforeFirstStep, this.elapsed(now)) ?? this.asked
   }
@@ -337,6 +354,10 @@ function withoutSteps(budget: Budget): Budget {
   delete others.maxSteps
   return others
 }
+
+/** The candidates that are in slots, with their indexes. */
+export const inSlots = ({ candidates }: Answer): { index: number; slot: number }[] =>
+  candidates.flatMap(({ slot }, index) => (slot === undefined ? [] : [{ index, slot }]))
 
 /** How far a candidate has come, its closing evaluation included. */
 export const progressOf = (candidate: Candidate): Progress => candidate.closed ?? candidate.progress

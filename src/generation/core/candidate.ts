@@ -3,8 +3,19 @@ import type { StopReason } from '../../refine/budget.js'
 import type { RestartReason, Start } from '../../refine/restarts.js'
 import type { Progress } from '../../refine/stop.js'
 
+/** An answer that was moved out of the engine. */
+export interface SavedAnswer {
+  /** Of `EnergyEngine.save`. */
+  bytes: Uint8Array
+  /** `AnswerShape.clamped` at that time. */
+  clamped: readonly number[] | undefined
+}
+
 export interface Candidate {
-  readonly slot: number
+  /** Undefined while it is in none: before it begins, and while others need its slot. */
+  slot: number | undefined
+  /** What it was when it lost its slot; undefined before the first step. */
+  saved: SavedAnswer | undefined
   progress: Progress
   /** Progress with the closing evaluation; descent goes on from `progress`, without it. */
   closed: Progress | undefined
@@ -38,3 +49,8 @@ export const clampedOf = (
   commits && given
     ? given.map((token, i) => (token === blank ? (commits[i] ?? blank) : token))
     : (commits ?? given)
+/** Throws a RangeError where the candidate is in no slot. */
+export function slotOf({ slot }: Candidate): number {
+  if (slot === undefined) throw new RangeError('the candidate is in no slot')
+  return slot
+}

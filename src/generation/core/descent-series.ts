@@ -4,8 +4,9 @@
  * slots away. Numbers, and saved states as bytes; it makes no call of the engine, and what it decides is in
  * refine/restarts.ts and refine/commit.ts.
  *
- * Candidates step in rounds, in the order of their index. A round that the limit on steps cuts short is
- * completed when the limit is raised, so that an answer which is extended is that of one longer run.
+ * Candidates step in rounds, in the order of their index. A round that ends early, because of the limit on steps
+ * or because candidates have no slot, is completed later: so an answer that is extended is that of one longer
+ * run, and one that had to share its slots is that of one which had them to itself.
  */
 import { isAccepted } from '../../refine/acceptance.js'
 import type { Budget, Restarts } from '../../refine/budget.js'
@@ -27,7 +28,7 @@ import { askedAnew, beforeFirstStep, certainSteps } from '../../refine/stop.js'
 import type { Candidate } from './candidate.js'
 
 /** What belongs to a descent and not to the slot that it has. */
-type Descent = Omit<Candidate, 'slot' | 'closed' | 'stopped'>
+type Descent = Omit<Candidate, 'slot' | 'saved' | 'closed' | 'stopped'>
 
 /** A descent that has no slot. */
 interface StoredDescent extends Descent {
@@ -79,7 +80,7 @@ export class DescentSeries {
   private begun: number
   /** Steps of descents that have been replaced. */
   private pastSteps = 0
-  /** The first candidate of the present round, if the one before was cut short; else 0. */
+  /** The first candidate of the present round that is still to step, if others have stepped; else 0. */
   private cursor = 0
   /** The candidate that stepped last. */
   private latest = -1
@@ -165,7 +166,8 @@ export class DescentSeries {
     const { restarts } = this
     if (this.cursor > 0 || restarts.after === 'plateau' || budget.commit) return 1
     const turns = this.turns(left)
-    const together = this.firstIsAlone ? restarts.alone - this.steps : left / turns.length
+    const alone = this.firstIsAlone ? restarts.alone - this.steps : Infinity
+    const together = Math.min(alone, left / turns.length)
     const each = turns.map((index) => {
       const { limit, progress } = this.candidates[index] as Candidate
       return certainSteps({ ...budget, maxSteps: limit }, progress, elapsed, seconds)
@@ -199,11 +201,17 @@ export class DescentSeries {
     return commits && commit.reopen ? 'open' : undefined
   }
 
-  /** The round has ended; `left`: steps that remain. */
-  endRound(left: number): void {
-    const cut = left <= 0 && !this.onlyFirstStepped
+  /** Those whose turn it was have stepped; the round is over, unless others of it are still to step. */
+  endRound(): void {
+    const firstWasAlone = this.onlyFirstStepped && this.steps <= this.restarts.alone
     const next = this.latest + 1
-    this.cursor = cut && this.moving.some((index) => index >= next) ? next : 0
+    const open = !firstWasAlone && this.moving.some((index) => index >= next)
+    this.cursor = open ? next : 0
+  }
+
+  /** Candidates of the present round are still to step. */
+  get isWithinRound(): boolean {
+    return this.cursor > 0
   }
 
   /** Begins a new descent in place of one that is over. `outcome`: what the old one has found. */

@@ -6,7 +6,7 @@
 import type { BeginRow, EnergyEngine } from '../../energy/engine.js'
 import { commits } from '../../refine/commit.js'
 import { startFrom } from '../../refine/restarts.js'
-import { clampedOf } from './candidate.js'
+import { clampedOf, slotOf } from './candidate.js'
 import { BLANK } from './prepare.js'
 import { type CandidateRow, candidateOf } from './request-state.js'
 import type { Changed, ChangeRow, Restarted, RestartRow } from './step-plan.js'
@@ -21,7 +21,7 @@ function beginRow(
   const { answer, candidate } = candidateOf(row)
   const clamped = clampedOf(answer.shape.clamped, { commits: committed }, BLANK)
   return {
-    slot: candidate.slot,
+    slot: slotOf(candidate),
     contextId: row.state.contextId,
     seed: answer.shape.seed,
     candidate: descent,
@@ -62,7 +62,7 @@ export async function restartDescents(
 ): Promise<Restarted[]> {
   const restarted: Restarted[] = []
   for (const row of rows) {
-    const { slot } = candidateOf(row).candidate
+    const slot = slotOf(candidateOf(row).candidate)
     const { reads, saves, stands } = row.restart
     const saved = await saveOf(engine, slot, saves)
     const standing = stands ? await engine.points([{ slot, which: 'present' }]) : []
@@ -137,11 +137,12 @@ export async function changePositions(
   for (const row of rows) {
     const { candidate } = candidateOf(row)
     const { change } = row
-    const saved = await saveOf(engine, candidate.slot, change.saves)
+    const slot = slotOf(candidate)
+    const saved = await saveOf(engine, slot, change.saves)
     const committed = change.kind === 'commit' ? await commitsOf(engine, row) : undefined
     changed.push({ row, saved, commits: committed })
     if (change.kind === 'commit' && !committed) continue
-    const [start] = await engine.points([{ slot: candidate.slot, which: 'present' }])
+    const [start] = await engine.points([{ slot, which: 'present' }])
     await engine.begin([beginRow(row, candidate.descent, committed, start)])
   }
   return changed
@@ -155,7 +156,7 @@ async function commitsOf(engine: EnergyEngine, row: ChangeRow): Promise<number[]
   const { block } = engine.model.answer
   const { count, draw } = row.change
   const { length, seed } = answer.shape
-  const weights = await weightsOf(engine, candidate.slot)
+  const weights = await weightsOf(engine, slotOf(candidate))
   const blanks = movingOf(block, row, candidate.commits).filter((position) => position < length)
   const made = commits(commit, count, weights, block, blanks, seed, draw)
   return made.length > 0 ? withCommits(block, candidate.commits, made) : undefined
@@ -166,7 +167,8 @@ export async function swapDescent(engine: EnergyEngine, row: CandidateRow): Prom
   const { answer, candidate } = candidateOf(row)
   const stored = answer.series?.storedState
   if (!stored) throw new RangeError('the descent to bring back was not saved')
-  const state = await engine.save(candidate.slot)
-  await engine.restore(candidate.slot, row.state.contextId, stored)
+  const slot = slotOf(candidate)
+  const state = await engine.save(slot)
+  await engine.restore(slot, row.state.contextId, stored)
   return state
 }

@@ -4,6 +4,7 @@
  */
 import type { EnergyResult, MultiStepRow, Readout, StepResult } from '../../energy/engine.js'
 import type { TickStats } from '../protocol.js'
+import type { SavedAnswer } from './candidate.js'
 import type { Clamping } from './clamp.js'
 import type { Change, Restart } from './descent-series.js'
 import type { LandscapeProbe } from './landscape-probe.js'
@@ -24,6 +25,14 @@ export interface TokensToScore {
   tokens: readonly number[]
 }
 
+/** A candidate that leaves a slot, or enters it. */
+export interface SlotMove {
+  row: CandidateRow
+  slot: number
+  /** What the candidate was when it left its last slot; without it, it begins. */
+  saved?: SavedAnswer
+}
+
 /** Answers of one token each that a request takes in a single call. */
 export interface AnswersInARow {
   state: RequestState
@@ -32,21 +41,23 @@ export interface AnswersInARow {
 
 /** What one batch on the engine is to do, in the order of these fields. */
 export interface StepPlan {
-  /** Positions of answers that clients fix or open: before everything below. */
-  readonly clamp: readonly Clamping[]
-  /** Requests that were given their slots, and the seconds that they had waited. */
+  /** Candidates whose answers are saved, because others need their slots. */
+  readonly moveOut: readonly SlotMove[]
+  /** Contexts that the engine lets go of. */
+  readonly release: readonly number[]
+  /** Requests that were admitted, and the seconds that they had waited. */
   readonly admitted: readonly { state: RequestState; queueSeconds: number }[]
   readonly observe: readonly Observation[]
-  /** Their contexts are observed now, so that their answers begin. */
-  readonly begin: readonly RequestState[]
+  /** Candidates that begin or go on, since they have slots and their contexts are observed. */
+  readonly moveIn: readonly SlotMove[]
+  /** Positions of answers that clients fix or open: before everything below. */
+  readonly clamp: readonly Clamping[]
   /** Candidates that begin a new descent in place of one that is over. */
   readonly restart: readonly RestartRow[]
   /** Candidates whose positions are committed or opened. */
   readonly change: readonly ChangeRow[]
   /** Candidates that change places with the descent that their answer has stored. */
   readonly swap: readonly CandidateRow[]
-  /** Their contexts are observed again, so that their answers go on. */
-  readonly resume: readonly RequestState[]
   /** Their prompts are observed, which was all they asked for. */
   readonly represent: readonly RequestState[]
   /** Candidates that take `steps` steps, one after the other, in one call. */
@@ -64,14 +75,15 @@ export interface StepPlan {
 }
 
 export const emptyPlan: StepPlan = Object.freeze({
-  clamp: [],
+  moveOut: [],
+  release: [],
   admitted: [],
   observe: [],
-  begin: [],
+  moveIn: [],
+  clamp: [],
   restart: [],
   change: [],
   swap: [],
-  resume: [],
   represent: [],
   descend: [],
   steps: 1,
@@ -91,6 +103,7 @@ export const hasWork = (plan: StepPlan): boolean =>
   plan.swap.length > 0 ||
   plan.score.length > 0 ||
   plan.admitted.length > 0 ||
+  plan.moveIn.length > 0 ||
   plan.answersInARow !== undefined
 
 /** A call of the engine that failed, and the requests that took part in it. */
@@ -183,6 +196,8 @@ export interface Outcome {
   /** A call that was to fill pages failed: they may hold anything. */
   pagesLost: boolean
   encoded: readonly EncodedTokens[]
+  /** Candidates that have left their slots, and what they were. */
+  saved: readonly { row: CandidateRow; saved: SavedAnswer }[]
   /** Answers that began or went on, and when, in seconds of the clock. */
   begun: readonly RequestState[]
   begunAt: number
@@ -225,6 +240,7 @@ export const emptyOutcome = (): Outcome => ({
   declined: none,
   pagesLost: false,
   encoded: none,
+  saved: none,
   begun: none,
   begunAt: 0,
   restarted: none,

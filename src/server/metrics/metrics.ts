@@ -7,6 +7,7 @@ import type { LossReason } from '../../generation/client/worker-supervisor.js'
 import type { TickStats } from '../../generation/protocol.js'
 import type { StopReason } from '../../refine/budget.js'
 import { restartReasons } from '../../refine/restarts.js'
+import type { SocketRefusal } from '../basin/open-sockets.js'
 import type { UnloadReason } from '../models/model-registry.js'
 import { type Instruments, instrumentsIn } from './instruments.js'
 import { type FinishReason, RequestMetrics } from './request-metrics.js'
@@ -38,6 +39,7 @@ const stopReasons: StopReason[] = [
 ]
 const lossReasons: LossReason[] = ['died', 'stalled']
 const unloadReasons: UnloadReason[] = ['asked', 'room']
+const socketRefusals: SocketRefusal[] = ['sockets', 'bytes', 'seconds']
 const operatorErrors: ErrorCode[] = [
   'queue_full',
   'engine_failed',
@@ -68,6 +70,7 @@ export class Metrics {
     for (const name of misnamed) this.registry.removeSingleMetric(`basin_nodejs_${name}`)
     this.instruments = instrumentsIn(this.registry)
     this.instruments.build.set({ version }, 1)
+    for (const reason of socketRefusals) this.instruments.socketsRefused.inc({ reason }, 0)
     for (const route of routes) {
       for (const code of operatorErrors) this.instruments.errors.inc({ route, code }, 0)
     }
@@ -161,6 +164,7 @@ export class Metrics {
       instruments.prefixQueries,
       instruments.prefixHits,
       instruments.preemptions,
+      instruments.movedOut,
     ]) {
       counter.inc({ model }, 0)
     }
@@ -175,6 +179,7 @@ export class Metrics {
     instruments.prefixQueries.inc({ model }, stats.prefixQueries)
     instruments.prefixHits.inc({ model }, stats.prefixHits)
     instruments.preemptions.inc({ model }, stats.preemptions)
+    instruments.movedOut.inc({ model }, stats.movedOut)
     instruments.observedTokens.inc({ model }, stats.observedTokens)
     for (const [phase, seconds] of Object.entries(stats.seconds)) {
       instruments.engineSeconds.inc({ model, phase }, seconds)
