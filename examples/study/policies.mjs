@@ -1,7 +1,8 @@
 /**
  * Compares ways to spend the same number of steps on an answer: depth alone, and descents that begin anew.
  *
- *     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS [--out FILE] REFINEMENT...
+ *     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS
+ *       [--out FILE] [--record NAME] REFINEMENT...
  *
  * A REFINEMENT is JSON as in a request (docs/http.md), such as '{"restarts":{"policy":"noise","after":32}}'.
  * Every row of data is a request to the engine core that also serves requests. It is held when its steps are
@@ -9,9 +10,10 @@
  * together. An answer is accepted when its energy reaches the model's energy target. Printed are the shares of
  * answers whose best state so far is right, and of those that were accepted; and the number of accepted ones
  * that are wrong. With --out each answer is a line of FILE, and answers that FILE has already are not
- * computed again.
+ * computed again. --record keeps the figures as those of NAME for docs/thinking.md, which
+ * `npm run study -- --draw` writes again.
  */
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { openEngine } from '../../dist/energy/open-engine.js'
 import { EngineCore } from '../../dist/generation/core/engine-core.js'
@@ -22,7 +24,7 @@ import { readExamples, SEED } from './measure.mjs'
 const SLOTS = 64
 const FIRST_BUDGET = 64
 const { positionals, values } = parseArgs({
-  options: { out: { type: 'string' } },
+  options: { out: { type: 'string' }, record: { type: 'string' } },
   allowPositionals: true,
 })
 const [directory, data, rows, most, ...refinements] = positionals
@@ -116,6 +118,17 @@ async function search(engine, refinement) {
   return [...found.values()].map(({ steps }) => steps)
 }
 
+const figuresPath = new URL('../../docs/thinking/policies.json', import.meta.url).pathname
+
+/** Keeps figures under a name, in the order in which names came first. */
+function record(name, found) {
+  const all = existsSync(figuresPath) ? JSON.parse(readFileSync(figuresPath, 'utf8')) : []
+  const same = (each) => each.name === name && each.refinement === found.refinement
+  const at = all.findIndex(same)
+  all.splice(at < 0 ? all.length : at, at < 0 ? 0 : 1, { name, ...found })
+  writeFileSync(figuresPath, `${JSON.stringify(all, null, 2)}\n`)
+}
+
 const percent = (count, all) => `${((100 * count) / all).toFixed(1)} %`
 
 for (const refinement of refinements) {
@@ -146,4 +159,16 @@ for (const refinement of refinements) {
   console.log(`| right | ${shares(right)} |`)
   console.log(`| accepted | ${shares(accepted)} |`)
   console.log(`accepted wrongly: ${wrong.length}`)
+  if (values.record !== undefined) {
+    const share = (counts) => counts.map((count) => Number((count / answers.length).toFixed(4)))
+    record(values.record, {
+      refinement,
+      answers: answers.length,
+      mean: Math.round(mean),
+      budgets,
+      right: share(right),
+      accepted: share(accepted),
+      wrong: wrong.length,
+    })
+  }
 }

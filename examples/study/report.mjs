@@ -198,8 +198,47 @@ transformer of the same size, trained on the same data for the same processor ti
 Controls are not shipped: the same study with \`--control NAME=DIRECTORY\` measures one and records its
 figures with the model.`
 
+/** Ways to spend the same number of steps, as examples/study/policies.mjs has recorded them. */
+function policiesSection(docs) {
+  const path = join(docs, 'thinking', 'policies.json')
+  if (!existsSync(path)) return []
+  const all = JSON.parse(readFileSync(path, 'utf8'))
+  const names = [...new Set(all.map(({ name }) => name))]
+  const tables = names.map((name) => {
+    const rows = all.filter((each) => each.name === name)
+    const budgets = [...new Set(rows.flatMap((row) => row.budgets))].sort((a, b) => a - b)
+    const cells = (row, shares) =>
+      budgets.map((budget) => {
+        const at = row.budgets.indexOf(budget)
+        return at < 0 ? '' : percent(shares[at])
+      })
+    const lines = rows.flatMap((row) => [
+      [`\`${row.refinement}\``, row.answers, row.mean, ...cells(row, row.right)],
+      ['accepted', '', '', ...cells(row, row.accepted)],
+    ])
+    const wrong = rows.reduce((sum, row) => sum + row.wrong, 0)
+    return [
+      `${name}; accepted wrongly: ${wrong}.`,
+      table(['refinement', 'answers', 'steps each', ...budgets], lines),
+    ].join('\n\n')
+  })
+  return [policiesIntroduction, ...tables]
+}
+
+const policiesIntroduction = `## Restarts
+
+The same number of steps, spent in one descent (\`{"candidates":1}\`) or in descents that begin anew (\`refinement.restarts\`,
+[http.md](http.md#restarts-and-commits)), eight at a time. Columns are steps of all descents of an answer together; an answer ends when it
+reaches the model's energy target. First line: answers whose state of lowest energy so far is right. Second line: those that reached the
+target, right or wrong. Measured by
+
+    npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS REFINEMENT...`
+
 export async function writeReport(docs, names, plans) {
   const sections = []
   for (const name of names) sections.push(...(await section(docs, name, plans[name])))
-  writeFileSync(join(docs, 'thinking.md'), `${[introduction, ...sections].join('\n\n')}\n`)
+  writeFileSync(
+    join(docs, 'thinking.md'),
+    `${[introduction, ...sections, ...policiesSection(docs)].join('\n\n')}\n`,
+  )
 }

@@ -208,6 +208,8 @@ export type RequestEvent =
       candidate: number
       /** 0 in the first descent of a candidate; then 1, 2, ... in the order in which new ones began. */
       restart?: number
+      /** How many positions are committed, where the energy leaves them out. */
+      committed?: number
       energy: number
       bestEnergy: number
       gradientNorm: number

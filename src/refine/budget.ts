@@ -34,6 +34,8 @@ export interface Budget {
    * counts the steps of all descents then. Absent: each candidate descends once.
    */
   restarts?: Restarts
+  /** With restarts only, which may be none. */
+  commit?: Commit
   /** From 1 on it replaces the trained step size, in (0, 1) it multiplies it (reference: infer_ebt_override_alpha). */
   stepSize?: number
   /** `last_landscape`: earlier landscapes keep the trained step size (reference: infer_alpha_final_landscape). */
@@ -55,15 +57,25 @@ export interface Budget {
   lineSearch?: boolean
 }
 
-export const restartPolicies = ['mixed', 'noise', 'partial', 'near', 'population'] as const
+export const restartPolicies = [
+  'mixed',
+  'model',
+  'noise',
+  'guess',
+  'partial',
+  'near',
+  'population',
+] as const
 
 /**
  * What a new start is.
  *
  * | policy | where descents begin |
  * |---|---|
- * | `mixed` | the first one as the model does; the others in turn from noise of unit deviation and from smaller noises |
+ * | `mixed` | the first one as the model does; the others in turn from noise and from guesses |
+ * | `model` | where the model's answers do |
  * | `noise` | noise of unit deviation |
+ * | `guess` | the first one as the model does; the others with a few positions committed that it left in doubt |
  * | `partial` | the last state of the candidate, with half of its blanks anew from noise |
  * | `near` | the state where the candidate stands, with noise on half of its blanks; where that leads is accepted by its energy (Metropolis) |
  * | `population` | the same, but from the state of a better candidate where the own one is in the worse half |
@@ -78,6 +90,19 @@ export interface Restarts {
   policy: RestartPolicy
   /** Steps that the first candidate takes before the others begin; it needs no other where they suffice. */
   alone: number
+}
+
+/** Positions of an answer become certain while the others go on: see commit.ts. */
+export interface Commit {
+  /** Positions that are committed at a time: a number, or a share of the blanks of the answer. */
+  count?: number
+  share?: number
+  /** `most`: the most certain positions get their most probable tokens. `sample`: positions that are not sure get drawn ones. */
+  draw: 'most' | 'sample'
+  /** Steps before the first commit, and after each. */
+  after: number
+  /** Commits are opened when the energy target is reached, or nothing is left to commit. */
+  reopen: boolean
 }
 
 export type StepSizeOn = 'every_landscape' | 'last_landscape'

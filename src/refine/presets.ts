@@ -7,6 +7,7 @@ import { BasinError } from '../errors.js'
 import type {
   Allocation,
   Budget,
+  Commit,
   RestartPolicy,
   Restarts,
   Selection,
@@ -32,6 +33,17 @@ export interface RestartsRequest {
   policy?: RestartPolicy | undefined
 }
 
+/** The `commit` object of a request: one of `share` and `count`. */
+export interface CommitRequest {
+  share?: number | undefined
+  count?: number | undefined
+  /** Which positions are most certain. There is one measure. */
+  by?: 'entropy' | undefined
+  draw?: Commit['draw'] | undefined
+  after?: number | undefined
+  reopen?: boolean | undefined
+}
+
 /** The `refinement` object of a request. `max_steps: null` asks for no limit on steps. */
 export interface RefinementRequest {
   max_steps?: number | null | undefined
@@ -47,6 +59,7 @@ export interface RefinementRequest {
   allocation?: Allocation | undefined
   /** null: none, whatever the effort. */
   restarts?: RestartsRequest | null | undefined
+  commit?: CommitRequest | undefined
   step_size?: number | undefined
   step_size_on?: StepSizeOn | undefined
   noise?: number | undefined
@@ -137,13 +150,10 @@ function resolveRestarts(
   if (restarts === null) return undefined
   if (restarts === undefined) {
     const searches = searchingEfforts.includes(effort) && model.energy_target !== undefined
-    if (!searches || allocation !== undefined || candidates !== undefined) return undefined
+    if (!searches || allocation !== undefined || candidates !== undefined || asked.commit)
+      return undefined
   }
   const { after = model.steps, keep, most, policy = 'mixed' } = restarts ?? {}
-  if (allocation === 'adaptive') {
-    const reason = 'it cannot be adaptive where descents begin anew, which share all steps already'
-    throw new BasinError('invalid_request', { param: 'refinement.allocation', reason })
-  }
   if (candidates !== undefined && keep !== undefined && candidates !== keep) {
     const reason = `it must be the number of candidates, ${candidates}, or be left out`
     throw new BasinError('invalid_request', { param: 'refinement.restarts.keep', reason })
@@ -156,6 +166,28 @@ function resolveRestarts(
       alone: policy === 'mixed' ? model.steps : 0,
       ...(typeof most === 'number' && { most }),
     },
+  }
+}
+
+/** Each candidate descends once, from where the model's answers begin; but they share the steps. */
+const noRestarts: Restarts = {
+  after: Number.MAX_SAFE_INTEGER,
+  most: 0,
+  policy: 'model',
+  alone: 0,
+}
+
+function resolveCommit(model: Refinable, asked: CommitRequest): Commit {
+  const { after = model.steps, count, draw = 'most', reopen, share } = asked
+  if ((count === undefined) === (share === undefined)) {
+    const reason = 'one of share and count is needed: how many positions are committed at a time'
+    throw new BasinError('invalid_request', { param: 'refinement.commit', reason })
+  }
+  return {
+    ...(count === undefined ? { share: share as number } : { count }),
+    draw,
+    after,
+    reopen: reopen ?? draw === 'sample',
   }
 }
 
@@ -188,6 +220,12 @@ const boundsOf = (model: Refinable, caps: Caps): Record<string, Bound> => ({
   noise: { least: 0, most: 1000 },
   noise_steps: { least: 0, most: caps.maxSteps, integer: true },
   landscape_steps: { least: 1, most: caps.maxSteps, integer: true },
+})
+
+const commitBoundsOf = (caps: Caps): Record<string, Bound> => ({
+  share: { least: 0, most: 1, open: true },
+  count: { least: 1, most: caps.maxSteps, integer: true },
+  after: { least: 1, most: caps.maxSteps, integer: true },
 })
 
 const restartBoundsOf = (caps: Caps): Record<string, Bound> => ({
@@ -235,7 +273,15 @@ export function resolveBudget(
   for (const [name, bound] of Object.entries(restartBoundsOf(caps))) {
     check(`restarts.${name}`, asked.restarts?.[name as keyof RestartsRequest], bound)
   }
+  for (const [name, bound] of Object.entries(commitBoundsOf(caps))) {
+    check(`commit.${name}`, asked.commit?.[name as keyof CommitRequest], bound)
+  }
+  if (asked.allocation === 'adaptive' && (asked.restarts ?? asked.commit)) {
+    const reason = 'it cannot be adaptive with restarts or commit, whose candidates share all steps'
+    throw new BasinError('invalid_request', { param: 'refinement.allocation', reason })
+  }
   const search = resolveRestarts(model, effort, asked, caps)
+  const commit = asked.commit && resolveCommit(model, asked.commit)
   const { maxSteps: trained, ...chosen } = preset(model, effort ?? 'medium', search !== undefined)
   const capped = trained === undefined ? undefined : Math.min(trained, caps.maxSteps)
   const maxSteps = asked.max_steps === null ? undefined : (asked.max_steps ?? capped)
@@ -256,6 +302,7 @@ export function resolveBudget(
     noise: asked.noise ?? 0,
     keep: asked.keep ?? 'best',
     ...(search && { restarts: search.restarts }),
+    ...(commit && { commit, restarts: search?.restarts ?? noRestarts }),
     acceptLower: asked.accept_lower ?? false,
     ...chosen,
     ...present({

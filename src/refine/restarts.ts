@@ -23,6 +23,8 @@ export interface Start {
   share: number
   /** Those blanks begin at zeros and the noise, not at the state. */
   anew: boolean
+  /** Positions that are committed at the start: guesses from what the first descent has left in doubt. */
+  guess?: number
 }
 
 /** Streams of `uniform` under the seed of an answer. */
@@ -46,23 +48,31 @@ const SHARE = 0.5
 /** In units of the energy: how much higher the energy of a state that Metropolis accepts usually is. */
 const TEMPERATURE = 0.5
 
-/** A descent with the model's own start takes this many times `after` steps: it has no other of its kind. */
-const MODEL_START_TURNS = 8
+const GUESSES = 2
+const guessStart: Start = { noise: 0.5, share: 1, anew: false, guess: GUESSES }
+/** Steps of a descent from guesses, and of what follows when they are opened again, in shares of `after`. */
+const GUESS_SHARE = 0.375
+const CHECK_SHARE = 0.25
 
-/** Where descent `descent` < M of an answer begins. */
-export const firstStart = ({ policy }: Restarts, seed: number, descent: number): Start =>
-  policy === 'mixed' ? mixedStart(seed, descent) : unitNoise
+/** Whether the policy guesses what the first descent of an answer has left in doubt. */
+export const guesses = ({ policy }: Restarts): boolean => policy === 'mixed' || policy === 'guess'
 
-function mixedStart(seed: number, descent: number): Start {
-  if (descent === 0) return modelStart
-  if (descent % 2 === 1) return unitNoise
-  const noise = SMALLEST_NOISE + NOISE_RANGE * uniform(seed, DEVIATION_STREAM, descent)
-  return { noise, share: 1, anew: false }
+/** Where descent `descent` < M of an answer begins; nothing is known to guess from. */
+export function firstStart({ policy }: Restarts, seed: number, descent: number): Start {
+  if (policy === 'model' || (descent === 0 && (policy === 'mixed' || policy === 'guess')))
+    return modelStart
+  return policy === 'mixed' || policy === 'guess' ? someNoise(seed, descent) : unitNoise
+}
+
+/** Unit deviation, or a smaller one: no single one reaches most. */
+function someNoise(seed: number, descent: number): Start {
+  const chance = uniform(seed, DEVIATION_STREAM, descent)
+  return { noise: Math.min(1, SMALLEST_NOISE + NOISE_RANGE * chance), share: 1, anew: false }
 }
 
 /** Whether the policy begins at states where candidates stand. */
 export const standsSomewhere = ({ policy }: Restarts): boolean =>
-  policy !== 'mixed' && policy !== 'noise'
+  policy === 'partial' || policy === 'near' || policy === 'population'
 
 /** Whether a candidate goes on from where its descent `descent` led, or from where it stood before. */
 export function accepts(
@@ -78,17 +88,28 @@ export function accepts(
   return led <= stood - TEMPERATURE * Math.log(chance)
 }
 
-/** Where descent `descent` of candidate `index` begins; `standing`: energies where candidates stand. */
+/**
+ * Where descent `descent` of candidate `index` begins. `standing`: energies where candidates stand; `known`: there
+ * is something to guess from.
+ */
 export function nextStart(
-  restarts: Restarts,
+  { policy }: Restarts,
   seed: number,
   descent: number,
   index: number,
   standing: readonly number[],
+  known: boolean,
 ): Start {
-  const { policy } = restarts
-  if (policy === 'mixed') return mixedStart(seed, descent)
-  if (policy === 'noise') return unitNoise
+  switch (policy) {
+    case 'model':
+      return modelStart
+    case 'noise':
+      return unitNoise
+    case 'guess':
+      return known ? guessStart : someNoise(seed, descent)
+    case 'mixed':
+      return known && descent % 2 === 0 ? guessStart : someNoise(seed, descent)
+  }
   const from = policy === 'population' ? parentOf(seed, descent, index, standing) : index
   if (!Number.isFinite(standing[from])) return unitNoise
   return { from, noise: 1, share: SHARE, anew: policy === 'partial' }
@@ -137,23 +158,31 @@ export function startFrom(
 export const startNoise = ({ from, noise: added }: Start, step: number, noise: number): number =>
   step === 0 && from === undefined ? Math.hypot(noise, added) : noise
 
-/** The most steps of descent `descent`; Infinity where only its energy ends it. */
-export const mayStepsOf = ({ after, policy }: Restarts, descent: number): number => {
+/** The most steps of a descent with this start; Infinity where only its energy ends it. */
+export function mostSteps({ after }: Restarts, { guess }: Start): number {
   const steps = after === 'plateau' ? Infinity : after
-  return policy === 'mixed' && descent === 0 ? MODEL_START_TURNS * steps : steps
+  return guess === undefined ? steps : Math.ceil(GUESS_SHARE * steps)
 }
+
+/** The most steps that a descent takes when its commits have been opened. */
+export const checkSteps = ({ after }: Restarts): number =>
+  after === 'plateau' ? Infinity : Math.ceil(CHECK_SHARE * after)
 
 /** Steps without a fall of the best energy after which a descent of `plateau` is over. */
 const PLATEAU_STEPS = 8
 
-/** Why a descent that has not reached the energy target is over; undefined where it goes on. */
+/**
+ * Why a descent that has not reached the energy target is over; undefined where it goes on. `limit`: the most
+ * steps that it takes.
+ */
 export function givesUp(
   restarts: Restarts,
   budget: Budget,
-  { descent, progress }: { readonly descent: number; readonly progress: Progress },
+  progress: Progress,
+  limit: number,
 ): RestartReason | undefined {
   if (!Number.isFinite(progress.final)) return 'diverged'
   if (converged(budget, progress)) return 'converged'
   if (restarts.after === 'plateau' && progress.idleSteps >= PLATEAU_STEPS) return 'converged'
-  return progress.steps >= mayStepsOf(restarts, descent) ? 'steps' : undefined
+  return progress.steps >= limit ? 'steps' : undefined
 }

@@ -6,6 +6,8 @@ export const stepFields = (event: Of<'step'>) => ({
   position: event.position,
   step: event.step,
   candidate: event.candidate,
+  ...(event.restart !== undefined && { restart: event.restart }),
+  ...(event.committed !== undefined && { committed: event.committed }),
   energy: event.energy,
   best_energy: event.bestEnergy,
   gradient_norm: event.gradientNorm,

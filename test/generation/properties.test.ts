@@ -1,7 +1,7 @@
 /** Properties that hold for any mix of requests, controls and cancels. */
 import { describe, expect, it } from 'vitest'
 import type { Control, EngineRequest } from '../../src/generation/protocol.js'
-import { restartPolicies } from '../../src/refine/budget.js'
+import { type Budget, type Commit, restartPolicies } from '../../src/refine/budget.js'
 import { uniform } from '../../src/refine/random.js'
 import {
   type BenchOptions,
@@ -31,6 +31,28 @@ class Dice {
   }
 }
 
+/** In a third of the requests descents begin anew, or positions are committed, or both. */
+function anySearch(dice: Dice): Partial<Budget> {
+  if (dice.below(3) > 0) return {}
+  const commit: Commit = {
+    count: 1 + dice.below(2),
+    draw: dice.from(['most', 'sample']),
+    after: 1 + dice.below(2),
+    reopen: dice.below(2) === 0,
+  }
+  return {
+    maxSteps: 1 + dice.below(24),
+    restarts: {
+      after: dice.from([1, 2, 3, 'plateau']),
+      policy: dice.from(restartPolicies),
+      alone: dice.below(4),
+      ...(dice.below(3) === 0 && { most: dice.below(4) }),
+    },
+    ...(dice.below(2) === 0 && { commit }),
+    ...(dice.below(2) === 0 && { energyTarget: dice.from([0.01, 0.5, 5]) }),
+  }
+}
+
 function anyRequest(id: string, dice: Dice, hold: boolean): EngineRequest {
   const template = dice.below(4) === 0
   return requestOf(id, {
@@ -50,13 +72,7 @@ function anyRequest(id: string, dice: Dice, hold: boolean): EngineRequest {
       noise: dice.from([0, 0.2]),
       keep: dice.from(['best', 'last']),
       ...(dice.below(2) === 0 && { tolerance: 0.05 }),
-      ...(dice.below(3) === 0 && {
-        restarts: {
-          after: 1 + dice.below(3),
-          policy: dice.from(restartPolicies),
-          alone: dice.below(3),
-        },
-      }),
+      ...anySearch(dice),
     }),
   })
 }

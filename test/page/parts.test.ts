@@ -187,6 +187,21 @@ describe('a recording', () => {
     expect(recording.moments[1]?.candidates.map((each) => each?.energy)).toEqual([1, 3])
   })
 
+  it('makes a moment of each round of descents that begin anew', () => {
+    const restarts = { keep: 2 }
+    const recording = new Recording({ model: 'm', template: '1_', refinement: { restarts } })
+    expect(recording.candidates).toBe(2)
+    recording.take(step({ candidate: 0, restart: 0 }))
+    recording.take(step({ step: 2, candidate: 0, restart: 0 }))
+    recording.take(step({ step: 3, candidate: 0, restart: 0 }))
+    recording.take(step({ step: 1, candidate: 1, restart: 0 }))
+    recording.take(step({ step: 1, candidate: 0, restart: 1, best_energy: 2 }))
+    recording.take(step({ step: 2, candidate: 1, restart: 0 }))
+    expect(recording.moments.map(({ step: number }) => number)).toEqual([1, 2, 3, 4])
+    expect(recording.moments[3]?.candidates.map((each) => each?.restart)).toEqual([1, 0])
+    expect(recording.moments[3]).toMatchObject({ best: 2, leader: 0 })
+  })
+
   it('knows the template of each moment', () => {
     const recording = new Recording({ model: 'm', template: '1__' })
     recording.take(step({ step: 1 }))

@@ -10,6 +10,7 @@ import {
   noise,
   pace,
   paces,
+  restarts,
   seed,
   setInput,
   steps,
@@ -204,6 +205,15 @@ export function Controls({ model }: { model: Model }) {
           at={noise.value}
           set={(value) => (noise.value = value)}
         />
+        {capabilities.energy_target !== null && (
+          <Segments
+            name="Descents"
+            options={[0, 1] as const}
+            value={restarts.value > 0 ? 1 : 0}
+            set={(value) => (restarts.value = value)}
+            text={(value) => (value === 0 ? 'once' : 'begin anew')}
+          />
+        )}
         {!capabilities.template && (
           <Slider
             name="words"

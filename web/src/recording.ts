@@ -19,9 +19,12 @@ export interface Piece {
 
 /** One step of the descent, of all candidates that took it. */
 export interface Moment {
-  /** Of the answer in the completion, and of the step in the answer, from 1. */
+  /** Of the answer in the completion. */
   position: number
+  /** From 1: of the answer; where descents begin anew, how many moments it has had. */
   step: number
+  /** The candidate whose step came last. */
+  latest: number
   /** By candidate; one that has ended keeps its last. */
   candidates: (StepEvent | undefined)[]
   /** Lowest energy of this answer so far, over all candidates. */
@@ -55,7 +58,8 @@ export class Recording {
   constructor(readonly request: Request) {}
 
   get candidates(): number {
-    return this.request.refinement?.candidates ?? 1
+    const { candidates = 1, restarts } = this.request.refinement ?? {}
+    return restarts?.keep ?? candidates
   }
 
   /** The template as it was at a moment. */
@@ -92,10 +96,14 @@ export class Recording {
   private step(event: StepEvent): void {
     const last = this.moments.at(-1)
     const same = last?.position === event.position ? last : undefined
-    const open = same?.step === event.step ? same : undefined
+    const anew = event.restart !== undefined
+    // Candidates step in order, and those that began anew have taken fewer steps.
+    const goesOn = anew ? event.candidate > (same?.latest ?? Infinity) : same?.step === event.step
+    const open = goesOn ? same : undefined
     const moment = open ?? {
       position: event.position,
-      step: event.step,
+      step: anew ? (same?.step ?? 0) + 1 : event.step,
+      latest: event.candidate,
       candidates: same ? [...same.candidates] : [],
       best: same?.best ?? Infinity,
       leader: same?.leader ?? event.candidate,
@@ -103,6 +111,7 @@ export class Recording {
       at: performance.now() - this.began,
     }
     moment.candidates[event.candidate] = event
+    moment.latest = event.candidate
     if (event.best_energy < moment.best) {
       moment.best = event.best_energy
       moment.leader = event.candidate

@@ -108,7 +108,9 @@ export class Run {
   }
 
   private get lead(): number {
-    return Math.max(1, Math.ceil(this.pace * LEAD_SECONDS))
+    // Where descents begin anew, the steps of all of them are counted.
+    const counted = this.request.refinement?.restarts?.keep ?? 1
+    return Math.max(1, counted * Math.ceil(this.pace * LEAD_SECONDS))
   }
 
   private async open(first: number | undefined): Promise<void> {

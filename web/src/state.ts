@@ -20,6 +20,8 @@ export const effort = signal<Effort>('medium')
 export const steps = signal(0)
 export const candidates = signal(1)
 export const noise = signal(0)
+/** 1: descents that are over give way to new ones, until one reaches the model's energy target. */
+export const restarts = signal(0)
 export const seed = signal(1)
 export const maxTokens = signal(24)
 /** Steps a second; 0: as they come. */
@@ -36,10 +38,18 @@ const speed = (): number => (pace.value === 0 ? Infinity : pace.value)
 /** Noise scatters the candidates at first, and then lets them settle. */
 export const NOISE_STEPS = 4
 
+/** Descents at a time where they begin anew, unless candidates say otherwise: docs/http.md. */
+const DESCENTS = 8
+/** Efforts that let descents begin anew. */
+const searching: readonly Effort[] = ['high', 'xhigh', 'max']
+
 export const refinement = computed<Refinement>(() => ({
   ...(steps.value > 0 && { max_steps: steps.value }),
   ...(candidates.value > 1 && { candidates: candidates.value }),
   ...(noise.value > 0 && { noise: noise.value, noise_steps: NOISE_STEPS }),
+  ...(restarts.value > 0
+    ? { restarts: { keep: candidates.value > 1 ? candidates.value : DESCENTS } }
+    : searching.includes(effort.value) && { restarts: null }),
 }))
 
 /** Candidates begin at one point where the start is fixed: noise is what tells them apart. */
@@ -65,8 +75,8 @@ export function stepsOf(kind: Effort, { capabilities }: Model): number {
     minimal: 1,
     low: Math.max(1, Math.floor(trained / 2)),
     medium: trained,
-    high: 2 * trained,
-    xhigh: 4 * trained,
+    high: (restarts.value > 0 ? 8 : 2) * trained,
+    xhigh: (restarts.value > 0 ? 64 : 4) * trained,
     max: capabilities.max_steps,
   }
   return Math.min(most[kind], capabilities.max_steps)
@@ -160,7 +170,7 @@ effect(() => {
 
 // --- The link -----------------------------------------------------------------------------------
 
-const numbers = { steps, candidates, noise, seed, tokens: maxTokens, pace } as const
+const numbers = { steps, candidates, noise, restarts, seed, tokens: maxTokens, pace } as const
 
 /** The state as a fragment: `#model=sudoku6&input=...`. */
 export function linkOf(moment?: number): string {

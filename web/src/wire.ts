@@ -39,6 +39,8 @@ export interface Refinement {
   candidates?: number
   noise?: number
   noise_steps?: number
+  /** Descents that are over give way to new ones; null: not even where the effort would have it. */
+  restarts?: { keep: number } | null
 }
 
 /** The fields that a socket's `start` and a completion share. */
@@ -64,6 +66,8 @@ export interface StepEvent {
   position: number
   step: number
   candidate: number
+  /** Of the descent of this candidate, where they begin anew: 0 in its first. */
+  restart?: number
   energy: number
   best_energy: number
   gradient_norm: number

@@ -8,8 +8,10 @@ import { fromErrorMessage } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { Of, RequestEvent } from '../../generation/protocol.js'
 import { type SettledAnswer, settledAnswers } from '../../generation/settled-answers.js'
+import { type RestartPolicy, restartPolicies } from '../../refine/budget.js'
+import type { ModelConfig } from '../../model/config.js'
 import type { ReasoningEffort } from '../../refine/presets.js'
-import { requestFrom } from '../../server/requests/request-settings.js'
+import { requestFrom, type Settings } from '../../server/requests/request-settings.js'
 import { brailleCurve } from '../output/braille.js'
 import { integer, real } from '../options/number-parsers.js'
 import { figure, TemplateScreen } from '../output/template-screen.js'
@@ -34,7 +36,9 @@ interface GenerateFlags {
   seed?: number
   steps?: number
   effort?: ReasoningEffort
-  candidates: number
+  candidates?: number
+  restarts?: RestartPolicy | true
+  after?: number
   slow?: true
   engine: string
   threads: number
@@ -44,6 +48,8 @@ interface GenerateFlags {
 
 /** Whoever runs this owns the machine: only what an answer can hold is bounded. */
 const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 86_400, candidates: 64 }
+/** Descents at a time where they begin anew. */
+const DESCENTS = 8
 const SPARKLINE_WIDTH = 16
 /** Between two steps on a terminal: long enough to see that something moves, or what. */
 const STEP_MS = 30
@@ -76,7 +82,22 @@ export function registerGenerate(program: Command): void {
       integer(0, caps.maxSteps),
     )
     .addOption(new Option('--effort <name>', 'a preset of the step budget').choices(efforts))
-    .option('--candidates <n>', 'starting points of an answer', integer(1, caps.candidates), 1)
+    .option(
+      '--candidates <n>',
+      'starting points of an answer, or descents at a time (default: 1, or 8 with restarts)',
+      integer(1, caps.candidates),
+    )
+    .addOption(
+      new Option(
+        '--restarts [policy]',
+        'descents that are over give way to new ones, until one reaches the energy target of the model; --steps counts those of all (default: mixed)',
+      ).choices(restartPolicies),
+    )
+    .option(
+      '--after <n>',
+      "steps of a descent, with --restarts (default: the model's trained number)",
+      integer(1, caps.maxSteps),
+    )
     .option('--slow', 'shows a few steps a second, on a terminal')
     .addOption(engineOption())
     .addOption(threadsOption())
@@ -97,7 +118,7 @@ async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
     threads: flags.threads,
     weights: flags.weights,
     refiner: flags.refiner,
-    slots: flags.candidates,
+    slots: flags.candidates ?? (mayRestart(flags) ? DESCENTS : 1),
     maxQueue: 1,
     prefillChunk: 256,
     holdSeconds: 0,
@@ -111,12 +132,31 @@ async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
   }
 }
 
+const mayRestart = ({ effort, restarts }: GenerateFlags): boolean =>
+  restarts !== undefined || effort === 'high' || effort === 'xhigh' || effort === 'max'
+
+/** Restarts end at the energy target of the model, whatever the effort. */
+function refinementOf(
+  { after, candidates, restarts, steps }: GenerateFlags,
+  { energy_target: target }: ModelConfig,
+): NonNullable<Settings['refinement']> {
+  const policy = restarts === true ? undefined : restarts
+  return {
+    ...(candidates !== undefined && { candidates }),
+    ...(steps !== undefined && { max_steps: steps }),
+    ...(restarts !== undefined && {
+      restarts: { ...(after !== undefined && { after }), ...(policy && { policy }) },
+      ...(target !== undefined && { energy_target: target }),
+    }),
+  }
+}
+
 async function watch(
   generation: EngineClient,
   prompt: string,
   flags: GenerateFlags,
 ): Promise<void> {
-  const { candidates, effort, maxTokens, seed, steps, temperature, template } = flags
+  const { effort, maxTokens, seed, temperature, template } = flags
   const drawn = process.stdout.isTTY && template !== undefined
   const asked = {
     ...(drawn && { logprobs: 1 }),
@@ -125,10 +165,10 @@ async function watch(
     seed: seed ?? null,
     reasoning_effort: effort ?? null,
     template: template ?? null,
-    refinement: { candidates, ...(steps !== undefined && { max_steps: steps }) },
+    refinement: refinementOf(flags, generation.model),
   }
   const run = generation.submit({
-    ...requestFrom(asked, generation.model, caps),
+    ...requestFrom(asked, generation.model, { ...caps, candidates: generation.capacity.slots }),
     prompt,
     client: 'terminal',
     reportSteps: true,
@@ -231,11 +271,14 @@ class Account {
     const mean = this.answers > 1 ? ` (mean of ${this.answers})` : ''
     return (
       `${sparkline(means, SPARKLINE_WIDTH)} energy ${energies}${mean}, ` +
-      `${refinement.steps} steps, ${usage.completionTokens} tokens, ` +
+      `${refinement.steps} steps, ${restartsOf(refinement)}${usage.completionTokens} tokens, ` +
       `${this.seconds.toFixed(2)} s, ${refinement.stop_reason}`
     )
   }
 }
+
+const restartsOf = ({ restarts = 0 }: Of<'finished'>['refinement']): string =>
+  restarts > 0 ? `${restarts} restarts, ` : ''
 
 interface View {
   step: (event: Of<'step'>, energies: readonly number[]) => void

@@ -22,7 +22,7 @@ import {
   type Progress,
 } from '../../refine/stop.js'
 import type { Candidate } from './candidate.js'
-import { DescentSeries, type Restart } from './descent-series.js'
+import { type Change, DescentSeries, freshDescent, type Restart } from './descent-series.js'
 import { BLANK } from './prepare.js'
 
 export interface AnswerShape {
@@ -32,6 +32,8 @@ export interface AnswerShape {
   seed: number
   /** Index of its first position in the completion, in tokens; negative in what is given before. */
   position: number
+  /** Numbers of a readout: K x V. */
+  readout: number
   /** Positions that count: K, or fewer at the end of a completion. */
   length: number
   /** [K] known tokens, BLANK where the position moves; undefined when all move. */
@@ -56,17 +58,17 @@ export class Answer {
     private carried = 0,
   ) {
     this.candidates = Array.from({ length: budget.candidates }, (_, index) => ({
+      ...freshDescent,
       slot: undefined,
       saved: undefined,
-      progress: beforeFirstStep,
-      closed: undefined,
       stopped: undefined,
       descent: index,
       start: modelStart,
-      over: undefined,
+      limit: Infinity,
     }))
     const { restarts } = budget
-    this.series = restarts && new DescentSeries(this.candidates, restarts, shape.seed)
+    this.series =
+      restarts && new DescentSeries(this.candidates, restarts, shape.seed, shape.readout)
     for (const candidate of this.candidates) this.stopWhereExhausted(candidate, 0)
   }
 
@@ -143,7 +145,7 @@ export class Answer {
     candidate.closed = undefined
     candidate.progress = advance(candidate.progress, result, this.budget)
     if (this.series) {
-      this.series.step(candidate, this.budget)
+      this.series.step(candidate, this.budget, this.blanks)
       return
     }
     const limits = this.adaptive ? withoutSteps(this.budget) : this.budget
@@ -165,8 +167,9 @@ export class Answer {
   private endOfSeries(series: DescentSeries, now: number): StopReason | undefined {
     // Whoever steps later in this round may find a lower energy still.
     const judges = !series.isWithinRound || this.stepsLeft <= 0
-    if (judges && this.candidates.some(({ progress }) => isAccepted(this.budget, progress)))
-      return 'energy_target'
+    const found = (candidate: Candidate): boolean =>
+      series.isJudged(candidate, this.budget) && isAccepted(this.budget, candidate.progress)
+    if (judges && this.candidates.some(found)) return 'energy_target'
     if (this.stepsLeft <= 0) return 'max_steps'
     return exhausted(withoutSteps(this.budget), beforeFirstStep, this.elapsed(now)) ?? this.asked
   }
@@ -178,6 +181,13 @@ export class Answer {
     return this.series?.restart(index, this.outcomeOf(candidate), this.budget)
   }
 
+  /** Commits or opens positions of a candidate, if that is due. */
+  change(index: number): Change | undefined {
+    const candidate = this.candidates[index]
+    if (!candidate?.change || candidate.stopped) return undefined
+    return this.series?.change(index, this.outcomeOf(candidate), this.budget, this.blanks)
+  }
+
   /** The engine has put the stored descent into the slot of a candidate, whose own state was `state`. */
   swap(index: number, state: Uint8Array): void {
     const candidate = this.candidates[index]
@@ -187,11 +197,8 @@ export class Answer {
   /** The question is another one: what was found before is no answer to it. */
   askAnew(): void {
     this.series?.forget()
-    for (const candidate of this.candidates) {
-      candidate.progress = askedAnew(candidate.progress)
-      candidate.closed = undefined
-      candidate.over = undefined
-    }
+    for (const candidate of this.candidates)
+      Object.assign(candidate, { ...freshDescent, progress: askedAnew(candidate.progress) })
   }
 
   /** Ends the turn of a candidate at rest; a limit of the whole answer ends those of all candidates. */
@@ -269,9 +276,15 @@ export class Answer {
    * answer is a descent without a slot, which is to be put into that of the candidate.
    */
   chosen(): { index: number; stored: boolean } | undefined {
-    const outcomes = this.candidates.map((candidate) => this.outcomeOf(candidate))
-    const stored = this.series?.storedOutcome
-    const index = choose(stored ? [...outcomes, stored] : outcomes, this.budget.select)
+    const { budget, series } = this
+    const all = this.candidates.map((candidate) => this.outcomeOf(candidate))
+    const stored = series?.storedOutcome
+    const judged = all.map((outcome, i) =>
+      series?.isJudged(this.candidates[i] as Candidate, budget) === false ? none : outcome,
+    )
+    // Where nothing else was found, an answer with committed positions is better than none.
+    const outcomes = stored || choose(judged, budget.select) >= 0 ? judged : all
+    const index = choose(stored ? [...outcomes, stored] : outcomes, budget.select)
     if (index < 0) return undefined
     return index < outcomes.length ? { index, stored: false } : { index: 0, stored: true }
   }
@@ -279,6 +292,12 @@ export class Answer {
   /** Steps that the answer has taken, if a candidate is chosen: its own, or those of all descents of a series. */
   stepsOf(candidate: Candidate): number {
     return this.series?.steps ?? candidate.progress.steps
+  }
+
+  /** Positions that the question leaves blank. */
+  private get blanks(): number {
+    const { clamped, length } = this.shape
+    return clamped?.filter((token) => token === BLANK).length ?? length
   }
 
   private outcomeOf(candidate: Candidate): Outcome {
@@ -326,6 +345,9 @@ export class Answer {
     candidate.stopped = exhausted(limits, candidate.progress, elapsed)
   }
 }
+
+/** Of a candidate that has found nothing. */
+const none: Outcome = { initial: Infinity, energy: Infinity }
 
 function withoutSteps(budget: Budget): Budget {
   const others = { ...budget }

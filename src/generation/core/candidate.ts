@@ -24,10 +24,31 @@ export interface Candidate {
   descent: number
   /** Where this descent began. */
   start: Start
+  /** Steps after which this descent is over. */
+  limit: number
   /** Why this descent is over, so that another begins before its next step. */
   over: RestartReason | undefined
+  /** What is done to its positions before its next step. */
+  change: 'commit' | 'open' | undefined
+  /** [K] tokens of positions that are committed, BLANK elsewhere; undefined while none is. */
+  commits: readonly number[] | undefined
+  /** How often this descent has committed positions. */
+  rounds: number
+  /** Its steps when it last committed positions. */
+  committedAt: number
+  /** Its commits have been opened, after which it commits no more. */
+  opened: boolean
 }
 
+/** The tokens of positions that do not move: those that the question gives, and those that are committed. */
+export const clampedOf = (
+  given: readonly number[] | undefined,
+  { commits }: Pick<Candidate, 'commits'>,
+  blank: number,
+): readonly number[] | undefined =>
+  commits && given
+    ? given.map((token, i) => (token === blank ? (commits[i] ?? blank) : token))
+    : (commits ?? given)
 /** Throws a RangeError where the candidate is in no slot. */
 export function slotOf({ slot }: Candidate): number {
   if (slot === undefined) throw new RangeError('the candidate is in no slot')

@@ -1,33 +1,37 @@
 /**
  * The descents of one answer that follow each other in its slots: whose turn it is, which descent is over,
- * where the next one begins, and the best of those that have given their slots away. Numbers, and saved
- * states as bytes; it makes no call of the engine, and what it decides is in refine/restarts.ts.
+ * where the next one begins, which positions it commits, and the best of the descents that have given their
+ * slots away. Numbers, and saved states as bytes; it makes no call of the engine, and what it decides is in
+ * refine/restarts.ts and refine/commit.ts.
  *
  * Candidates step in rounds, in the order of their index. A round that ends early, because of the limit on steps
  * or because candidates have no slot, is completed later: so an answer that is extended is that of one longer
  * run, and one that had to share its slots is that of one which had them to itself.
  */
+import { isAccepted } from '../../refine/acceptance.js'
 import type { Budget, Restarts } from '../../refine/budget.js'
 import { choose, type Outcome } from '../../refine/candidates.js'
+import { commitCount } from '../../refine/commit.js'
 import {
   accepts,
+  checkSteps,
   firstStart,
   givesUp,
-  mayStepsOf,
+  guesses,
+  mostSteps,
   nextStart,
   type RestartReason,
   standsSomewhere,
   type Start,
 } from '../../refine/restarts.js'
-import { beforeFirstStep, certainSteps, type Progress } from '../../refine/stop.js'
+import { askedAnew, beforeFirstStep, certainSteps } from '../../refine/stop.js'
 import type { Candidate } from './candidate.js'
 
+/** What belongs to a descent and not to the slot that it has. */
+type Descent = Omit<Candidate, 'slot' | 'saved' | 'closed' | 'stopped'>
+
 /** A descent that has no slot. */
-interface StoredDescent {
-  descent: number
-  start: Start
-  over: RestartReason | undefined
-  progress: Progress
+interface StoredDescent extends Descent {
   outcome: Outcome
   /** For `restore`; undefined until the engine has saved it. */
   state: Uint8Array | undefined
@@ -49,10 +53,27 @@ export interface Restart {
   saves: number | undefined
   /** The state of the old descent is where the candidate stands from now on. */
   stands: boolean
+  /** The old descent is the one whose readout tells what to guess. */
+  reads: boolean
   reason: RestartReason
   /** Of the old descent. */
   steps: number
 }
+
+/** What is to be done to the positions of a candidate before its next step. */
+export interface Change {
+  kind: 'commit' | 'open'
+  /** Positions to commit. */
+  count: number
+  /** Number of the draw, which no other draw of the answer has. */
+  draw: number
+  saves: number | undefined
+}
+
+/** Most times that a descent commits positions and no two draws have one number. */
+const DRAWS_OF_DESCENT = 256
+/** The most numbers of a readout that is kept to guess from. */
+const LARGEST_READOUT = 2 ** 18
 
 export class DescentSeries {
   /** Descents that have begun. */
@@ -67,17 +88,25 @@ export class DescentSeries {
   /** The stored descent is not the best one, but the one whose slot the best one has. */
   private displaced = false
   private readonly standings: Standing[]
+  /** The first descent is over, so that it can be guessed what it has left in doubt. */
+  private known = false
+  /** What it read at its end: weights [K, V]. */
+  readout: Float32Array | undefined
 
   constructor(
     private readonly candidates: readonly Candidate[],
     private readonly restarts: Restarts,
     /** Of the answer. */
     private readonly seed: number,
+    /** Of a readout: K x V. */
+    private readonly numbers: number,
   ) {
     this.begun = candidates.length
     this.standings = candidates.map(() => ({ energy: Infinity, state: undefined }))
-    for (const candidate of candidates)
+    for (const candidate of candidates) {
       candidate.start = firstStart(restarts, seed, candidate.descent)
+      candidate.limit = mostSteps(restarts, candidate.start)
+    }
   }
 
   /** Descents that took the place of another. */
@@ -115,6 +144,17 @@ export class DescentSeries {
     return this.standings[index]?.state
   }
 
+  /** Whether the energy of a candidate is that of an answer: with guesses committed it is not. */
+  isJudged({ commits, start }: Candidate, { commit }: Budget): boolean {
+    return !commits || (start.guess === undefined && !commit?.reopen)
+  }
+
+  /** Candidates whose descent is over, and which may not begin another. */
+  get spent(): Candidate[] {
+    const over = this.candidates.filter((candidate) => candidate.over && !candidate.stopped)
+    return over.slice(Math.max(0, (this.restarts.most ?? Infinity) - this.restarted))
+  }
+
   /** The candidates that take the next step, where `left` steps remain. */
   turns(left: number): number[] {
     if (this.firstIsAlone) return [0]
@@ -124,23 +164,41 @@ export class DescentSeries {
   /** How many steps those of the next round are sure to take together. */
   certainSteps(budget: Budget, left: number, elapsed: number, seconds: number): number {
     const { restarts } = this
-    if (this.cursor > 0 || restarts.after === 'plateau') return 1
+    if (this.cursor > 0 || restarts.after === 'plateau' || budget.commit) return 1
     const turns = this.turns(left)
     const alone = this.firstIsAlone ? restarts.alone - this.steps : Infinity
     const together = Math.min(alone, left / turns.length)
     const each = turns.map((index) => {
-      const { descent, over, progress } = this.candidates[index] as Candidate
-      const present = over ? beforeFirstStep : progress
-      const maxSteps = mayStepsOf(restarts, over ? this.begun : descent)
-      return certainSteps({ ...budget, maxSteps }, present, elapsed, seconds)
+      const { limit, progress } = this.candidates[index] as Candidate
+      return certainSteps({ ...budget, maxSteps: limit }, progress, elapsed, seconds)
     })
     return Math.max(1, Math.floor(Math.min(together, ...each)))
   }
 
-  /** Takes note of a step of a candidate: its descent may be over. */
-  step(candidate: Candidate, budget: Budget): void {
+  /** Takes note of a step of a candidate. `blanks`: positions that the question leaves blank. */
+  step(candidate: Candidate, budget: Budget, blanks: number): void {
+    const { limit, progress } = candidate
     this.latest = this.candidates.indexOf(candidate)
-    candidate.over = givesUp(this.restarts, budget, candidate)
+    candidate.over = givesUp(this.restarts, budget, progress, limit)
+    if (candidate.over === 'diverged') return
+    candidate.change = this.changeOf(candidate, budget, blanks)
+    if (candidate.change) candidate.over = undefined
+  }
+
+  private changeOf(
+    candidate: Candidate,
+    budget: Budget,
+    blanks: number,
+  ): Candidate['change'] | undefined {
+    const { commit } = budget
+    const { commits, committedAt, opened, over, progress, start } = candidate
+    if (commits && isAccepted(budget, progress))
+      return this.isJudged(candidate, budget) ? undefined : 'open'
+    if (!commit || start.guess !== undefined || opened) return undefined
+    if (!over && progress.steps - committedAt < commit.after) return undefined
+    const left = blanks - (commits?.filter((token) => token >= 0).length ?? 0)
+    if (commitCount(commit, blanks, left) > 0) return 'commit'
+    return commits && commit.reopen ? 'open' : undefined
   }
 
   /** Those whose turn it was have stepped; the round is over, unless others of it are still to step. */
@@ -156,49 +214,63 @@ export class DescentSeries {
     return this.cursor > 0
   }
 
-  /** Candidates whose descent is over, and which may not begin another. */
-  get spent(): Candidate[] {
-    const over = this.candidates.filter((candidate) => candidate.over && !candidate.stopped)
-    return over.slice(Math.max(0, (this.restarts.most ?? Infinity) - this.restarted))
-  }
-
-  /**
-   * Begins a new descent in place of one that is over. `outcome`: what the old one has found; `select`: how
-   * descents are compared.
-   */
-  restart(index: number, outcome: Outcome, { select }: Budget): Restart {
+  /** Begins a new descent in place of one that is over. `outcome`: what the old one has found. */
+  restart(index: number, outcome: Outcome, budget: Budget): Restart {
     const candidate = this.candidates[index] as Candidate
-    const { descent: old, over, progress, start } = candidate
+    const { descent: old, over, progress } = candidate
     if (!over) throw new RangeError(`the descent of candidate ${index} is not over`)
     const { restarts, seed } = this
-    const descent = this.begun++
-    const better = choose(this.stored ? [this.stored.outcome, outcome] : [outcome], select)
-    const saves = better === (this.stored ? 1 : 0)
-    if (saves) this.stored = { descent: old, start, over, progress, outcome, state: undefined }
+    const saves = this.store(candidate, outcome, budget)
     const standing = this.standings[index] as Standing
     const stands =
       standsSomewhere(restarts) && accepts(restarts, seed, old, progress.final, standing.energy)
     if (stands) this.standings[index] = { energy: progress.final, state: undefined }
+    const reads = old === 0 && this.mayGuess(budget)
+    this.known ||= reads
+    const descent = this.begun++
     const energies = this.standings.map(({ energy }) => energy)
+    const start = nextStart(restarts, seed, descent, index, energies, this.known)
     this.pastSteps += progress.steps
-    candidate.progress = beforeFirstStep
-    candidate.closed = undefined
-    candidate.over = undefined
-    candidate.descent = descent
-    candidate.start = nextStart(restarts, seed, descent, index, energies)
-    return {
+    Object.assign(candidate, {
+      ...freshDescent,
       descent,
-      start: candidate.start,
-      saves: saves ? old : undefined,
-      stands,
-      reason: over,
-      steps: progress.steps,
+      start,
+      limit: mostSteps(restarts, start),
+    })
+    return { descent, start, saves, stands, reads, reason: over, steps: progress.steps }
+  }
+
+  /** Positions are committed or opened: the same descent goes on with another question. */
+  change(index: number, outcome: Outcome, budget: Budget, blanks: number): Change {
+    const candidate = this.candidates[index] as Candidate
+    const { change: kind, commits, descent, progress, rounds } = candidate
+    if (!kind) throw new RangeError(`nothing is to change in candidate ${index}`)
+    const saves = commits ? undefined : this.store(candidate, outcome, budget)
+    const left = blanks - (commits?.filter((token) => token >= 0).length ?? 0)
+    const count = kind === 'commit' && budget.commit ? commitCount(budget.commit, blanks, left) : 0
+    candidate.change = undefined
+    candidate.progress = askedAnew(progress)
+    candidate.closed = undefined
+    if (kind === 'open') this.open(candidate)
+    else {
+      candidate.rounds++
+      candidate.committedAt = progress.steps
+      candidate.limit = progress.steps + mostSteps(this.restarts, candidate.start)
     }
+    return { kind, count, saves, draw: descent * DRAWS_OF_DESCENT + rounds }
+  }
+
+  /** `commits`: [K] tokens of committed positions, BLANK elsewhere; undefined where there was none to commit. */
+  commit(index: number, commits: readonly number[] | undefined): void {
+    const candidate = this.candidates[index] as Candidate
+    if (commits) candidate.commits = commits
+    else if (candidate.commits) candidate.change = 'open'
+    else this.open(candidate)
   }
 
   /** The engine has saved a descent; a better one may have ended in the same round. */
   keepState(descent: number, state: Uint8Array): void {
-    if (this.stored?.descent === descent) this.stored.state = state
+    if (this.stored?.descent === descent) this.stored.state ??= state
   }
 
   /** The engine has given the state where a candidate stands. */
@@ -215,25 +287,42 @@ export class DescentSeries {
     const candidate = this.candidates[index] as Candidate
     const { stored } = this
     if (!stored) throw new RangeError('no descent is stored')
-    const { descent, over, progress, start } = candidate
-    this.stored = { descent, over, progress, start, outcome, state }
+    this.pastSteps += candidate.progress.steps - stored.progress.steps
+    this.stored = { ...descentOf(candidate), outcome, state }
     this.displaced = !this.displaced
-    this.pastSteps += progress.steps - stored.progress.steps
-    candidate.descent = stored.descent
-    candidate.over = stored.over
-    candidate.progress = stored.progress
-    candidate.start = stored.start
-    candidate.closed = undefined
+    Object.assign(candidate, { ...descentOf(stored), closed: undefined })
   }
 
   /** What was found so far answers another question: it is forgotten, and descents go on. */
   forget(): void {
     this.stored = undefined
     this.displaced = false
-    this.standings.forEach((standing) => {
-      standing.energy = Infinity
-      standing.state = undefined
-    })
+    this.known = false
+    this.readout = undefined
+    for (const standing of this.standings)
+      Object.assign(standing, { energy: Infinity, state: undefined })
+  }
+
+  /** The number of a descent that is stored because it is better than the one that is; else undefined. */
+  private store(candidate: Candidate, outcome: Outcome, budget: Budget): number | undefined {
+    if (!this.isJudged(candidate, budget)) return undefined
+    const { stored } = this
+    const better = choose(stored ? [stored.outcome, outcome] : [outcome], budget.select)
+    if (better !== (stored ? 1 : 0)) return undefined
+    this.stored = { ...descentOf(candidate), outcome, state: undefined }
+    return candidate.descent
+  }
+
+  private open(candidate: Candidate): void {
+    candidate.opened = true
+    candidate.commits = undefined
+    candidate.limit = candidate.progress.steps + checkSteps(this.restarts)
+  }
+
+  /** Guesses are refuted by the energy, so a target is needed. */
+  private mayGuess({ commit, energyTarget }: Budget): boolean {
+    const judged = energyTarget !== undefined && !commit
+    return guesses(this.restarts) && judged && this.numbers <= LARGEST_READOUT
   }
 
   private get moving(): number[] {
@@ -251,3 +340,28 @@ export class DescentSeries {
     return goesOn && this.onlyFirstStepped && this.steps < this.restarts.alone
   }
 }
+
+/** What a descent begins with, but for its number and its start. */
+export const freshDescent = {
+  progress: beforeFirstStep,
+  closed: undefined,
+  over: undefined,
+  change: undefined,
+  commits: undefined,
+  rounds: 0,
+  committedAt: 0,
+  opened: false,
+}
+
+const descentOf = (from: Descent): Descent => ({
+  change: from.change,
+  commits: from.commits,
+  committedAt: from.committedAt,
+  descent: from.descent,
+  limit: from.limit,
+  opened: from.opened,
+  over: from.over,
+  progress: from.progress,
+  rounds: from.rounds,
+  start: from.start,
+})

@@ -14,10 +14,11 @@ import { type SavedAnswer, slotOf } from './candidate.js'
 import { clampAnswers, type Clamping, clampPosition } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import { outcomesOf } from './multi-step.js'
-import { restartDescents, swapDescent } from './restart.js'
+import { changePositions, restartDescents, swapDescent } from './restart.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import {
   type AnswersInARow,
+  type ChangeRow,
   emptyOutcome,
   type Observation,
   type Outcome,
@@ -80,6 +81,7 @@ export class Executor {
     outcome.represented = plan.represent
     for (const row of plan.swap) await this.swap(row, outcome)
     if (plan.restart.length > 0) await this.restart(plan.restart, outcome)
+    if (plan.change.length > 0) await this.change(plan.change, outcome)
     if (plan.descend.length > 0) await this.descend(plan, outcome)
     for (const each of plan.score) await this.score(each, outcome)
     if (plan.close.length > 0) await this.close(plan.close, outcome)
@@ -176,6 +178,15 @@ export class Executor {
     outcome.restarted = restarted ?? []
     for (const { restart } of rows)
       outcome.work.restarts.push({ reason: restart.reason, steps: restart.steps })
+  }
+
+  private async change(changes: readonly ChangeRow[], outcome: Outcome): Promise<void> {
+    const rows = withoutFailed(changes, outcome)
+    if (rows.length === 0) return
+    const changed = await this.call('descend', rows, outcome, () =>
+      changePositions(this.engine, rows),
+    )
+    outcome.changed = changed ?? []
   }
 
   private async swap(row: CandidateRow, outcome: Outcome): Promise<void> {

@@ -23,6 +23,7 @@ import {
   emptyPlan,
   type Outcome,
   type Preview,
+  type Restarted,
   type SettledReadout,
   type StepPlan,
   type Swapped,
@@ -140,11 +141,12 @@ export class OutputProcessor {
       if (this.requests.has(row.state)) candidateOf(row).candidate.saved = saved
     for (const state of outcome.begun)
       if (this.requests.has(state)) this.begin(state, outcome.begunAt)
-    for (const { row, standing, saved } of outcome.restarted) {
-      const { saves } = row.restart
+    for (const restarted of outcome.restarted) this.restart(restarted)
+    for (const { commits, row, saved } of outcome.changed) {
+      const { kind, saves } = row.change
       const series = row.state.answer?.series
       if (saves !== undefined && saved) series?.keepState(saves, saved)
-      if (standing) series?.keepStanding(row.index, standing)
+      if (kind === 'commit') series?.commit(row.index, commits)
     }
     for (const swapped of outcome.swapped) this.swap(swapped)
     for (const state of outcome.represented) if (this.requests.has(state)) this.represent(state)
@@ -230,6 +232,18 @@ export class OutputProcessor {
     this.settled.delete(state)
     const reason = 'the energy is not finite'
     this.requests.fail(state, new BasinError('engine_failed', { reason }))
+  }
+
+  /** What a descent has left behind is kept for those that follow. */
+  private restart({ commits, readout, row, saved, standing }: Restarted): void {
+    const { saves } = row.restart
+    const { answer, candidate } = candidateOf(row)
+    const { series } = answer
+    if (!series || !this.requests.has(row.state)) return
+    if (saves !== undefined && saved) series.keepState(saves, saved)
+    if (standing) series.keepStanding(row.index, standing)
+    if (readout) series.readout = readout
+    candidate.commits = commits
   }
 
   private swap({ row, state: saved }: Swapped): void {

@@ -83,6 +83,8 @@ export class RequestState {
   /** Tokens of the prompt, without the given ones. */
   private readonly promptLength: number
   private readonly block: number
+  /** Numbers of a readout. */
+  private readonly readout: number
 
   /** Throws what is wrong with the request: see `prepare`. */
   constructor(
@@ -97,6 +99,7 @@ export class RequestState {
     this.prepared = prepare(request, model, tokenizer)
     this.promptLength = this.prepared.promptTokens - this.prepared.given.length
     this.block = model.answer.block
+    this.readout = model.answer.block * model.vocab_size
     this.givenDecoder = new IncrementalDecoder(tokenizer)
     this.context = this.prepared.context
     this.completion = new Detokenizer(tokenizer, {
@@ -229,13 +232,13 @@ export class RequestState {
     const { length: given } = this.givenTokens
     if (given > 0) {
       const position = this.givenTaken - this.prepared.given.length
-      return { index, seed, position, length: given, clamped: undefined }
+      return { index, seed, position, readout: this.readout, length: given, clamped: undefined }
     }
     const position = this.completion.tokens.length
     const length = Math.min(this.block, this.prepared.maxTokens - position)
     const known = this.prepared.template?.slice(position, position + length)
     const clamped = known && [...known, ...new Array<number>(this.block - length).fill(BLANK)]
-    return { index, seed, position, length, clamped }
+    return { index, seed, position, readout: this.readout, length, clamped }
   }
 
   /** Template blocks without a blank need no answer: they become completion and context at once. */

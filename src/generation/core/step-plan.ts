@@ -6,7 +6,7 @@ import type { EnergyResult, MultiStepRow, Readout, StepResult } from '../../ener
 import type { TickStats } from '../protocol.js'
 import type { SavedAnswer } from './candidate.js'
 import type { Clamping } from './clamp.js'
-import type { Restart } from './descent-series.js'
+import type { Change, Restart } from './descent-series.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import type { CandidateRow, RequestState } from './request-state.js'
 
@@ -54,6 +54,8 @@ export interface StepPlan {
   readonly clamp: readonly Clamping[]
   /** Candidates that begin a new descent in place of one that is over. */
   readonly restart: readonly RestartRow[]
+  /** Candidates whose positions are committed or opened. */
+  readonly change: readonly ChangeRow[]
   /** Candidates that change places with the descent that their answer has stored. */
   readonly swap: readonly CandidateRow[]
   /** Their prompts are observed, which was all they asked for. */
@@ -80,6 +82,7 @@ export const emptyPlan: StepPlan = Object.freeze({
   moveIn: [],
   clamp: [],
   restart: [],
+  change: [],
   swap: [],
   represent: [],
   descend: [],
@@ -126,6 +129,21 @@ export interface Restarted {
   row: RestartRow
   saved: Uint8Array | undefined
   standing: Float32Array | undefined
+  readout: Float32Array | undefined
+  /** Positions that are committed at the start of the new one: [K]. */
+  commits: readonly number[] | undefined
+}
+
+/** Positions of a candidate are committed or opened. */
+export interface ChangeRow extends CandidateRow {
+  readonly change: Change
+}
+
+export interface Changed {
+  row: ChangeRow
+  saved: Uint8Array | undefined
+  /** [K]; undefined where there was none to commit. */
+  commits: readonly number[] | undefined
 }
 
 /** A candidate has changed places with the stored descent of its answer; `state`: its own, saved. */
@@ -184,6 +202,7 @@ export interface Outcome {
   begun: readonly RequestState[]
   begunAt: number
   restarted: readonly Restarted[]
+  changed: readonly Changed[]
   swapped: readonly Swapped[]
   /** Requests whose whole prompts have been encoded. */
   represented: readonly RequestState[]
@@ -225,6 +244,7 @@ export const emptyOutcome = (): Outcome => ({
   begun: none,
   begunAt: 0,
   restarted: none,
+  changed: none,
   swapped: none,
   represented: none,
   descents: none,

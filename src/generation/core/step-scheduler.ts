@@ -14,6 +14,7 @@ import type { OutputProcessor } from './output-processor.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import type { RequestTable } from './request-table.js'
 import {
+  type ChangeRow,
   emptyPlan,
   hasWork,
   type Observation,
@@ -48,6 +49,8 @@ export class StepScheduler {
     const beginning = this.begin(plan)
     const moveIn = this.moveIn(plan)
     const descend = this.descendingRows(plan)
+    const restart = this.restarts(descend)
+    const change = this.changes(descend)
     // Points of a landscape are looked at between steps, so calls are short while there are any.
     const steps = this.probes.some ? 1 : this.multiStep.stepsOf(descend)
     const batch: StepPlan = {
@@ -57,7 +60,8 @@ export class StepScheduler {
       observe: this.observations(plan),
       moveIn,
       clamp,
-      restart: this.restarts(descend),
+      restart,
+      change,
       swap: [],
       represent: beginning.filter(({ encodesPrompt }) => encodesPrompt),
       descend,
@@ -141,6 +145,13 @@ export class StepScheduler {
     return descend.flatMap((row) => {
       const restart = row.state.answer?.restart(row.index)
       return restart ? [{ ...row, restart }] : []
+    })
+  }
+
+  private changes(descend: readonly CandidateRow[]): ChangeRow[] {
+    return descend.flatMap((row) => {
+      const change = row.state.answer?.change(row.index)
+      return change ? [{ ...row, change }] : []
     })
   }
 

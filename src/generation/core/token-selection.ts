@@ -190,6 +190,9 @@ export function stepEvent(
     step: steps,
     candidate: row.index,
     ...(answer.series && { restart: answer.series.restartOf(candidate) }),
+    ...(candidate.commits && {
+      committed: candidate.commits.filter((token) => token !== BLANK).length,
+    }),
     energy: final,
     bestEnergy: finiteOr(best, final),
     gradientNorm,

@@ -51,10 +51,11 @@ export async function landscapeAround(
     throw new BasinError('not_supported', { param: 'model', reason })
   }
   const { prompt, reasoning_effort = null, seed, template } = body
-  if (body.refinement?.restarts) {
-    const reason = 'lines are drawn between candidates that descend once each'
-    throw new BasinError('not_supported', { param: 'refinement.restarts', reason })
-  }
+  for (const field of ['restarts', 'commit'] as const)
+    if (body.refinement?.[field]) {
+      const reason = 'lines are drawn between candidates that descend once each'
+      throw new BasinError('not_supported', { param: `refinement.${field}`, reason })
+    }
   const refinement = { ...body.refinement, restarts: null }
   const settings = {
     reasoning_effort,

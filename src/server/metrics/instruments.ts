@@ -114,6 +114,18 @@ export function instrumentsIn(registry: Registry) {
 
     answers: counter('answers_total', 'Settled answers by stop reason', 'model', 'stop_reason'),
     answerSteps: histogram('answer_steps', 'Descent steps of an answer', STEPS, 'model'),
+    descentsGivenUp: counter(
+      'restarts_total',
+      'Descents that gave their slots to new ones of the same answer, by why: steps, converged or diverged',
+      'model',
+      'reason',
+    ),
+    stepsGivenUp: counter(
+      'restart_steps_total',
+      'Descent steps of those descents',
+      'model',
+      'reason',
+    ),
     answerSeconds: histogram(
       'answer_duration_seconds',
       'From the first step of an answer to its settling',

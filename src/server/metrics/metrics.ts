@@ -6,6 +6,7 @@ import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { LossReason } from '../../generation/client/worker-supervisor.js'
 import type { TickStats } from '../../generation/protocol.js'
 import type { StopReason } from '../../refine/budget.js'
+import { restartReasons } from '../../refine/restarts.js'
 import type { SocketRefusal } from '../basin/open-sockets.js'
 import type { UnloadReason } from '../models/model-registry.js'
 import { type Instruments, instrumentsIn } from './instruments.js'
@@ -145,6 +146,10 @@ export class Metrics {
     instruments.up.set({ model }, 1)
     for (const reason of lossReasons) instruments.restarts.inc({ model, reason }, 0)
     for (const stop_reason of stopReasons) instruments.answers.inc({ model, stop_reason }, 0)
+    for (const reason of restartReasons) {
+      instruments.descentsGivenUp.inc({ model, reason }, 0)
+      instruments.stepsGivenUp.inc({ model, reason }, 0)
+    }
     for (const route of routes) {
       for (const finish_reason of finishReasons) {
         instruments.completions.inc({ model, route, finish_reason }, 0)
@@ -178,6 +183,10 @@ export class Metrics {
     instruments.observedTokens.inc({ model }, stats.observedTokens)
     for (const [phase, seconds] of Object.entries(stats.seconds)) {
       instruments.engineSeconds.inc({ model, phase }, seconds)
+    }
+    for (const { reason, steps } of stats.restarts) {
+      instruments.descentsGivenUp.inc({ model, reason })
+      instruments.stepsGivenUp.inc({ model, reason }, steps)
     }
     let [batches, steps] = [0, 0]
     for (const { rows, seconds, steps: count } of stats.ticks) {

@@ -64,13 +64,17 @@ export const StopReason = Type.Union(
 export const RefinementReply = Type.Object(
   {
     steps: Type.Integer({
-      description: 'descent steps, summed over the answers of the completion',
+      description:
+        'descent steps, summed over the answers of the completion; with restarts those of all descents',
     }),
     energy: Type.Object(
       { initial: Type.Number(), final: Type.Number(), best: Type.Number() },
       { description: 'of the latest answer' },
     ),
     candidates: Type.Integer(),
+    restarts: Type.Optional(
+      Type.Integer({ description: 'descents that took the place of others, over all answers' }),
+    ),
     converged: Type.Boolean({ description: 'every answer ended by convergence' }),
     stop_reason: StopReason,
     disagreement: Type.Optional(Type.Number()),

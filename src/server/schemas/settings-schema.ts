@@ -53,6 +53,34 @@ const Restarts = Type.Unsafe<RestartsRequest | null>({
   },
 })
 
+const Commit = Type.Object(
+  {
+    share: Type.Optional(real('share of the blanks that is committed at a time; or count')),
+    count: Type.Optional(count('how many positions are committed at a time; or share')),
+    by: Type.Optional(choice(['entropy'], 'the most certain positions are those of least entropy')),
+    draw: Type.Optional(
+      choice(
+        ['most', 'sample'],
+        'the most certain positions get their most probable tokens (default); or nearly certain ones get drawn tokens, which are guesses',
+      ),
+    ),
+    after: Type.Optional(
+      count('steps before the first commit and after each; default: the trained steps'),
+    ),
+    reopen: Type.Optional(
+      Type.Boolean({
+        description:
+          'open all commits in the end, so that only what holds its energy without them is an answer; default: for guesses',
+      }),
+    ),
+  },
+  {
+    ...exact,
+    description:
+      'positions become certain while the others go on; max_steps counts the steps of all candidates',
+  },
+)
+
 export const RefinementSettings = Type.Object(
   {
     max_steps: Type.Optional(
@@ -85,6 +113,7 @@ export const RefinementSettings = Type.Object(
       ),
     ),
     restarts: Type.Optional(Restarts),
+    commit: Type.Optional(Commit),
     step_size: Type.Optional(
       real('replaces the trained step size when >= 1, multiplies it when below 1'),
     ),

@@ -1,0 +1,93 @@
+/**
+ * Commits: positions of an answer become certain while the others go on. The same policy serves text, where
+ * the most certain positions of a block are fixed first, and puzzles, where a guess is fixed that is nearly
+ * sure, the descent propagates it, and the energy refutes it. Pure functions of readouts and seeds.
+ *
+ * A descent that commits goes through phases. It descends; then positions are committed, again and again,
+ * with some steps after each time. With `reopen` all commits are opened in the end, and only what holds its
+ * energy without them is an answer: the energy of a board with committed positions leaves them out.
+ */
+import type { Commit } from './budget.js'
+import { uniform } from './random.js'
+import { drawAmong } from './sampling.js'
+
+/** A position that is more certain than this is no guess. */
+const SURE = 0.95
+/** A guess is usually among the so many most certain of the positions that are not sure. */
+const SPREAD = 10
+
+/** Streams of `uniform` under the seed of an answer, one for each time that a descent commits. */
+const COMMIT_STREAMS = 2 ** 24
+
+/** Of a position that may be committed. */
+interface Certainty {
+  position: number
+  /** Nats. */
+  entropy: number
+  /** Of its most probable token. */
+  most: number
+  weights: Float32Array
+}
+
+function certaintyOf(position: number, weights: Float32Array): Certainty {
+  let sum = 0
+  let highest = 0
+  for (const weight of weights) {
+    sum += weight
+    highest = Math.max(highest, weight)
+  }
+  let entropy = 0
+  for (const weight of weights) {
+    const p = weight / sum
+    if (p > 0) entropy -= p * Math.log(p)
+  }
+  return { position, entropy, most: highest / sum, weights }
+}
+
+/** The most certain first, the first position among equals. */
+const ranked = (
+  weights: Float32Array,
+  blanks: readonly number[],
+  positions: number,
+): Certainty[] => {
+  const vocab = weights.length / positions
+  return blanks
+    .map((at) => certaintyOf(at, weights.subarray(at * vocab, (at + 1) * vocab)))
+    .filter(({ entropy }) => Number.isFinite(entropy))
+    .sort((a, b) => a.entropy - b.entropy || a.position - b.position)
+}
+
+/** How many of `blanks` positions, `left` of which are not committed, are committed now: one stays blank. */
+export const commitCount = ({ count, share }: Commit, blanks: number, left: number): number =>
+  Math.max(0, Math.min(count ?? Math.ceil((share ?? 1) * blanks), left - 1))
+
+/**
+ * Positions and their tokens. `weights`: [K, V], of temperature 1; `blanks`: positions that move; `draw`: a
+ * number that no other draw of the answer has.
+ */
+export function commits(
+  { draw: how }: Pick<Commit, 'draw'>,
+  count: number,
+  weights: Float32Array,
+  positions: number,
+  blanks: readonly number[],
+  seed: number,
+  draw: number,
+): { position: number; token: number }[] {
+  const all = ranked(weights, blanks, positions)
+  if (how === 'most')
+    return all
+      .slice(0, count)
+      .map(({ position, weights: own }) => ({ position, token: own.indexOf(Math.max(...own)) }))
+  const unsure = all.filter(({ most }) => most < SURE)
+  const chance = (i: number): number => uniform(seed, COMMIT_STREAMS + draw, i)
+  const chosen: { position: number; token: number }[] = []
+  while (chosen.length < count && unsure.length > 0) {
+    const i = 2 * chosen.length
+    const place = Math.floor(-Math.log(chance(i)) * SPREAD)
+    const [guess] = unsure.splice(Math.min(place, unsure.length - 1), 1)
+    if (guess)
+      chosen.push({ position: guess.position, token: drawAmong(guess.weights, chance(i + 1)) })
+  }
+  return chosen
+}
