@@ -84,6 +84,7 @@ const limitsOf = (flags: ServeFlags): Limits => ({
     maxSeconds: flags.maxSecondsCap,
     candidates: Math.min(flags.slots, defaultLimits.caps.candidates),
   },
+  terms: { terms: flags.maxTerms, positions: flags.maxTermPositions },
   steps: flags.maxRequestSteps,
   responseSeconds: flags.responseTtl,
   rates: ratesOf(flags),

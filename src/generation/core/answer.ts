@@ -6,6 +6,7 @@ import type { EnergyResult, StepResult } from '../../energy/engine.js'
 import { atRest, hasTurn, totalSteps } from '../../refine/allocation.js'
 import type { Budget, StopReason } from '../../refine/budget.js'
 import { choose } from '../../refine/candidates.js'
+import { chooseStanding } from '../../refine/terms/standing.js'
 import {
   advance,
   beforeFirstStep,
@@ -18,6 +19,13 @@ import {
   type Extra,
   type Progress,
 } from '../../refine/stop.js'
+import type { AnswerShape } from './answer-shape.js'
+import {
+  type AnswerTerms,
+  type CandidateTerms,
+  nothingRead,
+  type TermReading,
+} from './answer-terms.js'
 import { BLANK } from './prepare.js'
 
 export interface Candidate {
@@ -26,17 +34,8 @@ export interface Candidate {
   /** Progress with the closing evaluation; descent goes on from `progress`, without it. */
   closed: Progress | undefined
   stopped: StopReason | undefined
-}
-
-export interface AnswerShape {
-  /** How many answers of this completion came before. */
-  index: number
-  /** Index of its first position in the completion, in tokens; negative in what is given before. */
-  position: number
-  /** Positions that count: K, or fewer at the end of a completion. */
-  length: number
-  /** [K] known tokens, BLANK where the position moves; undefined when all move. */
-  clamped: readonly number[] | undefined
+  /** Where the request has terms. */
+  readonly terms: CandidateTerms | undefined
 }
 
 export class Answer {
@@ -54,12 +53,15 @@ export class Answer {
     slots: readonly number[],
     /** Steps beyond the budget that answers before left over; adaptive allocation only. */
     private carried = 0,
+    /** What the request adds to the energy. */
+    readonly terms?: AnswerTerms,
   ) {
     this.candidates = slots.map((slot) => ({
       slot,
       progress: beforeFirstStep,
       closed: undefined,
       stopped: undefined,
+      terms: terms && nothingRead(),
     }))
     for (const candidate of this.candidates) this.stopWhereExhausted(candidate, 0)
   }
@@ -112,13 +114,25 @@ export class Answer {
     )
   }
 
-  /** Takes in a step of one candidate and applies the stop rules. */
-  step(candidate: Candidate, result: StepResult, now: number): void {
+  /** The state at which a candidate begins or goes on, as its terms read it. */
+  beginTerms(candidate: Candidate, reading: TermReading): void {
+    if (candidate.terms) this.terms?.begin(candidate.terms, reading)
+  }
+
+  /** Takes in a step of one candidate and applies the stop rules. `reading`: where there are terms. */
+  step(candidate: Candidate, result: StepResult, now: number, reading?: TermReading): void {
     candidate.closed = undefined
-    candidate.progress = advance(candidate.progress, result, this.budget)
+    const judged = this.judge(candidate, result, reading)
+    candidate.progress = advance(candidate.progress, judged, this.budget)
     const limits = this.adaptive ? withoutSteps(this.budget) : this.budget
     candidate.stopped = decide(limits, candidate.progress, this.elapsed(now), this.asked)
     if (this.adaptive) this.endTurn(candidate)
+  }
+
+  /** With terms, stop rules judge by the best state whose required terms hold. */
+  private judge(candidate: Candidate, result: StepResult, reading?: TermReading): StepResult {
+    if (!this.terms || !candidate.terms || !reading) return result
+    return this.terms.step(candidate.terms, result, reading, candidate.progress.steps)
   }
 
   /** Ends the turn of a candidate at rest; a limit of the whole answer ends those of all candidates. */
@@ -185,11 +199,16 @@ export class Answer {
   }
 
   close(candidate: Candidate, result: EnergyResult): void {
-    candidate.closed = close(candidate.progress, result)
+    const judged =
+      this.terms && candidate.terms
+        ? { ...result, best: this.terms.close(candidate.terms, result.energy) }
+        : result
+    candidate.closed = close(candidate.progress, judged)
   }
 
   /** The index of the candidate that becomes the answer; undefined when none has a finite energy. */
   chosen(): number | undefined {
+    if (this.terms) return this.chosenByTerms()
     const outcomes = this.candidates.map((candidate) => {
       const { initial, final, best } = progressOf(candidate)
       return { initial, energy: this.reads(candidate) === 'best' ? finiteOr(best, final) : final }
@@ -198,8 +217,18 @@ export class Answer {
     return index < 0 ? undefined : index
   }
 
+  private chosenByTerms(): number | undefined {
+    const outcomes = this.candidates.map((candidate) => {
+      const { initial } = progressOf(candidate)
+      return { initial, standing: candidate.terms?.best?.standing }
+    })
+    const index = chooseStanding(outcomes, this.budget.select)
+    return index < 0 ? undefined : index
+  }
+
   /** Which state of a candidate is read: the best, unless the last is wanted and its energy is finite. */
   reads(candidate: Candidate): 'best' | 'last' {
+    if (candidate.terms) return 'best'
     return this.budget.keep === 'last' && Number.isFinite(progressOf(candidate).final)
       ? 'last'
       : 'best'

@@ -80,5 +80,6 @@ export async function clampPosition(
   for (const candidate of answer.candidates) {
     candidate.progress = askedAnew(candidate.progress)
     candidate.closed = undefined
+    if (candidate.terms) answer.terms?.forget(candidate.terms)
   }
 }

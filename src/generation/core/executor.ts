@@ -3,16 +3,19 @@
  * times each call and says which requests a failed call fails. It decides nothing, changes no request and
  * knows no text, so what it finds is applied in one place, whatever the engine did to find it.
  */
-import type { Awaitable, EnergyEngine, ObserveRow } from '../../energy/engine.js'
+import type { Awaitable, EnergyEngine, ObserveRow, Readout } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
 import { landscapeOf } from '../../model/config.js'
 import { planStep } from '../../refine/budget.js'
 import { answerSeed } from '../../refine/candidates.js'
+import { needPoints } from '../../refine/terms/composed.js'
 import type { TickStats } from '../protocol.js'
+import type { TermReading } from './answer-terms.js'
 import { type Clamping, clampPosition } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import { outcomesOf } from './multi-step.js'
+import { resolve } from './prepare-terms.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import {
   type AnswersInARow,
@@ -23,7 +26,11 @@ import {
   type StepPlan,
   type TokensToScore,
 } from './step-plan.js'
-import { readRow, STEP_ALTERNATIVES } from './token-selection.js'
+import { keptReadout, readRow, STEP_ALTERNATIVES } from './token-selection.js'
+
+/** Where terms are taken: at the answer, and where the next step begins if that is another place. */
+const lastOnly = ['last'] as const
+const both = ['last', 'present'] as const
 
 type Phase = keyof TickStats['seconds']
 
@@ -147,6 +154,30 @@ export class Executor {
       }))
     })
     await this.call('descend', beginning, outcome, () => this.engine.begin(rows))
+    const termed = withoutFailed(
+      beginning.filter(({ state }) => state.answer?.terms),
+      outcome,
+    )
+    if (termed.length > 0) await this.beginTerms(termed, outcome)
+  }
+
+  /** What terms have to know before the first step. */
+  private async beginTerms(beginning: readonly Participant[], outcome: Outcome): Promise<void> {
+    for (const { state } of beginning)
+      for (const wanted of [...(state.terms?.unresolved ?? [])]) {
+        const vectors = await this.call('read', [{ state }], outcome, () =>
+          this.engine.tokenVectors?.(wanted.tokens),
+        )
+        if (vectors && state.terms) resolve(state.terms, wanted, vectors)
+      }
+    const rows = withoutFailed(beginning, outcome).flatMap(({ state }) =>
+      (state.answer?.candidates ?? []).map((_, index) => ({ state, index })),
+    )
+    const readings = await this.readTerms(rows, outcome)
+    outcome.begunReadings = rows.flatMap((row, i) => {
+      const reading = readings?.[i]
+      return reading ? [{ row, reading }] : []
+    })
   }
 
   /** One step of every row, or several, as far as the interrupt lets them come. */
@@ -164,10 +195,12 @@ export class Executor {
     const taken = results.length / rows.length
     const seconds = (outcome.work.seconds.descend - before) / taken
     outcome.work.ticks.push({ rows: rows.length, steps: taken, seconds })
+    const readings = await this.termsAfter(rows, outcome)
     const at = this.now()
     outcome.descents = Array.from({ length: taken }, (_, round) => {
       const from = round * rows.length
-      return { rows, results: results.slice(from, from + rows.length), at }
+      const found = results.slice(from, from + rows.length)
+      return { rows, results: found, ...(readings && { readings }), at }
     })
     const shown = rows.filter(
       ({ state }, i) => state.request.reportSteps && Number.isFinite(results[i]?.energy),
@@ -181,7 +214,46 @@ export class Executor {
     const { slot, progress } = candidate
     const step = progress.steps + ahead
     const { landscapes } = this.engine.model
-    return { slot, step, ...planStep(answer.limits, step, landscapes, progress.stepShare) }
+    const push = candidate.terms?.push
+    return {
+      slot,
+      step,
+      ...planStep(answer.limits, step, landscapes, progress.stepShare),
+      ...(push && { push }),
+    }
+  }
+
+  /** By row, of those whose requests have terms; undefined where none has. They take single steps. */
+  private async termsAfter(rows: readonly CandidateRow[], outcome: Outcome) {
+    const termed = rows.filter(({ state }) => state.answer?.terms)
+    if (termed.length === 0) return undefined
+    const readings = await this.readTerms(termed, outcome)
+    return rows.map((row) => readings?.[termed.indexOf(row)])
+  }
+
+  /** What the terms of these rows are functions of, by row; undefined if the call fails. */
+  private async readTerms(
+    rows: readonly CandidateRow[],
+    outcome: Outcome,
+  ): Promise<TermReading[] | undefined> {
+    const { energy } = this.engine.model
+    const places = energy.kind === 'residual' && energy.direction === 'exact' ? both : lastOnly
+    const asked = rows.flatMap((row) =>
+      places.map((which) => ({ which, slot: candidateOf(row).candidate.slot })),
+    )
+    const pointed = rows.some(({ state }) => needPoints(state.terms?.weighted ?? []))
+    return this.call('read', rows, outcome, async () => {
+      const readouts = await this.engine.read(asked.map((row) => ({ ...row, top: 'all' })))
+      const points = pointed ? await this.engine.points(asked) : []
+      const at = (i: number): Pick<TermReading, 'logits' | 'points'> => {
+        const point = points[i]
+        return { logits: (readouts[i] as Readout).logits, ...(point && { points: point }) }
+      }
+      return rows.map((_, i): TermReading => {
+        const first = i * places.length
+        return { ...at(first), ...(places.length > 1 && { present: at(first + 1) }) }
+      })
+    })
   }
 
   /** The present states of answers in descent, for clients that watch every step. */
@@ -229,11 +301,19 @@ export class Executor {
 
   private async read(rows: readonly CandidateRow[], outcome: Outcome): Promise<void> {
     const { block } = this.engine.model.answer
-    const readouts = await this.call('read', rows, outcome, () =>
-      this.engine.read(rows.map((row) => readRow(row, block))),
-    )
+    const kept = rows.map((row) => keptReadout(row, block))
+    const others = rows.filter((_, i) => !kept[i])
+    const read =
+      others.length === 0
+        ? []
+        : await this.call('read', others, outcome, () =>
+            this.engine.read(others.map((row) => readRow(row, block))),
+          )
+    if (!read) return
+    const fresh = [...read]
+    const readouts = kept.map((readout) => readout ?? (fresh.shift() as Readout))
     const at = this.now()
-    const found: SettledReadout[] = (readouts ?? []).map((readout, i) => {
+    const found: SettledReadout[] = readouts.map((readout, i) => {
       return { row: rows[i] as CandidateRow, readout, at }
     })
     for (const each of found)

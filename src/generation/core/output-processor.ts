@@ -118,6 +118,11 @@ export class OutputProcessor {
     for (const { state, sum, tokens } of outcome.encoded) state.promptStates.add(sum, tokens)
     for (const state of outcome.begun)
       if (this.requests.has(state)) this.begin(state, outcome.begunAt)
+    for (const { reading, row } of outcome.begunReadings) {
+      if (!this.requests.has(row.state)) continue
+      const { answer, candidate } = candidateOf(row)
+      answer.beginTerms(candidate, reading)
+    }
     for (const state of outcome.represented) if (this.requests.has(state)) this.represent(state)
     for (const descent of outcome.descents) this.descend(descent)
     for (const preview of outcome.previews) this.emitStep(preview)
@@ -135,14 +140,14 @@ export class OutputProcessor {
     this.rest(state, at)
   }
 
-  private descend({ at, results, rows }: Descent): void {
+  private descend({ at, readings, results, rows }: Descent): void {
     rows.forEach((row, i) => {
       const result = results[i]
       if (!result || !this.requests.has(row.state)) return
       const { answer, candidate } = candidateOf(row)
       // It diverged in an earlier step of the same call.
       if (hasStopped(candidate)) return
-      answer.step(candidate, result, at)
+      answer.step(candidate, result, at, readings?.[i])
       if (hasStopped(candidate)) this.rest(row.state, at)
     })
   }
@@ -216,6 +221,8 @@ export class OutputProcessor {
     const ends = completion.ended || state.isFull || state.finishing
     if (ends) completion.flush()
     const certain = completion.take()
+    state.termResults =
+      candidate.terms && answer.terms?.finalResults(candidate.terms, completion.tokens, ends)
     const stopReason = candidate.stopped ?? 'finished'
     const settled = {
       position: answer.shape.position,
@@ -227,6 +234,7 @@ export class OutputProcessor {
       seconds: answer.elapsed(at),
       ...(request.logprobs !== undefined && { logprobs: certain.logprobs }),
       ...(tokenEnergy !== undefined && { tokenEnergy }),
+      ...(state.termResults && { terms: state.termResults }),
       ...(representation && { representation }),
     }
     this.events.pushAnswer(request, settled, at)

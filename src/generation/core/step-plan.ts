@@ -4,6 +4,7 @@
  */
 import type { EnergyResult, MultiStepRow, Readout, StepResult } from '../../energy/engine.js'
 import type { TickStats } from '../protocol.js'
+import type { TermReading } from './answer-terms.js'
 import type { Clamping } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import type { CandidateRow, RequestState } from './request-state.js'
@@ -99,7 +100,15 @@ export interface EncodedTokens {
 export interface Descent {
   rows: readonly CandidateRow[]
   results: readonly StepResult[]
+  /** By row, of those whose requests have terms. */
+  readings?: readonly (TermReading | undefined)[]
   at: number
+}
+
+/** Where a candidate begins, read for the terms of its request. */
+export interface BegunReading {
+  row: CandidateRow
+  reading: TermReading
 }
 
 /** The present state of an answer in descent, read out for a `step` event. */
@@ -141,6 +150,8 @@ export interface Outcome {
   encoded: readonly EncodedTokens[]
   /** Answers that began or went on, and when, in seconds of the clock. */
   begun: readonly RequestState[]
+  /** Of those whose requests have terms. */
+  begunReadings: readonly BegunReading[]
   begunAt: number
   /** Requests whose whole prompts have been encoded. */
   represented: readonly RequestState[]
@@ -176,6 +187,7 @@ export const emptyOutcome = (): Outcome => ({
   pagesLost: false,
   encoded: none,
   begun: none,
+  begunReadings: none,
   begunAt: 0,
   represented: none,
   descents: none,

@@ -96,7 +96,7 @@ export class RefineSession {
   /** No frame is read meanwhile, so what waits to be acted on is bounded. */
   private async submit(engine: EngineClient, frame: StartFrame): Promise<SubmittedRequest> {
     const { limits, requests } = this.context
-    const settings = requestFrom(frame, engine.model, limits.caps)
+    const settings = requestFrom(frame, engine.model, limits.caps, limits.terms)
     const shown = { prompt: frame.prompt ?? '', reportSteps: true, hold: frame.hold ?? true }
     this.socket.pause()
     const request = await requests

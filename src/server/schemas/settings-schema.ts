@@ -3,6 +3,7 @@
  * share them. Every number has both bounds; bounds that depend on the model are checked where it is known.
  */
 import { Type, type Static, type TObject, type TSchemaOptions, type TUnsafe } from 'typebox'
+import { EnergyTerms } from './terms-schema.js'
 
 /** OpenAI clients send null for a field that they leave out. */
 export const nullableInteger = (
@@ -163,6 +164,7 @@ export const sharedSettings = {
     nullableChoice(efforts, 'a preset of the budget; default medium: the trained number of steps'),
   ),
   refinement: Type.Optional(nullableObject(RefinementSettings)),
+  energy_terms: EnergyTerms,
 }
 
 export const settings = {
