@@ -5,12 +5,14 @@ import { Option, type Command } from 'commander'
 import picocolors from 'picocolors'
 import { fromErrorMessage } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
-import type { Of, RequestEvent } from '../../generation/protocol.js'
+import type { Of, Refinement, RequestEvent } from '../../generation/protocol.js'
 import { type SettledAnswer, settledAnswers } from '../../generation/settled-answers.js'
 import type { ReasoningEffort } from '../../refine/presets.js'
 import { requestFrom } from '../../server/requests/request-settings.js'
+import { type EnergyTerm, LARGEST_TERM_COUNT } from '../../server/schemas/terms-schema.js'
 import { brailleCurve } from '../output/braille.js'
 import { integer, real } from '../options/number-parsers.js'
+import { appendTerms } from '../options/term-option.js'
 import { figure, TemplateScreen } from '../output/template-screen.js'
 import { shippedModels } from '../package.js'
 import { Screen } from '../output/screen.js'
@@ -32,6 +34,9 @@ interface GenerateFlags {
   steps?: number
   effort?: ReasoningEffort
   candidates: number
+  noise?: number
+  noiseSteps?: number
+  term?: EnergyTerm[]
   slow?: true
   engine: string
   threads: number
@@ -41,6 +46,7 @@ interface GenerateFlags {
 
 /** Whoever runs this owns the machine: only what an answer can hold is bounded. */
 const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 86_400, candidates: 64 }
+const termCaps = { terms: LARGEST_TERM_COUNT, positions: 1e6 }
 const SPARKLINE_WIDTH = 16
 /** Between two steps on a terminal: long enough to see that something moves, or what. */
 const STEP_MS = 30
@@ -69,6 +75,13 @@ export function registerGenerate(program: Command): void {
     )
     .addOption(new Option('--effort <name>', 'a preset of the step budget').choices(efforts))
     .option('--candidates <n>', 'starting points of an answer', integer(1, caps.candidates), 1)
+    .option('--noise <x>', 'standard deviation of the noise of each step', real(0, 1000))
+    .option('--noise-steps <n>', 'noise in the first so many steps only', integer(0, caps.maxSteps))
+    .option(
+      '--term <json>',
+      'a term to add to the energy, or a list of them, as energy_terms of a request (repeatable)',
+      appendTerms,
+    )
     .option('--slow', 'shows a few steps a second, on a terminal')
     .addOption(engineOption())
     .addOption(threadsOption())
@@ -102,7 +115,8 @@ async function watch(
   prompt: string,
   flags: GenerateFlags,
 ): Promise<void> {
-  const { candidates, effort, maxTokens, seed, steps, temperature, template } = flags
+  const { candidates, effort, maxTokens, noise, noiseSteps, seed, steps, temperature } = flags
+  const { template, term } = flags
   const drawn = process.stdout.isTTY && template !== undefined
   const asked = {
     ...(drawn && { logprobs: 1 }),
@@ -111,10 +125,16 @@ async function watch(
     seed: seed ?? null,
     reasoning_effort: effort ?? null,
     template: template ?? null,
-    refinement: { candidates, ...(steps !== undefined && { max_steps: steps }) },
+    refinement: {
+      candidates,
+      ...(steps !== undefined && { max_steps: steps }),
+      ...(noise !== undefined && { noise }),
+      ...(noiseSteps !== undefined && { noise_steps: noiseSteps }),
+    },
+    ...(term && { energy_terms: term }),
   }
   const run = generation.submit({
-    ...requestFrom(asked, generation.model, caps),
+    ...requestFrom(asked, generation.model, caps, termCaps),
     prompt,
     client: 'terminal',
     reportSteps: true,
@@ -143,6 +163,7 @@ async function watch(
     if (event.type === 'finished') {
       view.close()
       console.error(account.summary(event))
+      for (const line of termLines(event.refinement)) console.error(line)
     }
   }
 }
@@ -222,6 +243,13 @@ class Account {
     )
   }
 }
+
+/** One line for each term: its type, its value, and whether the answer satisfies it. */
+const termLines = ({ terms = [] }: Refinement): string[] =>
+  terms.map(
+    ({ satisfied, type, value }) =>
+      `${satisfied ? picocolors.green('satisfied') : picocolors.red('unsatisfied')} ${type} ${figure(value)}`,
+  )
 
 interface View {
   step: (event: Of<'step'>, energies: readonly number[]) => void
