@@ -6,7 +6,8 @@
  * result; a call that leaves the work to another device may return a promise, and the next call is
  * made when that promise is settled.
  *
- * Implemented by tfjs/ (the definition) and native/ (fused kernels, tested against the definition).
+ * Implemented by tfjs/ (the definition), native/ (fused kernels on the CPU) and webgpu/ (any GPU), which are
+ * tested against the definition.
  */
 import type { ModelConfig } from '../model/config.js'
 import type { Interrupt } from './interrupt.js'
@@ -196,9 +197,9 @@ export interface EngineCapacity {
 }
 
 export interface EngineInfo {
-  /** `tfjs` or `native`. */
+  /** `tfjs`, `native` or `webgpu`. */
   name: string
-  /** What it runs on: `wasm`, `tensorflow`, `avx512`, ... */
+  /** What it runs on: `wasm`, `tensorflow`, `avx512`, the name of a GPU, ... */
   backend: string
   threads: number
   /** Why this engine and not another: for the log, /health and metrics. */

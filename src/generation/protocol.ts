@@ -22,6 +22,8 @@ export interface EngineRequest {
   prompt: string | readonly number[]
   /** Known tokens, which are clamped positions of the answer, with blanks between them. */
   template?: string
+  /** What errors call the template; `template` if absent. */
+  templateParam?: string
   /**
    * Tokens that follow the prompt whatever the model would say, and are scored before the completion
    * begins. `energy`: by the energy of the given answer, without a step. `logprobs`: by the answer that the
@@ -280,6 +282,8 @@ export interface TickStats {
   prefixHits: number
   /** How often a request gave up its pages to others. */
   preemptions: number
+  /** How many answers were saved because others needed their slots. */
+  movedOut: number
 }
 
 export type ToWorker =

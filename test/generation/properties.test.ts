@@ -100,8 +100,9 @@ describe.each(engines)('any mix of requests ($title)', (options) => {
       const dice = new Dice(11)
       const requests = Array.from({ length: 30 }, (_, i) => anyRequest(`request-${i}`, dice, false))
       const together = new EngineBench({ ...options, capacity, prefillChunk: 7, sharePrefixes })
-      const seen = { hits: 0, preemptions: 0 }
-      together.watch(({ preemptions, prefixHits }) => {
+      const seen = { hits: 0, movedOut: 0, preemptions: 0 }
+      together.watch(({ movedOut, preemptions, prefixHits }) => {
+        seen.movedOut += movedOut
         seen.hits += prefixHits
         seen.preemptions += preemptions
       })
@@ -112,7 +113,10 @@ describe.each(engines)('any mix of requests ($title)', (options) => {
       await together.settle()
       expect(seen.hits > 0).toBe(sharePrefixes)
       // Calls of several steps leave fewer requests at once.
-      if (options.stepSeconds === undefined) expect(seen.preemptions).toBeGreaterThan(0)
+      if (options.stepSeconds === undefined) {
+        expect(seen.preemptions).toBeGreaterThan(0)
+        expect(seen.movedOut).toBeGreaterThan(0)
+      }
       for (const request of requests) {
         const alone = await new EngineBench(plain).run(request)
         expect(together.finished(request.id)).toEqual(alone.finished(request.id))

@@ -52,6 +52,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
       ...(keys && { keys }),
+      privateDocs: flags.docs === 'keys',
       ...(usage && { usage }),
       ...(tracing && { tracing }),
       origins: {
@@ -86,6 +87,7 @@ const limitsOf = (flags: ServeFlags): Limits => ({
   },
   terms: { terms: flags.maxTerms, positions: flags.maxTermPositions },
   steps: flags.maxRequestSteps,
+  clientSockets: flags.socketsPerClient,
   responseSeconds: flags.responseTtl,
   rates: ratesOf(flags),
   stallSeconds: flags.watchdogSeconds || defaultLimits.stallSeconds,

@@ -11,7 +11,6 @@ import {
   countOfNumbers,
   decodeState,
   encodeState,
-  modelIdentity,
   numbersOf,
   seedWords,
   stateOf,
@@ -34,6 +33,7 @@ import type {
   MultiStepAnswer,
   MultiStepRow,
 } from '../engine.js'
+import { modelIdentity } from '../model-identity.js'
 import { alphaOf, rowStepSize } from '../step-size.js'
 import {
   type Addon,

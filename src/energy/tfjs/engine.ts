@@ -6,13 +6,7 @@
 import { BasinError } from '../../errors.js'
 import { type ModelConfig, stateWidth } from '../../model/config.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
-import {
-  checkContextLength,
-  decodeState,
-  encodeState,
-  modelIdentity,
-  type StateOwner,
-} from '../answer-state.js'
+import { checkContextLength, decodeState, encodeState, type StateOwner } from '../answer-state.js'
 import type {
   BeginRow,
   DescendRow,
@@ -28,17 +22,19 @@ import type {
   StepResult,
 } from '../engine.js'
 import { type Interrupt, isRaised } from '../interrupt.js'
+import { modelIdentity } from '../model-identity.js'
+import { checkRange } from '../range.js'
 import { readLogits } from '../readout.js'
+import { roundsOf } from '../rounds.js'
 import { alphaOf, rowStepSize } from '../step-size.js'
 import type { Backend, Tensor, Tf } from './backend.js'
 import { Contexts } from './contexts.js'
 import { basePoint, descend, logitsOf, type Step } from './descent.js'
 import type { Landscape } from './landscape.js'
 import { Network } from './network.js'
-import { checkRange } from './range.js'
 import { energyOf, resultsOf } from './results.js'
 import { pushOf, vectorsOf } from './push.js'
-import { landscapeOf, noiseOf, roundsOf, startOf } from './rows.js'
+import { landscapeOf, noiseOf, startOf } from './rows.js'
 import { Slots } from './slots.js'
 
 export class TfjsEngine implements EnergyEngine {

@@ -2,8 +2,8 @@
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { ReadRow, StepResult } from '../engine.js'
+import { checkRange } from '../range.js'
 import type { Tensor } from './backend.js'
-import { checkRange } from './range.js'
 
 /** The answer of one candidate in descent. Its tensors are [1, K, W] and belong to the slot. */
 export interface Slot {

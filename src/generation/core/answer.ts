@@ -28,8 +28,19 @@ import {
 } from './answer-terms.js'
 import { BLANK } from './prepare.js'
 
+/** An answer that was moved out of the engine. */
+export interface SavedAnswer {
+  /** Of `EnergyEngine.save`. */
+  bytes: Uint8Array
+  /** `AnswerShape.clamped` at that time. */
+  clamped: readonly number[] | undefined
+}
+
 export interface Candidate {
-  readonly slot: number
+  /** Undefined while it is in none: before it begins, and while others need its slot. */
+  slot: number | undefined
+  /** What it was when it lost its slot; undefined before the first step. */
+  saved: SavedAnswer | undefined
   progress: Progress
   /** Progress with the closing evaluation; descent goes on from `progress`, without it. */
   closed: Progress | undefined
@@ -50,14 +61,14 @@ export class Answer {
   constructor(
     readonly shape: AnswerShape,
     private budget: Budget,
-    slots: readonly number[],
     /** Steps beyond the budget that answers before left over; adaptive allocation only. */
     private carried = 0,
     /** What the request adds to the energy. */
     readonly terms?: AnswerTerms,
   ) {
-    this.candidates = slots.map((slot) => ({
-      slot,
+    this.candidates = Array.from({ length: budget.candidates }, () => ({
+      slot: undefined,
+      saved: undefined,
       progress: beforeFirstStep,
       closed: undefined,
       stopped: undefined,
@@ -262,6 +273,16 @@ function withoutSteps(budget: Budget): Budget {
   const others = { ...budget }
   delete others.maxSteps
   return others
+}
+
+/** The candidates that are in slots, with their indexes. */
+export const inSlots = ({ candidates }: Answer): { index: number; slot: number }[] =>
+  candidates.flatMap(({ slot }, index) => (slot === undefined ? [] : [{ index, slot }]))
+
+/** Throws a RangeError where the candidate is in no slot. */
+export function slotOf({ slot }: Candidate): number {
+  if (slot === undefined) throw new RangeError('the candidate is in no slot')
+  return slot
 }
 
 /** How far a candidate has come, its closing evaluation included. */

@@ -3,7 +3,7 @@
  * times each call and says which requests a failed call fails. It decides nothing, changes no request and
  * knows no text, so what it finds is applied in one place, whatever the engine did to find it.
  */
-import type { Awaitable, EnergyEngine, ObserveRow, Readout } from '../../energy/engine.js'
+import type { Awaitable, BeginRow, EnergyEngine, ObserveRow, Readout } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
 import { landscapeOf } from '../../model/config.js'
@@ -12,7 +12,8 @@ import { answerSeed } from '../../refine/candidates.js'
 import { needPoints } from '../../refine/terms/composed.js'
 import type { TickStats } from '../protocol.js'
 import type { TermReading } from './answer-terms.js'
-import { type Clamping, clampPosition } from './clamp.js'
+import { type SavedAnswer, slotOf } from './answer.js'
+import { clampAnswers, type Clamping, clampPosition } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import { outcomesOf } from './multi-step.js'
 import { resolve } from './prepare-terms.js'
@@ -23,6 +24,7 @@ import {
   type Observation,
   type Outcome,
   type SettledReadout,
+  type SlotMove,
   type StepPlan,
   type TokensToScore,
 } from './step-plan.js'
@@ -74,11 +76,12 @@ export class Executor {
 
   private async run(plan: StepPlan): Promise<Outcome> {
     const outcome = emptyOutcome()
-    for (const clamping of plan.clamp) await this.clamp(clamping, outcome)
+    for (const move of plan.moveOut) await this.save(move, outcome)
+    for (const contextId of plan.release) this.engine.release(contextId)
     if (plan.observe.length > 0) await this.observe(plan.observe, outcome)
     outcome.begunAt = this.now()
-    if (plan.begin.length > 0) await this.begin(plan.begin, outcome)
-    outcome.begun = plan.resume.length > 0 ? [...plan.begin, ...plan.resume] : plan.begin
+    if (plan.moveIn.length > 0) await this.moveIn(plan.moveIn, outcome)
+    for (const clamping of plan.clamp) await this.clamp(clamping, outcome)
     outcome.represented = plan.represent
     if (plan.descend.length > 0) await this.descend(plan, outcome)
     for (const each of plan.score) await this.score(each, outcome)
@@ -135,34 +138,36 @@ export class Executor {
     })
   }
 
-  private async begin(states: readonly RequestState[], outcome: Outcome): Promise<void> {
+  private async save({ row, slot }: SlotMove, outcome: Outcome): Promise<void> {
+    const { clamped } = candidateOf(row).answer.shape
+    const bytes = await this.call('descend', [row], outcome, () => this.engine.save(slot))
+    if (bytes) outcome.saved = [...outcome.saved, { row, saved: { bytes, clamped } }]
+  }
+
+  private async moveIn(moves: readonly SlotMove[], outcome: Outcome): Promise<void> {
     const beginning = withoutFailed(
-      states.map((state) => ({ state })),
+      moves.map((move) => ({ ...move, state: move.row.state })),
       outcome,
     )
-    if (beginning.length === 0) return
-    const rows = beginning.flatMap(({ state: { answer, contextId, request } }) => {
-      if (!answer) return []
-      const { clamped, index } = answer.shape
-      const seed = answerSeed(request.sampling.seed, index)
-      return answer.candidates.map(({ slot }, candidate) => ({
-        slot,
-        contextId,
-        candidate,
-        seed,
-        ...(clamped && { clamped }),
-      }))
-    })
-    await this.call('descend', beginning, outcome, () => this.engine.begin(rows))
+    const fresh = beginning.filter(({ saved }) => !saved)
+    if (fresh.length > 0)
+      await this.call('descend', fresh, outcome, () => this.engine.begin(fresh.map(beginRow)))
     const termed = withoutFailed(
-      beginning.filter(({ state }) => state.answer?.terms),
+      fresh.filter(({ state }) => state.answer?.terms),
       outcome,
     )
     if (termed.length > 0) await this.beginTerms(termed, outcome)
+    for (const { row, saved, slot, state } of beginning)
+      if (saved)
+        await this.call('descend', [row], outcome, () => this.restore(state, row, saved, slot))
+    outcome.begun = [...new Set(withoutFailed(beginning, outcome).map(({ state }) => state))]
   }
 
   /** What terms have to know before the first step. */
-  private async beginTerms(beginning: readonly Participant[], outcome: Outcome): Promise<void> {
+  private async beginTerms(
+    beginning: readonly (SlotMove & Participant)[],
+    outcome: Outcome,
+  ): Promise<void> {
     for (const { state } of beginning)
       for (const wanted of [...(state.terms?.unresolved ?? [])]) {
         const vectors = await this.call('read', [{ state }], outcome, () =>
@@ -170,14 +175,24 @@ export class Executor {
         )
         if (vectors && state.terms) resolve(state.terms, wanted, vectors)
       }
-    const rows = withoutFailed(beginning, outcome).flatMap(({ state }) =>
-      (state.answer?.candidates ?? []).map((_, index) => ({ state, index })),
-    )
-    const readings = await this.readTerms(rows, outcome)
-    outcome.begunReadings = rows.flatMap((row, i) => {
+    const moves = withoutFailed(beginning, outcome)
+    const readings = await this.readTerms(moves, outcome)
+    outcome.begunReadings = moves.flatMap(({ row }, i) => {
       const reading = readings?.[i]
       return reading ? [{ row, reading }] : []
     })
+  }
+
+  /** A position that was fixed or opened in the meantime is fixed or opened in what was saved, too. */
+  private async restore(
+    state: RequestState,
+    row: CandidateRow,
+    { bytes, clamped }: SavedAnswer,
+    slot: number,
+  ): Promise<void> {
+    await this.engine.restore(slot, state.contextId, bytes)
+    if (clamped !== candidateOf(row).answer.shape.clamped)
+      await clampAnswers(this.engine, state, [{ index: row.index, slot }], clamped)
   }
 
   /** One step of every row, or several, as far as the interrupt lets them come. */
@@ -211,7 +226,8 @@ export class Executor {
   /** `ahead`: steps of this call before it. */
   private descendRow(row: CandidateRow, ahead: number) {
     const { answer, candidate } = candidateOf(row)
-    const { slot, progress } = candidate
+    const { progress } = candidate
+    const slot = slotOf(candidate)
     const step = progress.steps + ahead
     const { landscapes } = this.engine.model
     const push = candidate.terms?.push
@@ -227,20 +243,20 @@ export class Executor {
   private async termsAfter(rows: readonly CandidateRow[], outcome: Outcome) {
     const termed = rows.filter(({ state }) => state.answer?.terms)
     if (termed.length === 0) return undefined
-    const readings = await this.readTerms(termed, outcome)
+    const moves = termed.map((row) => ({ row, slot: slotOf(candidateOf(row).candidate) }))
+    const readings = await this.readTerms(moves, outcome)
     return rows.map((row) => readings?.[termed.indexOf(row)])
   }
 
   /** What the terms of these rows are functions of, by row; undefined if the call fails. */
   private async readTerms(
-    rows: readonly CandidateRow[],
+    candidates: readonly SlotMove[],
     outcome: Outcome,
   ): Promise<TermReading[] | undefined> {
     const { energy } = this.engine.model
     const places = energy.kind === 'residual' && energy.direction === 'exact' ? both : lastOnly
-    const asked = rows.flatMap((row) =>
-      places.map((which) => ({ which, slot: candidateOf(row).candidate.slot })),
-    )
+    const rows = candidates.map(({ row }) => row)
+    const asked = candidates.flatMap(({ slot }) => places.map((which) => ({ which, slot })))
     const pointed = rows.some(({ state }) => needPoints(state.terms?.weighted ?? []))
     return this.call('read', rows, outcome, async () => {
       const readouts = await this.engine.read(asked.map((row) => ({ ...row, top: 'all' })))
@@ -261,7 +277,7 @@ export class Executor {
     const top = Math.min(STEP_ALTERNATIVES, this.engine.model.vocab_size)
     const readouts = await this.call('read', rows, outcome, () =>
       this.engine.read(
-        rows.map((row) => ({ slot: candidateOf(row).candidate.slot, which: 'last', top })),
+        rows.map((row) => ({ slot: slotOf(candidateOf(row).candidate), which: 'last', top })),
       ),
     )
     outcome.previews = (readouts ?? []).map((readout, i) => {
@@ -289,8 +305,9 @@ export class Executor {
     const results = await this.call('descend', rows, outcome, () =>
       this.engine.energy(
         rows.map((row) => {
-          const { slot, progress } = candidateOf(row).candidate
-          return { slot, landscape: landscapeOf(model, progress.steps) }
+          const { candidate } = candidateOf(row)
+          const landscape = landscapeOf(model, candidate.progress.steps)
+          return { slot: slotOf(candidate), landscape }
         }),
       ),
     )
@@ -324,7 +341,7 @@ export class Executor {
   /** The state that was read, for its representation. */
   private async addPoint(read: SettledReadout, outcome: Outcome): Promise<void> {
     const { answer, candidate } = candidateOf(read.row)
-    const asked = { slot: candidate.slot, which: answer.reads(candidate) }
+    const asked = { slot: slotOf(candidate), which: answer.reads(candidate) }
     const points = await this.call('read', [read.row], outcome, () => this.engine.points([asked]))
     const [point] = points ?? []
     if (point) read.point = point
@@ -368,6 +385,13 @@ export class Executor {
       outcome.work.seconds[phase] += this.now() - began
     }
   }
+}
+
+function beginRow({ row, slot }: SlotMove): BeginRow {
+  const { contextId, request } = row.state
+  const { clamped, index } = candidateOf(row).answer.shape
+  const seed = answerSeed(request.sampling.seed, index)
+  return { slot, contextId, candidate: row.index, seed, ...(clamped && { clamped }) }
 }
 
 const rowOf = ({ row }: ObserveCall): ObserveRow => row

@@ -10,7 +10,7 @@ import type { ModelConfig } from '../../model/config.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Of } from '../protocol.js'
-import type { Candidate } from './answer.js'
+import type { Answer, Candidate } from './answer.js'
 import { answerRepresentation } from './embedding.js'
 import type { EventQueue } from './event-queue.js'
 import { LandscapeProbe, type ProbeQueue } from './landscape-probe.js'
@@ -52,7 +52,7 @@ export class OutputProcessor {
     private readonly requests: RequestTable,
     private readonly scheduler: Pick<
       Scheduler,
-      'commit' | 'follow' | 'forgetPages' | 'isPresent' | 'rest'
+      'bringIn' | 'commit' | 'follow' | 'forgetPages' | 'isPresent' | 'pin' | 'rest'
     >,
     private readonly probes: Pick<ProbeQueue, 'add' | 'remove'>,
     private readonly events: EventQueue,
@@ -62,7 +62,8 @@ export class OutputProcessor {
 
   /** Something has settled and can be read: the engine holds its context. */
   get hasSettled(): boolean {
-    for (const state of this.settled.keys()) if (this.isReadable(state)) return true
+    for (const [state, pending] of this.settled)
+      if (this.isPresent(state) && isReadable(pending)) return true
     return false
   }
 
@@ -76,8 +77,8 @@ export class OutputProcessor {
     const score: TokensToScore[] = []
     for (const [state, pending] of this.settled) {
       if (!this.requests.has(state)) this.settled.delete(state)
-      else if (!this.isReadable(state)) continue
-      else if (pending.waitsFor === 'closing') close.push(...pending.rows)
+      else if (!this.isPresent(state) || !isReadable(pending)) continue
+      else if (pending.waitsFor === 'closing') close.push(...pending.rows.filter(isInSlot))
       else if (pending.waitsFor === 'readout') read.push(pending.row)
       else score.push({ state, tokens: pending.chosen.tokens })
     }
@@ -104,7 +105,7 @@ export class OutputProcessor {
     const rows = answer
       .unclosed(this.model.energy.kind === 'residual')
       .map((index) => ({ state, index }))
-    if (rows.length > 0) this.settled.set(state, { waitsFor: 'closing', rows })
+    if (rows.length > 0) this.awaitClosing(state, rows)
     else this.choose(state)
   }
 
@@ -116,6 +117,8 @@ export class OutputProcessor {
       for (const { request } of states)
         this.events.push(request, { type: 'declined', error: toErrorMessage(error) }, this.now())
     for (const { state, sum, tokens } of outcome.encoded) state.promptStates.add(sum, tokens)
+    for (const { row, saved } of outcome.saved)
+      if (this.requests.has(row.state)) candidateOf(row).candidate.saved = saved
     for (const state of outcome.begun)
       if (this.requests.has(state)) this.begin(state, outcome.begunAt)
     for (const { reading, row } of outcome.begunReadings) {
@@ -135,9 +138,16 @@ export class OutputProcessor {
 
   /** Its answer has begun, or goes on. One of several in a row is entered in the books only now. */
   private begin(state: RequestState, at: number): void {
-    const answer = state.answer ?? state.begin(this.scheduler.follow(state.requestId))
+    const answer = state.answer ?? this.follow(state)
     if (!answer.settled) answer.startClock(at)
     this.rest(state, at)
+  }
+
+  private follow(state: RequestState): Answer {
+    const slot = this.scheduler.follow(state.requestId)
+    const answer = state.begin()
+    for (const candidate of answer.candidates) candidate.slot = slot
+    return answer
   }
 
   private descend({ at, readings, results, rows }: Descent): void {
@@ -157,14 +167,33 @@ export class OutputProcessor {
       const { answer, candidate } = candidateOf(row)
       answer.close(candidate, result)
     }
-    for (const state of new Set(closings.map(({ row }) => row.state))) this.choose(state)
+    for (const state of new Set(closings.map(({ row }) => row.state))) {
+      const pending = this.settled.get(state)
+      const open = pending?.waitsFor === 'closing' ? pending.rows.filter(isOpen) : []
+      if (open.length > 0) this.awaitClosing(state, open)
+      else this.choose(state)
+    }
+  }
+
+  private awaitClosing(state: RequestState, rows: readonly CandidateRow[]): void {
+    this.settled.set(state, { waitsFor: 'closing', rows })
+    this.bringIn(state, rows)
+  }
+
+  private bringIn(state: RequestState, rows: readonly CandidateRow[]): void {
+    this.scheduler.bringIn(
+      state.requestId,
+      rows.map(({ index }) => index),
+    )
   }
 
   /** The best candidate is to be read; without a finite energy there is none. */
   private choose(state: RequestState): void {
     const index = state.answer?.chosen()
     if (index !== undefined) {
-      this.settled.set(state, { waitsFor: 'readout', row: { state, index } })
+      const row = { state, index }
+      this.settled.set(state, { waitsFor: 'readout', row })
+      this.bringIn(state, [row])
       return
     }
     this.settled.delete(state)
@@ -238,8 +267,10 @@ export class OutputProcessor {
       ...(representation && { representation }),
     }
     this.events.pushAnswer(request, settled, at)
-    if (request.probe) this.probes.add(new LandscapeProbe(row, request.probe))
-    else if (ends) this.requests.complete(state, row)
+    if (request.probe) {
+      this.scheduler.pin(state.requestId)
+      this.probes.add(new LandscapeProbe(row, request.probe))
+    } else if (ends) this.requests.complete(state, row)
     else this.proceed(state, candidate.progress.steps, stopReason === 'converged')
   }
 
@@ -296,9 +327,20 @@ export class OutputProcessor {
     this.events.push(row.state.request, event, this.now())
   }
 
-  private isReadable(state: RequestState): boolean {
+  private isPresent(state: RequestState): boolean {
     return this.requests.has(state) && this.scheduler.isPresent(state.requestId)
   }
+}
+
+const isInSlot = (row: CandidateRow): boolean => candidateOf(row).candidate.slot !== undefined
+
+/** It waits for its closing energy. */
+const isOpen = (row: CandidateRow): boolean => candidateOf(row).candidate.closed === undefined
+
+/** What it waits for can be computed now, at least in part. */
+function isReadable(pending: Pending): boolean {
+  if (pending.waitsFor === 'score') return true
+  return pending.waitsFor === 'readout' ? isInSlot(pending.row) : pending.rows.some(isInSlot)
 }
 
 const hasStopped = ({ stopped }: Candidate): boolean => stopped !== undefined

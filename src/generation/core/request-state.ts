@@ -64,6 +64,8 @@ export class RequestState {
   heldUntil: number | undefined
   /** When a pause is over at the latest; undefined while there is none. */
   pausedUntil: number | undefined
+  /** Seconds of the pauses before the present one. */
+  pausedSeconds = 0
   /** The engine's index of its context, once it has one. */
   contextId = -1
   /** States of the prompt's tokens, if they were asked for. */
@@ -174,14 +176,14 @@ export class RequestState {
   }
 
   /** The next answer; its clock does not run yet. */
-  begin(slots: readonly number[]): Answer {
+  begin(): Answer {
     this.contextBefore = this.context.length
     this.handedOutBefore = this.completion.handedOut
     this.accepted = false
     const extended = extend(this.request.budget, this.extra)
     const budget = this.scoresGiven || this.encodesPrompt ? { ...extended, maxSteps: 0 } : extended
     const shape = this.nextShape()
-    const answer = new Answer(shape, budget, slots, this.unspent, this.termsOf(shape))
+    const answer = new Answer(shape, budget, this.unspent, this.termsOf(shape))
     this.extra = {}
     if (this.finishing) answer.finish()
     this.answer = answer

@@ -5,6 +5,7 @@
 import type { EnergyResult, MultiStepRow, Readout, StepResult } from '../../energy/engine.js'
 import type { TickStats } from '../protocol.js'
 import type { TermReading } from './answer-terms.js'
+import type { SavedAnswer } from './answer.js'
 import type { Clamping } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import type { CandidateRow, RequestState } from './request-state.js'
@@ -24,6 +25,14 @@ export interface TokensToScore {
   tokens: readonly number[]
 }
 
+/** A candidate that leaves a slot, or enters it. */
+export interface SlotMove {
+  row: CandidateRow
+  slot: number
+  /** What the candidate was when it left its last slot; without it, it begins. */
+  saved?: SavedAnswer
+}
+
 /** Answers of one token each that a request takes in a single call. */
 export interface AnswersInARow {
   state: RequestState
@@ -32,15 +41,17 @@ export interface AnswersInARow {
 
 /** What one batch on the engine is to do, in the order of these fields. */
 export interface StepPlan {
-  /** Positions of answers that clients fix or open: before everything below. */
-  readonly clamp: readonly Clamping[]
-  /** Requests that were given their slots, and the seconds that they had waited. */
+  /** Candidates whose answers are saved, because others need their slots. */
+  readonly moveOut: readonly SlotMove[]
+  /** Contexts that the engine lets go of. */
+  readonly release: readonly number[]
+  /** Requests that were admitted, and the seconds that they had waited. */
   readonly admitted: readonly { state: RequestState; queueSeconds: number }[]
   readonly observe: readonly Observation[]
-  /** Their contexts are observed now, so that their answers begin. */
-  readonly begin: readonly RequestState[]
-  /** Their contexts are observed again, so that their answers go on. */
-  readonly resume: readonly RequestState[]
+  /** Candidates that begin or go on, since they have slots and their contexts are observed. */
+  readonly moveIn: readonly SlotMove[]
+  /** Positions of answers that clients fix or open: before everything below. */
+  readonly clamp: readonly Clamping[]
   /** Their prompts are observed, which was all they asked for. */
   readonly represent: readonly RequestState[]
   /** Candidates that take `steps` steps, one after the other, in one call. */
@@ -58,11 +69,12 @@ export interface StepPlan {
 }
 
 export const emptyPlan: StepPlan = Object.freeze({
-  clamp: [],
+  moveOut: [],
+  release: [],
   admitted: [],
   observe: [],
-  begin: [],
-  resume: [],
+  moveIn: [],
+  clamp: [],
   represent: [],
   descend: [],
   steps: 1,
@@ -81,6 +93,7 @@ export const hasWork = (plan: StepPlan): boolean =>
   plan.close.length > 0 ||
   plan.score.length > 0 ||
   plan.admitted.length > 0 ||
+  plan.moveIn.length > 0 ||
   plan.answersInARow !== undefined
 
 /** A call of the engine that failed, and the requests that took part in it. */
@@ -148,6 +161,8 @@ export interface Outcome {
   /** A call that was to fill pages failed: they may hold anything. */
   pagesLost: boolean
   encoded: readonly EncodedTokens[]
+  /** Candidates that have left their slots, and what they were. */
+  saved: readonly { row: CandidateRow; saved: SavedAnswer }[]
   /** Answers that began or went on, and when, in seconds of the clock. */
   begun: readonly RequestState[]
   /** Of those whose requests have terms. */
@@ -186,6 +201,7 @@ export const emptyOutcome = (): Outcome => ({
   declined: none,
   pagesLost: false,
   encoded: none,
+  saved: none,
   begun: none,
   begunReadings: none,
   begunAt: 0,

@@ -18,7 +18,7 @@ import {
 } from '../../refine/sampling.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { EnergySummary, Of, Refinement, StepPosition, TokenLogprob } from '../protocol.js'
-import { type Candidate, finiteOr, progressOf } from './answer.js'
+import { type Candidate, finiteOr, progressOf, slotOf } from './answer.js'
 import { BLANK } from './prepare.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 
@@ -40,7 +40,7 @@ export function readRow(row: CandidateRow, block: number): ReadRow {
   const { completion, givenTokens, request } = row.state
   const { answer, candidate } = candidateOf(row)
   const { sampling } = request
-  const asked = { slot: candidate.slot, which: answer.reads(candidate) }
+  const asked = { slot: slotOf(candidate), which: answer.reads(candidate) }
   if (givenTokens.length > 0) return { ...asked, top: 'all' }
   if (isGreedy(sampling)) return { ...asked, top: Math.max(1, request.logprobs ?? 0) }
   if (request.logprobs !== undefined || !isPlainDraw(sampling)) return { ...asked, top: 'all' }

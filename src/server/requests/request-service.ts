@@ -58,7 +58,7 @@ export class RequestService {
     await quotas?.enter(client)
     // The client may have left while its quota was looked up.
     refuseIfAborted(signal)
-    quotas?.checkConcurrent(this.runningOf(client), requests.length)
+    quotas?.checkConcurrent(this.runningOf(client), candidatesOf(requests))
     const submitted: SubmittedRequest[] = []
     try {
       for (const request of requests) {
@@ -150,6 +150,9 @@ export class RequestService {
 function refuseIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new BasinError('cancelled')
 }
+
+const candidatesOf = (requests: readonly NewRequest[]): number =>
+  requests.reduce((sum, { budget }) => sum + budget.candidates, 0)
 
 /** Steps of all candidates and answers, if none ends early. */
 function costOf(request: NewRequest, { answer }: ModelConfig, mostSteps: number): number {
