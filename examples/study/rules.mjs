@@ -4,13 +4,14 @@
  *
  *     npm run basin -- tasks sudoku --variant diagonal --size 6 --count 200 --seed 3 --out diagonal6.jsonl
  *     npm run build && node examples/study/rules.mjs MODEL DATA.jsonl ROWS [--weight W] [--tries N]
- *         [--candidates N] [--steps N] [--noise X] [--only with|without] [--each]
+ *         [--candidates N] [--steps N] [--noise X] [--restarts STEPS] [--only with|without] [--each]
  *
  * A request has `candidates` descents of `steps` steps from noise, and ends when one of them falls below the
  * model's energy target; with terms, one that obeys the rules. Without an end it is asked again with another
  * seed, `tries` times at most. Told are the share of puzzles whose one valid board was found, the share whose
  * found board disobeys the rule or the plain rules, and the steps of all descents together. --weight gives all
- * terms one weight; absent: the default of requests. --each tells the outcome of every puzzle.
+ * terms one weight; absent: the default of requests. --restarts STEPS asks once instead, with so many steps for all
+ * descents of `refinement.restarts`, which begin anew after --steps. --each tells the outcome of every puzzle.
  */
 import { parseArgs } from 'node:util'
 import { openModel } from '../../dist/cli/open-models.js'
@@ -26,12 +27,13 @@ const { positionals, values } = parseArgs({
     candidates: { type: 'string', default: '8' },
     steps: { type: 'string', default: '24' },
     noise: { type: 'string', default: '1' },
+    restarts: { type: 'string' },
     only: { type: 'string' },
     each: { type: 'boolean', default: false },
   },
 })
 const [directory, data, rows] = positionals
-const tries = Number(values.tries)
+const tries = values.restarts ? 1 : Number(values.tries)
 const candidates = Number(values.candidates)
 /** Puzzles that are asked for at once. */
 const ABREAST = 4
@@ -58,13 +60,19 @@ async function ask({ energy_terms: terms, template }, seed, withTerms) {
     template,
     seed,
     temperature: 0,
-    refinement: {
-      candidates,
-      max_steps: Number(values.steps),
-      noise: Number(values.noise),
-      noise_steps: 1,
-      energy_target: client.model.energy_target,
-    },
+    refinement: values.restarts
+      ? {
+          max_steps: Number(values.restarts),
+          restarts: { after: Number(values.steps), keep: candidates },
+          energy_target: client.model.energy_target,
+        }
+      : {
+          candidates,
+          max_steps: Number(values.steps),
+          noise: Number(values.noise),
+          noise_steps: 1,
+          energy_target: client.model.energy_target,
+        },
     ...(withTerms && { energy_terms: weighted }),
   }
   const run = client.submit({
@@ -79,7 +87,9 @@ async function ask({ energy_terms: terms, template }, seed, withTerms) {
     if (event.type !== 'finished') continue
     const { finishReason, refinement, text } = event
     const ended = refinement.stop_reason === 'energy_target' && finishReason !== 'unsatisfied'
-    return { text, ended, steps: refinement.steps * candidates }
+    // Of the chosen candidate, or of all descents where they begin anew.
+    const steps = values.restarts ? refinement.steps : refinement.steps * candidates
+    return { text, ended, steps }
   }
   throw new Error('the request had no end')
 }

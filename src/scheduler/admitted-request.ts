@@ -20,7 +20,7 @@ export interface AdmittedRequest extends ScheduledRequest, PagedContext {
   readonly slots: (number | undefined)[]
   /** By candidate: the step in which it last entered or left a slot; -1 before the first. */
   readonly movedAt: number[]
-  /** Candidates that are still in descent, in ascending order. */
+  /** Candidates that are still in descent, or are to step next in this round, in ascending order. */
   moving: Set<number>
   /** Candidates that have stopped and are to be read, so that they need slots once more. */
   reading: Set<number>
@@ -81,8 +81,8 @@ export const isSettling = ({ phase, moving }: AdmittedRequest): boolean =>
   phase === 'refining' && moving.size === 0
 
 /** Slots that a request with so many candidates in descent makes use of. */
-export const slotsFor = ({ sequential }: RequestNeeds, candidates: number): number =>
-  sequential ? Math.min(1, candidates) : candidates
+export const slotsFor = ({ order }: RequestNeeds, candidates: number): number =>
+  order === 'sequence' ? Math.min(1, candidates) : candidates
 
 /** Candidates that need slots now. */
 export function wantedCandidates(request: AdmittedRequest): number[] {

@@ -26,8 +26,11 @@ export interface RequestNeeds {
   positions: number
   /** M: it makes use of as many slots, one for each candidate, and goes on with as few as one. */
   candidates: number
-  /** Candidates descend one after the other, so that one slot is enough. */
-  sequential?: boolean
+  /**
+   * In which order candidates descend. `sequence`: one after the other, so that one slot is enough. `rounds`:
+   * those that `takeTurns` names, the first of these first. Absent: each for itself.
+   */
+  order?: 'sequence' | 'rounds'
 }
 
 /** A request that has been admitted. */

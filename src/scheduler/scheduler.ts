@@ -193,6 +193,11 @@ export class Scheduler {
     return slot
   }
 
+  /** These candidates step next, in this order. */
+  takeTurns(requestId: number, candidates: readonly number[]): void {
+    this.admittedRequest(requestId).moving = new Set(candidates)
+  }
+
   /** Its present answer needs no slots. */
   giveUpSlots(requestId: number): void {
     const request = this.admittedRequest(requestId)

@@ -87,11 +87,12 @@ export class SlotTable {
 
   /**
    * The candidates of a request that are to be in slots: those that entered lately stay; then come those that
-   * have waited longest, then the others. Where candidates take turns one after the other there is no choice.
+   * have waited longest, then the others. Where they step in rounds there is no choice.
    */
   private chosen(request: AdmittedRequest): readonly number[] {
     const wanted = wantedCandidates(request)
     if (wanted.length <= request.granted) return wanted
+    if (request.needs.order === 'rounds') return wanted.slice(0, request.granted)
     const { movedAt, slots } = request
     const at = (candidate: number) => movedAt[candidate] as number
     const rank = (candidate: number) => {

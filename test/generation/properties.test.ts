@@ -1,6 +1,7 @@
 /** Properties that hold for any mix of requests, controls and cancels. */
 import { describe, expect, it } from 'vitest'
 import type { Control, EngineRequest } from '../../src/generation/protocol.js'
+import { restartPolicies } from '../../src/refine/budget.js'
 import { uniform } from '../../src/refine/random.js'
 import {
   type BenchOptions,
@@ -49,6 +50,13 @@ function anyRequest(id: string, dice: Dice, hold: boolean): EngineRequest {
       noise: dice.from([0, 0.2]),
       keep: dice.from(['best', 'last']),
       ...(dice.below(2) === 0 && { tolerance: 0.05 }),
+      ...(dice.below(3) === 0 && {
+        restarts: {
+          after: 1 + dice.below(3),
+          policy: dice.from(restartPolicies),
+          alone: dice.below(3),
+        },
+      }),
     }),
   })
 }

@@ -1,10 +1,12 @@
 /** Requests with terms, on the shipped model of 6x6 sudokus and on an engine that takes none. */
 import { afterAll, describe, expect, it } from 'vitest'
 import { readFileSync } from 'node:fs'
-import { openEngine } from '../../src/energy/open-engine.js'
+import { loadAddon } from '../../src/energy/native/addon.js'
+import { nativeEngine } from '../../src/energy/native/engine.js'
 import { EngineCore } from '../../src/generation/core/engine-core.js'
 import type { EngineRequest, Of, RequestEvent, TermRequest } from '../../src/generation/protocol.js'
 import { settledAnswers } from '../../src/generation/settled-answers.js'
+import { openCheckpoint } from '../../src/model/checkpoint.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 import { sudokuVariantTask } from '../../src/train/tasks/sudoku-variants.js'
 import { drawExamples } from '../../src/train/tasks/task.js'
@@ -16,13 +18,11 @@ const target = (
   JSON.parse(readFileSync(`${folder}config.json`, 'utf8')) as { energy_target: number }
 ).energy_target
 
-const engine = await openEngine({
-  directory: folder,
-  engine: 'auto',
+const engine = nativeEngine(openCheckpoint(folder), loadAddon(), {
+  capacity: { slots: 16, contexts: 16, pages: 64 },
   threads: 1,
-  slots: 16,
-  contexts: 16,
-  pages: 64,
+  weights: 'f32',
+  reason: 'test',
 })
 const tokenizer = openTokenizer(folder)
 const options = { prefillChunk: 32, holdSeconds: 60, pauseSeconds: 60 }
@@ -103,6 +103,27 @@ describe('a request with required terms', () => {
       expect(finishReason).toBe(obeys(text) ? 'stop' : 'unsatisfied')
       if (refinement.stop_reason === 'energy_target') expect(obeys(text)).toBe(true)
     }
+  })
+
+  it('goes on from other starts until a board obeys the rule, where descents begin anew', async () => {
+    const restarts = { after: 24, policy: 'mixed', alone: 0 } as const
+    const search = budget({ maxSteps: 1024, candidates: 4, energyTarget: target, restarts })
+    const events = await run(
+      puzzles.map(({ template }, i) =>
+        request(`${i}`, { template, terms: [diagonals], budget: search }),
+      ),
+    )
+    const finished = puzzles.map((_, i) => finishedOf(events.get(`${i}`)))
+    const right = finished.filter(({ text }, i) => text === puzzles[i]?.completion)
+    expect(right.length).toBeGreaterThanOrEqual(3)
+    for (const { finishReason, refinement, text } of right) {
+      expect(finishReason).toBe('stop')
+      expect(refinement.stop_reason).toBe('energy_target')
+      expect(obeys(text)).toBe(true)
+      expect(refinement.energy.best).toBeLessThanOrEqual(target)
+    }
+    for (const { finishReason, text } of finished)
+      expect(finishReason).toBe(obeys(text) ? 'stop' : 'unsatisfied')
   })
 
   it('says so where no board can satisfy it', async () => {

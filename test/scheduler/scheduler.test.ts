@@ -340,7 +340,7 @@ describe('slots that several clients want', () => {
 
   it('are one for an answer whose candidates descend one after the other', () => {
     const it = scheduler()
-    const wide = it.submit(short({ client: 'a', candidates: 4, sequential: true }))
+    const wide = it.submit(short({ client: 'a', candidates: 4, order: 'sequence' }))
     const other = it.submit(short({ client: 'b', candidates: 3 }))
     it.schedule()
     expect(it.slotsUsed).toBe(4)

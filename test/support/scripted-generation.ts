@@ -179,6 +179,7 @@ export class ScriptedGeneration implements EngineClient {
     for (const listener of this.listeners) {
       listener({
         ticks: rows > 0 ? [{ rows, steps: 1, seconds: 0.001 }] : [],
+        restarts: [],
         seconds: { observe: 0, descend: 0.001, read: 0 },
         observedTokens: 0,
         running,

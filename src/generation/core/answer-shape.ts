@@ -2,6 +2,8 @@
 export interface AnswerShape {
   /** How many answers of this completion came before. */
   index: number
+  /** Of its noise. */
+  seed: number
   /** Index of its first position in the completion, in tokens; negative in what is given before. */
   position: number
   /** Positions that count: K, or fewer at the end of a completion. */

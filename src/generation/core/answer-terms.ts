@@ -31,6 +31,9 @@ interface ReadState {
 /** What the terms know of one candidate. */
 export interface CandidateTerms {
   latest: ReadState | undefined
+  /** Of its present descent: stop rules judge by it. */
+  descentBest: Standing | undefined
+  /** Of all its descents, as it would be read. */
   best: (ReadState & { standing: Standing }) | undefined
   /** For the next step. */
   push: Push | undefined
@@ -38,6 +41,7 @@ export interface CandidateTerms {
 
 export const nothingRead = (): CandidateTerms => ({
   latest: undefined,
+  descentBest: undefined,
   best: undefined,
   push: undefined,
 })
@@ -58,9 +62,9 @@ export class AnswerTerms {
     this.residual = model.energy.kind === 'residual'
   }
 
-  /** The state at which a candidate begins. */
+  /** The state at which a descent of a candidate begins. */
   begin(of: CandidateTerms, reading: TermReading): void {
-    of.best = undefined
+    of.descentBest = undefined
     this.look(of, reading)
   }
 
@@ -76,13 +80,13 @@ export class AnswerTerms {
       if (before > 0 || this.model.answer.start === 'draft') this.keep(of, result.energy)
       this.look(of, reading)
     }
-    return { ...result, best: judgedEnergy(of.best?.standing) }
+    return { ...result, best: judgedEnergy(of.descentBest) }
   }
 
   /** The energy of the latest state became known without a step. Returns what stop rules judge by. */
   close(of: CandidateTerms, energy: number): number {
     this.keep(of, energy)
-    return judgedEnergy(of.best?.standing)
+    return judgedEnergy(of.descentBest)
   }
 
   /** Another question is asked: what was kept answers the one before. */
@@ -113,13 +117,20 @@ export class AnswerTerms {
       total: energy + latest.composed.energy,
       holds,
     }
+    if (isBetter(standing, of.descentBest)) of.descentBest = standing
     if (isBetter(standing, of.best?.standing)) of.best = { ...latest, standing }
   }
 
-  private look(of: CandidateTerms, { logits, points, present }: TermReading): void {
-    const composed = this.compose(logits, points)
-    of.latest = { logits, composed }
-    of.push = present ? this.compose(present.logits, present.points).gradient : composed.gradient
+  /** What a step from a state is pushed by. */
+  pushAt({ logits, points, present }: TermReading): Push {
+    const at = present ?? { logits, points }
+    return this.compose(at.logits, at.points).gradient
+  }
+
+  private look(of: CandidateTerms, reading: TermReading): void {
+    const composed = this.compose(reading.logits, reading.points)
+    of.latest = { logits: reading.logits, composed }
+    of.push = reading.present ? this.pushAt(reading) : composed.gradient
   }
 
   private compose(logits: Float32Array, points: Float32Array | undefined): Composed {

@@ -5,10 +5,13 @@
 import type { EnergyResult, StepResult } from '../../energy/engine.js'
 import { atRest, hasTurn, totalSteps } from '../../refine/allocation.js'
 import type { Budget, StopReason } from '../../refine/budget.js'
-import { choose } from '../../refine/candidates.js'
+import { isAccepted } from '../../refine/acceptance.js'
+import { choose, type Outcome } from '../../refine/candidates.js'
+import { modelStart } from '../../refine/restarts.js'
 import { chooseStanding } from '../../refine/terms/standing.js'
 import {
   advance,
+  askedAnew,
   beforeFirstStep,
   certainSteps,
   close,
@@ -20,37 +23,15 @@ import {
   type Progress,
 } from '../../refine/stop.js'
 import type { AnswerShape } from './answer-shape.js'
-import {
-  type AnswerTerms,
-  type CandidateTerms,
-  nothingRead,
-  type TermReading,
-} from './answer-terms.js'
+import { type AnswerTerms, nothingRead, type TermReading } from './answer-terms.js'
+import type { Candidate } from './candidate.js'
+import { DescentSeries, type Restart } from './descent-series.js'
 import { BLANK } from './prepare.js'
-
-/** An answer that was moved out of the engine. */
-export interface SavedAnswer {
-  /** Of `EnergyEngine.save`. */
-  bytes: Uint8Array
-  /** `AnswerShape.clamped` at that time. */
-  clamped: readonly number[] | undefined
-}
-
-export interface Candidate {
-  /** Undefined while it is in none: before it begins, and while others need its slot. */
-  slot: number | undefined
-  /** What it was when it lost its slot; undefined before the first step. */
-  saved: SavedAnswer | undefined
-  progress: Progress
-  /** Progress with the closing evaluation; descent goes on from `progress`, without it. */
-  closed: Progress | undefined
-  stopped: StopReason | undefined
-  /** Where the request has terms. */
-  readonly terms: CandidateTerms | undefined
-}
 
 export class Answer {
   readonly candidates: readonly Candidate[]
+  /** Its descents, where those that are over give their slots to new ones. */
+  readonly series: DescentSeries | undefined
   /** The client wants the best answer so far. */
   private asked: 'finished' | undefined
   /** Seconds that the clock ran before `since`. */
@@ -66,14 +47,19 @@ export class Answer {
     /** What the request adds to the energy. */
     readonly terms?: AnswerTerms,
   ) {
-    this.candidates = Array.from({ length: budget.candidates }, () => ({
+    this.candidates = Array.from({ length: budget.candidates }, (_, index) => ({
       slot: undefined,
       saved: undefined,
       progress: beforeFirstStep,
       closed: undefined,
       stopped: undefined,
       terms: terms && nothingRead(),
+      descent: index,
+      start: modelStart,
+      over: undefined,
     }))
+    const { restarts } = budget
+    this.series = restarts && new DescentSeries(this.candidates, restarts, shape.seed)
     for (const candidate of this.candidates) this.stopWhereExhausted(candidate, 0)
   }
 
@@ -111,15 +97,35 @@ export class Answer {
 
   /** Whether a candidate takes part in the next step. */
   hasTurn(index: number): boolean {
+    if (this.series) return this.seriesTurns(this.series).includes(index)
     const stopped = this.candidates.map((candidate) => candidate.stopped !== undefined)
     return hasTurn(this.budget.allocation ?? 'even', stopped, index)
+  }
+
+  /** Candidates of a series that are to step next, in this order. */
+  get turns(): number[] {
+    return this.series?.turns(this.stepsLeft) ?? []
+  }
+
+  /** Those of them that can step now: none steps before those whose turns come before, and have no slot. */
+  private seriesTurns(series: DescentSeries): number[] {
+    // It is about to get its slot back.
+    if (series.hasDisplaced) return []
+    const { turns } = this
+    const first = turns.findIndex((index) => this.candidates[index]?.slot === undefined)
+    return first < 0 ? turns : turns.slice(0, first)
   }
 
   /** How many steps each candidate in descent is sure to take: see `certainSteps` of refine/stop.ts. */
   certainSteps(now: number, seconds: number): number {
     if (this.adaptive || this.asked) return 1
-    const moving = this.candidates.filter(({ stopped }) => stopped === undefined)
     const elapsed = this.elapsed(now)
+    if (this.series) {
+      const isWhole = this.seriesTurns(this.series).length === this.turns.length
+      if (!isWhole) return 1
+      return this.series.certainSteps(this.budget, this.stepsLeft, elapsed, seconds)
+    }
+    const moving = this.candidates.filter(({ stopped }) => stopped === undefined)
     return Math.min(
       ...moving.map(({ progress }) => certainSteps(this.budget, progress, elapsed, seconds)),
     )
@@ -130,11 +136,18 @@ export class Answer {
     if (candidate.terms) this.terms?.begin(candidate.terms, reading)
   }
 
-  /** Takes in a step of one candidate and applies the stop rules. `reading`: where there are terms. */
+  /**
+   * Takes in a step of one candidate and applies the stop rules, but for those of `endRound`. `reading`: where
+   * there are terms.
+   */
   step(candidate: Candidate, result: StepResult, now: number, reading?: TermReading): void {
     candidate.closed = undefined
     const judged = this.judge(candidate, result, reading)
     candidate.progress = advance(candidate.progress, judged, this.budget)
+    if (this.series) {
+      this.series.step(candidate, this.budget)
+      return
+    }
     const limits = this.adaptive ? withoutSteps(this.budget) : this.budget
     candidate.stopped = decide(limits, candidate.progress, this.elapsed(now), this.asked)
     if (this.adaptive) this.endTurn(candidate)
@@ -144,6 +157,50 @@ export class Answer {
   private judge(candidate: Candidate, result: StepResult, reading?: TermReading): StepResult {
     if (!this.terms || !candidate.terms || !reading) return result
     return this.terms.step(candidate.terms, result, reading, candidate.progress.steps)
+  }
+
+  /** Every candidate whose turn it was has stepped: where descents follow each other, the answer may end. */
+  endRound(now: number): void {
+    const { series } = this
+    if (!series) return
+    series.endRound()
+    const reason = this.endOfSeries(series, now)
+    if (reason) for (const candidate of this.candidates) candidate.stopped ??= reason
+    for (const candidate of series.spent)
+      candidate.stopped = candidate.over === 'steps' ? 'max_steps' : candidate.over
+  }
+
+  private endOfSeries(series: DescentSeries, now: number): StopReason | undefined {
+    // Whoever steps later in this round may find a lower energy still.
+    const judges = !series.isWithinRound || this.stepsLeft <= 0
+    if (judges && this.candidates.some(({ progress }) => isAccepted(this.budget, progress)))
+      return 'energy_target'
+    if (this.stepsLeft <= 0) return 'max_steps'
+    return exhausted(withoutSteps(this.budget), beforeFirstStep, this.elapsed(now)) ?? this.asked
+  }
+
+  /** Begins a new descent in place of a candidate's, if that is over. */
+  restart(index: number): Restart | undefined {
+    const candidate = this.candidates[index]
+    if (!candidate?.over || candidate.stopped) return undefined
+    return this.series?.restart(index, this.outcomeOf(candidate), this.budget)
+  }
+
+  /** The engine has put the stored descent into the slot of a candidate, whose own state was `state`. */
+  swap(index: number, state: Uint8Array): void {
+    const candidate = this.candidates[index]
+    if (candidate) this.series?.swap(index, this.outcomeOf(candidate), state)
+  }
+
+  /** The question is another one: what was found before is no answer to it. */
+  askAnew(): void {
+    this.series?.forget()
+    for (const candidate of this.candidates) {
+      if (candidate.terms) this.terms?.forget(candidate.terms)
+      candidate.progress = askedAnew(candidate.progress)
+      candidate.closed = undefined
+      candidate.over = undefined
+    }
   }
 
   /** Ends the turn of a candidate at rest; a limit of the whole answer ends those of all candidates. */
@@ -158,9 +215,10 @@ export class Answer {
   /** Stops every candidate that has taken a step; the others stop after their first. */
   finish(): void {
     this.asked = 'finished'
-    const begun = this.candidates.some(({ progress }) => progress.steps > 0)
+    const begun = this.stepsSpent > 0
     for (const candidate of this.candidates) {
-      if (candidate.progress.steps > 0 || (this.adaptive && begun)) candidate.stopped ??= 'finished'
+      if (candidate.progress.steps > 0 || (this.sharesSteps && begun))
+        candidate.stopped ??= 'finished'
     }
   }
 
@@ -178,9 +236,9 @@ export class Answer {
       ({ stopped }) => stopped !== 'converged' && stopped !== 'energy_target',
     )
     const moving = limited.length > 0 ? limited : finite
-    const steps = Math.max(0, ...moving.map(({ progress }) => progress.steps))
+    const steps = this.series?.steps ?? Math.max(0, ...moving.map(({ progress }) => progress.steps))
     this.budget = extend(this.budget, extra, { steps, seconds: this.elapsed(now) })
-    if (extra.steps !== undefined) this.grantAnew(extra.steps)
+    if (extra.steps !== undefined && this.adaptive) this.grantAnew(extra.steps)
     this.asked = undefined
     this.startClock(now)
     for (const candidate of moving) {
@@ -189,6 +247,8 @@ export class Answer {
       candidate.stopped = undefined
       this.stopWhereExhausted(candidate, this.elapsed(now))
     }
+    // What may not begin anew goes on with its present descent.
+    for (const candidate of this.series?.spent ?? []) candidate.over = undefined
     return moving.filter(({ stopped }) => stopped === undefined)
   }
 
@@ -217,24 +277,38 @@ export class Answer {
     candidate.closed = close(candidate.progress, judged)
   }
 
-  /** The index of the candidate that becomes the answer; undefined when none has a finite energy. */
-  chosen(): number | undefined {
+  /**
+   * The index of the candidate that becomes the answer; undefined when none has a finite energy. `stored`: the
+   * answer is a descent without a slot, which is to be put into that of the candidate.
+   */
+  chosen(): { index: number; stored: boolean } | undefined {
     if (this.terms) return this.chosenByTerms()
-    const outcomes = this.candidates.map((candidate) => {
-      const { initial, final, best } = progressOf(candidate)
-      return { initial, energy: this.reads(candidate) === 'best' ? finiteOr(best, final) : final }
-    })
-    const index = choose(outcomes, this.budget.select)
-    return index < 0 ? undefined : index
+    const outcomes = this.candidates.map((candidate) => this.outcomeOf(candidate))
+    const stored = this.series?.storedOutcome
+    const index = choose(stored ? [...outcomes, stored] : outcomes, this.budget.select)
+    if (index < 0) return undefined
+    return index < outcomes.length ? { index, stored: false } : { index: 0, stored: true }
   }
 
-  private chosenByTerms(): number | undefined {
+  /** Steps that the answer has taken, if a candidate is chosen: its own, or those of all descents of a series. */
+  stepsOf(candidate: Candidate): number {
+    return this.series?.steps ?? candidate.progress.steps
+  }
+
+  private outcomeOf(candidate: Candidate): Outcome {
+    const { initial, final, best } = progressOf(candidate)
+    // With terms the best of all its descents is kept as a readout, so no descent has to be stored.
+    if (candidate.terms) return { initial, energy: Infinity }
+    return { initial, energy: this.reads(candidate) === 'best' ? finiteOr(best, final) : final }
+  }
+
+  private chosenByTerms(): { index: number; stored: boolean } | undefined {
     const outcomes = this.candidates.map((candidate) => {
       const { initial } = progressOf(candidate)
       return { initial, standing: candidate.terms?.best?.standing }
     })
     const index = chooseStanding(outcomes, this.budget.select)
-    return index < 0 ? undefined : index
+    return index < 0 ? undefined : { index, stored: false }
   }
 
   /** Which state of a candidate is read: the best, unless the last is wanted and its energy is finite. */
@@ -249,7 +323,13 @@ export class Answer {
     return this.budget.allocation === 'adaptive'
   }
 
+  /** The candidates share the steps of the answer. */
+  private get sharesSteps(): boolean {
+    return this.adaptive || this.series !== undefined
+  }
+
   private get stepsSpent(): number {
+    if (this.series) return this.series.steps
     return this.candidates.reduce((sum, { progress }) => sum + progress.steps, 0)
   }
 
@@ -264,7 +344,11 @@ export class Answer {
   }
 
   private stopWhereExhausted(candidate: Candidate, elapsed: number): void {
-    const limits = this.adaptive && this.stepsLeft > 0 ? withoutSteps(this.budget) : this.budget
+    if (this.series && this.stepsLeft <= 0) {
+      candidate.stopped = 'max_steps'
+      return
+    }
+    const limits = this.sharesSteps && this.stepsLeft > 0 ? withoutSteps(this.budget) : this.budget
     candidate.stopped = exhausted(limits, candidate.progress, elapsed)
   }
 }
@@ -278,12 +362,6 @@ function withoutSteps(budget: Budget): Budget {
 /** The candidates that are in slots, with their indexes. */
 export const inSlots = ({ candidates }: Answer): { index: number; slot: number }[] =>
   candidates.flatMap(({ slot }, index) => (slot === undefined ? [] : [{ index, slot }]))
-
-/** Throws a RangeError where the candidate is in no slot. */
-export function slotOf({ slot }: Candidate): number {
-  if (slot === undefined) throw new RangeError('the candidate is in no slot')
-  return slot
-}
 
 /** How far a candidate has come, its closing evaluation included. */
 export const progressOf = (candidate: Candidate): Progress => candidate.closed ?? candidate.progress

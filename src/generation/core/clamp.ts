@@ -6,11 +6,10 @@
 import type { EnergyEngine } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
-import { answerSeed } from '../../refine/candidates.js'
-import { askedAnew } from '../../refine/stop.js'
 import { encodeTemplate } from '../../tokenizer/answer-template.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import { type Answer, inSlots } from './answer.js'
+import type { Candidate } from './candidate.js'
 import { BLANK, BLANK_MARK } from './prepare.js'
 import type { RequestState } from './request-state.js'
 
@@ -62,24 +61,20 @@ export async function clampPosition(
   // Those that are in no slot follow when they enter one.
   const rows = inSlots(answer)
   if (rows.length > 0) await clampAnswers(engine, state, rows, before)
-  for (const candidate of answer.candidates) {
-    candidate.progress = askedAnew(candidate.progress)
-    candidate.closed = undefined
-    if (candidate.terms) answer.terms?.forget(candidate.terms)
-  }
+  answer.askAnew()
 }
 
 /** Puts the clamped positions of an answer into effect on candidates for which they have been `before`. */
 export async function clampAnswers(
   engine: EnergyEngine,
-  { answer, contextId, request }: RequestState,
+  { answer, contextId }: RequestState,
   candidates: readonly { index: number; slot: number }[],
   before: readonly number[] | undefined,
 ): Promise<void> {
   if (!answer) return
-  const { clamped } = answer.shape
-  const seed = answerSeed(request.sampling.seed, answer.shape.index)
-  const rows = candidates.map(({ index: candidate, slot }) => {
+  const { clamped, seed } = answer.shape
+  const rows = candidates.map(({ index, slot }) => {
+    const { descent: candidate } = answer.candidates[index] as Candidate
     return { slot, contextId, seed, candidate, ...(clamped && { clamped }) }
   })
   const present = rows.map(({ slot }) => ({ slot, which: 'present' as const }))

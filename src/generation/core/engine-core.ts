@@ -172,9 +172,10 @@ export class EngineCore {
     this.measure(plan, results)
   }
 
-  private account({ observedTokens, seconds, ticks }: Work): void {
+  private account({ observedTokens, restarts, seconds, ticks }: Work): void {
     this.work.observedTokens += observedTokens
     this.work.ticks.push(...ticks)
+    this.work.restarts.push(...restarts)
     this.work.seconds.observe += seconds.observe
     this.work.seconds.descend += seconds.descend
     this.work.seconds.read += seconds.read

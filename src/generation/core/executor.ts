@@ -3,26 +3,35 @@
  * times each call and says which requests a failed call fails. It decides nothing, changes no request and
  * knows no text, so what it finds is applied in one place, whatever the engine did to find it.
  */
-import type { Awaitable, BeginRow, EnergyEngine, ObserveRow, Readout } from '../../energy/engine.js'
+import type {
+  Awaitable,
+  BeginRow,
+  EnergyEngine,
+  ObserveRow,
+  Push,
+  Readout,
+} from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
 import { landscapeOf } from '../../model/config.js'
 import { planStep } from '../../refine/budget.js'
-import { answerSeed } from '../../refine/candidates.js'
+import { startNoise } from '../../refine/restarts.js'
 import { needPoints } from '../../refine/terms/composed.js'
 import type { TickStats } from '../protocol.js'
 import type { TermReading } from './answer-terms.js'
-import { type SavedAnswer, slotOf } from './answer.js'
+import { type SavedAnswer, slotOf } from './candidate.js'
 import { clampAnswers, type Clamping, clampPosition } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import { outcomesOf } from './multi-step.js'
 import { resolve } from './prepare-terms.js'
+import { restartDescents, swapDescent } from './restart.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import {
   type AnswersInARow,
   emptyOutcome,
   type Observation,
   type Outcome,
+  type RestartRow,
   type SettledReadout,
   type SlotMove,
   type StepPlan,
@@ -83,6 +92,8 @@ export class Executor {
     if (plan.moveIn.length > 0) await this.moveIn(plan.moveIn, outcome)
     for (const clamping of plan.clamp) await this.clamp(clamping, outcome)
     outcome.represented = plan.represent
+    for (const row of plan.swap) await this.swap(row, outcome)
+    if (plan.restart.length > 0) await this.restart(plan.restart, outcome)
     if (plan.descend.length > 0) await this.descend(plan, outcome)
     for (const each of plan.score) await this.score(each, outcome)
     if (plan.close.length > 0) await this.close(plan.close, outcome)
@@ -152,35 +163,37 @@ export class Executor {
     const fresh = beginning.filter(({ saved }) => !saved)
     if (fresh.length > 0)
       await this.call('descend', fresh, outcome, () => this.engine.begin(fresh.map(beginRow)))
-    const termed = withoutFailed(
-      fresh.filter(({ state }) => state.answer?.terms),
-      outcome,
-    )
-    if (termed.length > 0) await this.beginTerms(termed, outcome)
+    await this.readBegun(fresh, outcome)
     for (const { row, saved, slot, state } of beginning)
       if (saved)
         await this.call('descend', [row], outcome, () => this.restore(state, row, saved, slot))
     outcome.begun = [...new Set(withoutFailed(beginning, outcome).map(({ state }) => state))]
   }
 
-  /** What terms have to know before the first step. */
-  private async beginTerms(
-    beginning: readonly (SlotMove & Participant)[],
+  /** What terms have to know before the first step of these descents. */
+  private async readBegun(
+    begun: readonly (SlotMove & Participant)[],
     outcome: Outcome,
   ): Promise<void> {
-    for (const { state } of beginning)
+    const termed = withoutFailed(
+      begun.filter(({ state }) => state.answer?.terms),
+      outcome,
+    )
+    if (termed.length === 0) return
+    for (const { state } of termed)
       for (const wanted of [...(state.terms?.unresolved ?? [])]) {
         const vectors = await this.call('read', [{ state }], outcome, () =>
           this.engine.tokenVectors?.(wanted.tokens),
         )
         if (vectors && state.terms) resolve(state.terms, wanted, vectors)
       }
-    const moves = withoutFailed(beginning, outcome)
+    const moves = withoutFailed(termed, outcome)
     const readings = await this.readTerms(moves, outcome)
-    outcome.begunReadings = moves.flatMap(({ row }, i) => {
+    const found = moves.flatMap(({ row }, i) => {
       const reading = readings?.[i]
       return reading ? [{ row, reading }] : []
     })
+    outcome.begunReadings = [...outcome.begunReadings, ...found]
   }
 
   /** A position that was fixed or opened in the meantime is fixed or opened in what was saved, too. */
@@ -195,12 +208,32 @@ export class Executor {
       await clampAnswers(this.engine, state, [{ index: row.index, slot }], clamped)
   }
 
+  private async restart(restarts: readonly RestartRow[], outcome: Outcome): Promise<void> {
+    const rows = withoutFailed(restarts, outcome)
+    if (rows.length === 0) return
+    const restarted = await this.call('descend', rows, outcome, () =>
+      restartDescents(this.engine, rows),
+    )
+    outcome.restarted = restarted ?? []
+    await this.readBegun(
+      rows.map((row) => ({ row, slot: slotOf(candidateOf(row).candidate), state: row.state })),
+      outcome,
+    )
+    for (const { restart } of rows)
+      outcome.work.restarts.push({ reason: restart.reason, steps: restart.steps })
+  }
+
+  private async swap(row: CandidateRow, outcome: Outcome): Promise<void> {
+    const state = await this.call('read', [row], outcome, () => swapDescent(this.engine, row))
+    if (state) outcome.swapped = [...outcome.swapped, { row, state }]
+  }
+
   /** One step of every row, or several, as far as the interrupt lets them come. */
   private async descend({ descend, steps }: StepPlan, outcome: Outcome): Promise<void> {
     const rows = withoutFailed(descend, outcome)
     if (rows.length === 0) return
     const rounds = Array.from({ length: steps }, (_, ahead) =>
-      rows.map((row) => this.descendRow(row, ahead)),
+      rows.map((row) => this.descendRow(row, ahead, outcome)),
     ).flat()
     const before = outcome.work.seconds.descend
     const results = await this.call('descend', rows, outcome, () =>
@@ -224,19 +257,16 @@ export class Executor {
   }
 
   /** `ahead`: steps of this call before it. */
-  private descendRow(row: CandidateRow, ahead: number) {
+  private descendRow(row: CandidateRow, ahead: number, outcome: Outcome) {
     const { answer, candidate } = candidateOf(row)
     const { progress } = candidate
     const slot = slotOf(candidate)
     const step = progress.steps + ahead
     const { landscapes } = this.engine.model
-    const push = candidate.terms?.push
-    return {
-      slot,
-      step,
-      ...planStep(answer.limits, step, landscapes, progress.stepShare),
-      ...(push && { push }),
-    }
+    const plan = planStep(answer.limits, step, landscapes, progress.stepShare)
+    const noise = startNoise(candidate.start, step, plan.noise)
+    const push = pushOf(row, outcome)
+    return { slot, step, ...plan, noise, ...(push && { push }) }
   }
 
   /** By row, of those whose requests have terms; undefined where none has. They take single steps. */
@@ -388,10 +418,19 @@ export class Executor {
 }
 
 function beginRow({ row, slot }: SlotMove): BeginRow {
-  const { contextId, request } = row.state
-  const { clamped, index } = candidateOf(row).answer.shape
-  const seed = answerSeed(request.sampling.seed, index)
+  const { contextId } = row.state
+  const { clamped, seed } = candidateOf(row).answer.shape
   return { slot, contextId, candidate: row.index, seed, ...(clamped && { clamped }) }
+}
+
+/** What the terms of a request push the next step of a candidate by; its descent may have begun in this batch. */
+function pushOf(row: CandidateRow, { begunReadings }: Outcome): Push | undefined {
+  const { answer, candidate } = candidateOf(row)
+  if (!answer.terms) return undefined
+  const begun = begunReadings.find(
+    ({ row: other }) => other.state === row.state && other.index === row.index,
+  )
+  return begun ? answer.terms.pushAt(begun.reading) : candidate.terms?.push
 }
 
 const rowOf = ({ row }: ObserveCall): ObserveRow => row

@@ -10,7 +10,8 @@ import type { ModelConfig } from '../../model/config.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Of } from '../protocol.js'
-import type { Answer, Candidate } from './answer.js'
+import type { Answer } from './answer.js'
+import type { Candidate } from './candidate.js'
 import { answerRepresentation } from './embedding.js'
 import type { EventQueue } from './event-queue.js'
 import { LandscapeProbe, type ProbeQueue } from './landscape-probe.js'
@@ -24,6 +25,7 @@ import {
   type Preview,
   type SettledReadout,
   type StepPlan,
+  type Swapped,
   type TokensToScore,
 } from './step-plan.js'
 import { energySummary, givenLogprobs, stepEvent, takeTokens } from './token-selection.js'
@@ -40,6 +42,8 @@ interface ChosenTokens {
 /** What a settled answer waits for: energies to choose a candidate by, its readout, its tokens' energy. */
 type Pending =
   | { waitsFor: 'closing'; rows: readonly CandidateRow[] }
+  /** `descends`: the answer goes on afterwards; else it is read. */
+  | { waitsFor: 'swap'; row: CandidateRow; descends: boolean }
   | { waitsFor: 'readout'; row: CandidateRow }
   | { waitsFor: 'score'; chosen: ChosenTokens }
 
@@ -52,7 +56,7 @@ export class OutputProcessor {
     private readonly requests: RequestTable,
     private readonly scheduler: Pick<
       Scheduler,
-      'bringIn' | 'commit' | 'follow' | 'forgetPages' | 'isPresent' | 'pin' | 'rest'
+      'bringIn' | 'commit' | 'follow' | 'forgetPages' | 'isPresent' | 'pin' | 'rest' | 'takeTurns'
     >,
     private readonly probes: Pick<ProbeQueue, 'add' | 'remove'>,
     private readonly events: EventQueue,
@@ -68,21 +72,24 @@ export class OutputProcessor {
   }
 
   /**
-   * The calls that what has settled waits for. All closings come before any readout, so that answers which
+   * The calls that what has settled waits for. All closings and swaps come before any readout, so that answers which
    * settle together are read in one batch.
    */
   plan(): StepPlan {
     const close: CandidateRow[] = []
     const read: CandidateRow[] = []
+    const swap: CandidateRow[] = []
     const score: TokensToScore[] = []
     for (const [state, pending] of this.settled) {
       if (!this.requests.has(state)) this.settled.delete(state)
       else if (!this.isPresent(state) || !isReadable(pending)) continue
       else if (pending.waitsFor === 'closing') close.push(...pending.rows.filter(isInSlot))
+      else if (pending.waitsFor === 'swap') swap.push(pending.row)
       else if (pending.waitsFor === 'readout') read.push(pending.row)
       else score.push({ state, tokens: pending.chosen.tokens })
     }
-    return { ...emptyPlan, close, read: close.length > 0 ? [] : read, score }
+    const more = close.length + swap.length > 0
+    return { ...emptyPlan, close, swap, read: more ? [] : read, score }
   }
 
   update(plan: StepPlan, outcomes: readonly Outcome[]): void {
@@ -100,13 +107,25 @@ export class OutputProcessor {
     answer.candidates.forEach(({ stopped }, candidate) => {
       if (stopped) this.scheduler.rest(state.requestId, candidate)
     })
-    if (!answer.settled || this.settled.has(state)) return
+    if (this.settled.has(state)) return
+    if (!answer.settled) {
+      this.bringBack(state)
+      return
+    }
     answer.stopClock(at)
     const rows = answer
       .unclosed(this.model.energy.kind === 'residual')
       .map((index) => ({ state, index }))
     if (rows.length > 0) this.awaitClosing(state, rows)
     else this.choose(state)
+  }
+
+  /** An answer that goes on after its end gives the slot of its best descent back. */
+  private bringBack(state: RequestState): void {
+    if (!state.answer?.series?.hasDisplaced) return
+    const row = { state, index: 0 }
+    this.settled.set(state, { waitsFor: 'swap', row, descends: true })
+    this.bringIn(state, [row])
   }
 
   private apply(outcome: Outcome): void {
@@ -121,6 +140,13 @@ export class OutputProcessor {
       if (this.requests.has(row.state)) candidateOf(row).candidate.saved = saved
     for (const state of outcome.begun)
       if (this.requests.has(state)) this.begin(state, outcome.begunAt)
+    for (const { row, standing, saved } of outcome.restarted) {
+      const { saves } = row.restart
+      const series = row.state.answer?.series
+      if (saves !== undefined && saved) series?.keepState(saves, saved)
+      if (standing) series?.keepStanding(row.index, standing)
+    }
+    for (const swapped of outcome.swapped) this.swap(swapped)
     for (const { reading, row } of outcome.begunReadings) {
       if (!this.requests.has(row.state)) continue
       const { answer, candidate } = candidateOf(row)
@@ -151,6 +177,7 @@ export class OutputProcessor {
   }
 
   private descend({ at, readings, results, rows }: Descent): void {
+    let rounds: Set<RequestState> | undefined
     rows.forEach((row, i) => {
       const result = results[i]
       if (!result || !this.requests.has(row.state)) return
@@ -159,7 +186,13 @@ export class OutputProcessor {
       if (hasStopped(candidate)) return
       answer.step(candidate, result, at, readings?.[i])
       if (hasStopped(candidate)) this.rest(row.state, at)
+      if (answer.series) rounds = (rounds ?? new Set<RequestState>()).add(row.state)
     })
+    for (const state of rounds ?? []) {
+      state.answer?.endRound(at)
+      if (state.answer) this.scheduler.takeTurns(state.requestId, state.answer.turns)
+      this.rest(state, at)
+    }
   }
 
   private close(closings: readonly Closing[]): void {
@@ -189,16 +222,30 @@ export class OutputProcessor {
 
   /** The best candidate is to be read; without a finite energy there is none. */
   private choose(state: RequestState): void {
-    const index = state.answer?.chosen()
-    if (index !== undefined) {
-      const row = { state, index }
-      this.settled.set(state, { waitsFor: 'readout', row })
+    const chosen = state.answer?.chosen()
+    if (chosen) {
+      const row = { state, index: chosen.index }
+      this.settled.set(
+        state,
+        chosen.stored ? { waitsFor: 'swap', row, descends: false } : { waitsFor: 'readout', row },
+      )
       this.bringIn(state, [row])
       return
     }
     this.settled.delete(state)
     const reason = 'the energy is not finite'
     this.requests.fail(state, new BasinError('engine_failed', { reason }))
+  }
+
+  private swap({ row, state: saved }: Swapped): void {
+    const { state } = row
+    const pending = this.settled.get(state)
+    if (!this.requests.has(state) || pending?.waitsFor !== 'swap') return
+    candidateOf(row).answer.swap(row.index, saved)
+    if (pending.descends) {
+      this.settled.delete(state)
+      this.bringIn(state, [])
+    } else this.settled.set(state, { waitsFor: 'readout', row })
   }
 
   private read({ at, point, readout, row }: SettledReadout): void {
@@ -257,7 +304,7 @@ export class OutputProcessor {
       position: answer.shape.position,
       text: certain.text,
       tokens: certain.tokens,
-      steps: candidate.progress.steps,
+      steps: answer.stepsOf(candidate),
       energy: energySummary(candidate),
       stopReason,
       seconds: answer.elapsed(at),
@@ -271,7 +318,7 @@ export class OutputProcessor {
       this.scheduler.pin(state.requestId)
       this.probes.add(new LandscapeProbe(row, request.probe))
     } else if (ends) this.requests.complete(state, row)
-    else this.proceed(state, candidate.progress.steps, stopReason === 'converged')
+    else this.proceed(state, answer.stepsOf(candidate), stopReason === 'converged')
   }
 
   /**
@@ -279,11 +326,12 @@ export class OutputProcessor {
    * them if nothing is to follow. `row`: the candidate that was found in their place, if one was.
    */
   private takeGiven(state: RequestState, found: Partial<Of<'scored'>>, row?: CandidateRow): void {
-    const candidate = row && candidateOf(row).candidate
+    const chosen = row && candidateOf(row)
+    const candidate = chosen?.candidate
     const scored = { type: 'scored' as const, ...state.takeGiven(), ...found }
     this.events.push(state.request, scored, this.now())
     const last = state.isFull && state.givenTokens.length === 0
-    const steps = candidate?.progress.steps ?? 0
+    const steps = chosen ? chosen.answer.stepsOf(chosen.candidate) : 0
     const converged = candidate?.stopped === 'converged'
     if (!last && !state.finishing) {
       this.proceed(state, steps, converged)
@@ -340,7 +388,7 @@ const isOpen = (row: CandidateRow): boolean => candidateOf(row).candidate.closed
 /** What it waits for can be computed now, at least in part. */
 function isReadable(pending: Pending): boolean {
   if (pending.waitsFor === 'score') return true
-  return pending.waitsFor === 'readout' ? isInSlot(pending.row) : pending.rows.some(isInSlot)
+  return pending.waitsFor === 'closing' ? pending.rows.some(isInSlot) : isInSlot(pending.row)
 }
 
 const hasStopped = ({ stopped }: Candidate): boolean => stopped !== undefined

@@ -4,6 +4,7 @@
  * when is for others to decide.
  */
 import type { ModelConfig } from '../../model/config.js'
+import { answerSeed } from '../../refine/candidates.js'
 import { extend, type Extra } from '../../refine/stop.js'
 import { IncrementalDecoder } from '../../tokenizer/incremental-decoder.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
@@ -12,7 +13,8 @@ import { allRequiredHold } from '../../refine/terms/composed.js'
 import type { TermResult } from '../../refine/terms/term.js'
 import { AnswerTerms } from './answer-terms.js'
 import type { AnswerShape } from './answer-shape.js'
-import { Answer, type Candidate } from './answer.js'
+import { Answer } from './answer.js'
+import type { Candidate } from './candidate.js'
 import { Detokenizer, type HandedOut } from './detokenizer.js'
 import { MeanPool } from './embedding.js'
 import { type PreparedTerms, prepareTerms } from './prepare-terms.js'
@@ -57,6 +59,7 @@ export class RequestState {
   accepted = false
   /** Over the answers before the present one. */
   settledSteps = 0
+  settledRestarts = 0
   allConverged = true
   /** The client asked for the end: the present answer is the last. */
   finishing = false
@@ -218,6 +221,7 @@ export class RequestState {
   /** Leaves the present answer behind. Returns how many tokens the context has grown by. */
   proceed(steps: number, converged: boolean): number {
     this.settledSteps += steps
+    this.settledRestarts += this.answer?.series?.restarted ?? 0
     this.unspent = this.answer?.unspent ?? 0
     this.allConverged &&= converged
     this.answer = undefined
@@ -241,16 +245,17 @@ export class RequestState {
 
   private nextShape(): AnswerShape {
     const index = this.begun++
+    const seed = answerSeed(this.request.sampling.seed, index)
     const { length: given } = this.givenTokens
     if (given > 0) {
       const position = this.givenTaken - this.prepared.given.length
-      return { index, position, length: given, clamped: undefined }
+      return { index, seed, position, length: given, clamped: undefined }
     }
     const position = this.completion.tokens.length
     const length = Math.min(this.block, this.prepared.maxTokens - position)
     const known = this.prepared.template?.slice(position, position + length)
     const clamped = known && [...known, ...new Array<number>(this.block - length).fill(BLANK)]
-    return { index, position, length, clamped }
+    return { index, seed, position, length, clamped }
   }
 
   /** Template blocks without a blank need no answer: they become completion and context at once. */

@@ -5,13 +5,14 @@
  */
 import type { EnergyEngine } from '../../energy/engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
-import type { StopReason } from '../../refine/budget.js'
+import type { Budget, StopReason } from '../../refine/budget.js'
 import type { Extra } from '../../refine/stop.js'
-import type { ScheduledRequest } from '../../scheduler/plan.js'
+import type { RequestNeeds, ScheduledRequest } from '../../scheduler/plan.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Control, EngineRequest, Of } from '../protocol.js'
-import { type Candidate, inSlots } from './answer.js'
+import { inSlots } from './answer.js'
+import type { Candidate } from './candidate.js'
 import { type Clamping, clampToken } from './clamp.js'
 import type { EventQueue } from './event-queue.js'
 import { type CandidateRow, candidateOf, RequestState } from './request-state.js'
@@ -55,7 +56,7 @@ export class RequestTable {
       whole: state.encodesPrompt,
       positions: state.positions,
       candidates: request.budget.candidates,
-      sequential: request.budget.allocation === 'adaptive',
+      ...orderOf(request.budget),
     })
     this.byId.set(request.id, state)
     this.byRequestId.set(state.requestId, state)
@@ -278,4 +279,9 @@ export class RequestTable {
     this.byId.delete(state.request.id)
     this.byRequestId.delete(state.requestId)
   }
+}
+
+function orderOf({ allocation, restarts }: Budget): Pick<RequestNeeds, 'order'> {
+  if (restarts) return { order: 'rounds' }
+  return allocation === 'adaptive' ? { order: 'sequence' } : {}
 }

@@ -5,8 +5,9 @@
 import type { EnergyResult, MultiStepRow, Readout, StepResult } from '../../energy/engine.js'
 import type { TickStats } from '../protocol.js'
 import type { TermReading } from './answer-terms.js'
-import type { SavedAnswer } from './answer.js'
+import type { SavedAnswer } from './candidate.js'
 import type { Clamping } from './clamp.js'
+import type { Restart } from './descent-series.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import type { CandidateRow, RequestState } from './request-state.js'
 
@@ -52,6 +53,10 @@ export interface StepPlan {
   readonly moveIn: readonly SlotMove[]
   /** Positions of answers that clients fix or open: before everything below. */
   readonly clamp: readonly Clamping[]
+  /** Candidates that begin a new descent in place of one that is over. */
+  readonly restart: readonly RestartRow[]
+  /** Candidates that change places with the descent that their answer has stored. */
+  readonly swap: readonly CandidateRow[]
   /** Their prompts are observed, which was all they asked for. */
   readonly represent: readonly RequestState[]
   /** Candidates that take `steps` steps, one after the other, in one call. */
@@ -75,6 +80,8 @@ export const emptyPlan: StepPlan = Object.freeze({
   observe: [],
   moveIn: [],
   clamp: [],
+  restart: [],
+  swap: [],
   represent: [],
   descend: [],
   steps: 1,
@@ -91,6 +98,7 @@ export const hasWork = (plan: StepPlan): boolean =>
   plan.descend.length > 0 ||
   plan.read.length > 0 ||
   plan.close.length > 0 ||
+  plan.swap.length > 0 ||
   plan.score.length > 0 ||
   plan.admitted.length > 0 ||
   plan.moveIn.length > 0 ||
@@ -107,6 +115,24 @@ export interface EncodedTokens {
   state: RequestState
   tokens: number
   sum: Float32Array
+}
+
+/** A new descent of a candidate. */
+export interface RestartRow extends CandidateRow {
+  readonly restart: Restart
+}
+
+/** What the engine has given for a new descent: what the old one left behind, where that is kept. */
+export interface Restarted {
+  row: RestartRow
+  saved: Uint8Array | undefined
+  standing: Float32Array | undefined
+}
+
+/** A candidate has changed places with the stored descent of its answer; `state`: its own, saved. */
+export interface Swapped {
+  row: CandidateRow
+  state: Uint8Array
 }
 
 /** A step of every row; `at`: when it was over, in seconds of the clock. */
@@ -168,6 +194,8 @@ export interface Outcome {
   /** Of those whose requests have terms. */
   begunReadings: readonly BegunReading[]
   begunAt: number
+  restarted: readonly Restarted[]
+  swapped: readonly Swapped[]
   /** Requests whose whole prompts have been encoded. */
   represented: readonly RequestState[]
   descents: readonly Descent[]
@@ -184,6 +212,8 @@ export interface Outcome {
 export interface Work {
   observedTokens: number
   ticks: TickStats['ticks'][number][]
+  /** Descents that gave their slots to others. */
+  restarts: TickStats['restarts'][number][]
   /** Of the engine, by phase. */
   seconds: TickStats['seconds']
 }
@@ -191,6 +221,7 @@ export interface Work {
 export const noWork = (): Work => ({
   observedTokens: 0,
   ticks: [],
+  restarts: [],
   seconds: { observe: 0, descend: 0, read: 0 },
 })
 
@@ -205,6 +236,8 @@ export const emptyOutcome = (): Outcome => ({
   begun: none,
   begunReadings: none,
   begunAt: 0,
+  restarted: none,
+  swapped: none,
   represented: none,
   descents: none,
   previews: none,

@@ -13,7 +13,14 @@ import type { MultiStep } from './multi-step.js'
 import type { OutputProcessor } from './output-processor.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import type { RequestTable } from './request-table.js'
-import { emptyPlan, hasWork, type Observation, type SlotMove, type StepPlan } from './step-plan.js'
+import {
+  emptyPlan,
+  hasWork,
+  type Observation,
+  type RestartRow,
+  type SlotMove,
+  type StepPlan,
+} from './step-plan.js'
 
 export class StepScheduler {
   constructor(
@@ -41,6 +48,8 @@ export class StepScheduler {
     const beginning = this.begin(plan)
     const moveIn = this.moveIn(plan)
     const descend = this.descendingRows(plan)
+    // Points of a landscape are looked at between steps, so calls are short while there are any.
+    const steps = this.probes.some ? 1 : this.multiStep.stepsOf(descend)
     const batch: StepPlan = {
       moveOut,
       release: plan.release,
@@ -48,10 +57,11 @@ export class StepScheduler {
       observe: this.observations(plan),
       moveIn,
       clamp,
+      restart: this.restarts(descend),
+      swap: [],
       represent: beginning.filter(({ encodesPrompt }) => encodesPrompt),
       descend,
-      // Points of a landscape are looked at between steps, so calls are short while there are any.
-      steps: this.probes.some ? 1 : this.multiStep.stepsOf(descend),
+      steps,
       score: beginning
         .filter(({ scoresGiven }) => scoresGiven)
         .map((state) => ({ state, tokens: state.givenTokens })),
@@ -124,6 +134,13 @@ export class StepScheduler {
     return moves.flatMap(({ candidate: index, requestId, slot }) => {
       const state = this.requests.find(requestId)
       return state ? [{ row: { state, index }, slot }] : []
+    })
+  }
+
+  private restarts(descend: readonly CandidateRow[]): RestartRow[] {
+    return descend.flatMap((row) => {
+      const restart = row.state.answer?.restart(row.index)
+      return restart ? [{ ...row, restart }] : []
     })
   }
 

@@ -10,6 +10,7 @@ import type { Control, EngineRequest, RequestEvent } from '../../generation/prot
 import { settledAnswers } from '../../generation/settled-answers.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { Budget } from '../../refine/budget.js'
+import { totalSteps } from '../../refine/allocation.js'
 import type { Caps } from '../../refine/presets.js'
 import type { Extra } from '../../refine/stop.js'
 import type { Limits } from '../limits.js'
@@ -159,11 +160,12 @@ function costOf(request: NewRequest, { answer }: ModelConfig, mostSteps: number)
   const given = request.given?.by === 'logprobs' ? request.given.answer.length : 0
   const tokens = (request.template?.length ?? request.maxTokens) + given
   const { candidates, maxSteps = mostSteps } = request.budget
+  const steps = totalSteps({ ...request.budget, maxSteps })
   // An evaluation of the landscape costs as much as a step.
   const { probe } = request
   const lines = probe ? probe.points * (candidates + probe.random) : 0
   const plane = probe?.plane ? probe.plane.points ** 2 + maxSteps : 0
-  return Math.ceil(tokens / answer.block) * candidates * maxSteps + lines + plane
+  return Math.ceil(tokens / answer.block) * steps + lines + plane
 }
 
 export type SuccessEvent = Exclude<RequestEvent, { type: 'failed' }>
