@@ -39,10 +39,9 @@ const invalid = (param: string, reason: string) =>
 
 /** Throws `invalid_request` or `out_of_range` naming the field, such as `energy_terms[2].equals`. */
 export function termsFrom(
-  asked: readonly EnergyTerm[] | null | undefined,
+  asked: readonly EnergyTerm[],
   caps: TermCaps,
-): readonly TermRequest[] | undefined {
-  if (!asked || asked.length === 0) return undefined
+): readonly TermRequest[] {
   checkCap('energy_terms', 'terms', asked.length, caps.terms)
   const terms = asked.map((term, index): TermRequest => {
     const { required, tolerance, weight = DEFAULT_WEIGHT } = term

@@ -69,7 +69,7 @@ export function requestFrom(
   termCaps: TermCaps = defaultTermCaps,
 ): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
-  const terms = termsFrom(asked.energy_terms, termCaps)
+  const terms = asked.energy_terms?.length ? termsFrom(asked.energy_terms, termCaps) : undefined
   if (terms) refuseWithTerms(asked.refinement)
   return {
     maxTokens: asked.max_tokens ?? DEFAULT_MAX_TOKENS,
