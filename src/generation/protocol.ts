@@ -10,6 +10,7 @@ import type { ModelConfig } from '../model/config.js'
 import type { Budget, StopReason } from '../refine/budget.js'
 import type { RestartReason } from '../refine/restarts.js'
 import type { Sampling } from '../refine/sampling.js'
+import type { TermResult } from '../refine/terms/term.js'
 import type { ChatMessage } from '../tokenizer/chat-template.js'
 import type { Grammar } from '../tokenizer/grammar/grammar.js'
 import type { ReportAck } from './report-ack.js'
@@ -52,6 +53,8 @@ export interface EngineRequest {
   /** How many alternatives are reported per token, 0..20. Absent: no log-probabilities. */
   logprobs?: number
   budget: Budget
+  /** Terms that are added to the energy. Absent: none. Not with `given`. */
+  terms?: readonly TermRequest[]
   /** Send a `step` event for every descent step. */
   reportSteps: boolean
   /** Nobody reads its events before the last one, so they may come late and together. */
@@ -59,6 +62,27 @@ export interface EngineRequest {
   /** Keep the last answer after the end, so that `extend` can go on from it. */
   hold: boolean
 }
+
+/** A term of a composed energy (docs/composition.md). Positions are those of the completion, in tokens. */
+export type TermRequest = {
+  /** Energy for each unit of the term. */
+  weight: number
+  /** No answer counts that does not satisfy it; absent: false. */
+  required?: boolean
+  /** The largest value that satisfies it. */
+  tolerance?: number
+} & TermRule
+
+export type TermRule =
+  | { type: 'distinct'; positions: readonly (readonly number[])[] }
+  | { type: 'sum'; positions: readonly number[]; equals: number }
+  | { type: 'compare'; less: number; than: number }
+  /** `tokens`: texts of one token each. */
+  | { type: 'token'; position: number; tokens: readonly string[]; not?: boolean }
+  | { type: 'contains'; text: string }
+  /** `token`: a text of one token. */
+  | { type: 'count'; token: string; equals: number }
+  | { type: 'similar'; text: string }
 
 /** Lines through a settled answer along which energies are wanted. */
 export interface ProbeRequest {
@@ -149,6 +173,8 @@ export interface Refinement {
   stop_reason: StopReason
   disagreement?: number
   doubt?: number
+  /** Of the tokens of the whole completion so far, in the order of the request; absent: there are none. */
+  terms?: TermResult[]
 }
 
 export interface TokenLogprob {
@@ -171,6 +197,7 @@ export interface SettledColumns {
   agos: readonly number[]
   logprobs?: readonly (readonly TokenLogprob[] | undefined)[]
   tokenEnergies?: readonly (number | undefined)[]
+  terms?: readonly (readonly TermResult[] | undefined)[]
   representations?: readonly (Float32Array | undefined)[]
 }
 
@@ -215,6 +242,8 @@ export type RequestEvent =
       gradientNorm: number
       disagreement?: number
       doubt?: number
+      /** Of the answer as it would be read now, in the order of the request. */
+      terms?: readonly TermResult[]
       /** The answer as it would be read now. */
       text: string
       /** The most probable tokens of the first position in descent. */
@@ -228,7 +257,8 @@ export type RequestEvent =
     } & SettledColumns)
   | {
       type: 'finished'
-      finishReason: 'stop' | 'length' | 'cancelled'
+      /** `unsatisfied`: a required term is not satisfied by what was found. */
+      finishReason: 'stop' | 'length' | 'unsatisfied' | 'cancelled'
       /** The whole completion. */
       text: string
       usage: { promptTokens: number; completionTokens: number }

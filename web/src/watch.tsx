@@ -7,6 +7,7 @@ import { AnswerDrawing } from './drawings/answer.js'
 import { LandscapePanel } from './landscape.js'
 import { stepAt } from './recording.js'
 import type { Run } from './run.js'
+import { Rules } from './rules.js'
 import { candidate, edit, input, notice, own, replace, run } from './state.js'
 import { TakeAway } from './take.js'
 import { pointed } from './tour.js'
@@ -201,6 +202,7 @@ export function WatchView({ model }: { model: Model }) {
         {current && <Candidates current={current} />}
       </section>
       <Controls model={model} />
+      <Rules model={model} terms={step?.terms} />
       <LandscapePanel model={model} />
       <TakeAway />
     </div>

@@ -103,6 +103,7 @@ const limitsOf = (flags: ServeFlags): Limits => ({
     maxSeconds: flags.maxSecondsCap,
     candidates: Math.min(flags.slots, defaultLimits.caps.candidates),
   },
+  terms: { terms: flags.maxTerms, positions: flags.maxTermPositions },
   steps: flags.maxRequestSteps,
   clientSockets: flags.socketsPerClient,
   responseSeconds: flags.responseTtl,

@@ -1,6 +1,7 @@
 /** The settings of `basin serve`. Each is a flag, an environment variable and an entry of a file. */
 import { type Command, Option } from 'commander'
 import { defaultLimits } from '../../server/limits.js'
+import { LARGEST_TERM_COUNT } from '../../server/schemas/terms-schema.js'
 import type { WorkerFlags } from '../open-models.js'
 import { SecretOption } from '../commands/config-command.js'
 import { logLevels } from '../output/log.js'
@@ -23,6 +24,8 @@ export interface ServeFlags extends WorkerFlags {
   maxSecondsCap: number
   drainSeconds: number
   maxRequestSteps: number
+  maxTerms: number
+  maxTermPositions: number
   requestsPerMinute?: number
   tokensPerMinute?: number
   stepsPerMinute?: number
@@ -193,6 +196,24 @@ export const serveOptions = (command: Command): Command =>
         'BASIN_MAX_REQUEST_STEPS',
         [1, Number.MAX_SAFE_INTEGER],
         defaultLimits.steps,
+      ),
+    )
+    .addOption(
+      number(
+        '--max-terms <n>',
+        'terms that a request may add to the energy; 0: none',
+        'BASIN_MAX_TERMS',
+        [0, LARGEST_TERM_COUNT],
+        defaultLimits.terms.terms,
+      ),
+    )
+    .addOption(
+      number(
+        '--max-term-positions <n>',
+        'positions of all terms of a request together',
+        'BASIN_MAX_TERM_POSITIONS',
+        [1, 1e6],
+        defaultLimits.terms.positions,
       ),
     )
     .addOption(perMinute('requests', 'requests that one client may send per minute'))

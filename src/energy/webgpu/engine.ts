@@ -210,7 +210,8 @@ export class WebgpuEngine implements EnergyEngine {
 
   async descend(rows: readonly DescendRow[], interrupt?: Interrupt): Promise<StepResult[]> {
     this.check()
-    for (const { landscape, noise, slot, stepSize = 0 } of rows) {
+    for (const { landscape, noise, push, slot, stepSize = 0 } of rows) {
+      if (push) throw noTerms('push')
       this.slots.get(slot)
       checkRange('landscape', landscape, this.model.landscapes)
       if (!Number.isFinite(noise)) throw notFinite('noise', noise)
@@ -266,6 +267,7 @@ export class WebgpuEngine implements EnergyEngine {
 
   async read(rows: readonly ReadRow[]): Promise<Readout[]> {
     this.check()
+    if (rows.some(({ which }) => which === 'present')) throw noTerms('which')
     return await this.answers.read(rows)
   }
 
@@ -551,6 +553,13 @@ export class WebgpuEngine implements EnergyEngine {
     return { ...result, parts: { disagreement, doubt } }
   }
 }
+
+/** `capacity.takesPushes` is absent: what needs it is refused, here and before it comes here. */
+const noTerms = (param: string): BasinError =>
+  new BasinError('not_supported', {
+    param,
+    reason: 'the webgpu engine adds no terms to an energy; use native or tfjs',
+  })
 
 const notFinite = (param: string, value: number): BasinError =>
   new BasinError('out_of_range', { param, bound: 'a finite number', value })

@@ -31,7 +31,7 @@ export class RequestTable {
   private readonly byRequestId = new Map<number, RequestState>()
 
   constructor(
-    private readonly engine: Pick<EnergyEngine, 'model' | 'release'>,
+    private readonly engine: Pick<EnergyEngine, 'capacity' | 'info' | 'model' | 'release'>,
     private readonly tokenizer: Tokenizer,
     private readonly scheduler: Pick<Scheduler, 'hold' | 'pause' | 'release' | 'reopen' | 'submit'>,
     private readonly events: EventQueue,
@@ -45,6 +45,10 @@ export class RequestTable {
     if (this.byId.has(request.id)) {
       const reason = `a request with the id ${request.id} is running`
       throw new BasinError('invalid_request', { param: 'id', reason })
+    }
+    if (request.terms && this.engine.capacity.takesPushes !== true) {
+      const reason = `the engine ${this.engine.info.name} adds no terms to an energy; serve the model with native or tfjs`
+      throw new BasinError('not_supported', { param: 'energy_terms', reason })
     }
     const state = new RequestState(request, this.engine.model, this.tokenizer, this.now(), mask)
     state.requestId = this.scheduler.submit({
@@ -143,7 +147,8 @@ export class RequestTable {
   complete(state: RequestState, chosen?: CandidateRow): void {
     const candidate = chosen && candidateOf(chosen).candidate
     const cut = state.isFull && !state.completion.ended && !state.hasTemplate
-    this.emitFinished(state, cut ? 'length' : 'stop', candidate, candidate?.stopped ?? 'finished')
+    const reason = state.requiredHold ? (cut ? 'length' : 'stop') : 'unsatisfied'
+    this.emitFinished(state, reason, candidate, candidate?.stopped ?? 'finished')
     if (!state.request.hold) {
       this.remove(state)
       return

@@ -102,7 +102,7 @@ export class RefineSession {
 
   private async submit(engine: EngineClient, frame: StartFrame): Promise<SubmittedRequest> {
     const { limits, requests } = this.context
-    const settings = requestFrom(frame, engine.model, limits.caps)
+    const settings = requestFrom(frame, engine.model, limits.caps, limits.terms)
     const shown = { prompt: frame.prompt ?? '', reportSteps: true, hold: frame.hold ?? true }
     const request = await this.withoutReading(() =>
       requests.submitOne(

@@ -9,6 +9,7 @@ import type { Sampling } from '../../refine/sampling.js'
 import { grammarOf } from './request-grammar.js'
 import type { settings } from '../schemas/settings-schema.js'
 import type { StructureFields } from '../schemas/structure-schema.js'
+import { defaultTermCaps, type TermCaps, termsFrom } from './energy-terms.js'
 
 export type Settings = Static<TObject<typeof settings>> & Pick<StructureFields, 'text'>
 
@@ -46,14 +47,35 @@ export function roomAfter(
   return Math.max(1, Math.floor((length - promptTokens - 1) / answer.block) * answer.block)
 }
 
+/** What compares the energy of the model alone, or keeps another state than the best. */
+function refuseWithTerms(refinement: Settings['refinement']): void {
+  const { accept_lower: lower, keep, line_search: search } = refinement ?? {}
+  const param = lower
+    ? 'accept_lower'
+    : search
+      ? 'line_search'
+      : keep === 'last'
+        ? 'keep'
+        : undefined
+  if (param === undefined) return
+  const reason =
+    param === 'keep'
+      ? 'with energy_terms the best state is returned'
+      : "it judges by the model's energy alone; leave it or energy_terms out"
+  throw new BasinError('not_supported', { param: `refinement.${param}`, reason })
+}
+
 /** The part of an engine's request that follows from settings. Throws `out_of_range` naming the field. */
 export function requestFrom(
   asked: Settings,
   model: ModelConfig,
   caps: Caps,
+  termCaps: TermCaps = defaultTermCaps,
 ): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
   const grammar = grammarOf(asked, model)
+  const terms = asked.energy_terms?.length ? termsFrom(asked.energy_terms, termCaps) : undefined
+  if (terms) refuseWithTerms(asked.refinement)
   return {
     maxTokens: asked.max_tokens ?? DEFAULT_MAX_TOKENS,
     sampling: sampling(asked, model),
@@ -67,5 +89,6 @@ export function requestFrom(
     ...(typeof template === 'string' && { template }),
     ...(typeof logprobs === 'number' && { logprobs }),
     ...(grammar && { grammar }),
+    ...(terms && { terms }),
   }
 }

@@ -60,11 +60,15 @@ export const Logprobs = Type.Object({
 })
 export type Logprobs = Static<typeof Logprobs>
 
-export const FinishReason = Type.Union([
-  Type.Literal('stop'),
-  Type.Literal('length'),
-  Type.Literal('cancelled'),
-])
+export const FinishReason = Type.Union(
+  [
+    Type.Literal('stop'),
+    Type.Literal('length'),
+    Type.Literal('unsatisfied'),
+    Type.Literal('cancelled'),
+  ],
+  { description: 'unsatisfied: a required term is not satisfied by what was found' },
+)
 
 export const Completion = Type.Object(
   {

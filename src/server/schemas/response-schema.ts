@@ -209,7 +209,11 @@ export const ResponseReply = Type.Object(
     status: Type.Unsafe<(typeof statuses)[number]>({ enum: statuses }),
     background: Type.Boolean(),
     error: orNull(Type.Object({ code: Type.String(), message: Type.String() })),
-    incomplete_details: orNull(Type.Object({ reason: Type.Literal('max_output_tokens') })),
+    incomplete_details: orNull(
+      Type.Object({
+        reason: Type.Union([Type.Literal('max_output_tokens'), Type.Literal('unsatisfied')]),
+      }),
+    ),
     instructions: orNull(Type.String()),
     max_output_tokens: orNull(Type.Integer()),
     model: Type.String(),

@@ -7,6 +7,7 @@ import { restartPolicies } from '../../refine/budget.js'
 import type { RestartsRequest } from '../../refine/presets.js'
 import { nullableInteger, nullableNumber, nullableString } from './nullable-schema.js'
 import { responseFormat, structureFields } from './structure-schema.js'
+import { EnergyTerms } from './terms-schema.js'
 
 const choice = <T extends string>(choices: readonly T[], description: string) =>
   Type.Unsafe<T>({ enum: choices, description })
@@ -214,6 +215,7 @@ export const sharedSettings = {
   ),
   refinement: Type.Optional(nullableObject(RefinementSettings)),
   ...structureFields,
+  energy_terms: EnergyTerms,
 }
 
 export const settings = {
