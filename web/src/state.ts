@@ -1,5 +1,6 @@
 /** What the page is set to, and the run that it shows; all of it can be put into a link. */
 import { batch, computed, effect, signal } from '@preact/signals'
+import { hasFiles, place, type Place, places } from './place.js'
 import { anotherInput, firstInput } from './puzzles.js'
 import { Run } from './run.js'
 import { models } from './server.js'
@@ -77,6 +78,17 @@ export const budget = computed(() =>
   steps.value > 0 ? steps.value : model.value ? stepsOf(effort.value, model.value) : 0,
 )
 
+/** Answers are computed there from now on; the present one begins again. */
+export function choosePlace(chosen: Place): void {
+  if (chosen === place.value) return
+  const begun = run.value !== undefined
+  batch(() => {
+    stop()
+    place.value = chosen
+    if (begun) start()
+  })
+}
+
 export function chooseModel(id: string): void {
   const chosen = models.value.find((each) => each.id === id)
   if (!chosen || id === modelId.value) return
@@ -86,6 +98,7 @@ export function chooseModel(id: string): void {
   const same = before && now && before.length === now.length && before.blank === now.blank
   batch(() => {
     modelId.value = id
+    if (!hasFiles(chosen)) place.value = 'server'
     stop()
     if (same && JSON.stringify(before.layout) === JSON.stringify(now.layout)) return
     own.value = new Set()
@@ -169,6 +182,7 @@ export function linkOf(moment?: number): string {
   for (const [name, { value }] of Object.entries(numbers)) fields.set(name, String(value))
   if (own.value.size > 0) fields.set('own', [...own.value].join('.'))
   if (view.value !== 'watch') fields.set('view', view.value)
+  if (place.value === 'browser') fields.set('in', 'browser')
   if (run.value) fields.set('run', '1')
   if (moment !== undefined && moment >= 0) fields.set('at', String(moment + 1))
   return `#${fields.toString()}`
@@ -199,6 +213,8 @@ export function restore(hash: string): Link | undefined {
     const positions = (fields.get('own') ?? '').split('.').filter(Boolean).map(Number)
     own.value = new Set(positions.filter(Number.isInteger))
     view.value = views.find((each) => each === fields.get('view')) ?? 'watch'
+    const asked = places.find((each) => each === fields.get('in')) ?? place.peek()
+    place.value = hasFiles(named) ? asked : 'server'
   })
   return { run: fields.get('run') === '1', at: Number.isInteger(at) ? at - 1 : undefined }
 }

@@ -9,18 +9,20 @@ import { LmdbStore } from '../../jobs/lmdb-store.js'
 import { MemoryStore } from '../../jobs/memory-store.js'
 import { recoverFolder } from '../../jobs/recover.js'
 import type { JobStore } from '../../jobs/store.js'
-import type { ModelConfig } from '../../model/config.js'
+import { type ModelConfig, readConfig } from '../../model/config.js'
 import { type AppOptions, buildApart, buildApp } from '../../server/app.js'
 import { ApiKeys } from '../../server/api-keys.js'
 import { defaultLimits, type Limits } from '../../server/limits.js'
 import { listen } from '../../server/listen.js'
 import type { Rates } from '../../server/requests/quotas.js'
 import { RedisUsageStore } from '../../server/requests/redis-usage-store.js'
+import type { ModelFiles } from '../../server/routes/model-file-routes.js'
 import type { ModelSource } from '../../server/models/model-registry.js'
 import { openLog } from '../output/log.js'
 import { version } from '../package.js'
 import { type ServeFlags, serveOptions } from '../options/serve-options.js'
 import { openTracing } from '../output/telemetry.js'
+import { browserFiles } from '../model-files.js'
 import { findModels, sourceOf } from '../open-models.js'
 
 const recoverProcess = fileURLToPath(new URL('../../jobs/recover-process.js', import.meta.url))
@@ -52,6 +54,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
       ...(keys && { keys }),
+      ...(flags.modelFiles === 'on' && { modelFiles: modelFilesOf(flags) }),
       ...(usage && { usage }),
       ...(tracing && { tracing }),
       origins: {
@@ -128,6 +131,15 @@ function sourcesOf(flags: ServeFlags): Map<string, ModelSource> {
     'two models have the same name in their config.json; change one, or choose with --model'
   throw new BasinError('invalid_data', { path: flags.models, reason })
 }
+
+/** The files of the models that browsers can compute with, by the names that requests use. */
+const modelFilesOf = (flags: ServeFlags): ModelFiles =>
+  new Map(
+    chosen(findModels(flags.models), flags).flatMap((directory) => {
+      const files = browserFiles(directory)
+      return files ? [[readConfig(directory).name, { directory, files }]] : []
+    }),
+  )
 
 /** Opens the first models, as many as memory has room for and at least one. Throws if one fails. */
 async function openModels(

@@ -1,6 +1,7 @@
 /** The settings of `basin serve`. Each is a flag, an environment variable and an entry of a file. */
 import { type Command, Option } from 'commander'
 import { defaultLimits } from '../../server/limits.js'
+import { modelFileSwitches } from '../model-files.js'
 import type { WorkerFlags } from '../open-models.js'
 import { SecretOption } from '../commands/config-command.js'
 import { logLevels } from '../output/log.js'
@@ -19,6 +20,7 @@ export interface ServeFlags extends WorkerFlags {
   port: number
   models: string
   model?: string[]
+  modelFiles: (typeof modelFileSwitches)[number]
   maxStepsCap: number
   maxSecondsCap: number
   drainSeconds: number
@@ -89,6 +91,15 @@ export const serveOptions = (command: Command): Command =>
       )
         .env('BASIN_MODEL')
         .argParser(append),
+    )
+    .addOption(
+      new Option(
+        '--model-files <switch>',
+        'whether clients may fetch the files of the models, so that the page can compute in a browser',
+      )
+        .choices(modelFileSwitches)
+        .env('BASIN_MODEL_FILES')
+        .default('off'),
     )
     .addOption(engineOption())
     .addOption(threadsOption())

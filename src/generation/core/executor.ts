@@ -6,7 +6,7 @@
 import type { Awaitable, EnergyEngine, ObserveRow } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
-import { landscapeOf } from '../../model/config.js'
+import { landscapeOf } from '../../model/derived.js'
 import { planStep } from '../../refine/budget.js'
 import { answerSeed } from '../../refine/candidates.js'
 import type { TickStats } from '../protocol.js'

@@ -1,5 +1,4 @@
 /** From the settings of an HTTP request or a frame to those of a request for an engine. Knows no transport. */
-import { randomInt } from 'node:crypto'
 import type { Static, TObject } from 'typebox'
 import { BasinError } from '../../errors.js'
 import type { EngineRequest } from '../../generation/protocol.js'
@@ -9,6 +8,12 @@ import type { Sampling } from '../../refine/sampling.js'
 import type { settings } from '../schemas/settings-schema.js'
 
 export type Settings = Static<TObject<typeof settings>>
+
+/** 48 random bits. */
+function randomSeed(): number {
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2))
+  return (high >>> 16) * 2 ** 32 + low
+}
 
 /** OpenAI's default of `max_tokens` for completions. */
 const DEFAULT_MAX_TOKENS = 16
@@ -28,7 +33,7 @@ const sampling = (asked: Settings, model: ModelConfig): Sampling => ({
   temperature: asked.temperature ?? model.temperature ?? 1,
   topP: asked.top_p ?? 1,
   topK: asked.top_k ?? 0,
-  seed: asked.seed ?? randomInt(2 ** 48 - 1),
+  seed: asked.seed ?? randomSeed(),
   presencePenalty: asked.presence_penalty ?? 0,
   frequencyPenalty: asked.frequency_penalty ?? 0,
   logitBias: logitBias(asked, model),
