@@ -12,7 +12,7 @@ const table = {
     'invalid_request_error',
     'The context of {model} holds {limit} tokens; the prompt has {prompt} and the answer may take {answer} more',
   ],
-  template_mismatch: [400, 'invalid_request_error', 'template: {reason}'],
+  template_mismatch: [400, 'invalid_request_error', '{param}: {reason}'],
   not_supported: [400, 'invalid_request_error', '{param} is not supported: {reason}'],
   idempotency_mismatch: [
     400,

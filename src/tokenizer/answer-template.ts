@@ -15,3 +15,37 @@ export function encodeTemplate(
       ...(known === '' ? [] : tokenizer.encode(known, { param })),
     ])
 }
+
+/** Marks of a blank in puzzles as people write them. */
+const usualBlanks = ['_', '.', '0']
+
+/**
+ * A template as a model of whole answers reads it: without line breaks and other white space, and with the
+ * model's own mark in place of the usual ones. What the model has tokens for stays as it is: `.` and `0` are
+ * characters of the sums of `addition`, and blanks of a sudoku.
+ */
+export function canonicalTemplate(tokenizer: Tokenizer, text: string, blank: string): string {
+  const characters = charactersOf(tokenizer)
+  return text
+    .split(blank)
+    .map((known) =>
+      Array.from(known, (character) => {
+        if (characters.has(character)) return character
+        if (/\s/u.test(character)) return ''
+        return usualBlanks.includes(character) ? blank : character
+      }).join(''),
+    )
+    .join(blank)
+}
+
+const cache = new WeakMap<Tokenizer, ReadonlySet<string>>()
+
+/** Those for which there is a token. */
+function charactersOf(tokenizer: Tokenizer): ReadonlySet<string> {
+  const known = cache.get(tokenizer)
+  if (known) return known
+  const texts = Array.from({ length: tokenizer.vocabSize }, (_, id) => tokenizer.tokenText(id))
+  const characters = new Set(texts.filter((text) => Array.from(text).length === 1))
+  cache.set(tokenizer, characters)
+  return characters
+}

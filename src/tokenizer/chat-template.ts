@@ -45,8 +45,18 @@ export function openChatTemplate(
   } catch (cause) {
     throw invalid(path, 'chat_template is not a Jinja template', cause)
   }
-  return { encode: (messages) => encodeWith(template, tokenizer, messages) }
+  const knowsDevelopers = source.includes('developer')
+  return {
+    encode: (messages) =>
+      encodeWith(template, tokenizer, knowsDevelopers ? messages : messages.map(withoutDeveloper)),
+  }
 }
+
+/** What OpenAI calls a developer's message, most templates call the system's. */
+const withoutDeveloper = ({ content, role }: ChatMessage): ChatMessage => ({
+  role: role === 'developer' ? 'system' : role,
+  content,
+})
 
 const invalid = (path: string, reason: string, cause?: unknown): BasinError =>
   new BasinError('invalid_tokenizer', { path, reason }, { cause })

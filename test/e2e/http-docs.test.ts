@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import ts from 'typescript'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Server, shipped, shippedModels, writeModel } from '../support/process.js'
+import { Server, shipped, shippedModels } from '../support/process.js'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -37,11 +37,6 @@ describe.skipIf(!shipped)('the examples of docs/http.md', () => {
     for (const name of ['stories', 'sudoku6']) {
       symlinkSync(join(shippedModels, name), join(models, name))
     }
-    const template = '{% for m in messages %}{{ m.content }} {% endfor %}'
-    writeFileSync(
-      join(writeModel(models, 'my-model'), 'tokenizer_config.json'),
-      JSON.stringify({ chat_template: template }),
-    )
     server = await Server.start(models)
   })
   afterAll(() => server.stop())

@@ -6,9 +6,10 @@ import { describe, expect, it } from 'vitest'
 import { createInterrupt, clear, raise } from '../../src/energy/interrupt.js'
 import type { DescendRow, EnergyEngine, StepResult } from '../../src/energy/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
-import { landscapeOf, stateWidth } from '../../src/model/config.js'
+import { landscapeOf, type ModelConfig, stateWidth } from '../../src/model/config.js'
 import { BasinError } from '../../src/errors.js'
 import { drawAmong } from '../../src/refine/sampling.js'
+import { normals } from '../../src/refine/random.js'
 import { golden, relativeError } from '../support/golden.js'
 import { modelOf, variants } from '../support/models.js'
 
@@ -353,6 +354,180 @@ export function engineContract(name: string, open: Open, chosen = variants): voi
       await other.close()
     })
 
+    /** Skips the test where the engine takes no pushes. */
+    const openFor = async (skip: (condition: boolean, note: string) => void, model: string) => {
+      const engine = await open(modelOf(model))
+      const { takesPushes = false } = engine.capacity
+      if (!takesPushes) await engine.close()
+      skip(!takesPushes, 'the engine takes no pushes')
+      return engine
+    }
+
+    it('adds the gradient of a term to a step, as finite differences of the read-out give it', async ({
+      skip,
+    }) => {
+      const engine = await openFor(skip, label)
+      const { answer, dim, vocab_size: vocab } = engine.model
+      const { block } = answer
+      const width = stateWidth(engine.model)
+      const clamped = block > 1 ? clampedAt(block, 1, 4) : undefined
+      await engine.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
+      const start = normals(3, 0, 0, block * width)
+      const begin = async (slot: number, at: Float32Array) => {
+        await engine.begin([
+          { slot, contextId: 0, seed: 1, candidate: 0, start: at, ...(clamped && { clamped }) },
+        ])
+      }
+      // A term that is linear in what is read: its gradient by logits and by points is these numbers.
+      const byLogits = normals(4, 0, 0, block * vocab)
+      const byPoints = normals(5, 0, 0, block * dim)
+      const term = async (at: Float32Array, logits: boolean, points: boolean): Promise<number> => {
+        await begin(1, at)
+        const row = { slot: 1, which: 'last' } as const
+        const [read] = await engine.read([{ ...row, top: 'all' }])
+        const [point] = await engine.points([row])
+        const moves = (i: number, size: number) => clamped?.[Math.floor(i / size)] !== 4
+        const along = (a: Float32Array, b: Float32Array, size: number) =>
+          a.reduce((sum, x, i) => (moves(i, size) ? sum + x * (b[i] as number) : sum), 0)
+        return (
+          (logits ? along(byLogits, read?.logits ?? byLogits, vocab) : 0) +
+          (points ? along(byPoints, point ?? byPoints, dim) : 0)
+        )
+      }
+      for (const [logits, points] of [
+        [true, false],
+        [false, true],
+        [true, true],
+      ] as const) {
+        const push = { ...(logits && { logits: byLogits }), ...(points && { points: byPoints }) }
+        const alpha = 2
+        const row = { slot: 0, landscape: 0, noise: 0, step: 3, stepSize: alpha }
+        const amortized =
+          engine.model.energy.kind === 'residual' && engine.model.energy.direction === 'amortized'
+        const stepped = async (which: 'present' | 'last', pushed: boolean) => {
+          await begin(0, start)
+          const [result] = await engine.descend([{ ...row, ...(pushed && { push }) }])
+          const [point] = await engine.points([{ slot: 0, which }])
+          return { result, point: point as Float32Array }
+        }
+        const step = 1e-2
+        const gradient: number[] = []
+        for (const [i, x] of start.entries()) {
+          const at = (change: number) => start.with(i, x + change)
+          const above = await term(at(step), logits, points)
+          gradient.push((above - (await term(at(-step), logits, points))) / (2 * step))
+        }
+        if (amortized) {
+          // The push comes first: the same step from where it leads.
+          const { result, point } = await stepped('present', true)
+          const there = start.map((x, i) => x - alpha * (gradient[i] as number))
+          await begin(0, there)
+          const [wanted] = await engine.descend([row])
+          const [after] = await engine.points([{ slot: 0, which: 'present' }])
+          expect(result?.energy).toBeCloseTo(wanted?.energy as number, 2)
+          expect(relativeError([...point], [...(after as Float32Array)])).toBeLessThan(2e-3)
+          continue
+        }
+        const plain = await stepped('present', false)
+        const pushed = await stepped('present', true)
+        expect(pushed.result?.energy).toBe(plain.result?.energy)
+        const moved = [...pushed.point].map((x, i) => ((plain.point[i] as number) - x) / alpha)
+        expect(relativeError(moved, gradient)).toBeLessThan(2e-3)
+        // The norm is that of the whole direction, at positions that move.
+        const base = stepBase(engine.model, start, 3)
+        const direction = [...pushed.point].flatMap((x, i) =>
+          clamped?.[Math.floor(i / width)] === 4 ? [] : [((base[i] as number) - x) / alpha],
+        )
+        expect(pushed.result?.gradientNorm).toBeCloseTo(Math.hypot(...direction), 1)
+      }
+      await engine.close()
+    })
+
+    it('takes pushes for some rows of a batch, and leaves the others as they are', async ({
+      skip,
+    }) => {
+      const engine = await openFor(skip, label)
+      const alone = await open(modelOf(label))
+      const { answer, vocab_size: vocab } = engine.model
+      const push = { logits: normals(4, 0, 0, answer.block * vocab) }
+      for (const each of [engine, alone]) {
+        await each.observe([{ contextId: 0, tokens: context, pages: pagesFor(0, 8) }])
+        await each.begin(
+          [0, 1, 2].map((slot) => ({ slot, contextId: 0, seed: 1, candidate: slot })),
+        )
+      }
+      const rowAt = (slot: number, step: number) => ({
+        slot,
+        step,
+        noise: 0.01,
+        landscape: landscapeOf(engine.model, step),
+        ...(slot === 1 && { push }),
+      })
+      for (let step = 0; step < 3; step++) {
+        const together = await engine.descend([0, 1, 2].map((slot) => rowAt(slot, step)))
+        for (const slot of [0, 1, 2]) {
+          const [single] = await alone.descend([rowAt(slot, step)])
+          expect(together[slot]?.energy).toBeCloseTo(single?.energy as number, 4)
+          expect(together[slot]?.gradientNorm).toBeCloseTo(single?.gradientNorm as number, 4)
+        }
+      }
+      await engine.close()
+      await alone.close()
+    })
+
+    it('refuses a push of another size, and one with a step that may not be taken', async ({
+      skip,
+    }) => {
+      const engine = await openFor(skip, label)
+      await engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0 }])
+      const row = { slot: 0, landscape: 0, noise: 0, step: 0 }
+      const numbers = new Float32Array(engine.model.answer.block * engine.model.vocab_size)
+      for (const push of [{ logits: numbers.slice(1) }, { points: numbers.slice(1) }])
+        await expect((async () => engine.descend([{ ...row, push }]))()).rejects.toThrow(
+          expect.objectContaining({ code: 'out_of_range' }),
+        )
+      const both = { ...row, push: { logits: numbers }, acceptLower: true }
+      await expect((async () => engine.descend([both]))()).rejects.toThrow(/push must be left out/)
+      await engine.close()
+    })
+
+    it('gives the vectors that points consist of, and reads where the next step begins', async ({
+      skip,
+    }) => {
+      const engine = await openFor(skip, label)
+      const { answer, dim, vocab_size: vocab } = engine.model
+      const tokens = [2, 0, vocab - 1]
+      const vectors = (await engine.tokenVectors?.(tokens)) ?? []
+      expect(vectors).toHaveLength(3)
+      const start = new Float32Array(answer.block * stateWidth(engine.model))
+      if (answer.space === 'vocab') {
+        // All weight on one token: the point is its vector.
+        for (const [i, token] of tokens.entries()) {
+          const at = start.map((_, j) => (j % vocab === token ? 80 : 0))
+          await engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0, start: at }])
+          const [point] = await engine.points([{ slot: 0, which: 'last' }])
+          expect(
+            relativeError([...(point?.slice(0, dim) ?? [])], [...(vectors[i] ?? [])]),
+          ).toBeLessThan(tolerance)
+        }
+      } else {
+        // The logits of a point are its products with the vectors.
+        const at = normals(6, 0, 0, start.length)
+        await engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0, start: at }])
+        await engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }])
+        const [read] = await engine.read([{ slot: 0, which: 'present', top: 'all' }])
+        const [present] = await engine.points([{ slot: 0, which: 'present' }])
+        tokens.forEach((token, i) => {
+          const product = (vectors[i] ?? start).reduce(
+            (sum, x, d) => sum + x * ((present ?? start)[d] as number),
+            0,
+          )
+          expect(read?.logits[token]).toBeCloseTo(product, 3)
+        })
+      }
+      await engine.close()
+    })
+
     it('keeps the best answer and does not move clamped positions', async () => {
       const engine = await open(modelOf(label))
       const { block } = engine.model.answer
@@ -623,3 +798,17 @@ const pagesFor = (contextId: number, length: number): number[] =>
 
 const clampedAt = (block: number, position: number, token: number): number[] =>
   Array.from({ length: block }, (_, i) => (i === position ? token : -1))
+
+/** Where step `step` begins: softmax of the state where the model normalizes it. */
+function stepBase({ answer, vocab_size: vocab }: ModelConfig, state: Float32Array, step: number) {
+  const normalizes =
+    answer.normalize === 'every_step' || (answer.normalize === 'first_step' && step === 0)
+  if (answer.space !== 'vocab' || !normalizes) return state
+  const base = state.map((z) => Math.exp(z))
+  for (let from = 0; from < base.length; from += vocab) {
+    const row = base.subarray(from, from + vocab)
+    const total = row.reduce((sum, x) => sum + x, 0)
+    row.forEach((x, v) => (row[v] = x / total))
+  }
+  return base
+}

@@ -5,7 +5,13 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { addKey, ApiKeys } from '../../src/server/api-keys.js'
-import { type ErrorBody, openServer, socketAddress, type TestServer } from '../support/server.js'
+import {
+  appOf,
+  type ErrorBody,
+  openServer,
+  socketAddress,
+  type TestServer,
+} from '../support/server.js'
 
 let server: TestServer
 let path: string
@@ -19,15 +25,9 @@ beforeEach(async () => {
 })
 afterEach(() => server.app.close())
 
-const routes = [
-  '/v1/models',
-  '/v1/models/scripted',
-  '/v1/refine',
-  '/metrics',
-  '/openapi.json',
-  '/docs',
-  '/v1/nothing',
-].map((url) => ['GET', url] as const)
+const routes = ['/v1/models', '/v1/models/scripted', '/v1/refine', '/metrics', '/v1/nothing'].map(
+  (url) => ['GET', url] as const,
+)
 const posts = [
   'completions',
   'chat/completions',
@@ -56,6 +56,18 @@ describe('a request without a valid key', () => {
     expect((await server.app.inject({ method: 'GET', url })).statusCode).toBe(200)
   })
 
+  it.each(['/docs', '/docs/static/swagger-ui.css', '/docs/json', '/openapi.json'])(
+    'gets a reply from %s, unless the server closes it',
+    async (url) => {
+      expect((await server.app.inject({ method: 'GET', url })).statusCode).toBe(200)
+      const closed = await appOf(server.engine, { keys: ApiKeys.open(path), privateDocs: true })
+      expect((await closed.inject({ method: 'GET', url })).statusCode).toBe(401)
+      const headers = { 'x-api-key': key }
+      expect((await closed.inject({ method: 'GET', url, headers })).statusCode).toBe(200)
+      await closed.close()
+    },
+  )
+
   it('opens no socket', async () => {
     const address = await socketAddress(server.app)
     const socket = new WebSocket(address)
@@ -67,6 +79,18 @@ describe('a request without a valid key', () => {
     await new Promise((resolve) => known.once('open', resolve))
     known.terminate()
   })
+})
+
+it('metrics are shown to administrators, and to no other client', async () => {
+  const administrator = addKey(path, 'operator', true)
+  await server.app.close()
+  server = await openServer({}, {}, ApiKeys.open(path))
+  const ask = (key: string) =>
+    server.app.inject({ method: 'GET', url: '/metrics', headers: { 'x-api-key': key } })
+  const refused = await ask(key)
+  expect(refused.statusCode).toBe(403)
+  expect(refused.json<ErrorBody>().error.code).toBe('forbidden')
+  expect((await ask(administrator)).body).toContain('basin_build_info')
 })
 
 it('the OpenAPI document declares 401 for every route but /health and /ready', async () => {

@@ -1,6 +1,7 @@
 /** `POST /v1/chat/completions`. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { eventsOf } from '../support/events.js'
+import type { Script } from '../support/scripted-generation.js'
 import { openServer, post, type TestServer } from '../support/server.js'
 
 let server: TestServer
@@ -10,8 +11,13 @@ const messages = [
   { role: 'user', content: [{ type: 'text', text: 'Hi' }] },
 ]
 
+const picture = { type: 'image_url', image_url: { url: 'data:image/png;base64,AA==' } }
+
+/** The prompt of the only request. */
+const promptText = () => String.fromCodePoint(...(server.engine.jobs[0]?.prompt as number[]))
+
 beforeEach(async () => {
-  server = await openServer()
+  server = await openServer({ chat: true })
 })
 afterEach(() => server.app.close())
 
@@ -32,8 +38,45 @@ describe('a chat completion', () => {
       ],
       usage: { prompt_tokens: 25, completion_tokens: 2, total_tokens: 27 },
     })
-    const prompt = String.fromCodePoint(...(server.engine.jobs[0]?.prompt as number[]))
-    expect(prompt).toBe('system: Be kind\nuser: Hi\n')
+    expect(promptText()).toBe('system: Be kind\nuser: Hi\n')
+  })
+
+  it('accepts fields that OpenAI’s clients send and that have no effect', async () => {
+    const reply = await chat({
+      messages,
+      max_tokens: 1,
+      response_format: { type: 'text' },
+      store: false,
+      metadata: { a: 'b' },
+      service_tier: 'auto',
+      user: 'u',
+      safety_identifier: 's',
+      prompt_cache_key: 'k',
+      prompt_cache_retention: '24h',
+      prompt_cache_options: { mode: 'implicit' },
+      parallel_tool_calls: true,
+      verbosity: 'low',
+      modalities: ['text'],
+      prediction: { type: 'content', content: 'a' },
+      audio: null,
+      functions: null,
+    })
+    expect(reply.statusCode, reply.body).toBe(200)
+  })
+
+  it('takes the effort from an object reasoning too', async () => {
+    await chat({ messages, max_tokens: 1, reasoning: { effort: 'minimal' } })
+    expect(server.engine.jobs[0]?.budget.maxSteps).toBe(1)
+  })
+
+  it('reads messages of replies that are sent back as they were', async () => {
+    const first = (await chat({ messages, max_tokens: 1 })).json<{
+      choices: [{ message: object }]
+    }>()
+    server.engine.jobs.length = 0
+    const reply = await chat({ messages: [...messages, first.choices[0].message], max_tokens: 1 })
+    expect(reply.statusCode, reply.body).toBe(200)
+    expect(promptText()).toBe('system: Be kind\nuser: Hi\nassistant: alpha \n')
   })
 
   it('may fill the context unless it limits its tokens', async () => {
@@ -65,7 +108,16 @@ describe('a chat completion', () => {
   it.each([
     [{}, 'messages'],
     [{ messages: [] }, 'messages'],
-    [{ messages: [{ role: 'user', content: 'no template' }] }, 'messages'],
+    [{ messages: [{ role: 'assistant', content: 'I begin' }] }, 'messages'],
+    [{ messages: [{ role: 'user' }] }, 'messages.0.content'],
+    [{ messages: [{ role: 'tool', content: '5', tool_call_id: 'call_1' }] }, 'messages.0.role'],
+    [{ messages: [{ role: 'user', content: [picture] }] }, 'messages.0.content.0'],
+    [{ messages: [{ role: 'user', content: [{ type: 'text' }] }] }, 'messages.0.content.0.text'],
+    [{ messages, response_format: { type: 'yaml' } }, 'response_format.type'],
+    [{ messages, modalities: ['text', 'audio'] }, 'modalities.1'],
+    [{ messages, audio: { voice: 'alloy', format: 'mp3' } }, 'audio'],
+    [{ messages, functions: [{ name: 'f' }] }, 'functions'],
+    [{ messages, web_search_options: {} }, 'web_search_options'],
     [{ messages: [{ role: 'king', content: 'a' }] }, 'messages.0.role'],
     [{ messages: [{ role: 'user', content: 5 }] }, 'messages.0.content'],
     [{ messages, top_logprobs: 2 }, 'top_logprobs'],
@@ -76,5 +128,38 @@ describe('a chat completion', () => {
     const reply = await chat(body)
     expect(reply.statusCode).toBe(400)
     expect(reply.json()).toMatchObject({ error: { param } })
+  })
+})
+
+describe('a chat with a model that has no chat template', () => {
+  const reopen = async (script: Script) => {
+    await server.app.close()
+    server = await openServer(script)
+  }
+
+  it('continues the contents of its messages, joined by blank lines', async () => {
+    await reopen({})
+    const turns = [...messages, { role: 'developer', content: 'Yes' }]
+    const reply = await chat({ messages: turns, max_tokens: 1 })
+    expect(reply.statusCode, reply.body).toBe(200)
+    expect(promptText()).toBe('Be kind\n\nHi\n\nYes')
+  })
+
+  it('has the last message of the user as its template where the model fills puzzles', async () => {
+    await reopen({ templateLength: 3 })
+    const turns = [
+      ...messages,
+      { role: 'assistant', content: '123' },
+      { role: 'user', content: '1_3' },
+    ]
+    const reply = await chat({ messages: turns })
+    expect(reply.json()).toMatchObject({ choices: [{ message: { content: '113' } }] })
+    expect(server.engine.jobs[0]).toMatchObject({ prompt: [], template: '1_3' })
+  })
+
+  it('needs a message of the user where the model fills puzzles', async () => {
+    await reopen({ templateLength: 3 })
+    const reply = await chat({ messages: [{ role: 'system', content: '1_3' }] })
+    expect(reply.json()).toMatchObject({ error: { param: 'messages', code: 'invalid_request' } })
   })
 })

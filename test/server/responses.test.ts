@@ -108,15 +108,17 @@ describe('a response', () => {
     })
   })
 
-  it('joins the texts of its messages for a model without a chat template', async () => {
+  it('joins the texts of its messages by blank lines for a model without a chat template', async () => {
     await open()
     const input = [
+      { type: 'reasoning', id: 'rs_1', summary: [] },
       { role: 'user', content: 'a' },
       { type: 'message', role: 'assistant', content: [{ type: 'output_text', text: 'b' }] },
       { role: 'user', content: [{ type: 'input_text', text: 'c' }] },
     ]
-    await create({ input, max_output_tokens: 1 })
-    expect(server.engine.jobs[0]?.prompt).toEqual([97, 98, 99])
+    await create({ input, instructions: 'd', max_output_tokens: 1 })
+    const prompt = server.engine.jobs[0]?.prompt as number[]
+    expect(String.fromCodePoint(...prompt)).toBe('d\n\nab\n\nc')
   })
 
   it('fills a template', async () => {
@@ -139,12 +141,19 @@ describe('a response', () => {
       'not_supported',
     ],
     [{ input: 'a', truncation: 'auto' }, 'truncation', 'not_supported'],
-    [{ input: 'a', instructions: 'be kind' }, 'instructions', 'not_supported'],
-    [{ input: [{ role: 'system', content: 'a' }] }, 'input', 'not_supported'],
+    [{ input: [{ role: 'user' }] }, 'input.0.content', 'invalid_request'],
+    [{ input: [{ content: 'a' }] }, 'input.0.role', 'invalid_request'],
+    [{ input: [{ type: 'item_reference', id: 'x' }] }, 'input.0.type', 'not_supported'],
+    [
+      { input: [{ role: 'user', content: [{ type: 'input_image' }] }] },
+      'input.0.content.0',
+      'not_supported',
+    ],
+    [{ input: 'a', context_management: [] }, 'context_management', 'not_supported'],
     [{ input: 'a', background: true, store: false }, 'background', 'invalid_request'],
     [{ input: 'a', max_output_tokens: 0 }, 'max_output_tokens', 'out_of_range'],
     [{ input: 'a', temperature: 3 }, 'temperature', 'out_of_range'],
-    [{ input: 'a', conversation: 'conv_1' }, 'conversation', 'invalid_request'],
+    [{ input: 'a', conversation: 'conv_1' }, 'conversation', 'not_supported'],
     [{ input: 'a', include: ['everything'] }, 'include.0', 'invalid_request'],
     [{ input: 'a', metadata: { a: 1 } }, 'metadata.a', 'invalid_request'],
     [{ input: [{ role: 'tool', content: 'a' }] }, 'input.0.role', 'invalid_request'],
@@ -407,7 +416,7 @@ describe('a stored response', () => {
     const prompts = server.engine.jobs.map(({ prompt }) =>
       String.fromCodePoint(...(prompt as number[])),
     )
-    expect(prompts).toEqual(['ab', 'abalpha cd', 'abalpha cdalpha e'])
+    expect(prompts).toEqual(['ab', 'abalpha \n\ncd', 'abalpha \n\ncdalpha \n\ne'])
   })
 
   it.each(['?starting_after=1', '?stream=true&starting_after=-1', '?stream=maybe', '?page=1'])(

@@ -25,6 +25,10 @@ export interface Script {
   /** Advances by itself; else only by `tick`. Default true. */
   auto?: boolean
   name?: string
+  /** Has a chat template: a line `role: content` for each message. */
+  chat?: boolean
+  /** Positions that every template has, for a model of puzzles. */
+  templateLength?: number
 }
 
 const words = ['alpha ', 'beta ', 'gamma ', 'delta ']
@@ -50,7 +54,7 @@ export class ScriptedGeneration implements EngineClient {
   readonly engine = { name: 'scripted', backend: 'paper', threads: 1, reason: 'for tests' }
   readonly capacity
   readonly memory = 1024
-  readonly chat = false
+  readonly chat: boolean
   readonly maxQueue: number
   readonly jobs: EngineRequest[] = []
   lastTick = performance.now()
@@ -66,8 +70,12 @@ export class ScriptedGeneration implements EngineClient {
     this.model = configOf({
       name: script.name ?? 'scripted',
       context_length: 64,
-      template: { blank: '_' },
+      template: {
+        blank: '_',
+        ...(script.templateLength !== undefined && { length: script.templateLength }),
+      },
     })
+    this.chat = script.chat ?? false
     this.capacity = { slots: script.slots ?? 8, contexts: 8, pages: 64, pageSize: 16 }
     this.maxQueue = script.maxQueue ?? 64
   }
@@ -81,8 +89,9 @@ export class ScriptedGeneration implements EngineClient {
   }
 
   outstandingOf(client: string): number {
-    return [...this.running.values()].filter(({ held, job }) => !held && job.client === client)
-      .length
+    return [...this.running.values()]
+      .filter(({ held, job }) => !held && job.client === client)
+      .reduce((sum, { job }) => sum + job.budget.candidates, 0)
   }
 
   submit(request: Omit<EngineRequest, 'id'>): BufferedRequestStream {
@@ -122,11 +131,11 @@ export class ScriptedGeneration implements EngineClient {
     return Promise.resolve(String.fromCodePoint(...tokens))
   }
 
-  /** A line `role: content` for each message. Refuses a chat that does not begin with the system's. */
+  /** A line `role: content` for each message. Refuses a chat that begins with the assistant. */
   converse(messages: readonly ChatMessage[]): Promise<readonly number[]> {
-    if (messages[0]?.role !== 'system') {
-      const facts = { param: 'messages', reason: 'this model has no chat template' }
-      return Promise.reject(new BasinError('not_supported', facts))
+    if (messages[0]?.role === 'assistant') {
+      const facts = { param: 'messages', reason: 'roles must alternate' }
+      return Promise.reject(new BasinError('invalid_request', facts))
     }
     return this.tokenize(messages.map(({ role, content }) => `${role}: ${content}\n`).join(''))
   }
@@ -170,6 +179,7 @@ export class ScriptedGeneration implements EngineClient {
     for (const listener of this.listeners) {
       listener({
         ticks: rows > 0 ? [{ rows, steps: 1, seconds: 0.001 }] : [],
+        restarts: [],
         seconds: { observe: 0, descend: 0.001, read: 0 },
         observedTokens: 0,
         running,
@@ -181,6 +191,7 @@ export class ScriptedGeneration implements EngineClient {
         prefixQueries: 0,
         prefixHits: 0,
         preemptions: 0,
+        movedOut: 0,
       })
     }
   }

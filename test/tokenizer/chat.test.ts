@@ -57,6 +57,14 @@ describe('a chat template', () => {
     expect(tokens?.filter((token) => token === alphabet.length)).toHaveLength(2)
   })
 
+  it('reads a developer as the system unless it knows the role', () => {
+    const messages = [{ role: 'developer', content: 'be kind' }]
+    configure({ chat_template: template })
+    expect(tokenizer.decode(open()?.encode(messages) ?? [])).toContain('<|turn|>system: be kind')
+    configure({ chat_template: `{# developer #}${template}` })
+    expect(tokenizer.decode(open()?.encode(messages) ?? [])).toContain('<|turn|>developer: be kind')
+  })
+
   it('names the message that cannot be encoded', () => {
     configure({ chat_template: template })
     expect(() => open()?.encode([{ role: 'user', content: 'Ü' }])).toThrow(

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { BasinError } from '../../src/errors.js'
 import { IncrementalDecoder } from '../../src/tokenizer/incremental-decoder.js'
-import { encodeTemplate } from '../../src/tokenizer/answer-template.js'
+import { canonicalTemplate, encodeTemplate } from '../../src/tokenizer/answer-template.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 import { DEFAULT_PATTERN, END_OF_TEXT } from '../../src/tokenizer/bpe-training.js'
 import { openSmall, samples, story, temporaryDirectory } from './samples.js'
@@ -132,6 +132,24 @@ describe('a tokenizer of characters', () => {
     expect(encodeTemplate(tokenizer, '12', '_')).toEqual([0, 1])
     expect(encodeTemplate(tokenizer, '1[?]2[?]', '[?]')).toEqual([0, -1, 1, -1])
     expect(() => encodeTemplate(tokenizer, '1x_', '_')).toThrow(/^template: "x" is not/)
+  })
+
+  it.each([
+    ['1_3\n_2_\r\n', '1_3_2_'],
+    ['1.3 .2.', '1_3_2_'],
+    ['103\t020', '1_3_2_'],
+    ['1x3_', '1x3_'],
+  ])('reads the puzzle %j as %s', (written, canonical) => {
+    expect(canonicalTemplate(tokenizer, written, '_')).toBe(canonical)
+  })
+
+  it('keeps what the model has tokens for in puzzles', () => {
+    const sums = open({
+      ...digits,
+      alphabet: ['0', '1', '.', '+', ' '],
+      special: { [END_OF_TEXT]: 5 },
+    })
+    expect(canonicalTemplate(sums, '10. +_\n', '_')).toBe('10. +_')
   })
 })
 

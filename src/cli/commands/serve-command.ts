@@ -55,6 +55,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       store: await openStore(flags, logger),
       ...(keys && { keys }),
       ...(flags.modelFiles === 'on' && { modelFiles: modelFilesOf(flags) }),
+      privateDocs: flags.docs === 'keys',
       ...(usage && { usage }),
       ...(tracing && { tracing }),
       origins: {
@@ -88,6 +89,7 @@ const limitsOf = (flags: ServeFlags): Limits => ({
     candidates: Math.min(flags.slots, defaultLimits.caps.candidates),
   },
   steps: flags.maxRequestSteps,
+  clientSockets: flags.socketsPerClient,
   responseSeconds: flags.responseTtl,
   rates: ratesOf(flags),
   stallSeconds: flags.watchdogSeconds || defaultLimits.stallSeconds,

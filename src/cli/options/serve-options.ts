@@ -29,8 +29,10 @@ export interface ServeFlags extends WorkerFlags {
   tokensPerMinute?: number
   stepsPerMinute?: number
   concurrent?: number
+  socketsPerClient: number
   redisUrl?: string
   keys?: string
+  docs: 'all' | 'keys'
   allowedHost?: string[]
   corsOrigin?: string[]
   adminPort?: number
@@ -210,9 +212,18 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--concurrent <n>',
-        'choices of one client that are computed at once',
+        'candidates of one client that are computed at once; each choice has one at least',
         'BASIN_CONCURRENT',
         [1, 1e9],
+      ),
+    )
+    .addOption(
+      number(
+        '--sockets-per-client <n>',
+        'sockets that one client may have open at once',
+        'BASIN_SOCKETS_PER_CLIENT',
+        [1, 1e6],
+        defaultLimits.clientSockets,
       ),
     )
     .addOption(
@@ -226,6 +237,12 @@ export const serveOptions = (command: Command): Command =>
         '--keys <file>',
         'require an API key of this file, which basin keys add makes',
       ).env('BASIN_KEYS'),
+    )
+    .addOption(
+      new Option('--docs <who>', 'who may read /docs and /openapi.json where there are keys')
+        .choices(['all', 'keys'])
+        .env('BASIN_DOCS')
+        .default('all'),
     )
     .addOption(
       new Option(

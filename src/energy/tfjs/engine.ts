@@ -33,6 +33,7 @@ import { basePoint, descend, logitsOf, type Step } from './descent.js'
 import type { Landscape } from './landscape.js'
 import { Network } from './network.js'
 import { energyOf, resultsOf } from './results.js'
+import { pushOf, vectorsOf } from './push.js'
 import { landscapeOf, noiseOf, startOf } from './rows.js'
 import { Slots } from './slots.js'
 
@@ -50,7 +51,7 @@ export class TfjsEngine implements EnergyEngine {
 
   constructor(checkpoint: Checkpoint, backend: Backend, capacity: EngineCapacity, threads: number) {
     this.model = checkpoint.config
-    this.capacity = capacity
+    this.capacity = { ...capacity, takesPushes: true }
     this.tf = backend.tf
     this.info = { name: 'tfjs', backend: backend.name, threads, reason: backend.reason }
     this.weights = new Map(
@@ -126,7 +127,7 @@ export class TfjsEngine implements EnergyEngine {
   read(rows: readonly ReadRow[]): Readout[] {
     return rows.map(({ slot: index, which, ...wanted }) => {
       const slot = this.slots.get(index)
-      const answer = this.slots.answer(slot, which)
+      const answer = which === 'present' ? slot.state : this.slots.answer(slot, which)
       const logits = this.tf.tidy(() => logitsOf(this.network, answer).dataSync()) as Float32Array
       return readLogits(logits.slice(), this.model.answer.block, wanted, slot.clamped)
     })
@@ -144,6 +145,11 @@ export class TfjsEngine implements EnergyEngine {
         return value.dataSync<'float32'>().slice() as never
       })
     })
+  }
+
+  tokenVectors(tokens: readonly number[]): Float32Array[] {
+    for (const token of tokens) checkRange('token', token, this.model.vocab_size)
+    return vectorsOf(this.network, tokens)
   }
 
   save(index: number): Uint8Array {
@@ -252,6 +258,7 @@ export class TfjsEngine implements EnergyEngine {
         alpha,
         first,
         noise: noiseOf(this.network, rows, slots),
+        push: pushOf(this.network, rows, slots),
       })
       const next = this.acceptLower(rows, landscape, step)
       results.push(...resultsOf(tf, step.slope))

@@ -54,7 +54,7 @@ export class Slots {
       if (contextId === undefined || slot.contextId === contextId) this.free(index)
   }
 
-  answer(slot: Slot, which: ReadRow['which']): Tensor {
+  answer(slot: Slot, which: Exclude<ReadRow['which'], 'present'>): Tensor {
     return which === 'best' && slot.bestEnergy < Infinity ? slot.best : slot.last
   }
 

@@ -5,7 +5,7 @@
  */
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
-import { encodeTemplate } from '../../tokenizer/answer-template.js'
+import { canonicalTemplate, encodeTemplate } from '../../tokenizer/answer-template.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { EngineRequest } from '../protocol.js'
 
@@ -48,29 +48,47 @@ function tokensOf(
   return text
 }
 
-/** One entry per position: a known token, or BLANK. Throws `template_mismatch`. */
-export function parseTemplate(text: string, model: ModelConfig, tokenizer: Tokenizer): number[] {
-  const blank = model.template?.blank ?? BLANK_MARK
-  const positions = encodeTemplate(tokenizer, text, blank)
+/**
+ * One entry per position: a known token, or BLANK. Templates of one length may be laid out in lines. `param`:
+ * what errors call it. Throws `template_mismatch`.
+ */
+export function parseTemplate(
+  text: string,
+  model: ModelConfig,
+  tokenizer: Tokenizer,
+  param = 'template',
+): number[] {
+  const { blank = BLANK_MARK, length } = model.template ?? {}
+  const written = length === undefined ? text : canonicalTemplate(tokenizer, text, blank)
+  const positions = encodeTemplate(tokenizer, written, blank, param)
   if (!positions.includes(BLANK)) {
     throw new BasinError('template_mismatch', {
-      param: 'template',
+      param,
       reason: `it has no blank (${blank}), so there is nothing to infer`,
     })
   }
-  checkLength(model, 'template', positions.length)
+  checkLength(model, param, positions.length)
   return positions
 }
 
 /** Where the model has been trained on answers of one length, that length has to be met. */
-function checkLength(model: ModelConfig, param: string, length: number | undefined): void {
+function checkLength(model: ModelConfig, param: string, length: number): void {
   const expected = model.template?.length
   if (expected === undefined || length === expected) return
   throw new BasinError('template_mismatch', {
     param,
-    reason: `${model.name} needs exactly ${expected} positions, got ${length ?? 0}`,
+    reason: `${model.name} needs exactly ${expected} positions, got ${length}`,
     expected,
-    got: length ?? 0,
+    got: length,
+  })
+}
+
+/** A model that has been trained on answers of one length cannot go on from a prompt. */
+function requireTemplate({ name, template }: ModelConfig): void {
+  if (template?.length === undefined) return
+  throw new BasinError('template_mismatch', {
+    param: 'template',
+    reason: `${name} fills templates of ${template.length} positions: send the puzzle as template, not as prompt`,
   })
 }
 
@@ -81,14 +99,17 @@ export function prepare(
   tokenizer: Tokenizer,
 ): Prepared {
   const param = request.given?.param ?? 'prompt'
+  if (!request.given && request.template === undefined) requireTemplate(model)
   const prompt = tokensOf(request.prompt, tokenizer, 'prompt')
   const given = tokensOf(request.given?.answer ?? [], tokenizer, param)
   if (request.given) {
     if (given.length === 0) throw new BasinError('empty_prompt', { param })
     checkLength(model, param, given.length)
-  } else if (request.template === undefined) checkLength(model, 'template', undefined)
+  }
   const template =
-    request.template === undefined ? undefined : parseTemplate(request.template, model, tokenizer)
+    request.template === undefined
+      ? undefined
+      : parseTemplate(request.template, model, tokenizer, request.templateParam)
   if (prompt.length + given.length === 0 && !template) {
     throw new BasinError('empty_prompt', { param: 'prompt' })
   }

@@ -45,7 +45,8 @@ try {
     ...(options.weights !== undefined && { weights: options.weights }),
     ...(options.refiner !== undefined && { refiner: options.refiner }),
     slots: options.slots,
-    contexts: options.slots,
+    // Requests that have lost their slots to others keep their contexts as long as there are enough.
+    contexts: 2 * options.slots,
     pages: options.pages,
   })
   if (tokenizer.vocabSize > engine.model.vocab_size) {

@@ -40,7 +40,15 @@ export function adminRoutes(app: App, { models }: Pick<AppContext, 'models'>): v
   const List = Type.Object({ object: Type.Literal('list'), data: Type.Array(State) })
   app.get(
     '/admin/models',
-    { onRequest, schema: { summary: 'Which models there are', tags, response: replies(List) } },
+    {
+      onRequest,
+      schema: {
+        operationId: 'listModelStates',
+        summary: 'Which models there are',
+        tags,
+        response: replies(List),
+      },
+    },
     () => ({ object: 'list' as const, data: list() }),
   )
   app.post(
@@ -48,6 +56,7 @@ export function adminRoutes(app: App, { models }: Pick<AppContext, 'models'>): v
     {
       onRequest,
       schema: {
+        operationId: 'loadModel',
         summary: 'Bring a model into memory; answers when it is there',
         tags,
         params,
@@ -64,6 +73,7 @@ export function adminRoutes(app: App, { models }: Pick<AppContext, 'models'>): v
     {
       onRequest,
       schema: {
+        operationId: 'unloadModel',
         summary: 'Refuse new requests for a model; it leaves when earlier ones are answered',
         tags,
         params,

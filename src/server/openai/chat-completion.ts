@@ -1,32 +1,64 @@
 /** Conversations as completions: from a chat request to a completion request, and back for the reply. */
 import { BasinError } from '../../errors.js'
-import type { ChatMessage } from '../../tokenizer/chat-template.js'
 import { tokenBytes } from '../event-fields.js'
 import type { Chat, ChatLogprobs, ChatRequest, Message } from '../schemas/chat-schema.js'
 import type { Completion, CompletionRequest, Logprobs } from '../schemas/completion-schema.js'
+import { chatRefusals } from '../schemas/openai-fields.js'
 import type { ChunkChoice, CompletionApi } from './completion-run.js'
+import type { ConversationPrompt, Turn } from './chat-prompt.js'
+import { refuseFields } from './refuse-fields.js'
 
-const textOf = ({ content }: Message): string =>
-  typeof content === 'string' ? content : content.map(({ text }) => text).join('')
+/** Throws `invalid_request` for a message without a content, `not_supported` for one that is not a text. */
+function textOf({ content }: Message, param: string): string {
+  if (typeof content === 'string') return content
+  if (content === undefined || content === null) {
+    throw new BasinError('invalid_request', { param, reason: 'is required' })
+  }
+  return content.map((part, i) => partText(part, `${param}.${i}`)).join('')
+}
 
-export const messagesOf = ({ messages }: ChatRequest): ChatMessage[] =>
-  messages.map((message) => ({ role: message.role, content: textOf(message) }))
+type Part = Exclude<Message['content'], string | null | undefined>[number]
 
-/** `prompt`: the tokens of the conversation. `room`: the default of `max_tokens`. */
+function partText({ refusal, text, type }: Part, param: string): string {
+  const said = { text, refusal }[type]
+  if (said !== undefined) return said
+  if (type === 'text' || type === 'refusal') {
+    throw new BasinError('invalid_request', { param: `${param}.${type}`, reason: 'is required' })
+  }
+  const reason = `models here read text, and no part of type ${type}`
+  throw new BasinError('not_supported', { param, reason })
+}
+
+/** The turns of a request. Throws what is wrong with its messages. */
+export const turnsOf = ({ messages }: ChatRequest): Turn[] =>
+  messages.map((message, i) => {
+    const param = `messages.${i}`
+    if (message.role === 'tool') {
+      const reason = 'the model calls no tools'
+      throw new BasinError('not_supported', { param: `${param}.role`, reason })
+    }
+    return { role: message.role, text: textOf(message, `${param}.content`) }
+  })
+
+/** `room`: the default of `max_tokens`. */
 export function completionRequestOf(
-  { max_completion_tokens: most, logprobs, top_logprobs: top, ...rest }: ChatRequest,
-  prompt: number[],
+  body: ChatRequest,
+  { prompt, template }: ConversationPrompt,
   room: number,
 ): CompletionRequest {
+  refuseFields(body, chatRefusals)
+  const { logprobs, max_completion_tokens: most, reasoning, top_logprobs: top } = body
   if (typeof top === 'number' && !logprobs) {
     const reason = 'needs logprobs'
     throw new BasinError('invalid_request', { param: 'top_logprobs', reason })
   }
   return {
-    ...rest,
-    prompt,
-    max_tokens: most ?? rest.max_tokens ?? room,
+    ...body,
+    prompt: [...prompt],
+    ...(template !== undefined && { template }),
+    max_tokens: most ?? body.max_tokens ?? room,
     logprobs: logprobs ? (top ?? 0) : null,
+    reasoning_effort: body.reasoning_effort ?? reasoning?.effort ?? null,
   }
 }
 

@@ -92,11 +92,12 @@ function promptFields({ echo, logprobs, max_tokens: most }: CompletionRequest, p
   }
 }
 
-/** Throws what is wrong with the request. */
+/** `more`: what every choice has besides what the body says. Throws what is wrong with the request. */
 export function requestedChoices(
   body: CompletionRequest,
   model: ModelConfig,
   { caps, choices: mostChoices }: Limits,
+  more: Pick<NewRequest, 'templateParam'> = {},
 ): RequestedChoices {
   refuseUnsupported(body)
   const prompts = promptsOf(body.prompt)
@@ -111,6 +112,7 @@ export function requestedChoices(
   const settings = requestFrom(body, model, caps)
   const shared = {
     ...settings,
+    ...more,
     ...(run > kept && measured(model, settings)),
     buffered: !body.stream,
     reportSteps: body.stream_options?.include_refinement ?? false,

@@ -64,6 +64,10 @@ export function acceptsOrigin(
   return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase()
 }
 
+/** Two names would let whatever stands in front of this server see another one than the server does. */
+const hostHeaders = (rawHeaders: readonly string[]): number =>
+  rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
+
 /** Headers that scripts of listed origins may read. */
 const exposedHeaders = [
   'retry-after',
@@ -84,6 +88,11 @@ export const originPolicy = fp<OriginPolicyOptions>(
   async (app, { keyed, policy }) => {
     const { hosts = keyed ? ['*'] : undefined, origins } = policy
     const accepts = cachedAcceptsHost(hosts)
+    app.addHook('onRequest', ({ raw }, _, done) => {
+      const reason = 'a request has one, and this has several'
+      const refused = hostHeaders(raw.rawHeaders) > 1
+      done(refused ? new BasinError('invalid_request', { param: 'host', reason }) : undefined)
+    })
     app.addHook('onRequest', ({ headers: { host, origin }, routeOptions }, _, done) => {
       const named = livenessPaths.includes(routeOptions.url) || accepts(host)
       const admitted = origin === undefined || acceptsOrigin(origin, host, origins)

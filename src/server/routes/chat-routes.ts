@@ -3,15 +3,11 @@ import type { Readable } from 'node:stream'
 import { Type } from 'typebox'
 import type { App, AppContext } from '../context.js'
 import { sendEvents } from '../event-stream.js'
-import {
-  chatCompletions,
-  chatOf,
-  completionRequestOf,
-  messagesOf,
-} from '../openai/chat-completion.js'
+import { chatCompletions, chatOf, completionRequestOf, turnsOf } from '../openai/chat-completion.js'
 import { requestedChoices } from '../openai/completion-choices.js'
 import { CompletionRun } from '../openai/completion-run.js'
 import { streamCompletion } from '../openai/completion-stream.js'
+import { conversationPrompt } from '../openai/chat-prompt.js'
 import { roomAfter } from '../requests/request-settings.js'
 import { Chat, ChatRequest } from '../schemas/chat-schema.js'
 import { bodyErrors, replies } from '../schemas/reply-schema.js'
@@ -21,6 +17,7 @@ export function chatRoutes(app: App, context: AppContext): void {
     '/v1/chat/completions',
     {
       schema: {
+        operationId: 'createChatCompletion',
         summary: 'Answer a conversation',
         tags: ['text'],
         body: ChatRequest,
@@ -29,9 +26,11 @@ export function chatRoutes(app: App, context: AppContext): void {
     },
     async (request, reply) => {
       const { body, engine, log } = request
-      const prompt = [...(await engine.converse(messagesOf(body)))]
-      const asked = completionRequestOf(body, prompt, roomAfter(prompt.length, engine.model))
-      const choices = requestedChoices(asked, engine.model, context.limits)
+      const asked = await conversationPrompt(turnsOf(body), engine, 'messages')
+      const room = roomAfter(asked.prompt.length, engine.model)
+      const completion = completionRequestOf(body, asked, room)
+      const more = { templateParam: 'messages' }
+      const choices = requestedChoices(completion, engine.model, context.limits, more)
       const run = await CompletionRun.start(context, request, choices, chatCompletions)
       if (!body.stream) return chatOf(await run.complete())
       const stream = await streamCompletion(run, body.stream_options ?? {}, log)

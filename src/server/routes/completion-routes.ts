@@ -14,6 +14,7 @@ export function completionRoutes(app: App, context: AppContext): void {
     '/v1/completions',
     {
       schema: {
+        operationId: 'createCompletion',
         summary: 'Complete prompts, or fill the blanks of a template',
         tags: ['text'],
         body: CompletionRequest,

@@ -9,6 +9,7 @@ export function embeddingRoutes(app: App, context: AppContext): void {
     '/v1/embeddings',
     {
       schema: {
+        operationId: 'createEmbedding',
         summary: 'Texts as vectors: mean states, or settled answers',
         tags: ['text'],
         body: EmbeddingRequest,

@@ -60,10 +60,20 @@ export function healthRoutes(
     }
   }
   const tags = ['operation']
-  const response = { ...refusals(403, 500), 200: Health, 503: Health }
+  // None, where other routes need a key.
+  const security: never[] = []
+  const response = { ...refusals(400, 403, 500), 200: Health, 503: Health }
   app.get(
     '/health',
-    { schema: { summary: 'Does the process live, and do its engines answer?', tags, response } },
+    {
+      schema: {
+        operationId: 'getHealth',
+        summary: 'Does the process live, and do its engines answer?',
+        tags,
+        security,
+        response,
+      },
+    },
     async (_, reply) => {
       const state = health()
       return reply.code(state.status === 'stalled' ? 503 : 200).send(state)
@@ -71,7 +81,15 @@ export function healthRoutes(
   )
   app.get(
     '/ready',
-    { schema: { summary: 'Should it get work?', tags, response } },
+    {
+      schema: {
+        operationId: 'getReady',
+        summary: 'Should it get work?',
+        tags,
+        security,
+        response,
+      },
+    },
     async (_, reply) => {
       const state = health()
       return reply.code(state.status === 'ok' ? 200 : 503).send(state)

@@ -9,9 +9,10 @@ export function landscapeRoutes(app: App, context: AppContext): void {
     '/v1/landscape',
     {
       schema: {
+        operationId: 'createLandscape',
         summary: 'The energy along lines around a settled answer',
         description: 'Computed while the engine has little or nothing else to do.',
-        tags: ['text'],
+        tags: ['energy'],
         body: LandscapeRequest,
         response: replies(LandscapeReply, ...bodyErrors, 429),
       },

@@ -1,6 +1,6 @@
 /** `/v1/models`: what is served, and what each model can do. */
 import { Type, type Static } from 'typebox'
-import { TemplateLayout } from '../../model/config.js'
+import { type ModelConfig, TemplateLayout } from '../../model/config.js'
 import type { Limits } from '../limits.js'
 import type { App, AppContext } from '../context.js'
 import { replies } from '../schemas/reply-schema.js'
@@ -21,7 +21,12 @@ const Model = Type.Object({
     vocab_size: Type.Integer(),
     block: Type.Integer({ description: 'positions that are inferred at once' }),
     dimensions: Type.Integer({ description: 'numbers of an embedding' }),
-    chat: Type.Boolean({ description: 'has a chat template: conversations and instructions' }),
+    chat: Type.Unsafe<'template' | 'plain'>({
+      enum: ['template', 'plain'],
+      description:
+        'how it reads conversations. template: by its own chat template. plain: it continues the ' +
+        'contents joined by blank lines, or fills the last message of the user if it fills templates',
+    }),
     endpoints: Type.Array(Type.String(), { description: 'routes that answer with this model' }),
     max_steps: Type.Integer({ description: "the operator's cap on steps of an answer" }),
     max_seconds: Type.Number({ description: "the operator's cap on seconds of an answer" }),
@@ -47,13 +52,20 @@ const Model = Type.Object({
   }),
 })
 
-const routes = ['completions', 'responses', 'refine', 'score', 'rerank', 'embeddings']
+const routes = [
+  'completions',
+  'chat/completions',
+  'responses',
+  'refine',
+  'score',
+  'rerank',
+  'embeddings',
+]
 
 /** Routes that answer with this model. */
-function endpointsOf({ chat, model }: ModelProfile): string[] {
-  const conversations = chat ? ['chat/completions'] : []
-  const landscape = model.answer.normalize === 'first_step' ? [] : ['landscape']
-  return [...routes, ...conversations, ...landscape].map((route) => `/v1/${route}`)
+function endpointsOf({ answer }: ModelConfig): string[] {
+  const landscape = answer.normalize === 'first_step' ? [] : ['landscape']
+  return [...routes, ...landscape].map((route) => `/v1/${route}`)
 }
 
 /** `files`: whether its files can be fetched. */
@@ -76,8 +88,8 @@ export function describeModel(
       vocab_size: model.vocab_size,
       block: answer.block,
       dimensions: model.dim,
-      chat,
-      endpoints: endpointsOf(profile),
+      chat: chat ? 'template' : 'plain',
+      endpoints: endpointsOf(model),
       max_steps: caps.maxSteps,
       max_seconds: caps.maxSeconds,
       max_candidates: caps.candidates,
@@ -109,7 +121,14 @@ export function modelRoutes(
   const List = Type.Object({ object: Type.Literal('list'), data: Type.Array(Model) })
   app.get(
     '/v1/models',
-    { schema: { summary: 'The default model first', tags, response: replies(List) } },
+    {
+      schema: {
+        operationId: 'listModels',
+        summary: 'The models that are served, the default first',
+        tags,
+        response: replies(List),
+      },
+    },
     () => ({
       object: 'list' as const,
       data: models.profiles.map(modelOf),
@@ -119,6 +138,7 @@ export function modelRoutes(
     '/v1/models/:model',
     {
       schema: {
+        operationId: 'getModel',
         summary: 'One model',
         tags,
         params: Type.Object({ model: Type.String() }),

@@ -5,11 +5,12 @@ import { bodyErrors, replies } from '../schemas/reply-schema.js'
 import { Reranked, RerankRequest, ScoreRequest, Scores } from '../schemas/score-schema.js'
 
 export function scoreRoutes(app: App, context: AppContext): void {
-  const tags = ['text']
+  const tags = ['energy']
   app.post(
     '/v1/score',
     {
       schema: {
+        operationId: 'createScore',
         summary: 'The energies of given answers, in total and part by part',
         tags,
         body: ScoreRequest,
@@ -22,6 +23,7 @@ export function scoreRoutes(app: App, context: AppContext): void {
     '/v1/rerank',
     {
       schema: {
+        operationId: 'createRerank',
         summary: 'Documents in the order in which they fit a query',
         description: 'A document is scored as the answer to the query, by its energy per token.',
         tags,

@@ -11,6 +11,13 @@ const Steered = Type.Object({
   choices: Type.Integer({ description: 'how many choices were still running' }),
 })
 
+/** What runs, by its path and by its name in operation ids. */
+const steerable = [
+  ['completions', 'Completion'],
+  ['chat/completions', 'ChatCompletion'],
+  ['responses', 'Response'],
+] as const
+
 const Extension = Type.Object(extension, {
   ...exact,
   minProperties: 1,
@@ -18,13 +25,14 @@ const Extension = Type.Object(extension, {
 })
 
 export function steeringRoutes(app: App, { running }: Pick<AppContext, 'running'>): void {
-  const tags = ['text']
+  const tags = ['steering']
   const params = Type.Object({ id: Type.String() })
-  for (const resource of ['completions', 'chat/completions', 'responses']) {
+  for (const [resource, noun] of steerable) {
     app.post(
       `/v1/${resource}/:id/finish`,
       {
         schema: {
+          operationId: `finish${noun}`,
           summary: 'End with the best answer so far',
           description: 'The answer that descends now settles with its best, and is the last one.',
           tags,
@@ -41,6 +49,7 @@ export function steeringRoutes(app: App, { running }: Pick<AppContext, 'running'
       `/v1/${resource}/:id/extend`,
       {
         schema: {
+          operationId: `extend${noun}`,
           summary: 'Let the present answer descend longer',
           tags,
           params,

@@ -7,12 +7,13 @@ import { exact, settings, Token } from '../schemas/settings-schema.js'
 const { model } = settings
 
 export function tokenizeRoutes(app: App): void {
-  const tags = ['text']
+  const tags = ['tokens']
   const Tokens = Type.Object({ model: Type.String(), tokens: Type.Array(Token), count: Token })
   app.post(
     '/v1/tokenize',
     {
       schema: {
+        operationId: 'tokenize',
         summary: 'Text to tokens',
         tags,
         body: Type.Object({ model, text: Type.String() }, exact),
@@ -28,6 +29,7 @@ export function tokenizeRoutes(app: App): void {
     '/v1/detokenize',
     {
       schema: {
+        operationId: 'detokenize',
         summary: 'Tokens to text',
         tags,
         body: Type.Object({ model, tokens: Type.Array(Token) }, exact),

@@ -1,8 +1,10 @@
 /** Request and reply of `/v1/chat/completions`. The meaning of their fields follows the OpenAI API. */
 import { Type, type Static } from 'typebox'
-import { FinishReason, streamOptions, withoutEffect } from './completion-schema.js'
+import { FinishReason, streamOptions } from './completion-schema.js'
+import { chatRefusals, refusedFields, withoutEffect } from './openai-fields.js'
 import { Logprob, RefinementReply, Usage } from './reply-schema.js'
 import {
+  efforts,
   exact,
   nullableBoolean,
   nullableInteger,
@@ -10,17 +12,33 @@ import {
   sharedSettings,
 } from './settings-schema.js'
 
-const TextPart = Type.Object({ type: Type.Literal('text'), text: Type.String() }, exact)
+/** Parts of other types are refused where messages are read, with their type. */
+const Part = Type.Object({
+  type: Type.String({ maxLength: 64, description: 'text; refusal in messages of the assistant' }),
+  text: Type.Optional(Type.String()),
+  refusal: Type.Optional(Type.String()),
+})
+
+const chatRoles = ['system', 'developer', 'user', 'assistant', 'tool'] as const
 
 const Message = Type.Object(
   {
-    role: Type.Unsafe<'system' | 'developer' | 'user' | 'assistant'>({
-      enum: ['system', 'developer', 'user', 'assistant'],
-    }),
-    content: Type.Union([Type.String(), Type.Array(TextPart)], {
-      description: 'a text, or parts of type text',
-    }),
+    role: Type.Unsafe<(typeof chatRoles)[number]>({ enum: chatRoles }),
+    content: Type.Optional(
+      Type.Union([Type.String(), Type.Array(Part), Type.Null()], {
+        description: 'a text, or parts of type text, which are joined',
+      }),
+    ),
     name: Type.Optional(nullableString(64, { description: 'without effect' })),
+    tool_call_id: Type.Optional(nullableString(128, { description: 'of a message of a tool' })),
+    refusal: Type.Optional(
+      nullableString(65_536, { description: 'without effect: part of replies that are sent back' }),
+    ),
+    annotations: Type.Optional(
+      Type.Unsafe<unknown[] | null>({ type: ['array', 'null'], description: 'without effect' }),
+    ),
+    audio: Type.Optional(Type.Null()),
+    function_call: Type.Optional(Type.Null()),
   },
   exact,
 )
@@ -36,9 +54,38 @@ export const ChatRequest = Type.Object(
     top_logprobs: Type.Optional(
       nullableInteger(0, 20, { description: 'alternatives of every token; needs logprobs' }),
     ),
+    reasoning: Type.Optional(
+      Type.Unsafe<{ effort?: (typeof efforts)[number] | null } | null>({
+        type: ['object', 'null'],
+        properties: { effort: { enum: [...efforts, null] } },
+        description: 'its effort is the same as reasoning_effort; its other fields have no effect',
+      }),
+    ),
+    response_format: Type.Optional(
+      Type.Unsafe<{ type: 'text' } | null>({
+        type: ['object', 'null'],
+        properties: { type: { enum: ['text'] } },
+        required: ['type'],
+        additionalProperties: false,
+        description: 'text is the only one',
+      }),
+    ),
+    modalities: Type.Optional(
+      Type.Unsafe<string[] | null>({
+        type: ['array', 'null'],
+        items: { enum: ['text'] },
+        description: 'text is the only one',
+      }),
+    ),
+    verbosity: Type.Optional(nullableString(32, { description: 'without effect' })),
+    prediction: Type.Optional(
+      Type.Unsafe<object | null>({ type: ['object', 'null'], description: 'without effect' }),
+    ),
+    parallel_tool_calls: Type.Optional(nullableBoolean({ description: 'without effect' })),
     stream: Type.Optional(nullableBoolean({ description: 'answer with server-sent events' })),
     stream_options: streamOptions,
     ...withoutEffect,
+    ...refusedFields(chatRefusals),
   },
   exact,
 )

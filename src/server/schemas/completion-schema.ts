@@ -1,5 +1,6 @@
 /** Request and reply of `/v1/completions`. The meaning of their fields follows the OpenAI API. */
 import { Type, type Static } from 'typebox'
+import { withoutEffect } from './openai-fields.js'
 import { RefinementReply, Usage } from './reply-schema.js'
 import {
   exact,
@@ -9,16 +10,6 @@ import {
   settings,
   Token,
 } from './settings-schema.js'
-
-/** Fields that official clients may send for OpenAI's accounting: accepted, and without effect here. */
-export const withoutEffect = {
-  user: Type.Optional(nullableString(512, {})),
-  metadata: Type.Optional(Type.Unsafe<object | null>({ type: ['object', 'null'] })),
-  store: Type.Optional(nullableBoolean({})),
-  service_tier: Type.Optional(nullableString(64, {})),
-  safety_identifier: Type.Optional(nullableString(512, {})),
-  prompt_cache_key: Type.Optional(nullableString(512, {})),
-}
 
 export const streamOptions = Type.Optional(
   Type.Unsafe<{

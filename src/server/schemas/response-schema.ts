@@ -1,6 +1,6 @@
 /** Requests and replies of `/v1/responses`. The meaning of their fields follows the OpenAI API. */
 import { Type, type Static } from 'typebox'
-import { withoutEffect } from './completion-schema.js'
+import { refusedFields, responseRefusals, withoutEffect } from './openai-fields.js'
 import { Logprob, RefinementReply } from './reply-schema.js'
 import {
   efforts,
@@ -13,32 +13,29 @@ import {
 } from './settings-schema.js'
 
 /** A client may send back parts of an earlier answer as they were; only their texts are read. */
-const TextPart = Type.Object(
-  {
-    type: Type.Unsafe<'input_text' | 'output_text'>({ enum: ['input_text', 'output_text'] }),
-    text: Type.String(),
-    annotations: Type.Optional(Type.Array(Type.Unknown(), { maxItems: 1024 })),
-    logprobs: Type.Optional(Type.Array(Type.Unknown(), { maxItems: 65_536 })),
-  },
-  exact,
-)
+const Part = Type.Object({
+  type: Type.String({ maxLength: 64, description: 'input_text, output_text or text' }),
+  text: Type.Optional(Type.String()),
+})
 
 const roles = ['user', 'assistant', 'system', 'developer'] as const
 export type Role = (typeof roles)[number]
 
-const InputItem = Type.Object(
-  {
-    type: Type.Optional(Type.Literal('message')),
-    role: Type.Unsafe<Role>({ enum: roles }),
-    content: Type.Union([Type.String(), Type.Array(TextPart, { minItems: 1, maxItems: 1024 })], {
+/** Items of types that models here cannot read are refused where the input is read, with their type. */
+const InputItem = Type.Object({
+  type: Type.Optional(
+    Type.String({ maxLength: 64, description: 'default message; reasoning has no effect' }),
+  ),
+  role: Type.Optional(Type.Unsafe<Role>({ enum: roles })),
+  content: Type.Optional(
+    Type.Union([Type.String(), Type.Array(Part, { maxItems: 1024 })], {
       description: 'a text, or parts of type input_text or output_text',
     }),
-    id: Type.Optional(nullableString(128, { description: 'without effect' })),
-    status: Type.Optional(nullableString(32, { description: 'without effect' })),
-    phase: Type.Optional(nullableString(32, { description: 'without effect' })),
-  },
-  exact,
-)
+  ),
+  id: Type.Optional(nullableString(128, { description: 'without effect' })),
+  status: Type.Optional(nullableString(32, { description: 'without effect' })),
+  phase: Type.Optional(nullableString(32, { description: 'without effect' })),
+})
 export type InputItem = Static<typeof InputItem>
 
 /** Values of OpenAI's `include`, and one of ours. Those of tools and images are accepted without effect. */
@@ -74,7 +71,8 @@ export const ResponseRequest = Type.Object(
     input: Type.Optional(
       Type.Union([Type.String(), Type.Array(InputItem, { maxItems: 1024 }), Type.Null()], {
         description:
-          'a text, or messages. A model without a chat template reads their texts one after another',
+          'a text, or messages. A model without a chat template continues their texts, joined by blank ' +
+          'lines, or fills the last one of the user as its template',
       }),
     ),
     instructions: Type.Optional(
@@ -96,6 +94,8 @@ export const ResponseRequest = Type.Object(
           maxLength: 32,
           description: 'without effect',
         },
+        context: { type: ['string', 'null'], maxLength: 32, description: 'without effect' },
+        mode: { type: ['string', 'null'], maxLength: 32, description: 'without effect' },
       }),
     ),
     background: Type.Optional(
@@ -136,9 +136,8 @@ export const ResponseRequest = Type.Object(
       nullableInteger(0, LARGEST_COUNT, { description: 'without effect' }),
     ),
     truncation: Type.Optional(nullableString(32, { description: 'disabled is the only one' })),
-    conversation: Type.Optional(Type.Null({ description: 'not supported' })),
-    prompt: Type.Optional(Type.Null({ description: 'not supported; see input' })),
     ...withoutEffect,
+    ...refusedFields(responseRefusals),
     store: Type.Optional(nullableBoolean({ description: 'keep it for later; default true' })),
     metadata: Type.Optional(
       Type.Unsafe<Record<string, string> | null>({
@@ -149,7 +148,12 @@ export const ResponseRequest = Type.Object(
         description: 'comes back with the response',
       }),
     ),
-    prompt_cache_retention: Type.Optional(nullableString(32, { description: 'without effect' })),
+    access_programs: Type.Optional(
+      Type.Unsafe<object | null>({ type: ['object', 'null'], description: 'without effect' }),
+    ),
+    image: Type.Optional(
+      Type.Unsafe<object | null>({ type: ['object', 'null'], description: 'without effect' }),
+    ),
   },
   exact,
 )

@@ -2,36 +2,48 @@
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../../../errors.js'
 import type { EngineClient } from '../../../generation/client/engine-client.js'
-import type {
-  InputItem,
-  InputMessage,
-  ResponseRequest,
-  Role,
-} from '../../schemas/response-schema.js'
+import type { InputItem, InputMessage, ResponseRequest } from '../../schemas/response-schema.js'
+import { type ConversationPrompt, conversationPrompt, type Turn } from '../chat-prompt.js'
 
-/** One turn of a conversation. */
-export interface Turn {
-  role: Role
-  text: string
-}
+type Content = InputMessage['content']
 
-const contentOf = ({ content, role }: InputItem): InputMessage['content'] => {
+/** Throws `invalid_request` where there is none, `not_supported` for one that is not a text. */
+function contentOf({ content, role }: InputItem, param: string): Content {
+  if (content === undefined)
+    throw new BasinError('invalid_request', { param, reason: 'is required' })
   const type = role === 'assistant' ? ('output_text' as const) : ('input_text' as const)
   if (typeof content === 'string') return [{ type, text: content }]
-  return content.map(({ text }) => ({ type, text }))
+  return content.map((part, i) => {
+    if (textTypes.includes(part.type) && part.text !== undefined) return { type, text: part.text }
+    const reason = `models here read text, and no part of type ${part.type}`
+    throw new BasinError('not_supported', { param: `${param}.${i}`, reason })
+  })
 }
 
-/** The messages of a request, each with an id of its own. */
+/** Types of parts that are texts; `text` is what chat completions call it. */
+const textTypes = ['input_text', 'output_text', 'text']
+
+/** Throws `not_supported` for an item that models here cannot read. */
+function messageOf(item: InputItem, param: string): InputMessage[] {
+  const { role, type = 'message' } = item
+  // What other models thought is no part of a conversation with this one.
+  if (type === 'reasoning') return []
+  if (type !== 'message') {
+    const reason = `models here read messages, and no item of type ${type}`
+    throw new BasinError('not_supported', { param: `${param}.type`, reason })
+  }
+  if (role === undefined) {
+    throw new BasinError('invalid_request', { param: `${param}.role`, reason: 'is required' })
+  }
+  const content = contentOf(item, `${param}.content`)
+  return [{ type, id: `msg_${randomUUID()}`, status: 'completed', role, content }]
+}
+
+/** The messages of a request, each with an id of its own. Throws what is wrong with its input. */
 export function itemsOf({ input }: ResponseRequest): InputMessage[] {
   const given: InputItem[] =
     typeof input === 'string' ? [{ role: 'user', content: input }] : (input ?? [])
-  return given.map((item) => ({
-    type: 'message',
-    id: `msg_${randomUUID()}`,
-    status: 'completed',
-    role: item.role,
-    content: contentOf(item),
-  }))
+  return given.flatMap((item, i) => messageOf(item, `input.${i}`))
 }
 
 export const turnOf = ({ content, role }: InputMessage): Turn => ({
@@ -39,28 +51,18 @@ export const turnOf = ({ content, role }: InputMessage): Turn => ({
   text: content.map(({ text }) => text).join(''),
 })
 
-/** `history`: the turns before this request. Throws `empty_prompt`, `not_supported`. */
-export async function promptOf(
-  { instructions }: ResponseRequest,
+/** `history`: the turns before this request. Throws `empty_prompt`, `invalid_request`. */
+export function promptOf(
+  { instructions, template }: ResponseRequest,
   history: readonly Turn[],
   input: readonly Turn[],
   engine: EngineClient,
-): Promise<readonly number[]> {
-  if (engine.chat) {
-    const before: Turn[] =
-      typeof instructions === 'string' ? [{ role: 'system', text: instructions }] : []
-    const turns = [...before, ...history, ...input]
-    if (turns.length === 0) throw new BasinError('empty_prompt', { param: 'input' })
-    return engine.converse(turns.map(({ role, text }) => ({ role, content: text })))
+): Promise<ConversationPrompt> {
+  const before: Turn[] =
+    typeof instructions === 'string' ? [{ role: 'system', text: instructions }] : []
+  const turns = [...before, ...history, ...input]
+  if (turns.length === 0 && typeof template !== 'string') {
+    throw new BasinError('empty_prompt', { param: 'input' })
   }
-  const reason =
-    'this model has no chat template: it reads the texts of user and assistant one after another'
-  if (typeof instructions === 'string') {
-    throw new BasinError('not_supported', { param: 'instructions', reason })
-  }
-  if (input.some(({ role }) => role === 'system' || role === 'developer')) {
-    throw new BasinError('not_supported', { param: 'input', reason })
-  }
-  const text = [...history, ...input].map((turn) => turn.text).join('')
-  return text === '' ? [] : engine.tokenize(text)
+  return conversationPrompt(turns, engine, 'input', template)
 }

@@ -6,10 +6,14 @@ import type { Limits } from '../../limits.js'
 import type { NewRequest } from '../../requests/request-service.js'
 import { requestFrom, roomAfter } from '../../requests/request-settings.js'
 import type { ResponseRequest } from '../../schemas/response-schema.js'
+import { responseRefusals } from '../../schemas/openai-fields.js'
+import type { ConversationPrompt } from '../chat-prompt.js'
+import { refuseFields } from '../refuse-fields.js'
 import type { ResponseMeta } from './response-event-writer.js'
 
 /** Throws `not_supported` or `invalid_request` for what this server does not do. */
 export function refuseUnsupported(body: ResponseRequest): void {
+  refuseFields(body, responseRefusals)
   const refuse = (param: string, reason: string) => {
     throw new BasinError('not_supported', { param, reason })
   }
@@ -34,12 +38,13 @@ const wantsRefinement = ({ include, stream_options: options }: ResponseRequest):
 /** Throws `out_of_range` naming the field. */
 export function engineRequestOf(
   body: ResponseRequest,
-  prompt: readonly number[],
+  { prompt, template }: ConversationPrompt,
   model: ModelConfig,
   { caps }: Limits,
 ): NewRequest {
   const settings = {
     ...body,
+    template: template ?? null,
     max_tokens: body.max_output_tokens ?? roomAfter(prompt.length, model),
     reasoning_effort: body.reasoning?.effort ?? null,
     logprobs: wantsLogprobs(body),
@@ -47,6 +52,7 @@ export function engineRequestOf(
   return {
     ...requestFrom(settings, model, caps),
     prompt,
+    ...(typeof body.template !== 'string' && { templateParam: 'input' }),
     hold: false,
     reportSteps: wantsRefinement(body),
   }

@@ -1,0 +1,40 @@
+// The AI SDK with its provider for compatible servers, against the address in its first argument.
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
+import { generateText, streamText } from 'ai'
+
+const provider = createOpenAICompatible({
+  name: 'basin',
+  baseURL: `${process.argv[2]}/v1`,
+  includeUsage: true,
+})
+
+const asked = {
+  model: provider('stories'),
+  system: 'Tell a story.',
+  prompt: 'Once upon a time',
+  maxOutputTokens: 12,
+  seed: 1,
+}
+const chat = await generateText(asked)
+let streamed = ''
+for await (const part of streamText(asked).textStream) streamed += part
+const completion = await generateText({
+  model: provider.completionModel('stories'),
+  prompt: 'Once upon a time',
+  maxOutputTokens: 8,
+})
+const board = await generateText({
+  model: provider('sudoku6'),
+  prompt: '_4______6__1_5__2___45____1__63_____',
+})
+
+console.log(
+  JSON.stringify({
+    chat: chat.text,
+    finish: chat.finishReason,
+    usage: chat.usage,
+    streamed,
+    completion: completion.text,
+    board: board.text,
+  }),
+)
