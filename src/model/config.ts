@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { BasinError } from '../errors.js'
+import { contextCaches, draftsFromContext } from './derived.js'
 import { readText } from './regular-file.js'
 
 const MAX_CONFIG_BYTES = 2 ** 20
-import { contextCaches, draftsFromContext } from './derived.js'
 
 const count = (maximum: number, description: string) =>
   Type.Integer({ minimum: 1, maximum, description })

@@ -32,6 +32,7 @@ import { embeddingRoutes } from './routes/embedding-routes.js'
 import { healthRoutes } from './routes/health-routes.js'
 import { landscapeRoutes } from './routes/landscape-routes.js'
 import { metricsRoutes } from './routes/metrics-routes.js'
+import { type ModelFiles, modelFileRoutes } from './routes/model-file-routes.js'
 import { modelRoutes } from './routes/model-routes.js'
 import { pageRoutes } from './routes/page-routes.js'
 import { refineRoutes } from './routes/refine-routes.js'
@@ -49,6 +50,8 @@ export interface AppOptions {
   rescan?: () => ReadonlyMap<string, ModelSource>
   /** Most bytes that the models in memory may take together. */
   memoryBytes?: number
+  /** Files of models that clients may fetch. Absent: none. */
+  modelFiles?: ModelFiles
   /** Answers requests that name no model. */
   defaultModel: string
   limits: Limits
@@ -151,7 +154,9 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
     secret: options.privateDocs ?? false,
   })
   await pageRoutes(app)
-  modelRoutes(app, context)
+  const { modelFiles = new Map() } = options
+  modelRoutes(app, context, modelFiles)
+  if (modelFiles.size > 0) modelFileRoutes(app, modelFiles)
   completionRoutes(app, context)
   chatRoutes(app, context)
   steeringRoutes(app, context)

@@ -1,5 +1,6 @@
 /** What the page is set to, and the run that it shows; all of it can be put into a link. */
 import { batch, computed, effect, signal } from '@preact/signals'
+import { hasFiles, place, type Place, places } from './place.js'
 import { anotherInput, firstInput } from './puzzles.js'
 import { parseRule } from './rule-text.js'
 import { Run } from './run.js'
@@ -92,6 +93,17 @@ export const budget = computed(() =>
   steps.value > 0 ? steps.value : model.value ? stepsOf(effort.value, model.value) : 0,
 )
 
+/** Answers are computed there from now on; the present one begins again. */
+export function choosePlace(chosen: Place): void {
+  if (chosen === place.value) return
+  const begun = run.value !== undefined
+  batch(() => {
+    stop()
+    place.value = chosen
+    if (begun) start()
+  })
+}
+
 export function chooseModel(id: string): void {
   const chosen = models.value.find((each) => each.id === id)
   if (!chosen || id === modelId.value) return
@@ -101,6 +113,7 @@ export function chooseModel(id: string): void {
   const same = before && now && before.length === now.length && before.blank === now.blank
   batch(() => {
     modelId.value = id
+    if (!hasFiles(chosen)) place.value = 'server'
     stop()
     if (same && JSON.stringify(before.layout) === JSON.stringify(now.layout)) return
     own.value = new Set()
@@ -193,6 +206,7 @@ export function linkOf(moment?: number): string {
   if (own.value.size > 0) fields.set('own', [...own.value].join('.'))
   for (const rule of rules.value) fields.append('rule', rule)
   if (view.value !== 'watch') fields.set('view', view.value)
+  if (place.value === 'browser') fields.set('in', 'browser')
   if (run.value) fields.set('run', '1')
   if (moment !== undefined && moment >= 0) fields.set('at', String(moment + 1))
   return `#${fields.toString()}`
@@ -224,6 +238,8 @@ export function restore(hash: string): Link | undefined {
     own.value = new Set(positions.filter(Number.isInteger))
     rules.value = fields.getAll('rule').filter((rule) => parseRule(rule))
     view.value = views.find((each) => each === fields.get('view')) ?? 'watch'
+    const asked = places.find((each) => each === fields.get('in')) ?? place.peek()
+    place.value = hasFiles(named) ? asked : 'server'
   })
   return { run: fields.get('run') === '1', at: Number.isInteger(at) ? at - 1 : undefined }
 }

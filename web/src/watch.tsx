@@ -8,6 +8,7 @@ import { LandscapePanel } from './landscape.js'
 import { stepAt } from './recording.js'
 import type { Run } from './run.js'
 import { Rules } from './rules.js'
+import { place } from './place.js'
 import { candidate, edit, input, notice, own, replace, run } from './state.js'
 import { TakeAway } from './take.js'
 import { pointed } from './tour.js'
@@ -30,7 +31,7 @@ export function stateOf(current: Run | undefined): string {
   const { ending } = current.recording
   switch (current.phase.value) {
     case 'opening':
-      return 'Asking the server …'
+      return place.value === 'server' ? 'Asking the server …' : 'Asking this browser …'
     case 'running':
       return current.playing.value ? 'Settling.' : 'Paused.'
     case 'failed':

@@ -9,6 +9,8 @@ export type Layout =
 export interface Model {
   id: string
   description: string
+  /** Its files can be fetched, so that a browser can compute with it. */
+  files?: boolean
   capabilities: {
     context_length: number
     vocab_size: number

@@ -9,19 +9,26 @@ import { LmdbStore } from '../../jobs/lmdb-store.js'
 import { MemoryStore } from '../../jobs/memory-store.js'
 import { recoverFolder } from '../../jobs/recover.js'
 import type { JobStore } from '../../jobs/store.js'
-import type { ModelConfig } from '../../model/config.js'
 import { type AppOptions, buildApart, buildApp } from '../../server/app.js'
 import { ApiKeys } from '../../server/api-keys.js'
 import { defaultLimits, type Limits } from '../../server/limits.js'
 import { listen } from '../../server/listen.js'
 import type { Rates } from '../../server/requests/quotas.js'
 import { RedisUsageStore } from '../../server/requests/redis-usage-store.js'
+import type { ModelFiles } from '../../server/routes/model-file-routes.js'
 import type { ModelSource } from '../../server/models/model-registry.js'
 import { openLog } from '../output/log.js'
 import { version } from '../package.js'
 import { type ServeFlags, serveOptions } from '../options/serve-options.js'
 import { openTracing } from '../output/telemetry.js'
-import { checkNames, modelNamed, scanModels } from '../model-folder.js'
+import { browserFiles } from '../model-files.js'
+import {
+  checkNames,
+  type FoundModel,
+  type ModelFolder,
+  modelNamed,
+  scanModels,
+} from '../model-folder.js'
 import { sourceOf } from '../open-models.js'
 
 /** Between looks at the file of keys. */
@@ -59,6 +66,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
       ...(keys && { keys }),
+      ...(flags.modelFiles === 'on' && { modelFiles: modelFilesOf(flags) }),
       privateDocs: flags.docs === 'keys',
       ...(usage && { usage }),
       ...(tracing && { tracing }),
@@ -140,7 +148,7 @@ async function closeAll(opened: readonly { close: () => Promise<void> }[]): Prom
  */
 function sourcesOf(flags: ServeFlags, logger: Logger): Map<string, ModelSource> {
   const folder = scanModels(flags.models)
-  const chosen = flags.model?.map((name) => modelNamed(name, folder, flags.models)) ?? folder.found
+  const chosen = chosenOf(folder, flags)
   checkNames(chosen, flags.models)
   if (!flags.model) {
     for (const { directory, reason } of folder.skipped) {
@@ -162,6 +170,18 @@ function noModels(root: string): BasinError {
     'there is no model (a directory with config.json and weights) in it; name another directory with --models'
   return new BasinError('invalid_data', { path: root, reason })
 }
+
+const chosenOf = (folder: ModelFolder, { model, models }: ServeFlags): readonly FoundModel[] =>
+  model?.map((name) => modelNamed(name, folder, models)) ?? folder.found
+
+/** The files of the models that browsers can compute with, by the names that requests use. */
+const modelFilesOf = (flags: ServeFlags): ModelFiles =>
+  new Map(
+    chosenOf(scanModels(flags.models), flags).flatMap(({ directory, model }) => {
+      const files = browserFiles(directory)
+      return files ? [[model.name, { directory, files }]] : []
+    }),
+  )
 
 /** Opens the first models, as many as memory has room for and at least one. Throws if one fails. */
 async function openModels(

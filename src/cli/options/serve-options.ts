@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander'
 import { defaultLimits } from '../../server/limits.js'
 import { LARGEST_TERM_COUNT } from '../../server/schemas/terms-schema.js'
+import { modelFileSwitches } from '../model-files.js'
 import type { WorkerFlags } from '../open-models.js'
 import { SecretOption } from '../commands/config-command.js'
 import { logLevels } from '../output/log.js'
@@ -20,6 +21,7 @@ export interface ServeFlags extends WorkerFlags {
   port: number
   models: string
   model?: string[]
+  modelFiles: (typeof modelFileSwitches)[number]
   maxStepsCap: number
   maxSecondsCap: number
   drainSeconds: number
@@ -94,6 +96,15 @@ export const serveOptions = (command: Command): Command =>
       )
         .env('BASIN_MODEL')
         .argParser(append),
+    )
+    .addOption(
+      new Option(
+        '--model-files <switch>',
+        'whether clients may fetch the files of the models, so that the page can compute in a browser',
+      )
+        .choices(modelFileSwitches)
+        .env('BASIN_MODEL_FILES')
+        .default('off'),
     )
     .addOption(engineOption())
     .addOption(threadsOption())

@@ -13,7 +13,7 @@ import type {
 } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
-import { landscapeOf } from '../../model/config.js'
+import { landscapeOf } from '../../model/derived.js'
 import { planStep } from '../../refine/budget.js'
 import { startNoise } from '../../refine/restarts.js'
 import { needPoints } from '../../refine/terms/composed.js'

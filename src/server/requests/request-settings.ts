@@ -1,5 +1,4 @@
 /** From the settings of an HTTP request or a frame to those of a request for an engine. Knows no transport. */
-import { randomInt } from 'node:crypto'
 import type { Static, TObject } from 'typebox'
 import { BasinError } from '../../errors.js'
 import type { EngineRequest } from '../../generation/protocol.js'
@@ -12,6 +11,12 @@ import type { StructureFields } from '../schemas/structure-schema.js'
 import { defaultTermCaps, type TermCaps, termsFrom } from './energy-terms.js'
 
 export type Settings = Static<TObject<typeof settings>> & Pick<StructureFields, 'text'>
+
+/** 48 random bits. */
+function randomSeed(): number {
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2))
+  return (high >>> 16) * 2 ** 32 + low
+}
 
 /** OpenAI's default of `max_tokens` for completions. */
 const DEFAULT_MAX_TOKENS = 16
@@ -31,7 +36,7 @@ const sampling = (asked: Settings, model: ModelConfig): Sampling => ({
   temperature: asked.temperature ?? model.temperature ?? 1,
   topP: asked.top_p ?? 1,
   topK: asked.top_k ?? 0,
-  seed: asked.seed ?? randomInt(2 ** 48 - 1),
+  seed: asked.seed ?? randomSeed(),
   ...(asked.min_p && { minP: asked.min_p }),
   ...(asked.repetition_penalty && { repetitionPenalty: asked.repetition_penalty }),
   presencePenalty: asked.presence_penalty ?? 0,
