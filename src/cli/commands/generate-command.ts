@@ -12,10 +12,10 @@ import { requestFrom } from '../../server/requests/request-settings.js'
 import { brailleCurve } from '../output/braille.js'
 import { integer, real } from '../options/number-parsers.js'
 import { figure, TemplateScreen } from '../output/template-screen.js'
-import { shippedModels } from '../package.js'
+import { shippedModels } from '../../library/package.js'
 import { Screen } from '../output/screen.js'
 import { sparkline } from '../output/sparkline.js'
-import { openModel } from '../open-models.js'
+import { openEngineClient } from '../../library/open-models.js'
 import {
   engineOption,
   refinerOption,
@@ -78,7 +78,7 @@ export function registerGenerate(program: Command): void {
 }
 
 async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
-  const generation = await openModel(flags.model, {
+  const generation = await openEngineClient(flags.model, {
     engine: flags.engine,
     threads: flags.threads,
     weights: flags.weights,

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { weightsFile } from '../../model/checkpoint.js'
 import { readConfig } from '../../model/config.js'
-import { shippedModels } from '../package.js'
+import { shippedModels } from '../../library/package.js'
 
 export function registerList(program: Command): void {
   program

@@ -18,10 +18,10 @@ import type { Rates } from '../../server/requests/quotas.js'
 import { RedisUsageStore } from '../../server/requests/redis-usage-store.js'
 import type { ModelSource } from '../../server/models/model-registry.js'
 import { openLog } from '../output/log.js'
-import { version } from '../package.js'
+import { version } from '../../library/package.js'
 import { type ServeFlags, serveOptions } from '../options/serve-options.js'
 import { openTracing } from '../output/telemetry.js'
-import { findModels, sourceOf } from '../open-models.js'
+import { findModels, sourceOf } from '../../library/open-models.js'
 
 const recoverProcess = fileURLToPath(new URL('../../jobs/recover-process.js', import.meta.url))
 
@@ -168,9 +168,12 @@ function greeting(models: ReadonlyMap<string, EngineClient>, address: string): s
     `  ${model.name}: ${model.description} (${engine.name} on ${engine.backend})`,
     `    curl ${address}/v1/completions -H 'content-type: application/json' -d '${JSON.stringify(example(model))}'`,
   ])
+  // The slowest engine is never taken in silence.
+  const slow = [...models.values()].find(({ engine }) => engine.name === 'tfjs')
   return [
     `basin ${version} is at ${address}, its documentation at ${address}/docs`,
     ...served,
+    ...(slow ? [`  the engine is tfjs: ${slow.engine.reason}`] : []),
   ].join('\n')
 }
 

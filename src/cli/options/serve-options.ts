@@ -1,11 +1,11 @@
 /** The settings of `basin serve`. Each is a flag, an environment variable and an entry of a file. */
 import { type Command, Option } from 'commander'
 import { defaultLimits } from '../../server/limits.js'
-import type { WorkerFlags } from '../open-models.js'
+import type { WorkerFlags } from '../../library/open-models.js'
 import { SecretOption } from '../commands/config-command.js'
 import { logLevels } from '../output/log.js'
 import { integer } from './number-parsers.js'
-import { shippedModels } from '../package.js'
+import { shippedModels } from '../../library/package.js'
 import {
   engineOption,
   prefixSharingOption,
