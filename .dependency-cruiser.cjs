@@ -1,6 +1,7 @@
 /** Imports go down the staircase only (docs/architecture.md), and never in a circle. */
 const layers = [
   ['cli'],
+  ['library'],
   ['server'],
   ['jobs'],
   ['train', 'generation'],
@@ -54,6 +55,19 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/generation/core/' },
       to: { path: '^src/generation/client/' },
+    },
+    {
+      name: 'client-stands-alone',
+      comment: 'it runs in browsers: no file of another room, no package, nothing of Node',
+      severity: 'error',
+      from: { path: '^src/client/' },
+      to: { pathNot: '^src/client/' },
+    },
+    {
+      name: 'nothing-imports-the-client',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/client/' },
+      to: { path: '^src/client/' },
     },
     { name: 'no-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
     ...above,

@@ -2,7 +2,7 @@
 # Basin on the CPU: built in an image with a compiler, run in one without.
 #   docker build -t basin . && docker run --rm -p 127.0.0.1:8000:8000 basin
 
-FROM node:20-bookworm AS build
+FROM node:24-bookworm AS build
 WORKDIR /basin
 COPY . .
 # `npm ci` succeeds without the native engine if it cannot be built; the build of this image must not.
@@ -12,7 +12,7 @@ RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund \
   && rm -rf src web build/Release/obj.target build/Release/.deps build/Release/*.a
 
 # The same Debian release, so that the addon finds the libraries that it was linked with.
-FROM node:20-bookworm-slim
+FROM node:24-bookworm-slim
 WORKDIR /basin
 COPY --from=build /basin .
 ENV NODE_ENV=production \

@@ -17,7 +17,7 @@ import { registerServe } from './commands/serve-command.js'
 import { registerTasks } from './commands/tasks-command.js'
 import { registerTokenizer } from './commands/tokenizer-command.js'
 import { registerTrain } from './commands/train-command.js'
-import { version } from './package.js'
+import { version } from '../library/package.js'
 
 const program = new Command('basin')
   .description('Language models that find their answers by gradient descent on an energy')

@@ -8,7 +8,7 @@ import type { JobStore } from '../jobs/store.js'
 import type { ApiKeys } from './api-keys.js'
 import type { App, AppContext } from './context.js'
 import { OpenSockets } from './basin/open-sockets.js'
-import { createApp, guardApp, type Guards } from './create-app.js'
+import { createApp, guardApp, type Guards, prepareScope } from './create-app.js'
 import { FailureLog } from './failure-log.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
@@ -138,22 +138,47 @@ function componentsFrom(options: AppOptions): Components {
   }
 }
 
-async function openPublicApp({ context, guards }: Components, options: AppOptions): Promise<App> {
-  const { limits, logger, version } = options
-  const { models, responses } = context
-  const app = await createApp(context, logger)
-  await app.register(webSockets, { frameBytes: limits.frameBytes })
+/**
+ * The API below an app that someone else has built and listens with: its routes, hooks and errors are those of
+ * this scope alone. Without the page, the page of the documentation, metrics and administration.
+ */
+export async function mountApp(scope: App, options: AppOptions): Promise<void> {
+  const components = componentsFrom(options)
+  await prepareScope(scope, components.context)
+  await addApi(scope, components, options)
+}
+
+async function openPublicApp(components: Components, options: AppOptions): Promise<App> {
+  const { context, guards } = components
+  const app = await createApp(context, options.logger)
+  await addApi(app, components, options, async () => {
+    await app.register(apiDocs, {
+      version: options.version,
+      models: context.models,
+      keyed: guards.keys !== undefined,
+      secret: options.privateDocs ?? false,
+    })
+    await pageRoutes(app)
+  })
+  return app
+}
+
+/** `addPages`: what describes the API, which must be there before its routes. */
+async function addApi(
+  app: App,
+  { context, guards }: Components,
+  options: AppOptions,
+  addPages: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  const { limits, models, responses } = context
+  // Whoever has built the app may have sockets already.
+  if (!app.hasDecorator('websocketServer'))
+    await app.register(webSockets, { frameBytes: limits.frameBytes })
   await guardApp(app, guards)
   await app.register(clientDisconnect)
   await app.register(modelLease, { models })
   await app.register(idempotency)
-  await app.register(apiDocs, {
-    version,
-    models,
-    keyed: guards.keys !== undefined,
-    secret: options.privateDocs ?? false,
-  })
-  await pageRoutes(app)
+  await addPages()
   const { modelFiles = new Map() } = options
   modelRoutes(app, context, modelFiles)
   if (modelFiles.size > 0) modelFileRoutes(app, modelFiles)
@@ -174,7 +199,6 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
     await options.tracing?.close()
   })
   responses.resume()
-  return app
 }
 
 /** `restricted`: clients with keys of their own reach the port. */

@@ -23,9 +23,10 @@ import type { Traces } from './requests/request-trace.js'
 const TIMEOUT_CHECK_MS = 1000
 
 export async function createApp(
-  { failures, limits, metrics }: Pick<AppContext, 'failures' | 'limits' | 'metrics'>,
+  context: Pick<AppContext, 'failures' | 'limits' | 'metrics'>,
   logger: FastifyBaseLogger,
 ): Promise<App> {
+  const { limits } = context
   const app = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -44,6 +45,15 @@ export async function createApp(
     },
   }).withTypeProvider<TypeBoxTypeProvider>()
 
+  await prepareScope(app, context)
+  return app
+}
+
+/** How requests are read and checked below an app, and how their failures are answered. */
+export async function prepareScope(
+  app: App,
+  { failures, limits, metrics }: Pick<AppContext, 'failures' | 'limits' | 'metrics'>,
+): Promise<void> {
   app.addHook('onRequest', (request, { raw }, next) => {
     trackReply(request.raw.socket, raw)
     next()
@@ -54,7 +64,6 @@ export async function createApp(
   })
   await app.register(jsonBody, { nesting: limits.nesting, limit: limits.bodyBytes })
   await app.register(requestLog, { metrics })
-  return app
 }
 
 export interface Guards {

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { checkNames, modelNamed, scanModels } from '../../src/cli/model-folder.js'
+import { checkNames, modelNamed, scanModels } from '../../src/library/model-folder.js'
 import { BasinProcess, Server, writeModel } from '../support/process.js'
 
 let root: string

@@ -64,7 +64,7 @@ describe.each(['Dockerfile', 'docker/Dockerfile.gpu', 'docker/Dockerfile.webgpu'
     const { dependencies } = JSON.parse(read('package.json')) as {
       dependencies: Record<string, string>
     }
-    if (gpu !== undefined) expect(gpu).toBe(`${String(dependencies['@tensorflow/tfjs'])}.0`)
+    if (gpu !== undefined) expect(gpu).toBe(`${String(dependencies['@tensorflow/tfjs-core'])}.0`)
   })
 })
 

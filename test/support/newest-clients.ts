@@ -57,11 +57,16 @@ if (noClients !== undefined) console.warn(`the newest clients are not tested: ${
  */
 export async function runClient<T>(script: string, address: string): Promise<T> {
   const source = fileURLToPath(new URL(`../server/clients/${script}`, import.meta.url))
-  const copy = join(folder, `${process.pid}-${basename(script)}`)
+  return JSON.parse(await runBesideClients(source, address)) as T
+}
+
+/** Runs a script where the packages are found, with the address of a server, and returns what it printed. */
+export async function runBesideClients(source: string, address: string): Promise<string> {
+  const copy = join(folder, `${process.pid}-${basename(source)}`)
   copyFileSync(source, copy)
   try {
     const { stdout } = await run(process.execPath, [copy, address], { timeout: 60_000 })
-    return JSON.parse(stdout) as T
+    return stdout
   } finally {
     rmSync(copy)
   }

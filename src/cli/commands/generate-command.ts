@@ -17,11 +17,11 @@ import { brailleCurve } from '../output/braille.js'
 import { integer, real } from '../options/number-parsers.js'
 import { appendTerms } from '../options/term-option.js'
 import { figure, TemplateScreen } from '../output/template-screen.js'
-import { shippedModels } from '../package.js'
+import { shippedModels } from '../../library/package.js'
 import { Screen } from '../output/screen.js'
 import { sparkline } from '../output/sparkline.js'
-import { modelNamed, scanModels } from '../model-folder.js'
-import { openModel } from '../open-models.js'
+import { modelNamed, scanModels } from '../../library/model-folder.js'
+import { openEngineClient } from '../../library/open-models.js'
 import {
   engineOption,
   refinerOption,
@@ -126,7 +126,7 @@ function directoryOf({ model, models }: GenerateFlags): string {
 }
 
 async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
-  const generation = await openModel(directoryOf(flags), {
+  const generation = await openEngineClient(directoryOf(flags), {
     engine: flags.engine,
     threads: flags.threads,
     weights: flags.weights,

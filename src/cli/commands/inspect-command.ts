@@ -9,7 +9,7 @@ import { parameterCount, tensorShapes, weightsFile } from '../../model/checkpoin
 import { contextCaches, landscapeOf, readConfig, type ModelConfig } from '../../model/config.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import { integer } from '../options/number-parsers.js'
-import { PAGE_POSITIONS } from '../open-models.js'
+import { PAGE_POSITIONS } from '../../library/open-models.js'
 import { engineOption, threadsOption, weightsOption } from '../options/engine-options.js'
 
 interface InspectFlags {

@@ -3,8 +3,8 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { weightsFile } from '../../model/checkpoint.js'
-import { scanModels } from '../model-folder.js'
-import { shippedModels } from '../package.js'
+import { scanModels } from '../../library/model-folder.js'
+import { shippedModels } from '../../library/package.js'
 
 export function registerList(program: Command): void {
   program

@@ -9,6 +9,7 @@ import { LmdbStore } from '../../jobs/lmdb-store.js'
 import { MemoryStore } from '../../jobs/memory-store.js'
 import { recoverFolder } from '../../jobs/recover.js'
 import type { JobStore } from '../../jobs/store.js'
+import type { ModelConfig } from '../../model/config.js'
 import { type AppOptions, buildApart, buildApp } from '../../server/app.js'
 import { ApiKeys } from '../../server/api-keys.js'
 import { defaultLimits, type Limits } from '../../server/limits.js'
@@ -18,7 +19,7 @@ import { RedisUsageStore } from '../../server/requests/redis-usage-store.js'
 import type { ModelFiles } from '../../server/routes/model-file-routes.js'
 import type { ModelSource } from '../../server/models/model-registry.js'
 import { openLog } from '../output/log.js'
-import { version } from '../package.js'
+import { version } from '../../library/package.js'
 import { type ServeFlags, serveOptions } from '../options/serve-options.js'
 import { openTracing } from '../output/telemetry.js'
 import { browserFiles } from '../model-files.js'
@@ -28,8 +29,8 @@ import {
   type ModelFolder,
   modelNamed,
   scanModels,
-} from '../model-folder.js'
-import { sourceOf } from '../open-models.js'
+} from '../../library/model-folder.js'
+import { sourceOf } from '../../library/open-models.js'
 
 /** Between looks at the file of keys. */
 const KEYS_INTERVAL_MS = 1000
@@ -205,9 +206,12 @@ function greeting(models: ReadonlyMap<string, EngineClient>, address: string): s
     `  ${model.name}: ${model.description} (${engine.name} on ${engine.backend})`,
     `    curl ${address}/v1/completions -H 'content-type: application/json' -d '${JSON.stringify(example(model))}'`,
   ])
+  // The slowest engine is never taken in silence.
+  const slow = [...models.values()].find(({ engine }) => engine.name === 'tfjs')
   return [
     `basin ${version} is at ${address}, its documentation at ${address}/docs`,
     ...served,
+    ...(slow ? [`  the engine is tfjs: ${slow.engine.reason}`] : []),
   ].join('\n')
 }
 

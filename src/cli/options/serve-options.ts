@@ -3,11 +3,11 @@ import { type Command, Option } from 'commander'
 import { defaultLimits } from '../../server/limits.js'
 import { LARGEST_TERM_COUNT } from '../../server/schemas/terms-schema.js'
 import { modelFileSwitches } from '../model-files.js'
-import type { WorkerFlags } from '../open-models.js'
+import type { WorkerFlags } from '../../library/open-models.js'
 import { SecretOption } from '../commands/config-command.js'
 import { logLevels } from '../output/log.js'
 import { integer } from './number-parsers.js'
-import { shippedModels } from '../package.js'
+import { shippedModels } from '../../library/package.js'
 import {
   engineOption,
   prefixSharingOption,

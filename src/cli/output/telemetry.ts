@@ -3,7 +3,7 @@ import { defaultTextMapGetter, diag, DiagLogLevel, ROOT_CONTEXT } from '@opentel
 import type { FastifyBaseLogger } from 'fastify'
 import { BasinError } from '../../errors.js'
 import type { Tracing } from '../../server/requests/request-trace.js'
-import { version } from '../package.js'
+import { version } from '../../library/package.js'
 
 /** Limit for sending one batch. It delays the end of the server, which sends the last batch. */
 const EXPORT_TIMEOUT_MS = 3000

@@ -3,7 +3,7 @@
  * numbers; the addon checks every one of them. What it refuses, it throws with `param`, `bound` and
  * `value`, and `refusing` turns that into an error of the table.
  */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { BasinError } from '../../errors.js'
@@ -193,10 +193,17 @@ function whyMissing(): string {
   return 'it was built at install, but its file is gone'
 }
 
+/** What was built here comes before what the package brings (native/prebuild.cjs). */
+const places = [
+  'build/Release/basin.node',
+  `prebuilds/${process.platform}-${process.arch}/basin.node`,
+]
+
 /** The addon, or why there is none. `BASIN_ADDON` is the path of another build, such as one with sanitizers. */
 export function loadAddon(): { addon: Addon } | { missing: string } {
-  const path =
-    process.env['BASIN_ADDON'] ?? fileURLToPath(new URL('build/Release/basin.node', root))
+  const files = places.map((path) => fileURLToPath(new URL(path, root)))
+  const path = process.env['BASIN_ADDON'] ?? files.find((file) => existsSync(file))
+  if (path === undefined) return { missing: whyMissing() }
   try {
     return { addon: require(path) as Addon }
   } catch (error) {

@@ -9,6 +9,7 @@ import type * as TfWasm from '@tensorflow/tfjs-backend-wasm'
 import type * as TfCore from '@tensorflow/tfjs-core'
 import { BasinError } from '../../errors.js'
 import { findTraining } from './addon-backend/find.js'
+import { registerGradients } from './gradients.js'
 
 export type Tf = typeof TfCore
 export type Tensor = TfCore.Tensor
@@ -53,9 +54,18 @@ function loadOptional(choice: keyof typeof optional): Tf {
   }
 }
 
+/**
+ * The ES modules of these packages do not load in Node; their CommonJS entries do. The package
+ * `@tensorflow/tfjs` holds this one and the gradients, and weighs 240 MB more.
+ */
+function loadCore(): Tf {
+  const tf = require('@tensorflow/tfjs-core') as Tf
+  registerGradients(tf)
+  return tf
+}
+
 async function loadWasm(threads: number): Promise<Tf> {
-  // The ES modules of these packages do not load in Node; their CommonJS entries do.
-  const tf = require('@tensorflow/tfjs') as Tf
+  const tf = loadCore()
   const wasm = require('@tensorflow/tfjs-backend-wasm') as typeof TfWasm
   wasm.setWasmPaths(
     `${dirname(require.resolve('@tensorflow/tfjs-backend-wasm/package.json'))}${join('/', 'dist', '/')}`,
@@ -131,7 +141,7 @@ async function loadNative(
   { training }: Extract<ReturnType<typeof findTraining>, { training: unknown }>,
   threads: number,
 ): Promise<Omit<Backend, 'reason'>> {
-  const tf = require('@tensorflow/tfjs') as Tf
+  const tf = loadCore()
   tf.enableProdMode()
   const { openNative } = await import('./addon-backend/open-addon-backend.js')
   const { inherited } = await openNative(tf, training, threads)

@@ -24,6 +24,10 @@ export interface ThreadListener {
   ended: (error: ErrorMessage) => void
 }
 
+/** A worker takes the arguments of its process; Node refuses this one, of a program given as text, for a file. */
+const argumentsOf = (inherited: readonly string[]): { execArgv?: string[] } =>
+  inherited.some((argument) => argument.startsWith('--input-type')) ? { execArgv: [] } : {}
+
 export class WorkerThread {
   /** When it last sent a message, on the clock of `performance.now()`. */
   lastMessageAt = performance.now()
@@ -52,7 +56,7 @@ export class WorkerThread {
     const interrupt = createInterrupt()
     const reportAck = createReportAck()
     const workerData: WorkerData = { ...options, interrupt, reportAck }
-    const worker = new Worker(entry, { workerData })
+    const worker = new Worker(entry, { workerData, ...argumentsOf(process.execArgv) })
     return new Promise((resolve, reject) => {
       const decide = (settle: () => void) => {
         worker.off('error', failed).off('exit', exited).off('message', answered)

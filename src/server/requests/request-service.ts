@@ -14,7 +14,6 @@ import { totalSteps } from '../../refine/allocation.js'
 import type { Caps } from '../../refine/presets.js'
 import type { Extra } from '../../refine/stop.js'
 import type { Limits } from '../limits.js'
-import type { Metrics } from '../metrics/metrics.js'
 import type { Quotas } from './quotas.js'
 import type { RequestObserver } from './request-observer.js'
 import type { Traces } from './request-trace.js'
@@ -34,7 +33,8 @@ export interface RequestServiceOptions {
   /** Of the models in memory: the running choices of a client are counted on all of them. */
   engines: ReadonlyMap<string, EngineClient>
   limits: Limits
-  metrics: Metrics
+  /** Counts what happens to each request. */
+  metrics: { request: (model: string, route: string) => RequestObserver }
   /** Undefined where nothing is limited. */
   quotas: Quotas | undefined
   /** Undefined where nothing is traced. */

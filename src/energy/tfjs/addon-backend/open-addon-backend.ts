@@ -6,7 +6,7 @@ import { NativeBackend } from './addon-backend.js'
 import { Calls } from './calls.js'
 import { duals, registerDualGradients } from './kernels/dual.js'
 import { elementwise } from './kernels/elementwise.js'
-import { fused, registerGradients } from './kernels/fused-kernels.js'
+import { fused, registerFusedGradients } from './kernels/fused-kernels.js'
 import type { Attributes, Inputs, Kernel, Kernels, Tf } from './kernels/kernel.js'
 import { indices } from './kernels/indices.js'
 import { moves } from './kernels/moves.js'
@@ -28,7 +28,7 @@ export async function openNative(
   let backend = opened.get(name)
   if (!backend) {
     if (opened.size === 0) {
-      registerGradients(tf)
+      registerFusedGradients(tf)
       registerDualGradients(tf)
     }
     const made = new NativeBackend(new Calls(training, threads))

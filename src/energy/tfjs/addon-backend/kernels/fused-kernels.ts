@@ -100,7 +100,7 @@ export function fused(): Kernels {
 }
 
 /** TensorFlow.js has one gradient for each kernel on all backends: on others, that of softmax stays the usual one. */
-export function registerGradients(tf: Tf): void {
+export function registerFusedGradients(tf: Tf): void {
   tf.registerGradient({
     kernelName: 'BasinGate',
     inputsToSave: ['a', 'b'],

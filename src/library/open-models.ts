@@ -19,7 +19,10 @@ const MAX_DEFAULT_PAGES = 4096
 export type WorkerFlags = Omit<WorkerOptions, 'modelPath' | 'pages'> & { pages?: number }
 
 /** Throws `invalid_checkpoint` or another error that says why the model or its engine cannot be opened. */
-export async function openModel(directory: string, flags: WorkerFlags): Promise<EngineClient> {
+export async function openEngineClient(
+  directory: string,
+  flags: WorkerFlags,
+): Promise<EngineClient> {
   const perSlot = Math.ceil(readConfig(directory).context_length / PAGE_POSITIONS)
   const pages = flags.pages ?? Math.max(perSlot, Math.min(MAX_DEFAULT_PAGES, flags.slots * perSlot))
   return startEngineClient({ ...flags, modelPath: directory, pages }, entry)
@@ -29,5 +32,5 @@ export async function openModel(directory: string, flags: WorkerFlags): Promise<
 export function sourceOf({ directory, model }: FoundModel, flags: WorkerFlags): ModelSource {
   const { size: bytes } = statSync(join(directory, weightsFile))
   const chat = hasChatTemplate(directory)
-  return { model, chat, bytes, open: () => openModel(directory, flags) }
+  return { model, chat, bytes, open: () => openEngineClient(directory, flags) }
 }

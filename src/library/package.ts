@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** The package's directory: both src/cli and dist/cli are two levels below it. */
+/** The package's directory: both src/library and dist/library are two levels below it. */
 const root = new URL('../../', import.meta.url)
 
 export const shippedModels = fileURLToPath(new URL('models', root))

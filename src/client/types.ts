@@ -1,0 +1,371 @@
+/** What the client sends and is sent, as docs/http.md and docs/socket.md describe it. */
+
+export type Effort = 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | 'max'
+
+/** The exact budget of every answer. Without a field, the effort or the model decides. */
+export interface RefinementSettings {
+  /** Most steps per answer; null: unbounded, up to the server's cap on seconds. */
+  max_steps?: number | null
+  min_steps?: number
+  max_seconds?: number
+  /** Relative change of energy at or below which a step counts as calm. */
+  tolerance?: number
+  /** Calm steps in a row that mean convergence. */
+  patience?: number
+  plateau?: number
+  gradient_tolerance?: number
+  energy_target?: number
+  /** Independent starting points of the same answer. */
+  candidates?: number
+  select?: 'min' | 'max_gap' | 'max'
+  allocation?: 'even' | 'adaptive'
+  restarts?: {
+    after?: number | 'plateau'
+    keep?: number
+    most?: number | null
+    policy?: 'mixed' | 'noise' | 'partial' | 'near' | 'population'
+  } | null
+  step_size?: number
+  step_size_on?: 'every_landscape' | 'last_landscape'
+  noise?: number
+  noise_steps?: number
+  landscape_steps?: number
+  keep?: 'best' | 'last'
+  accept_lower?: boolean
+  line_search?: boolean
+}
+
+/** A text, or the tokens of one. */
+export type Text = string | number[]
+
+interface Sampling {
+  /** Default: the model that the server lists first. */
+  model?: string
+  temperature?: number
+  top_p?: number
+  top_k?: number
+  /** The same seed gives the same answer. */
+  seed?: number
+  stop?: string | string[]
+  logit_bias?: Record<string, number>
+  presence_penalty?: number
+  frequency_penalty?: number
+  refinement?: RefinementSettings
+}
+
+interface Settings extends Sampling {
+  max_tokens?: number
+  reasoning_effort?: Effort
+}
+
+interface AnswerSettings extends Settings {
+  /** Alternatives reported for every token, 0 to 5. */
+  logprobs?: number
+  /** Known text of the answer with blanks between: only the blanks are inferred. */
+  template?: string
+}
+
+export interface EnergySummary {
+  initial: number
+  final: number
+  best: number
+}
+
+export interface Refinement {
+  /** Descent steps, summed over the answers. */
+  steps: number
+  /** Of the latest answer. */
+  energy: EnergySummary
+  candidates: number
+  converged: boolean
+  stop_reason: string
+  disagreement?: number
+  doubt?: number
+}
+
+export interface Usage {
+  prompt_tokens: number
+  completion_tokens: number
+  total_tokens: number
+}
+
+export interface ModelInfo {
+  id: string
+  object: 'model'
+  created: number
+  owned_by: string
+  description: string
+  /** What the model can do: context, block, endpoints, template, trained steps. */
+  capabilities: Record<string, unknown>
+}
+
+export interface CompletionRequest extends AnswerSettings {
+  prompt?: Text | string[] | number[][]
+  n?: number
+  best_of?: number
+  echo?: boolean
+  user?: string
+}
+
+export interface CompletionLogprobs {
+  tokens: string[]
+  token_logprobs: (number | null)[]
+  top_logprobs: (Record<string, number> | null)[]
+  text_offset: number[]
+}
+
+export type FinishReason = 'stop' | 'length' | 'unsatisfied' | 'cancelled'
+
+export interface Completion {
+  id: string
+  object: 'text_completion'
+  created: number
+  model: string
+  choices: {
+    index: number
+    text: string
+    logprobs: CompletionLogprobs | null
+    finish_reason: FinishReason
+    refinement: Refinement
+  }[]
+  usage: Usage
+  /** Of the choice whose answer has the lowest energy. */
+  refinement: Refinement
+}
+
+/** A part of a streamed completion; with `include_refinement`, descent steps too. */
+export interface CompletionChunk {
+  id: string
+  object: 'text_completion'
+  created: number
+  model: string
+  choices: {
+    index: number
+    text: string
+    logprobs: CompletionLogprobs | null
+    finish_reason: FinishReason | null
+    refinement?: Refinement | Record<string, unknown>
+  }[]
+  usage?: Usage | null
+}
+
+export interface StreamOptions {
+  include_usage?: boolean
+  include_refinement?: boolean
+}
+
+export interface ChatMessage {
+  role: 'system' | 'developer' | 'user' | 'assistant'
+  content: string
+}
+
+export interface ChatRequest extends Settings {
+  messages: ChatMessage[]
+  n?: number
+  template?: string
+}
+
+export interface ChatCompletion {
+  id: string
+  object: 'chat.completion'
+  created: number
+  model: string
+  choices: {
+    index: number
+    message: { role: 'assistant'; content: string }
+    finish_reason: FinishReason
+    refinement: Refinement
+  }[]
+  usage: Usage
+}
+
+export interface ChatChunk {
+  id: string
+  object: 'chat.completion.chunk'
+  created: number
+  model: string
+  choices: {
+    index: number
+    delta: { role?: 'assistant'; content?: string }
+    finish_reason: FinishReason | null
+  }[]
+  usage?: Usage | null
+}
+
+interface Measured {
+  model?: string
+  by?: 'energy' | 'readout'
+  reasoning_effort?: Effort
+  refinement?: RefinementSettings
+}
+
+export interface ScoreRequest extends Measured {
+  prompt?: Text
+  answers: Text[]
+}
+
+export interface Scores {
+  object: 'list'
+  model: string
+  by: 'energy' | 'readout'
+  /** In the order of the answers; a lower energy fits better. */
+  data: {
+    object: 'score'
+    index: number
+    energy: number
+    energy_per_token: number
+    tokens: number
+    parts: {
+      text: string
+      tokens: number
+      energy: number
+      disagreement?: number
+      doubt?: number
+    }[]
+  }[]
+  usage: Usage
+}
+
+export interface RerankRequest extends Measured {
+  query: string
+  documents: (string | { text: string })[]
+  top_n?: number
+  return_documents?: boolean
+}
+
+export interface Reranked {
+  model: string
+  by: 'energy' | 'readout'
+  /** Most relevant first. */
+  results: { index: number; relevance_score: number; document?: { text: string } }[]
+  usage: Usage
+}
+
+export interface EmbeddingRequest {
+  model?: string
+  input: Text | string[] | number[][]
+  representation?: 'observed' | 'answer'
+  normalize?: boolean
+  reasoning_effort?: Effort
+  refinement?: RefinementSettings
+}
+
+export interface Embeddings {
+  object: 'list'
+  model: string
+  representation: 'observed' | 'answer'
+  data: { object: 'embedding'; index: number; embedding: number[] }[]
+  usage: { prompt_tokens: number; total_tokens: number }
+}
+
+export interface ResponseRequest extends Sampling {
+  input?: string | { role: ChatMessage['role']; content: string }[]
+  instructions?: string
+  previous_response_id?: string
+  max_output_tokens?: number
+  template?: string
+  reasoning?: { effort?: Effort }
+  /** It runs on without this connection. */
+  background?: boolean
+  /** Default true: only a stored response can be gone on with after a connection has broken. */
+  store?: boolean
+  stream_options?: { include_refinement?: boolean }
+  metadata?: Record<string, string>
+}
+
+export interface StoredResponse {
+  id: string
+  object: 'response'
+  created_at: number
+  completed_at: number | null
+  status: 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled'
+  background: boolean
+  error: { code: string; message: string } | null
+  incomplete_details: { reason: 'max_output_tokens' } | null
+  model: string
+  output: {
+    type: 'message'
+    id: string
+    role: 'assistant'
+    content: { type: 'output_text'; text: string }[]
+  }[]
+  previous_response_id: string | null
+  store: boolean
+  seed: number
+  refinement: Refinement | null
+}
+
+/** The events of a response, numbered from 0 on; docs/http.md lists their types. */
+export type ResponseEvent = { sequence_number: number } & (
+  | {
+      type:
+        | 'response.created'
+        | 'response.queued'
+        | 'response.in_progress'
+        | 'response.completed'
+        | 'response.incomplete'
+        | 'response.failed'
+      response: StoredResponse
+    }
+  | { type: 'response.output_text.delta'; item_id: string; delta: string }
+  | { type: 'response.output_text.done'; item_id: string; text: string }
+  | ({ type: 'basin:refinement_step'; item_id: string } & StepFields)
+  | {
+      type:
+        | 'response.output_item.added'
+        | 'response.output_item.done'
+        | 'response.content_part.added'
+        | 'response.content_part.done'
+    }
+  | { type: 'error'; code: string; message: string }
+)
+
+/** One descent step of one candidate. */
+export interface StepFields {
+  /** Of the answer in the completion, in tokens. */
+  position: number
+  /** From 1 on. */
+  step: number
+  candidate: number
+  energy: number
+  best_energy: number
+  gradient_norm: number
+  disagreement?: number
+  doubt?: number
+  /** The answer as it would be read now. */
+  text: string
+  /** The most probable tokens of the first position in descent. */
+  top: { token: string; id: number; probability: number }[]
+  /** Of every position, with `logprobs`. */
+  positions?: { tokens: string[]; probabilities: number[] }[]
+}
+
+/** What begins an answer on the socket. */
+export interface RefineRequest extends AnswerSettings {
+  prompt?: Text
+  /** Keep the finished answer, so that `extend` goes on from it. Default: false. */
+  hold?: boolean
+}
+
+/** The events of an answer on the socket. */
+export type RefineEvent = { sequence_number: number } & (
+  | { type: 'started'; id: string; model: string; prompt_tokens: number; queue_seconds: number }
+  | ({ type: 'step' } & StepFields)
+  | {
+      type: 'committed'
+      text: string
+      position: number
+      tokens: number
+      steps: number
+      energy: EnergySummary
+      stop_reason: string
+      seconds: number
+    }
+  | {
+      type: 'finished'
+      finish_reason: FinishReason
+      text: string
+      usage: Usage
+      refinement: Refinement
+    }
+)

@@ -1,0 +1,16 @@
+/** `basin-ebt`: models in one's own program. */
+export { BasinError, type ErrorCode } from '../errors.js'
+export type { EngineInfo } from '../energy/engine.js'
+export type { EnergySummary, TokenLogprob } from '../generation/protocol.js'
+export type { ModelConfig } from '../model/config.js'
+export type { ReasoningEffort } from '../refine/presets.js'
+export {
+  openModel,
+  type EmbedRequest,
+  type Model,
+  type OpenModelOptions,
+  type Score,
+  type ScoreRequest,
+} from './model.js'
+export type { Answer, Refinement, Step } from './refinement.js'
+export type { AnswerBudget, AnswerRequest } from './request.js'
