@@ -28,6 +28,7 @@
         "native/engine/engine.cc",
         "native/engine/multi_step.cc",
         "native/engine/pass.cc",
+        "native/engine/push.cc",
         "native/engine/readout.cc",
         "native/engine/saved_answer.cc",
         "native/kernels/choose.cc",

@@ -51,10 +51,20 @@ export interface Subject {
   givens?: (row: number) => number[]
 }
 
-/** A model by its directory or the name of a shipped one, or the published architecture by its name. */
+/** The published architecture of other sizes, by a name such as head-12-768-50277: layers, width, vocabulary. */
+function publishedOfSize(name: string): typeof published | undefined {
+  const [layers, dim, vocabulary] =
+    /^head-(\d+)-(\d+)-(\d+)$/.exec(name)?.slice(1).map(Number) ?? []
+  if (layers === undefined || dim === undefined || vocabulary === undefined) return undefined
+  const heads = dim / 64
+  return { ...published, name, layers, dim, heads, ffn_dim: dim, vocab_size: vocabulary }
+}
+
+/** A model by its directory or the name of a shipped one, or the published architecture by its sizes. */
 export function subjectOf(name: string): Subject {
-  if (name === published.name) {
-    const config = parseConfig(published, 'bench')
+  const sized = publishedOfSize(name)
+  if (sized) {
+    const config = parseConfig(sized, 'bench')
     return { checkpoint: { config, tensors: initialWeights(config, 1, 0.5) } }
   }
   const directory = existsSync(name) ? name : join(root, 'models', name)

@@ -2,7 +2,7 @@
 import { EngineCore } from '../../dist/generation/core/engine-core.js'
 import { openEngine } from '../../dist/energy/open-engine.js'
 import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
-import { SEED } from './measure.mjs'
+import { ENGINE, SEED } from './measure.mjs'
 
 /** Requests that run at once. */
 const REQUESTS = 8
@@ -13,7 +13,7 @@ export async function allocate(directory, examples, { candidates, maxSteps, allo
   const tokenizer = openTokenizer(directory)
   const engine = await openEngine({
     directory,
-    engine: 'auto',
+    engine: ENGINE,
     threads: 1,
     slots: REQUESTS * candidates,
     contexts: REQUESTS,

@@ -1,5 +1,6 @@
 /** Settles answers with the engine that also serves them, and scores every candidate at every budget. */
 import { readFileSync } from 'node:fs'
+import { loadAddon } from '../../dist/energy/native/addon.js'
 import { openEngine } from '../../dist/energy/open-engine.js'
 import { landscapeOf } from '../../dist/model/config.js'
 import { answerSeed } from '../../dist/refine/candidates.js'
@@ -8,6 +9,8 @@ import { advance, beforeFirstStep, decide } from '../../dist/refine/stop.js'
 import { encodeTemplate } from '../../dist/tokenizer/answer-template.js'
 import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
 
+/** An engine on the CPU: its figures can be compared, and its verbs have their results when they return. */
+export const ENGINE = 'addon' in loadAddon() ? 'native' : 'tfjs'
 /** Number of answers that descend together. */
 export const SLOTS = 16
 /** Seed of the noise before the first step, by which candidates differ. */
@@ -27,7 +30,7 @@ export async function openModel(directory) {
   const tokenizer = openTokenizer(directory)
   const engine = await openEngine({
     directory,
-    engine: 'auto',
+    engine: ENGINE,
     threads: 1,
     slots: SLOTS,
     contexts: 1,

@@ -147,6 +147,29 @@ Interrupt interruptOf(const Call& call, size_t argument) {
   return {counts};
 }
 
+// Argument 4: index of a row, 1 for logits, 2 for points or 3 for both. Argument 5: their numbers, one after the
+// other; they are read until the call returns.
+void takePushes(const Call& call, const Engine& engine, std::vector<DescendRow>& rows) {
+  if (call.absent(4)) return;
+  size_t length = 0, count = 0, at = 0;
+  const double* given = call.array<double>(4, length);
+  const float* values = call.array<float>(5, count);
+  const size_t k = engine.config().block;
+  const auto take = [&](size_t numbers) {
+    if (at + numbers > count) throw Refusal{"push", "all numbers of each row", double(count)};
+    const float* part = values + at;
+    at += numbers;
+    return part;
+  };
+  RowReader reader(given, length);
+  while (reader.more()) {
+    Push& push = rows[reader.index("push", double(rows.size()))].push;
+    const int kinds = reader.index("push", 4);
+    if (kinds & 1) push.logits = take(k * engine.config().vocab);
+    if (kinds & 2) push.points = take(k * engine.config().dim);
+  }
+}
+
 napi_value descend(const Call& call) {
   constexpr size_t width = 6;
   Engine& engine = engineOf(call);
@@ -161,6 +184,7 @@ napi_value descend(const Call& call) {
     const int slot = reader.index("slot", engine.capacity.slots);
     rows.push_back(descendRow(engine, reader, slot));
   }
+  takePushes(call, engine, rows);
   return numberOf(call.env, double(engine.descend(rows, results, interruptOf(call, 3))));
 }
 
@@ -213,7 +237,7 @@ napi_value read(const Call& call) {
   Engine& engine = engineOf(call);
   const size_t k = engine.config().block, vocab = engine.config().vocab;
   const int slot = indexBelow("slot", call.number(1), engine.capacity.slots);
-  const bool best = call.number(2) != 0;
+  const Which which = Which(indexBelow("which", call.number(2), 3));
   const int top = indexBelow("top", call.number(3), double(vocab) + 1);
   const double temperature = call.number(4);
   if (!(temperature >= 0 && temperature < 1e30)) throw Refusal{"temperature", "0 or more", temperature};
@@ -230,7 +254,7 @@ napi_value read(const Call& call) {
     if (drawn < k || tokens < k || top != 0 || temperature == 0)
       throw Refusal{"draws", "one number for each position, with a temperature", double(drawn)};
   }
-  engine.read(slot, best, top, float(temperature), tokenData, logProbData, logits ? logitData : nullptr, draws);
+  engine.read(slot, which, top, float(temperature), tokenData, logProbData, logits ? logitData : nullptr, draws);
   return none(call.env);
 }
 
@@ -241,7 +265,16 @@ napi_value point(const Call& call) {
   const size_t width = which == 2 ? engine.config().stateWidth() : engine.config().dim;
   float* out = call.arrayOfAtLeast<float>(3, engine.config().block * width, "point");
   if (which == 2) engine.presentPoint(slot, out);
-  else engine.answerPoint(slot, which == 1, out);
+  else engine.answerPoint(slot, Which(which), out);
+  return none(call.env);
+}
+
+napi_value tokenVectors(const Call& call) {
+  Engine& engine = engineOf(call);
+  size_t length = 0;
+  const double* data = call.array<double>(1, length);
+  const std::vector<int> tokens = RowReader(data, length).indices("token", length, engine.config().vocab);
+  engine.tokenVectors(tokens, call.arrayOfAtLeast<float>(2, length * engine.config().dim, "vectors"));
   return none(call.env);
 }
 
@@ -307,6 +340,7 @@ napi_value init(napi_env env, napi_value exports) {
   add<energy>(env, exports, "energy");
   add<read>(env, exports, "read");
   add<point>(env, exports, "point");
+  add<tokenVectors>(env, exports, "tokenVectors");
   add<save>(env, exports, "save");
   add<restore>(env, exports, "restore");
   add<observed>(env, exports, "observed");

@@ -16,6 +16,7 @@ void Pass::eachPosition(const Work& work) {
 void Pass::step(RowResult* out) {
   evaluate();
   computeDirections();
+  if (vocabSpace() && pushed()) computeVocabPushes();
   if (vocabSpace()) stepVocab();
   else stepLatent();
   if (std::any_of(rows.begin(), rows.end(), [](const PassRow& row) { return row.acceptLower; })) revertUnlessLower();
@@ -70,6 +71,7 @@ void Pass::computeBasePoints() {
       }
     }
   }
+  if (residual() && config.direction == Direction::amortized && pushed()) pushLatent(bases, true);
 }
 
 // Vocabulary space: the embedding e of every moving position whose slot does not hold it yet.
@@ -140,6 +142,7 @@ void Pass::computeDirections() {
     else if (config.kind == EnergyKind::potential) kernels.fma(bases + at * width, -1, slope, d, width);
     else memcpy(d, slope, sizeof(float) * width);
   });
+  if (pushed()) pushLatent(directions, false);
 }
 
 // z <- base - alpha W g. A slot has three buffers: the state, the best answer so far, and a spare one that
@@ -187,6 +190,7 @@ void Pass::stepVocab() {
     for (int i = 0; i < block(); i++) square += positionSums[runs[r].first + i];
     results[r].gradientNorm = std::sqrt(square);
   }
+  if (pushed()) pushVocab();
 }
 
 // The latent step, y <- y - alpha d.

@@ -132,6 +132,7 @@ void Engine::checkDescend(const std::vector<DescendRow>& given) {
     begunSlot(row.slot);
     indexBelow("landscape", row.landscape, model.config.landscapes);
     if (!std::isfinite(row.noise)) throw Refusal{"noise", "a finite number", row.noise};
+    if (row.acceptLower && row.push.any()) throw Refusal{"push", "left out where only lower energies are accepted", 1};
     if (!std::isfinite(row.alpha)) throw Refusal{"stepSize", "a finite number", double(row.alpha)};
   }
 }
@@ -185,6 +186,7 @@ void Engine::descend(const DescendRow* given, size_t count, RowResult* out, Pass
     r.noise = row.noise;
     r.step = row.step;
     r.acceptLower = row.acceptLower;
+    r.push = row.push;
     by.add(r, r.slot->contextId, row.landscape, block());
   }
   if (!by.answers().empty()) by.step(out + first);

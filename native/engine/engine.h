@@ -28,7 +28,11 @@ struct DescendRow {
   float alpha;
   double noise;
   bool acceptLower;
+  Push push;
 };
+
+// What is read of a slot: the answer after the latest step, the best one, or where the next step begins.
+enum class Which { last, best, present };
 
 // The results of one answer of `multiStep`, before those of its steps: its token, and seconds.
 struct MultiStepAnswer {
@@ -72,15 +76,17 @@ class Engine {
   // With `top` above 0, the most probable `tokens` [K][top] and their `logProbs` [K][top]. With `top` 0,
   // `logits` [K][V]: logits, or with a temperature above 0 softmax weights. With `draws` [K], numbers in
   // (0, 1), the `tokens` [K] drawn by those weights; -1 where the weights are not finite.
-  void read(int slot, bool best, int top, float temperature, int32_t* tokens, float* logProbs, float* logits,
+  void read(int slot, Which which, int top, float temperature, int32_t* tokens, float* logProbs, float* logits,
             const double* draws = nullptr);
   // Fills `out` [most][row.width()]; returns the number of answers. It ends before an answer whose energies
   // or read-out are not finite: the verbs, called one by one, report that.
   int multiStep(MultiStepRow row, double* out, const Interrupt& interrupt);
   // The answer as embeddings, `out` [K][D].
-  void answerPoint(int slot, bool best, float* out);
+  void answerPoint(int slot, Which which, float* out);
   // Where the next step begins, `out` [K][state width].
   void presentPoint(int slot, float* out);
+  // The vectors that points consist of, `out` [tokens][D].
+  void tokenVectors(const std::vector<int>& tokens, float* out) const;
   // The answer in a slot, to continue later: `numbers` [savedNumbers()] and `values` [savedValues()] as
   // src/energy/native/addon.ts lists them. `restore` refuses numbers that are out of range.
   size_t savedNumbers() const;
@@ -108,7 +114,7 @@ class Engine {
   size_t stateLd() const { return model.config.stateLd(); }
   Slot& begunSlot(double index);
   // What is read out of the slot, [K][stateLd].
-  const float* answerOf(const Slot& slot, bool best) const;
+  const float* answerOf(const Slot& slot, Which which) const;
   void makeSlots();
   // Calls copy(floats of the slot, floats) for each row of what a slot keeps between steps.
   template <class Copy>

@@ -23,14 +23,15 @@ bool finite(const RowResult* results, size_t count) {
 // The token of the answer in the slot; -1 where the read-out is not finite.
 int Engine::chooseToken(const MultiStepRow& row, int answer) {
   const int slot = row.steps[0].slot;
+  const Which which = row.best ? Which::best : Which::last;
   int32_t token = 0;
   if (row.temperature > 0) {
     const double draw = (wordOf(row.seed, drawStream, row.draw + answer) + 0.5) / 4294967296.0;
-    read(slot, row.best, 0, row.temperature, &token, nullptr, nullptr, &draw);
+    read(slot, which, 0, row.temperature, &token, nullptr, nullptr, &draw);
     return token;
   }
   float logProb = 0;
-  read(slot, row.best, 1, 0, &token, &logProb, nullptr);
+  read(slot, which, 1, 0, &token, &logProb, nullptr);
   return std::isfinite(logProb) ? token : -1;
 }
 

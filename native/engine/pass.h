@@ -55,6 +55,10 @@ class Pass {
   static void assignBuffers(PassRow& row, double energy);
   void stepVocab();
   void stepLatent();
+  bool pushed() const;
+  void pushLatent(float* to, bool scaled);
+  void computeVocabPushes();
+  void pushVocab();
   void revertUnlessLower();
 
   const Model& model;
@@ -83,6 +87,8 @@ class Pass {
   std::vector<float> positionLogSums; // [positions]
   std::vector<RowResult> results;     // [rows], at the state
   std::vector<RowResult> resultsAfter;  // [rows], after the step
+  std::vector<float> tokenVector;       // one vector of the vocabulary, [ld]
+  std::vector<float> vocabPushes;       // vocabulary space: gradients by the state of the rows with a push, [those rows][K][V]
 };
 
 }  // namespace basin

@@ -28,15 +28,16 @@ int drawAmong(const float* weights, int count, double draw) {
 
 }  // namespace
 
-const float* Engine::answerOf(const Slot& slot, bool best) const {
-  if (best && slot.bestEnergy < infinity) return slot.best;
+const float* Engine::answerOf(const Slot& slot, Which which) const {
+  if (which == Which::best && slot.bestEnergy < infinity) return slot.best;
+  if (which == Which::present) return slot.state;
   return vocabSpace() ? slot.state : slot.last;
 }
 
-void Engine::read(int index, bool best, int top, float temperature, int32_t* tokens, float* logProbs, float* logits,
+void Engine::read(int index, Which which, int top, float temperature, int32_t* tokens, float* logProbs, float* logits,
                   const double* draws) {
   Slot& slot = begunSlot(index);
-  const float* answer = answerOf(slot, best);
+  const float* answer = answerOf(slot, which);
   const Config& c = model.config;
   const size_t wide = c.vocabPadded();
   for (int from = 0; from < block(); from += readPositions) {
@@ -58,9 +59,9 @@ void Engine::read(int index, bool best, int top, float temperature, int32_t* tok
   }
 }
 
-void Engine::answerPoint(int index, bool best, float* out) {
+void Engine::answerPoint(int index, Which which, float* out) {
   Slot& slot = begunSlot(index);
-  const float* answer = answerOf(slot, best);
+  const float* answer = answerOf(slot, which);
   const Config& c = model.config;
   std::vector<float> row(ld());
   for (int i = 0; i < block(); i++, out += c.dim) {
@@ -80,6 +81,15 @@ void Engine::answerPoint(int index, bool best, float* out) {
       for (int j = 0; j < c.dim; j++) sum[j] += p * row[j];
     }
     for (int j = 0; j < c.dim; j++) out[j] = float(sum[j]);
+  }
+}
+
+void Engine::tokenVectors(const std::vector<int>& tokens, float* out) const {
+  std::vector<float> row(ld());
+  for (const int token : tokens) {
+    model.tokenVector(token, row.data());
+    memcpy(out, row.data(), sizeof(float) * model.config.dim);
+    out += model.config.dim;
   }
 }
 

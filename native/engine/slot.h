@@ -34,6 +34,15 @@ struct RowResult {
   double energy, gradientNorm, best, disagreement, doubt;
 };
 
+// What a request adds to the energy, as gradients by the read-out of an answer, weights included. Null where there
+// is none. The memory is the caller's.
+struct Push {
+  const float* logits;  // by its logits, [K][V]
+  const float* points;  // by its points, [K][D]
+
+  bool any() const { return logits || points; }
+};
+
 // One answer in a pass.
 struct PassRow {
   Slot* slot;            // null for given answer tokens
@@ -44,6 +53,7 @@ struct PassRow {
   double noise;
   int step;
   bool acceptLower;
+  Push push;
 
   bool moves(int position) const { return !slot || slot->clamped[position] < 0; }
 };

@@ -170,6 +170,23 @@ void Model::vocabRow(int token, float* e) const {
   }
 }
 
+void Model::tokenVector(int token, float* e) const {
+  if (config.space == Space::vocab) return vocabRow(token, e);
+  const size_t from = size_t(token / tileWidth) * readout.k * tileWidth + token % tileWidth;
+  memset(e, 0, sizeof(float) * config.ld());
+  for (int j = 0; j < config.dim; j++) {
+    const size_t at = from + size_t(j) * tileWidth;
+    if (type == WeightType::f32) {
+      e[j] = static_cast<const float*>(readout.tiles)[at];
+    } else if (type == WeightType::bf16) {
+      const uint32_t bits = uint32_t(static_cast<const uint16_t*>(readout.tiles)[at]) << 16;
+      memcpy(e + j, &bits, 4);
+    } else {
+      e[j] = float(static_cast<const int8_t*>(readout.tiles)[at]) * readout.after[token];
+    }
+  }
+}
+
 void Model::makeRotary(size_t positions) {
   const int d = config.headWidth(), dp = config.headPadded();
   float* c = arena.take<float>(positions * dp);

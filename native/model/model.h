@@ -58,6 +58,9 @@ class Model {
   double stepBytes() const;
   // The embedding of one token in vocabulary space, into `e` [ld].
   void vocabRow(int token, float* e) const;
+  // What the points of an answer consist of, into `e` [ld]: in latent space the row of the read-out matrix, in
+  // vocabulary space the embedding.
+  void tokenVector(int token, float* e) const;
 
  private:
   const float* rows(const Tensors& tensors, const std::string& name, int count, int width);

@@ -16,9 +16,7 @@
  *                 tokens, -1 where a position moves
  *       float32   values: the state, the best answer, and what else the engine keeps
  */
-import { createHash } from 'node:crypto'
 import { BasinError } from '../errors.js'
-import type { Checkpoint } from '../model/checkpoint.js'
 
 const MAGIC = 'BASINANS'
 const VERSION = 1
@@ -50,7 +48,7 @@ export interface AnswerState {
 export interface StateOwner {
   /** `EngineInfo.name` */
   kind: string
-  /** `modelIdentity` */
+  /** `modelIdentity` of model-identity.ts. */
   identity: Uint8Array
   /** K and V of the model. */
   block: number
@@ -61,28 +59,6 @@ export interface StateOwner {
 
 const refuse = (reason: string): never => {
   throw new BasinError('invalid_state', { reason })
-}
-
-/** JSON whose keys are sorted, so that equal configurations give equal text. */
-const canonical = (value: unknown): string =>
-  JSON.stringify(value, (_, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : part,
-  )
-
-/**
- * SHA-256 of what decides the numbers of a descent: the configuration without name, description and date, the
- * type that weights are held in, and the weights.
- */
-export function modelIdentity({ config, tensors }: Checkpoint, weights: string): Uint8Array {
-  const decisive = { ...config, name: '', description: '', created: 0 }
-  const hash = createHash('sha256').update(canonical([decisive, weights]))
-  for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    hash.update(canonical([name, shape]))
-    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-  }
-  return hash.digest()
 }
 
 /** CRC-32 (IEEE 802.3) by byte: the remainders of all bytes. */

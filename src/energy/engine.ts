@@ -6,7 +6,8 @@
  * result; a call that leaves the work to another device may return a promise, and the next call is
  * made when that promise is settled.
  *
- * Implemented by tfjs/ (the definition) and native/ (fused kernels, tested against the definition).
+ * Implemented by tfjs/ (the definition), native/ (fused kernels on the CPU) and webgpu/ (any GPU), which are
+ * tested against the definition.
  */
 import type { ModelConfig } from '../model/config.js'
 import type { Interrupt } from './interrupt.js'
@@ -44,6 +45,19 @@ export interface BeginRow {
   start?: Float32Array
 }
 
+/**
+ * The gradient of what a request adds to the energy (`compose` in src/refine/terms/composed.ts), weights
+ * included, by what is read out of the answer. Engines turn it into one by the state and add it to the
+ * direction of the step. Along the amortized direction, where a step is y <- F, it moves the state before the
+ * step: F is taken at y - (step size) * push. Clamped positions are left alone.
+ */
+export interface Push {
+  /** [K, V] by the logits that `read` gives. */
+  logits?: Float32Array
+  /** [K, D] by the points that `points` gives. */
+  points?: Float32Array
+}
+
 export interface DescendRow {
   slot: number
   /** Which of the model's T landscapes this step follows. */
@@ -57,6 +71,8 @@ export interface DescendRow {
   step: number
   /** Keep the step only where it lowers the energy (reference: infer_accept_lower_energies). */
   acceptLower?: boolean
+  /** Only where `capacity.takesPushes`. `acceptLower` does not know of it. */
+  push?: Push
 }
 
 /**
@@ -73,13 +89,13 @@ export interface MultiStepRow {
   /** Page table that covers the contexts of all answers. */
   pages: readonly number[]
   /** The steps of every answer, at least one. */
-  steps: readonly Omit<DescendRow, 'slot'>[]
+  steps: readonly Omit<DescendRow, 'slot' | 'push'>[]
   /** The seed of the request: `answerSeed` gives those of answers, `drawFrom` the draws (src/refine). */
   seed: number
   /** Numbers of the first answer and of the draw of its token, within the request. */
   answer: number
   draw: number
-  which: ReadRow['which']
+  which: 'best' | 'last'
   /** 0: the most probable token. Above: drawn by weights of this temperature, at least 1e-6. */
   temperature: number
   /** No answer follows this token. */
@@ -129,8 +145,11 @@ export interface EnergyResult {
 
 export interface ReadRow {
   slot: number
-  /** `best`: the answer of lowest energy so far. `last`: the answer after the latest step. */
-  which: 'best' | 'last'
+  /**
+   * `best`: the answer of lowest energy so far. `last`: the answer after the latest step. `present`: the state
+   * where the next step begins, which differs from `last` for residual energies only.
+   */
+  which: 'best' | 'last' | 'present'
   /** Number of most probable tokens per position, or all logits. */
   top: number | 'all'
   /** With 'all': weights of this temperature, at least 1e-6, in place of logits. */
@@ -173,12 +192,14 @@ export interface EngineCapacity {
   pageSize: number
   /** Whether contexts that begin alike may share pages; absent: they may not. */
   sharesPages?: boolean
+  /** Whether rows of `descend` may have a push, and `tokenVectors` is there; absent: no. */
+  takesPushes?: boolean
 }
 
 export interface EngineInfo {
-  /** `tfjs` or `native`. */
+  /** `tfjs`, `native` or `webgpu`. */
   name: string
-  /** What it runs on: `wasm`, `tensorflow`, `avx512`, ... */
+  /** What it runs on: `wasm`, `tensorflow`, `avx512`, the name of a GPU, ... */
   backend: string
   threads: number
   /** Why this engine and not another: for the log, /health and metrics. */
@@ -211,6 +232,11 @@ export interface EnergyEngine {
   energy(rows: readonly EnergyRow[]): Awaitable<EnergyResult[]>
   read(rows: readonly ReadRow[]): Awaitable<Readout[]>
   points(rows: readonly PointRow[]): Awaitable<Float32Array[]>
+  /**
+   * The vectors that points consist of, one [D] for each token: what the token is read out by in latent
+   * space, its embedding in vocab space.
+   */
+  tokenVectors?(tokens: readonly number[]): Awaitable<Float32Array[]>
   /**
    * The state of the answer in a slot, as bytes (answer-state.ts): `restore` on an engine of the same kind,
    * model and weights goes on from there with the same numbers, to the bit where the engine runs on the

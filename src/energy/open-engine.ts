@@ -2,17 +2,22 @@
 import { BasinError } from '../errors.js'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint.js'
 import { draftsFromContext } from '../model/config.js'
-import type { SynchronousEngine } from './engine.js'
+import type { EnergyEngine } from './engine.js'
+import { modelIdentity } from './model-identity.js'
 import { loadAddon } from './native/addon.js'
 import { nativeEngine } from './native/engine.js'
 import { weightTypes, type WeightType } from './native/options.js'
 import { loadBackend, type BackendChoice } from './tfjs/backend.js'
 import { TfjsEngine } from './tfjs/engine.js'
+import { Device } from './webgpu/device.js'
+import { WebgpuEngine } from './webgpu/engine.js'
+import { mayHaveGpu, nodeAdapter } from './webgpu/node.js'
 
-/** `auto` is native where its addon was built, else tfjs. */
+/** `auto` is webgpu where it finds a GPU, else native where its addon was built, else tfjs. */
 export const engineChoices = [
   'auto',
   'native',
+  'webgpu',
   'tfjs',
   'tfjs:native',
   'tfjs:wasm',
@@ -76,7 +81,7 @@ export function withRefiner(checkpoint: Checkpoint, refiner: string): Checkpoint
 }
 
 /** Throws `invalid_checkpoint`, or `backend_missing` where the engine asked for is not available. */
-export async function openEngine(options: OpenOptions): Promise<SynchronousEngine> {
+export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
   const { directory, threads, slots, contexts, pages } = options
   const engine = oneOf(engineChoices, options.engine, options.engine)
   const weights = oneOf(weightTypes, options.weights ?? 'f32', `${engine} with these weights`)
@@ -88,13 +93,60 @@ export async function openEngine(options: OpenOptions): Promise<SynchronousEngin
       reason: 'a feed-forward control has no energy to serve',
     })
   const capacity = { slots, contexts, pages }
+  const onGpu = await openWebgpu(checkpoint, engine, weights, capacity)
+  if (!('missing' in onGpu)) return onGpu
   const loaded =
     engine === 'auto' || engine === 'native' ? loadAddon() : { missing: 'not asked for' }
   if (engine === 'native' || 'addon' in loaded) {
-    const reason = engine === 'native' ? 'asked for' : 'its addon is built'
+    const reason =
+      engine === 'native' ? 'asked for' : `its addon is built; no WebGPU: ${onGpu.missing}`
     return nativeEngine(checkpoint, loaded, { capacity, threads, weights, reason })
   }
   return openTfjs(checkpoint, engine, loaded.missing, weights, options)
+}
+
+/**
+ * The engine on a GPU, or why `engine` does not take it. Throws `backend_missing` where it was asked for by
+ * name and cannot be had. Only where it was asked for by name may its adapter compute on the CPU.
+ */
+async function openWebgpu(
+  checkpoint: Checkpoint,
+  engine: string,
+  weights: WeightType,
+  capacity: Pick<OpenOptions, 'slots' | 'contexts' | 'pages'>,
+): Promise<EnergyEngine | { missing: string }> {
+  if (engine !== 'webgpu' && engine !== 'auto') return { missing: 'not asked for' }
+  const without = (reason: string): { missing: string } => {
+    if (engine === 'webgpu') throw new BasinError('backend_missing', { engine, reason })
+    return { missing: reason }
+  }
+  if (weights !== 'f32')
+    return without(`it computes with f32 weights, and ${weights} are asked for`)
+  if (engine === 'auto' && !mayHaveGpu()) return { missing: 'there is no GPU' }
+  const adapter = await nodeAdapter()
+  if ('missing' in adapter) return without(adapter.missing)
+  if (adapter.software && engine === 'auto')
+    return { missing: `${adapter.name} computes on the CPU` }
+  const reason = engine === 'auto' ? 'there is a GPU' : 'asked for'
+  const identity = modelIdentity(checkpoint, weights)
+  try {
+    const device = await Device.open(adapter, endThread)
+    return await WebgpuEngine.open(checkpoint, device, { capacity, reason, identity })
+  } catch (error) {
+    if (!(error instanceof BasinError) || error.code !== 'backend_missing') throw error
+    if (engine === 'webgpu') throw error
+    return { missing: error.message }
+  }
+}
+
+/**
+ * Nothing brings a lost device back, nor the contexts that it held: the thread ends with the error, and its
+ * supervisor starts another.
+ */
+function endThread(error: BasinError): void {
+  setImmediate(() => {
+    throw error
+  })
 }
 
 async function openTfjs(
@@ -103,7 +155,7 @@ async function openTfjs(
   noNative: string,
   weights: WeightType,
   { threads, slots, contexts, pages }: OpenOptions,
-): Promise<SynchronousEngine> {
+): Promise<EnergyEngine> {
   if (weights !== 'f32')
     throw new BasinError('backend_missing', {
       engine,

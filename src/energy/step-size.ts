@@ -1,6 +1,7 @@
 /** The size of descent steps: what a checkpoint was trained with, and what a row of `descend` makes of it. */
 import type { Checkpoint } from '../model/checkpoint.js'
-import { type ModelConfig, trainedStepSize } from '../model/config.js'
+import type { ModelConfig } from '../model/config.js'
+import { trainedStepSize } from '../model/derived.js'
 import { stepSizeOf } from '../refine/budget.js'
 import type { DescendRow } from './engine.js'
 

@@ -8,6 +8,7 @@ import type { Interrupt } from '../energy/interrupt.js'
 import type { EngineCapacity, EngineInfo } from '../energy/engine.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Budget, StopReason } from '../refine/budget.js'
+import type { RestartReason } from '../refine/restarts.js'
 import type { Sampling } from '../refine/sampling.js'
 import type { ChatMessage } from '../tokenizer/chat-template.js'
 import type { Grammar } from '../tokenizer/grammar/grammar.js'
@@ -135,11 +136,13 @@ export interface EnergySummary {
 }
 
 export interface Refinement {
-  /** Steps of the chosen candidates, summed over the answers of the completion. */
+  /** Steps of the chosen candidates, or of all descents where there are restarts, summed over the answers. */
   steps: number
   /** Energies of the latest answer. */
   energy: EnergySummary
   candidates: number
+  /** Descents of all answers that took the place of others, if the budget has restarts. */
+  restarts?: number
   /** Every answer ended by convergence. */
   converged: boolean
   /** Why the latest answer ended. */
@@ -203,6 +206,8 @@ export type RequestEvent =
       /** 1-based. */
       step: number
       candidate: number
+      /** 0 in the first descent of a candidate; then 1, 2, ... in the order in which new ones began. */
+      restart?: number
       energy: number
       bestEnergy: number
       gradientNorm: number
@@ -241,6 +246,8 @@ export interface TickStats {
    * other, and the seconds of one step.
    */
   ticks: readonly { rows: number; steps: number; seconds: number }[]
+  /** Descents that gave their slots to new ones of the same answer: why, and the steps that they had taken. */
+  restarts: readonly { reason: RestartReason; steps: number }[]
   /** Seconds that the engine computed, by phase. */
   seconds: { observe: number; descend: number; read: number }
   observedTokens: number
@@ -255,6 +262,8 @@ export interface TickStats {
   prefixHits: number
   /** How often a request gave up its pages to others. */
   preemptions: number
+  /** How many answers were saved because others needed their slots. */
+  movedOut: number
 }
 
 export type ToWorker =

@@ -10,6 +10,9 @@ import type { JobRecord, JobStore } from './store.js'
 const EVENTS_PER_READ = 256
 const SWEEP_INTERVAL_MS = 30_000
 
+/** Those of a running job come when they come. */
+export type JobEvents = AsyncIterable<string> | Iterable<string>
+
 export class DurableJobs {
   private readonly running = new Map<string, DurableJob>()
   private readonly sweeping: NodeJS.Timeout
@@ -47,19 +50,15 @@ export class DurableJobs {
     return record.expires !== null && record.expires <= Date.now() ? undefined : record
   }
 
-  /** Events after number `after`. Of a running job they are followed to its end, until `left` aborts. */
-  async *events(id: string, after: number, left: AbortSignal): AsyncGenerator<string, void> {
+  /**
+   * Events after number `after`. Of a running job they are followed to its end, until `left` aborts. Of an
+   * ended one the first are read now, so that damage among them is thrown before any is sent.
+   */
+  events(id: string, after: number, left: AbortSignal): JobEvents {
     const job = this.running.get(id)
-    if (job) {
-      yield* job.journal.follow(after, left)
-      return
-    }
-    for (let next = after + 1; !left.aborted;) {
-      const events = this.store.events(id, next, EVENTS_PER_READ)
-      if (events.length === 0) return
-      yield* events
-      next += events.length
-    }
+    if (job) return job.journal.follow(after, left)
+    const first = this.store.events(id, after + 1, EVENTS_PER_READ)
+    return this.storedEvents(id, after + 1, first, left)
   }
 
   async delete(id: string): Promise<void> {
@@ -74,6 +73,21 @@ export class DurableJobs {
     for (const job of this.running.values()) job.leave()
     await Promise.all([...this.running.values()].map(({ done }) => done))
     await this.store.close()
+  }
+
+  /** `first`: those from `number` on. */
+  private *storedEvents(
+    id: string,
+    number: number,
+    first: readonly string[],
+    left: AbortSignal,
+  ): Generator<string, void> {
+    let next = number
+    for (let events = first; events.length > 0 && !left.aborted;) {
+      yield* events
+      next += events.length
+      events = this.store.events(id, next, EVENTS_PER_READ)
+    }
   }
 
   private enter(job: DurableJob, run?: RequestStream): DurableJob {

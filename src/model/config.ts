@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { BasinError } from '../errors.js'
+import { contextCaches, draftsFromContext } from './derived.js'
 
 const count = (maximum: number, description: string) =>
   Type.Integer({ minimum: 1, maximum, description })
@@ -188,37 +189,14 @@ export const ModelConfig = Type.Object(
 )
 export type ModelConfig = Static<typeof ModelConfig>
 
-/** Numbers in the state of one answer position: V in vocab space, D in latent space. */
-export const stateWidth = (config: ModelConfig): number =>
-  config.answer.space === 'vocab' ? config.vocab_size : config.dim
-
-/** How many caches a context needs: one for each landscape, if the observed stream depends on the landscape. */
-export const contextCaches = (config: ModelConfig): number =>
-  config.conditioning === 'time_embed' || config.conditioning === 'adaln' ? config.landscapes : 1
-
-/** Whether y_0 is read from the observed stream at the last token, as a causal model predicts the next one. */
-export const draftsFromContext = (config: ModelConfig): boolean =>
-  config.answer.draft === 'observed'
-
-/** RoPE position of the first observed token: position 0 is the step token's where there is one (`time_embed`). */
-export const contextOffset = (config: ModelConfig): number =>
-  config.conditioning === 'time_embed' ? 1 : 0
-
-/** The landscape of a step (0-based): the last one for steps beyond it. */
-export const landscapeOf = (config: ModelConfig, step: number): number =>
-  Math.min(step, config.landscapes - 1)
-
-/**
- * The size of step `step` (0-based) at inference; `alpha` is the trained size. With `repeat` it is a
- * schedule with warm restarts (Loshchilov and Hutter 2017), linear where theirs is a cosine.
- */
-export function trainedStepSize({ step_decay: decay }: ModelConfig, alpha: number, step: number) {
-  if (!decay) return alpha
-  const { from, repeat = false, start = 0, steps } = decay
-  if (step < start) return alpha
-  const since = repeat ? (step - start) % steps : step - start
-  return alpha * (1 + (from - 1) * Math.max(0, 1 - since / steps))
-}
+export {
+  contextCaches,
+  contextOffset,
+  draftsFromContext,
+  landscapeOf,
+  stateWidth,
+  trainedStepSize,
+} from './derived.js'
 
 /** Positions of a template in this layout; undefined: any number. */
 function positionsOf(layout: TemplateLayout): number | undefined {

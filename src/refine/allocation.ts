@@ -15,8 +15,8 @@ import type { Progress } from './stop.js'
 const STEPS_WITHOUT_FALL = 2
 
 /** Steps for all candidates of an answer together. */
-export const totalSteps = ({ maxSteps, candidates }: Budget): number =>
-  (maxSteps ?? Infinity) * candidates
+export const totalSteps = ({ maxSteps = Infinity, candidates, restarts }: Budget): number =>
+  restarts ? maxSteps : maxSteps * candidates
 
 /** Whether a candidate's energy has stopped falling, so that its turn is over. */
 export const atRest = (progress: Progress, budget: Budget): boolean =>

@@ -5,7 +5,7 @@ export type Allocation = 'even' | 'adaptive'
 
 /** An absent limit does not bind. */
 export interface Budget {
-  /** Most steps of an answer. 0 needs a draft. */
+  /** Most steps of an answer; of each of its candidates, unless they share them. 0 needs a draft. */
   maxSteps?: number
   /** Steps before convergence may end the answer. */
   minSteps: number
@@ -29,6 +29,11 @@ export interface Budget {
   select: Selection
   /** How the candidates share the steps. Absent: `even`. */
   allocation?: Allocation
+  /**
+   * Descents that are over give their slots to new ones, until one reaches the energy target. `maxSteps`
+   * counts the steps of all descents then. Absent: each candidate descends once.
+   */
+  restarts?: Restarts
   /** From 1 on it replaces the trained step size, in (0, 1) it multiplies it (reference: infer_ebt_override_alpha). */
   stepSize?: number
   /** `last_landscape`: earlier landscapes keep the trained step size (reference: infer_alpha_final_landscape). */
@@ -48,6 +53,31 @@ export interface Budget {
    * halved; after a step that lowered it the step size is doubled, up to the model's own.
    */
   lineSearch?: boolean
+}
+
+export const restartPolicies = ['mixed', 'noise', 'partial', 'near', 'population'] as const
+
+/**
+ * What a new start is.
+ *
+ * | policy | where descents begin |
+ * |---|---|
+ * | `mixed` | the first one as the model does; the others in turn from noise of unit deviation and from smaller noises |
+ * | `noise` | noise of unit deviation |
+ * | `partial` | the last state of the candidate, with half of its blanks anew from noise |
+ * | `near` | the state where the candidate stands, with noise on half of its blanks; where that leads is accepted by its energy (Metropolis) |
+ * | `population` | the same, but from the state of a better candidate where the own one is in the worse half |
+ */
+export type RestartPolicy = (typeof restartPolicies)[number]
+
+export interface Restarts {
+  /** Steps of a descent. `plateau`: it is over when its best energy stands still. */
+  after: number | 'plateau'
+  /** Most descents of an answer beyond the first one of each candidate. Absent: no limit. */
+  most?: number
+  policy: RestartPolicy
+  /** Steps that the first candidate takes before the others begin; it needs no other where they suffice. */
+  alone: number
 }
 
 export type StepSizeOn = 'every_landscape' | 'last_landscape'

@@ -4,7 +4,14 @@
  * its answers start.
  */
 import { BasinError } from '../errors.js'
-import type { Allocation, Budget, Selection, StepSizeOn } from './budget.js'
+import type {
+  Allocation,
+  Budget,
+  RestartPolicy,
+  Restarts,
+  Selection,
+  StepSizeOn,
+} from './budget.js'
 
 export type ReasoningEffort = 'none' | 'minimal' | 'low' | 'medium' | 'high' | 'xhigh' | 'max'
 
@@ -15,6 +22,14 @@ export interface Refinable {
   /** Answers at or below this energy are almost always right. Absent: no such energy is known. */
   readonly energy_target?: number
   readonly answer: { readonly start: 'noise' | 'zeros' | 'draft' }
+}
+
+/** The `restarts` object of a request. `most: null` asks for no limit on restarts. */
+export interface RestartsRequest {
+  after?: number | 'plateau' | undefined
+  keep?: number | undefined
+  most?: number | null | undefined
+  policy?: RestartPolicy | undefined
 }
 
 /** The `refinement` object of a request. `max_steps: null` asks for no limit on steps. */
@@ -30,6 +45,8 @@ export interface RefinementRequest {
   candidates?: number | undefined
   select?: Selection | undefined
   allocation?: Allocation | undefined
+  /** null: none, whatever the effort. */
+  restarts?: RestartsRequest | null | undefined
   step_size?: number | undefined
   step_size_on?: StepSizeOn | undefined
   noise?: number | undefined
@@ -56,20 +73,31 @@ const DEFAULT_PATIENCE_STEPS = 3
  */
 const PLATEAU_IN_TRAINED_STEPS = 16
 
+/** Candidates at a time where descents begin anew, if the request does not say: more hardly step faster together. */
+const RESTART_CANDIDATES = 8
+/** Most steps of the efforts `high` and `xhigh` where descents begin anew, in units of T. */
+const HIGH_SEARCH_STEPS = 8
+const XHIGH_SEARCH_STEPS = 64
+
 /**
- * The budget of each effort.
+ * The budget of each effort. `searches`: descents begin anew until one reaches the energy target, so that more
+ * steps are of use.
  *
- * | effort | most steps | ends earlier: converged, or at the model's energy target |
- * |---|---|---|
- * | none | 0 if the model drafts, else 1 | |
- * | minimal | 1 | |
- * | low | T / 2, at least 1 | |
- * | medium (default) | T | |
- * | high | 2 T | tolerance 1e-3 |
- * | xhigh | 4 T | tolerance 1e-3 |
- * | max | unbounded | tolerance 1e-3, plateau 16 T |
+ * | effort | most steps | ends earlier: converged, or at the model's energy target | most steps if it searches |
+ * |---|---|---|---|
+ * | none | 0 if the model drafts, else 1 | | |
+ * | minimal | 1 | | |
+ * | low | T / 2, at least 1 | | |
+ * | medium (default) | T | | |
+ * | high | 2 T | tolerance 1e-3 | 8 T |
+ * | xhigh | 4 T | tolerance 1e-3 | 64 T |
+ * | max | unbounded | tolerance 1e-3, plateau 16 T | unbounded |
  */
-export function preset(model: Refinable, effort: ReasoningEffort): Partial<Budget> {
+export function preset(
+  model: Refinable,
+  effort: ReasoningEffort,
+  searches = false,
+): Partial<Budget> {
   const trained = model.steps
   const endsEarly: Partial<Budget> = {
     tolerance: EFFORT_TOLERANCE,
@@ -85,11 +113,49 @@ export function preset(model: Refinable, effort: ReasoningEffort): Partial<Budge
     case 'medium':
       return { maxSteps: trained }
     case 'high':
-      return { maxSteps: 2 * trained, ...endsEarly }
+      return { maxSteps: (searches ? HIGH_SEARCH_STEPS : 2) * trained, ...endsEarly }
     case 'xhigh':
-      return { maxSteps: 4 * trained, ...endsEarly }
+      return { maxSteps: (searches ? XHIGH_SEARCH_STEPS : 4) * trained, ...endsEarly }
     case 'max':
-      return { plateau: PLATEAU_IN_TRAINED_STEPS * trained, ...endsEarly }
+      return searches ? endsEarly : { plateau: PLATEAU_IN_TRAINED_STEPS * trained, ...endsEarly }
+  }
+}
+
+const searchingEfforts: readonly (ReasoningEffort | undefined)[] = ['high', 'xhigh', 'max']
+
+/**
+ * The restarts of a request: those it asks for, or those of an effort from `high` on, which searches where the
+ * model has an energy target and the request does not say how its candidates are to share their steps.
+ */
+function resolveRestarts(
+  model: Refinable,
+  effort: ReasoningEffort | undefined,
+  asked: RefinementRequest,
+  caps: Caps,
+): { restarts: Restarts; candidates: number } | undefined {
+  const { allocation, candidates, restarts } = asked
+  if (restarts === null) return undefined
+  if (restarts === undefined) {
+    const searches = searchingEfforts.includes(effort) && model.energy_target !== undefined
+    if (!searches || allocation !== undefined || candidates !== undefined) return undefined
+  }
+  const { after = model.steps, keep, most, policy = 'mixed' } = restarts ?? {}
+  if (allocation === 'adaptive') {
+    const reason = 'it cannot be adaptive where descents begin anew, which share all steps already'
+    throw new BasinError('invalid_request', { param: 'refinement.allocation', reason })
+  }
+  if (candidates !== undefined && keep !== undefined && candidates !== keep) {
+    const reason = `it must be the number of candidates, ${candidates}, or be left out`
+    throw new BasinError('invalid_request', { param: 'refinement.restarts.keep', reason })
+  }
+  return {
+    candidates: keep ?? candidates ?? Math.min(RESTART_CANDIDATES, caps.candidates),
+    restarts: {
+      after,
+      policy,
+      alone: policy === 'mixed' ? model.steps : 0,
+      ...(typeof most === 'number' && { most }),
+    },
   }
 }
 
@@ -122,6 +188,12 @@ const boundsOf = (model: Refinable, caps: Caps): Record<string, Bound> => ({
   noise: { least: 0, most: 1000 },
   noise_steps: { least: 0, most: caps.maxSteps, integer: true },
   landscape_steps: { least: 1, most: caps.maxSteps, integer: true },
+})
+
+const restartBoundsOf = (caps: Caps): Record<string, Bound> => ({
+  after: { least: 1, most: caps.maxSteps, integer: true },
+  keep: { least: 1, most: caps.candidates, integer: true },
+  most: { least: 0, most: caps.maxSteps, integer: true },
 })
 
 function check(name: string, value: unknown, bound: Bound): void {
@@ -160,7 +232,11 @@ export function resolveBudget(
   for (const [name, bound] of Object.entries(boundsOf(model, caps))) {
     check(name, asked[name as keyof RefinementRequest], bound)
   }
-  const { maxSteps: trained, ...chosen } = preset(model, effort ?? 'medium')
+  for (const [name, bound] of Object.entries(restartBoundsOf(caps))) {
+    check(`restarts.${name}`, asked.restarts?.[name as keyof RestartsRequest], bound)
+  }
+  const search = resolveRestarts(model, effort, asked, caps)
+  const { maxSteps: trained, ...chosen } = preset(model, effort ?? 'medium', search !== undefined)
   const capped = trained === undefined ? undefined : Math.min(trained, caps.maxSteps)
   const maxSteps = asked.max_steps === null ? undefined : (asked.max_steps ?? capped)
   const minSteps = asked.min_steps ?? 0
@@ -175,10 +251,11 @@ export function resolveBudget(
     minSteps,
     maxSeconds: asked.max_seconds ?? caps.maxSeconds,
     patience: asked.patience ?? DEFAULT_PATIENCE_STEPS,
-    candidates: asked.candidates ?? 1,
+    candidates: search?.candidates ?? asked.candidates ?? 1,
     select: asked.select ?? 'min',
     noise: asked.noise ?? 0,
     keep: asked.keep ?? 'best',
+    ...(search && { restarts: search.restarts }),
     acceptLower: asked.accept_lower ?? false,
     ...chosen,
     ...present({

@@ -3,6 +3,7 @@
  * `Progress` of constant size, and `decide` says which rule holds then. Pure: elapsed seconds are an
  * argument; this file knows no clock and no tensor.
  */
+import { isAccepted } from './acceptance.js'
 import type { Budget, StopReason } from './budget.js'
 
 /** What one step reports about the state that it started from (docs/mathematics.md). */
@@ -126,7 +127,8 @@ export function close(before: Progress, closing: Omit<StepEnergies, 'gradientNor
   }
 }
 
-function converged(budget: Budget, progress: Progress): boolean {
+/** Whether a descent stands still, by the rules of its budget. */
+export function converged(budget: Budget, progress: Progress): boolean {
   if (progress.steps < budget.minSteps) return false
   const { tolerance, patience, plateau = Infinity } = budget
   const calm =
@@ -156,9 +158,7 @@ export function decide(
 ): StopReason | undefined {
   if (!Number.isFinite(progress.final)) return 'diverged'
   if (converged(budget, progress)) return 'converged'
-  if (budget.energyTarget !== undefined && progress.best <= budget.energyTarget) {
-    return 'energy_target'
-  }
+  if (isAccepted(budget, progress)) return 'energy_target'
   return exhausted(budget, progress, elapsedSeconds) ?? asked
 }
 

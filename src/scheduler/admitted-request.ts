@@ -1,8 +1,10 @@
-/** The state of one request that has slots and a context. Integers only. */
+/** The state of one request that has been admitted. Integers only. */
 import type { PagedContext, PageNames } from './page-tables.js'
-import type { ScheduledRequest } from './plan.js'
+import type { RequestNeeds, ScheduledRequest } from './plan.js'
 
 export interface AdmittedRequest extends ScheduledRequest, PagedContext {
+  readonly needs: RequestNeeds
+  contextId: number
   readonly pages: number[]
   phase: 'observing' | 'refining' | 'held'
   paused: boolean
@@ -14,34 +16,49 @@ export interface AdmittedRequest extends ScheduledRequest, PagedContext {
   reobserves: boolean
   /** It was preempted during descent; the same answer goes on once the context is complete again. */
   resumesAnswer: boolean
-  /** Candidates that are still in descent. */
+  /** By candidate: the slot that it is in, undefined where it is in none. */
+  readonly slots: (number | undefined)[]
+  /** By candidate: the step in which it last entered or left a slot; -1 before the first. */
+  readonly movedAt: number[]
+  /** Candidates that are still in descent, or are to step next in this round, in ascending order. */
   moving: Set<number>
+  /** Candidates that have stopped and are to be read, so that they need slots once more. */
+  reading: Set<number>
+  /** Something is computed around its answer in the slots that it has: they stay with it. */
+  pinned: boolean
+  /** The most candidates that may be in slots, by its client's share. 0: it observes nothing either. */
+  granted: number
 }
 
-interface AdmissionFields extends Pick<
-  AdmittedRequest,
-  'requestId' | 'contextId' | 'slots' | 'paused' | 'whole'
-> {
-  names: PageNames
-  /** Length in tokens. */
-  prompt: number
-}
-
-export const newAdmittedRequest = ({ prompt, ...fields }: AdmissionFields): AdmittedRequest => ({
+export const newAdmittedRequest = (
+  fields: Pick<AdmittedRequest, 'requestId' | 'contextId' | 'paused'>,
+  needs: RequestNeeds,
+  names: PageNames,
+): AdmittedRequest => ({
   ...fields,
+  needs,
+  names,
+  whole: needs.whole ?? false,
   pages: [],
   phase: 'observing',
   observed: 0,
-  target: prompt,
-  prefill: prompt,
+  target: needs.context.length,
+  prefill: needs.context.length,
   opened: false,
   reobserves: false,
   resumesAnswer: false,
+  slots: new Array<number | undefined>(needs.candidates).fill(undefined),
+  movedAt: new Array<number>(needs.candidates).fill(-1),
   moving: new Set(),
+  reading: new Set(),
+  pinned: false,
+  granted: 0,
 })
 
-/** Its pages are gone, so it has to observe all of its context again before its answer goes on. */
+/** Context and pages are gone, so it has to observe all of its context again before its answer goes on. */
 export function restartObservation(request: AdmittedRequest): void {
+  request.contextId = -1
+  request.opened = false
   request.prefill = request.target
   request.reobserves = true
   request.resumesAnswer ||= request.phase === 'refining'
@@ -56,6 +73,32 @@ export const awaitsLastToken = (request: AdmittedRequest): boolean =>
   !request.resumesAnswer &&
   request.observed === request.target - 1
 
+/** It takes part in steps: neither paused nor held. */
+export const isActive = ({ paused, phase }: AdmittedRequest): boolean => !paused && phase !== 'held'
+
 /** All its candidates have stopped; this step compares them and reads the answer. */
 export const isSettling = ({ phase, moving }: AdmittedRequest): boolean =>
   phase === 'refining' && moving.size === 0
+
+/** Slots that a request with so many candidates in descent makes use of. */
+export const slotsFor = ({ order }: RequestNeeds, candidates: number): number =>
+  order === 'sequence' ? Math.min(1, candidates) : candidates
+
+/** Candidates that need slots now. */
+export function wantedCandidates(request: AdmittedRequest): number[] {
+  if (request.phase !== 'refining' || request.paused) return []
+  const moving = [...request.moving]
+  const inTurn = moving.slice(0, slotsFor(request.needs, moving.length))
+  return request.reading.size === 0 ? inTurn : [...new Set([...request.reading, ...inTurn])]
+}
+
+/** Slots that it needs now, or will need when its context is observed. */
+export function claimedSlots(request: AdmittedRequest): number {
+  if (!isActive(request)) return 0
+  if (request.phase === 'observing') return slotsFor(request.needs, request.needs.candidates)
+  return wantedCandidates(request).length
+}
+
+/** Candidates that are in slots. */
+export const heldSlots = ({ slots }: AdmittedRequest): number =>
+  slots.reduce<number>((sum, slot) => sum + (slot === undefined ? 0 : 1), 0)

@@ -18,22 +18,24 @@ export class FairQueue<T> {
     this.count++
   }
 
-  /** The item that `take` would return. */
-  peek(): T | undefined {
-    for (const line of this.lines.values()) return line[0]
-    return undefined
+  /** The first item of each client that may have its turn; the client whose turn it is comes first. */
+  heads(may: (item: T) => boolean): T[] {
+    return [...this.lines.values()].flatMap((line) => line.find(may) ?? [])
   }
 
-  /** Removes the next item, and puts its client behind the others. */
-  take(): T | undefined {
-    for (const [client, line] of this.lines) {
-      this.lines.delete(client)
-      const item = line.shift()
-      if (line.length > 0) this.lines.set(client, line)
-      this.count--
-      return item
-    }
-    return undefined
+  /** Removes an item of a client, and puts the client behind the others. */
+  take(client: string, item: T): void {
+    const line = this.lines.get(client)
+    const place = line?.indexOf(item) ?? -1
+    if (!line || place < 0) throw new RangeError('the item is not in the queue')
+    this.lines.delete(client)
+    line.splice(place, 1)
+    if (line.length > 0) this.lines.set(client, line)
+    this.count--
+  }
+
+  *[Symbol.iterator](): Generator<T> {
+    for (const line of this.lines.values()) yield* line
   }
 
   /** Removes the first match; the others keep their places. */

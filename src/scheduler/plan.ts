@@ -24,17 +24,20 @@ export interface RequestNeeds {
   whole?: boolean
   /** The most positions that the context and all answers take together. */
   positions: number
-  /** M: slots that it needs, one for each candidate. */
+  /** M: it makes use of as many slots, one for each candidate, and goes on with as few as one. */
   candidates: number
+  /**
+   * In which order candidates descend. `sequence`: one after the other, so that one slot is enough. `rounds`:
+   * those that `takeTurns` names, the first of these first. Absent: each for itself.
+   */
+  order?: 'sequence' | 'rounds'
 }
 
 /** A request that has been admitted. */
 export interface ScheduledRequest {
   readonly requestId: number
-  /** The engine's index of the context. */
+  /** The engine's index of the context; -1 while the request has none. */
   readonly contextId: number
-  /** One slot for each candidate. */
-  readonly slots: readonly number[]
   readonly pages: readonly number[]
 }
 
@@ -44,7 +47,8 @@ export interface ObserveRange extends ScheduledRequest {
   to: number
 }
 
-export interface DescendingRow {
+/** A candidate and the slot that it is in, leaves or enters. */
+export interface SlotRow {
   requestId: number
   candidate: number
   slot: number
@@ -55,14 +59,20 @@ export interface Plan {
   /** Held requests that lost their slots and pages to others. */
   evicted: readonly ScheduledRequest[]
   admitted: readonly ScheduledRequest[]
-  /** Requests that lost their pages and wait until they can observe their contexts again. */
+  /** Requests that lost context and pages, and wait until they can observe their contexts again. */
   preempted: readonly ScheduledRequest[]
+  /** Candidates whose answers are saved, since others need their slots. */
+  moveOut: readonly SlotRow[]
+  /** Contexts that the engine lets go of, when the answers above are saved. */
+  release: readonly number[]
   /** Preempted requests whose contexts are complete again and whose answers go on. */
   resumed: readonly ScheduledRequest[]
   observe: readonly ObserveRange[]
-  /** Requests whose contexts are complete: their answers begin, and their rows are in `descend`. */
+  /** Requests whose contexts are complete: their answers begin. */
   begin: readonly ScheduledRequest[]
-  descend: readonly DescendingRow[]
+  /** Candidates that begin, or whose saved answers are restored, in these slots. */
+  moveIn: readonly SlotRow[]
+  descend: readonly SlotRow[]
 }
 
 /** Totals since the scheduler was made. */
@@ -72,4 +82,6 @@ export interface CacheCounts {
   /** Those of them that were found. */
   hits: number
   preemptions: number
+  /** Answers that were saved because other clients needed their slots. */
+  movedOut: number
 }

@@ -1,24 +1,31 @@
 /**
- * Decides which requests have slots and pages, and what each step does. Integers only: it knows no
- * tensor, no text, no energy and no clock.
+ * Decides which requests have contexts, pages and slots, and what each step does. Integers only: it knows
+ * no tensor, no text, no energy and no clock.
  *
- * A request is admitted when its slots are free and its prompt fits into the cache. It takes further
- * pages as its context grows. When pages run out, held answers are evicted first; then paused requests,
- * and then those admitted last, are preempted. A preempted request keeps its slots and the states in
- * them; its context is observed again when there is room, and it goes on where it was. The request
- * admitted first always gets what it needs, so every request ends. Clients take turns. A request that
- * does not fit yet keeps its turn, so narrow requests cannot starve wide ones.
+ * Slots are shared by client at every step (shares.ts): while others wait, a client has no more than
+ * its share of them, and its candidates beyond it are moved out of memory and come back later
+ * (slot-table.ts). Within a client the requests admitted first come first. A request is admitted when its
+ * client's share has a slot for it and its prompt fits into the cache; clients take turns, and a prompt
+ * that does not fit yet keeps its turn.
+ *
+ * A request takes further pages as its context grows. When pages run out, held answers are evicted first;
+ * then requests without a slot are preempted, and then those admitted last. A preempted request loses its
+ * context and its answers are saved; its context is observed again when there is room, and it goes on where
+ * it was. Of the requests that have slots the one admitted first always gets what it needs, so every request
+ * ends.
  */
 import { BasinError } from '../errors.js'
 import {
   awaitsLastToken,
+  isActive,
   isSettling,
   newAdmittedRequest,
   restartObservation,
+  slotsFor,
   type AdmittedRequest,
 } from './admitted-request.js'
+import { add, ClientShares, fairShares, type Amounts, type PageClaims } from './shares.js'
 import { FairQueue } from './fair-queue.js'
-import { fairShares } from './fair-shares.js'
 import { PagePool } from './page-pool.js'
 import { PageNames, PageTables } from './page-tables.js'
 import type {
@@ -28,7 +35,12 @@ import type {
   Plan,
   RequestNeeds,
   ScheduledRequest,
+  SlotRow,
 } from './plan.js'
+import { SlotTable } from './slot-table.js'
+
+/** So many steps after pages ran out, requests that have more of them than their clients' share wait. */
+const SHORTAGE_STEPS = 64
 
 interface WaitingRequest {
   requestId: number
@@ -43,15 +55,19 @@ export class Scheduler {
   /** Ids of finished requests whose answers are kept, oldest first. */
   private readonly held = new Set<number>()
   private readonly tables: PageTables
-  private readonly freeSlots: number[]
+  private readonly slots: SlotTable
   private readonly freeContexts: number[]
   private nextRequestId = 0
   /** In the last step a request could not get a page. */
   private pagesRanOut = false
+  /** How many of the coming steps share pages among clients, since they ran out lately. */
+  private shortage = 0
   /** Collected while a step is planned. */
   private evicted: ScheduledRequest[] = []
-  private preempted: ScheduledRequest[] = []
-  readonly cache: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
+  private preempted: AdmittedRequest[] = []
+  private movedOut: SlotRow[] = []
+  private released: number[] = []
+  readonly cache: CacheCounts = { queries: 0, hits: 0, preemptions: 0, movedOut: 0 }
 
   constructor(
     private readonly capacity: Capacity,
@@ -59,7 +75,7 @@ export class Scheduler {
   ) {
     const { pages, pageSize, sharesPages } = capacity
     this.tables = new PageTables(new PagePool(pages), pageSize, sharesPages ?? false)
-    this.freeSlots = Array.from({ length: capacity.slots }, (_, i) => capacity.slots - 1 - i)
+    this.slots = new SlotTable(capacity.slots)
     this.freeContexts = Array.from(
       { length: capacity.contexts },
       (_, i) => capacity.contexts - 1 - i,
@@ -79,7 +95,7 @@ export class Scheduler {
   }
 
   get slotsUsed(): number {
-    return this.capacity.slots - this.freeSlots.length
+    return this.slots.used
   }
 
   get pagesUsed(): number {
@@ -116,11 +132,13 @@ export class Scheduler {
   schedule(): Plan {
     this.evicted = []
     this.preempted = []
+    this.movedOut = []
+    this.released = []
     const newlyAdmitted = this.admit()
-    const active = [...this.running.values()].filter(
-      ({ paused, phase }) => !paused && phase !== 'held',
+    const active = [...this.running.values()].filter(isActive)
+    const observe = this.observe(
+      active.filter(({ granted, phase }) => phase === 'observing' && granted > 0),
     )
-    const observe = this.observe(active.filter(({ phase }) => phase === 'observing'))
     const complete = active.filter(
       ({ phase, opened, observed, target }) =>
         phase === 'observing' && opened && observed === target,
@@ -130,17 +148,22 @@ export class Scheduler {
     for (const request of complete) request.phase = 'refining'
     for (const request of resumed) request.resumesAnswer = false
     for (const request of begin) request.moving = new Set(request.slots.keys())
-    const descend = active.flatMap(({ phase, moving, requestId, slots }) =>
-      phase === 'refining'
-        ? [...moving].map((candidate) => ({
-            requestId,
-            candidate,
-            slot: slots[candidate] as number,
-          }))
-        : [],
-    )
-    const { evicted, preempted } = this
-    return { evicted, admitted: newlyAdmitted, preempted, resumed, observe, begin, descend }
+    const { moveIn, moveOut } = this.slots.assign([...this.running.values()], new Set(begin))
+    this.saves(moveOut)
+    const descend = [...this.running.values()].flatMap(descending)
+    const { evicted, movedOut, preempted, released: release } = this
+    return {
+      evicted,
+      admitted: newlyAdmitted,
+      preempted,
+      moveOut: movedOut,
+      release,
+      resumed,
+      observe,
+      begin,
+      moveIn,
+      descend,
+    }
   }
 
   /**
@@ -149,26 +172,55 @@ export class Scheduler {
    */
   stride(requestId: number, most: number) {
     const request = this.running.get(requestId)
-    if (!request || this.queue.size > 0 || !awaitsLastToken(request)) return undefined
-    const { pages, observed: from, slots } = request
+    const slot = request?.slots[0]
+    if (!request || slot === undefined || this.queue.size > 0 || !awaitsLastToken(request))
+      return undefined
+    const { pages, observed: from } = request
     const { pool } = this.tables
     const lacking = Math.min(this.tables.lacking(request, from + most), pool.available)
     pages.push(...(pool.take(lacking) ?? []))
     const answers = Math.min(most, pages.length * this.capacity.pageSize - from)
-    return { contextId: request.contextId, slot: slots[0] as number, pages, from, answers }
+    return { contextId: request.contextId, slot, pages, from, answers }
   }
 
-  /** The next of these answers is in descent; the token before it is observed. Returns its slots. */
-  follow(requestId: number): readonly number[] {
+  /** The next of these answers is in descent; the token before it is observed. Returns its slot. */
+  follow(requestId: number): number {
     const request = this.admittedRequest(requestId)
+    const [slot] = request.slots
+    if (slot === undefined) throw new RangeError(`request ${requestId} is in no slot`)
     this.tables.advance(request, request.target)
     request.phase = 'refining'
-    return request.slots
+    return slot
+  }
+
+  /** These candidates step next, in this order. */
+  takeTurns(requestId: number, candidates: readonly number[]): void {
+    this.admittedRequest(requestId).moving = new Set(candidates)
+  }
+
+  /** Its present answer needs no slots. */
+  giveUpSlots(requestId: number): void {
+    const request = this.admittedRequest(requestId)
+    this.slots.release(request)
+    request.moving.clear()
+  }
+
+  /**
+   * These candidates, which have stopped, are to be read: those that are in no slot move in when there is room.
+   */
+  bringIn(requestId: number, candidates: readonly number[]): void {
+    this.admittedRequest(requestId).reading = new Set(candidates)
+  }
+
+  /** Something is computed around the answer in the slots that it has now: they stay with it. */
+  pin(requestId: number): void {
+    this.admittedRequest(requestId).pinned = true
   }
 
   /** Whether the engine holds the context of a running request; without it no energy can be computed. */
   isPresent(requestId: number): boolean {
-    return !this.admittedRequest(requestId).resumesAnswer
+    const { contextId, resumesAnswer } = this.admittedRequest(requestId)
+    return contextId >= 0 && !resumesAnswer
   }
 
   /** Forgets what pages contain, so that no later context shares them (after a failed call). */
@@ -186,6 +238,7 @@ export class Scheduler {
     const request = this.admittedRequest(requestId)
     this.held.delete(requestId)
     request.phase = 'refining'
+    request.pinned = false
     request.moving = new Set(request.slots.keys())
   }
 
@@ -195,17 +248,20 @@ export class Scheduler {
     request.phase = 'observing'
     request.target += tokens
     request.moving.clear()
+    request.reading.clear()
   }
 
-  /** Keeps slots and pages of a finished request until another request needs them. */
+  /** Keeps slots, context and pages of a finished request until another request needs them. */
   hold(requestId: number): void {
     const request = this.admittedRequest(requestId)
     request.phase = 'held'
+    request.pinned = false
     request.moving.clear()
+    request.reading.clear()
     this.held.add(requestId)
   }
 
-  /** A paused request keeps its place in the queue, or its slots and pages, and takes part in no step. */
+  /** A paused request keeps its place in the queue, or its context and pages, and takes part in no step. */
   pause(requestId: number, paused: boolean): void {
     const waiting = this.queue.find((item) => item.requestId === requestId)
     if (waiting) waiting.paused = paused
@@ -218,8 +274,8 @@ export class Scheduler {
     const request = this.admittedRequest(requestId)
     this.running.delete(requestId)
     this.held.delete(requestId)
-    this.freeSlots.push(...request.slots)
-    this.freeContexts.push(request.contextId)
+    this.slots.release(request)
+    if (request.contextId >= 0) this.freeContexts.push(request.contextId)
     this.tables.drop(request)
     return request
   }
@@ -230,17 +286,52 @@ export class Scheduler {
     return request
   }
 
+  /** Divides the slots, and admits requests whose clients have slots left. */
   private admit(): ScheduledRequest[] {
     const newlyAdmitted: ScheduledRequest[] = []
-    if (this.pagesRanOut) return newlyAdmitted
-    for (let next = this.queue.peek(); next; next = this.queue.peek()) {
-      if (!this.makeRoom(next.needs)) break
-      this.queue.take()
+    const shares = this.divide()
+    let next = this.pagesRanOut ? undefined : this.nextWaiting(shares)
+    for (; next; next = this.nextWaiting(shares)) {
+      if (!this.makeRoom(next.needs)) {
+        this.shortage = SHORTAGE_STEPS
+        break
+      }
+      this.queue.take(next.needs.client, next)
       const request = this.allocate(next)
       this.running.set(request.requestId, request)
+      shares.grant(request)
       newlyAdmitted.push(request)
     }
     return newlyAdmitted
+  }
+
+  private divide(): ClientShares {
+    const waiting: Amounts = new Map()
+    for (const { needs, paused } of this.queue)
+      if (!paused) add(waiting, needs.client, slotsFor(needs, needs.candidates))
+    if (this.pagesRanOut) this.shortage = SHORTAGE_STEPS
+    const { slots } = this.capacity
+    const pages = this.shortage > 0 ? this.pageClaims() : undefined
+    this.shortage = Math.max(0, this.shortage - 1)
+    const running = [...this.running.values()]
+    return new ClientShares(running, { waiting, slots, turn: this.slots.turn, pages })
+  }
+
+  /** What everybody needs of the pages, which are short. */
+  private pageClaims(): PageClaims {
+    const waiting: Amounts = new Map()
+    for (const { needs } of this.queue.heads(({ paused }) => !paused))
+      add(waiting, needs.client, this.tables.pagesFor(needs.context.length + 1))
+    const of = (request: AdmittedRequest) =>
+      Math.max(request.pages.length, this.tables.pagesFor(request.target))
+    return { total: this.capacity.pages, waiting, of }
+  }
+
+  /** The first request, in order of turns, whose client has a slot left. */
+  private nextWaiting(shares: ClientShares): WaitingRequest | undefined {
+    return this.queue
+      .heads(({ paused }) => !paused)
+      .find(({ needs }) => shares.left(needs.client) > 0)
   }
 
   /** Pages that must be available at admission: for the context and one page more, without those it can share. */
@@ -251,50 +342,59 @@ export class Scheduler {
     return tables.pagesFor(most) - tables.heldByOthers(names, context.length)
   }
 
-  /** Evicts held answers, oldest first, if that makes the request fit. False: it does not fit yet. */
+  /**
+   * Evicts held answers, oldest first, and preempts requests that take part in no step, if that makes the
+   * request fit. False: it does not fit yet.
+   */
   private makeRoom(needs: RequestNeeds): boolean {
-    let slots = this.freeSlots.length
     let contexts = this.freeContexts.length
     let pages = this.tables.pool.available
     for (const request of this.running.values())
-      if (request.phase === 'observing') pages -= this.tables.lacking(request, request.target)
-    const evicted: number[] = []
+      if (request.phase === 'observing' && request.granted > 0)
+        pages -= this.tables.lacking(request, request.target)
+    const victims: AdmittedRequest[] = []
     const needed = this.pagesToBegin(needs)
-    const fits = () => slots >= needs.candidates && contexts >= 1 && pages >= needed
-    for (const requestId of this.held) {
+    const fits = () => contexts >= 1 && pages >= needed
+    for (const request of [...this.heldRequests(), ...this.idleRequests()]) {
       if (fits()) break
-      const request = this.admittedRequest(requestId)
-      slots += request.slots.length
       contexts += 1
       pages += request.pages.length
-      evicted.push(requestId)
+      victims.push(request)
     }
     if (!fits()) return false
-    for (const requestId of evicted) this.evict(requestId)
+    for (const victim of victims) this.takeFrom(victim)
     return true
   }
 
-  private evict(requestId: number): void {
-    const request = this.release(requestId)
-    if (request) this.evicted.push(request)
+  private heldRequests(): AdmittedRequest[] {
+    return [...this.held].map((requestId) => this.admittedRequest(requestId))
+  }
+
+  /** Those that have a context but take part in no step, the latest first: paused, or without a slot. */
+  private idleRequests(): AdmittedRequest[] {
+    const idle = ({ contextId, granted, paused, phase, pinned }: AdmittedRequest) =>
+      contextId >= 0 && phase !== 'held' && !pinned && (paused || granted === 0)
+    return [...this.running.values()]
+      .filter((request) => idle(request) && !isSettling(request))
+      .reverse()
+  }
+
+  private takeFrom(victim: AdmittedRequest): void {
+    if (victim.phase !== 'held') {
+      this.preempt(victim)
+      return
+    }
+    this.release(victim.requestId)
+    this.evicted.push(victim)
   }
 
   private allocate({ requestId, needs, paused }: WaitingRequest): AdmittedRequest {
-    const { candidates, client, context, whole = false } = needs
+    const { client, context, whole = false } = needs
     const contextId = this.freeContexts.pop()
     if (contextId === undefined) throw new RangeError('admitted without room')
     if (this.tables.sharing && !whole) this.cache.queries += context.length
-    const slots = this.freeSlots.splice(this.freeSlots.length - candidates).reverse()
     const names = new PageNames(client, context, this.capacity.pageSize)
-    return newAdmittedRequest({
-      requestId,
-      contextId,
-      slots,
-      paused,
-      names,
-      whole,
-      prompt: context.length,
-    })
+    return newAdmittedRequest({ requestId, contextId, paused }, needs, names)
   }
 
   /** Prompts share the `prefillChunk` tokens of this step; settled answers are short and observed whole. */
@@ -310,17 +410,23 @@ export class Scheduler {
     )
     const granted = new Map(prefilling.map(({ requestId }, i) => [requestId, shares[i] as number]))
     return requests.flatMap((request) => {
-      if (this.preempted.includes(request)) return []
+      if (this.preempted.includes(request) || !this.hasContext(request)) return []
       // Pages that an earlier request of this list fills in this step can be shared already.
       this.adopt(request)
-      const { contextId, observed: from, pages, requestId, slots, target } = request
+      const { contextId, observed: from, pages, requestId, target } = request
       const wanted = Math.min(target, from + (granted.get(requestId) ?? target - from))
       const to = this.takePages(request, this.tables.roundToPage(request, wanted))
       if (to === from && (request.opened || target > 0)) return []
       this.tables.advance(request, to)
       request.opened = true
-      return [{ requestId, contextId, slots, pages, from, to }]
+      return [{ requestId, contextId, pages, from, to }]
     })
+  }
+
+  /** Gives a request that was preempted a context again, if one is free. */
+  private hasContext(request: AdmittedRequest): boolean {
+    if (request.contextId < 0) request.contextId = this.freeContexts.pop() ?? -1
+    return request.contextId >= 0
   }
 
   private adopt(request: AdmittedRequest): void {
@@ -342,26 +448,45 @@ export class Scheduler {
 
   /** Evicts or preempts one request, so that `needy` gets pages. False: there is none left to take from. */
   private freePagesFor(needy: AdmittedRequest): boolean {
-    for (const requestId of this.held) {
-      this.evict(requestId)
-      return true
-    }
     const all = [...this.running.values()]
     const younger = all.slice(all.indexOf(needy) + 1)
     // An answer that settles in this step still needs its context.
-    const canYield = (request: AdmittedRequest) => request.pages.length > 0 && !isSettling(request)
+    const canYield = (request: AdmittedRequest) =>
+      request !== needy && request.pages.length > 0 && !request.pinned && !isSettling(request)
     const victim =
-      all.findLast((request) => request !== needy && request.paused && canYield(request)) ??
-      younger.findLast(canYield)
+      this.heldRequests()[0] ??
+      this.idleRequests().find(canYield) ??
+      younger.findLast((request) => request.phase !== 'held' && canYield(request))
     if (!victim) return false
-    this.preempt(victim)
+    this.takeFrom(victim)
     return true
   }
 
+  /** Its answers are saved, and its context and pages are free for others. */
   private preempt(request: AdmittedRequest): void {
+    this.saves(this.slots.vacate(request))
     this.tables.drop(request)
+    if (request.contextId >= 0) {
+      this.freeContexts.push(request.contextId)
+      this.released.push(request.contextId)
+    }
     restartObservation(request)
     this.preempted.push(request)
     this.cache.preemptions++
   }
+
+  private saves(rows: readonly SlotRow[]): void {
+    this.movedOut.push(...rows)
+    this.cache.movedOut += rows.length
+  }
+}
+
+/** Candidates in descent that are in slots. */
+function descending(request: AdmittedRequest): SlotRow[] {
+  const { moving, paused, phase, requestId, slots } = request
+  if (phase !== 'refining' || paused) return []
+  return [...moving].flatMap((candidate) => {
+    const slot = slots[candidate]
+    return slot === undefined ? [] : [{ requestId, candidate, slot }]
+  })
 }

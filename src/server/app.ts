@@ -7,7 +7,9 @@ import type { EngineClient } from '../generation/client/engine-client.js'
 import type { JobStore } from '../jobs/store.js'
 import type { ApiKeys } from './api-keys.js'
 import type { App, AppContext } from './context.js'
+import { OpenSockets } from './basin/open-sockets.js'
 import { createApp, guardApp, type Guards } from './create-app.js'
+import { FailureLog } from './failure-log.js'
 import type { Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
 import { adminRoutes } from './models/admin-routes.js'
@@ -71,7 +73,7 @@ export interface AppOptions {
 export async function buildApp(options: AppOptions): Promise<App> {
   const components = componentsFrom(options)
   const app = await openPublicApp(components, options)
-  addOperationRoutes(app, components.context, options)
+  addOperationRoutes(app, components.context, options, options.keys !== undefined)
   return app
 }
 
@@ -79,10 +81,10 @@ export async function buildApp(options: AppOptions): Promise<App> {
 export async function buildApart(options: AppOptions): Promise<Record<'app' | 'operations', App>> {
   const components = componentsFrom(options)
   const app = await openPublicApp(components, options)
-  const operations = await createApp(options.limits, components.context.metrics, options.logger)
+  const operations = await createApp(components.context, options.logger)
   await guardApp(operations, components.guards)
   healthRoutes(operations, components.context)
-  addOperationRoutes(operations, components.context, options)
+  addOperationRoutes(operations, components.context, options, false)
   return { app, operations }
 }
 
@@ -117,7 +119,18 @@ function componentsFrom(options: AppOptions): Components {
   const responses = new StoredResponses({ requests, running, limits, models, store, log: logger })
   const draining = options.draining ?? (() => false)
   return {
-    context: { requests, running, responses, models, limits, metrics, version, draining },
+    context: {
+      requests,
+      running,
+      responses,
+      models,
+      sockets: new OpenSockets(limits, metrics.instruments),
+      failures: new FailureLog(logger),
+      limits,
+      metrics,
+      version,
+      draining,
+    },
     guards: { keys, origins, quotas, traces },
   }
 }
@@ -125,7 +138,7 @@ function componentsFrom(options: AppOptions): Components {
 async function openPublicApp({ context, guards }: Components, options: AppOptions): Promise<App> {
   const { limits, logger, version } = options
   const { models, responses } = context
-  const app = await createApp(limits, context.metrics, logger)
+  const app = await createApp(context, logger)
   await app.register(webSockets, { frameBytes: limits.frameBytes })
   await guardApp(app, guards)
   await app.register(clientDisconnect)
@@ -159,8 +172,14 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
   return app
 }
 
-function addOperationRoutes(app: App, context: AppContext, { rescan }: AppOptions): void {
-  metricsRoutes(app, context)
+/** `restricted`: clients with keys of their own reach the port. */
+function addOperationRoutes(
+  app: App,
+  context: AppContext,
+  { rescan }: AppOptions,
+  restricted: boolean,
+): void {
+  metricsRoutes(app, context, restricted)
   adminRoutes(app, context, rescan)
 }
 

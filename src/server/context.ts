@@ -7,6 +7,8 @@ import type {
   RawRequestDefaultExpression,
   RawServerDefault,
 } from 'fastify'
+import type { OpenSockets } from './basin/open-sockets.js'
+import type { FailureLog } from './failure-log.js'
 import type { Limits } from './limits.js'
 import type { Metrics } from './metrics/metrics.js'
 import type { ModelRegistry } from './models/model-registry.js'
@@ -27,6 +29,8 @@ export interface AppContext {
   running: RunningRequests
   responses: StoredResponses
   models: ModelRegistry
+  sockets: OpenSockets
+  failures: FailureLog
   limits: Limits
   metrics: Metrics
   /** Of this software. */

@@ -6,22 +6,24 @@ import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/typ
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { randomUUID } from 'node:crypto'
 import type { ApiKeys } from './api-keys.js'
-import type { App } from './context.js'
+import type { App, AppContext } from './context.js'
 import { installErrorBoundary, refuseConnection } from './error-boundary.js'
-import type { Limits } from './limits.js'
-import type { Metrics } from './metrics/metrics.js'
+import { HttpRequest } from './http-request.js'
 import { auth } from './plugins/auth.js'
 import { jsonBody } from './plugins/json-body.js'
 import { originPolicy, type OriginPolicy } from './plugins/origin-policy.js'
 import { rateLimit } from './plugins/rate-limit.js'
 import { requestLog } from './plugins/request-log.js'
 import { tracing } from './plugins/tracing.js'
+import { trackReply } from './pending-replies.js'
 import type { Quotas } from './requests/quotas.js'
 import type { Traces } from './requests/request-trace.js'
 
+/** Between two looks for requests that have not arrived in time. */
+const TIMEOUT_CHECK_MS = 1000
+
 export async function createApp(
-  limits: Limits,
-  metrics: Metrics,
+  { failures, limits, metrics }: Pick<AppContext, 'failures' | 'limits' | 'metrics'>,
   logger: FastifyBaseLogger,
 ): Promise<App> {
   const app = Fastify({
@@ -29,6 +31,11 @@ export async function createApp(
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.bodyBytes,
     requestTimeout: limits.requestSeconds * 1000,
+    http: {
+      IncomingMessage: HttpRequest,
+      headersTimeout: limits.requestSeconds * 1000,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+    },
     forceCloseConnections: 'idle',
     genReqId: () => `req_${randomUUID()}`,
     clientErrorHandler: refuseConnection,
@@ -37,8 +44,12 @@ export async function createApp(
     },
   }).withTypeProvider<TypeBoxTypeProvider>()
 
+  app.addHook('onRequest', (request, { raw }, next) => {
+    trackReply(request.raw.socket, raw)
+    next()
+  })
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
-  installErrorBoundary(app, limits.bodyBytes, (route, code) => {
+  installErrorBoundary(app, limits.bodyBytes, failures, (route, code) => {
     metrics.instruments.errors.inc({ route, code })
   })
   await app.register(jsonBody, { nesting: limits.nesting })

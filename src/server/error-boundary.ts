@@ -6,6 +6,8 @@ import { maxHeaderSize, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { BasinError } from '../errors.js'
+import type { FailureLog } from './failure-log.js'
+import { owesReply } from './pending-replies.js'
 import { refusal } from './schema-errors.js'
 
 /** Seconds after which a client may try again, by status. */
@@ -77,12 +79,22 @@ function fromConnection(code: string | undefined): BasinError {
   return new BasinError('invalid_request', { param: 'request', reason: 'it is not HTTP' })
 }
 
-/** Answers bytes that are no request, and closes the connection. */
+/** For which a refused connection stays open, so that its client can read why before it is reset. */
+const LINGER_MS = 1000
+
+/**
+ * Answers bytes that are no request, and closes the connection, also where its peer does not. Where earlier
+ * requests wait for their replies it says nothing, since that would be read as a part of those.
+ */
 export function refuseConnection({ code }: { code?: string }, socket: Socket): void {
-  if (code === 'ECONNRESET' || !socket.writable) {
+  if (code === 'ECONNRESET' || !socket.writable || owesReply(socket)) {
     socket.destroy()
     return
   }
+  const closing = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => {
+    clearTimeout(closing)
+  })
   const error = fromConnection(code)
   const body = JSON.stringify(error)
   socket.end(
@@ -98,12 +110,13 @@ const methods = ['GET', 'POST', 'DELETE'] as const
 export function installErrorBoundary(
   app: FastifyInstance,
   bodyBytes: number,
+  failures: FailureLog,
   count: (route: string, code: string) => void,
 ): void {
   app.setErrorHandler((raised: FastifyError | BasinError, request, reply) => {
     const error = raised instanceof BasinError ? raised : fromFastify(raised, request, bodyBytes)
     count(request.routeOptions.url ?? 'unknown', error.code)
-    if (error.status >= 500) request.log.error({ err: raised }, error.message)
+    failures.report(request.log, error, raised, error.message)
     return sendError(reply, error)
   })
   app.setNotFoundHandler((request, reply) => {

@@ -8,6 +8,11 @@ export interface Limits {
   readonly nesting: number
   /** A longer socket frame is refused; one of four times this length ends its connection. */
   readonly frameBytes: number
+  /** Sockets that one client may have open at once. */
+  readonly clientSockets: number
+  /** What the unfinished messages of all sockets of one client may take in memory, and those of all clients. */
+  readonly clientUnfinishedBytes: number
+  readonly unfinishedBytes: number
   /** Most choices of one request: prompts times `n` or `best_of`. */
   readonly choices: number
   readonly caps: Caps
@@ -17,7 +22,7 @@ export interface Limits {
   readonly rates: Rates
   /** Seconds for which a response is kept after its end. */
   readonly responseSeconds: number
-  /** Seconds within which a request must have arrived in full. */
+  /** Seconds within which a request, or a message of a socket, must have arrived in full. */
   readonly requestSeconds: number
   /** Seconds for which an engine may leave a question unanswered before `/health` reports it. */
   readonly stallSeconds: number
@@ -29,6 +34,9 @@ export const defaultLimits: Limits = Object.freeze({
   bodyBytes: 1024 * 1024,
   nesting: 32,
   frameBytes: 1024 * 1024,
+  clientSockets: 2048,
+  clientUnfinishedBytes: 16 * 1024 * 1024,
+  unfinishedBytes: 64 * 1024 * 1024,
   choices: 64,
   caps: Object.freeze({ maxSteps: 100_000, maxSeconds: 300, candidates: 64 }),
   steps: 100_000_000,

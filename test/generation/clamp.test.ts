@@ -74,6 +74,23 @@ describe('a clamped position', () => {
     for (const { text } of last) expect(text[4]).toBe('z')
   })
 
+  it('holds for a candidate that has lost its slot to another client, when it comes back', async () => {
+    const bench = new EngineBench({ vocabulary: 27, model, capacity: { slots: 3 } })
+    bench.core.submit(requestOf('a', { ...long, budget: budget({ maxSteps: 400, candidates: 3 }) }))
+    for (let i = 0; i < 5; i++) await bench.step()
+    let movedOut = 0
+    bench.watch((stats) => (movedOut += stats.movedOut))
+    bench.core.submit(requestOf('b', { ...long, client: 'another' }))
+    for (let i = 0; i < 5; i++) await bench.step()
+    bench.core.control('a', { type: 'clamp', position: 4, text: 'z' })
+    await bench.settle()
+    expect(movedOut).toBeGreaterThan(0)
+    const last = new Map(bench.of('a', 'step').map(({ candidate, text }) => [candidate, text]))
+    expect([...last.keys()].sort()).toEqual([0, 1, 2])
+    for (const text of last.values()) expect(text).toBe(await answerTo('a_c_zf_h__'))
+    expect(bench.finished('b').text).toBe(await answerTo(template))
+  })
+
   it('of a held answer counts when it goes on', async () => {
     const bench = await begun(0, { hold: true })
     await bench.settle()

@@ -263,8 +263,8 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.core.nextExpiry).toBeUndefined()
     })
 
-    it('gives its slots to requests that wait, the oldest first, and only as many as they need', async () => {
-      const bench = await benchOf({ ...head, capacity: { slots: 2 } }).run(held('a'))
+    it('gives its context to requests that wait, the oldest first, and only as many as they need', async () => {
+      const bench = await benchOf({ ...head, capacity: { slots: 2, contexts: 2 } }).run(held('a'))
       await bench.run(held('b'))
       await bench.run(requestOf('c'))
       expect(bench.released).toEqual(['a'])

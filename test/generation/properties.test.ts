@@ -1,6 +1,7 @@
 /** Properties that hold for any mix of requests, controls and cancels. */
 import { describe, expect, it } from 'vitest'
 import type { Control, EngineRequest } from '../../src/generation/protocol.js'
+import { restartPolicies } from '../../src/refine/budget.js'
 import { uniform } from '../../src/refine/random.js'
 import {
   type BenchOptions,
@@ -49,6 +50,13 @@ function anyRequest(id: string, dice: Dice, hold: boolean): EngineRequest {
       noise: dice.from([0, 0.2]),
       keep: dice.from(['best', 'last']),
       ...(dice.below(2) === 0 && { tolerance: 0.05 }),
+      ...(dice.below(3) === 0 && {
+        restarts: {
+          after: 1 + dice.below(3),
+          policy: dice.from(restartPolicies),
+          alone: dice.below(3),
+        },
+      }),
     }),
   })
 }
@@ -100,8 +108,9 @@ describe.each(engines)('any mix of requests ($title)', (options) => {
       const dice = new Dice(11)
       const requests = Array.from({ length: 30 }, (_, i) => anyRequest(`request-${i}`, dice, false))
       const together = new EngineBench({ ...options, capacity, prefillChunk: 7, sharePrefixes })
-      const seen = { hits: 0, preemptions: 0 }
-      together.watch(({ preemptions, prefixHits }) => {
+      const seen = { hits: 0, movedOut: 0, preemptions: 0 }
+      together.watch(({ movedOut, preemptions, prefixHits }) => {
+        seen.movedOut += movedOut
         seen.hits += prefixHits
         seen.preemptions += preemptions
       })
@@ -112,7 +121,10 @@ describe.each(engines)('any mix of requests ($title)', (options) => {
       await together.settle()
       expect(seen.hits > 0).toBe(sharePrefixes)
       // Calls of several steps leave fewer requests at once.
-      if (options.stepSeconds === undefined) expect(seen.preemptions).toBeGreaterThan(0)
+      if (options.stepSeconds === undefined) {
+        expect(seen.preemptions).toBeGreaterThan(0)
+        expect(seen.movedOut).toBeGreaterThan(0)
+      }
       for (const request of requests) {
         const alone = await new EngineBench(plain).run(request)
         expect(together.finished(request.id)).toEqual(alone.finished(request.id))

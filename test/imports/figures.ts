@@ -1,5 +1,5 @@
 /** Runs an engine under a budget, to compare it with results of the published implementation. */
-import type { SynchronousEngine } from '../../src/energy/engine.js'
+import type { EnergyEngine } from '../../src/energy/engine.js'
 import { landscapeOf } from '../../src/model/config.js'
 import { planStep, type Budget } from '../../src/refine/budget.js'
 import { choose } from '../../src/refine/candidates.js'
@@ -17,22 +17,21 @@ const pagesFor = (contextId: number) => [contextId * 2, contextId * 2 + 1]
 const range = (count: number) => Array.from({ length: count }, (_, i) => i)
 
 /** Refines every position of `tokens` in parallel, with `budget.candidates` candidates each, from `starts`. */
-export function descendAll(
-  engine: SynchronousEngine,
+export async function descendAll(
+  engine: EnergyEngine,
   tokens: readonly number[],
   starts: readonly number[][][],
   budget: Budget,
-): Figures {
+): Promise<Figures> {
   const { model } = engine
   const candidates = range(budget.candidates)
   const slotOf = (candidate: number, position: number) => candidate * tokens.length + position
   const every = candidates.flatMap((candidate) =>
     tokens.map((_, position) => ({ candidate, position, slot: slotOf(candidate, position) })),
   )
-  tokens.forEach((_, i) => {
-    engine.observe([{ contextId: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i) }])
-  })
-  engine.begin(
+  for (const i of tokens.keys())
+    await engine.observe([{ contextId: i, tokens: tokens.slice(0, i + 1), pages: pagesFor(i) }])
+  await engine.begin(
     every.map(({ candidate, position, slot }) => ({
       slot,
       contextId: position,
@@ -43,19 +42,23 @@ export function descendAll(
   )
   const split = <T>(flat: readonly T[]): T[][] =>
     candidates.map((c) => flat.slice(c * tokens.length, (c + 1) * tokens.length))
-  const read = () =>
-    engine.read(every.map(({ slot }) => ({ slot, which: 'last' as const, top: 'all' as const })))
+  const read = async () =>
+    await engine.read(
+      every.map(({ slot }) => ({ slot, which: 'last' as const, top: 'all' as const })),
+    )
   const figures: Figures = { energies: [], logits: [], chosen: [] }
   for (let step = 0; step < (budget.maxSteps ?? 0); step++) {
     const plan = planStep(budget, step, model.landscapes)
-    const results = engine.descend(every.map(({ slot }) => ({ slot, step, ...plan })))
+    const results = await engine.descend(every.map(({ slot }) => ({ slot, step, ...plan })))
     figures.energies.push(split(results.map(({ energy }) => energy)))
-    figures.logits.push(split(read()).map((each) => each.flatMap(({ logits }) => [...logits])))
+    figures.logits.push(
+      split(await read()).map((each) => each.flatMap(({ logits }) => [...logits])),
+    )
   }
   const last = landscapeOf(model, budget.maxSteps ?? 0)
-  const final = engine.energy(every.map(({ slot }) => ({ slot, landscape: last })))
+  const final = await engine.energy(every.map(({ slot }) => ({ slot, landscape: last })))
   figures.energies.push(split(final.map(({ energy }) => energy)))
-  const readings = read()
+  const readings = await read()
   figures.chosen = tokens.flatMap((_, position) => {
     const outcomes = candidates.map((candidate) => ({
       initial: figures.energies[0]?.[candidate]?.[position] as number,
@@ -67,21 +70,22 @@ export function descendAll(
 }
 
 /** `count` greedy tokens after `tokens`, computed through the cache from the model's own start. */
-export function greedy(
-  engine: SynchronousEngine,
+export async function greedy(
+  engine: EnergyEngine,
   tokens: readonly number[],
   count: number,
   budget: Budget,
-): number[] {
+): Promise<number[]> {
   const text: number[] = []
-  engine.observe([{ contextId: 0, tokens, pages: pagesFor(0) }])
+  await engine.observe([{ contextId: 0, tokens, pages: pagesFor(0) }])
   while (text.length < count) {
-    engine.begin([{ slot: 0, contextId: 0, seed: 0, candidate: 0 }])
+    await engine.begin([{ slot: 0, contextId: 0, seed: 0, candidate: 0 }])
     for (let step = 0; step < (budget.maxSteps ?? 0); step++)
-      engine.descend([{ slot: 0, step, ...planStep(budget, step, engine.model.landscapes) }])
-    const token = engine.read([{ slot: 0, which: 'last', top: 1 }])[0]?.tokens[0] as number
+      await engine.descend([{ slot: 0, step, ...planStep(budget, step, engine.model.landscapes) }])
+    const [readout] = await engine.read([{ slot: 0, which: 'last', top: 1 }])
+    const token = readout?.tokens[0] as number
     text.push(token)
-    engine.observe([{ contextId: 0, tokens: [token], pages: pagesFor(0) }])
+    await engine.observe([{ contextId: 0, tokens: [token], pages: pagesFor(0) }])
   }
   return text
 }

@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { SynchronousEngine } from '../../src/energy/engine.js'
+import type { EnergyEngine } from '../../src/energy/engine.js'
 import { loadAddon } from '../../src/energy/native/addon.js'
 import { openEngine } from '../../src/energy/open-engine.js'
 import { openCheckpoint, writeCheckpoint } from '../../src/model/checkpoint.js'
@@ -49,7 +49,7 @@ function converted(folder: string, hyperparameters: Hyperparameters = {}) {
 /** Includes the native engine where its addon is built. */
 const engines = ['tfjs:wasm', ...('addon' in loadAddon() ? ['native'] : [])]
 
-const open = (engine: string, directory: string): Promise<SynchronousEngine> =>
+const open = (engine: string, directory: string): Promise<EnergyEngine> =>
   openEngine({ directory, engine, threads: 1, slots: 64, contexts: 16, pages: 64 })
 
 describe.each([...forward, ...advanced])('%s, imported', (folder) => {
@@ -76,14 +76,14 @@ describe.each(onEngines(forward))('%s, imported, on %s', (folder, name) => {
     const { budget, directory } = converted(folder, plain)
     const { tokens, initial_logits: starts = [], forward: wanted } = golden(folder).expected
     const engine = await open(name, directory)
-    const { energies, logits } = descendAll(engine, tokens, starts, budget)
+    const { energies, logits } = await descendAll(engine, tokens, starts, budget)
     expect(budget.maxSteps).toBe(wanted?.energies.length)
     wanted?.energies.forEach((expected, step) => {
       expect(relativeError(energies[step]?.[0] ?? [], expected)).toBeLessThan(tolerance)
       const here = logits[step]?.[0] ?? []
       expect(relativeError(here, wanted.logits[step]?.flat() ?? [])).toBeLessThan(tolerance)
     })
-    engine.close()
+    await engine.close()
   })
 
   it('writes the same greedy text, through the cache', async () => {
@@ -93,8 +93,8 @@ describe.each(onEngines(forward))('%s, imported, on %s', (folder, name) => {
     })
     const { tokens, greedy_from_zeros: wanted } = golden(folder).expected
     const engine = await open(name, directory)
-    expect(greedy(engine, tokens, 8, budget)).toEqual(wanted)
-    engine.close()
+    expect(await greedy(engine, tokens, 8, budget)).toEqual(wanted)
+    await engine.close()
   })
 })
 
@@ -103,10 +103,10 @@ describe.each(onEngines(advanced))('%s, imported, on %s', (folder, name) => {
     const { budget, directory } = converted(folder)
     const { tokens, initial_logits: starts = [], advanced: wanted } = golden(folder).expected
     const engine = await open(name, directory)
-    const { chosen, energies } = descendAll(engine, tokens, starts, budget)
+    const { chosen, energies } = await descendAll(engine, tokens, starts, budget)
     const bound = folder === 'advanced_best_of_4' ? amplified : tolerance
     expect(relativeError(energies.flat(2), wanted?.energies.flat(2) ?? [])).toBeLessThan(bound)
     expect(relativeError(chosen, wanted?.final_logits.flat() ?? [])).toBeLessThan(bound)
-    engine.close()
+    await engine.close()
   })
 })

@@ -55,7 +55,7 @@ async function texts(sharePrefixes: boolean, pages: number, given: readonly Engi
       if (event.type === 'finished') found.set(id, event.text)
     }
   }
-  engine.close()
+  await engine.close()
   return { found, totals }
 }
 

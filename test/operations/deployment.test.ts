@@ -19,7 +19,7 @@ describe('every YAML file', () => {
   })
 })
 
-describe.each(['Dockerfile', 'docker/Dockerfile.gpu'])('%s', (path) => {
+describe.each(['Dockerfile', 'docker/Dockerfile.gpu', 'docker/Dockerfile.webgpu'])('%s', (path) => {
   /** The instructions of the last stage, which is the image that runs. */
   const text = read(path)
     .replaceAll(/^#.*\n/gm, '')

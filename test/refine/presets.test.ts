@@ -60,6 +60,54 @@ describe('reasoning_effort', () => {
   })
 })
 
+describe('restarts', () => {
+  const sure = { ...plain, energy_target: 0.5 }
+  const mixed = { after: 6, policy: 'mixed', alone: 6 }
+
+  it.each([
+    ['medium', undefined, 6, 1],
+    ['high', mixed, 48, 8],
+    ['xhigh', mixed, 384, 8],
+    ['max', mixed, undefined, 8],
+  ] as const)('%s has them where the model has an energy target', (effort, restarts, steps, m) => {
+    const budget = resolveBudget(sure, effort, undefined, caps)
+    expect(budget.restarts).toEqual(restarts)
+    expect(budget.maxSteps).toBe(steps)
+    expect(budget.candidates).toBe(m)
+    expect(budget).not.toHaveProperty('plateau')
+    expect(resolveBudget(plain, effort, undefined, caps).restarts).toBeUndefined()
+  })
+
+  it('of an effort give way to what the request says of candidates', () => {
+    for (const asked of [{ candidates: 2 }, { allocation: 'even' }, { restarts: null }] as const) {
+      const budget = resolveBudget(sure, 'high', asked, caps)
+      expect(budget.restarts).toBeUndefined()
+      expect(budget.maxSteps).toBe(12)
+    }
+  })
+
+  it('are what the request asks for', () => {
+    const asked = { after: 'plateau', keep: 3, most: 7, policy: 'near' } as const
+    const budget = resolve({ restarts: asked })
+    expect(budget.restarts).toEqual({ after: 'plateau', most: 7, policy: 'near', alone: 0 })
+    expect(budget.candidates).toBe(3)
+    expect(resolve({ candidates: 5, restarts: { most: null } }).candidates).toBe(5)
+    const few = resolveBudget(plain, undefined, { restarts: {} }, { ...caps, candidates: 2 })
+    expect(few.candidates).toBe(2)
+  })
+
+  it.each([
+    ['refinement.restarts.after', { restarts: { after: 0 } }],
+    ['refinement.restarts.after', { restarts: { after: 1.5 } }],
+    ['refinement.restarts.keep', { restarts: { keep: 9 } }],
+    ['refinement.restarts.most', { restarts: { most: -1 } }],
+    ['refinement.restarts.keep', { candidates: 2, restarts: { keep: 3 } }],
+    ['refinement.allocation', { allocation: 'adaptive', restarts: {} }],
+  ] as const)('that cannot be are refused, naming %s', (param, asked) => {
+    expect(() => resolve(asked)).toThrow(expect.objectContaining({ param }))
+  })
+})
+
 describe('the refinement object', () => {
   it('replaces fields of the effort’s preset', () => {
     const budget = resolveBudget(

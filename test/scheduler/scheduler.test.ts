@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { fairShares } from '../../src/scheduler/fair-shares.js'
+import { fairShares } from '../../src/scheduler/shares.js'
 import { PagePool } from '../../src/scheduler/page-pool.js'
 import { FairQueue } from '../../src/scheduler/fair-queue.js'
 import type { RequestNeeds } from '../../src/scheduler/plan.js'
@@ -56,18 +56,25 @@ describe('the page pool', () => {
 })
 
 describe('the fair queue', () => {
+  const anybody = () => true
   const drain = (queue: FairQueue<string>) => {
     const order: string[] = []
-    for (let item = queue.take(); item !== undefined; item = queue.take()) order.push(item)
+    for (let [item] = queue.heads(anybody); item; [item] = queue.heads(anybody)) {
+      queue.take(item.charAt(0), item)
+      order.push(item)
+    }
     return order.join(' ')
   }
 
   it('serves clients in turns and keeps the order within a client', () => {
     const queue = new FairQueue<string>()
     for (const item of ['a1', 'a2', 'a3', 'b1', 'c1', 'c2']) queue.push(item.charAt(0), item)
-    expect(queue.peek()).toBe('a1')
+    expect(queue.heads(anybody)).toEqual(['a1', 'b1', 'c1'])
+    expect(queue.heads((item) => item !== 'a1')).toEqual(['a2', 'b1', 'c1'])
+    expect([...queue]).toHaveLength(6)
     expect(drain(queue)).toBe('a1 b1 c1 a2 c2 a3')
     expect(queue.size).toBe(0)
+    expect(() => queue.take('a', 'a1')).toThrow(RangeError)
   })
 
   it('removes one item and keeps the places of the others', () => {
@@ -101,6 +108,10 @@ const request = ({ prompt = 10, ...asked }: Asked = {}): RequestNeeds => ({
   ...asked,
 })
 
+/** How often each item occurs, in order of the first occurrence. */
+const counted = (items: readonly number[]): [number, number][] =>
+  [...new Set(items)].map((item) => [item, items.filter((other) => other === item).length])
+
 const scheduler = (capacity = {}, chunk = 8) =>
   new Scheduler({ slots: 4, contexts: 4, pages: 16, pageSize: 4, ...capacity }, chunk)
 
@@ -128,31 +139,54 @@ describe('admission', () => {
     expect(two.schedule().admitted.map(({ requestId }) => requestId)).toEqual([ids[2]])
   })
 
-  it('does not let narrow requests overtake a wide one', () => {
+  it('gives a wide request the slots of its share at once', () => {
     const it = scheduler()
-    const first = it.submit(request({ client: 'a', candidates: 2 }))
-    const wide = it.submit(request({ client: 'b', candidates: 4 }))
-    const narrow = it.submit(request({ client: 'c' }))
+    const first = it.submit(request({ client: 'a', candidates: 2, prompt: 2 }))
+    const wide = it.submit(request({ client: 'b', candidates: 4, prompt: 2 }))
+    const narrow = it.submit(request({ client: 'c', prompt: 2 }))
+    const { admitted, descend } = it.schedule()
+    expect(admitted.map(({ requestId }) => requestId)).toEqual([first, wide, narrow])
+    expect(counted(descend.map(({ requestId }) => requestId))).toEqual([
+      [first, 2],
+      [wide, 1],
+      [narrow, 1],
+    ])
+    it.release(first)
+    expect(counted(it.schedule().descend.map(({ requestId }) => requestId))).toEqual([
+      [wide, 3],
+      [narrow, 1],
+    ])
+  })
+
+  it('lets no long prompt be overtaken for ever by short ones', () => {
+    const it = scheduler({ pages: 6 }, 64)
+    const first = it.submit(request({ client: 'a', prompt: 12, positions: 12 }))
+    const long = it.submit(request({ client: 'b', prompt: 20, positions: 20 }))
+    const short = it.submit(request({ client: 'c', prompt: 1, positions: 4 }))
     expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([first])
     expect(it.schedule().admitted).toEqual([])
     it.release(first)
-    expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([wide])
-    it.release(wide)
-    expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([narrow])
+    expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([long, short])
   })
 
-  it('evicts held answers only where that makes the request fit', () => {
+  it('keeps held answers while there is room, and moves them out of their slots for others', () => {
     const it = scheduler()
-    const [old, young, busy] = [0, 1, 2].map(() => it.submit(request())) as [number, number, number]
+    const [old, young, busy] = [0, 1, 2].map(() => it.submit(request({ prompt: 2 }))) as [
+      number,
+      number,
+      number,
+    ]
     it.schedule()
     it.hold(old)
     it.hold(young)
-    const wide = it.submit(request({ client: 'b', candidates: 4 }))
-    expect(it.schedule()).toMatchObject({ evicted: [], admitted: [] })
-    expect(it.counts).toEqual({ running: 1, paused: 0, held: 2 })
-    it.release(busy)
-    expect(it.schedule().evicted.map(({ requestId }) => requestId)).toEqual([old, young])
-    it.release(wide)
+    const wide = it.submit(request({ client: 'b', candidates: 4, prompt: 2 }))
+    const plan = it.schedule()
+    expect(plan).toMatchObject({ evicted: [], admitted: [{ requestId: wide }] })
+    expect(plan.moveOut.map(({ requestId }) => requestId)).toEqual([old, young])
+    expect(it.counts).toEqual({ running: 2, paused: 0, held: 2 })
+    const last = it.submit(request({ client: 'c', prompt: 2 }))
+    expect(it.schedule().evicted.map(({ requestId }) => requestId)).toEqual([old])
+    for (const requestId of [busy, wide, last, young]) it.release(requestId)
     expect([it.slotsUsed, it.pagesUsed, it.contextsUsed]).toEqual([0, 0, 0])
   })
 })
@@ -222,11 +256,133 @@ describe('a step', () => {
   it('never gives a page or a slot to two requests that do not share', () => {
     const it = scheduler({}, 64)
     for (let i = 0; i < 4; i++) it.submit(request())
-    const { observe } = it.schedule()
+    const { moveIn, observe } = it.schedule()
     const pages = observe.flatMap((request) => request.pages)
-    const slots = observe.flatMap((request) => request.slots)
+    const slots = moveIn.map(({ slot }) => slot)
     expect([new Set(pages).size, pages.length]).toEqual([12, 12])
     expect(new Set(slots).size).toBe(4)
+  })
+})
+
+describe('slots that several clients want', () => {
+  const short = (asked: Asked) => request({ prompt: 2, positions: 4, ...asked })
+  const rows = (it: Scheduler) => counted(it.schedule().descend.map(({ requestId }) => requestId))
+
+  it('are shared at the next step, however many one client had, and go back to it later', () => {
+    const it = scheduler()
+    const wide = it.submit(short({ client: 'a', candidates: 4 }))
+    expect(rows(it)).toEqual([[wide, 4]])
+    const other = it.submit(short({ client: 'b' }))
+    const plan = it.schedule()
+    expect(plan.moveOut).toEqual([
+      { requestId: wide, candidate: 3, slot: expect.any(Number) as number },
+    ])
+    expect(plan.moveIn).toMatchObject([{ requestId: other, slot: plan.moveOut[0]?.slot }])
+    expect(counted(plan.descend.map(({ requestId }) => requestId))).toEqual([
+      [wide, 3],
+      [other, 1],
+    ])
+    it.release(other)
+    const after = it.schedule()
+    expect(after.moveIn).toMatchObject([{ requestId: wide, candidate: 3 }])
+    expect(after.descend).toHaveLength(4)
+    expect(it.cache.movedOut).toBe(1)
+  })
+
+  it('go by client and not by request', () => {
+    const it = scheduler()
+    const many = [0, 1, 2, 3].map(() => it.submit(short({ client: 'a' })))
+    it.schedule()
+    const wide = it.submit(short({ client: 'b', candidates: 4 }))
+    expect(rows(it)).toEqual([
+      [many[0], 1],
+      [many[1], 1],
+      [wide, 2],
+    ])
+  })
+
+  it('are taken from paused requests first, which go on in others', () => {
+    const it = scheduler()
+    const paused = it.submit(short({ client: 'a', candidates: 4 }))
+    it.schedule()
+    it.pause(paused, true)
+    expect(it.slotsUsed).toBe(4)
+    const other = it.submit(short({ client: 'b', candidates: 4 }))
+    expect(rows(it)).toEqual([[other, 4]])
+    it.pause(paused, false)
+    expect(rows(it)).toEqual([
+      [paused, 2],
+      [other, 2],
+    ])
+  })
+
+  it('are taken in turns by the candidates of an answer that has too few', () => {
+    const it = scheduler()
+    const wide = it.submit(short({ client: 'a', candidates: 4 }))
+    it.submit(short({ client: 'b', candidates: 4 }))
+    const steps = [0, 0, 0, 0]
+    for (let i = 0; i < 400; i++)
+      for (const { candidate, requestId } of it.schedule().descend)
+        if (requestId === wide) (steps[candidate] as number)++
+    expect(Math.min(...steps)).toBeGreaterThan(150)
+    expect(steps.reduce((sum, count) => sum + count)).toBe(800)
+  })
+
+  it('are taken in turns by clients where there are more of these', () => {
+    const it = scheduler({ contexts: 8 })
+    const ids = 'abcdef'.split('').map((client) => it.submit(short({ client, candidates: 2 })))
+    const steps = new Map<number, number>()
+    for (let i = 0; i < 600; i++)
+      for (const { requestId } of it.schedule().descend)
+        steps.set(requestId, (steps.get(requestId) ?? 0) + 1)
+    for (const id of ids) expect(steps.get(id)).toBeGreaterThan(300)
+  })
+
+  it('are one for an answer whose candidates descend one after the other', () => {
+    const it = scheduler()
+    const wide = it.submit(short({ client: 'a', candidates: 4, order: 'sequence' }))
+    const other = it.submit(short({ client: 'b', candidates: 3 }))
+    it.schedule()
+    expect(it.slotsUsed).toBe(4)
+    it.rest(wide, 0)
+    const { descend, moveOut } = it.schedule()
+    // What candidate 0 has found is kept until the answer is chosen.
+    expect(moveOut).toMatchObject([{ requestId: wide, candidate: 0 }])
+    expect(descend.map(({ candidate, requestId }) => [requestId, candidate])).toEqual([
+      [wide, 1],
+      ...[0, 1, 2].map((candidate) => [other, candidate]),
+    ])
+  })
+
+  it('come back to candidates that are to be read', () => {
+    const it = scheduler()
+    const wide = it.submit(short({ client: 'a', candidates: 4 }))
+    it.schedule()
+    it.submit(short({ client: 'b', candidates: 4 }))
+    it.schedule()
+    for (const candidate of [0, 1, 2, 3]) it.rest(wide, candidate)
+    it.bringIn(wide, [3])
+    expect(it.schedule().moveIn).toMatchObject([
+      { requestId: wide, candidate: 3 },
+      { candidate: 2 },
+    ])
+  })
+
+  it('need contexts, which paused requests give up', () => {
+    const it = scheduler({ contexts: 2 })
+    const ids = [0, 1].map(() => it.submit(short({ client: 'a' })))
+    it.schedule()
+    for (const id of ids) it.pause(id, true)
+    const other = it.submit(short({ client: 'b' }))
+    const plan = it.schedule()
+    expect(plan.preempted.map(({ requestId }) => requestId)).toEqual([ids[1]])
+    expect(plan.release).toHaveLength(1)
+    expect(plan.descend).toMatchObject([{ requestId: other }])
+    it.release(other)
+    it.pause(ids[1] as number, false)
+    const back = it.schedule()
+    expect(back.resumed).toMatchObject([{ requestId: ids[1] }])
+    expect(back.moveIn).toMatchObject([{ requestId: ids[1] }])
   })
 })
 
@@ -251,7 +407,7 @@ describe('contexts that begin with the same tokens', () => {
     expect(it.pagesUsed).toBe(0)
     it.submit(request())
     expect(ranges(it)).toEqual([[8, 10]])
-    expect(it.cache).toEqual({ queries: 30, hits: 16, preemptions: 0 })
+    expect(it.cache).toEqual({ queries: 30, hits: 16, preemptions: 0, movedOut: 0 })
   })
 
   it('wait while one of them observes the page that all need', () => {
@@ -359,6 +515,21 @@ describe('when pages run out', () => {
     it.release(ids[0])
     it.schedule()
     expect(it.schedule().admitted.map(({ requestId }) => requestId)).toEqual([third])
+  })
+
+  it('lets a client in whose share of the pages others have taken', () => {
+    const it = scheduler({ pages: 8 }, 64)
+    const contexts = [0, 1].map((i) => Array.from({ length: 12 }, () => i))
+    const ids = contexts.map((context) => it.submit({ ...request({ positions: 24 }), context }))
+    it.schedule()
+    const other = it.submit(request({ client: 'b', prompt: 8, positions: 12 }))
+    let began = false
+    for (let i = 0; i < 8 && !began; i++) {
+      const [context] = contexts as [number[]]
+      if (i < 2) grow(it, context, ids[0] as number)
+      began = it.schedule().begin.some(({ requestId }) => requestId === other)
+    }
+    expect(began).toBe(true)
   })
 
   it('does not preempt a request whose answer settles in this step', () => {

@@ -81,6 +81,18 @@ describe('a request without a valid key', () => {
   })
 })
 
+it('metrics are shown to administrators, and to no other client', async () => {
+  const administrator = addKey(path, 'operator', true)
+  await server.app.close()
+  server = await openServer({}, {}, ApiKeys.open(path))
+  const ask = (key: string) =>
+    server.app.inject({ method: 'GET', url: '/metrics', headers: { 'x-api-key': key } })
+  const refused = await ask(key)
+  expect(refused.statusCode).toBe(403)
+  expect(refused.json<ErrorBody>().error.code).toBe('forbidden')
+  expect((await ask(administrator)).body).toContain('basin_build_info')
+})
+
 it('the OpenAPI document declares 401 for every route but /health and /ready', async () => {
   const headers = { 'x-api-key': key }
   const reply = await server.app.inject({ method: 'GET', url: '/openapi.json', headers })

@@ -229,6 +229,7 @@ describe('with a port for operations', () => {
       expect(await status(back + path, admin)).toBe(200)
       expect(await status(back + path)).toBe(401)
     }
+    expect(await status(`${back}/metrics`, user)).toBe(200)
     expect(await status(`${back}/health`)).toBe(200)
     expect(await status(`${back}/v1/models`, admin)).toBe(404)
     expect(await status(`${front}/v1/models`, admin)).toBe(200)

@@ -47,8 +47,11 @@ describe('a client', () => {
     peer.socket.terminate()
   })
 
-  it('may have a limited number of choices at once', async () => {
+  it('may have a limited number of candidates at once, of whatever choices', async () => {
     server = await openServer({ auto: false }, { rates: { concurrent: 2 } })
+    const wide = await complete({ prompt: 'a', refinement: { candidates: 3 } })
+    expect(wide.statusCode).toBe(400)
+    expect(wide.json()).toMatchObject({ error: { param: 'refinement.candidates' } })
     const first = complete({ prompt: 'a', n: 2, max_tokens: 1 })
     await expect.poll(() => server.engine.outstanding).toBe(2)
     expect((await complete({ prompt: 'a' })).statusCode).toBe(429)

@@ -13,7 +13,6 @@ import {
   checkContextLength,
   decodeState,
   encodeState,
-  modelIdentity,
   type StateOwner,
 } from '../../src/energy/answer-state.js'
 import { type Interrupt, isRaised } from '../../src/energy/interrupt.js'
@@ -32,7 +31,8 @@ import type {
   MultiStepAnswer,
   MultiStepRow,
 } from '../../src/energy/engine.js'
-import { roundsOf } from '../../src/energy/tfjs/rows.js'
+import { modelIdentity } from '../../src/energy/model-identity.js'
+import { roundsOf } from '../../src/energy/rounds.js'
 import { readLogits } from '../../src/energy/readout.js'
 import type { ModelConfig } from '../../src/model/config.js'
 import { stepSizeOf } from '../../src/refine/budget.js'
@@ -192,8 +192,6 @@ export class QuadraticEngine implements SynchronousEngine {
     for (const { slot, contextId, seed, candidate, clamped, start } of rows) {
       check(slot >= 0 && slot < this.capacity.slots, `slot ${slot}`)
       const context = this.contextOf(contextId)
-      const owner = this.slots.get(slot)?.contextId ?? contextId
-      check(owner === contextId, `slot ${slot} belongs to contextId ${owner}`)
       const target = this.targetOf(context.tokens, clamped ?? [])
       const y = Float64Array.from(start ?? this.startOf(seed, candidate, size, target))
       this.slots.set(slot, {
@@ -308,7 +306,7 @@ export class QuadraticEngine implements SynchronousEngine {
       candidate: state.candidate,
       clamped,
       y: part(0),
-      target: this.targetOf(tokens, clamped.every((token) => token < 0) ? [] : clamped),
+      target: this.targetOf(tokens, clamped),
       last: part(1),
       bestAnswer: part(2),
       best: state.bestEnergy,
@@ -390,9 +388,11 @@ export class QuadraticEngine implements SynchronousEngine {
   private targetOf(context: readonly number[], clamped: readonly number[]): Float64Array {
     const { answer, dim, vocab_size } = this.model
     const target = new Float64Array(answer.block * dim)
+    // An answer whose positions all move is the same as one that was given none.
+    const known = clamped.every((token) => token < 0) ? [] : clamped
     for (let i = 0; i < answer.block; i++) {
       let hash = 2166136261 ^ i
-      for (const token of [...context, ...clamped]) hash = Math.imul(hash ^ (token + 1), 16777619)
+      for (const token of [...context, ...known]) hash = Math.imul(hash ^ (token + 1), 16777619)
       const most = this.options.vocabulary ?? vocab_size
       const token = ((hash ^ (hash >>> 15)) >>> 0) % most
       for (let d = 0; d < dim; d++) {

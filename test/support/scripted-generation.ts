@@ -89,8 +89,9 @@ export class ScriptedGeneration implements EngineClient {
   }
 
   outstandingOf(client: string): number {
-    return [...this.running.values()].filter(({ held, job }) => !held && job.client === client)
-      .length
+    return [...this.running.values()]
+      .filter(({ held, job }) => !held && job.client === client)
+      .reduce((sum, { job }) => sum + job.budget.candidates, 0)
   }
 
   submit(request: Omit<EngineRequest, 'id'>): BufferedRequestStream {
@@ -178,6 +179,7 @@ export class ScriptedGeneration implements EngineClient {
     for (const listener of this.listeners) {
       listener({
         ticks: rows > 0 ? [{ rows, steps: 1, seconds: 0.001 }] : [],
+        restarts: [],
         seconds: { observe: 0, descend: 0.001, read: 0 },
         observedTokens: 0,
         running,
@@ -189,6 +191,7 @@ export class ScriptedGeneration implements EngineClient {
         prefixQueries: 0,
         prefixHits: 0,
         preemptions: 0,
+        movedOut: 0,
       })
     }
   }

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { stepCost } from '../../energy/cost.js'
-import type { SynchronousEngine } from '../../energy/engine.js'
+import type { EnergyEngine } from '../../energy/engine.js'
 import { openEngine } from '../../energy/open-engine.js'
 import { parameterCount, tensorShapes, weightsFile } from '../../model/checkpoint.js'
 import { contextCaches, landscapeOf, readConfig, type ModelConfig } from '../../model/config.js'
@@ -123,12 +123,14 @@ async function measure(
   try {
     const started = performance.now()
     const tokens = new Array<number>(context).fill(0)
-    engine.observe([{ contextId: 0, tokens, pages: Array.from({ length: pages }, (_, i) => i) }])
+    await engine.observe([
+      { contextId: 0, tokens, pages: Array.from({ length: pages }, (_, i) => i) },
+    ])
     const observeSeconds = (performance.now() - started) / 1000
-    engine.begin([{ slot: 0, contextId: 0, seed: 0, candidate: 0 }])
-    const seconds = Array.from({ length: WARM_UP_STEPS + TIMED_STEPS }, (_, step) =>
-      timed(engine, step),
-    )
+    await engine.begin([{ slot: 0, contextId: 0, seed: 0, candidate: 0 }])
+    const seconds: number[] = []
+    for (let step = 0; step < WARM_UP_STEPS + TIMED_STEPS; step++)
+      seconds.push(await timed(engine, step))
     const { backend, name } = engine.info
     return {
       engine: `${name} on ${backend}`,
@@ -140,13 +142,13 @@ async function measure(
       memoryBytes: engine.memory(),
     }
   } finally {
-    engine.close()
+    await engine.close()
   }
 }
 
-function timed(engine: SynchronousEngine, step: number): number {
+async function timed(engine: EnergyEngine, step: number): Promise<number> {
   const started = performance.now()
-  engine.descend([{ slot: 0, landscape: landscapeOf(engine.model, step), noise: 0, step }])
+  await engine.descend([{ slot: 0, landscape: landscapeOf(engine.model, step), noise: 0, step }])
   return (performance.now() - started) / 1000
 }
 

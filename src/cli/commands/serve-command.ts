@@ -104,6 +104,7 @@ const limitsOf = (flags: ServeFlags): Limits => ({
     candidates: Math.min(flags.slots, defaultLimits.caps.candidates),
   },
   steps: flags.maxRequestSteps,
+  clientSockets: flags.socketsPerClient,
   responseSeconds: flags.responseTtl,
   rates: ratesOf(flags),
   stallSeconds: flags.watchdogSeconds || defaultLimits.stallSeconds,

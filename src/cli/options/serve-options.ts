@@ -27,6 +27,7 @@ export interface ServeFlags extends WorkerFlags {
   tokensPerMinute?: number
   stepsPerMinute?: number
   concurrent?: number
+  socketsPerClient: number
   redisUrl?: string
   keys?: string
   docs: 'all' | 'keys'
@@ -200,9 +201,18 @@ export const serveOptions = (command: Command): Command =>
     .addOption(
       number(
         '--concurrent <n>',
-        'choices of one client that are computed at once',
+        'candidates of one client that are computed at once; each choice has one at least',
         'BASIN_CONCURRENT',
         [1, 1e9],
+      ),
+    )
+    .addOption(
+      number(
+        '--sockets-per-client <n>',
+        'sockets that one client may have open at once',
+        'BASIN_SOCKETS_PER_CLIENT',
+        [1, 1e6],
+        defaultLimits.clientSockets,
       ),
     )
     .addOption(

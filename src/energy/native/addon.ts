@@ -73,9 +73,17 @@ export interface Addon {
   ): void
   /**
    * Rows [rows][descendWidth]: slot, landscape, step, alpha, noise, 1 to accept only lower energies.
-   * Fills `results` [rows][resultWidth]; returns the number of rows stepped.
+   * Fills `results` [rows][resultWidth]; returns the number of rows stepped. `pushes`: index of a row, 1
+   * for logits, 2 for points or 3 for both; `pushed`: their numbers, one after the other.
    */
-  descend(engine: Handle, rows: Float64Array, results: Float64Array, interrupt?: Interrupt): number
+  descend(
+    engine: Handle,
+    rows: Float64Array,
+    results: Float64Array,
+    interrupt?: Interrupt,
+    pushes?: Float64Array,
+    pushed?: Float32Array,
+  ): number
   /**
    * Row: slot, context, from, token, seed (low word, high word), number of the answer, number of the
    * draw, 1 to read the best, temperature, token of the end or -1, most answers, seconds, number of
@@ -93,7 +101,8 @@ export interface Addon {
   read(
     engine: Handle,
     slot: number,
-    best: number,
+    /** As of `point`. */
+    which: number,
     top: number,
     temperature: number,
     tokens: Int32Array,
@@ -104,6 +113,8 @@ export interface Addon {
   ): void
   /** `which`: 0 the last answer, 1 the best, both [K, D]; 2 the present state, [K, W]. */
   point(engine: Handle, slot: number, which: number, point: Float32Array): void
+  /** Fills `vectors` [tokens][D] with what points consist of. */
+  tokenVectors(engine: Handle, tokens: Float64Array, vectors: Float32Array): void
   /**
    * Fills `numbers` [7 + K] and `values` with the answer in a slot, as answer-state.ts lists them. The number
    * of the engine's own says which embedding it holds: 0 none, 1 of softmax(z), 2 of z. Values are the

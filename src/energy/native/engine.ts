@@ -11,7 +11,6 @@ import {
   countOfNumbers,
   decodeState,
   encodeState,
-  modelIdentity,
   numbersOf,
   seedWords,
   stateOf,
@@ -27,12 +26,14 @@ import type {
   EngineInfo,
   ObserveRow,
   PointRow,
+  Push,
   Readout,
   ReadRow,
   StepResult,
   MultiStepAnswer,
   MultiStepRow,
 } from '../engine.js'
+import { modelIdentity } from '../model-identity.js'
 import { alphaOf, rowStepSize } from '../step-size.js'
 import {
   type Addon,
@@ -61,6 +62,13 @@ const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
 
 const none = new Float32Array(0)
 
+/** Throws `out_of_range` for an array of another length. */
+function sized(param: string, numbers: Float32Array, length: number): Float32Array {
+  if (numbers.length === length) return numbers
+  const bound = `${length} numbers`
+  throw new BasinError('out_of_range', { param, bound, value: numbers.length })
+}
+
 export class NativeEngine implements EnergyEngine {
   readonly model: ModelConfig
   readonly info: EngineInfo
@@ -79,7 +87,13 @@ export class NativeEngine implements EnergyEngine {
     options: NativeOptions,
   ) {
     this.model = checkpoint.config
-    this.capacity = { ...options.capacity, pageSize: nativePageSize, sharesPages: true }
+    const { capacity } = options
+    this.capacity = {
+      ...capacity,
+      pageSize: nativePageSize,
+      sharesPages: true,
+      takesPushes: true,
+    }
     const tensors = Object.fromEntries([...checkpoint.tensors].map(([name, t]) => [name, t.data]))
     this.handle = refusing(() => addon.open(openConfig(this.model, options), tensors))
     const { backend, bytes } = addon.describe(this.handle)
@@ -133,7 +147,10 @@ export class NativeEngine implements EnergyEngine {
       this.rows.set(this.stepOf(row), i * descendWidth + 1)
     })
     const given = this.rows.subarray(0, rows.length * descendWidth)
-    const count = refusing(() => this.addon.descend(this.handle, given, this.results, interrupt))
+    const { pushes, pushed } = this.pushesOf(rows)
+    const count = refusing(() =>
+      this.addon.descend(this.handle, given, this.results, interrupt, pushes, pushed),
+    )
     return Array.from({ length: count }, (_, i) => this.stepResultAt(i * resultWidth))
   }
 
@@ -194,10 +211,10 @@ export class NativeEngine implements EnergyEngine {
       const tokens = new Int32Array(draws ? block : block * count)
       const logProbs = count > 0 ? new Float32Array(block * count) : none
       const all = top === 'all' && !draws ? new Float32Array(block * vocab) : none
-      const best = which === 'best' ? 1 : 0
+      const place = points.indexOf(which)
       const given = draws && Float64Array.from(draws)
       refusing(() =>
-        this.addon.read(this.handle, slot, best, count, temperature, tokens, logProbs, all, given),
+        this.addon.read(this.handle, slot, place, count, temperature, tokens, logProbs, all, given),
       )
       return temperature > 0
         ? { tokens, logProbs, logits: none, weights: all }
@@ -213,6 +230,13 @@ export class NativeEngine implements EnergyEngine {
       refusing(() => this.addon.point(this.handle, slot, points.indexOf(which), point))
       return point
     })
+  }
+
+  tokenVectors(tokens: readonly number[]): Float32Array[] {
+    const { dim } = this.model
+    const vectors = new Float32Array(tokens.length * dim)
+    refusing(() => this.addon.tokenVectors(this.handle, Float64Array.from(tokens), vectors))
+    return tokens.map((_, i) => vectors.slice(i * dim, (i + 1) * dim))
   }
 
   save(slot: number): Uint8Array {
@@ -246,6 +270,26 @@ export class NativeEngine implements EnergyEngine {
   measure(): { flops: number; bytesPerSecond: number; stepBytes: number } {
     const { stepBytes } = this.addon.describe(this.handle)
     return { ...this.addon.measure(this.handle), stepBytes }
+  }
+
+  /** What the rows add to the energy, as the addon takes it. Nothing is made where no row adds anything. */
+  private pushesOf(rows: readonly DescendRow[]): { pushes?: Float64Array; pushed?: Float32Array } {
+    const pushing = rows.flatMap(({ push }, index) => (push ? [{ index, push }] : []))
+    if (pushing.length === 0) return {}
+    const { answer, dim, vocab_size: vocab } = this.model
+    const parts = pushing.flatMap(({ push: { logits, points } }) => [
+      ...(logits ? [sized('push.logits', logits, answer.block * vocab)] : []),
+      ...(points ? [sized('push.points', points, answer.block * dim)] : []),
+    ])
+    const pushed = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
+    let at = 0
+    for (const part of parts) {
+      pushed.set(part, at)
+      at += part.length
+    }
+    const kindOf = ({ logits, points }: Push) => (logits ? 1 : 0) + (points ? 2 : 0)
+    const pushes = pushing.flatMap(({ index, push }) => [index, kindOf(push)])
+    return { pushes: Float64Array.from(pushes), pushed }
   }
 
   /** The numbers of a step: landscape, step, step size, noise, 1 to accept only lower energies. */

@@ -14,6 +14,8 @@ export interface StepOptions {
   first: boolean
   /** Added to the state before the step, [B, N, W]. */
   noise: Tensor | null
+  /** The gradient of what is added to the energy, by the state, [B, N, W]. */
+  push?: Tensor | null
 }
 
 export interface Step {
@@ -38,11 +40,23 @@ export function descend(
   options: StepOptions,
 ): Step {
   const { tf } = network
-  const noisy = options.noise ? tf.add(state, options.noise) : state
-  const base = basePoint(network, noisy, options.first)
-  const slope = landscape.slope(base)
-  return { base, slope, next: tf.sub(base, tf.mul(slope.direction, options.alpha)) }
+  const { alpha, first, noise, push } = options
+  const noisy = noise ? tf.add(state, noise) : state
+  const amortized = isAmortized(network)
+  const pushed = push && amortized ? tf.sub(noisy, tf.mul(push, alpha)) : noisy
+  const base = basePoint(network, pushed, first)
+  const model = landscape.slope(base)
+  const direction = push && !amortized ? tf.add(model.direction, push) : model.direction
+  return {
+    base,
+    slope: { ...model, direction },
+    next: tf.sub(base, tf.mul(direction, alpha)),
+  }
 }
+
+/** Whether a step is y <- F, or part of the way there. */
+const isAmortized = ({ config: { energy } }: Network): boolean =>
+  energy.kind === 'residual' && energy.direction === 'amortized'
 
 /** logits [B, N, V] of an answer: a state, or F for the residual energy. */
 export const logitsOf = (network: Network, answer: Tensor): Tensor =>

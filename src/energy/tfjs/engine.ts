@@ -6,13 +6,7 @@
 import { BasinError } from '../../errors.js'
 import { type ModelConfig, stateWidth } from '../../model/config.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
-import {
-  checkContextLength,
-  decodeState,
-  encodeState,
-  modelIdentity,
-  type StateOwner,
-} from '../answer-state.js'
+import { checkContextLength, decodeState, encodeState, type StateOwner } from '../answer-state.js'
 import type {
   BeginRow,
   DescendRow,
@@ -28,16 +22,19 @@ import type {
   StepResult,
 } from '../engine.js'
 import { type Interrupt, isRaised } from '../interrupt.js'
+import { modelIdentity } from '../model-identity.js'
+import { checkRange } from '../range.js'
 import { readLogits } from '../readout.js'
+import { roundsOf } from '../rounds.js'
 import { alphaOf, rowStepSize } from '../step-size.js'
 import type { Backend, Tensor, Tf } from './backend.js'
 import { Contexts } from './contexts.js'
 import { basePoint, descend, logitsOf, type Step } from './descent.js'
 import type { Landscape } from './landscape.js'
 import { Network } from './network.js'
-import { checkRange } from './range.js'
 import { energyOf, resultsOf } from './results.js'
-import { landscapeOf, noiseOf, roundsOf, startOf } from './rows.js'
+import { pushOf, vectorsOf } from './push.js'
+import { landscapeOf, noiseOf, startOf } from './rows.js'
 import { Slots } from './slots.js'
 
 export class TfjsEngine implements EnergyEngine {
@@ -54,7 +51,7 @@ export class TfjsEngine implements EnergyEngine {
 
   constructor(checkpoint: Checkpoint, backend: Backend, capacity: EngineCapacity, threads: number) {
     this.model = checkpoint.config
-    this.capacity = capacity
+    this.capacity = { ...capacity, takesPushes: true }
     this.tf = backend.tf
     this.info = { name: 'tfjs', backend: backend.name, threads, reason: backend.reason }
     this.weights = new Map(
@@ -130,7 +127,7 @@ export class TfjsEngine implements EnergyEngine {
   read(rows: readonly ReadRow[]): Readout[] {
     return rows.map(({ slot: index, which, ...wanted }) => {
       const slot = this.slots.get(index)
-      const answer = this.slots.answer(slot, which)
+      const answer = which === 'present' ? slot.state : this.slots.answer(slot, which)
       const logits = this.tf.tidy(() => logitsOf(this.network, answer).dataSync()) as Float32Array
       return readLogits(logits.slice(), this.model.answer.block, wanted, slot.clamped)
     })
@@ -148,6 +145,11 @@ export class TfjsEngine implements EnergyEngine {
         return value.dataSync<'float32'>().slice() as never
       })
     })
+  }
+
+  tokenVectors(tokens: readonly number[]): Float32Array[] {
+    for (const token of tokens) checkRange('token', token, this.model.vocab_size)
+    return vectorsOf(this.network, tokens)
   }
 
   save(index: number): Uint8Array {
@@ -256,6 +258,7 @@ export class TfjsEngine implements EnergyEngine {
         alpha,
         first,
         noise: noiseOf(this.network, rows, slots),
+        push: pushOf(this.network, rows, slots),
       })
       const next = this.acceptLower(rows, landscape, step)
       results.push(...resultsOf(tf, step.slope))

@@ -3,28 +3,13 @@ import { BasinError } from '../../errors.js'
 import { contextOffset, stateWidth } from '../../model/config.js'
 import { normals } from '../../refine/random.js'
 import type { BeginRow, DescendRow } from '../engine.js'
+import { checkRange } from '../range.js'
 import type { Tensor } from './backend.js'
 import type { Contexts } from './contexts.js'
 import { draft } from './descent.js'
 import { Landscape } from './landscape.js'
 import type { Network } from './network.js'
-import { checkRange } from './range.js'
 import type { Slot } from './slots.js'
-
-/** Indices of rows that may share a batch: a round ends where a slot comes again. */
-export function roundsOf(rows: readonly DescendRow[]): number[][] {
-  const rounds: number[][] = []
-  const slots = new Set<number>()
-  rows.forEach(({ slot }, i) => {
-    if (i === 0 || slots.has(slot)) {
-      rounds.push([])
-      slots.clear()
-    }
-    slots.add(slot)
-    rounds.at(-1)?.push(i)
-  })
-  return rounds
-}
 
 /** The landscapes that these rows descend, each over the context of its slot. */
 export function landscapeOf(

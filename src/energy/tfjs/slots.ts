@@ -2,8 +2,8 @@
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { ReadRow, StepResult } from '../engine.js'
+import { checkRange } from '../range.js'
 import type { Tensor } from './backend.js'
-import { checkRange } from './range.js'
 
 /** The answer of one candidate in descent. Its tensors are [1, K, W] and belong to the slot. */
 export interface Slot {
@@ -54,7 +54,7 @@ export class Slots {
       if (contextId === undefined || slot.contextId === contextId) this.free(index)
   }
 
-  answer(slot: Slot, which: ReadRow['which']): Tensor {
+  answer(slot: Slot, which: Exclude<ReadRow['which'], 'present'>): Tensor {
     return which === 'best' && slot.bestEnergy < Infinity ? slot.best : slot.last
   }
 

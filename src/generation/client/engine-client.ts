@@ -32,7 +32,7 @@ export interface EngineClient {
   readonly waiting: number
   /** Requests submitted and not yet finished; held answers are finished. */
   readonly outstanding: number
-  /** The outstanding requests of one client. */
+  /** Candidates of the outstanding requests of one client. */
   outstandingOf(client: string): number
   /**
    * Throws at once: `queue_full`, `shutting_down` or `engine_unavailable`. What is wrong with the request
@@ -148,7 +148,10 @@ class WorkerEngineClient implements EngineClient {
   }
 
   outstandingOf(client: string): number {
-    return this.count((stream) => stream.client === client && stream.isOutstanding)
+    let candidates = 0
+    for (const stream of this.streams())
+      if (stream.client === client && stream.isOutstanding) candidates += stream.candidates
+    return candidates
   }
 
   submit(asked: Omit<EngineRequest, 'id'> & { id?: string }): RequestStream {

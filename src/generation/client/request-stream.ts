@@ -134,31 +134,42 @@ function dropOvertakenStep(events: RequestEvent[]): void {
   if (overtaken >= 0) events.splice(overtaken, 1)
 }
 
-/** How many of the requests that wait have no free slot to go to. */
-function queued(streams: Iterable<BufferedRequestStream>, slots: number): number {
-  const waiting: number[] = []
-  let free = slots
-  for (const { candidates, stage } of streams) {
-    if (stage === 'running') free -= candidates
-    else if (stage === 'waiting') waiting.push(candidates)
-  }
-  const first = waiting.findIndex((candidates) => (free -= candidates) < 0)
-  return first < 0 ? 0 : waiting.length - first
+type Waiting = Pick<BufferedRequestStream, 'candidates' | 'client' | 'stage'>
+
+/** The requests that wait and find no free slot. */
+function queued(streams: readonly Waiting[], slots: number): Waiting[] {
+  const waiting = streams.filter(({ stage }) => stage === 'waiting')
+  let free = slots - candidatesOf(streams.filter(({ stage }) => stage === 'running'))
+  const first = waiting.findIndex(({ candidates }) => (free -= candidates) < 0)
+  return first < 0 ? [] : waiting.slice(first)
 }
 
+const candidatesOf = (streams: readonly Waiting[]): number =>
+  streams.reduce((sum, { candidates }) => sum + candidates, 0)
+
+const clientsOf = (streams: readonly Waiting[]): number =>
+  new Set(streams.map(({ client }) => client)).size
+
 /**
- * Throws `queue_full` where `next` would be one more than `limit` in the queue. A request that finds a free
- * slot does not queue, even before the worker knows of it; slots of held answers count as free, since those
- * give way. In the order of submission: an estimate of what the scheduler does.
+ * Throws `queue_full` where `next` would be one more than `limit` in the queue and its client has its share of
+ * the queue already: no client can fill it for others. A request that finds a free slot, or has one in its
+ * client's share, does not queue, even before the worker knows of it; slots of held answers count as free,
+ * since those give way. In the order of submission: an estimate of what the scheduler does.
  */
 export function refuseIfFull(
-  streams: Iterable<BufferedRequestStream>,
-  next: BufferedRequestStream,
+  streams: Iterable<Waiting>,
+  next: Waiting,
   slots: number,
   limit: number,
 ): void {
-  const waiting = queued([...streams, next], slots)
-  if (waiting > limit) throw new BasinError('queue_full', { waiting: waiting - 1, limit })
+  const all = [...streams, next].filter(({ stage }) => stage === 'waiting' || stage === 'running')
+  const waiting = queued(all, slots)
+  if (waiting.length <= limit) return
+  const isOwn = ({ client }: Waiting) => client === next.client
+  const ownWaiting = waiting.filter(isOwn).length
+  const inShare = candidatesOf(all.filter(isOwn)) <= Math.max(1, slots / clientsOf(all))
+  if (inShare || ownWaiting <= limit / clientsOf(waiting)) return
+  throw new BasinError('queue_full', { waiting: waiting.length - 1, limit })
 }
 
 function checkExtension(param: 'steps' | 'seconds', value: number | undefined): void {

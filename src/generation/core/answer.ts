@@ -5,9 +5,12 @@
 import type { EnergyResult, StepResult } from '../../energy/engine.js'
 import { atRest, hasTurn, totalSteps } from '../../refine/allocation.js'
 import type { Budget, StopReason } from '../../refine/budget.js'
-import { choose } from '../../refine/candidates.js'
+import { isAccepted } from '../../refine/acceptance.js'
+import { choose, type Outcome } from '../../refine/candidates.js'
+import { modelStart } from '../../refine/restarts.js'
 import {
   advance,
+  askedAnew,
   beforeFirstStep,
   certainSteps,
   close,
@@ -18,19 +21,15 @@ import {
   type Extra,
   type Progress,
 } from '../../refine/stop.js'
+import type { Candidate } from './candidate.js'
+import { DescentSeries, type Restart } from './descent-series.js'
 import { BLANK } from './prepare.js'
-
-export interface Candidate {
-  readonly slot: number
-  progress: Progress
-  /** Progress with the closing evaluation; descent goes on from `progress`, without it. */
-  closed: Progress | undefined
-  stopped: StopReason | undefined
-}
 
 export interface AnswerShape {
   /** How many answers of this completion came before. */
   index: number
+  /** Of its noise. */
+  seed: number
   /** Index of its first position in the completion, in tokens; negative in what is given before. */
   position: number
   /** Positions that count: K, or fewer at the end of a completion. */
@@ -41,6 +40,8 @@ export interface AnswerShape {
 
 export class Answer {
   readonly candidates: readonly Candidate[]
+  /** Its descents, where those that are over give their slots to new ones. */
+  readonly series: DescentSeries | undefined
   /** The client wants the best answer so far. */
   private asked: 'finished' | undefined
   /** Seconds that the clock ran before `since`. */
@@ -51,16 +52,21 @@ export class Answer {
   constructor(
     readonly shape: AnswerShape,
     private budget: Budget,
-    slots: readonly number[],
     /** Steps beyond the budget that answers before left over; adaptive allocation only. */
     private carried = 0,
   ) {
-    this.candidates = slots.map((slot) => ({
-      slot,
+    this.candidates = Array.from({ length: budget.candidates }, (_, index) => ({
+      slot: undefined,
+      saved: undefined,
       progress: beforeFirstStep,
       closed: undefined,
       stopped: undefined,
+      descent: index,
+      start: modelStart,
+      over: undefined,
     }))
+    const { restarts } = budget
+    this.series = restarts && new DescentSeries(this.candidates, restarts, shape.seed)
     for (const candidate of this.candidates) this.stopWhereExhausted(candidate, 0)
   }
 
@@ -98,27 +104,94 @@ export class Answer {
 
   /** Whether a candidate takes part in the next step. */
   hasTurn(index: number): boolean {
+    if (this.series) return this.seriesTurns(this.series).includes(index)
     const stopped = this.candidates.map((candidate) => candidate.stopped !== undefined)
     return hasTurn(this.budget.allocation ?? 'even', stopped, index)
+  }
+
+  /** Candidates of a series that are to step next, in this order. */
+  get turns(): number[] {
+    return this.series?.turns(this.stepsLeft) ?? []
+  }
+
+  /** Those of them that can step now: none steps before those whose turns come before, and have no slot. */
+  private seriesTurns(series: DescentSeries): number[] {
+    // It is about to get its slot back.
+    if (series.hasDisplaced) return []
+    const { turns } = this
+    const first = turns.findIndex((index) => this.candidates[index]?.slot === undefined)
+    return first < 0 ? turns : turns.slice(0, first)
   }
 
   /** How many steps each candidate in descent is sure to take: see `certainSteps` of refine/stop.ts. */
   certainSteps(now: number, seconds: number): number {
     if (this.adaptive || this.asked) return 1
-    const moving = this.candidates.filter(({ stopped }) => stopped === undefined)
     const elapsed = this.elapsed(now)
+    if (this.series) {
+      const isWhole = this.seriesTurns(this.series).length === this.turns.length
+      if (!isWhole) return 1
+      return this.series.certainSteps(this.budget, this.stepsLeft, elapsed, seconds)
+    }
+    const moving = this.candidates.filter(({ stopped }) => stopped === undefined)
     return Math.min(
       ...moving.map(({ progress }) => certainSteps(this.budget, progress, elapsed, seconds)),
     )
   }
 
-  /** Takes in a step of one candidate and applies the stop rules. */
+  /** Takes in a step of one candidate and applies the stop rules, but for those of `endRound`. */
   step(candidate: Candidate, result: StepResult, now: number): void {
     candidate.closed = undefined
     candidate.progress = advance(candidate.progress, result, this.budget)
+    if (this.series) {
+      this.series.step(candidate, this.budget)
+      return
+    }
     const limits = this.adaptive ? withoutSteps(this.budget) : this.budget
     candidate.stopped = decide(limits, candidate.progress, this.elapsed(now), this.asked)
     if (this.adaptive) this.endTurn(candidate)
+  }
+
+  /** Every candidate whose turn it was has stepped: where descents follow each other, the answer may end. */
+  endRound(now: number): void {
+    const { series } = this
+    if (!series) return
+    series.endRound()
+    const reason = this.endOfSeries(series, now)
+    if (reason) for (const candidate of this.candidates) candidate.stopped ??= reason
+    for (const candidate of series.spent)
+      candidate.stopped = candidate.over === 'steps' ? 'max_steps' : candidate.over
+  }
+
+  private endOfSeries(series: DescentSeries, now: number): StopReason | undefined {
+    // Whoever steps later in this round may find a lower energy still.
+    const judges = !series.isWithinRound || this.stepsLeft <= 0
+    if (judges && this.candidates.some(({ progress }) => isAccepted(this.budget, progress)))
+      return 'energy_target'
+    if (this.stepsLeft <= 0) return 'max_steps'
+    return exhausted(withoutSteps(this.budget), beforeFirstStep, this.elapsed(now)) ?? this.asked
+  }
+
+  /** Begins a new descent in place of a candidate's, if that is over. */
+  restart(index: number): Restart | undefined {
+    const candidate = this.candidates[index]
+    if (!candidate?.over || candidate.stopped) return undefined
+    return this.series?.restart(index, this.outcomeOf(candidate), this.budget)
+  }
+
+  /** The engine has put the stored descent into the slot of a candidate, whose own state was `state`. */
+  swap(index: number, state: Uint8Array): void {
+    const candidate = this.candidates[index]
+    if (candidate) this.series?.swap(index, this.outcomeOf(candidate), state)
+  }
+
+  /** The question is another one: what was found before is no answer to it. */
+  askAnew(): void {
+    this.series?.forget()
+    for (const candidate of this.candidates) {
+      candidate.progress = askedAnew(candidate.progress)
+      candidate.closed = undefined
+      candidate.over = undefined
+    }
   }
 
   /** Ends the turn of a candidate at rest; a limit of the whole answer ends those of all candidates. */
@@ -133,9 +206,10 @@ export class Answer {
   /** Stops every candidate that has taken a step; the others stop after their first. */
   finish(): void {
     this.asked = 'finished'
-    const begun = this.candidates.some(({ progress }) => progress.steps > 0)
+    const begun = this.stepsSpent > 0
     for (const candidate of this.candidates) {
-      if (candidate.progress.steps > 0 || (this.adaptive && begun)) candidate.stopped ??= 'finished'
+      if (candidate.progress.steps > 0 || (this.sharesSteps && begun))
+        candidate.stopped ??= 'finished'
     }
   }
 
@@ -153,9 +227,9 @@ export class Answer {
       ({ stopped }) => stopped !== 'converged' && stopped !== 'energy_target',
     )
     const moving = limited.length > 0 ? limited : finite
-    const steps = Math.max(0, ...moving.map(({ progress }) => progress.steps))
+    const steps = this.series?.steps ?? Math.max(0, ...moving.map(({ progress }) => progress.steps))
     this.budget = extend(this.budget, extra, { steps, seconds: this.elapsed(now) })
-    if (extra.steps !== undefined) this.grantAnew(extra.steps)
+    if (extra.steps !== undefined && this.adaptive) this.grantAnew(extra.steps)
     this.asked = undefined
     this.startClock(now)
     for (const candidate of moving) {
@@ -164,6 +238,8 @@ export class Answer {
       candidate.stopped = undefined
       this.stopWhereExhausted(candidate, this.elapsed(now))
     }
+    // What may not begin anew goes on with its present descent.
+    for (const candidate of this.series?.spent ?? []) candidate.over = undefined
     return moving.filter(({ stopped }) => stopped === undefined)
   }
 
@@ -188,14 +264,26 @@ export class Answer {
     candidate.closed = close(candidate.progress, result)
   }
 
-  /** The index of the candidate that becomes the answer; undefined when none has a finite energy. */
-  chosen(): number | undefined {
-    const outcomes = this.candidates.map((candidate) => {
-      const { initial, final, best } = progressOf(candidate)
-      return { initial, energy: this.reads(candidate) === 'best' ? finiteOr(best, final) : final }
-    })
-    const index = choose(outcomes, this.budget.select)
-    return index < 0 ? undefined : index
+  /**
+   * The index of the candidate that becomes the answer; undefined when none has a finite energy. `stored`: the
+   * answer is a descent without a slot, which is to be put into that of the candidate.
+   */
+  chosen(): { index: number; stored: boolean } | undefined {
+    const outcomes = this.candidates.map((candidate) => this.outcomeOf(candidate))
+    const stored = this.series?.storedOutcome
+    const index = choose(stored ? [...outcomes, stored] : outcomes, this.budget.select)
+    if (index < 0) return undefined
+    return index < outcomes.length ? { index, stored: false } : { index: 0, stored: true }
+  }
+
+  /** Steps that the answer has taken, if a candidate is chosen: its own, or those of all descents of a series. */
+  stepsOf(candidate: Candidate): number {
+    return this.series?.steps ?? candidate.progress.steps
+  }
+
+  private outcomeOf(candidate: Candidate): Outcome {
+    const { initial, final, best } = progressOf(candidate)
+    return { initial, energy: this.reads(candidate) === 'best' ? finiteOr(best, final) : final }
   }
 
   /** Which state of a candidate is read: the best, unless the last is wanted and its energy is finite. */
@@ -209,7 +297,13 @@ export class Answer {
     return this.budget.allocation === 'adaptive'
   }
 
+  /** The candidates share the steps of the answer. */
+  private get sharesSteps(): boolean {
+    return this.adaptive || this.series !== undefined
+  }
+
   private get stepsSpent(): number {
+    if (this.series) return this.series.steps
     return this.candidates.reduce((sum, { progress }) => sum + progress.steps, 0)
   }
 
@@ -224,7 +318,11 @@ export class Answer {
   }
 
   private stopWhereExhausted(candidate: Candidate, elapsed: number): void {
-    const limits = this.adaptive && this.stepsLeft > 0 ? withoutSteps(this.budget) : this.budget
+    if (this.series && this.stepsLeft <= 0) {
+      candidate.stopped = 'max_steps'
+      return
+    }
+    const limits = this.sharesSteps && this.stepsLeft > 0 ? withoutSteps(this.budget) : this.budget
     candidate.stopped = exhausted(limits, candidate.progress, elapsed)
   }
 }
@@ -234,6 +332,10 @@ function withoutSteps(budget: Budget): Budget {
   delete others.maxSteps
   return others
 }
+
+/** The candidates that are in slots, with their indexes. */
+export const inSlots = ({ candidates }: Answer): { index: number; slot: number }[] =>
+  candidates.flatMap(({ slot }, index) => (slot === undefined ? [] : [{ index, slot }]))
 
 /** How far a candidate has come, its closing evaluation included. */
 export const progressOf = (candidate: Candidate): Progress => candidate.closed ?? candidate.progress

@@ -6,11 +6,10 @@
 import type { EnergyEngine } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
-import { answerSeed } from '../../refine/candidates.js'
-import { askedAnew } from '../../refine/stop.js'
 import { encodeTemplate } from '../../tokenizer/answer-template.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import type { Answer } from './answer.js'
+import { type Answer, inSlots } from './answer.js'
+import type { Candidate } from './candidate.js'
 import { BLANK, BLANK_MARK } from './prepare.js'
 import type { RequestState } from './request-state.js'
 
@@ -55,30 +54,42 @@ export async function clampPosition(
   engine: EnergyEngine,
   { position, state, token }: Clamping,
 ): Promise<void> {
-  const { answer, contextId, request } = state
-  if (!answer || contextId < 0) throw invalid('type', 'no answer is in descent')
-  const clamped = clampedBy(answer, position, token)
-  const slots = answer.candidates.map(({ slot }) => slot)
-  const before = await engine.points(slots.map((slot) => ({ slot, which: 'present' })))
-  const seed = answerSeed(request.sampling.seed, answer.shape.index)
-  const rows = slots.map((slot, candidate) => ({ slot, contextId, seed, candidate, clamped }))
+  const { answer } = state
+  if (!answer) throw invalid('type', 'no answer is in descent')
+  const before = answer.shape.clamped
+  answer.shape.clamped = clampedBy(answer, position, token)
+  // Those that are in no slot follow when they enter one.
+  const rows = inSlots(answer)
+  if (rows.length > 0) await clampAnswers(engine, state, rows, before)
+  answer.askAnew()
+}
+
+/** Puts the clamped positions of an answer into effect on candidates for which they have been `before`. */
+export async function clampAnswers(
+  engine: EnergyEngine,
+  { answer, contextId }: RequestState,
+  candidates: readonly { index: number; slot: number }[],
+  before: readonly number[] | undefined,
+): Promise<void> {
+  if (!answer) return
+  const { clamped, seed } = answer.shape
+  const rows = candidates.map(({ index, slot }) => {
+    const { descent: candidate } = answer.candidates[index] as Candidate
+    return { slot, contextId, seed, candidate, ...(clamped && { clamped }) }
+  })
+  const present = rows.map(({ slot }) => ({ slot, which: 'present' as const }))
+  const olds = await engine.points(present)
   // A position that opens begins where it would have begun.
   await engine.begin(rows)
-  const afresh = await engine.points(slots.map((slot) => ({ slot, which: 'present' })))
-  const width = (before[0] as Float32Array).length / engine.model.answer.block
-  const opened = (at: number): boolean =>
-    clamped[at] === BLANK && answer.shape.clamped?.[at] !== BLANK
+  const afresh = await engine.points(present)
+  const width = (olds[0] as Float32Array).length / engine.model.answer.block
+  const opened = (at: number): boolean => clamped?.[at] === BLANK && before?.[at] !== BLANK
   await engine.begin(
     rows.map((row, i) => {
-      const old = before[i] as Float32Array
+      const old = olds[i] as Float32Array
       const fresh = afresh[i] as Float32Array
       const start = old.map((x, j) => (opened(Math.floor(j / width)) ? (fresh[j] as number) : x))
       return { ...row, start }
     }),
   )
-  answer.shape.clamped = clamped
-  for (const candidate of answer.candidates) {
-    candidate.progress = askedAnew(candidate.progress)
-    candidate.closed = undefined
-  }
 }

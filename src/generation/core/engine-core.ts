@@ -50,7 +50,7 @@ export class EngineCore {
   private readonly executor: Executor
   /** Since the last report. */
   private work: Work = noWork()
-  private reportedCache: CacheCounts = { queries: 0, hits: 0, preemptions: 0 }
+  private reportedCache: CacheCounts = { queries: 0, hits: 0, preemptions: 0, movedOut: 0 }
 
   constructor(
     engine: EnergyEngine,
@@ -156,6 +156,7 @@ export class EngineCore {
       prefixQueries: cache.queries - before.queries,
       prefixHits: cache.hits - before.hits,
       preemptions: cache.preemptions - before.preemptions,
+      movedOut: cache.movedOut - before.movedOut,
     }
     this.reportedCache = cache
     this.work = noWork()
@@ -172,9 +173,10 @@ export class EngineCore {
     this.measure(plan, results)
   }
 
-  private account({ observedTokens, seconds, ticks }: Work): void {
+  private account({ observedTokens, restarts, seconds, ticks }: Work): void {
     this.work.observedTokens += observedTokens
     this.work.ticks.push(...ticks)
+    this.work.restarts.push(...restarts)
     this.work.seconds.observe += seconds.observe
     this.work.seconds.descend += seconds.descend
     this.work.seconds.read += seconds.read

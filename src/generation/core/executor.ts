@@ -3,23 +3,27 @@
  * times each call and says which requests a failed call fails. It decides nothing, changes no request and
  * knows no text, so what it finds is applied in one place, whatever the engine did to find it.
  */
-import type { Awaitable, EnergyEngine, ObserveRow } from '../../energy/engine.js'
+import type { Awaitable, BeginRow, EnergyEngine, ObserveRow } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
 import { landscapeOf } from '../../model/config.js'
 import { planStep } from '../../refine/budget.js'
-import { answerSeed } from '../../refine/candidates.js'
+import { startNoise } from '../../refine/restarts.js'
 import type { TickStats } from '../protocol.js'
-import { type Clamping, clampPosition } from './clamp.js'
+import { type SavedAnswer, slotOf } from './candidate.js'
+import { clampAnswers, type Clamping, clampPosition } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import { outcomesOf } from './multi-step.js'
+import { restartDescents, swapDescent } from './restart.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import {
   type AnswersInARow,
   emptyOutcome,
   type Observation,
   type Outcome,
+  type RestartRow,
   type SettledReadout,
+  type SlotMove,
   type StepPlan,
   type TokensToScore,
 } from './step-plan.js'
@@ -67,12 +71,15 @@ export class Executor {
 
   private async run(plan: StepPlan): Promise<Outcome> {
     const outcome = emptyOutcome()
-    for (const clamping of plan.clamp) await this.clamp(clamping, outcome)
+    for (const move of plan.moveOut) await this.save(move, outcome)
+    for (const contextId of plan.release) this.engine.release(contextId)
     if (plan.observe.length > 0) await this.observe(plan.observe, outcome)
     outcome.begunAt = this.now()
-    if (plan.begin.length > 0) await this.begin(plan.begin, outcome)
-    outcome.begun = plan.resume.length > 0 ? [...plan.begin, ...plan.resume] : plan.begin
+    if (plan.moveIn.length > 0) await this.moveIn(plan.moveIn, outcome)
+    for (const clamping of plan.clamp) await this.clamp(clamping, outcome)
     outcome.represented = plan.represent
+    for (const row of plan.swap) await this.swap(row, outcome)
+    if (plan.restart.length > 0) await this.restart(plan.restart, outcome)
     if (plan.descend.length > 0) await this.descend(plan, outcome)
     for (const each of plan.score) await this.score(each, outcome)
     if (plan.close.length > 0) await this.close(plan.close, outcome)
@@ -128,25 +135,52 @@ export class Executor {
     })
   }
 
-  private async begin(states: readonly RequestState[], outcome: Outcome): Promise<void> {
+  private async save({ row, slot }: SlotMove, outcome: Outcome): Promise<void> {
+    const { clamped } = candidateOf(row).answer.shape
+    const bytes = await this.call('descend', [row], outcome, () => this.engine.save(slot))
+    if (bytes) outcome.saved = [...outcome.saved, { row, saved: { bytes, clamped } }]
+  }
+
+  private async moveIn(moves: readonly SlotMove[], outcome: Outcome): Promise<void> {
     const beginning = withoutFailed(
-      states.map((state) => ({ state })),
+      moves.map((move) => ({ ...move, state: move.row.state })),
       outcome,
     )
-    if (beginning.length === 0) return
-    const rows = beginning.flatMap(({ state: { answer, contextId, request } }) => {
-      if (!answer) return []
-      const { clamped, index } = answer.shape
-      const seed = answerSeed(request.sampling.seed, index)
-      return answer.candidates.map(({ slot }, candidate) => ({
-        slot,
-        contextId,
-        candidate,
-        seed,
-        ...(clamped && { clamped }),
-      }))
-    })
-    await this.call('descend', beginning, outcome, () => this.engine.begin(rows))
+    const fresh = beginning.filter(({ saved }) => !saved)
+    if (fresh.length > 0)
+      await this.call('descend', fresh, outcome, () => this.engine.begin(fresh.map(beginRow)))
+    for (const { row, saved, slot, state } of beginning)
+      if (saved)
+        await this.call('descend', [row], outcome, () => this.restore(state, row, saved, slot))
+    outcome.begun = [...new Set(withoutFailed(beginning, outcome).map(({ state }) => state))]
+  }
+
+  /** A position that was fixed or opened in the meantime is fixed or opened in what was saved, too. */
+  private async restore(
+    state: RequestState,
+    row: CandidateRow,
+    { bytes, clamped }: SavedAnswer,
+    slot: number,
+  ): Promise<void> {
+    await this.engine.restore(slot, state.contextId, bytes)
+    if (clamped !== candidateOf(row).answer.shape.clamped)
+      await clampAnswers(this.engine, state, [{ index: row.index, slot }], clamped)
+  }
+
+  private async restart(restarts: readonly RestartRow[], outcome: Outcome): Promise<void> {
+    const rows = withoutFailed(restarts, outcome)
+    if (rows.length === 0) return
+    const restarted = await this.call('descend', rows, outcome, () =>
+      restartDescents(this.engine, rows),
+    )
+    outcome.restarted = restarted ?? []
+    for (const { restart } of rows)
+      outcome.work.restarts.push({ reason: restart.reason, steps: restart.steps })
+  }
+
+  private async swap(row: CandidateRow, outcome: Outcome): Promise<void> {
+    const state = await this.call('read', [row], outcome, () => swapDescent(this.engine, row))
+    if (state) outcome.swapped = [...outcome.swapped, { row, state }]
   }
 
   /** One step of every row, or several, as far as the interrupt lets them come. */
@@ -178,10 +212,12 @@ export class Executor {
   /** `ahead`: steps of this call before it. */
   private descendRow(row: CandidateRow, ahead: number) {
     const { answer, candidate } = candidateOf(row)
-    const { slot, progress } = candidate
+    const { progress } = candidate
+    const slot = slotOf(candidate)
     const step = progress.steps + ahead
     const { landscapes } = this.engine.model
-    return { slot, step, ...planStep(answer.limits, step, landscapes, progress.stepShare) }
+    const plan = planStep(answer.limits, step, landscapes, progress.stepShare)
+    return { slot, step, ...plan, noise: startNoise(candidate.start, step, plan.noise) }
   }
 
   /** The present states of answers in descent, for clients that watch every step. */
@@ -189,7 +225,7 @@ export class Executor {
     const top = Math.min(STEP_ALTERNATIVES, this.engine.model.vocab_size)
     const readouts = await this.call('read', rows, outcome, () =>
       this.engine.read(
-        rows.map((row) => ({ slot: candidateOf(row).candidate.slot, which: 'last', top })),
+        rows.map((row) => ({ slot: slotOf(candidateOf(row).candidate), which: 'last', top })),
       ),
     )
     outcome.previews = (readouts ?? []).map((readout, i) => {
@@ -217,8 +253,9 @@ export class Executor {
     const results = await this.call('descend', rows, outcome, () =>
       this.engine.energy(
         rows.map((row) => {
-          const { slot, progress } = candidateOf(row).candidate
-          return { slot, landscape: landscapeOf(model, progress.steps) }
+          const { candidate } = candidateOf(row)
+          const landscape = landscapeOf(model, candidate.progress.steps)
+          return { slot: slotOf(candidate), landscape }
         }),
       ),
     )
@@ -244,7 +281,7 @@ export class Executor {
   /** The state that was read, for its representation. */
   private async addPoint(read: SettledReadout, outcome: Outcome): Promise<void> {
     const { answer, candidate } = candidateOf(read.row)
-    const asked = { slot: candidate.slot, which: answer.reads(candidate) }
+    const asked = { slot: slotOf(candidate), which: answer.reads(candidate) }
     const points = await this.call('read', [read.row], outcome, () => this.engine.points([asked]))
     const [point] = points ?? []
     if (point) read.point = point
@@ -288,6 +325,12 @@ export class Executor {
       outcome.work.seconds[phase] += this.now() - began
     }
   }
+}
+
+function beginRow({ row, slot }: SlotMove): BeginRow {
+  const { contextId } = row.state
+  const { clamped, seed } = candidateOf(row).answer.shape
+  return { slot, contextId, candidate: row.index, seed, ...(clamped && { clamped }) }
 }
 
 const rowOf = ({ row }: ObserveCall): ObserveRow => row

@@ -8,6 +8,7 @@ import { stateWidth } from '../../model/config.js'
 import { normals } from '../../refine/random.js'
 import type { ProbeLine, ProbePlane, ProbeRequest } from '../protocol.js'
 import { PlaneProbe } from './plane-probe.js'
+import { inSlots } from './answer.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import { BLANK } from './prepare.js'
 
@@ -32,7 +33,10 @@ interface Geometry {
 
 export class LandscapeProbe {
   private geometry: Geometry | undefined
+  /** Slots of the answer: another candidate that was moved out is not looked at. */
   private readonly slots: readonly number[]
+  /** Which candidates are in them. */
+  private readonly candidates: readonly number[]
   private readonly clamped: readonly number[] | undefined
   /** Points that have been looked at. */
   private done = 0
@@ -45,7 +49,9 @@ export class LandscapeProbe {
     private readonly asked: ProbeRequest,
   ) {
     const { answer } = candidateOf(chosen)
-    this.slots = answer.candidates.map(({ slot }) => slot)
+    const rows = inSlots(answer)
+    this.slots = rows.map(({ slot }) => slot)
+    this.candidates = rows.map(({ index }) => index)
     this.clamped = answer.shape.clamped
   }
 
@@ -99,7 +105,7 @@ export class LandscapeProbe {
   private async begin(engine: EnergyEngine): Promise<Geometry> {
     const { directions } = this.asked
     const ends = await engine.points(this.slots.map((slot) => ({ slot, which: 'present' })))
-    const centre = ends[this.chosen.index] as Float32Array
+    const centre = ends[this.candidates.indexOf(this.chosen.index)] as Float32Array
     const lines = [
       ...(directions.includes('candidates') ? this.toOthers(engine, ends, centre) : []),
       ...(directions.includes('gradient') ? await this.downhill(engine, centre) : []),
@@ -129,11 +135,12 @@ export class LandscapeProbe {
     ends: readonly Float32Array[],
     centre: Float32Array,
   ): Line[] {
-    return ends.flatMap((end, candidate) => {
+    return ends.flatMap((end, i) => {
+      const candidate = this.candidates[i] as number
       if (candidate === this.chosen.index) return []
       const step = this.moving(
         engine,
-        end.map((x, i) => x - (centre[i] as number)),
+        end.map((x, j) => x - (centre[j] as number)),
       )
       return [{ ...this.line('candidate', step), candidate }]
     })

@@ -116,7 +116,8 @@ export class MultiStep {
     const chooses = isGreedy(sampling) || (isPlainDraw(sampling) && isWholeDraw(sampling))
     if (wantsMore || !chooses || !repeats || completion.tokens.length === 0) return undefined
     if (answer.block > 1 || energy.kind !== 'residual') return undefined
-    if (budget.candidates > 1 || budget.allocation === 'adaptive') return undefined
+    if (budget.candidates > 1 || budget.allocation === 'adaptive' || budget.restarts)
+      return undefined
     const certain = certainSteps(budget, beforeFirstStep, 0, UNFOLLOWED_CALL_S)
     return certain > 0 && certain <= MOST_STEPS && certain === budget.maxSteps ? certain : undefined
   }
@@ -175,6 +176,7 @@ export function outcomesOf(
     outcome.work = {
       observedTokens: 1,
       ticks: [{ rows: 1, steps: steps.length, seconds: spent.descend / steps.length }],
+      restarts: [],
       seconds: { observe: spent.observe, descend: 0, read: spent.read },
     }
     return outcome

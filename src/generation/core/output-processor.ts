@@ -10,7 +10,8 @@ import type { ModelConfig } from '../../model/config.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Of } from '../protocol.js'
-import type { Candidate } from './answer.js'
+import type { Answer } from './answer.js'
+import type { Candidate } from './candidate.js'
 import { answerRepresentation } from './embedding.js'
 import type { EventQueue } from './event-queue.js'
 import { LandscapeProbe, type ProbeQueue } from './landscape-probe.js'
@@ -24,6 +25,7 @@ import {
   type Preview,
   type SettledReadout,
   type StepPlan,
+  type Swapped,
   type TokensToScore,
 } from './step-plan.js'
 import { energySummary, givenLogprobs, stepEvent, takeTokens } from './token-selection.js'
@@ -40,6 +42,8 @@ interface ChosenTokens {
 /** What a settled answer waits for: energies to choose a candidate by, its readout, its tokens' energy. */
 type Pending =
   | { waitsFor: 'closing'; rows: readonly CandidateRow[] }
+  /** `descends`: the answer goes on afterwards; else it is read. */
+  | { waitsFor: 'swap'; row: CandidateRow; descends: boolean }
   | { waitsFor: 'readout'; row: CandidateRow }
   | { waitsFor: 'score'; chosen: ChosenTokens }
 
@@ -52,7 +56,7 @@ export class OutputProcessor {
     private readonly requests: RequestTable,
     private readonly scheduler: Pick<
       Scheduler,
-      'commit' | 'follow' | 'forgetPages' | 'isPresent' | 'rest'
+      'bringIn' | 'commit' | 'follow' | 'forgetPages' | 'isPresent' | 'pin' | 'rest' | 'takeTurns'
     >,
     private readonly probes: Pick<ProbeQueue, 'add' | 'remove'>,
     private readonly events: EventQueue,
@@ -62,26 +66,30 @@ export class OutputProcessor {
 
   /** Something has settled and can be read: the engine holds its context. */
   get hasSettled(): boolean {
-    for (const state of this.settled.keys()) if (this.isReadable(state)) return true
+    for (const [state, pending] of this.settled)
+      if (this.isPresent(state) && isReadable(pending)) return true
     return false
   }
 
   /**
-   * The calls that what has settled waits for. All closings come before any readout, so that answers which
+   * The calls that what has settled waits for. All closings and swaps come before any readout, so that answers which
    * settle together are read in one batch.
    */
   plan(): StepPlan {
     const close: CandidateRow[] = []
     const read: CandidateRow[] = []
+    const swap: CandidateRow[] = []
     const score: TokensToScore[] = []
     for (const [state, pending] of this.settled) {
       if (!this.requests.has(state)) this.settled.delete(state)
-      else if (!this.isReadable(state)) continue
-      else if (pending.waitsFor === 'closing') close.push(...pending.rows)
+      else if (!this.isPresent(state) || !isReadable(pending)) continue
+      else if (pending.waitsFor === 'closing') close.push(...pending.rows.filter(isInSlot))
+      else if (pending.waitsFor === 'swap') swap.push(pending.row)
       else if (pending.waitsFor === 'readout') read.push(pending.row)
       else score.push({ state, tokens: pending.chosen.tokens })
     }
-    return { ...emptyPlan, close, read: close.length > 0 ? [] : read, score }
+    const more = close.length + swap.length > 0
+    return { ...emptyPlan, close, swap, read: more ? [] : read, score }
   }
 
   update(plan: StepPlan, outcomes: readonly Outcome[]): void {
@@ -99,13 +107,25 @@ export class OutputProcessor {
     answer.candidates.forEach(({ stopped }, candidate) => {
       if (stopped) this.scheduler.rest(state.requestId, candidate)
     })
-    if (!answer.settled || this.settled.has(state)) return
+    if (this.settled.has(state)) return
+    if (!answer.settled) {
+      this.bringBack(state)
+      return
+    }
     answer.stopClock(at)
     const rows = answer
       .unclosed(this.model.energy.kind === 'residual')
       .map((index) => ({ state, index }))
-    if (rows.length > 0) this.settled.set(state, { waitsFor: 'closing', rows })
+    if (rows.length > 0) this.awaitClosing(state, rows)
     else this.choose(state)
+  }
+
+  /** An answer that goes on after its end gives the slot of its best descent back. */
+  private bringBack(state: RequestState): void {
+    if (!state.answer?.series?.hasDisplaced) return
+    const row = { state, index: 0 }
+    this.settled.set(state, { waitsFor: 'swap', row, descends: true })
+    this.bringIn(state, [row])
   }
 
   private apply(outcome: Outcome): void {
@@ -116,8 +136,17 @@ export class OutputProcessor {
       for (const { request } of states)
         this.events.push(request, { type: 'declined', error: toErrorMessage(error) }, this.now())
     for (const { state, sum, tokens } of outcome.encoded) state.promptStates.add(sum, tokens)
+    for (const { row, saved } of outcome.saved)
+      if (this.requests.has(row.state)) candidateOf(row).candidate.saved = saved
     for (const state of outcome.begun)
       if (this.requests.has(state)) this.begin(state, outcome.begunAt)
+    for (const { row, standing, saved } of outcome.restarted) {
+      const { saves } = row.restart
+      const series = row.state.answer?.series
+      if (saves !== undefined && saved) series?.keepState(saves, saved)
+      if (standing) series?.keepStanding(row.index, standing)
+    }
+    for (const swapped of outcome.swapped) this.swap(swapped)
     for (const state of outcome.represented) if (this.requests.has(state)) this.represent(state)
     for (const descent of outcome.descents) this.descend(descent)
     for (const preview of outcome.previews) this.emitStep(preview)
@@ -130,12 +159,20 @@ export class OutputProcessor {
 
   /** Its answer has begun, or goes on. One of several in a row is entered in the books only now. */
   private begin(state: RequestState, at: number): void {
-    const answer = state.answer ?? state.begin(this.scheduler.follow(state.requestId))
+    const answer = state.answer ?? this.follow(state)
     if (!answer.settled) answer.startClock(at)
     this.rest(state, at)
   }
 
+  private follow(state: RequestState): Answer {
+    const slot = this.scheduler.follow(state.requestId)
+    const answer = state.begin()
+    for (const candidate of answer.candidates) candidate.slot = slot
+    return answer
+  }
+
   private descend({ at, results, rows }: Descent): void {
+    let rounds: Set<RequestState> | undefined
     rows.forEach((row, i) => {
       const result = results[i]
       if (!result || !this.requests.has(row.state)) return
@@ -144,7 +181,13 @@ export class OutputProcessor {
       if (hasStopped(candidate)) return
       answer.step(candidate, result, at)
       if (hasStopped(candidate)) this.rest(row.state, at)
+      if (answer.series) rounds = (rounds ?? new Set<RequestState>()).add(row.state)
     })
+    for (const state of rounds ?? []) {
+      state.answer?.endRound(at)
+      if (state.answer) this.scheduler.takeTurns(state.requestId, state.answer.turns)
+      this.rest(state, at)
+    }
   }
 
   private close(closings: readonly Closing[]): void {
@@ -152,19 +195,52 @@ export class OutputProcessor {
       const { answer, candidate } = candidateOf(row)
       answer.close(candidate, result)
     }
-    for (const state of new Set(closings.map(({ row }) => row.state))) this.choose(state)
+    for (const state of new Set(closings.map(({ row }) => row.state))) {
+      const pending = this.settled.get(state)
+      const open = pending?.waitsFor === 'closing' ? pending.rows.filter(isOpen) : []
+      if (open.length > 0) this.awaitClosing(state, open)
+      else this.choose(state)
+    }
+  }
+
+  private awaitClosing(state: RequestState, rows: readonly CandidateRow[]): void {
+    this.settled.set(state, { waitsFor: 'closing', rows })
+    this.bringIn(state, rows)
+  }
+
+  private bringIn(state: RequestState, rows: readonly CandidateRow[]): void {
+    this.scheduler.bringIn(
+      state.requestId,
+      rows.map(({ index }) => index),
+    )
   }
 
   /** The best candidate is to be read; without a finite energy there is none. */
   private choose(state: RequestState): void {
-    const index = state.answer?.chosen()
-    if (index !== undefined) {
-      this.settled.set(state, { waitsFor: 'readout', row: { state, index } })
+    const chosen = state.answer?.chosen()
+    if (chosen) {
+      const row = { state, index: chosen.index }
+      this.settled.set(
+        state,
+        chosen.stored ? { waitsFor: 'swap', row, descends: false } : { waitsFor: 'readout', row },
+      )
+      this.bringIn(state, [row])
       return
     }
     this.settled.delete(state)
     const reason = 'the energy is not finite'
     this.requests.fail(state, new BasinError('engine_failed', { reason }))
+  }
+
+  private swap({ row, state: saved }: Swapped): void {
+    const { state } = row
+    const pending = this.settled.get(state)
+    if (!this.requests.has(state) || pending?.waitsFor !== 'swap') return
+    candidateOf(row).answer.swap(row.index, saved)
+    if (pending.descends) {
+      this.settled.delete(state)
+      this.bringIn(state, [])
+    } else this.settled.set(state, { waitsFor: 'readout', row })
   }
 
   private read({ at, point, readout, row }: SettledReadout): void {
@@ -221,7 +297,7 @@ export class OutputProcessor {
       position: answer.shape.position,
       text: certain.text,
       tokens: certain.tokens,
-      steps: candidate.progress.steps,
+      steps: answer.stepsOf(candidate),
       energy: energySummary(candidate),
       stopReason,
       seconds: answer.elapsed(at),
@@ -230,9 +306,11 @@ export class OutputProcessor {
       ...(representation && { representation }),
     }
     this.events.pushAnswer(request, settled, at)
-    if (request.probe) this.probes.add(new LandscapeProbe(row, request.probe))
-    else if (ends) this.requests.complete(state, row)
-    else this.proceed(state, candidate.progress.steps, stopReason === 'converged')
+    if (request.probe) {
+      this.scheduler.pin(state.requestId)
+      this.probes.add(new LandscapeProbe(row, request.probe))
+    } else if (ends) this.requests.complete(state, row)
+    else this.proceed(state, answer.stepsOf(candidate), stopReason === 'converged')
   }
 
   /**
@@ -240,11 +318,12 @@ export class OutputProcessor {
    * them if nothing is to follow. `row`: the candidate that was found in their place, if one was.
    */
   private takeGiven(state: RequestState, found: Partial<Of<'scored'>>, row?: CandidateRow): void {
-    const candidate = row && candidateOf(row).candidate
+    const chosen = row && candidateOf(row)
+    const candidate = chosen?.candidate
     const scored = { type: 'scored' as const, ...state.takeGiven(), ...found }
     this.events.push(state.request, scored, this.now())
     const last = state.isFull && state.givenTokens.length === 0
-    const steps = candidate?.progress.steps ?? 0
+    const steps = chosen ? chosen.answer.stepsOf(chosen.candidate) : 0
     const converged = candidate?.stopped === 'converged'
     if (!last && !state.finishing) {
       this.proceed(state, steps, converged)
@@ -288,9 +367,20 @@ export class OutputProcessor {
     this.events.push(row.state.request, event, this.now())
   }
 
-  private isReadable(state: RequestState): boolean {
+  private isPresent(state: RequestState): boolean {
     return this.requests.has(state) && this.scheduler.isPresent(state.requestId)
   }
+}
+
+const isInSlot = (row: CandidateRow): boolean => candidateOf(row).candidate.slot !== undefined
+
+/** It waits for its closing energy. */
+const isOpen = (row: CandidateRow): boolean => candidateOf(row).candidate.closed === undefined
+
+/** What it waits for can be computed now, at least in part. */
+function isReadable(pending: Pending): boolean {
+  if (pending.waitsFor === 'score') return true
+  return pending.waitsFor === 'closing' ? pending.rows.some(isInSlot) : isInSlot(pending.row)
 }
 
 const hasStopped = ({ stopped }: Candidate): boolean => stopped !== undefined

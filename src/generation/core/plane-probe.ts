@@ -10,7 +10,8 @@ import { planStep } from '../../refine/budget.js'
 import { answerSeed } from '../../refine/candidates.js'
 import { normals } from '../../refine/random.js'
 import type { PlaneRequest, ProbePlane } from '../protocol.js'
-import type { Answer } from './answer.js'
+import { type Answer, inSlots } from './answer.js'
+import { slotOf } from './candidate.js'
 import { BLANK } from './prepare.js'
 import { type CandidateRow, candidateOf } from './request-state.js'
 
@@ -89,8 +90,8 @@ export class PlaneProbe {
   ) {
     const { answer, candidate } = candidateOf(chosen)
     this.answer = answer
-    this.slot = candidate.slot
-    this.slots = answer.candidates.map(({ slot }) => slot)
+    this.slot = slotOf(candidate)
+    this.slots = inSlots(answer).map(({ slot }) => slot)
     this.steps = candidate.progress.steps
     this.every = Math.max(1, Math.ceil(this.steps / (PATH_POINTS - 1)))
   }

@@ -4,12 +4,14 @@
  * when is for others to decide.
  */
 import type { ModelConfig } from '../../model/config.js'
+import { answerSeed } from '../../refine/candidates.js'
 import { extend, type Extra } from '../../refine/stop.js'
 import { IncrementalDecoder } from '../../tokenizer/incremental-decoder.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { TokenMask } from '../../tokenizer/grammar/grammar.js'
 import type { EngineRequest } from '../protocol.js'
-import { Answer, type AnswerShape, type Candidate } from './answer.js'
+import { Answer, type AnswerShape } from './answer.js'
+import type { Candidate } from './candidate.js'
 import { Detokenizer, type HandedOut } from './detokenizer.js'
 import { MeanPool } from './embedding.js'
 import { BLANK, prepare, type Prepared } from './prepare.js'
@@ -49,6 +51,7 @@ export class RequestState {
   accepted = false
   /** Over the answers before the present one. */
   settledSteps = 0
+  settledRestarts = 0
   allConverged = true
   /** The client asked for the end: the present answer is the last. */
   finishing = false
@@ -56,6 +59,8 @@ export class RequestState {
   heldUntil: number | undefined
   /** When a pause is over at the latest; undefined while there is none. */
   pausedUntil: number | undefined
+  /** Seconds of the pauses before the present one. */
+  pausedSeconds = 0
   /** The engine's index of its context, once it has one. */
   contextId = -1
   /** States of the prompt's tokens, if they were asked for. */
@@ -161,13 +166,13 @@ export class RequestState {
   }
 
   /** The next answer; its clock does not run yet. */
-  begin(slots: readonly number[]): Answer {
+  begin(): Answer {
     this.contextBefore = this.context.length
     this.handedOutBefore = this.completion.handedOut
     this.accepted = false
     const extended = extend(this.request.budget, this.extra)
     const budget = this.scoresGiven || this.encodesPrompt ? { ...extended, maxSteps: 0 } : extended
-    const answer = new Answer(this.nextShape(), budget, slots, this.unspent)
+    const answer = new Answer(this.nextShape(), budget, this.unspent)
     this.extra = {}
     if (this.finishing) answer.finish()
     this.answer = answer
@@ -195,6 +200,7 @@ export class RequestState {
   /** Leaves the present answer behind. Returns how many tokens the context has grown by. */
   proceed(steps: number, converged: boolean): number {
     this.settledSteps += steps
+    this.settledRestarts += this.answer?.series?.restarted ?? 0
     this.unspent = this.answer?.unspent ?? 0
     this.allConverged &&= converged
     this.answer = undefined
@@ -219,16 +225,17 @@ export class RequestState {
 
   private nextShape(): AnswerShape {
     const index = this.begun++
+    const seed = answerSeed(this.request.sampling.seed, index)
     const { length: given } = this.givenTokens
     if (given > 0) {
       const position = this.givenTaken - this.prepared.given.length
-      return { index, position, length: given, clamped: undefined }
+      return { index, seed, position, length: given, clamped: undefined }
     }
     const position = this.completion.tokens.length
     const length = Math.min(this.block, this.prepared.maxTokens - position)
     const known = this.prepared.template?.slice(position, position + length)
     const clamped = known && [...known, ...new Array<number>(this.block - length).fill(BLANK)]
-    return { index, position, length, clamped }
+    return { index, seed, position, length, clamped }
   }
 
   /** Template blocks without a blank need no answer: they become completion and context at once. */

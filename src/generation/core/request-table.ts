@@ -5,14 +5,15 @@
  */
 import type { EnergyEngine } from '../../energy/engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
-import type { StopReason } from '../../refine/budget.js'
+import type { Budget, StopReason } from '../../refine/budget.js'
 import type { Extra } from '../../refine/stop.js'
-import type { ScheduledRequest } from '../../scheduler/plan.js'
+import type { RequestNeeds, ScheduledRequest } from '../../scheduler/plan.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { TokenMask } from '../../tokenizer/grammar/grammar.js'
 import type { Control, EngineRequest, Of } from '../protocol.js'
-import type { Candidate } from './answer.js'
+import { inSlots } from './answer.js'
+import type { Candidate } from './candidate.js'
 import { type Clamping, clampToken } from './clamp.js'
 import type { EventQueue } from './event-queue.js'
 import { type CandidateRow, candidateOf, RequestState } from './request-state.js'
@@ -21,7 +22,7 @@ import { refinementOf } from './token-selection.js'
 export interface RequestTableOptions {
   /** Seconds a finished answer may be extended. */
   holdSeconds: number
-  /** Seconds an answer may be paused; then it is finished with the best so far. */
+  /** Seconds a request may be paused in all; then it is finished with the best so far. */
   pauseSeconds: number
 }
 
@@ -52,6 +53,7 @@ export class RequestTable {
       whole: state.encodesPrompt,
       positions: state.positions,
       candidates: request.budget.candidates,
+      ...orderOf(request.budget),
     })
     this.byId.set(request.id, state)
     this.byRequestId.set(state.requestId, state)
@@ -212,14 +214,26 @@ export class RequestTable {
 
   private pause(state: RequestState, paused: boolean): void {
     if (state.heldUntil !== undefined) return
-    this.scheduler.pause(state.requestId, paused)
+    if (paused === (state.pausedUntil !== undefined)) return
     const now = this.now()
+    const left = this.options.pauseSeconds - state.pausedSeconds
+    if (paused && left <= 0) {
+      const reason = `it was paused for the ${this.options.pauseSeconds} seconds that it may be in all`
+      const error = new BasinError('invalid_frame', { param: 'type', reason })
+      this.events.push(state.request, { type: 'declined', error: toErrorMessage(error) }, now)
+      return
+    }
+    this.scheduler.pause(state.requestId, paused)
     if (paused) {
-      state.pausedUntil ??= now + this.options.pauseSeconds
+      state.pausedUntil = now + left
       state.answer?.stopClock(now)
     } else {
+      const begunAt = (state.pausedUntil ?? now) - left
+      state.pausedSeconds += now - begunAt
       state.pausedUntil = undefined
-      if (!state.answer?.settled) state.answer?.startClock(now)
+      // Where it has lost its slots in the meantime, its clock starts when it has some again.
+      if (state.answer && !state.answer.settled && inSlots(state.answer).length > 0)
+        state.answer.startClock(now)
     }
   }
 
@@ -262,4 +276,9 @@ export class RequestTable {
     this.byId.delete(state.request.id)
     this.byRequestId.delete(state.requestId)
   }
+}
+
+function orderOf({ allocation, restarts }: Budget): Pick<RequestNeeds, 'order'> {
+  if (restarts) return { order: 'rounds' }
+  return allocation === 'adaptive' ? { order: 'sequence' } : {}
 }

@@ -4,7 +4,9 @@
  */
 import type { EnergyResult, MultiStepRow, Readout, StepResult } from '../../energy/engine.js'
 import type { TickStats } from '../protocol.js'
+import type { SavedAnswer } from './candidate.js'
 import type { Clamping } from './clamp.js'
+import type { Restart } from './descent-series.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import type { CandidateRow, RequestState } from './request-state.js'
 
@@ -23,6 +25,14 @@ export interface TokensToScore {
   tokens: readonly number[]
 }
 
+/** A candidate that leaves a slot, or enters it. */
+export interface SlotMove {
+  row: CandidateRow
+  slot: number
+  /** What the candidate was when it left its last slot; without it, it begins. */
+  saved?: SavedAnswer
+}
+
 /** Answers of one token each that a request takes in a single call. */
 export interface AnswersInARow {
   state: RequestState
@@ -31,15 +41,21 @@ export interface AnswersInARow {
 
 /** What one batch on the engine is to do, in the order of these fields. */
 export interface StepPlan {
-  /** Positions of answers that clients fix or open: before everything below. */
-  readonly clamp: readonly Clamping[]
-  /** Requests that were given their slots, and the seconds that they had waited. */
+  /** Candidates whose answers are saved, because others need their slots. */
+  readonly moveOut: readonly SlotMove[]
+  /** Contexts that the engine lets go of. */
+  readonly release: readonly number[]
+  /** Requests that were admitted, and the seconds that they had waited. */
   readonly admitted: readonly { state: RequestState; queueSeconds: number }[]
   readonly observe: readonly Observation[]
-  /** Their contexts are observed now, so that their answers begin. */
-  readonly begin: readonly RequestState[]
-  /** Their contexts are observed again, so that their answers go on. */
-  readonly resume: readonly RequestState[]
+  /** Candidates that begin or go on, since they have slots and their contexts are observed. */
+  readonly moveIn: readonly SlotMove[]
+  /** Positions of answers that clients fix or open: before everything below. */
+  readonly clamp: readonly Clamping[]
+  /** Candidates that begin a new descent in place of one that is over. */
+  readonly restart: readonly RestartRow[]
+  /** Candidates that change places with the descent that their answer has stored. */
+  readonly swap: readonly CandidateRow[]
   /** Their prompts are observed, which was all they asked for. */
   readonly represent: readonly RequestState[]
   /** Candidates that take `steps` steps, one after the other, in one call. */
@@ -57,11 +73,14 @@ export interface StepPlan {
 }
 
 export const emptyPlan: StepPlan = Object.freeze({
-  clamp: [],
+  moveOut: [],
+  release: [],
   admitted: [],
   observe: [],
-  begin: [],
-  resume: [],
+  moveIn: [],
+  clamp: [],
+  restart: [],
+  swap: [],
   represent: [],
   descend: [],
   steps: 1,
@@ -78,8 +97,10 @@ export const hasWork = (plan: StepPlan): boolean =>
   plan.descend.length > 0 ||
   plan.read.length > 0 ||
   plan.close.length > 0 ||
+  plan.swap.length > 0 ||
   plan.score.length > 0 ||
   plan.admitted.length > 0 ||
+  plan.moveIn.length > 0 ||
   plan.answersInARow !== undefined
 
 /** A call of the engine that failed, and the requests that took part in it. */
@@ -93,6 +114,24 @@ export interface EncodedTokens {
   state: RequestState
   tokens: number
   sum: Float32Array
+}
+
+/** A new descent of a candidate. */
+export interface RestartRow extends CandidateRow {
+  readonly restart: Restart
+}
+
+/** What the engine has given for a new descent: what the old one left behind, where that is kept. */
+export interface Restarted {
+  row: RestartRow
+  saved: Uint8Array | undefined
+  standing: Float32Array | undefined
+}
+
+/** A candidate has changed places with the stored descent of its answer; `state`: its own, saved. */
+export interface Swapped {
+  row: CandidateRow
+  state: Uint8Array
 }
 
 /** A step of every row; `at`: when it was over, in seconds of the clock. */
@@ -139,9 +178,13 @@ export interface Outcome {
   /** A call that was to fill pages failed: they may hold anything. */
   pagesLost: boolean
   encoded: readonly EncodedTokens[]
+  /** Candidates that have left their slots, and what they were. */
+  saved: readonly { row: CandidateRow; saved: SavedAnswer }[]
   /** Answers that began or went on, and when, in seconds of the clock. */
   begun: readonly RequestState[]
   begunAt: number
+  restarted: readonly Restarted[]
+  swapped: readonly Swapped[]
   /** Requests whose whole prompts have been encoded. */
   represented: readonly RequestState[]
   descents: readonly Descent[]
@@ -158,6 +201,8 @@ export interface Outcome {
 export interface Work {
   observedTokens: number
   ticks: TickStats['ticks'][number][]
+  /** Descents that gave their slots to others. */
+  restarts: TickStats['restarts'][number][]
   /** Of the engine, by phase. */
   seconds: TickStats['seconds']
 }
@@ -165,6 +210,7 @@ export interface Work {
 export const noWork = (): Work => ({
   observedTokens: 0,
   ticks: [],
+  restarts: [],
   seconds: { observe: 0, descend: 0, read: 0 },
 })
 
@@ -175,8 +221,11 @@ export const emptyOutcome = (): Outcome => ({
   declined: none,
   pagesLost: false,
   encoded: none,
+  saved: none,
   begun: none,
   begunAt: 0,
+  restarted: none,
+  swapped: none,
   represented: none,
   descents: none,
   previews: none,

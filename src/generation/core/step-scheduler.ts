@@ -4,19 +4,27 @@
  * landscape takes part where nobody has to wait for it. Decides who takes part, with the scheduler of slots
  * and pages; makes no call of the engine and applies no outcome.
  */
-import type { Plan } from '../../scheduler/plan.js'
+import type { Plan, SlotRow } from '../../scheduler/plan.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
+import { inSlots } from './answer.js'
 import type { Clamping } from './clamp.js'
 import type { ProbeQueue } from './landscape-probe.js'
 import type { MultiStep } from './multi-step.js'
 import type { OutputProcessor } from './output-processor.js'
-import type { CandidateRow, RequestState } from './request-state.js'
+import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import type { RequestTable } from './request-table.js'
-import { emptyPlan, hasWork, type Observation, type StepPlan } from './step-plan.js'
+import {
+  emptyPlan,
+  hasWork,
+  type Observation,
+  type RestartRow,
+  type SlotMove,
+  type StepPlan,
+} from './step-plan.js'
 
 export class StepScheduler {
   constructor(
-    private readonly slotScheduler: Pick<Scheduler, 'schedule'>,
+    private readonly slotScheduler: Pick<Scheduler, 'giveUpSlots' | 'schedule'>,
     private readonly requests: Pick<RequestTable, 'evict' | 'find' | 'preempt' | 'takeClampings'>,
     private readonly output: Pick<OutputProcessor, 'hasSettled' | 'plan'>,
     private readonly multiStep: Pick<MultiStep, 'answersInARow' | 'stepsOf'>,
@@ -36,18 +44,24 @@ export class StepScheduler {
     const plan = this.slotScheduler.schedule()
     for (const evicted of plan.evicted) this.requests.evict(evicted)
     for (const preempted of plan.preempted) this.requests.preempt(preempted)
+    const moveOut = this.moveOut(plan)
     const beginning = this.begin(plan)
+    const moveIn = this.moveIn(plan)
     const descend = this.descendingRows(plan)
+    // Points of a landscape are looked at between steps, so calls are short while there are any.
+    const steps = this.probes.some ? 1 : this.multiStep.stepsOf(descend)
     const batch: StepPlan = {
-      clamp,
+      moveOut,
+      release: plan.release,
       admitted: this.admitted(plan),
       observe: this.observations(plan),
-      begin: beginning.filter(({ encodesPrompt, scoresGiven }) => !encodesPrompt && !scoresGiven),
-      resume: plan.resumed.flatMap(({ requestId }) => this.requests.find(requestId) ?? []),
+      moveIn,
+      clamp,
+      restart: this.restarts(descend),
+      swap: [],
       represent: beginning.filter(({ encodesPrompt }) => encodesPrompt),
       descend,
-      // Points of a landscape are looked at between steps, so calls are short while there are any.
-      steps: this.probes.some ? 1 : this.multiStep.stepsOf(descend),
+      steps,
       score: beginning
         .filter(({ scoresGiven }) => scoresGiven)
         .map((state) => ({ state, tokens: state.givenTokens })),
@@ -75,13 +89,58 @@ export class StepScheduler {
     })
   }
 
-  private begin({ begin }: Plan): RequestState[] {
-    return begin.flatMap(({ contextId, requestId, slots }) => {
+  private begin({ begin, resumed }: Plan): RequestState[] {
+    for (const { contextId, requestId } of resumed) {
+      const state = this.requests.find(requestId)
+      if (state) state.contextId = contextId
+    }
+    return begin.flatMap(({ contextId, requestId }) => {
       const state = this.requests.find(requestId)
       if (!state) return []
       state.contextId = contextId
-      state.begin(slots)
+      state.begin()
       return [state]
+    })
+  }
+
+  /** Candidates that lose their slots. The clock of an answer stops while it has none. */
+  private moveOut({ moveOut }: Plan): SlotMove[] {
+    const now = this.now()
+    return this.rowsOf(moveOut).map(({ row, slot }) => {
+      const { answer, candidate } = candidateOf(row)
+      candidate.slot = undefined
+      if (inSlots(answer).length === 0) answer.stopClock(now)
+      return { row, slot }
+    })
+  }
+
+  /** Candidates that get slots. What is only to be scored or encoded needs none. */
+  private moveIn({ moveIn }: Plan): SlotMove[] {
+    return this.rowsOf(moveIn).flatMap(({ row, slot }) => {
+      const { state } = row
+      if (state.encodesPrompt || state.scoresGiven) {
+        this.slotScheduler.giveUpSlots(state.requestId)
+        return []
+      }
+      const { candidate } = candidateOf(row)
+      const { saved } = candidate
+      candidate.slot = slot
+      candidate.saved = undefined
+      return [{ row, slot, ...(saved && { saved }) }]
+    })
+  }
+
+  private rowsOf(moves: readonly SlotRow[]): { row: CandidateRow; slot: number }[] {
+    return moves.flatMap(({ candidate: index, requestId, slot }) => {
+      const state = this.requests.find(requestId)
+      return state ? [{ row: { state, index }, slot }] : []
+    })
+  }
+
+  private restarts(descend: readonly CandidateRow[]): RestartRow[] {
+    return descend.flatMap((row) => {
+      const restart = row.state.answer?.restart(row.index)
+      return restart ? [{ ...row, restart }] : []
     })
   }
 

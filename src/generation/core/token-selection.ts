@@ -17,7 +17,8 @@ import {
 } from '../../refine/sampling.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { EnergySummary, Of, Refinement, StepPosition, TokenLogprob } from '../protocol.js'
-import { type Candidate, finiteOr, progressOf } from './answer.js'
+import { finiteOr, progressOf } from './answer.js'
+import { type Candidate, slotOf } from './candidate.js'
 import { BLANK } from './prepare.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 
@@ -39,7 +40,7 @@ export function readRow(row: CandidateRow, block: number): ReadRow {
   const { completion, givenTokens, request } = row.state
   const { answer, candidate } = candidateOf(row)
   const { sampling } = request
-  const asked = { slot: candidate.slot, which: answer.reads(candidate) }
+  const asked = { slot: slotOf(candidate), which: answer.reads(candidate) }
   if (givenTokens.length > 0 || row.state.mask) return { ...asked, top: 'all' }
   if (isGreedy(sampling)) return { ...asked, top: Math.max(1, request.logprobs ?? 0) }
   if (request.logprobs !== undefined || !isPlainDraw(sampling)) return { ...asked, top: 'all' }
@@ -188,6 +189,7 @@ export function stepEvent(
     position: answer.shape.position,
     step: steps,
     candidate: row.index,
+    ...(answer.series && { restart: answer.series.restartOf(candidate) }),
     energy: final,
     bestEnergy: finiteOr(best, final),
     gradientNorm,
@@ -224,9 +226,12 @@ export function refinementOf(
   const progress = candidate && progressOf(candidate)
   const known = candidate && Number.isFinite(progressOf(candidate).best)
   return {
-    steps: state.settledSteps + (candidate?.progress.steps ?? 0),
+    steps: state.settledSteps + (candidate ? (state.answer?.stepsOf(candidate) ?? 0) : 0),
     energy: known ? energySummary(candidate) : { initial: 0, final: 0, best: 0 },
     candidates: state.request.budget.candidates,
+    ...(state.request.budget.restarts && {
+      restarts: state.settledRestarts + (state.answer?.series?.restarted ?? 0),
+    }),
     converged: state.allConverged && reason === 'converged',
     stop_reason: reason,
     ...(progress?.parts && {

@@ -46,7 +46,8 @@ try {
     ...(options.weights !== undefined && { weights: options.weights }),
     ...(options.refiner !== undefined && { refiner: options.refiner }),
     slots: options.slots,
-    contexts: options.slots,
+    // Requests that have lost their slots to others keep their contexts as long as there are enough.
+    contexts: 2 * options.slots,
     pages: options.pages,
   })
   if (tokenizer.vocabSize > engine.model.vocab_size) {
@@ -64,7 +65,7 @@ try {
       : new TokenMasks({ directory: options.modelPath, tokens: engine.model.vocab_size })
   const close = async () => {
     await masks?.close()
-    engine.close()
+    await engine.close()
   }
   new MessageLoop(port, core, { tokenizer, chat, masks, reportAck, interrupt, close })
   send({

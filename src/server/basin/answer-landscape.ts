@@ -50,7 +50,12 @@ export async function landscapeAround(
     const reason = `${model.name} normalises first steps only`
     throw new BasinError('not_supported', { param: 'model', reason })
   }
-  const { prompt, reasoning_effort = null, refinement = null, seed, template } = body
+  const { prompt, reasoning_effort = null, seed, template } = body
+  if (body.refinement?.restarts) {
+    const reason = 'lines are drawn between candidates that descend once each'
+    throw new BasinError('not_supported', { param: 'refinement.restarts', reason })
+  }
+  const refinement = { ...body.refinement, restarts: null }
   const settings = {
     reasoning_effort,
     refinement,

@@ -24,6 +24,10 @@ export class RefineSession {
   private present: SubmittedRequest | undefined
   /** The present answer descends; false while it is held. */
   private running = false
+  /** The client has cancelled the present answer, whose end is on its way. */
+  private ending = false
+  /** Settles when all frames of the present answer have been sent. */
+  private followed: Promise<void> = Promise.resolve()
   private alive = true
   /** Frames are acted on in their order, though a start may wait for a quota to be looked up. */
   private turn: Promise<void> = Promise.resolve()
@@ -78,9 +82,11 @@ export class RefineSession {
     }
     this.present.control(frame)
     if (frame.type === 'extend') this.running = true
+    if (frame.type === 'cancel') this.ending = true
   }
 
   private async start(frame: StartFrame): Promise<void> {
+    if (this.running && this.ending) await this.withoutReading(() => this.followed)
     if (this.running) {
       const reason = 'an answer is running: finish or cancel it first'
       throw new BasinError('invalid_frame', { param: 'type', reason })
@@ -90,23 +96,34 @@ export class RefineSession {
     this.present?.control({ type: 'cancel' })
     this.present = request
     this.running = true
-    void this.follow(request, engine.model.name)
+    this.ending = false
+    this.followed = this.follow(request, engine.model.name)
   }
 
-  /** No frame is read meanwhile, so what waits to be acted on is bounded. */
   private async submit(engine: EngineClient, frame: StartFrame): Promise<SubmittedRequest> {
     const { limits, requests } = this.context
     const settings = requestFrom(frame, engine.model, limits.caps)
     const shown = { prompt: frame.prompt ?? '', reportSteps: true, hold: frame.hold ?? true }
-    this.socket.pause()
-    const request = await requests
-      .submitOne(engine, { ...settings, ...shown }, { client: this.client, route: 'refine' })
-      .finally(() => {
-        this.socket.resume()
-      })
+    const request = await this.withoutReading(() =>
+      requests.submitOne(
+        engine,
+        { ...settings, ...shown },
+        { client: this.client, route: 'refine' },
+      ),
+    )
     if (this.socket.readyState === this.socket.OPEN) return request
     request.control({ type: 'cancel' })
     throw new BasinError('cancelled')
+  }
+
+  /** No frame is read meanwhile, so what waits to be acted on is bounded. */
+  private async withoutReading<T>(work: () => Promise<T>): Promise<T> {
+    this.socket.pause()
+    try {
+      return await work()
+    } finally {
+      this.socket.resume()
+    }
   }
 
   /** Sends what happens to a request until it ends or is released. */
@@ -128,7 +145,7 @@ export class RefineSession {
 
   private sendError(cause: unknown): void {
     const error = asBasinError(cause)
-    if (error.status >= 500) this.log.error({ err: cause }, 'a socket failed')
+    this.context.failures.report(this.log, error, cause, 'a socket failed')
     this.context.metrics.instruments.errors.inc({ route: '/v1/refine', code: error.code })
     const sent = this.send({ type: 'error', ...publicError(error).toJSON() })
     if (this.socket.bufferedAmount < MOST_UNREAD_BYTES) return

@@ -43,6 +43,15 @@ export function instrumentsIn(registry: Registry) {
     ),
     errors: counter('errors_total', 'Error replies by code', 'route', 'code'),
     sockets: gauge('sockets_open', 'Open connections of /v1/refine'),
+    socketsRefused: counter(
+      'sockets_refused_total',
+      'Connections of /v1/refine that were refused (sockets: their client has as many as it may) or closed (bytes: unfinished messages took too much memory; seconds: a message did not end in time)',
+      'reason',
+    ),
+    unfinishedBytes: gauge(
+      'sockets_unfinished_bytes',
+      'Memory that messages of /v1/refine take that have begun and not ended',
+    ),
 
     completions: counter(
       'completions_total',
@@ -159,6 +168,11 @@ export function instrumentsIn(registry: Registry) {
     preemptions: counter(
       'preemptions_total',
       'Times that a request gave up its pages to others, to observe its context again later',
+      'model',
+    ),
+    movedOut: counter(
+      'answers_moved_out_total',
+      'Times that an answer in descent was saved because others needed its slot, to go on later',
       'model',
     ),
     pagesUsed: gauge('cache_pages_used', 'Pages of the context cache in use', 'model'),

@@ -6,6 +6,7 @@ import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { LossReason } from '../../generation/client/worker-supervisor.js'
 import type { TickStats } from '../../generation/protocol.js'
 import type { StopReason } from '../../refine/budget.js'
+import type { SocketRefusal } from '../basin/open-sockets.js'
 import type { UnloadReason } from '../models/model-registry.js'
 import { type Instruments, instrumentsIn } from './instruments.js'
 import { type FinishReason, RequestMetrics } from './request-metrics.js'
@@ -37,6 +38,7 @@ const stopReasons: StopReason[] = [
 ]
 const lossReasons: LossReason[] = ['died', 'stalled']
 const unloadReasons: UnloadReason[] = ['asked', 'room']
+const socketRefusals: SocketRefusal[] = ['sockets', 'bytes', 'seconds']
 const operatorErrors: ErrorCode[] = [
   'queue_full',
   'engine_failed',
@@ -67,6 +69,7 @@ export class Metrics {
     for (const name of misnamed) this.registry.removeSingleMetric(`basin_nodejs_${name}`)
     this.instruments = instrumentsIn(this.registry)
     this.instruments.build.set({ version }, 1)
+    for (const reason of socketRefusals) this.instruments.socketsRefused.inc({ reason }, 0)
     for (const route of routes) {
       for (const code of operatorErrors) this.instruments.errors.inc({ route, code }, 0)
     }
@@ -156,6 +159,7 @@ export class Metrics {
       instruments.prefixQueries,
       instruments.prefixHits,
       instruments.preemptions,
+      instruments.movedOut,
     ]) {
       counter.inc({ model }, 0)
     }
@@ -170,6 +174,7 @@ export class Metrics {
     instruments.prefixQueries.inc({ model }, stats.prefixQueries)
     instruments.prefixHits.inc({ model }, stats.prefixHits)
     instruments.preemptions.inc({ model }, stats.preemptions)
+    instruments.movedOut.inc({ model }, stats.movedOut)
     instruments.observedTokens.inc({ model }, stats.observedTokens)
     for (const [phase, seconds] of Object.entries(stats.seconds)) {
       instruments.engineSeconds.inc({ model, phase }, seconds)

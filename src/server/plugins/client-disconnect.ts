@@ -1,5 +1,6 @@
 /** Tells whatever runs for an HTTP request that its client has left. */
 import fp from 'fastify-plugin'
+import { whenReplyEnds } from '../pending-replies.js'
 import type { Requester } from '../requests/requester.js'
 
 declare module 'fastify' {
@@ -15,7 +16,7 @@ export const clientDisconnect = fp(
     app.addHook('onRequest', (request, { raw }, next) => {
       const controller = new AbortController()
       request.disconnected = controller.signal
-      raw.once('close', () => {
+      whenReplyEnds(raw, () => {
         if (!raw.writableFinished) controller.abort()
       })
       next()

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { BasinError } from '../../errors.js'
+import { whenReplyEnds } from '../pending-replies.js'
 
 interface SavedReply {
   status: number
@@ -115,7 +116,7 @@ export const idempotency = fp(
       const entry = cache.begin(name, hash)
       request.idempotencyEntry = entry
       // Whatever becomes of this request, those that wait for it go on.
-      reply.raw.once('close', () => {
+      whenReplyEnds(reply.raw, () => {
         cache.end(entry, undefined)
       })
     })

@@ -1,11 +1,12 @@
 /**
- * Resolves the model that a request names, once: from before its handler runs until its reply is out, the
- * model is in memory and stays there.
+ * Resolves the model that a request names, once: from before its handler runs until its reply is out or its
+ * client has left, the model is in memory and stays there.
  */
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Requester } from '../requests/requester.js'
 import type { ModelLease, ModelRegistry } from '../models/model-registry.js'
+import { whenReplyEnds } from '../pending-replies.js'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -24,15 +25,14 @@ export const modelLease = fp<{ models: ModelRegistry }>(
         return lease.engine
       },
     })
-    app.addHook('preHandler', async (request) => {
+    app.addHook('preHandler', async (request, { raw }) => {
       const schema = request.routeOptions.schema?.body as { properties?: object } | undefined
       if (!schema?.properties || !('model' in schema.properties)) return
       const { model } = request.body as { model?: string | null }
-      leases.set(request, await models.lease(model))
-    })
-    app.addHook('onResponse', (request, _, next) => {
-      leases.get(request)?.release()
-      next()
+      const lease = await models.lease(model)
+      leases.set(request, lease)
+      // The client may have left while the model was loaded.
+      whenReplyEnds(raw, lease.release)
     })
     done()
   },

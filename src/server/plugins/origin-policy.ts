@@ -64,6 +64,10 @@ export function acceptsOrigin(
   return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase()
 }
 
+/** Two names would let whatever stands in front of this server see another one than the server does. */
+const hostHeaders = (rawHeaders: readonly string[]): number =>
+  rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
+
 /** Headers that scripts of listed origins may read. */
 const exposedHeaders = [
   'retry-after',
@@ -80,16 +84,25 @@ export interface OriginPolicyOptions {
   keyed: boolean
 }
 
+/** Browsers call the origin of a page that was opened from a file `null`. */
+const refusalOf = (origin: string | undefined): string =>
+  origin === 'null'
+    ? 'Pages opened from files may not ask this server; --cors-origin null lets them'
+    : 'Pages of that origin may not ask this server; --cors-origin with it lets them'
+
 export const originPolicy = fp<OriginPolicyOptions>(
   async (app, { keyed, policy }) => {
     const { hosts = keyed ? ['*'] : undefined, origins } = policy
     const accepts = cachedAcceptsHost(hosts)
+    app.addHook('onRequest', ({ raw }, _, done) => {
+      const reason = 'a request has one, and this has several'
+      const refused = hostHeaders(raw.rawHeaders) > 1
+      done(refused ? new BasinError('invalid_request', { param: 'host', reason }) : undefined)
+    })
     app.addHook('onRequest', ({ headers: { host, origin }, routeOptions }, _, done) => {
       const named = livenessPaths.includes(routeOptions.url) || accepts(host)
       const admitted = origin === undefined || acceptsOrigin(origin, host, origins)
-      const reason = named
-        ? 'Pages of that origin may not ask this server'
-        : 'This server does not go by that name'
+      const reason = named ? refusalOf(origin) : 'This server does not go by that name'
       done(named && admitted ? undefined : new BasinError('forbidden', { reason }))
     })
     // The plugin @fastify/helmet would assemble this anew for every request.

@@ -5,6 +5,7 @@
 import { type Context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { whenReplyEnds } from '../pending-replies.js'
 import type { Traces } from '../requests/request-trace.js'
 import { livenessPaths } from '../routes/health-routes.js'
 
@@ -15,8 +16,8 @@ export const tracing = fp<{ traces: Traces }>(
   (app, { traces }, done) => {
     const contexts = new WeakMap<FastifyRequest, Context>()
     app.addHook('onRequest', (request, reply, next) => {
-      const { headers, routeOptions } = request
-      if (!untraced.includes(routeOptions.url) && headers.upgrade === undefined) {
+      const { headers, routeOptions, ws } = request
+      if (!untraced.includes(routeOptions.url) && !ws) {
         const parent = traces.tracing.parentOf(headers)
         contexts.set(request, trace.setSpan(parent, spanOf(traces, request, reply, parent)))
       }
@@ -49,7 +50,7 @@ function spanOf(
     },
     parent,
   )
-  raw.once('close', () => {
+  whenReplyEnds(raw, () => {
     const { statusCode, writableFinished } = raw
     span.setAttribute('http.response.status_code', statusCode)
     span.setAttribute('basin.abandoned', !writableFinished)

@@ -1,5 +1,5 @@
 /**
- * What one client may use: requests, tokens and descent steps per minute, and choices at once. Windows are
+ * What one client may use: requests, tokens and descent steps per minute, and candidates at once. Windows are
  * the minutes of this process's clock; a `UsageStore` holds what was used in them.
  */
 import { BasinError } from '../../errors.js'
@@ -8,7 +8,9 @@ import { settledAnswers } from '../../generation/settled-answers.js'
 import { type ClientUsage, MemoryUsageStore, usageKinds, type UsageStore } from './usage-store.js'
 
 /** Per client and minute; absent: no limit. */
-export type Rates = Partial<ClientUsage> & { readonly /** Choices at once. */ concurrent?: number }
+export type Rates = Partial<ClientUsage> & {
+  readonly /** Candidates at once. */ concurrent?: number
+}
 
 const WINDOW_MS = 60_000
 
@@ -39,11 +41,24 @@ export class Quotas {
     throw new BasinError('rate_limited', { limit, retry_after: this.secondsLeft })
   }
 
-  /** Throws `rate_limited` where a client with `running` choices may not have `more`. */
+  /**
+   * Throws `rate_limited` where a client with `running` candidates may not have `more`, and `out_of_range`
+   * where it may never have so many.
+   */
   checkConcurrent(running: number, more: number): void {
     const { concurrent } = this.rates
     if (concurrent === undefined || running + more <= concurrent) return
-    throw new BasinError('rate_limited', { limit: `${concurrent} choices at once`, retry_after: 1 })
+    if (more > concurrent) {
+      throw new BasinError('out_of_range', {
+        param: 'refinement.candidates',
+        bound: `such that choices x candidates are at most ${concurrent}`,
+        value: more,
+      })
+    }
+    throw new BasinError('rate_limited', {
+      limit: `${concurrent} candidates at once`,
+      retry_after: 1,
+    })
   }
 
   /**

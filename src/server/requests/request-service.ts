@@ -10,6 +10,7 @@ import type { Control, EngineRequest, RequestEvent } from '../../generation/prot
 import { settledAnswers } from '../../generation/settled-answers.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { Budget } from '../../refine/budget.js'
+import { totalSteps } from '../../refine/allocation.js'
 import type { Caps } from '../../refine/presets.js'
 import type { Extra } from '../../refine/stop.js'
 import type { Limits } from '../limits.js'
@@ -58,7 +59,7 @@ export class RequestService {
     await quotas?.enter(client)
     // The client may have left while its quota was looked up.
     refuseIfAborted(signal)
-    quotas?.checkConcurrent(this.runningOf(client), requests.length)
+    quotas?.checkConcurrent(this.runningOf(client), candidatesOf(requests))
     const submitted: SubmittedRequest[] = []
     try {
       for (const request of requests) {
@@ -151,16 +152,20 @@ function refuseIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new BasinError('cancelled')
 }
 
+const candidatesOf = (requests: readonly NewRequest[]): number =>
+  requests.reduce((sum, { budget }) => sum + budget.candidates, 0)
+
 /** Steps of all candidates and answers, if none ends early. */
 function costOf(request: NewRequest, { answer }: ModelConfig, mostSteps: number): number {
   const given = request.given?.by === 'logprobs' ? request.given.answer.length : 0
   const tokens = (request.template?.length ?? request.maxTokens) + given
   const { candidates, maxSteps = mostSteps } = request.budget
+  const steps = totalSteps({ ...request.budget, maxSteps })
   // An evaluation of the landscape costs as much as a step.
   const { probe } = request
   const lines = probe ? probe.points * (candidates + probe.random) : 0
   const plane = probe?.plane ? probe.plane.points ** 2 + maxSteps : 0
-  return Math.ceil(tokens / answer.block) * candidates * maxSteps + lines + plane
+  return Math.ceil(tokens / answer.block) * steps + lines + plane
 }
 
 export type SuccessEvent = Exclude<RequestEvent, { type: 'failed' }>

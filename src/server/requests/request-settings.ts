@@ -46,6 +46,18 @@ export function roomAfter(
   return Math.max(1, Math.floor((length - promptTokens - 1) / answer.block) * answer.block)
 }
 
+/** Most requests leave their text free. */
+const asksForStructure = (asked: Settings): boolean =>
+  [
+    asked.response_format,
+    asked.text,
+    asked.structured_outputs,
+    asked.guided_choice,
+    asked.guided_grammar,
+    asked.guided_json,
+    asked.guided_regex,
+  ].some((field) => field !== undefined && field !== null)
+
 /** The part of an engine's request that follows from settings. Throws `out_of_range` naming the field. */
 export function requestFrom(
   asked: Settings,
@@ -53,7 +65,7 @@ export function requestFrom(
   caps: Caps,
 ): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
-  const grammar = grammarOf(asked, model)
+  const grammar = asksForStructure(asked) ? grammarOf(asked, model) : undefined
   return {
     maxTokens: asked.max_tokens ?? DEFAULT_MAX_TOKENS,
     sampling: sampling(asked, model),

@@ -62,7 +62,7 @@ export function healthRoutes(
   const tags = ['operation']
   // None, where other routes need a key.
   const security: never[] = []
-  const response = { ...refusals(403, 500), 200: Health, 503: Health }
+  const response = { ...refusals(400, 403, 500), 200: Health, 503: Health }
   app.get(
     '/health',
     {

@@ -1,11 +1,15 @@
 /** `GET /metrics`: the Prometheus exposition. */
+import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
+import { BasinError } from '../../errors.js'
 import type { App, AppContext } from '../context.js'
 import { replies } from '../schemas/reply-schema.js'
 
+/** `restricted`: for administrators only, because clients reach the port and figures tell of other clients. */
 export function metricsRoutes(
   app: App,
   { metrics, models }: Pick<AppContext, 'metrics' | 'models'>,
+  restricted: boolean,
 ): void {
   const schema = {
     operationId: 'getMetrics',
@@ -19,7 +23,11 @@ export function metricsRoutes(
       },
     },
   }
-  app.get('/metrics', { schema }, async (_, reply) =>
+  const onRequest: onRequestHookHandler = ({ administrator }, _, done) => {
+    const reason = 'Metrics need the key of an administrator'
+    done(restricted && !administrator ? new BasinError('forbidden', { reason }) : undefined)
+  }
+  app.get('/metrics', { onRequest, schema }, async (_, reply) =>
     reply.type(metrics.registry.contentType).send(await metrics.text(models.inMemory)),
   )
 }

@@ -3,7 +3,9 @@ import type { FastifyReply } from 'fastify'
 import { Readable } from 'node:stream'
 import { Type } from 'typebox'
 import { BasinError, fromErrorMessage } from '../../errors.js'
+import type { JobEvents } from '../../jobs/durable-jobs.js'
 import type { App, AppContext } from '../context.js'
+import { asBasinError, publicError } from '../error-boundary.js'
 import { eventText, sendEvents, streamOpening } from '../event-stream.js'
 import { bodyErrors, replies } from '../schemas/reply-schema.js'
 import {
@@ -28,20 +30,51 @@ const Items = Type.Object({
   has_more: Type.Boolean(),
 })
 
-/** Each event under its type, as OpenAI sends them. */
-async function* namedEvents(events: AsyncIterable<string>): AsyncGenerator<string, void> {
+/**
+ * Each event under its type, as OpenAI sends them. A failure amid them is the last event, of the type `error`.
+ * `report`: called with it.
+ */
+async function* namedEvents(
+  events: JobEvents,
+  report: (error: BasinError, cause: unknown) => void,
+): AsyncGenerator<string, void> {
   yield streamOpening
-  for await (const event of events) {
-    const { type } = JSON.parse(event) as { type: string }
-    yield eventText(event, type)
+  let next = 0
+  try {
+    for await (const event of events) {
+      const { sequence_number, type } = JSON.parse(event) as EventHead
+      next = sequence_number + 1
+      yield eventText(event, type)
+    }
+  } catch (cause) {
+    const error = asBasinError(cause)
+    report(error, cause)
+    const { code, message, param } = publicError(error)
+    const last = { type: 'error', code, message, param, sequence_number: next }
+    yield eventText(JSON.stringify(last), last.type)
   }
 }
 
-/** An event is taken from the journal only when the client can take it. */
-const stream = (reply: FastifyReply, events: AsyncIterable<string>) =>
-  sendEvents(reply, Readable.from(namedEvents(events)))
+/** What every event has. */
+interface EventHead {
+  type: string
+  sequence_number: number
+}
 
-export function responseRoutes(app: App, { responses }: Pick<AppContext, 'responses'>): void {
+export function responseRoutes(
+  app: App,
+  { failures, metrics, responses }: Pick<AppContext, 'failures' | 'metrics' | 'responses'>,
+): void {
+  /** An event is taken from the journal only when the client can take it. */
+  const stream = (reply: FastifyReply, events: JobEvents) => {
+    const report = (error: BasinError, cause: unknown) => {
+      const { log, routeOptions } = reply.request
+      const route = routeOptions.url ?? 'unknown'
+      metrics.instruments.errors.inc({ route, code: error.code })
+      failures.report(log, error, cause, 'a stream of a response failed')
+    }
+    return sendEvents(reply, Readable.from(namedEvents(events, report)))
+  }
   const tags = ['responses']
   const params = Type.Object({ id: Type.String() })
   const Reply = Type.Unsafe<ResponseReply | Readable>(ResponseReply)
@@ -53,7 +86,7 @@ export function responseRoutes(app: App, { responses }: Pick<AppContext, 'respon
         summary: 'Answer, at once or in the background',
         tags,
         body: ResponseRequest,
-        response: replies(Reply, ...bodyErrors, 429),
+        response: replies(Reply, ...bodyErrors, 410, 429),
       },
     },
     async (request, reply) => {
@@ -76,7 +109,7 @@ export function responseRoutes(app: App, { responses }: Pick<AppContext, 'respon
         tags,
         params,
         querystring: Retrieval,
-        response: replies(Reply, 400, 404),
+        response: replies(Reply, 404, 410),
       },
     },
     async ({ disconnected, owner, params: { id }, query }, reply) => {
@@ -96,7 +129,7 @@ export function responseRoutes(app: App, { responses }: Pick<AppContext, 'respon
         description: 'One that has ended stays as it is.',
         tags,
         params,
-        response: replies(ResponseReply, ...bodyErrors),
+        response: replies(ResponseReply, ...bodyErrors, 410),
       },
     },
     ({ owner, params: { id } }) => responses.cancel(id, owner),
@@ -109,7 +142,7 @@ export function responseRoutes(app: App, { responses }: Pick<AppContext, 'respon
         summary: 'Delete a response; one that runs is ended',
         tags,
         params,
-        response: replies(Deleted, ...bodyErrors),
+        response: replies(Deleted, ...bodyErrors, 410),
       },
     },
     async ({ owner, params: { id } }) => {
@@ -126,7 +159,7 @@ export function responseRoutes(app: App, { responses }: Pick<AppContext, 'respon
         tags,
         params,
         querystring: ItemQuery,
-        response: replies(Items, 400, 404),
+        response: replies(Items, 404, 410),
       },
     },
     ({ owner, params: { id }, query }) => {

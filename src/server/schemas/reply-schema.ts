@@ -20,7 +20,7 @@ export const refusals = (...statuses: readonly number[]) =>
 /** `success` for 200, and the schema of an error for these statuses and those that any route may answer. */
 export const replies = <T extends TSchema>(success: T, ...errors: readonly number[]) => ({
   200: success,
-  ...refusals(...errors, 401, 403, 500, 503),
+  ...refusals(...errors, 400, 401, 403, 500, 503),
 })
 
 /** Statuses of errors of a route that reads a body. */

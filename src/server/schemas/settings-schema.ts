@@ -2,6 +2,8 @@
  * The settings of a request: how its answers are found and sampled. Completions, the socket and other routes
  * share them. Every number has both bounds; bounds that depend on the model are checked where it is known.
  */
+import { restartPolicies } from '../../refine/budget.js'
+import type { RestartsRequest } from '../../refine/presets.js'
 import { Type, type Static, type TObject } from 'typebox'
 import { nullableInteger, nullableNumber, nullableString } from './nullable-schema.js'
 import { responseFormat, structureFields } from './structure-schema.js'
@@ -25,6 +27,31 @@ const finite = { minimum: -Number.MAX_VALUE, maximum: Number.MAX_VALUE }
 const count = (description: string) =>
   Type.Integer({ minimum: 0, maximum: LARGEST_COUNT, description })
 const real = (description: string) => Type.Number({ ...finite, description })
+
+const Restarts = Type.Unsafe<RestartsRequest | null>({
+  type: ['object', 'null'],
+  additionalProperties: false,
+  description:
+    'descents that are over give their slots to new ones that begin elsewhere, until one reaches energy_target; ' +
+    'max_steps counts the steps of all. null: none, whatever the effort',
+  properties: {
+    after: {
+      anyOf: [count('steps of a descent'), { const: 'plateau', type: 'string' }],
+      description:
+        "steps of a descent, or 'plateau': it is over when its best energy stands still; default: the trained steps",
+    },
+    keep: count('descents at a time; default: candidates, else 8'),
+    most: nullableInteger(0, LARGEST_COUNT, {
+      description: 'most new descents of an answer; default: no limit',
+    }),
+    policy: {
+      enum: restartPolicies,
+      description:
+        'where descents begin: the first as the model does and others from noise of different deviations (mixed, the default); ' +
+        'noise; from the state of the one before, in part (partial) or with noise and Metropolis acceptance (near, population)',
+    },
+  },
+})
 
 export const RefinementSettings = Type.Object(
   {
@@ -57,6 +84,7 @@ export const RefinementSettings = Type.Object(
         'max_steps for each candidate, or one total of max_steps x candidates, spent where the energy still falls; default even',
       ),
     ),
+    restarts: Type.Optional(Restarts),
     step_size: Type.Optional(
       real('replaces the trained step size when >= 1, multiplies it when below 1'),
     ),

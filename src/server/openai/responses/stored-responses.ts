@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BasinError, fromErrorMessage } from '../../../errors.js'
 import type { EngineClient } from '../../../generation/client/engine-client.js'
 import type { DurableJob, JobSpec } from '../../../jobs/durable-job.js'
-import { DurableJobs } from '../../../jobs/durable-jobs.js'
+import { DurableJobs, type JobEvents } from '../../../jobs/durable-jobs.js'
 import type { JobRecord, JobStore } from '../../../jobs/store.js'
 import type { Requester } from '../../requests/requester.js'
 import type { Limits } from '../../limits.js'
@@ -112,13 +112,8 @@ export class StoredResponses {
     return job ? (job.present as ResponseReply) : replyOf(this.record(id, owner))
   }
 
-  /** Its events as JSON texts, from the one after number `after` on; -1 for all. Throws `not_found`. */
-  events(
-    id: string,
-    owner: string,
-    after: number,
-    disconnected: AbortSignal,
-  ): AsyncGenerator<string, void> {
+  /** Its events as JSON texts, from the one after number `after` on; -1 for all. Throws `not_found`, `damaged`. */
+  events(id: string, owner: string, after: number, disconnected: AbortSignal): JobEvents {
     this.record(id, owner)
     return this.jobs.events(id, after, disconnected)
   }

@@ -1,4 +1,4 @@
-import { BasinError } from '../../errors.js'
+import { BasinError } from '../errors.js'
 
 /** Throws `out_of_range` unless `value` is an index below `limit`. */
 export function checkRange(param: string, value: number, limit: number): void {

@@ -1,0 +1,210 @@
+/**
+ * How fast does the WebGPU engine descend on this machine's GPU, and how far from what the GPU allows?
+ * For each model and batch: the time of one step of the whole batch, beside the native engine on this
+ * machine's cores, the floor that follows from the GPU's peak multiply-adds and bandwidth, and what its
+ * dispatches alone would take. All of it is measured in the same run.
+ *
+ *   npx tsc -p bench; node build/bench/webgpu.js [--models sudoku9,stories,head-6-384-50277,head-12-768-50277]
+ *     [--batches 1,8,64,256,1024] [--native 64] [--threads 2] [--seconds 1] [--steps 64]
+ *     [--json file]
+ *
+ * Prints the table of docs/webgpu.md. `--native`: the largest batch that the native engine is timed at; 0
+ * leaves it out. Contexts are empty, and a puzzle's givens are clamped. A step of the native engine is
+ * one call; the WebGPU engine gets `--steps` of them at once.
+ */
+import { writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { stepCost } from '../src/energy/cost.js'
+import type { DescendRow, EnergyEngine } from '../src/energy/engine.js'
+import { modelIdentity } from '../src/energy/model-identity.js'
+import { loadAddon } from '../src/energy/native/addon.js'
+import { nativeEngine } from '../src/energy/native/engine.js'
+import { Device } from '../src/energy/webgpu/device.js'
+import { WebgpuEngine } from '../src/energy/webgpu/engine.js'
+import { nodeAdapter } from '../src/energy/webgpu/node.js'
+import { landscapeOf } from '../src/model/config.js'
+import { type DeviceLimits, measureDevice } from './gpu.js'
+import { measureMachine } from './machine.js'
+import { clampedOf, operationsOf, type Subject, subjectOf } from './models.js'
+
+const { values: flags } = parseArgs({
+  options: {
+    models: { type: 'string', default: 'sudoku9,stories,head-6-384-50277,head-12-768-50277' },
+    batches: { type: 'string', default: '1,8,64,256,1024' },
+    native: { type: 'string', default: '64' },
+    threads: { type: 'string', default: String(availableParallelism()) },
+    seconds: { type: 'string', default: '1' },
+    steps: { type: 'string', default: '64' },
+    json: { type: 'string' },
+  },
+})
+// Compiled for the benchmark, the engine stands elsewhere than its addon.
+process.env['BASIN_ADDON'] ??= fileURLToPath(new URL('../Release/basin.node', import.meta.url))
+
+const batches = flags.batches.split(',').map(Number)
+/** Steps of one call to the WebGPU engine. */
+const together = Number(flags.steps)
+
+interface Line {
+  model: string
+  batch: number
+  /** Of one step of the whole batch. */
+  milliseconds: number
+  stepsPerSecond: number
+  native?: number
+  shareOfPeak: number
+  timesFloor: number
+  /** What the dispatches of a step would take if they did nothing. */
+  launchMilliseconds: number
+}
+
+/** Median milliseconds of a step of `batch` answers, `rounds` steps to a call. */
+async function timeSteps(
+  engine: EnergyEngine,
+  subject: Subject,
+  batch: number,
+  rounds: number,
+): Promise<number> {
+  await engine.begin(
+    Array.from({ length: batch }, (_, slot) => ({
+      slot,
+      contextId: slot,
+      seed: slot,
+      candidate: 0,
+      ...(subject.givens && { clamped: subject.givens(slot) }),
+    })),
+  )
+  let step = 0
+  const call = async (): Promise<number> => {
+    const rows = Array.from({ length: rounds }, (): DescendRow[] => {
+      const landscape = landscapeOf(engine.model, step)
+      const round = Array.from({ length: batch }, (_, slot) => ({
+        slot,
+        landscape,
+        noise: 0,
+        step,
+      }))
+      step++
+      return round
+    }).flat()
+    const began = performance.now()
+    await engine.descend(rows)
+    return (performance.now() - began) / rounds
+  }
+  const seconds = Number(flags.seconds)
+  await call()
+  for (const warm = performance.now() + 300 * seconds; performance.now() < warm;) await call()
+  const times: number[] = []
+  const end = performance.now() + 1000 * seconds
+  while (times.length < 3 || performance.now() < end) times.push(await call())
+  return times.sort((a, b) => a - b)[times.length >> 1] as number
+}
+
+async function nativeTimes(subject: Subject): Promise<Map<number, number>> {
+  const times = new Map<number, number>()
+  const chosen = batches.filter((batch) => batch <= Number(flags.native))
+  if (chosen.length === 0) return times
+  const most = Math.max(...chosen)
+  const engine = nativeEngine(subject.checkpoint, loadAddon(), {
+    capacity: { slots: most, contexts: most, pages: most },
+    threads: Number(flags.threads),
+    weights: 'f32',
+    reason: 'benchmark',
+  })
+  for (const batch of chosen) times.set(batch, await timeSteps(engine, subject, batch, 1))
+  engine.close()
+  return times
+}
+
+async function measure(device: Device, limits: DeviceLimits, name: string): Promise<Line[]> {
+  const subject = subjectOf(name)
+  const native = await nativeTimes(subject)
+  const most = Math.max(...batches)
+  const capacity = { slots: most, contexts: most, pages: most }
+  const engine = await WebgpuEngine.open(subject.checkpoint, device, {
+    capacity,
+    reason: 'benchmark',
+    identity: modelIdentity(subject.checkpoint, 'f32'),
+  })
+  const lines: Line[] = []
+  for (const batch of batches) {
+    const milliseconds = await timeSteps(engine, subject, batch, together)
+    const { model } = engine
+    const operations = operationsOf(model, 0, batch, clampedOf(subject, batch))
+    const bytes = 4 * stepCost(model, 0).weights
+    const floor = 1000 * Math.max(bytes / limits.bytesPerSecond, operations / limits.flops)
+    const cpu = native.get(batch)
+    lines.push({
+      model: model.name,
+      batch,
+      milliseconds,
+      stepsPerSecond: (1000 * batch) / milliseconds,
+      ...(cpu !== undefined && { native: cpu }),
+      shareOfPeak: operations / (milliseconds / 1000) / limits.flops,
+      timesFloor: milliseconds / floor,
+      launchMilliseconds: engine.dispatchesOfStep * limits.dispatchMilliseconds,
+    })
+    tell(lines.at(-1) as Line)
+  }
+  console.log(`  ${engine.dispatchesOfStep} dispatches a step`)
+  await engine.close()
+  return lines
+}
+
+const figure = (x: number): string => (x < 1000 ? x.toPrecision(3) : x.toFixed(0))
+
+const row = (cells: readonly string[]): string =>
+  `| ${cells.map((cell, i) => (i === 0 ? cell.padEnd(17) : cell.padStart(9))).join(' | ')} |`
+
+function tell(line: Line): void {
+  const { launchMilliseconds, milliseconds, native, stepsPerSecond } = line
+  console.log(
+    row([
+      line.model,
+      String(line.batch),
+      figure(milliseconds),
+      figure(stepsPerSecond),
+      ...(native === undefined ? ['', ''] : [figure(native), figure(native / milliseconds)]),
+      `${(100 * line.shareOfPeak).toFixed(0)} %`,
+      figure(line.timesFloor),
+      figure(launchMilliseconds),
+    ]),
+  )
+}
+
+const adapter = await nodeAdapter()
+if ('missing' in adapter) throw new Error(adapter.missing)
+const device = await Device.open(adapter)
+device.enter()
+const machine = measureMachine()
+const limits = await measureDevice(device)
+console.log(
+  `${adapter.name}${adapter.software ? ' (software: times mean nothing)' : ''}; ${machine.cpu}, ` +
+    `${machine.cores} cores, ${flags.threads} thread(s), load ${machine.load.toFixed(1)}, Node ` +
+    `${machine.node}, commit ${machine.commit}\n${(limits.flops / 1e9).toFixed(0)} GFLOP/s, ` +
+    `${(limits.bytesPerSecond / 1e9).toFixed(0)} GB/s, ${(1000 * limits.dispatchMilliseconds).toFixed(1)} us a dispatch\n`,
+)
+console.log(
+  row([
+    'model',
+    'batch',
+    'ms a step',
+    'steps/s',
+    'native ms',
+    'times',
+    'of peak',
+    'x floor',
+    'launch ms',
+  ]),
+)
+console.log(row(['---', ...Array.from({ length: 8 }, () => '---:')]))
+const lines: Line[] = []
+for (const model of flags.models.split(',')) lines.push(...(await measure(device, limits, model)))
+await device.leave()
+if (flags.json !== undefined)
+  writeFileSync(
+    flags.json,
+    `${JSON.stringify({ adapter: adapter.name, machine, limits, lines }, null, 2)}\n`,
+  )

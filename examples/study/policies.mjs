@@ -1,0 +1,149 @@
+/**
+ * Compares ways to spend the same number of steps on an answer: depth alone, and descents that begin anew.
+ *
+ *     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS [--out FILE] REFINEMENT...
+ *
+ * A REFINEMENT is JSON as in a request (docs/http.md), such as '{"restarts":{"policy":"noise","after":32}}'.
+ * Every row of data is a request to the engine core that also serves requests. It is held when its steps are
+ * spent, and extended to the next number of steps: 64, 128, ... up to MOST_STEPS, steps of all its descents
+ * together. An answer is accepted when its energy reaches the model's energy target. Printed are the shares of
+ * answers whose best state so far is right, and of those that were accepted; and the number of accepted ones
+ * that are wrong. With --out each answer is a line of FILE, and answers that FILE has already are not
+ * computed again.
+ */
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { openEngine } from '../../dist/energy/open-engine.js'
+import { EngineCore } from '../../dist/generation/core/engine-core.js'
+import { resolveBudget } from '../../dist/refine/presets.js'
+import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
+import { readExamples, SEED } from './measure.mjs'
+
+const SLOTS = 64
+const FIRST_BUDGET = 64
+const { positionals, values } = parseArgs({
+  options: { out: { type: 'string' } },
+  allowPositionals: true,
+})
+const [directory, data, rows, most, ...refinements] = positionals
+const examples = readExamples(data, Number(rows))
+const budgets = []
+for (let steps = FIRST_BUDGET; steps <= Number(most); steps *= 2) budgets.push(steps)
+
+const tokenizer = openTokenizer(directory)
+const sampling = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  logitBias: {},
+}
+const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 1e9, candidates: SLOTS }
+
+/** Answers of FILE, by row, for one refinement. */
+function recorded(refinement) {
+  const found = new Map()
+  if (values.out === undefined || !existsSync(values.out)) return found
+  for (const line of readFileSync(values.out, 'utf8').trimEnd().split('\n')) {
+    const answer = JSON.parse(line)
+    const same =
+      answer.data === data && answer.most === Number(most) && answer.refinement === refinement
+    if (same) found.set(answer.row, answer)
+  }
+  return found
+}
+
+/** The answers of all examples: steps, energy, whether it is right, at each budget. */
+async function search(engine, refinement) {
+  const found = recorded(refinement)
+  const asked = { ...JSON.parse(refinement), max_steps: budgets[0] }
+  const target = engine.model.energy_target
+  const budget = resolveBudget(
+    engine.model,
+    'medium',
+    target === undefined ? asked : { energy_target: target, ...asked },
+    caps,
+  )
+  const core = new EngineCore(engine, tokenizer, {
+    prefillChunk: 512,
+    holdSeconds: 1e6,
+    pauseSeconds: 1,
+  })
+  const waiting = examples.flatMap((_, row) => (found.has(row) ? [] : [row]))
+  const running = new Map()
+  const submit = () => {
+    const row = waiting.shift()
+    if (row === undefined) return
+    running.set(String(row), [])
+    core.submit({
+      id: String(row),
+      client: 'study',
+      prompt: '',
+      template: examples[row].template,
+      maxTokens: engine.model.answer.block,
+      sampling: { ...sampling, seed: SEED + row },
+      stop: [],
+      budget,
+      reportSteps: false,
+      hold: true,
+    })
+  }
+  for (let i = 0; i < Math.floor(SLOTS / budget.candidates); i++) submit()
+  while (running.size > 0) {
+    await core.step()
+    for (const { id, event } of core.report().events) {
+      if (event.type === 'failed') throw new Error(event.error.message)
+      if (event.type !== 'finished') continue
+      const { refinement: account, text } = event
+      const steps = running.get(id)
+      const { stop_reason: reason } = account
+      const right = text === examples[id].completion
+      steps.push({ steps: account.steps, energy: account.energy.best, right, reason })
+      const next = budgets[steps.length]
+      if (reason === 'max_steps' && next !== undefined) {
+        core.control(id, { type: 'extend', steps: next - budgets[steps.length - 1] })
+        continue
+      }
+      running.delete(id)
+      core.control(id, { type: 'cancel' })
+      const answer = { data, most: Number(most), refinement, row: Number(id), steps }
+      found.set(answer.row, answer)
+      if (values.out !== undefined) appendFileSync(values.out, `${JSON.stringify(answer)}\n`)
+      submit()
+    }
+  }
+  return [...found.values()].map(({ steps }) => steps)
+}
+
+const percent = (count, all) => `${((100 * count) / all).toFixed(1)} %`
+
+for (const refinement of refinements) {
+  const engine = await openEngine({
+    directory,
+    engine: 'auto',
+    threads: 1,
+    slots: SLOTS,
+    contexts: SLOTS,
+    pages: SLOTS * 8,
+  })
+  const answers = await search(engine, refinement)
+  engine.close()
+  const at = (answer, budget) => answer.findLast(({ steps }) => steps <= budget) ?? answer[0]
+  const right = budgets.map(
+    (budget) =>
+      answers.filter((answer) => at(answer, budget).right && at(answer, budget).steps <= budget)
+        .length,
+  )
+  const isAccepted = (answer, budget) =>
+    answer.at(-1).reason === 'energy_target' && answer.at(-1).steps <= budget
+  const accepted = budgets.map((b) => answers.filter((answer) => isAccepted(answer, b)).length)
+  const wrong = answers.filter((answer) => isAccepted(answer, Infinity) && !answer.at(-1).right)
+  const mean = answers.reduce((sum, answer) => sum + answer.at(-1).steps, 0) / answers.length
+  const shares = (counts) => counts.map((count) => percent(count, answers.length)).join(' | ')
+  console.log(`${refinement}: ${answers.length} answers, ${mean.toFixed(0)} steps each`)
+  console.log(`| steps | ${budgets.join(' | ')} |`)
+  console.log(`| right | ${shares(right)} |`)
+  console.log(`| accepted | ${shares(accepted)} |`)
+  console.log(`accepted wrongly: ${wrong.length}`)
+}

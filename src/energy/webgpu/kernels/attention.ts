@@ -1,0 +1,281 @@
+/**
+ * Attention of positions to their context, in pages, and to their own answer, under one softmax. One
+ * thread for each score and for each few numbers of an output, without barriers: first the scores of
+ * all keys, then sums over them. The way back has the same two halves.
+ *
+ * Scores are [position][head][stride]: keys of the context first, the answer's own after them.
+ */
+import type { Shape } from '../shape.js'
+import { declare, type KernelSource, literal, location, prelude, read, write } from './source.js'
+
+/** Threads of a workgroup: keys by positions, or numbers of an output by positions. */
+export const scoreGroup = [64, 1] as const
+export const mixGroup = [16, 4] as const
+
+/** Numbers that are read together: heads are even in width. */
+export const headVector = (shape: Shape): 2 | 4 => (shape.headWidth % 4 === 0 ? 4 : 2)
+
+const parts = { 2: ['x', 'y'], 4: ['x', 'y', 'z', 'w'] } as const
+
+/** Constants of kernels that read [..][LD] in vectors within a head. */
+function headConstants(shape: Shape): string {
+  const size = headVector(shape)
+  const sum = parts[size].map((part) => `x.${part}`).join(' + ')
+  return `
+alias Vec = vec${size}f;
+const SIZE = ${size}u;
+const HV = HEAD / SIZE;
+const LV = LD / SIZE;
+fn total(x: Vec) -> f32 { return ${sum}; }
+`
+}
+
+const vector = (shape: Shape): string => `vec${headVector(shape)}f`
+
+/** Where key `j` of position `p` begins, in vectors, and whether it is the answer's own. */
+const keys = `
+struct Key { at: u32, own: bool }
+fn keyOf(row: Row, p: u32, j: u32) -> Key {
+  if (j < row.context) { return Key(location(row, j) / SIZE, false); }
+  return Key((p - p % round.block + j - row.context) * 3u * LV + LV, true);
+}
+`
+
+/** Scores of all keys; with `normalized`, once their softmax is known, the probabilities themselves. */
+export function scores(shape: Shape, normalized = false): KernelSource {
+  const type = vector(shape)
+  const bindings = [
+    read('qkv', type),
+    read('kv', type),
+    read('pages', 'u32'),
+    ...(normalized ? [read('logSums', 'f32')] : []),
+    write('scores', 'f32'),
+  ]
+  return {
+    name: normalized ? 'probabilities' : 'scores',
+    bindings,
+    code: `${prelude(shape)}${headConstants(shape)}
+${declare(bindings)}
+${location}${keys}
+@compute @workgroup_size(${scoreGroup[0]}, ${scoreGroup[1]})
+fn main(@builtin(global_invocation_id) g: vec3u) {
+  let p = g.y;
+  if (p >= round.positions) { return; }
+  let row = rowOf(p);
+  if (g.x >= row.context + row.own) { return; }
+  let head = g.z;
+  let key = keyOf(row, p, g.x);
+  let q = p * 3u * LV + head * HV;
+  let k = key.at + head * HV;
+  var sum = Vec();
+  if (key.own) {
+    for (var i = 0u; i < HV; i++) { sum = fma(qkv[q + i], qkv[k + i], sum); }
+  } else {
+    for (var i = 0u; i < HV; i++) { sum = fma(qkv[q + i], kv[k + i], sum); }
+  }
+  scores[(p * H + head) * round.stride + g.x] = ${
+    normalized ? 'exp(total(sum) - logSums[p * H + head])' : 'total(sum)'
+  };
+}
+`,
+  }
+}
+
+/** softmax(scores) V, [position][LD]; and log of the softmax's denominator where a gradient follows. */
+export function mix(shape: Shape): KernelSource {
+  const type = vector(shape)
+  const bindings = [
+    read('qkv', type),
+    read('kv', type),
+    read('pages', 'u32'),
+    read('scores', 'f32'),
+    write('mixed', type),
+    ...(shape.gradient ? [write('logSums', 'f32')] : []),
+  ]
+  return {
+    name: 'mix',
+    bindings,
+    code: `${prelude(shape)}${headConstants(shape)}
+${declare(bindings)}
+${location}
+@compute @workgroup_size(${mixGroup[0]}, ${mixGroup[1]})
+fn main(@builtin(global_invocation_id) g: vec3u) {
+  let p = g.y;
+  if (p >= round.positions || g.x >= H * HV) { return; }
+  let row = rowOf(p);
+  let head = g.x / HV;
+  let at = (p * H + head) * round.stride;
+  let keys = row.context + row.own;
+  var most = scores[at];
+  for (var j = 1u; j < keys; j++) { most = max(most, scores[at + j]); }
+  var sum = 0.0;
+  var x = Vec();
+  for (var j = 0u; j < row.context; j++) {
+    let e = exp(scores[at + j] - most);
+    sum += e;
+    x = fma(Vec(e), kv[(location(row, j) + LD) / SIZE + g.x], x);
+  }
+  let own = (p - p % round.block) * 3u * LV + 2u * LV + g.x;
+  for (var j = 0u; j < row.own; j++) {
+    let e = exp(scores[at + row.context + j] - most);
+    sum += e;
+    x = fma(Vec(e), qkv[own + j * 3u * LV], x);
+  }
+  mixed[p * LV + g.x] = x / sum;
+  ${shape.gradient ? 'if (g.x % HV == 0u) { logSums[p * H + head] = most + log(sum); }' : ''}
+}
+`,
+  }
+}
+
+/** Keys and values of observed tokens into their pages. */
+export function remember(shape: Shape): KernelSource {
+  const bindings = [read('qkv'), read('pages', 'u32'), write('kv')]
+  return {
+    name: 'remember',
+    bindings,
+    code: `${prelude(shape)}
+${declare(bindings)}
+${location}
+@compute @workgroup_size(${mixGroup[0]}, ${mixGroup[1]})
+fn main(@builtin(global_invocation_id) g: vec3u) {
+  let p = g.y;
+  if (p >= round.positions || g.x >= 2u * LD4) { return; }
+  let row = rowOf(p);
+  kv[location(row, row.context - 1u) / 4u + g.x] = qkv[p * 3u * LD4 + LD4 + g.x];
+}
+`,
+  }
+}
+
+/** d/d score of every key, from probabilities, mixed, and d/d mixed [position][LD]. */
+export function scoresBack(shape: Shape): KernelSource {
+  const type = vector(shape)
+  const bindings = [
+    read('qkv', type),
+    read('kv', type),
+    read('pages', 'u32'),
+    read('mixed', type),
+    read('slope', type),
+    read('scores', 'f32'),
+    write('slopes', 'f32'),
+  ]
+  return {
+    name: 'scores, back',
+    bindings,
+    code: `${prelude(shape)}${headConstants(shape)}
+${declare(bindings)}
+${location}${keys}
+@compute @workgroup_size(${scoreGroup[0]}, ${scoreGroup[1]})
+fn main(@builtin(global_invocation_id) g: vec3u) {
+  let p = g.y;
+  if (p >= round.positions) { return; }
+  let row = rowOf(p);
+  if (g.x >= row.context + row.own) { return; }
+  let head = g.z;
+  let key = keyOf(row, p, g.x);
+  let o = p * LV + head * HV;
+  // Values follow their keys after LD numbers, in pages as in qkv.
+  let v = key.at + LV + head * HV;
+  var along = Vec();
+  if (key.own) {
+    for (var i = 0u; i < HV; i++) { along = fma(slope[o + i], qkv[v + i] - mixed[o + i], along); }
+  } else {
+    for (var i = 0u; i < HV; i++) { along = fma(slope[o + i], kv[v + i] - mixed[o + i], along); }
+  }
+  let at = (p * H + head) * round.stride + g.x;
+  slopes[at] = scores[at] * total(along);
+}
+`,
+  }
+}
+
+/** The rotation of rotary embeddings, undone. */
+function unrotate(shape: Shape): string {
+  const one = (x: string, y: string, a: string): string =>
+    `${x} * ${a}.x + ${y} * ${a}.y, ${y} * ${a}.x - ${x} * ${a}.y`
+  const wide = headVector(shape) === 4
+  return `
+fn unrotate(x: Vec, row: Row, p: u32, i: u32) -> Vec {
+  let at = (row.position + p % round.block) * (HEAD / 2u) + i * SIZE / 2u;
+  let a = angles[at];
+  ${wide ? 'let b = angles[at + 1u];' : ''}
+  return Vec(${one('x.x', 'x.y', 'a')}${wide ? `, ${one('x.z', 'x.w', 'b')}` : ''});
+}
+`
+}
+
+/** d/d q from d/d scores, into [position][3 LD]. */
+export function queriesBack(shape: Shape): KernelSource {
+  const type = vector(shape)
+  const bindings = [
+    read('qkv', type),
+    read('kv', type),
+    read('pages', 'u32'),
+    read('slopes', 'f32'),
+    read('angles', 'vec2f'),
+    write('result', type),
+  ]
+  return {
+    name: 'queries, back',
+    bindings,
+    code: `${prelude(shape)}${headConstants(shape)}
+${declare(bindings)}
+${location}${unrotate(shape)}
+@compute @workgroup_size(${mixGroup[0]}, ${mixGroup[1]})
+fn main(@builtin(global_invocation_id) g: vec3u) {
+  let p = g.y;
+  if (p >= round.positions || g.x >= H * HV) { return; }
+  let row = rowOf(p);
+  let at = (p * H + g.x / HV) * round.stride;
+  var x = Vec();
+  for (var j = 0u; j < row.context; j++) {
+    x = fma(Vec(slopes[at + j]), kv[location(row, j) / SIZE + g.x], x);
+  }
+  let own = (p - p % round.block) * 3u * LV + LV + g.x;
+  for (var j = 0u; j < row.own; j++) {
+    x = fma(Vec(slopes[at + row.context + j]), qkv[own + j * 3u * LV], x);
+  }
+  result[p * 3u * LV + g.x] = unrotate(x * ${literal(shape.headWidth ** -0.5)}, row, p, g.x % HV);
+}
+`,
+  }
+}
+
+/** d/d k and d/d v of the answer's own positions, into [position][3 LD]. */
+export function keysBack(shape: Shape): KernelSource {
+  const type = vector(shape)
+  const bindings = [
+    read('qkv', type),
+    read('slope', type),
+    read('scores', 'f32'),
+    read('slopes', 'f32'),
+    read('angles', 'vec2f'),
+    write('result', type),
+  ]
+  return {
+    name: 'keys and values, back',
+    bindings,
+    code: `${prelude(shape)}${headConstants(shape)}
+${declare(bindings)}
+${unrotate(shape)}
+@compute @workgroup_size(${mixGroup[0]}, ${mixGroup[1]})
+fn main(@builtin(global_invocation_id) g: vec3u) {
+  let p = g.y;
+  if (p >= round.positions || g.x >= H * HV) { return; }
+  let row = rowOf(p);
+  let i = p % round.block;
+  let first = p - i;
+  var dk = Vec();
+  var dv = Vec();
+  for (var j = 0u; j < row.own; j++) {
+    let at = ((first + j) * H + g.x / HV) * round.stride + row.context + i;
+    dk = fma(Vec(slopes[at]), qkv[(first + j) * 3u * LV + g.x], dk);
+    dv = fma(Vec(scores[at]), slope[(first + j) * LV + g.x], dv);
+  }
+  result[p * 3u * LV + LV + g.x] = unrotate(dk, row, p, g.x % HV);
+  result[p * 3u * LV + 2u * LV + g.x] = dv;
+}
+`,
+  }
+}

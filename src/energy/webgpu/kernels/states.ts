@@ -1,0 +1,255 @@
+/**
+ * Where answers stand and go: their states in slots, the point at which an energy is taken, the inputs
+ * of the network there, and the step. A slot's buffers are [slots][K][LDS].
+ */
+import type { Shape } from '../shape.js'
+import { noise } from './noise.js'
+import {
+  declare,
+  type KernelSource,
+  literal,
+  moving,
+  prelude,
+  read,
+  reductions,
+  u32,
+  vocabChunk,
+  write,
+} from './source.js'
+
+/** Threads of a workgroup: vectors of a position by positions. */
+export const stateGroup = [16, 4] as const
+
+const perVector = (width: string, body: string): string => `
+@compute @workgroup_size(${stateGroup[0]}, ${stateGroup[1]})
+fn main(@builtin(global_invocation_id) g: vec3u) {
+  let c = g.x;
+  let p = g.y;
+  if (c >= ${width} || p >= round.positions) { return; }
+  let row = rowOf(p);
+  let i = p % round.block;
+${body}
+}
+`
+
+/** Bit patterns beyond the last element of a position stay zero. */
+const withinWidth = `
+fn within(c: u32, x: vec4f) -> vec4f {
+  return select(vec4f(), x, vec4u(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) < vec4u(W));
+}
+`
+
+/**
+ * Inputs of the network, [position][LD], and in latent space the point at which the energy is taken.
+ * `marks`: queries + blank [K], queries [K], step embeddings [T].
+ */
+export function enterLatent(shape: Shape): KernelSource {
+  const bindings = [
+    read('state'),
+    read('table'),
+    read('marks'),
+    read('tokens', 'i32'),
+    write('base'),
+    write('x'),
+  ]
+  const conditioned = shape.config.conditioning === 'candidate'
+  return {
+    name: 'enter',
+    bindings,
+    code: `${prelude(shape)}
+${declare(bindings)}
+${moving}${noise}${withinWidth}
+${perVector(
+  'LD4',
+  `
+  if (has(row, STEPTOKEN)) { x[p * LD4 + c] = marks[(2u * K + row.landscape) * LD4 + c]; return; }
+  if (has(row, OBSERVED)) { x[p * LD4 + c] = table[row.token * LD4 + c]; return; }
+  let token = known(row, i);
+  var y = vec4f();
+  if (has(row, GIVEN)) {
+    y = table[u32(tokens[row.token + i]) * LD4 + c];
+  } else if (!has(row, ZERO)) {
+    y = state[(row.slot * K + i) * LD4 + c];
+    if (round.probe == 0u && row.noise != 0.0 && token < 0) {
+      y = fma(within(c, normalsFrom(row, i * D + 4u * c, row.step + 1u)), vec4f(row.noise), y);
+    }
+  }
+  base[p * LD4 + c] = y;
+  var input = y + marks[i * LD4 + c];
+  if (token >= 0) { input = table[u32(token) * LD4 + c] + marks[(K + i) * LD4 + c]; }
+  ${conditioned ? 'input += marks[(2u * K + row.landscape) * LD4 + c];' : ''}
+  x[p * LD4 + c] = input;`,
+)}`,
+  }
+}
+
+/**
+ * Vocab space: inputs from the parts of the expected embedding (`most`: positions of a pass).
+ * `vocabTable`: embeddings of answers; `table`: of observed and clamped tokens. `marks`: as above.
+ */
+export function enterVocab(shape: Shape, most: number): KernelSource {
+  const bindings = [
+    read('expected'),
+    read('table'),
+    read('vocabTable'),
+    read('marks'),
+    read('tokens', 'i32'),
+    write('x'),
+  ]
+  const conditioned = shape.config.conditioning === 'candidate'
+  const chunks = Math.ceil(shape.ldVocab / vocabChunk)
+  return {
+    name: 'enter',
+    bindings,
+    code: `${prelude(shape)}
+${declare(bindings)}
+${moving}
+${perVector(
+  'LD4',
+  `
+  if (has(row, STEPTOKEN)) { x[p * LD4 + c] = marks[row.landscape * LD4 + c]; return; }
+  if (has(row, OBSERVED)) { x[p * LD4 + c] = table[row.token * LD4 + c]; return; }
+  let token = known(row, i);
+  var input = vec4f();
+  if (has(row, GIVEN)) {
+    input = vocabTable[u32(tokens[row.token + i]) * LD4 + c];
+  } else if (token >= 0) {
+    input = table[u32(token) * LD4 + c];
+  } else {
+    for (var part = 0u; part < ${u32(chunks)}; part++) { input += expected[(part * ${u32(most)} + p) * LD4 + c]; }
+  }
+  ${conditioned ? 'input += marks[row.landscape * LD4 + c];' : ''}
+  x[p * LD4 + c] = input;`,
+)}`,
+  }
+}
+
+/** Vocab space: the point at which the energy is taken, softmax(z + noise) or z + noise. */
+export function soften(shape: Shape): KernelSource {
+  const bindings = [read('state', 'f32'), read('tokens', 'i32'), write('base', 'f32')]
+  return {
+    name: 'soften',
+    bindings,
+    code: `${prelude(shape)}
+${declare(bindings)}
+${moving}${noise}${reductions}
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
+  let p = group.x + group.y * 32768u;
+  if (p >= round.positions) { return; }
+  let row = rowOf(p);
+  if (has(row, GIVEN)) { return; }
+  let i = p % round.block;
+  let source = (row.slot * K + i) * LDV;
+  let place = p * LDV;
+  let noisy = round.probe == 0u && row.noise != 0.0 && known(row, i) < 0;
+  var most = -3.4e38;
+  for (var v = t; v < V; v += 64u) {
+    var z = state[source + v];
+    if (noisy) { z = fma(normal(row, i * V + v, row.step + 1u), row.noise, z); }
+    base[place + v] = z;
+    most = max(most, z);
+  }
+  if (!has(row, NORMALIZED)${
+    shape.config.answer.normalize === 'every_step' ? '' : ' || round.probe == 1u'
+  }) { return; }
+  most = maxAll(t, most);
+  var sum = 0.0;
+  for (var v = t; v < V; v += 64u) {
+    let e = exp(base[place + v] - most);
+    base[place + v] = e;
+    sum += e;
+  }
+  let inverse = 1.0 / sumAll(t, sum);
+  for (var v = t; v < V; v += 64u) { base[place + v] *= inverse; }
+}
+`,
+  }
+}
+
+/** A start of standard normals times the model's scale, at every position. */
+export function scatter(shape: Shape): KernelSource {
+  const bindings = [write('state')]
+  return {
+    name: 'scatter',
+    bindings,
+    code: `${prelude(shape)}
+${declare(bindings)}
+${noise}${withinWidth}
+${perVector(
+  'LDS4',
+  `
+  let x = within(c, normalsFrom(row, i * W + 4u * c, 0u));
+  state[(row.slot * K + i) * LDS4 + c] = x * ${literal(shape.config.answer.start_scale)};`,
+)}`,
+  }
+}
+
+/** A draft [position][LD] into the slots' states. */
+export function place(shape: Shape): KernelSource {
+  const bindings = [read('draft'), write('state')]
+  return {
+    name: 'place',
+    bindings,
+    code: `${prelude(shape)}
+${declare(bindings)}
+${perVector('LD4', '  state[(row.slot * K + i) * LD4 + c] = draft[p * LD4 + c];')}`,
+  }
+}
+
+/** The best answer so far, and what the step reads out, of what the energy stateIsAnswer: F or the state. */
+export function keep(shape: Shape): KernelSource {
+  const bindings = shape.residual
+    ? [read('improved', 'u32'), read('opinions'), write('best'), write('last')]
+    : [read('improved', 'u32'), read('state'), write('best')]
+  const at = '(row.slot * K + i) * LDS4 + c'
+  const body = shape.residual
+    ? `
+  let f = opinions[p * LDS4 + c];
+  last[${at}] = f;
+  if (improved[p / round.block] == 1u) { best[${at}] = f; }`
+    : `
+  if (improved[p / round.block] == 1u) { best[${at}] = state[${at}]; }`
+  return {
+    name: 'keep',
+    bindings,
+    code: `${prelude(shape)}\n${declare(bindings)}\n${perVector('LDS4', body)}`,
+  }
+}
+
+/** state = base - alpha d where a position moves; d is base - F along the amortized direction. */
+export function move(shape: Shape): KernelSource {
+  const bindings = [read('base'), read('direction'), read('tokens', 'i32'), write('state')]
+  const direction = shape.gradient ? 'direction[at]' : 'base[at] - direction[at]'
+  return {
+    name: 'move',
+    bindings,
+    code: `${prelude(shape)}
+${declare(bindings)}
+${moving}
+${perVector(
+  'LDS4',
+  `
+  let at = p * LDS4 + c;
+  let b = base[at];
+  var next = b;
+  if (known(row, i) < 0) { next = fma(vec4f(-row.alpha), ${direction}, b); }
+  state[(row.slot * K + i) * LDS4 + c] = next;`,
+)}`,
+  }
+}
+
+/** Back to where the step began, where it was rejected. */
+export function reject(shape: Shape): KernelSource {
+  const bindings = [read('base'), read('rejected', 'u32'), write('state')]
+  return {
+    name: 'reject',
+    bindings,
+    code: `${prelude(shape)}
+${declare(bindings)}
+${perVector(
+  'LDS4',
+  '  if (rejected[p / round.block] == 1u) { state[(row.slot * K + i) * LDS4 + c] = base[p * LDS4 + c]; }',
+)}`,
+  }
+}

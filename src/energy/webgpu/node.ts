@@ -1,0 +1,39 @@
+/** WebGPU in Node: the optional package `webgpu`, which brings Dawn. */
+import { existsSync, readdirSync } from 'node:fs'
+import { findAdapter, type Adapter } from './device.js'
+
+/** Held for as long as the process lives: where it is collected, its devices abort the process. */
+let gpu: GPU | undefined
+
+async function load(): Promise<GPU | { missing: string }> {
+  if (gpu) return gpu
+  try {
+    const { create } = await import('webgpu')
+    return (gpu = create([]))
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return {
+      missing:
+        code === 'ERR_MODULE_NOT_FOUND'
+          ? 'the package webgpu is not installed: npm install webgpu'
+          : `the package webgpu does not load: ${message.split('\n')[0] ?? ''}`,
+    }
+  }
+}
+
+/** An adapter for one device, or why there is none. */
+export async function nodeAdapter(): Promise<Adapter | { missing: string }> {
+  const found = await load()
+  return 'missing' in found ? found : findAdapter(found)
+}
+
+/**
+ * Whether the machine may have a GPU that computes, found out without loading anything. Linux has a device
+ * file for each; elsewhere only the adapter itself can tell.
+ */
+export function mayHaveGpu(): boolean {
+  if (process.platform !== 'linux') return true
+  // NVIDIA's driver, Windows' GPUs under WSL, and all others.
+  if (existsSync('/dev/nvidiactl') || existsSync('/dev/dxg')) return true
+  return existsSync('/dev/dri') && readdirSync('/dev/dri').some((name) => name.startsWith('render'))
+}

@@ -1,0 +1,24 @@
+/**
+ * How many steps go to the device at once. Each submission costs a wait, so there should be many; what
+ * was submitted cannot be stopped, so they should not take long together.
+ */
+
+/** Milliseconds that a submission should take at most. */
+const wantedMs = 20
+const mostRounds = 64
+/** Weight of the latest submission in the estimate. */
+const weight = 0.3
+
+export class Pace {
+  private roundMs: number | undefined
+
+  get rounds(): number {
+    if (this.roundMs === undefined) return 4
+    return Math.max(1, Math.min(mostRounds, Math.floor(wantedMs / this.roundMs)))
+  }
+
+  took(rounds: number, ms: number): void {
+    const each = ms / rounds
+    this.roundMs = this.roundMs === undefined ? each : this.roundMs + weight * (each - this.roundMs)
+  }
+}

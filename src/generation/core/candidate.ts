@@ -1,0 +1,35 @@
+/** A candidate of an answer: the slot that it descends in, and how far its present descent has come. */
+import type { StopReason } from '../../refine/budget.js'
+import type { RestartReason, Start } from '../../refine/restarts.js'
+import type { Progress } from '../../refine/stop.js'
+
+/** An answer that was moved out of the engine. */
+export interface SavedAnswer {
+  /** Of `EnergyEngine.save`. */
+  bytes: Uint8Array
+  /** `AnswerShape.clamped` at that time. */
+  clamped: readonly number[] | undefined
+}
+
+export interface Candidate {
+  /** Undefined while it is in none: before it begins, and while others need its slot. */
+  slot: number | undefined
+  /** What it was when it lost its slot; undefined before the first step. */
+  saved: SavedAnswer | undefined
+  progress: Progress
+  /** Progress with the closing evaluation; descent goes on from `progress`, without it. */
+  closed: Progress | undefined
+  stopped: StopReason | undefined
+  /** Number of its descent among those of the answer: its own index until it begins anew. */
+  descent: number
+  /** Where this descent began. */
+  start: Start
+  /** Why this descent is over, so that another begins before its next step. */
+  over: RestartReason | undefined
+}
+
+/** Throws a RangeError where the candidate is in no slot. */
+export function slotOf({ slot }: Candidate): number {
+  if (slot === undefined) throw new RangeError('the candidate is in no slot')
+  return slot
+}

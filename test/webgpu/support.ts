@@ -1,0 +1,69 @@
+/**
+ * Opens the WebGPU engine for tests, on whatever adapter there is: without a GPU, the software adapter that
+ * Debian's chromium brings. One device serves all tests of a file, because software adapters compile slowly.
+ */
+import { existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { afterAll, describe } from 'vitest'
+import { modelIdentity } from '../../src/energy/model-identity.js'
+import { type Adapter, Device } from '../../src/energy/webgpu/device.js'
+import { WebgpuEngine, type WebgpuOptions } from '../../src/energy/webgpu/engine.js'
+import { mayHaveGpu, nodeAdapter } from '../../src/energy/webgpu/node.js'
+import type { Checkpoint } from '../../src/model/checkpoint.js'
+import { variants } from '../support/models.js'
+
+/** Its driver, which Vulkan's loader finds by a variable. */
+const softwareDriver = '/usr/lib/chromium/vk_swiftshader_icd.json'
+if (!mayHaveGpu() && existsSync(softwareDriver)) {
+  process.env['VK_ICD_FILENAMES'] ??= softwareDriver
+  process.env['XDG_RUNTIME_DIR'] ??= tmpdir()
+}
+
+const found = await nodeAdapter()
+
+/**
+ * The variants that run by default. Together with the golden data they have every kernel;
+ * `BASIN_WEBGPU_TESTS=all` runs all variants, and more of everything else.
+ */
+const enough = [
+  'latent residual amortized, K 4',
+  'latent residual exact, noise',
+  'latent residual, K 1, anchored by its draft',
+  'latent potential, draft, adaln',
+  'vocab head, K 4, adaln',
+]
+export const everything = process.env['BASIN_WEBGPU_TESTS'] === 'all'
+export const chosen = everything ? variants : variants.filter(({ label }) => enough.includes(label))
+
+/** Where there is no adapter, tests are skipped and say why. */
+export const describeWebgpu = (name: string, tests: () => void): void => {
+  if ('missing' in found) describe.skip(`${name} (${found.missing})`, tests)
+  else describe(name, tests)
+}
+
+export function adapterOfTests(): Adapter {
+  if ('missing' in found) throw new Error(found.missing)
+  return found
+}
+
+let shared: Device | undefined
+async function sharedDevice(): Promise<Device> {
+  if (shared) return shared
+  shared = await Device.open(adapterOfTests())
+  shared.enter()
+  return shared
+}
+afterAll(() => shared?.leave())
+
+export async function openWebgpu(
+  checkpoint: Checkpoint,
+  options: Partial<WebgpuOptions> = {},
+): Promise<WebgpuEngine> {
+  const capacity = { slots: 16, contexts: 16, pages: 64 }
+  return WebgpuEngine.open(checkpoint, await sharedDevice(), {
+    capacity,
+    reason: 'test',
+    identity: modelIdentity(checkpoint, 'f32'),
+    ...options,
+  })
+}
