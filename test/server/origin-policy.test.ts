@@ -96,6 +96,18 @@ describe('the Host header', () => {
 })
 
 describe('a page of another origin', () => {
+  it('is told how it may ask; a file does where null is listed', async () => {
+    await open()
+    const origin = 'null'
+    const refused = await ask({ ...headers, origin })
+    expect(refused.statusCode).toBe(403)
+    expect(refused.json<ErrorBody>().error.message).toContain('--cors-origin null')
+    await app.close()
+    await open({ origins: [origin] })
+    const reply = await ask({ ...headers, origin })
+    expect([reply.statusCode, reply.headers['access-control-allow-origin']]).toEqual([200, origin])
+  })
+
   const headers = { host: 'localhost:8000' }
 
   it.each(['https://evil.example', 'null', 'http://localhost:3000', 'file://', 'http://'])(

@@ -84,6 +84,12 @@ export interface OriginPolicyOptions {
   keyed: boolean
 }
 
+/** Browsers call the origin of a page that was opened from a file `null`. */
+const refusalOf = (origin: string | undefined): string =>
+  origin === 'null'
+    ? 'Pages opened from files may not ask this server; --cors-origin null lets them'
+    : 'Pages of that origin may not ask this server; --cors-origin with it lets them'
+
 export const originPolicy = fp<OriginPolicyOptions>(
   async (app, { keyed, policy }) => {
     const { hosts = keyed ? ['*'] : undefined, origins } = policy
@@ -96,9 +102,7 @@ export const originPolicy = fp<OriginPolicyOptions>(
     app.addHook('onRequest', ({ headers: { host, origin }, routeOptions }, _, done) => {
       const named = livenessPaths.includes(routeOptions.url) || accepts(host)
       const admitted = origin === undefined || acceptsOrigin(origin, host, origins)
-      const reason = named
-        ? 'Pages of that origin may not ask this server'
-        : 'This server does not go by that name'
+      const reason = named ? refusalOf(origin) : 'This server does not go by that name'
       done(named && admitted ? undefined : new BasinError('forbidden', { reason }))
     })
     // The plugin @fastify/helmet would assemble this anew for every request.

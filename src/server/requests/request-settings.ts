@@ -70,6 +70,18 @@ function refuseWithTerms(refinement: Settings['refinement']): void {
   throw new BasinError('not_supported', { param: `refinement.${param}`, reason })
 }
 
+/** Most requests leave their text free. */
+const asksForStructure = (asked: Settings): boolean =>
+  [
+    asked.response_format,
+    asked.text,
+    asked.structured_outputs,
+    asked.guided_choice,
+    asked.guided_grammar,
+    asked.guided_json,
+    asked.guided_regex,
+  ].some((field) => field !== undefined && field !== null)
+
 /** The part of an engine's request that follows from settings. Throws `out_of_range` naming the field. */
 export function requestFrom(
   asked: Settings,
@@ -78,7 +90,7 @@ export function requestFrom(
   termCaps: TermCaps = defaultTermCaps,
 ): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
-  const grammar = grammarOf(asked, model)
+  const grammar = asksForStructure(asked) ? grammarOf(asked, model) : undefined
   const terms = asked.energy_terms?.length ? termsFrom(asked.energy_terms, termCaps) : undefined
   if (terms) refuseWithTerms(asked.refinement)
   return {

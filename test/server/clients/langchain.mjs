@@ -12,6 +12,15 @@ const messages = [
 const chat = await stories.invoke(messages)
 let streamed = ''
 for await (const chunk of await stories.stream(messages)) streamed += chunk.text
+const schema = {
+  type: 'object',
+  properties: { name: { type: 'string', maxLength: 12 }, age: { type: 'integer', maximum: 30 } },
+  required: ['name', 'age'],
+  additionalProperties: false,
+}
+const object = await open({ model: 'stories', maxTokens: 60 })
+  .withStructuredOutput({ title: 'animal', ...schema }, { method: 'jsonSchema', strict: true })
+  .invoke(messages)
 const responses = await open({ model: 'stories', maxTokens: 12, useResponsesApi: true }).invoke(
   messages,
 )
@@ -22,6 +31,7 @@ console.log(
     chat: chat.text,
     usage: chat.usage_metadata,
     streamed,
+    object,
     responses: responses.text,
     board: board.text,
   }),

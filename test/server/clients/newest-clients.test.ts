@@ -5,6 +5,9 @@ import { Server, shipped, shippedModels } from '../../support/process.js'
 
 const SOLUTION = '142635536241653124214563421356365412'
 
+/** What a client makes of the JSON that the model was held to. */
+const animal = { name: expect.any(String) as string, age: expect.any(Number) as number }
+
 const reason = noClients ?? (shipped ? undefined : 'the shipped models are not there')
 
 describe.skipIf(reason !== undefined)('the newest clients', () => {
@@ -14,13 +17,14 @@ describe.skipIf(reason !== undefined)('the newest clients', () => {
   })
   afterAll(() => server.stop())
 
-  it('openai chats, completes, streams and gets responses', async () => {
+  it('openai chats, completes, streams, and gets objects and responses', async () => {
     interface Found {
       models: [string, string][]
       chat: string
       streamed: string
       further: string
       boards: Record<string, string>
+      object: object
       completion: string
       wrong: { status: number; param: string; message: string }
       responses: string[]
@@ -33,6 +37,7 @@ describe.skipIf(reason !== undefined)('the newest clients', () => {
     expect(found.streamed).toBe(found.chat)
     expect(found.further).not.toBe('')
     expect(found.boards).toEqual({ sudoku6: SOLUTION, 'sudoku6-exact': SOLUTION })
+    expect(found.object).toEqual(animal)
     expect(found.completion).not.toBe('')
     expect(found.wrong).toMatchObject({ status: 400, param: 'template' })
     expect(found.wrong.message).toContain('send the puzzle as template')
@@ -41,12 +46,13 @@ describe.skipIf(reason !== undefined)('the newest clients', () => {
     expect(found.types.at(-1)).toBe('response.incomplete')
   })
 
-  it('the AI SDK generates and streams text with its default model', async () => {
+  it('the AI SDK generates objects, and generates and streams text, with its default model', async () => {
     interface Found {
       chat: string
       finish: string
       usage: { inputTokens: number; outputTokens: number }
       streamed: string
+      object: object
       completion: string
       board: string
     }
@@ -55,17 +61,19 @@ describe.skipIf(reason !== undefined)('the newest clients', () => {
     expect(found).toMatchObject({
       finish: 'length',
       streamed: found.chat,
+      object: animal,
       board: SOLUTION,
       usage: { outputTokens: 12 },
     })
     expect(found.completion).not.toBe('')
   })
 
-  it('LangChain invokes and streams its chat model', async () => {
+  it('LangChain invokes and streams its chat model, and gets objects of it', async () => {
     interface Found {
       chat: string
       usage: { output_tokens: number }
       streamed: string
+      object: object
       responses: string
       board: string
     }
@@ -73,6 +81,7 @@ describe.skipIf(reason !== undefined)('the newest clients', () => {
     expect(found.chat.length).toBeGreaterThan(10)
     expect(found).toMatchObject({
       streamed: found.chat,
+      object: animal,
       board: SOLUTION,
       usage: { output_tokens: 12 },
     })

@@ -52,6 +52,19 @@ for (const model of ['sudoku6', 'sudoku6-exact']) {
   boards[model] = board.choices[0].message.content
 }
 
+const schema = {
+  type: 'object',
+  properties: { name: { type: 'string', maxLength: 12 }, age: { type: 'integer', maximum: 30 } },
+  required: ['name', 'age'],
+  additionalProperties: false,
+}
+const structured = await client.chat.completions.parse({
+  ...asked,
+  messages,
+  max_completion_tokens: 60,
+  response_format: { type: 'json_schema', json_schema: { name: 'animal', strict: true, schema } },
+})
+
 const completion = await client.completions.create({
   model: 'stories',
   prompt: 'Once',
@@ -90,6 +103,7 @@ console.log(
     streamed,
     further: further.choices[0].message.content,
     boards,
+    object: JSON.parse(structured.choices[0].message.content),
     completion: completion.choices[0].text,
     wrong,
     responses: [first.output_text, second.output_text],
