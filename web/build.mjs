@@ -1,6 +1,7 @@
 /**
- * Builds the page into dist/page: one script, one style sheet, and both compressed, so that the server
- * only hands out files. `--watch` builds again whenever a source changes.
+ * Builds the page into dist/page: one script, one style sheet, the script of the worker that computes in the
+ * tab, and all of them compressed, so that the server only hands out files. `--watch` builds again whenever a
+ * source changes.
  */
 import { build, context } from 'esbuild'
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -41,7 +42,12 @@ copyFileSync(join(web, 'index.html'), join(out, 'index.html'))
 copyFileSync(join(web, 'icon.svg'), join(files, 'icon.svg'))
 
 const options = {
-  entryPoints: { page: join(web, 'src/main.tsx'), style: join(web, 'style.css') },
+  entryPoints: {
+    page: join(web, 'src/main.tsx'),
+    style: join(web, 'style.css'),
+    tab: join(web, 'tab/worker.ts'),
+  },
+  alias: { 'node:crypto': join(web, 'tab/no-crypto.ts') },
   outdir: files,
   bundle: true,
   minify: true,

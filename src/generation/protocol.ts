@@ -10,7 +10,9 @@ import type { ModelConfig } from '../model/config.js'
 import type { Budget, StopReason } from '../refine/budget.js'
 import type { RestartReason } from '../refine/restarts.js'
 import type { Sampling } from '../refine/sampling.js'
+import type { TermResult } from '../refine/terms/term.js'
 import type { ChatMessage } from '../tokenizer/chat-template.js'
+import type { Grammar } from '../tokenizer/grammar/grammar.js'
 import type { ReportAck } from './report-ack.js'
 
 /** One text to be completed: one choice of a client's request. */
@@ -44,11 +46,15 @@ export interface EngineRequest {
   /** May be 0 with `given`, and where the states of the prompt are represented. */
   maxTokens: number
   sampling: Sampling
+  /** What the completion must match; it ends where nothing more may follow. Not with a template. */
+  grammar?: Grammar
   /** Texts that end the completion, which does not contain them. At most 4. */
   stop: readonly string[]
   /** How many alternatives are reported per token, 0..20. Absent: no log-probabilities. */
   logprobs?: number
   budget: Budget
+  /** Terms that are added to the energy. Absent: none. Not with `given`. */
+  terms?: readonly TermRequest[]
   /** Send a `step` event for every descent step. */
   reportSteps: boolean
   /** Nobody reads its events before the last one, so they may come late and together. */
@@ -56,6 +62,27 @@ export interface EngineRequest {
   /** Keep the last answer after the end, so that `extend` can go on from it. */
   hold: boolean
 }
+
+/** A term of a composed energy (docs/composition.md). Positions are those of the completion, in tokens. */
+export type TermRequest = {
+  /** Energy for each unit of the term. */
+  weight: number
+  /** No answer counts that does not satisfy it; absent: false. */
+  required?: boolean
+  /** The largest value that satisfies it. */
+  tolerance?: number
+} & TermRule
+
+export type TermRule =
+  | { type: 'distinct'; positions: readonly (readonly number[])[] }
+  | { type: 'sum'; positions: readonly number[]; equals: number }
+  | { type: 'compare'; less: number; than: number }
+  /** `tokens`: texts of one token each. */
+  | { type: 'token'; position: number; tokens: readonly string[]; not?: boolean }
+  | { type: 'contains'; text: string }
+  /** `token`: a text of one token. */
+  | { type: 'count'; token: string; equals: number }
+  | { type: 'similar'; text: string }
 
 /** Lines through a settled answer along which energies are wanted. */
 export interface ProbeRequest {
@@ -146,6 +173,8 @@ export interface Refinement {
   stop_reason: StopReason
   disagreement?: number
   doubt?: number
+  /** Of the tokens of the whole completion so far, in the order of the request; absent: there are none. */
+  terms?: TermResult[]
 }
 
 export interface TokenLogprob {
@@ -168,6 +197,7 @@ export interface SettledColumns {
   agos: readonly number[]
   logprobs?: readonly (readonly TokenLogprob[] | undefined)[]
   tokenEnergies?: readonly (number | undefined)[]
+  terms?: readonly (readonly TermResult[] | undefined)[]
   representations?: readonly (Float32Array | undefined)[]
 }
 
@@ -212,6 +242,8 @@ export type RequestEvent =
       gradientNorm: number
       disagreement?: number
       doubt?: number
+      /** Of the answer as it would be read now, in the order of the request. */
+      terms?: readonly TermResult[]
       /** The answer as it would be read now. */
       text: string
       /** The most probable tokens of the first position in descent. */
@@ -225,7 +257,8 @@ export type RequestEvent =
     } & SettledColumns)
   | {
       type: 'finished'
-      finishReason: 'stop' | 'length' | 'cancelled'
+      /** `unsatisfied`: a required term is not satisfied by what was found. */
+      finishReason: 'stop' | 'length' | 'unsatisfied' | 'cancelled'
       /** The whole completion. */
       text: string
       usage: { promptTokens: number; completionTokens: number }
@@ -265,12 +298,19 @@ export interface TickStats {
   movedOut: number
 }
 
+/** What a thread for texts is asked (core/text-worker.ts). `param`: what errors call the text. */
+export type TextTask =
+  | { type: 'encode'; text: string; param: string }
+  | { type: 'decode'; tokens: readonly number[] }
+  | { type: 'chat'; messages: readonly ChatMessage[] }
+
+export type TextReply = { tokens?: Int32Array; text?: string } | { error: ErrorMessage }
+
 export type ToWorker =
   | { type: 'submit'; request: EngineRequest }
   | { type: 'control'; id: string; control: Control }
-  | { type: 'tokenize'; id: number; text: string }
-  | { type: 'detokenize'; id: number; tokens: readonly number[] }
-  | { type: 'chat'; id: number; messages: readonly ChatMessage[] }
+  /** Is answered in order: whoever has the answer knows that all messages before were looked at. */
+  | { type: 'ping'; id: number }
   /** The last report has been dealt with; sent only to a worker that waits for it (report-ack.ts). */
   | { type: 'acknowledged' }
   | { type: 'close' }
@@ -292,9 +332,7 @@ export type FromWorker =
       released: readonly string[]
       stats: TickStats
     }
-  | { type: 'tokens'; id: number; tokens: readonly number[] }
-  | { type: 'text'; id: number; text: string }
-  | { type: 'refused'; id: number; error: ErrorMessage }
+  | { type: 'pong'; id: number }
   | { type: 'fatal'; error: ErrorMessage }
   | { type: 'closed' }
 

@@ -4,6 +4,7 @@
  * use it; it knows neither the engine nor the API.
  */
 import type { StopReason } from '../refine/budget.js'
+import type { TermResult } from '../refine/terms/term.js'
 import type { EnergySummary, Of, RequestEvent, SettledColumns, TokenLogprob } from './protocol.js'
 
 /** An answer that has become text. */
@@ -29,6 +30,8 @@ export interface SettledAnswer {
   logprobs?: readonly TokenLogprob[]
   /** Energy of its tokens as a given answer, if the request asked for it. */
   tokenEnergy?: number
+  /** Of the completion up to this answer, if the request has terms. */
+  terms?: readonly TermResult[]
   /** [D], if the request asked for representations of answers. */
   representation?: Float32Array
 }
@@ -47,6 +50,7 @@ export function settledEvent(
 ): Of<'settled'> {
   const logprobs = columnOf(answers.map((answer) => answer.logprobs))
   const tokenEnergies = columnOf(answers.map((answer) => answer.tokenEnergy))
+  const terms = columnOf(answers.map((answer) => answer.terms))
   const representations = columnOf(answers.map((answer) => answer.representation))
   return {
     type: 'settled',
@@ -62,6 +66,7 @@ export function settledEvent(
     agos,
     ...(logprobs && { logprobs }),
     ...(tokenEnergies && { tokenEnergies }),
+    ...(terms && { terms }),
     ...(representations && { representations }),
   }
 }
@@ -76,6 +81,7 @@ function answerAt(columns: SettledColumns, i: number): SettledAnswer {
   const logprobs = columns.logprobs?.[i]
   const tokenEnergy = columns.tokenEnergies?.[i]
   const representation = columns.representations?.[i]
+  const terms = columns.terms?.[i]
   return {
     position: columns.positions[i] as number,
     text: columns.texts[i] as string,
@@ -91,6 +97,7 @@ function answerAt(columns: SettledColumns, i: number): SettledAnswer {
     ago: columns.agos[i] as number,
     ...(logprobs && { logprobs }),
     ...(tokenEnergy !== undefined && { tokenEnergy }),
+    ...(terms && { terms }),
     ...(representation && { representation }),
   }
 }

@@ -14,6 +14,10 @@ export interface Sampling {
   seed: number
   presencePenalty: number
   frequencyPenalty: number
+  /** Tokens less probable than this share of the most probable one are not drawn; absent or 0: no limit. */
+  minP?: number
+  /** Divides positive logits of tokens that were there before, multiplies negative ones; absent or 1: none. */
+  repetitionPenalty?: number
   /** Added to the logits, -100..100, by token id. */
   logitBias: Readonly<Record<number, number>>
 }
@@ -29,8 +33,14 @@ export interface TokenLogProbs {
 
 const SAMPLING_STREAM = 0
 
-const unadjusted = ({ presencePenalty, frequencyPenalty, logitBias }: Sampling): boolean =>
-  presencePenalty === 0 && frequencyPenalty === 0 && Object.keys(logitBias).length === 0
+const unadjusted = (sampling: Sampling): boolean =>
+  sampling.presencePenalty === 0 &&
+  sampling.frequencyPenalty === 0 &&
+  !penalisesRepetition(sampling) &&
+  Object.keys(sampling.logitBias).length === 0
+
+const penalisesRepetition = ({ repetitionPenalty = 1 }: Sampling): boolean =>
+  repetitionPenalty !== 1
 
 /** Whether the most probable token is chosen, so that no other logits are needed. */
 export const isGreedy = (sampling: Sampling): boolean =>
@@ -40,8 +50,9 @@ export const isGreedy = (sampling: Sampling): boolean =>
 export const isPlainDraw = (sampling: Sampling): boolean =>
   sampling.temperature > 0 && unadjusted(sampling)
 
-/** Whether every token may be drawn: neither top_k nor top_p excludes any. */
-export const isWholeDraw = ({ topK, topP }: Sampling): boolean => topP >= 1 && topK === 0
+/** Whether every token may be drawn: neither top_k nor top_p nor min_p excludes any. */
+export const isWholeDraw = ({ minP = 0, topK, topP }: Sampling): boolean =>
+  topP >= 1 && topK === 0 && minP === 0
 
 type Numbers = Float32Array | Float64Array
 
@@ -86,17 +97,41 @@ export function largest(values: Numbers, count: number): number[] {
   return ids
 }
 
-/** logit - presence * [count > 0] - frequency * count + bias, as OpenAI defines it. Returns `logits` itself if nothing applies. */
+/** What else of its request a choice may depend on. */
+export interface Surroundings {
+  /** The tokens before the completion. */
+  prompt?: readonly number[]
+  /** One bit for each token, 32 to a word: those that may be chosen; absent: all. */
+  allowed?: Int32Array | undefined
+}
+
+/** z / penalty where it is positive, else z * penalty (Keskar et al. 2019). */
+const discouraged = (logit: number, penalty: number): number =>
+  logit > 0 ? logit / penalty : logit * penalty
+
+/**
+ * logit - presence * [count > 0] - frequency * count + bias, as OpenAI defines it, after the penalty of
+ * repetition; -Infinity for tokens that are not allowed. Returns `logits` itself if nothing applies.
+ */
 function adjust(
   logits: Float32Array,
   sampling: Sampling,
   counts: ReadonlyMap<number, number>,
+  { allowed, prompt = [] }: Surroundings,
 ): Float32Array {
-  const { presencePenalty, frequencyPenalty, logitBias } = sampling
+  const { presencePenalty, frequencyPenalty, logitBias, repetitionPenalty = 1 } = sampling
   const biases = Object.entries(logitBias)
   const penalised = (presencePenalty !== 0 || frequencyPenalty !== 0) && counts.size > 0
-  if (!penalised && biases.length === 0) return logits
+  const repeats = penalisesRepetition(sampling)
+  if (!penalised && !repeats && !allowed && biases.length === 0) return logits
   const adjusted = logits.slice()
+  if (repeats) {
+    for (const id of new Set([...prompt, ...counts.keys()])) {
+      if (id < adjusted.length) {
+        adjusted[id] = discouraged(adjusted[id] as number, repetitionPenalty)
+      }
+    }
+  }
   const add = (id: number, amount: number) => {
     if (id < adjusted.length) adjusted[id] = (adjusted[id] as number) + amount
   }
@@ -104,7 +139,14 @@ function adjust(
     for (const [id, count] of counts) add(id, -presencePenalty - frequencyPenalty * count)
   }
   for (const [id, bias] of biases) add(Number(id), bias)
+  if (allowed) forbidOthers(adjusted, allowed)
   return adjusted
+}
+
+function forbidOthers(logits: Float32Array, allowed: Int32Array): void {
+  for (let id = 0; id < logits.length; id++) {
+    if (((allowed[id >> 5] as number) >>> (id & 31)) % 2 === 0) logits[id] = -Infinity
+  }
 }
 
 /** The first id, in the order of `ids`, at which the running sum of weights exceeds `goal`. */
@@ -156,12 +198,20 @@ export function drawAmong(weights: Numbers, chance: number): number {
 export const chanceOf = ({ seed }: Sampling, draw: number): number =>
   uniform(seed, SAMPLING_STREAM, draw)
 
+/** Those that are at least this share of the largest; 0 for the others. */
+function atLeast(weights: Numbers, share: number): Numbers {
+  const least = share * (weights[argmax(weights)] as number)
+  return weights.map((weight) => (weight < least ? 0 : weight))
+}
+
 /**
- * Draws from weights [V], restricted to the topK largest and then to their topP nucleus. `draw`: index of
- * the token in its completion, which selects the random number. Throws a RangeError unless the weights
- * add up to a finite number above 0.
+ * Draws from weights [V], restricted by minP, then to the topK largest and then to their topP nucleus. `draw`:
+ * index of the token in its completion, which selects the random number. Throws a RangeError unless the
+ * weights add up to a finite number above 0.
  */
-export function drawFrom(weights: Numbers, sampling: Sampling, draw: number): number {
+export function drawFrom(all: Numbers, sampling: Sampling, draw: number): number {
+  const { minP = 0 } = sampling
+  const weights = minP > 0 ? atLeast(all, minP) : all
   const sum = total(weights)
   if (!(sum > 0 && sum < Infinity)) throw new RangeError('the read-out is not finite')
   const { topK, topP } = sampling
@@ -193,8 +243,9 @@ export function sample(
   sampling: Sampling,
   counts: ReadonlyMap<number, number>,
   draw: number,
+  surroundings: Surroundings = {},
 ): number {
-  const adjusted = adjust(logits, sampling, counts)
+  const adjusted = adjust(logits, sampling, counts, surroundings)
   if (sampling.temperature > 0)
     return drawFrom(weigh(adjusted, sampling.temperature), sampling, draw)
   const token = argmax(adjusted)

@@ -3,7 +3,7 @@
  * long, so one round of SHA-256 hides them. A comparison takes the same time whatever key is presented.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import type { IncomingHttpHeaders } from 'node:http'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
@@ -50,21 +50,40 @@ export interface KeyHolder {
   admin: boolean
 }
 
-export class ApiKeys {
-  private readonly entries: { holder: KeyHolder; hash: Buffer }[]
+interface KeyEntry {
+  holder: KeyHolder
+  hash: Buffer
+}
 
-  constructor({ keys }: KeyFile) {
-    this.entries = keys.map(({ admin = false, name, sha256 }) => ({
-      holder: { name, admin },
-      hash: Buffer.from(sha256, 'hex'),
-    }))
+const entriesOf = ({ keys }: KeyFile): KeyEntry[] =>
+  keys.map(({ admin = false, name, sha256 }) => ({
+    holder: { name, admin },
+    hash: Buffer.from(sha256, 'hex'),
+  }))
+
+/** Throws `invalid_data`, also for a file without keys, which would lock everybody out. */
+function readUsableFile(path: string): KeyFile {
+  const file = readKeyFile(path)
+  if (file.keys.length > 0) return file
+  throw new BasinError('invalid_data', { path, reason: 'holds no key' })
+}
+
+export class ApiKeys {
+  private entries: KeyEntry[]
+
+  constructor(file: KeyFile) {
+    this.entries = entriesOf(file)
   }
 
-  /** Throws `invalid_data`, also for a file without keys, which would lock everybody out. */
+  /** Throws `invalid_data`, also for a file without keys. */
   static open(path: string): ApiKeys {
-    const file = readKeyFile(path)
-    if (file.keys.length > 0) return new ApiKeys(file)
-    throw new BasinError('invalid_data', { path, reason: 'holds no key' })
+    return new ApiKeys(readUsableFile(path))
+  }
+
+  /** From now on the keys of this file hold, and no others; returns how many. Throws as `open` does. */
+  reload(path: string): number {
+    this.entries = entriesOf(readUsableFile(path))
+    return this.entries.length
   }
 
   /** Whose key a request carries. Throws `unauthorized`. */
@@ -103,6 +122,31 @@ export function addKey(path: string, name: string, admin = false): string {
   const key = `basin_${randomBytes(24).toString('base64url')}`
   const added = { name, sha256: hashOf(key).toString('hex'), ...(admin && { admin }) }
   const file = { keys: [...keys, added] }
-  writeFileSync(path, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
+  writeKeyFile(path, file)
   return key
+}
+
+/** Whole or not at all, since a server may read it meanwhile. */
+function writeKeyFile(path: string, file: KeyFile): void {
+  const fresh = `${path}.${process.pid}`
+  writeFileSync(fresh, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
+  renameSync(fresh, path)
+}
+
+/** The holders of the keys of a file, in their order. */
+export const keyHolders = (path: string): KeyHolder[] =>
+  entriesOf(readKeyFile(path)).map(({ holder }) => holder)
+
+/** Takes the key of a name out of a file. Throws `invalid_data` where there is none. */
+export function revokeKey(path: string, name: string): void {
+  const { keys } = readKeyFile(path)
+  const left = keys.filter((key) => key.name !== name)
+  if (left.length === keys.length) {
+    const names = keys.map((key) => key.name).join(', ')
+    throw new BasinError('invalid_data', {
+      path,
+      reason: `has no key named ${name}; it has ${names}`,
+    })
+  }
+  writeKeyFile(path, { keys: left })
 }

@@ -32,6 +32,7 @@ import { embeddingRoutes } from './routes/embedding-routes.js'
 import { healthRoutes } from './routes/health-routes.js'
 import { landscapeRoutes } from './routes/landscape-routes.js'
 import { metricsRoutes } from './routes/metrics-routes.js'
+import { type ModelFiles, modelFileRoutes } from './routes/model-file-routes.js'
 import { modelRoutes } from './routes/model-routes.js'
 import { pageRoutes } from './routes/page-routes.js'
 import { refineRoutes } from './routes/refine-routes.js'
@@ -45,8 +46,12 @@ export interface AppOptions {
   models: Map<string, EngineClient>
   /** Models that can be brought into memory, those that are there included. */
   sources?: ReadonlyMap<string, ModelSource>
+  /** Looks again for the models that there are; absent: they are always the same. */
+  rescan?: () => ReadonlyMap<string, ModelSource>
   /** Most bytes that the models in memory may take together. */
   memoryBytes?: number
+  /** Files of models that clients may fetch. Absent: none. */
+  modelFiles?: ModelFiles
   /** Answers requests that name no model. */
   defaultModel: string
   limits: Limits
@@ -71,7 +76,7 @@ export interface AppOptions {
 export async function buildApp(options: AppOptions): Promise<App> {
   const components = componentsFrom(options)
   const app = await openPublicApp(components, options)
-  addOperationRoutes(app, components.context, options.keys !== undefined)
+  addOperationRoutes(app, components.context, options, options.keys !== undefined)
   return app
 }
 
@@ -82,7 +87,7 @@ export async function buildApart(options: AppOptions): Promise<Record<'app' | 'o
   const operations = await createApp(components.context, options.logger)
   await guardApp(operations, components.guards)
   healthRoutes(operations, components.context)
-  addOperationRoutes(operations, components.context, false)
+  addOperationRoutes(operations, components.context, options, false)
   return { app, operations }
 }
 
@@ -149,7 +154,9 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
     secret: options.privateDocs ?? false,
   })
   await pageRoutes(app)
-  modelRoutes(app, context)
+  const { modelFiles = new Map() } = options
+  modelRoutes(app, context, modelFiles)
+  if (modelFiles.size > 0) modelFileRoutes(app, modelFiles)
   completionRoutes(app, context)
   chatRoutes(app, context)
   steeringRoutes(app, context)
@@ -158,7 +165,7 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
   scoreRoutes(app, context)
   embeddingRoutes(app, context)
   landscapeRoutes(app, context)
-  tokenizeRoutes(app)
+  tokenizeRoutes(app, context)
   healthRoutes(app, context)
   app.addHook('onClose', async () => {
     await responses.close()
@@ -171,9 +178,14 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
 }
 
 /** `restricted`: clients with keys of their own reach the port. */
-function addOperationRoutes(app: App, context: AppContext, restricted: boolean): void {
+function addOperationRoutes(
+  app: App,
+  context: AppContext,
+  { rescan }: AppOptions,
+  restricted: boolean,
+): void {
   metricsRoutes(app, context, restricted)
-  adminRoutes(app, context)
+  adminRoutes(app, context, rescan)
 }
 
 /** Counts what happens to models and their workers, and logs it with its reason. */

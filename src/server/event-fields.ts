@@ -13,6 +13,7 @@ export const stepFields = (event: Of<'step'>) => ({
   gradient_norm: event.gradientNorm,
   ...(event.disagreement !== undefined && { disagreement: event.disagreement }),
   ...(event.doubt !== undefined && { doubt: event.doubt }),
+  ...(event.terms && { terms: event.terms }),
   text: event.text,
   top: event.top,
   ...(event.positions && { positions: event.positions }),
@@ -26,6 +27,7 @@ export const settledFields = (answer: SettledAnswer) => ({
   energy: answer.energy,
   stop_reason: answer.stopReason,
   seconds: answer.seconds,
+  ...(answer.terms && { terms: answer.terms }),
 })
 
 export const usageFields = (promptTokens: number, completionTokens: number) => ({

@@ -1,5 +1,6 @@
 /** What one client may ask for, and how long the server waits. Set once, when the server starts. */
 import type { Caps } from '../refine/presets.js'
+import { defaultTermCaps, type TermCaps } from './requests/energy-terms.js'
 import type { Rates } from './requests/quotas.js'
 
 export interface Limits {
@@ -16,6 +17,7 @@ export interface Limits {
   /** Most choices of one request: prompts times `n` or `best_of`. */
   readonly choices: number
   readonly caps: Caps
+  readonly terms: TermCaps
   /** Most descent steps of one request, summed over its choices, answers and candidates. */
   readonly steps: number
   /** What one client may use. */
@@ -39,6 +41,7 @@ export const defaultLimits: Limits = Object.freeze({
   unfinishedBytes: 64 * 1024 * 1024,
   choices: 64,
   caps: Object.freeze({ maxSteps: 100_000, maxSeconds: 300, candidates: 64 }),
+  terms: defaultTermCaps,
   steps: 100_000_000,
   rates: Object.freeze({}),
   responseSeconds: 86_400,

@@ -102,6 +102,28 @@ describe.skipIf(reason !== undefined)('the page', () => {
     })
   })
 
+  describe('rules', () => {
+    it('are added by a reader, told at every step, and travel in the link', async () => {
+      const asked = { model: 'sudoku6', input: TEMPLATE, effort: 'medium', pace: 0, rule: '0 < 2' }
+      const { complaints, page } = await open(link({ ...asked, run: 1 }))
+      await settled(page)
+      const first = page.getByTestId('rule-0')
+      await eventually(() => first.textContent()).toMatch(/^(kept|broken), [0-9.e-]+$/)
+      await page.getByLabel('Rules and wishes').fill('sum 0 1 2 = ')
+      expect(await page.getByRole('button', { name: 'Add' }).isDisabled()).toBe(true)
+      await page.getByLabel('Rules and wishes').fill('sum 0 1 2 3 4 5 = 21')
+      await press(page, 'Add')
+      await eventually(() => page.getByTestId('rule-1').textContent()).toBe('not asked yet')
+      await page.keyboard.press('Escape')
+      await press(page, 'Remove 0 < 2')
+      await eventually(() => page.getByTestId('rule-1').count()).toBe(0)
+      await page.locator('.transport button').first().click()
+      await settled(page)
+      await eventually(() => first.textContent()).toMatch(/^kept, /)
+      expect(complaints).toEqual([])
+    })
+  })
+
   describe('steering', () => {
     const long = link({ model: 'sudoku6-exact', input: TEMPLATE, steps: 100_000, pace: 0, run: 1 })
 

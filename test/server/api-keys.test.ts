@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { addKey, ApiKeys } from '../../src/server/api-keys.js'
+import { addKey, ApiKeys, keyHolders, revokeKey } from '../../src/server/api-keys.js'
 import {
   appOf,
   type ErrorBody,
@@ -123,6 +123,37 @@ describe('a request with a key', () => {
       expect(server.engine.jobs[0]?.client).toBe('alice')
     },
   )
+})
+
+describe('a key', () => {
+  const asks = (value: string) =>
+    server.app.inject({ method: 'GET', url: '/v1/models', headers: { 'x-api-key': value } })
+
+  it('that is revoked or added holds no more, or from then on, once the file is read again', async () => {
+    await server.app.close()
+    const keys = ApiKeys.open(path)
+    server = await openServer({}, {}, keys)
+    expect(keyHolders(path).map(({ name }) => name)).toEqual(['alice', 'bob'])
+    revokeKey(path, 'alice')
+    const carol = addKey(path, 'carol', true)
+    expect([(await asks(key)).statusCode, (await asks(carol)).statusCode]).toEqual([200, 401])
+    expect(keys.reload(path)).toBe(2)
+    expect([(await asks(key)).statusCode, (await asks(carol)).statusCode]).toEqual([401, 200])
+    expect(keyHolders(path)).toEqual([
+      { name: 'bob', admin: false },
+      { name: 'carol', admin: true },
+    ])
+    expect(() => {
+      revokeKey(path, 'alice')
+    }).toThrow('has no key named alice; it has bob, carol')
+  })
+
+  it('holds on while the file cannot be read', () => {
+    const keys = ApiKeys.open(path)
+    writeFileSync(path, '{"keys": []}')
+    expect(() => keys.reload(path)).toThrow('holds no key')
+    expect(keys.identify({ 'x-api-key': key }).name).toBe('alice')
+  })
 })
 
 describe('the file of keys', () => {

@@ -236,3 +236,21 @@ describe('with a port for operations', () => {
     await both.operations.close()
   })
 })
+
+it('a rescan adds new models, and removes those whose directories are gone', async () => {
+  const before = await optionsWith(3)
+  const sources = new Map(before.sources)
+  app = await buildApp({ ...before, rescan: () => sources })
+  url = `http://127.0.0.1:${await portOf(app)}`
+  const rescan = async () => (await call('POST', '/admin/models/rescan')).json()
+  expect(await rescan()).toEqual({ object: 'rescan', added: [], removed: [] })
+  writeModel(root, 'four')
+  const model = readConfig(join(root, 'four'))
+  sources.set('four', { model, chat: false, bytes: 1, open: () => open('four') })
+  sources.delete('two')
+  expect((await ask('four')).status).toBe(404)
+  expect(await rescan()).toEqual({ object: 'rescan', added: ['four'], removed: ['two'] })
+  expect((await ask('four')).status).toBe(200)
+  expect((await ask('two')).status).toBe(404)
+  expect((await call('POST', '/admin/models/rescan', user)).status).toBe(403)
+})

@@ -135,11 +135,7 @@ describe('a response', () => {
 
   it.each([
     [{ input: 'a', tools: [{ type: 'web_search' }] }, 'tools', 'not_supported'],
-    [
-      { input: 'a', text: { format: { type: 'json_object' } } },
-      'text.format.type',
-      'not_supported',
-    ],
+    [{ input: 'a', text: { format: { type: 'grammar' } } }, 'text.format.type', 'not_supported'],
     [{ input: 'a', truncation: 'auto' }, 'truncation', 'not_supported'],
     [{ input: [{ role: 'user' }] }, 'input.0.content', 'invalid_request'],
     [{ input: [{ content: 'a' }] }, 'input.0.role', 'invalid_request'],

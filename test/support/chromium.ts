@@ -16,13 +16,14 @@ export const noChromium =
     ? `no Chromium at ${places.join(', ')} or BASIN_CHROMIUM (apt-get install chromium)`
     : undefined
 
-export const openBrowser = (): Promise<Browser> =>
+/** `webgpu`: with the software adapter that Chromium brings, where there is no GPU. */
+export const openBrowser = ({ webgpu = false } = {}): Promise<Browser> =>
   chromium.launch({
     ...(executablePath !== undefined && { executablePath }),
     args: [
       '--headless',
       '--no-sandbox',
-      '--disable-gpu',
+      webgpu ? '--enable-unsafe-webgpu' : '--disable-gpu',
       '--disable-quic',
       '--no-first-run',
       '--disable-background-networking',

@@ -1,95 +1,97 @@
-/** The engine in a worker of a tab of Chromium, whose own software adapter needs no driver. */
+/** The engine in a worker of a tab of Chromium gives the golden data of the published implementation. */
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { extname, join, normalize } from 'node:path'
-import { chromium } from 'playwright-core'
-import { describe, expect, it } from 'vitest'
-import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { noChromium, openBrowser } from '../support/chromium.js'
+import { golden, relativeError } from '../support/golden.js'
 
 const root = new URL('../..', import.meta.url).pathname
-const executablePath = [process.env['BASIN_CHROMIUM'], '/usr/bin/chromium'].find(
-  (path) => path !== undefined && existsSync(path),
-)
-const missing = executablePath === undefined ? ' (no Chromium: apt-get install chromium)' : ''
+const folders = ['default', 'time_embed', 'adaln', 'prob_dist_embed', 'unnormalized']
+const tolerance = 1e-4
 
-/** Of 6 x 6 cells, with one solution. */
-const puzzle = '_4______6__1_5__2___45____1__63_____'
-const solution = '142635536241653124214563421356365412'
-
-const types: Record<string, string> = {
+const types: Readonly<Record<string, string>> = {
   '.js': 'text/javascript',
   '.mjs': 'text/javascript',
   '.json': 'application/json',
 }
 
-/** Files of dist, of the models, and the worker; an empty page. */
-const serveFiles = () =>
+/** Hands out the compiled engine, golden checkpoints and the worker; elsewhere an empty page. */
+const hostFiles = (): Server =>
   createServer(({ url = '' }, reply) => {
-    const { pathname } = new URL(url, 'http://localhost')
-    const path = normalize(pathname)
-    const file = path === '/worker.mjs' ? 'test/webgpu/tab-worker.mjs' : path
-    const known = /^\/(dist|models|worker)/.test(path) && existsSync(join(root, file))
+    const path = normalize(new URL(url, 'http://localhost').pathname)
+    const file = path === '/worker.mjs' ? '/test/webgpu/tab-worker.mjs' : path
+    const known = /^\/(dist|test)\//.test(file) && existsSync(join(root, file))
     reply.writeHead(known || path === '/' ? 200 : 404, {
       'content-type': types[extname(file)] ?? 'text/html',
     })
     reply.end(known ? readFileSync(join(root, file)) : '<!doctype html><title>tab</title>')
   }).listen(0, '127.0.0.1')
 
-interface Told {
-  opened?: { name: string; backend: string }
-  settled?: { tokens: number[]; steps: number; energy: number }
+interface Found {
+  engine?: string
+  steps?: { energies: number[]; logits: number[] }[]
   failed?: string
 }
 
-/** What the page of the test has among its globals. */
-interface Page {
-  worker: Worker
-  told: (message?: number[]) => Promise<Told>
-}
+/** Of the browser, which this project's types do not have. */
 interface Worker {
-  onmessage: (event: { data: Told }) => void
+  onmessage: (event: { data: Found }) => void
   onerror: (event: { message: string }) => void
-  postMessage: (message: number[]) => void
+  postMessage: (message: unknown) => void
 }
 declare const Worker: new (url: string, options: { type: 'module' }) => Worker
 
-describe.skipIf(missing !== '')(`the engine in a browser${missing}`, () => {
-  it('solves a puzzle in the tab when nothing is served any more', async () => {
-    const tokenizer = openTokenizer(join(root, 'models/sudoku6'))
-    const clamped = Array.from(puzzle, (cell) =>
-      cell === '_' ? -1 : (tokenizer.encode(cell)[0] as number),
-    )
-    const server = serveFiles()
-    await once(server, 'listening')
-    const browser = await chromium.launch({
-      ...(executablePath !== undefined && { executablePath }),
-      args: ['--headless', '--no-sandbox', '--enable-unsafe-webgpu'],
-    })
-    const page = await browser.newPage()
-    await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-    const opened = await page.evaluate(async (): Promise<Told> => {
-      const shared = globalThis as unknown as Page
-      shared.worker = new Worker('/worker.mjs?model=sudoku6', { type: 'module' })
-      shared.told = (message) =>
-        new Promise((resolve) => {
-          shared.worker.onmessage = ({ data }) => resolve(data)
-          shared.worker.onerror = ({ message: failed }) => resolve({ failed })
-          if (message) shared.worker.postMessage(message)
-        })
-      return await shared.told()
-    })
-    expect(opened).toMatchObject({ opened: { name: 'webgpu' } })
-    server.closeAllConnections()
-    server.close()
-    await once(server, 'close')
-    const { failed, settled } = await page.evaluate(
-      (tokens) => (globalThis as unknown as Page).told(tokens),
-      clamped,
-    )
+const title = `the engine in a browser${noChromium === undefined ? '' : ` (${noChromium})`}`
+describe.skipIf(noChromium !== undefined)(title, () => {
+  let host: Server
+  let browser: Browser
+  let page: Page
+  beforeAll(async () => {
+    host = hostFiles()
+    await once(host, 'listening')
+    browser = await openBrowser({ webgpu: true })
+    page = await browser.newPage()
+    await page.goto(`http://127.0.0.1:${(host.address() as AddressInfo).port}/`)
+  })
+  afterAll(async () => {
     await browser.close()
-    expect(failed).toBeUndefined()
-    expect(tokenizer.decode(settled?.tokens ?? [])).toBe(solution)
-  }, 600_000)
+    host.closeAllConnections()
+    host.close()
+  })
+
+  it.each(folders)(
+    '%s: energies and logits of every step, all positions in one batch',
+    async (folder) => {
+      const { config, expected } = golden(folder)
+      const { forward: wanted, initial_logits: initial = [], tokens } = expected
+      const starts = initial[0] ?? []
+      const asked = { config, folder: `/test/golden/${folder}`, tokens, starts }
+      const { engine, failed, steps } = await page.evaluate(
+        (question) =>
+          new Promise<Found>((resolve) => {
+            const worker = new Worker('/worker.mjs', { type: 'module' })
+            worker.onmessage = ({ data }) => {
+              resolve(data)
+            }
+            worker.onerror = ({ message }) => {
+              resolve({ failed: message })
+            }
+            worker.postMessage(question)
+          }),
+        asked,
+      )
+      expect(failed).toBeUndefined()
+      expect(engine).toBe('webgpu')
+      expect(steps).toHaveLength(wanted?.energies.length ?? 0)
+      for (const [step, { energies, logits }] of (steps ?? []).entries()) {
+        expect(relativeError(energies, wanted?.energies[step] ?? [])).toBeLessThan(tolerance)
+        expect(relativeError(logits, wanted?.logits[step]?.flat() ?? [])).toBeLessThan(tolerance)
+      }
+    },
+    300_000,
+  )
 })

@@ -1,47 +1,44 @@
 /**
- * A worker of a browser's tab: fetches a model, opens the engine on it, and on a message settles one
- * answer with the stop rules of src/refine, asking nobody any more.
+ * A worker of a browser's tab: opens the built engine on fetched weights, begins an answer after each token
+ * from given logits, and tells the energies and the logits of every step.
  */
 import { openInBrowser } from '/dist/energy/webgpu/browser.js'
-import { planStep } from '/dist/refine/budget.js'
-import { resolveBudget } from '/dist/refine/presets.js'
-import { advance, beforeFirstStep, decide } from '/dist/refine/stop.js'
+import { landscapeOf } from '/dist/model/derived.js'
 
-const caps = { maxSteps: 4096, maxSeconds: 600, candidates: 1 }
+/** Pages of one context, which the contexts of golden data fit. */
+const PAGES = 2
 
-async function open(name) {
-  const file = async (path) => await fetch(`/models/${name}/${path}`)
-  const config = await (await file('config.json')).json()
-  const weights = await (await file('model.safetensors')).arrayBuffer()
-  const capacity = { slots: 1, contexts: 1, pages: 1 }
-  return await openInBrowser(navigator.gpu, { config, weights }, capacity)
-}
-
-async function settle(engine, clamped) {
-  const budget = resolveBudget(engine.model, 'high', undefined, caps)
-  await engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0, clamped }])
-  let progress = beforeFirstStep
-  for (let reason; !reason;) {
-    const plan = planStep(budget, progress.steps, engine.model.landscapes)
-    const [result] = await engine.descend([{ slot: 0, step: progress.steps, ...plan }])
-    progress = advance(progress, result, budget)
-    reason = decide(budget, progress, 0)
+async function descend({ config, folder, starts, tokens }) {
+  const weights = await (await fetch(`${folder}/model.safetensors`)).arrayBuffer()
+  const slots = tokens.length
+  const capacity = { slots, contexts: slots, pages: slots * PAGES }
+  const engine = await openInBrowser(navigator.gpu, { config, weights }, capacity)
+  for (const slot of tokens.keys()) {
+    const pages = [slot * PAGES, slot * PAGES + 1]
+    engine.observe([{ contextId: slot, tokens: tokens.slice(0, slot + 1), pages }])
+    const start = Float32Array.from(starts[slot])
+    engine.begin([{ slot, contextId: slot, seed: 0, candidate: 0, start }])
   }
-  const [reading] = await engine.read([{ slot: 0, which: 'best', top: 1 }])
-  return { tokens: [...reading.tokens], steps: progress.steps, energy: progress.best }
-}
-
-const opened = open(new URL(location.href).searchParams.get('model'))
-opened.then(
-  ({ info }) => postMessage({ opened: info }),
-  (error) => postMessage({ failed: error.message }),
-)
-onmessage = async ({ data: clamped }) => {
-  const engine = await opened
-  try {
-    postMessage({ settled: await settle(engine, clamped) })
-  } catch (error) {
-    postMessage({ failed: error.message })
+  const steps = []
+  for (let step = 0; step < config.steps; step++) {
+    const landscape = landscapeOf(config, step)
+    const results = await engine.descend(
+      tokens.map((_, slot) => ({ slot, landscape, noise: 0, step })),
+    )
+    const read = await engine.read(tokens.map((_, slot) => ({ slot, which: 'last', top: 'all' })))
+    steps.push({
+      energies: results.map(({ energy }) => energy),
+      logits: read.flatMap(({ logits }) => [...logits]),
+    })
   }
+  const { backend, name } = engine.info
   await engine.close()
+  return { engine: name, adapter: backend, steps }
+}
+
+onmessage = ({ data }) => {
+  descend(data).then(
+    (result) => postMessage(result),
+    (error) => postMessage({ failed: error.message }),
+  )
 }

@@ -3,7 +3,8 @@ import { useEffect } from 'preact/hooks'
 import { CompareView } from './compare.js'
 import { ManyView } from './many.js'
 import { ModelsView } from './models-view.js'
-import { key, loadModels, models, status, useKey } from './server.js'
+import { place } from './place.js'
+import { alone, key, loadModels, models, status, useKey } from './server.js'
 import {
   chooseModel,
   effort,
@@ -100,8 +101,10 @@ function Status() {
     )
   return (
     <p class="banner" role="alert">
-      The server is not there. What was recorded can still be replayed; the page goes on by itself
-      as soon as the server is back.
+      The server is not there.{' '}
+      {place.value === 'browser'
+        ? 'This browser computes without it.'
+        : 'What was recorded can still be replayed; the page goes on by itself as soon as the server is back.'}
     </p>
   )
 }
@@ -175,9 +178,11 @@ export function App() {
           <button type="button" class="quiet" onClick={() => (tourIsNew.value = true)}>
             Tour
           </button>
-          <a class="quiet" href="docs">
-            API
-          </a>
+          {!alone && (
+            <a class="quiet" href="docs">
+              API
+            </a>
+          )}
           <button
             type="button"
             class="quiet round"
@@ -205,9 +210,7 @@ export function App() {
           {view.value === 'models' && <ModelsView />}
         </div>
       </main>
-      <footer>
-        <MetricsStrip />
-      </footer>
+      <footer>{!alone && <MetricsStrip />}</footer>
       <p class="sr" role="status" aria-live="polite">
         {notice.value}
       </p>

@@ -1,15 +1,18 @@
 /**
  * How events of one answer reach the page: over the socket `/v1/refine`, or, where no socket gets
- * through, as a stream of `/v1/completions`, which can be watched, ended and extended but not paused.
+ * through, as a stream of `/v1/completions`, which can be watched, ended and extended but not paused; or
+ * from the engine in this tab, which does all that the socket does.
  */
+import { place } from './place.js'
 import { addressOf, key, lost, reasonOf, Refusal, send } from './server.js'
+import { openTabChannel } from './tab-channel.js'
 import type { ClientFrame, Request, ServerEvent } from './wire.js'
 
 /** Tokens weighed at each position, as `logprobs` of a request. */
 const ALTERNATIVES = 4
 
 export interface Channel {
-  /** `socket`: everything works; `stream`: no pause. */
+  /** `socket`: everything works, as it does in the tab; `stream`: no pause. */
   readonly kind: 'socket' | 'stream'
   tell(frame: ClientFrame): void
   close(): void
@@ -146,10 +149,12 @@ export async function openChannel(
   hold: boolean,
   first: number | undefined,
 ): Promise<Channel> {
+  const refinement = { ...request.refinement, ...(first !== undefined && { max_steps: first }) }
+  const asked = { hold, logprobs: ALTERNATIVES, ...request, refinement }
+  if (place.peek() === 'browser') return openTabChannel(asked, listener)
   try {
     const channel = await openSocket(listener)
-    const refinement = { ...request.refinement, ...(first !== undefined && { max_steps: first }) }
-    channel.tell({ type: 'start', hold, logprobs: ALTERNATIVES, ...request, refinement })
+    channel.tell({ type: 'start', ...asked })
     return channel
   } catch (error) {
     if (!(error instanceof Blocked)) throw error

@@ -1,9 +1,11 @@
 /** What is asked: the model, its input, and how long it may think. */
-import { models } from './server.js'
+import { alone, models } from './server.js'
+import { choosable, hasFiles, lacking, place, type Place, places } from './place.js'
 import {
   another,
   candidates,
   chooseModel,
+  choosePlace,
   effort,
   input,
   maxTokens,
@@ -16,6 +18,7 @@ import {
   steps,
   stepsOf,
 } from './state.js'
+import { tabNews } from './tab-channel.js'
 import { efforts, type Model } from './wire.js'
 
 /** Standard deviation of the noise that tells candidates of one start apart. */
@@ -133,6 +136,31 @@ function Input({ model }: { model: Model }) {
   )
 }
 
+const placeNames: Record<Place, string> = { server: 'the server', browser: 'this browser' }
+
+/** The switch between the server and this browser, and what the engine in the tab is doing. */
+function PlaceOf({ model }: { model: Model }) {
+  if (!alone && !choosable.value) return null
+  const why = hasFiles(model) ? lacking : 'The server keeps the files of this model.'
+  const news = place.value === 'browser' ? tabNews.value : ''
+  return (
+    <div class="field">
+      {choosable.value && (
+        <Segments
+          name="Computed by"
+          options={why === '' ? places : (['server'] as const)}
+          value={place.value}
+          set={choosePlace}
+          text={(value) => placeNames[value]}
+        />
+      )}
+      <p class="hint" role="status" data-testid="tab">
+        {why || news || (alone ? 'Computed in this tab; nothing leaves it.' : '')}
+      </p>
+    </div>
+  )
+}
+
 export function Controls({ model }: { model: Model }) {
   const { capabilities } = model
   const most = Math.min(capabilities.max_steps, Math.max(4096, 64 * capabilities.steps))
@@ -157,6 +185,7 @@ export function Controls({ model }: { model: Model }) {
           </select>
           <p class="hint">{model.description}</p>
         </div>
+        <PlaceOf model={model} />
         <Input model={model} />
       </div>
       <div class="column">
@@ -235,8 +264,8 @@ export function Controls({ model }: { model: Model }) {
         />
         <p class="hint">
           {pace.value === 0
-            ? 'Every step as soon as the server has taken it.'
-            : `Slow enough to see: ${String(pace.value)} steps a second; the server waits.`}
+            ? 'Every step as soon as it has been taken.'
+            : `Slow enough to see: ${String(pace.value)} steps a second; the engine waits.`}
         </p>
         <div class="field seed">
           <label for="seed">Seed</label>

@@ -3,8 +3,11 @@ import { signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { short } from './chart.js'
 import { contoursOf, interpolate, levelsOf } from './contours.js'
+import type { LandscapeQuestion } from '../tab/protocol.js'
+import { place } from './place.js'
 import { ask, reasonOf } from './server.js'
 import { request, run } from './state.js'
+import { lookInTab } from './tab-channel.js'
 import { theme } from './theme.js'
 import type { Landscape, Model } from './wire.js'
 
@@ -26,12 +29,16 @@ async function look(): Promise<void> {
   asking.value = true
   problem.value = ''
   try {
-    const lines = { directions: ['gradient'], points: 3 }
-    const reply = await ask<Landscape>('v1/landscape', {
+    const question: LandscapeQuestion = {
       ...asked,
-      ...lines,
+      directions: ['gradient'],
+      points: 3,
       plane: { points: POINTS },
-    })
+    }
+    const reply =
+      place.value === 'browser'
+        ? await lookInTab(question)
+        : await ask<Landscape>('v1/landscape', question)
     if (reply.plane) plane.value = { of, plane: reply.plane }
   } catch (error) {
     problem.value = reasonOf(error)

@@ -2,6 +2,9 @@
 import { signal } from '@preact/signals'
 import type { Model, WireError } from './wire.js'
 
+/** The page was written as files for any host: there is no server to ask. */
+export const alone = document.documentElement.dataset['host'] === 'files'
+
 /** The page may lie below a path of its own, behind a proxy. */
 const base = new URL('.', document.baseURI)
 export const addressOf = (path: string): URL => new URL(path, base)
@@ -81,7 +84,7 @@ export function lost(): void {
   if (looking) return
   looking = true
   const look = (): void => {
-    fetch(addressOf('health')).then(
+    fetch(addressOf(alone ? 'models/index.json' : 'health')).then(
       () => {
         looking = false
         void loadModels()
@@ -94,7 +97,7 @@ export function lost(): void {
 
 export async function loadModels(): Promise<void> {
   try {
-    const { data } = await ask<{ data: Model[] }>('v1/models')
+    const { data } = await ask<{ data: Model[] }>(alone ? 'models/index.json' : 'v1/models')
     models.value = data
     status.value = 'there'
   } catch (error) {

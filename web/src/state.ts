@@ -1,6 +1,8 @@
 /** What the page is set to, and the run that it shows; all of it can be put into a link. */
 import { batch, computed, effect, signal } from '@preact/signals'
+import { hasFiles, place, type Place, places } from './place.js'
 import { anotherInput, firstInput } from './puzzles.js'
+import { parseRule } from './rule-text.js'
 import { Run } from './run.js'
 import { models } from './server.js'
 import { type Effort, efforts, type Model, type Refinement, type Request } from './wire.js'
@@ -24,6 +26,8 @@ export const noise = signal(0)
 export const restarts = signal(0)
 export const seed = signal(1)
 export const maxTokens = signal(24)
+/** Rules beside the model's own, as they were typed (rule-text.ts). */
+export const rules = signal<readonly string[]>([])
 /** Steps a second; 0: as they come. */
 export const paces = [1, 4, 16, 0] as const
 export const pace = signal<number>(4)
@@ -57,6 +61,7 @@ export const request = computed<Request | undefined>(() => {
   const chosen = model.value
   if (!chosen) return undefined
   const template = chosen.capabilities.template !== null
+  const terms = rules.value.flatMap((rule) => parseRule(rule) ?? [])
   return {
     model: chosen.id,
     ...(template ? { template: input.value } : { prompt: input.value }),
@@ -64,6 +69,7 @@ export const request = computed<Request | undefined>(() => {
     seed: seed.value,
     reasoning_effort: effort.value,
     ...(Object.keys(refinement.value).length > 0 && { refinement: refinement.value }),
+    ...(terms.length > 0 && { energy_terms: terms }),
   }
 })
 
@@ -87,6 +93,17 @@ export const budget = computed(() =>
   steps.value > 0 ? steps.value : model.value ? stepsOf(effort.value, model.value) : 0,
 )
 
+/** Answers are computed there from now on; the present one begins again. */
+export function choosePlace(chosen: Place): void {
+  if (chosen === place.value) return
+  const begun = run.value !== undefined
+  batch(() => {
+    stop()
+    place.value = chosen
+    if (begun) start()
+  })
+}
+
 export function chooseModel(id: string): void {
   const chosen = models.value.find((each) => each.id === id)
   if (!chosen || id === modelId.value) return
@@ -96,10 +113,12 @@ export function chooseModel(id: string): void {
   const same = before && now && before.length === now.length && before.blank === now.blank
   batch(() => {
     modelId.value = id
+    if (!hasFiles(chosen)) place.value = 'server'
     stop()
     if (same && JSON.stringify(before.layout) === JSON.stringify(now.layout)) return
     own.value = new Set()
     input.value = firstInput(chosen)
+    rules.value = []
   })
 }
 
@@ -108,6 +127,13 @@ export function setInput(text: string): void {
     stop()
     own.value = new Set()
     input.value = text
+  })
+}
+
+export function setRules(next: readonly string[]): void {
+  batch(() => {
+    stop()
+    rules.value = next
   })
 }
 
@@ -178,7 +204,9 @@ export function linkOf(moment?: number): string {
   fields.set('effort', effort.value)
   for (const [name, { value }] of Object.entries(numbers)) fields.set(name, String(value))
   if (own.value.size > 0) fields.set('own', [...own.value].join('.'))
+  for (const rule of rules.value) fields.append('rule', rule)
   if (view.value !== 'watch') fields.set('view', view.value)
+  if (place.value === 'browser') fields.set('in', 'browser')
   if (run.value) fields.set('run', '1')
   if (moment !== undefined && moment >= 0) fields.set('at', String(moment + 1))
   return `#${fields.toString()}`
@@ -208,7 +236,10 @@ export function restore(hash: string): Link | undefined {
     }
     const positions = (fields.get('own') ?? '').split('.').filter(Boolean).map(Number)
     own.value = new Set(positions.filter(Number.isInteger))
+    rules.value = fields.getAll('rule').filter((rule) => parseRule(rule))
     view.value = views.find((each) => each === fields.get('view')) ?? 'watch'
+    const asked = places.find((each) => each === fields.get('in')) ?? place.peek()
+    place.value = hasFiles(named) ? asked : 'server'
   })
   return { run: fields.get('run') === '1', at: Number.isInteger(at) ? at - 1 : undefined }
 }

@@ -2,7 +2,7 @@
 import { signal } from '@preact/signals'
 import { codeOf, languages, type Language } from './code.js'
 
-import { addressOf } from './server.js'
+import { addressOf, alone } from './server.js'
 import { linkOf, model, notice, request, run } from './state.js'
 import { animatedSvg } from './svg.js'
 
@@ -44,9 +44,11 @@ function Saving({ code }: { code: string }) {
   const name = `basin-${model.value?.id ?? 'run'}`
   return (
     <div class="buttons">
-      <button type="button" onClick={() => void copy('Code', code)}>
-        {copied.value === 'Code' ? 'Copied' : 'Copy the code'}
-      </button>
+      {!alone && (
+        <button type="button" onClick={() => void copy('Code', code)}>
+          {copied.value === 'Code' ? 'Copied' : 'Copy the code'}
+        </button>
+      )}
       <button
         type="button"
         onClick={() => {
@@ -85,24 +87,28 @@ export function TakeAway() {
     <section class="panel take" aria-label="Take it with you">
       <div class="title">
         <h2>Take it with you</h2>
-        <div class="segments small" role="group" aria-label="Language">
-          {languages.map((each) => (
-            <button
-              key={each}
-              type="button"
-              aria-pressed={language.value === each}
-              onClick={() => (language.value = each)}
-            >
-              {each}
-            </button>
-          ))}
+        {!alone && (
+          <div class="segments small" role="group" aria-label="Language">
+            {languages.map((each) => (
+              <button
+                key={each}
+                type="button"
+                aria-pressed={language.value === each}
+                onClick={() => (language.value = each)}
+              >
+                {each}
+              </button>
+            ))}
+          </div>
+        )}
+      </div>
+      {!alone && (
+        <div class="code">
+          <pre tabIndex={0} aria-label={`The request in ${language.value}`}>
+            <code>{code}</code>
+          </pre>
         </div>
-      </div>
-      <div class="code">
-        <pre tabIndex={0} aria-label={`The request in ${language.value}`}>
-          <code>{code}</code>
-        </pre>
-      </div>
+      )}
       <Saving code={code} />
     </section>
   )

@@ -1,5 +1,6 @@
 /** Under the drawing: play, pause, one step, more, enough, and the scrubber over every step. */
 import { useEffect } from 'preact/hooks'
+import { place } from './place.js'
 import type { Run } from './run.js'
 import { model, start } from './state.js'
 
@@ -156,7 +157,7 @@ export function Transport({ current, pointed, state }: TransportProps) {
       )}
       {current && current.failure.value !== '' && phase !== 'failed' && (
         <p class="note" role="alert">
-          The server says: {current.failure.value}.
+          {place.value === 'server' ? 'The server' : 'This browser'} says: {current.failure.value}.
         </p>
       )}
     </div>

@@ -7,6 +7,8 @@ import { AnswerDrawing } from './drawings/answer.js'
 import { LandscapePanel } from './landscape.js'
 import { stepAt } from './recording.js'
 import type { Run } from './run.js'
+import { Rules } from './rules.js'
+import { place } from './place.js'
 import { candidate, edit, input, notice, own, replace, run } from './state.js'
 import { TakeAway } from './take.js'
 import { pointed } from './tour.js'
@@ -29,7 +31,7 @@ export function stateOf(current: Run | undefined): string {
   const { ending } = current.recording
   switch (current.phase.value) {
     case 'opening':
-      return 'Asking the server …'
+      return place.value === 'server' ? 'Asking the server …' : 'Asking this browser …'
     case 'running':
       return current.playing.value ? 'Settling.' : 'Paused.'
     case 'failed':
@@ -201,6 +203,7 @@ export function WatchView({ model }: { model: Model }) {
         {current && <Candidates current={current} />}
       </section>
       <Controls model={model} />
+      <Rules model={model} terms={step?.terms} />
       <LandscapePanel model={model} />
       <TakeAway />
     </div>

@@ -9,6 +9,8 @@ export type Layout =
 export interface Model {
   id: string
   description: string
+  /** Its files can be fetched, so that a browser can compute with it. */
+  files?: boolean
   capabilities: {
     context_length: number
     vocab_size: number
@@ -53,6 +55,29 @@ export interface Request {
   seed?: number
   reasoning_effort?: Effort
   refinement?: Refinement
+  energy_terms?: EnergyTerm[]
+}
+
+/** A term that is added to the energy, with the fields of its type. */
+export interface EnergyTerm {
+  type: 'distinct' | 'sum' | 'compare' | 'token' | 'contains' | 'count' | 'similar'
+  required?: boolean
+  positions?: number[] | number[][]
+  equals?: number
+  less?: number
+  than?: number
+  position?: number
+  tokens?: string[]
+  not?: boolean
+  text?: string
+  token?: string
+}
+
+/** What a step says of a term. */
+export interface TermValue {
+  type: string
+  value: number
+  satisfied: boolean
 }
 
 /** What one position reads, most probable first. */
@@ -73,6 +98,7 @@ export interface StepEvent {
   gradient_norm: number
   disagreement?: number
   doubt?: number
+  terms?: TermValue[]
   text: string
   top: { token: string; probability: number }[]
   positions?: Position[]

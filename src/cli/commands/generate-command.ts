@@ -1,22 +1,26 @@
 /** `basin generate`: one completion, watched while it settles. */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { Option, type Command } from 'commander'
 import picocolors from 'picocolors'
 import { fromErrorMessage } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
-import type { Of, RequestEvent } from '../../generation/protocol.js'
+import type { Of, Refinement, RequestEvent } from '../../generation/protocol.js'
 import { type SettledAnswer, settledAnswers } from '../../generation/settled-answers.js'
 import { type RestartPolicy, restartPolicies } from '../../refine/budget.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { ReasoningEffort } from '../../refine/presets.js'
 import { requestFrom, type Settings } from '../../server/requests/request-settings.js'
+import { type EnergyTerm, LARGEST_TERM_COUNT } from '../../server/schemas/terms-schema.js'
 import { brailleCurve } from '../output/braille.js'
 import { integer, real } from '../options/number-parsers.js'
+import { appendTerms } from '../options/term-option.js'
 import { figure, TemplateScreen } from '../output/template-screen.js'
 import { shippedModels } from '../package.js'
 import { Screen } from '../output/screen.js'
 import { sparkline } from '../output/sparkline.js'
+import { modelNamed, scanModels } from '../model-folder.js'
 import { openModel } from '../open-models.js'
 import {
   engineOption,
@@ -27,6 +31,7 @@ import {
 
 interface GenerateFlags {
   model: string
+  models: string
   template?: string
   maxTokens: number
   temperature?: number
@@ -36,6 +41,9 @@ interface GenerateFlags {
   candidates?: number
   restarts?: RestartPolicy | true
   after?: number
+  noise?: number
+  noiseSteps?: number
+  term?: EnergyTerm[]
   slow?: true
   engine: string
   threads: number
@@ -47,6 +55,7 @@ interface GenerateFlags {
 const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 86_400, candidates: 64 }
 /** Descents at a time where they begin anew. */
 const DESCENTS = 8
+const termCaps = { terms: LARGEST_TERM_COUNT, positions: 1e6 }
 const SPARKLINE_WIDTH = 16
 /** Between two steps on a terminal: long enough to see that something moves, or what. */
 const STEP_MS = 30
@@ -59,7 +68,12 @@ export function registerGenerate(program: Command): void {
     .command('generate')
     .description('complete a prompt here, and watch the energy fall; Ctrl-C takes the best so far')
     .argument('[prompt]', 'text to complete', '')
-    .option('--model <directory>', 'model to use', join(shippedModels, 'stories'))
+    .option('--model <model>', 'the name of a model in --models, or its directory', 'stories')
+    .addOption(
+      new Option('--models <directory>', 'directory of the model directories')
+        .env('BASIN_MODELS')
+        .default(shippedModels, 'the shipped models'),
+    )
     .option('--template <text>', 'known text of the answer with blanks between')
     .option('--max-tokens <n>', 'most tokens', integer(1, 2 ** 31 - 1), 64)
     .option(
@@ -90,6 +104,13 @@ export function registerGenerate(program: Command): void {
       "steps of a descent, with --restarts (default: the model's trained number)",
       integer(1, caps.maxSteps),
     )
+    .option('--noise <x>', 'standard deviation of the noise of each step', real(0, 1000))
+    .option('--noise-steps <n>', 'noise in the first so many steps only', integer(0, caps.maxSteps))
+    .option(
+      '--term <json>',
+      'a term to add to the energy, or a list of them, as energy_terms of a request (repeatable)',
+      appendTerms,
+    )
     .option('--slow', 'shows a few steps a second, on a terminal')
     .addOption(engineOption())
     .addOption(threadsOption())
@@ -98,8 +119,14 @@ export function registerGenerate(program: Command): void {
     .action(generate)
 }
 
+/** What `serve --model` finds, or else a directory. */
+function directoryOf({ model, models }: GenerateFlags): string {
+  if (existsSync(join(model, 'config.json'))) return model
+  return modelNamed(model, scanModels(models), models).directory
+}
+
 async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
-  const generation = await openModel(flags.model, {
+  const generation = await openModel(directoryOf(flags), {
     engine: flags.engine,
     threads: flags.threads,
     weights: flags.weights,
@@ -123,13 +150,15 @@ const mayRestart = ({ effort, restarts }: GenerateFlags): boolean =>
 
 /** Restarts end at the energy target of the model, whatever the effort. */
 function refinementOf(
-  { after, candidates, restarts, steps }: GenerateFlags,
+  { after, candidates, noise, noiseSteps, restarts, steps }: GenerateFlags,
   { energy_target: target }: ModelConfig,
 ): NonNullable<Settings['refinement']> {
   const policy = restarts === true ? undefined : restarts
   return {
     ...(candidates !== undefined && { candidates }),
     ...(steps !== undefined && { max_steps: steps }),
+    ...(noise !== undefined && { noise }),
+    ...(noiseSteps !== undefined && { noise_steps: noiseSteps }),
     ...(restarts !== undefined && {
       restarts: { ...(after !== undefined && { after }), ...(policy && { policy }) },
       ...(target !== undefined && { energy_target: target }),
@@ -142,7 +171,7 @@ async function watch(
   prompt: string,
   flags: GenerateFlags,
 ): Promise<void> {
-  const { effort, maxTokens, seed, temperature, template } = flags
+  const { effort, maxTokens, seed, temperature, template, term } = flags
   const drawn = process.stdout.isTTY && template !== undefined
   const asked = {
     ...(drawn && { logprobs: 1 }),
@@ -152,9 +181,11 @@ async function watch(
     reasoning_effort: effort ?? null,
     template: template ?? null,
     refinement: refinementOf(flags, generation.model),
+    ...(term && { energy_terms: term }),
   }
+  const bounds = { ...caps, candidates: generation.capacity.slots }
   const run = generation.submit({
-    ...requestFrom(asked, generation.model, { ...caps, candidates: generation.capacity.slots }),
+    ...requestFrom(asked, generation.model, bounds, termCaps),
     prompt,
     client: 'terminal',
     reportSteps: true,
@@ -183,6 +214,7 @@ async function watch(
     if (event.type === 'finished') {
       view.close()
       console.error(account.summary(event))
+      for (const line of termLines(event.refinement)) console.error(line)
     }
   }
 }
@@ -265,6 +297,12 @@ class Account {
 
 const restartsOf = ({ restarts = 0 }: Of<'finished'>['refinement']): string =>
   restarts > 0 ? `${restarts} restarts, ` : ''
+/** One line for each term: its type, its value, and whether the answer satisfies it. */
+const termLines = ({ terms = [] }: Refinement): string[] =>
+  terms.map(
+    ({ satisfied, type, value }) =>
+      `${satisfied ? picocolors.green('satisfied') : picocolors.red('unsatisfied')} ${type} ${figure(value)}`,
+  )
 
 interface View {
   step: (event: Of<'step'>, energies: readonly number[]) => void

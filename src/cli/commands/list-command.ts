@@ -1,9 +1,9 @@
 /** `basin list`: the models of a folder. `basin ps`: what a running server has in memory and does. */
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { weightsFile } from '../../model/checkpoint.js'
-import { readConfig } from '../../model/config.js'
+import { scanModels } from '../model-folder.js'
 import { shippedModels } from '../package.js'
 
 export function registerList(program: Command): void {
@@ -39,14 +39,12 @@ export function table(rows: readonly (readonly string[])[]): string {
 
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 
-function list(directory: string): void {
-  const names = readdirSync(directory)
-    .filter((name) => existsSync(join(directory, name, weightsFile)))
-    .sort()
-  const rows = names.map((name) => {
-    const { description, steps, template } = readConfig(join(directory, name))
+function list(root: string): void {
+  const { found, skipped } = scanModels(root)
+  for (const { directory, reason } of skipped) console.error(`skipped ${directory}: ${reason}`)
+  const rows = found.map(({ directory, model: { description, name, steps, template } }) => {
     const kind = template ? (template.layout?.kind ?? 'template') : 'text'
-    const bytes = statSync(join(directory, name, weightsFile)).size
+    const bytes = statSync(join(directory, weightsFile)).size
     return [name, kind, `${String(steps)} steps`, mib(bytes), description]
   })
   console.log(table([['NAME', 'ANSWERS', 'BUDGET', 'WEIGHTS', 'DESCRIPTION'], ...rows]))

@@ -1,5 +1,5 @@
 /** `basin serve`: serves the models of a directory over HTTP and WebSocket. */
-import { basename } from 'node:path'
+import { watchFile } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import type { Logger } from 'pino'
@@ -9,19 +9,30 @@ import { LmdbStore } from '../../jobs/lmdb-store.js'
 import { MemoryStore } from '../../jobs/memory-store.js'
 import { recoverFolder } from '../../jobs/recover.js'
 import type { JobStore } from '../../jobs/store.js'
-import type { ModelConfig } from '../../model/config.js'
 import { type AppOptions, buildApart, buildApp } from '../../server/app.js'
 import { ApiKeys } from '../../server/api-keys.js'
 import { defaultLimits, type Limits } from '../../server/limits.js'
 import { listen } from '../../server/listen.js'
 import type { Rates } from '../../server/requests/quotas.js'
 import { RedisUsageStore } from '../../server/requests/redis-usage-store.js'
+import type { ModelFiles } from '../../server/routes/model-file-routes.js'
 import type { ModelSource } from '../../server/models/model-registry.js'
 import { openLog } from '../output/log.js'
 import { version } from '../package.js'
 import { type ServeFlags, serveOptions } from '../options/serve-options.js'
 import { openTracing } from '../output/telemetry.js'
-import { findModels, sourceOf } from '../open-models.js'
+import { browserFiles } from '../model-files.js'
+import {
+  checkNames,
+  type FoundModel,
+  type ModelFolder,
+  modelNamed,
+  scanModels,
+} from '../model-folder.js'
+import { sourceOf } from '../open-models.js'
+
+/** Between looks at the file of keys. */
+const KEYS_INTERVAL_MS = 1000
 
 const recoverProcess = fileURLToPath(new URL('../../jobs/recover-process.js', import.meta.url))
 
@@ -33,7 +44,9 @@ export function registerServe(program: Command): void {
 async function serve(flags: ServeFlags): Promise<void> {
   const logger = openLog(flags.logLevel)
   const keys = flags.keys === undefined ? undefined : ApiKeys.open(flags.keys)
-  const sources = sourcesOf(flags)
+  if (keys && flags.keys !== undefined) followKeys(flags.keys, keys, logger)
+  const sources = sourcesOf(flags, logger)
+  if (sources.size === 0) throw noModels(flags.models)
   const [defaultModel = ''] = sources.keys()
   const memoryBytes = flags.memoryMib === undefined ? Infinity : flags.memoryMib * 2 ** 20
   const tracing = flags.otlpEndpoint && (await openTracing(flags.otlpEndpoint, logger))
@@ -45,6 +58,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     const options: AppOptions = {
       models,
       sources,
+      rescan: () => sourcesOf(flags, logger),
       memoryBytes,
       defaultModel,
       logger,
@@ -52,6 +66,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
       ...(keys && { keys }),
+      ...(flags.modelFiles === 'on' && { modelFiles: modelFilesOf(flags) }),
       privateDocs: flags.docs === 'keys',
       ...(usage && { usage }),
       ...(tracing && { tracing }),
@@ -78,6 +93,17 @@ async function serve(flags: ServeFlags): Promise<void> {
   }
 }
 
+/** Keys that are added or revoked while the server runs hold from then on. */
+function followKeys(path: string, keys: ApiKeys, logger: Logger): void {
+  watchFile(path, { interval: KEYS_INTERVAL_MS, persistent: false }, () => {
+    try {
+      logger.info({ keys: keys.reload(path) }, 'the file of keys was read again')
+    } catch (error) {
+      logger.error({ err: error }, 'the file of keys cannot be read; the keys before it hold')
+    }
+  })
+}
+
 const limitsOf = (flags: ServeFlags): Limits => ({
   ...defaultLimits,
   caps: {
@@ -85,6 +111,7 @@ const limitsOf = (flags: ServeFlags): Limits => ({
     maxSeconds: flags.maxSecondsCap,
     candidates: Math.min(flags.slots, defaultLimits.caps.candidates),
   },
+  terms: { terms: flags.maxTerms, positions: flags.maxTermPositions },
   steps: flags.maxRequestSteps,
   clientSockets: flags.socketsPerClient,
   responseSeconds: flags.responseTtl,
@@ -116,20 +143,45 @@ async function closeAll(opened: readonly { close: () => Promise<void> }[]): Prom
 
 /**
  * The models by the names that requests use, in the order of the flags. Without --model, those that
- * complete any prompt come before those that fill a grid of fixed length.
+ * complete any prompt come before those that fill a grid of fixed length. What cannot be served is skipped
+ * with a line in the log; what --model names must be there.
  */
-function sourcesOf(flags: ServeFlags): Map<string, ModelSource> {
-  const directories = chosen(findModels(flags.models), flags)
-  const all = directories.map((path) => sourceOf(path, flags))
+function sourcesOf(flags: ServeFlags, logger: Logger): Map<string, ModelSource> {
+  const folder = scanModels(flags.models)
+  const chosen = chosenOf(folder, flags)
+  checkNames(chosen, flags.models)
+  if (!flags.model) {
+    for (const { directory, reason } of folder.skipped) {
+      logger.warn({ directory }, `a directory is skipped: ${reason}`)
+    }
+  }
+  const all = chosen.map((found): [string, ModelSource] => [
+    found.model.name,
+    sourceOf(found, flags),
+  ])
   const fillsGrid = ([, { model }]: [string, ModelSource]) =>
     Number(model.template?.length !== undefined)
   if (!flags.model) all.sort((a, b) => fillsGrid(a) - fillsGrid(b))
-  const sources = new Map(all)
-  if (sources.size === directories.length) return sources
-  const reason =
-    'two models have the same name in their config.json; change one, or choose with --model'
-  throw new BasinError('invalid_data', { path: flags.models, reason })
+  return new Map(all)
 }
+
+function noModels(root: string): BasinError {
+  const reason =
+    'there is no model (a directory with config.json and weights) in it; name another directory with --models'
+  return new BasinError('invalid_data', { path: root, reason })
+}
+
+const chosenOf = (folder: ModelFolder, { model, models }: ServeFlags): readonly FoundModel[] =>
+  model?.map((name) => modelNamed(name, folder, models)) ?? folder.found
+
+/** The files of the models that browsers can compute with, by the names that requests use. */
+const modelFilesOf = (flags: ServeFlags): ModelFiles =>
+  new Map(
+    chosenOf(scanModels(flags.models), flags).flatMap(({ directory, model }) => {
+      const files = browserFiles(directory)
+      return files ? [[model.name, { directory, files }]] : []
+    }),
+  )
 
 /** Opens the first models, as many as memory has room for and at least one. Throws if one fails. */
 async function openModels(
@@ -146,21 +198,6 @@ async function openModels(
   if (!failed) return new Map(clients.map((client) => [client.model.name, client]))
   await closeAll(clients)
   throw failed.reason
-}
-
-/** The directories that --model names, or all. */
-function chosen(directories: readonly string[], { model, models }: ServeFlags): readonly string[] {
-  return (
-    model?.map((name) => {
-      const directory = directories.find((path) => path.endsWith(`/${name}`))
-      if (directory) return directory
-      const names = directories.map((path) => basename(path)).join(', ')
-      throw new BasinError('invalid_data', {
-        path: models,
-        reason: `there is no model ${name}; there are ${names}`,
-      })
-    }) ?? directories
-  )
 }
 
 function greeting(models: ReadonlyMap<string, EngineClient>, address: string): string {

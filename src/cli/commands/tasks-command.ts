@@ -12,6 +12,12 @@ import { pathTask } from '../../train/tasks/paths.js'
 import { sortingTask } from '../../train/tasks/sorting.js'
 import { readPuzzleLine } from '../../train/tasks/sudoku-lines.js'
 import { isSudokuSize, sudokuTask, type SudokuSize } from '../../train/tasks/sudoku.js'
+import {
+  isVariantSize,
+  type SudokuVariant,
+  sudokuVariants,
+  sudokuVariantTask,
+} from '../../train/tasks/sudoku-variants.js'
 import { drawExamples, type Range, type Task, type TaskExample } from '../../train/tasks/task.js'
 import { readText } from '../../train/data/text-files.js'
 import { integer, real } from '../options/number-parsers.js'
@@ -36,6 +42,9 @@ const defaultGivens = {
   6: { min: 8, max: 19 },
   9: { min: 26, max: 50 },
 } as const
+
+/** Givens of a variant by default; most puzzles keep more, so that they have few solutions without it. */
+const variantGivens = { 6: { min: 6, max: 12 }, 9: { min: 20, max: 30 } } as const
 
 function parseSize(text: string): SudokuSize {
   const size = Number(text)
@@ -88,8 +97,8 @@ function* excludedForms(
   for (const { completion } of readExamples(excludeSolutions)) yield task.answerForm(completion)
 }
 
-const lineOf = ({ template, completion, facts }: TaskExample): string =>
-  `${JSON.stringify({ template, completion, ...facts })}\n`
+const lineOf = ({ template, completion, facts, terms }: TaskExample): string =>
+  `${JSON.stringify({ template, completion, ...facts, ...(terms && { energy_terms: terms }) })}\n`
 
 /** For each figure of difficulty, such as "givens 8 to 19, 13.8 on average". */
 function describeFacts(examples: readonly TaskExample[]): string {
@@ -208,12 +217,22 @@ export function registerTasks(program: Command): void {
     .description(`make sudoku puzzles with one solution each, ${JSON_LINES}`)
     .option('--size <n>', 'cells in a row: 4, 6 or 9', parseSize, 6)
     .option('--givens <range>', 'number of givens, such as 8-19; more where needed', parseRange)
+    .addOption(
+      new Option(
+        '--variant <rule>',
+        'one more rule, on which the solution hangs: without it 2 to 8 solutions; as energy_terms of each line',
+      ).choices(sudokuVariants),
+    )
     .option(
       '--from <file>',
       'solve the puzzles of this file instead, one a line: id puzzle rating; 0 or . or _ is a blank',
     )
-    .action(({ size, givens = defaultGivens[size], from, ...flags }: SudokuFlags) => {
-      const task = sudokuTask({ size, givens })
+    .action(({ size, givens, from, variant, ...flags }: SudokuFlags) => {
+      if (variant) {
+        makeVariant(variant, { size, givens, from, ...flags })
+        return
+      }
+      const task = sudokuTask({ size, givens: givens ?? defaultGivens[size] })
       if (from === undefined) makeExamples(`sudoku${size}`, task, flags)
       else convertPuzzles(from, `sudoku${size}`, task, flags)
     })
@@ -255,6 +274,20 @@ export function registerTasks(program: Command): void {
 
 interface SudokuFlags extends TaskFlags {
   size: SudokuSize
-  givens?: Range
-  from?: string
+  givens?: Range | undefined
+  from?: string | undefined
+  variant?: SudokuVariant
+}
+
+function makeVariant(
+  variant: SudokuVariant,
+  { from, givens, size, ...flags }: Omit<SudokuFlags, 'variant'>,
+): void {
+  const refuse = (param: string, reason: string) => {
+    throw new BasinError('not_supported', { param, reason })
+  }
+  if (from !== undefined) refuse('--from', 'puzzles of a file have no further rule')
+  if (!isVariantSize(size)) return refuse('--size', 'variants have 6 or 9 cells in a row')
+  const task = sudokuVariantTask({ variant, size, givens: givens ?? variantGivens[size] })
+  makeExamples(`sudoku${size}-${variant}`, task, flags)
 }

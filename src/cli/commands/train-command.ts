@@ -57,6 +57,7 @@ interface Flags extends ObjectiveFlags {
   alphaMultiplier: number
   muonStep: number
   seed: number
+  name?: string
   relabel?: string
   symmetries?: true
   average?: number
@@ -84,6 +85,7 @@ export function registerTrain(program: Command): void {
     .requiredOption('--data <files...>', DATA_HELP)
     .requiredOption('--valid <files...>', 'held-out data of the same kind')
     .requiredOption('--out <dir>', 'directory for the model and its resumable state')
+    .option('--name <name>', 'what requests call the model (default: the name in --config)')
     .option('--init <dir>', 'directory of a model whose weights the run starts from')
     .option('--updates <n>', 'number of updates of the whole run', integer(1), 2000)
     .option('--batch <rows>', 'rows of an update', integer(1), 32)
@@ -157,15 +159,16 @@ export function registerTrain(program: Command): void {
 function configOf(flags: Flags): ModelConfig {
   const json = JSON.parse(readFileSync(flags.config, 'utf8')) as Record<string, unknown>
   const control = flags.objective === 'feed-forward'
+  const named = { ...json, name: flags.name ?? String(json['name']) }
   return parseConfig(
-    control ? { ...json, name: `${String(json['name'])}-control`, feed_forward: true } : json,
+    control ? { ...named, name: `${named.name}-control`, feed_forward: true } : named,
     flags.config,
   )
 }
 
 /** Flags that may change when a run is resumed; its numbers depend on all others. */
 const changeableFlags = new Set(
-  'config tokenizer data valid out init updates budgets validRows validateEvery saveEvery maxSeconds backend threads profile collapseAt metricsPort metricsHost cache teacher seed'.split(
+  'config name tokenizer data valid out init updates budgets validRows validateEvery saveEvery maxSeconds backend threads profile collapseAt metricsPort metricsHost cache teacher seed'.split(
     ' ',
   ),
 )

@@ -1,6 +1,8 @@
 /** The settings of `basin serve`. Each is a flag, an environment variable and an entry of a file. */
 import { type Command, Option } from 'commander'
 import { defaultLimits } from '../../server/limits.js'
+import { LARGEST_TERM_COUNT } from '../../server/schemas/terms-schema.js'
+import { modelFileSwitches } from '../model-files.js'
 import type { WorkerFlags } from '../open-models.js'
 import { SecretOption } from '../commands/config-command.js'
 import { logLevels } from '../output/log.js'
@@ -19,10 +21,13 @@ export interface ServeFlags extends WorkerFlags {
   port: number
   models: string
   model?: string[]
+  modelFiles: (typeof modelFileSwitches)[number]
   maxStepsCap: number
   maxSecondsCap: number
   drainSeconds: number
   maxRequestSteps: number
+  maxTerms: number
+  maxTermPositions: number
   requestsPerMinute?: number
   tokensPerMinute?: number
   stepsPerMinute?: number
@@ -91,6 +96,15 @@ export const serveOptions = (command: Command): Command =>
       )
         .env('BASIN_MODEL')
         .argParser(append),
+    )
+    .addOption(
+      new Option(
+        '--model-files <switch>',
+        'whether clients may fetch the files of the models, so that the page can compute in a browser',
+      )
+        .choices(modelFileSwitches)
+        .env('BASIN_MODEL_FILES')
+        .default('off'),
     )
     .addOption(engineOption())
     .addOption(threadsOption())
@@ -193,6 +207,24 @@ export const serveOptions = (command: Command): Command =>
         'BASIN_MAX_REQUEST_STEPS',
         [1, Number.MAX_SAFE_INTEGER],
         defaultLimits.steps,
+      ),
+    )
+    .addOption(
+      number(
+        '--max-terms <n>',
+        'terms that a request may add to the energy; 0: none',
+        'BASIN_MAX_TERMS',
+        [0, LARGEST_TERM_COUNT],
+        defaultLimits.terms.terms,
+      ),
+    )
+    .addOption(
+      number(
+        '--max-term-positions <n>',
+        'positions of all terms of a request together',
+        'BASIN_MAX_TERM_POSITIONS',
+        [1, 1e6],
+        defaultLimits.terms.positions,
       ),
     )
     .addOption(perMinute('requests', 'requests that one client may send per minute'))

@@ -12,7 +12,7 @@ import type { Programs, State } from './program.js'
 import type { DeviceRow } from './device-rows.js'
 import type { Runner } from './runner.js'
 import type { Shape } from './shape.js'
-import type { SlotTable } from './slot-table.js'
+import type { AnswerSlots } from './answer-slots.js'
 
 const none = new Float32Array(0)
 
@@ -34,7 +34,7 @@ interface Made {
   activations: Activations
   programs: Programs
   runner: Runner
-  slots: SlotTable
+  slots: AnswerSlots
 }
 
 export class Answers {
@@ -90,7 +90,7 @@ export class Answers {
     })
   }
 
-  private row({ slot, which }: Pick<ReadRow, 'slot'> & { which: string }): DeviceRow {
+  private row({ slot, which }: Pick<ReadRow, 'slot' | 'which'>): DeviceRow {
     const { block } = this.made.shape
     const { contextId } = this.made.slots.get(slot)
     return {
@@ -100,7 +100,7 @@ export class Answers {
       position: 0,
       landscape: 0,
       own: block,
-      flags: which === 'best' ? flag.best : 0,
+      flags: { best: flag.best, last: 0, present: flag.present }[which],
     }
   }
 

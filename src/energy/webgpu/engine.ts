@@ -37,9 +37,10 @@ import { withRowWidth } from './padding.js'
 import { makePrograms, type Programs, type State } from './program.js'
 import type { DeviceRow } from './device-rows.js'
 import { resultNumbers, Runner } from './runner.js'
+import { isPushed, Pushes } from './pushes.js'
 import { SavedAnswers } from './saved-answers.js'
 import { shapeOf, webgpuPageSize, type Shape } from './shape.js'
-import { type Slot, SlotTable } from './slot-table.js'
+import { type Slot, AnswerSlots } from './answer-slots.js'
 import { makeState } from './state.js'
 import { packWeights } from './weights.js'
 
@@ -81,9 +82,10 @@ export class WebgpuEngine implements EnergyEngine {
   private readonly programs: Programs
   private readonly runner: Runner
   private readonly contexts: ContextTable
-  private readonly slots: SlotTable
+  private readonly slots: AnswerSlots
   private readonly answers: Answers
   private readonly savedAnswers: SavedAnswers
+  private readonly pushes: Pushes
   private readonly pace = new Pace()
   private readonly alpha: number
   private readonly norm: Float32Array
@@ -93,7 +95,8 @@ export class WebgpuEngine implements EnergyEngine {
     const { capacity, identity, reason } = options
     const { activations, device, memory, programs, shape, state } = made
     this.model = checkpoint.config
-    this.capacity = { ...capacity, pageSize: webgpuPageSize, sharesPages: true }
+    const pageSize = webgpuPageSize
+    this.capacity = { ...capacity, pageSize, sharesPages: true, takesPushes: true }
     this.info = { name: 'webgpu', backend: device.adapter.name, threads: 1, reason }
     this.device = device
     this.held = memory
@@ -103,10 +106,11 @@ export class WebgpuEngine implements EnergyEngine {
     this.programs = programs
     this.runner = new Runner(device, shape, state, activations)
     this.contexts = new ContextTable(shape)
-    this.slots = new SlotTable(capacity.slots)
+    this.slots = new AnswerSlots(capacity.slots)
     this.answers = new Answers({ ...made, runner: this.runner, slots: this.slots }, checkpoint)
     const { contexts, slots } = this
     this.savedAnswers = new SavedAnswers({ ...made, contexts, slots }, this.model, identity)
+    this.pushes = new Pushes(made, checkpoint)
     this.alpha = alphaOf(checkpoint)
     this.norm = checkpoint.tensors.get('transformer.norm.weight')?.data ?? new Float32Array(0)
   }
@@ -210,19 +214,23 @@ export class WebgpuEngine implements EnergyEngine {
 
   async descend(rows: readonly DescendRow[], interrupt?: Interrupt): Promise<StepResult[]> {
     this.check()
-    for (const { landscape, noise, slot, stepSize = 0 } of rows) {
+    for (const row of rows) {
+      const { landscape, noise, slot, stepSize = 0 } = row
+      this.pushes.check(row)
       this.slots.get(slot)
       checkRange('landscape', landscape, this.model.landscapes)
       if (!Number.isFinite(noise)) throw notFinite('noise', noise)
       if (!Number.isFinite(stepSize)) throw notFinite('stepSize', stepSize)
     }
     const rounds = roundsOf(rows)
+    // A slot has room for one push.
+    const atOnce = rows.some(isPushed) ? 1 : Infinity
     const results: StepResult[] = []
     for (let next = 0; next < rounds.length;) {
       const asked = interrupt !== undefined && isRaised(interrupt)
       if (asked && next > 0) break
       this.check()
-      const together = rounds.slice(next, next + (asked ? 1 : this.pace.rounds))
+      const together = rounds.slice(next, next + (asked ? 1 : Math.min(atOnce, this.pace.rounds)))
       const wanted = together.flatMap((round) => round.map((i) => rows[i] as DescendRow))
       results.push(
         ...(await this.steps(
@@ -266,12 +274,17 @@ export class WebgpuEngine implements EnergyEngine {
 
   async read(rows: readonly ReadRow[]): Promise<Readout[]> {
     this.check()
+    if (rows.some(({ which }) => which === 'present')) throw noTerms('which')
     return await this.answers.read(rows)
   }
 
   async points(rows: readonly PointRow[]): Promise<Float32Array[]> {
     this.check()
     return await this.answers.points(rows)
+  }
+
+  tokenVectors(tokens: readonly number[]): Float32Array[] {
+    return this.pushes.vectors(tokens)
   }
 
   async save(slot: number): Promise<Uint8Array> {
@@ -475,6 +488,8 @@ export class WebgpuEngine implements EnergyEngine {
     rounds: readonly number[],
   ): Promise<StepResult[]> {
     const residual = this.shape.residual
+    const pushed = rows.filter(isPushed)
+    if (pushed.length > 0) await this.pushes.upload(pushed)
     const device = rows.map((row): DeviceRow => {
       const slot = this.slots.get(row.slot)
       const counts = residual || slot.stateIsAnswer
@@ -484,7 +499,8 @@ export class WebgpuEngine implements EnergyEngine {
         flags:
           this.normalized(row.step === 0) |
           (counts ? flag.counts : 0) |
-          (row.acceptLower ? flag.acceptLower : 0),
+          (row.acceptLower ? flag.acceptLower : 0) |
+          (isPushed(row) ? flag.pushed : 0),
         step: row.step,
         alpha: rowStepSize(this.model, this.alpha, row),
         noise: row.noise,
@@ -551,6 +567,13 @@ export class WebgpuEngine implements EnergyEngine {
     return { ...result, parts: { disagreement, doubt } }
   }
 }
+
+/** `capacity.takesPushes` is absent: what needs it is refused, here and before it comes here. */
+const noTerms = (param: string): BasinError =>
+  new BasinError('not_supported', {
+    param,
+    reason: 'the webgpu engine adds no terms to an energy; use native or tfjs',
+  })
 
 const notFinite = (param: string, value: number): BasinError =>
   new BasinError('out_of_range', { param, bound: 'a finite number', value })

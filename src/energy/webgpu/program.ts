@@ -61,6 +61,8 @@ export interface State {
   /** [slots][K][LDS]. `last` is the state itself unless the energy is residual. */
   state: GPUBuffer
   best: GPUBuffer
+  /** What rows of a step add to its direction. */
+  pushes: GPUBuffer
   last: GPUBuffer
   bestEnergies: GPUBuffer
   /** Page table, [contexts][pages of one]. */
@@ -194,7 +196,9 @@ class ModelDispatches {
     const [first] = this.activations.layers
     if (!first) return []
     if (shape.latent) {
-      const buffers = [state.state, weights.table, weights.marks, state.tokens, base, first.x]
+      const pushes = shape.gradient ? [] : [state.pushes]
+      const read = [state.state, weights.table, weights.marks, state.tokens, ...pushes]
+      const buffers = [...read, base, first.x]
       return [to.vectors(states.enterLatent(shape), shape.ld / 4, buffers)]
     }
     const vocabTable = weights.vocabTable as GPUBuffer
@@ -222,6 +226,7 @@ class ModelDispatches {
         weights.table,
         weights.marks,
         state.tokens,
+        ...(shape.gradient ? [] : [state.pushes]),
         base,
         x,
       ])
@@ -416,7 +421,7 @@ class ModelDispatches {
     const { base, direction, last, opinions, slopes, squares } = activations
     if (!slopes || !direction || !squares) return []
     const kind = shape.config.energy.kind
-    const ends = [slopes.x, state.tokens, direction, squares]
+    const ends = [slopes.x, state.tokens, state.pushes, direction, squares]
     const outset = shape.residual
       ? [
           to.vectors(energies.apart(shape), shape.ld / 4, [
@@ -446,7 +451,7 @@ class ModelDispatches {
             shape.ldVocab,
             [slopes.x, weights.vocabBack as GPUBuffer, direction],
           ),
-          to.positions(energies.squares(shape), [direction, state.tokens, squares]),
+          to.positions(energies.squares(shape), [state.tokens, state.pushes, direction, squares]),
         ]
     return [
       ...outset,
@@ -556,6 +561,7 @@ class ModelDispatches {
   gather(into: GPUBuffer): Promise<Dispatch> {
     const { shape, state, to } = this
     return to.vectors(readouts.gather(shape), shape.ldState / 4, [
+      ...(shape.residual ? [state.state] : []),
       state.last,
       state.best,
       state.bestEnergies,

@@ -9,7 +9,7 @@ import { unknownEnergy } from './kernels/source.js'
 import { withRowWidth } from './padding.js'
 import type { State } from './program.js'
 import type { Shape } from './shape.js'
-import type { SlotTable } from './slot-table.js'
+import type { AnswerSlots } from './answer-slots.js'
 
 /** `AnswerState.engineNumber`: whether the answer was begun with clamped tokens. */
 const WITH_CLAMPED = 1
@@ -18,7 +18,7 @@ interface Made {
   device: Device
   shape: Shape
   state: State
-  slots: SlotTable
+  slots: AnswerSlots
   contexts: ContextTable
 }
 

@@ -19,6 +19,7 @@ export function makeState(shape: Shape, memory: Memory, { positions }: Activatio
     tokens: memory.storage('tokens', answers + positions),
     state,
     best: memory.storage('best answers of slots', answers * ldState),
+    pushes: memory.storage('pushes of slots', answers * ldState),
     last: residual ? memory.storage('read-outs of slots', answers * ldState) : state,
     bestEnergies: memory.storage('energies of slots', slots),
     pages: memory.storage('page tables', contexts * shape.pagesPerContext),

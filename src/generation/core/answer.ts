@@ -8,6 +8,7 @@ import type { Budget, StopReason } from '../../refine/budget.js'
 import { isAccepted } from '../../refine/acceptance.js'
 import { choose, type Outcome } from '../../refine/candidates.js'
 import { modelStart } from '../../refine/restarts.js'
+import { chooseStanding } from '../../refine/terms/standing.js'
 import {
   advance,
   askedAnew,
@@ -21,24 +22,11 @@ import {
   type Extra,
   type Progress,
 } from '../../refine/stop.js'
+import type { AnswerShape } from './answer-shape.js'
+import { type AnswerTerms, nothingRead, type TermReading } from './answer-terms.js'
 import type { Candidate } from './candidate.js'
 import { type Change, DescentSeries, freshDescent, type Restart } from './descent-series.js'
 import { BLANK } from './prepare.js'
-
-export interface AnswerShape {
-  /** How many answers of this completion came before. */
-  index: number
-  /** Of its noise. */
-  seed: number
-  /** Index of its first position in the completion, in tokens; negative in what is given before. */
-  position: number
-  /** Numbers of a readout: K x V. */
-  readout: number
-  /** Positions that count: K, or fewer at the end of a completion. */
-  length: number
-  /** [K] known tokens, BLANK where the position moves; undefined when all move. */
-  clamped: readonly number[] | undefined
-}
 
 export class Answer {
   readonly candidates: readonly Candidate[]
@@ -56,12 +44,15 @@ export class Answer {
     private budget: Budget,
     /** Steps beyond the budget that answers before left over; adaptive allocation only. */
     private carried = 0,
+    /** What the request adds to the energy. */
+    readonly terms?: AnswerTerms,
   ) {
     this.candidates = Array.from({ length: budget.candidates }, (_, index) => ({
       ...freshDescent,
       slot: undefined,
       saved: undefined,
       stopped: undefined,
+      terms: terms && nothingRead(),
       descent: index,
       start: modelStart,
       limit: Infinity,
@@ -140,10 +131,19 @@ export class Answer {
     )
   }
 
-  /** Takes in a step of one candidate and applies the stop rules, but for those of `endRound`. */
-  step(candidate: Candidate, result: StepResult, now: number): void {
+  /** The state at which a candidate begins or goes on, as its terms read it. */
+  beginTerms(candidate: Candidate, reading: TermReading): void {
+    if (candidate.terms) this.terms?.begin(candidate.terms, reading)
+  }
+
+  /**
+   * Takes in a step of one candidate and applies the stop rules, but for those of `endRound`. `reading`: where
+   * there are terms.
+   */
+  step(candidate: Candidate, result: StepResult, now: number, reading?: TermReading): void {
     candidate.closed = undefined
-    candidate.progress = advance(candidate.progress, result, this.budget)
+    const judged = this.judge(candidate, result, reading)
+    candidate.progress = advance(candidate.progress, judged, this.budget)
     if (this.series) {
       this.series.step(candidate, this.budget, this.blanks)
       return
@@ -151,6 +151,12 @@ export class Answer {
     const limits = this.adaptive ? withoutSteps(this.budget) : this.budget
     candidate.stopped = decide(limits, candidate.progress, this.elapsed(now), this.asked)
     if (this.adaptive) this.endTurn(candidate)
+  }
+
+  /** With terms, stop rules judge by the best state whose required terms hold. */
+  private judge(candidate: Candidate, result: StepResult, reading?: TermReading): StepResult {
+    if (!this.terms || !candidate.terms || !reading) return result
+    return this.terms.step(candidate.terms, result, reading, candidate.progress.steps)
   }
 
   /** Every candidate whose turn it was has stepped: where descents follow each other, the answer may end. */
@@ -197,8 +203,10 @@ export class Answer {
   /** The question is another one: what was found before is no answer to it. */
   askAnew(): void {
     this.series?.forget()
-    for (const candidate of this.candidates)
+    for (const candidate of this.candidates) {
+      if (candidate.terms) this.terms?.forget(candidate.terms)
       Object.assign(candidate, { ...freshDescent, progress: askedAnew(candidate.progress) })
+    }
   }
 
   /** Ends the turn of a candidate at rest; a limit of the whole answer ends those of all candidates. */
@@ -268,7 +276,11 @@ export class Answer {
   }
 
   close(candidate: Candidate, result: EnergyResult): void {
-    candidate.closed = close(candidate.progress, result)
+    const judged =
+      this.terms && candidate.terms
+        ? { ...result, best: this.terms.close(candidate.terms, result.energy) }
+        : result
+    candidate.closed = close(candidate.progress, judged)
   }
 
   /**
@@ -276,6 +288,7 @@ export class Answer {
    * answer is a descent without a slot, which is to be put into that of the candidate.
    */
   chosen(): { index: number; stored: boolean } | undefined {
+    if (this.terms) return this.chosenByTerms()
     const { budget, series } = this
     const all = this.candidates.map((candidate) => this.outcomeOf(candidate))
     const stored = series?.storedOutcome
@@ -302,11 +315,23 @@ export class Answer {
 
   private outcomeOf(candidate: Candidate): Outcome {
     const { initial, final, best } = progressOf(candidate)
+    // With terms the best of all its descents is kept as a readout, so no descent has to be stored.
+    if (candidate.terms) return { initial, energy: Infinity }
     return { initial, energy: this.reads(candidate) === 'best' ? finiteOr(best, final) : final }
+  }
+
+  private chosenByTerms(): { index: number; stored: boolean } | undefined {
+    const outcomes = this.candidates.map((candidate) => {
+      const { initial } = progressOf(candidate)
+      return { initial, standing: candidate.terms?.best?.standing }
+    })
+    const index = chooseStanding(outcomes, this.budget.select)
+    return index < 0 ? undefined : { index, stored: false }
   }
 
   /** Which state of a candidate is read: the best, unless the last is wanted and its energy is finite. */
   reads(candidate: Candidate): 'best' | 'last' {
+    if (candidate.terms) return 'best'
     return this.budget.keep === 'last' && Number.isFinite(progressOf(candidate).final)
       ? 'last'
       : 'best'

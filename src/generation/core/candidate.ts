@@ -2,6 +2,7 @@
 import type { StopReason } from '../../refine/budget.js'
 import type { RestartReason, Start } from '../../refine/restarts.js'
 import type { Progress } from '../../refine/stop.js'
+import type { CandidateTerms } from './answer-terms.js'
 
 /** An answer that was moved out of the engine. */
 export interface SavedAnswer {
@@ -38,6 +39,8 @@ export interface Candidate {
   committedAt: number
   /** Its commits have been opened, after which it commits no more. */
   opened: boolean
+  /** Where the request has terms. */
+  readonly terms: CandidateTerms | undefined
 }
 
 /** The tokens of positions that do not move: those that the question gives, and those that are committed. */

@@ -12,6 +12,7 @@ import type { Interrupt } from '../../energy/interrupt.js'
 import { toErrorMessage } from '../../errors.js'
 import type { CacheCounts } from '../../scheduler/plan.js'
 import { Scheduler } from '../../scheduler/scheduler.js'
+import type { TokenMask } from '../../tokenizer/grammar/grammar.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Control, EngineRequest, FromWorker } from '../protocol.js'
 import { EventQueue } from './event-queue.js'
@@ -93,10 +94,10 @@ export class EngineCore {
     return worked || this.probes.some
   }
 
-  /** Queues a request. Throws what is wrong with it. */
-  submit(request: EngineRequest): void {
+  /** Queues a request. `mask`: which tokens its completion may go on with. Throws what is wrong with it. */
+  submit(request: EngineRequest, mask?: TokenMask): void {
     this.checkBetweenSteps()
-    this.requests.submit(request)
+    this.requests.submit(request, mask)
   }
 
   /** Tells the client of a request why it was not taken. */

@@ -3,17 +3,27 @@
  * times each call and says which requests a failed call fails. It decides nothing, changes no request and
  * knows no text, so what it finds is applied in one place, whatever the engine did to find it.
  */
-import type { Awaitable, BeginRow, EnergyEngine, ObserveRow } from '../../energy/engine.js'
+import type {
+  Awaitable,
+  BeginRow,
+  EnergyEngine,
+  ObserveRow,
+  Push,
+  Readout,
+} from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
-import { landscapeOf } from '../../model/config.js'
+import { landscapeOf } from '../../model/derived.js'
 import { planStep } from '../../refine/budget.js'
 import { startNoise } from '../../refine/restarts.js'
+import { needPoints } from '../../refine/terms/composed.js'
 import type { TickStats } from '../protocol.js'
+import type { TermReading } from './answer-terms.js'
 import { type SavedAnswer, slotOf } from './candidate.js'
 import { clampAnswers, type Clamping, clampPosition } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
 import { outcomesOf } from './multi-step.js'
+import { resolve } from './prepare-terms.js'
 import { changePositions, restartDescents, swapDescent } from './restart.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import {
@@ -28,7 +38,11 @@ import {
   type StepPlan,
   type TokensToScore,
 } from './step-plan.js'
-import { readRow, STEP_ALTERNATIVES } from './token-selection.js'
+import { keptReadout, readRow, STEP_ALTERNATIVES } from './token-selection.js'
+
+/** Where terms are taken: at the answer, and where the next step begins if that is another place. */
+const lastOnly = ['last'] as const
+const both = ['last', 'present'] as const
 
 type Phase = keyof TickStats['seconds']
 
@@ -151,10 +165,37 @@ export class Executor {
     const fresh = beginning.filter(({ saved }) => !saved)
     if (fresh.length > 0)
       await this.call('descend', fresh, outcome, () => this.engine.begin(fresh.map(beginRow)))
+    await this.readBegun(fresh, outcome)
     for (const { row, saved, slot, state } of beginning)
       if (saved)
         await this.call('descend', [row], outcome, () => this.restore(state, row, saved, slot))
     outcome.begun = [...new Set(withoutFailed(beginning, outcome).map(({ state }) => state))]
+  }
+
+  /** What terms have to know before the first step of these descents. */
+  private async readBegun(
+    begun: readonly (SlotMove & Participant)[],
+    outcome: Outcome,
+  ): Promise<void> {
+    const termed = withoutFailed(
+      begun.filter(({ state }) => state.answer?.terms),
+      outcome,
+    )
+    if (termed.length === 0) return
+    for (const { state } of termed)
+      for (const wanted of [...(state.terms?.unresolved ?? [])]) {
+        const vectors = await this.call('read', [{ state }], outcome, () =>
+          this.engine.tokenVectors?.(wanted.tokens),
+        )
+        if (vectors && state.terms) resolve(state.terms, wanted, vectors)
+      }
+    const moves = withoutFailed(termed, outcome)
+    const readings = await this.readTerms(moves, outcome)
+    const found = moves.flatMap(({ row }, i) => {
+      const reading = readings?.[i]
+      return reading ? [{ row, reading }] : []
+    })
+    outcome.begunReadings = [...outcome.begunReadings, ...found]
   }
 
   /** A position that was fixed or opened in the meantime is fixed or opened in what was saved, too. */
@@ -176,6 +217,10 @@ export class Executor {
       restartDescents(this.engine, rows),
     )
     outcome.restarted = restarted ?? []
+    await this.readBegun(
+      rows.map((row) => ({ row, slot: slotOf(candidateOf(row).candidate), state: row.state })),
+      outcome,
+    )
     for (const { restart } of rows)
       outcome.work.restarts.push({ reason: restart.reason, steps: restart.steps })
   }
@@ -199,7 +244,7 @@ export class Executor {
     const rows = withoutFailed(descend, outcome)
     if (rows.length === 0) return
     const rounds = Array.from({ length: steps }, (_, ahead) =>
-      rows.map((row) => this.descendRow(row, ahead)),
+      rows.map((row) => this.descendRow(row, ahead, outcome)),
     ).flat()
     const before = outcome.work.seconds.descend
     const results = await this.call('descend', rows, outcome, () =>
@@ -209,10 +254,12 @@ export class Executor {
     const taken = results.length / rows.length
     const seconds = (outcome.work.seconds.descend - before) / taken
     outcome.work.ticks.push({ rows: rows.length, steps: taken, seconds })
+    const readings = await this.termsAfter(rows, outcome)
     const at = this.now()
     outcome.descents = Array.from({ length: taken }, (_, round) => {
       const from = round * rows.length
-      return { rows, results: results.slice(from, from + rows.length), at }
+      const found = results.slice(from, from + rows.length)
+      return { rows, results: found, ...(readings && { readings }), at }
     })
     const shown = rows.filter(
       ({ state }, i) => state.request.reportSteps && Number.isFinite(results[i]?.energy),
@@ -221,14 +268,49 @@ export class Executor {
   }
 
   /** `ahead`: steps of this call before it. */
-  private descendRow(row: CandidateRow, ahead: number) {
+  private descendRow(row: CandidateRow, ahead: number, outcome: Outcome) {
     const { answer, candidate } = candidateOf(row)
     const { progress } = candidate
     const slot = slotOf(candidate)
     const step = progress.steps + ahead
     const { landscapes } = this.engine.model
     const plan = planStep(answer.limits, step, landscapes, progress.stepShare)
-    return { slot, step, ...plan, noise: startNoise(candidate.start, step, plan.noise) }
+    const noise = startNoise(candidate.start, step, plan.noise)
+    const push = pushOf(row, outcome)
+    return { slot, step, ...plan, noise, ...(push && { push }) }
+  }
+
+  /** By row, of those whose requests have terms; undefined where none has. They take single steps. */
+  private async termsAfter(rows: readonly CandidateRow[], outcome: Outcome) {
+    const termed = rows.filter(({ state }) => state.answer?.terms)
+    if (termed.length === 0) return undefined
+    const moves = termed.map((row) => ({ row, slot: slotOf(candidateOf(row).candidate) }))
+    const readings = await this.readTerms(moves, outcome)
+    return rows.map((row) => readings?.[termed.indexOf(row)])
+  }
+
+  /** What the terms of these rows are functions of, by row; undefined if the call fails. */
+  private async readTerms(
+    candidates: readonly SlotMove[],
+    outcome: Outcome,
+  ): Promise<TermReading[] | undefined> {
+    const { energy } = this.engine.model
+    const places = energy.kind === 'residual' && energy.direction === 'exact' ? both : lastOnly
+    const rows = candidates.map(({ row }) => row)
+    const asked = candidates.flatMap(({ slot }) => places.map((which) => ({ which, slot })))
+    const pointed = rows.some(({ state }) => needPoints(state.terms?.weighted ?? []))
+    return this.call('read', rows, outcome, async () => {
+      const readouts = await this.engine.read(asked.map((row) => ({ ...row, top: 'all' })))
+      const points = pointed ? await this.engine.points(asked) : []
+      const at = (i: number): Pick<TermReading, 'logits' | 'points'> => {
+        const point = points[i]
+        return { logits: (readouts[i] as Readout).logits, ...(point && { points: point }) }
+      }
+      return rows.map((_, i): TermReading => {
+        const first = i * places.length
+        return { ...at(first), ...(places.length > 1 && { present: at(first + 1) }) }
+      })
+    })
   }
 
   /** The present states of answers in descent, for clients that watch every step. */
@@ -277,11 +359,19 @@ export class Executor {
 
   private async read(rows: readonly CandidateRow[], outcome: Outcome): Promise<void> {
     const { block } = this.engine.model.answer
-    const readouts = await this.call('read', rows, outcome, () =>
-      this.engine.read(rows.map((row) => readRow(row, block))),
-    )
+    const kept = rows.map((row) => keptReadout(row, block))
+    const others = rows.filter((_, i) => !kept[i])
+    const read =
+      others.length === 0
+        ? []
+        : await this.call('read', others, outcome, () =>
+            this.engine.read(others.map((row) => readRow(row, block))),
+          )
+    if (!read) return
+    const fresh = [...read]
+    const readouts = kept.map((readout) => readout ?? (fresh.shift() as Readout))
     const at = this.now()
-    const found: SettledReadout[] = (readouts ?? []).map((readout, i) => {
+    const found: SettledReadout[] = readouts.map((readout, i) => {
       return { row: rows[i] as CandidateRow, readout, at }
     })
     for (const each of found)
@@ -342,6 +432,16 @@ function beginRow({ row, slot }: SlotMove): BeginRow {
   const { contextId } = row.state
   const { clamped, seed } = candidateOf(row).answer.shape
   return { slot, contextId, candidate: row.index, seed, ...(clamped && { clamped }) }
+}
+
+/** What the terms of a request push the next step of a candidate by; its descent may have begun in this batch. */
+function pushOf(row: CandidateRow, { begunReadings }: Outcome): Push | undefined {
+  const { answer, candidate } = candidateOf(row)
+  if (!answer.terms) return undefined
+  const begun = begunReadings.find(
+    ({ row: other }) => other.state === row.state && other.index === row.index,
+  )
+  return begun ? answer.terms.pushAt(begun.reading) : candidate.terms?.push
 }
 
 const rowOf = ({ row }: ObserveCall): ObserveRow => row

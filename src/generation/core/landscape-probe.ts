@@ -4,7 +4,7 @@
  * few points, as many as the answer has slots; ProbeQueue lets it take part where nobody has to wait for it.
  */
 import type { EnergyEngine } from '../../energy/engine.js'
-import { stateWidth } from '../../model/config.js'
+import { stateWidth } from '../../model/derived.js'
 import { normals } from '../../refine/random.js'
 import type { ProbeLine, ProbePlane, ProbeRequest } from '../protocol.js'
 import { PlaneProbe } from './plane-probe.js'

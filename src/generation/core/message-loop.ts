@@ -10,9 +10,9 @@
 import type { MessagePort } from 'node:worker_threads'
 import { clear, type Interrupt } from '../../energy/interrupt.js'
 import type { Awaitable } from '../../energy/engine.js'
-import { BasinError, toErrorMessage } from '../../errors.js'
-import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.js'
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import { BasinError } from '../../errors.js'
+import type { Grammar, TokenMask } from '../../tokenizer/grammar/grammar.js'
+import type { TokenMasks } from '../../tokenizer/grammar/token-masks.js'
 import type { Control, EngineRequest, FromWorker, ToWorker } from '../protocol.js'
 import { isAcknowledged, markSent, type ReportAck, requestAckMessage } from '../report-ack.js'
 import type { EngineCore } from './engine-core.js'
@@ -27,9 +27,8 @@ const REPORT_INTERVAL_S = 0.016
 const UNFOLLOWED_REPORT_INTERVAL_S = 0.1
 
 export interface MessageLoopOptions {
-  tokenizer: Tokenizer
-  /** Undefined for a model without a chat template. */
-  chat: ChatTemplate | undefined
+  /** For requests with a grammar; absent where the tokenizer has no token that ends a text. */
+  masks?: Pick<TokenMasks, 'open'> | undefined
   reportAck: ReportAck
   /** Raised before each message to this thread that is to end a long call; cleared when it has come. */
   interrupt?: Interrupt
@@ -46,6 +45,8 @@ export class MessageLoop {
   private stepping = false
   /** What is to change when it is over, in this order. */
   private readonly changes: (() => void)[] = []
+  /** Requests whose grammars are being compiled, and what their clients want of them meanwhile. */
+  private readonly preparing = new Map<string, Control[]>()
   /** The core has more to do. */
   private busy = false
   private closed = false
@@ -64,13 +65,15 @@ export class MessageLoop {
   }
 
   private receive(message: ToWorker): void {
-    const { chat, interrupt, tokenizer } = this.options
+    const { interrupt } = this.options
     if (interrupt && message.type !== 'acknowledged') clear(interrupt)
     switch (message.type) {
       case 'submit':
-        this.change(() => {
-          this.submit(message.request)
-        })
+        if (message.request.grammar) void this.prepare(message.request, message.request.grammar)
+        else
+          this.change(() => {
+            this.submit(message.request)
+          })
         break
       case 'control':
         this.change(() => {
@@ -80,17 +83,9 @@ export class MessageLoop {
       case 'acknowledged':
         this.acknowledged()
         break
-      case 'tokenize':
-        this.answer(message.id, () => ({ type: 'tokens', tokens: tokenizer.encode(message.text) }))
-        break
-      case 'detokenize':
-        this.answer(message.id, () => ({ type: 'text', text: tokenizer.decode(message.tokens) }))
-        break
-      case 'chat':
-        this.answer(message.id, () => ({
-          type: 'tokens',
-          tokens: encodeChat(chat, message.messages),
-        }))
+      case 'ping':
+        // Needs no engine: answered at once, even while a step is in flight.
+        this.send({ type: 'pong', id: message.id })
         break
       case 'close':
         this.change(() => void this.close())
@@ -109,32 +104,48 @@ export class MessageLoop {
   }
 
   /** What is wrong with a request is the failure of that request alone. */
-  private submit(request: EngineRequest): void {
+  private submit(request: EngineRequest, mask?: TokenMask): void {
     try {
-      this.core.submit(request)
+      this.core.submit(request, mask)
     } catch (error) {
+      mask?.close()
       this.core.refuse(request.id, error)
     }
   }
 
+  /** Compiles the grammar of a request, beside the steps of the others, and submits it then. */
+  private async prepare(request: EngineRequest, grammar: Grammar): Promise<void> {
+    const { id } = request
+    const controls: Control[] = []
+    this.preparing.set(id, controls)
+    const opened = await this.open(grammar).catch((error: unknown) => ({ error }))
+    this.preparing.delete(id)
+    if (this.closed) return
+    this.change(() => {
+      if ('error' in opened) this.core.refuse(id, opened.error)
+      else this.submit(request, opened)
+      for (const control of controls) this.control(id, control)
+    })
+  }
+
+  private async open(grammar: Grammar): Promise<TokenMask> {
+    const { masks } = this.options
+    if (masks) return masks.open(grammar)
+    const reason = "the model's tokenizer has no token that ends a text"
+    throw new BasinError('not_supported', { param: grammar.param, reason })
+  }
+
   private control(id: string, control: Control): void {
+    const waiting = this.preparing.get(id)
+    if (waiting) {
+      waiting.push(control)
+      return
+    }
     try {
       this.core.control(id, control)
     } catch (error) {
       if (!(error instanceof BasinError)) throw error
       this.core.refuse(id, error)
-    }
-  }
-
-  /** A question that needs no engine: answered at once, even while a step is in flight. */
-  private answer(
-    id: number,
-    reply: () => { type: 'tokens'; tokens: readonly number[] } | { type: 'text'; text: string },
-  ): void {
-    try {
-      this.send({ id, ...reply() })
-    } catch (error) {
-      this.send({ type: 'refused', id, error: toErrorMessage(error) })
     }
   }
 
@@ -221,13 +232,4 @@ export class MessageLoop {
   private send(message: FromWorker): void {
     this.port.postMessage(message)
   }
-}
-
-function encodeChat(
-  chat: ChatTemplate | undefined,
-  messages: readonly ChatMessage[],
-): readonly number[] {
-  if (chat) return chat.encode(messages)
-  const reason = 'this model has no chat template'
-  throw new BasinError('not_supported', { param: 'messages', reason })
 }

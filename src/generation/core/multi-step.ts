@@ -51,8 +51,9 @@ export class MultiStep {
 
   /** How many steps all of these rows are sure to take, and can take in one call. */
   stepsOf(rows: readonly CandidateRow[]): number {
-    const watched = rows.some(({ state }) => state.request.reportSteps)
-    if (rows.length === 0 || watched || this.events.urgent) return 1
+    // What is read after a step decides what terms add to the next one.
+    const single = rows.some(({ state }) => state.request.reportSteps || state.terms)
+    if (rows.length === 0 || single || this.events.urgent) return 1
     const { rows: before, seconds } = this.latest
     const expected = seconds * Math.max(1, rows.length / before)
     // A clock that saw no time pass tells nothing.
@@ -102,13 +103,15 @@ export class MultiStep {
    * Steps of every answer to come, if the client wants no more of an answer than its text, and nothing but
    * the number of steps can end one.
    */
-  private plainSteps({ completion, request, repeats }: RequestState): number | undefined {
+  private plainSteps({ completion, mask, request, repeats }: RequestState): number | undefined {
     const { answer, energy } = this.engine.model
     const { budget, sampling } = request
     const wantsMore =
       request.reportSteps ||
       request.hold ||
       request.tokenEnergy ||
+      mask !== undefined ||
+      request.terms !== undefined ||
       request.logprobs !== undefined ||
       request.represent !== undefined ||
       request.probe !== undefined

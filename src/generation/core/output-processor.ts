@@ -149,6 +149,11 @@ export class OutputProcessor {
       if (kind === 'commit') series?.commit(row.index, commits)
     }
     for (const swapped of outcome.swapped) this.swap(swapped)
+    for (const { reading, row } of outcome.begunReadings) {
+      if (!this.requests.has(row.state)) continue
+      const { answer, candidate } = candidateOf(row)
+      answer.beginTerms(candidate, reading)
+    }
     for (const state of outcome.represented) if (this.requests.has(state)) this.represent(state)
     for (const descent of outcome.descents) this.descend(descent)
     for (const preview of outcome.previews) this.emitStep(preview)
@@ -173,7 +178,7 @@ export class OutputProcessor {
     return answer
   }
 
-  private descend({ at, results, rows }: Descent): void {
+  private descend({ at, readings, results, rows }: Descent): void {
     let rounds: Set<RequestState> | undefined
     rows.forEach((row, i) => {
       const result = results[i]
@@ -181,7 +186,7 @@ export class OutputProcessor {
       const { answer, candidate } = candidateOf(row)
       // It diverged in an earlier step of the same call.
       if (hasStopped(candidate)) return
-      answer.step(candidate, result, at)
+      answer.step(candidate, result, at, readings?.[i])
       if (hasStopped(candidate)) this.rest(row.state, at)
       if (answer.series) rounds = (rounds ?? new Set<RequestState>()).add(row.state)
     })
@@ -306,6 +311,8 @@ export class OutputProcessor {
     const ends = completion.ended || state.isFull || state.finishing
     if (ends) completion.flush()
     const certain = completion.take()
+    state.termResults =
+      candidate.terms && answer.terms?.finalResults(candidate.terms, completion.tokens, ends)
     const stopReason = candidate.stopped ?? 'finished'
     const settled = {
       position: answer.shape.position,
@@ -317,6 +324,7 @@ export class OutputProcessor {
       seconds: answer.elapsed(at),
       ...(request.logprobs !== undefined && { logprobs: certain.logprobs }),
       ...(tokenEnergy !== undefined && { tokenEnergy }),
+      ...(state.termResults && { terms: state.termResults }),
       ...(representation && { representation }),
     }
     this.events.pushAnswer(request, settled, at)

@@ -8,11 +8,17 @@ import { answerSeed } from '../../refine/candidates.js'
 import { extend, type Extra } from '../../refine/stop.js'
 import { IncrementalDecoder } from '../../tokenizer/incremental-decoder.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import type { TokenMask } from '../../tokenizer/grammar/grammar.js'
 import type { EngineRequest } from '../protocol.js'
-import { Answer, type AnswerShape } from './answer.js'
+import { allRequiredHold } from '../../refine/terms/composed.js'
+import type { TermResult } from '../../refine/terms/term.js'
+import { AnswerTerms } from './answer-terms.js'
+import type { AnswerShape } from './answer-shape.js'
+import { Answer } from './answer.js'
 import type { Candidate } from './candidate.js'
 import { Detokenizer, type HandedOut } from './detokenizer.js'
 import { MeanPool } from './embedding.js'
+import { type PreparedTerms, prepareTerms } from './prepare-terms.js'
 import { BLANK, prepare, type Prepared } from './prepare.js'
 
 const sum = (a: Extra, b: Extra): Extra => ({
@@ -43,6 +49,10 @@ export class RequestState {
   requestId = -1
   /** All tokens before the next answer. */
   readonly context: number[]
+  /** What it adds to the energy. */
+  readonly terms: PreparedTerms | undefined
+  /** Of the completion up to the latest settled answer. */
+  termResults: TermResult[] | undefined
   completion: Detokenizer
   /** The present answer, from its beginning until the next one may begin. */
   answer: Answer | undefined
@@ -88,12 +98,15 @@ export class RequestState {
   /** Throws what is wrong with the request: see `prepare`. */
   constructor(
     readonly request: EngineRequest,
-    model: ModelConfig,
+    private readonly model: ModelConfig,
     private readonly tokenizer: Tokenizer,
     /** Seconds of the core's clock. */
     readonly submittedAt: number,
+    /** Says which tokens its completion may go on with; undefined: any. */
+    readonly mask?: TokenMask,
   ) {
     this.prepared = prepare(request, model, tokenizer)
+    this.terms = request.terms && prepareTerms(request.terms, this.prepared.maxTokens, tokenizer)
     this.promptLength = this.prepared.promptTokens - this.prepared.given.length
     this.block = model.answer.block
     this.readout = model.answer.block * model.vocab_size
@@ -161,6 +174,12 @@ export class RequestState {
     return this.completion.tokens.length >= this.prepared.maxTokens
   }
 
+  /** Every required term is satisfied by what was found; true where there are none. */
+  get requiredHold(): boolean {
+    const { termResults, terms } = this
+    return !terms || !termResults || allRequiredHold(terms.weighted, termResults)
+  }
+
   get hasTemplate(): boolean {
     return this.prepared.template !== undefined
   }
@@ -172,11 +191,19 @@ export class RequestState {
     this.accepted = false
     const extended = extend(this.request.budget, this.extra)
     const budget = this.scoresGiven || this.encodesPrompt ? { ...extended, maxSteps: 0 } : extended
-    const answer = new Answer(this.nextShape(), budget, this.unspent)
+    const shape = this.nextShape()
+    const answer = new Answer(shape, budget, this.unspent, this.termsOf(shape))
     this.extra = {}
     if (this.finishing) answer.finish()
     this.answer = answer
     return answer
+  }
+
+  private termsOf(shape: AnswerShape): AnswerTerms | undefined {
+    if (!this.terms) return undefined
+    const last = shape.position + shape.length >= this.prepared.maxTokens
+    const before = [...this.completion.tokens]
+    return new AnswerTerms(this.terms.weighted, shape, before, last, this.model)
   }
 
   /** The given tokens that the present answer stands for become context. */
@@ -209,6 +236,7 @@ export class RequestState {
 
   /** Takes the tokens of the present answer out of completion and context again. */
   rewind(answer: Answer): void {
+    this.mask?.rewind(this.completion.tokens.length - answer.shape.position)
     this.completion = this.completion.rewound(answer.shape.position, this.handedOutBefore)
     this.context.length = this.contextBefore
     this.accepted = false

@@ -10,6 +10,7 @@ import type { Extra } from '../../refine/stop.js'
 import type { RequestNeeds, ScheduledRequest } from '../../scheduler/plan.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import type { TokenMask } from '../../tokenizer/grammar/grammar.js'
 import type { Control, EngineRequest, Of } from '../protocol.js'
 import { inSlots } from './answer.js'
 import type { Candidate } from './candidate.js'
@@ -30,7 +31,7 @@ export class RequestTable {
   private readonly byRequestId = new Map<number, RequestState>()
 
   constructor(
-    private readonly engine: Pick<EnergyEngine, 'model' | 'release'>,
+    private readonly engine: Pick<EnergyEngine, 'capacity' | 'info' | 'model' | 'release'>,
     private readonly tokenizer: Tokenizer,
     private readonly scheduler: Pick<Scheduler, 'hold' | 'pause' | 'release' | 'reopen' | 'submit'>,
     private readonly events: EventQueue,
@@ -39,13 +40,17 @@ export class RequestTable {
     private readonly now: () => number,
   ) {}
 
-  /** Throws what is wrong with the request. */
-  submit(request: EngineRequest): void {
+  /** `mask`: of its completion, closed when the request is gone. Throws what is wrong with the request. */
+  submit(request: EngineRequest, mask?: TokenMask): void {
     if (this.byId.has(request.id)) {
       const reason = `a request with the id ${request.id} is running`
       throw new BasinError('invalid_request', { param: 'id', reason })
     }
-    const state = new RequestState(request, this.engine.model, this.tokenizer, this.now())
+    if (request.terms && this.engine.capacity.takesPushes !== true) {
+      const reason = `the engine ${this.engine.info.name} adds no terms to an energy; serve the model with native or tfjs`
+      throw new BasinError('not_supported', { param: 'energy_terms', reason })
+    }
+    const state = new RequestState(request, this.engine.model, this.tokenizer, this.now(), mask)
     state.requestId = this.scheduler.submit({
       client: request.client,
       context: state.context,
@@ -142,7 +147,8 @@ export class RequestTable {
   complete(state: RequestState, chosen?: CandidateRow): void {
     const candidate = chosen && candidateOf(chosen).candidate
     const cut = state.isFull && !state.completion.ended && !state.hasTemplate
-    this.emitFinished(state, cut ? 'length' : 'stop', candidate, candidate?.stopped ?? 'finished')
+    const reason = state.requiredHold ? (cut ? 'length' : 'stop') : 'unsatisfied'
+    this.emitFinished(state, reason, candidate, candidate?.stopped ?? 'finished')
     if (!state.request.hold) {
       this.remove(state)
       return
@@ -270,6 +276,7 @@ export class RequestTable {
   }
 
   private forget(state: RequestState): void {
+    state.mask?.close()
     if (state.heldUntil !== undefined) this.events.release(state.request.id)
     this.byId.delete(state.request.id)
     this.byRequestId.delete(state.requestId)

@@ -4,6 +4,7 @@
  */
 import type { EnergyResult, MultiStepRow, Readout, StepResult } from '../../energy/engine.js'
 import type { TickStats } from '../protocol.js'
+import type { TermReading } from './answer-terms.js'
 import type { SavedAnswer } from './candidate.js'
 import type { Clamping } from './clamp.js'
 import type { Change, Restart } from './descent-series.js'
@@ -156,7 +157,15 @@ export interface Swapped {
 export interface Descent {
   rows: readonly CandidateRow[]
   results: readonly StepResult[]
+  /** By row, of those whose requests have terms. */
+  readings?: readonly (TermReading | undefined)[]
   at: number
+}
+
+/** Where a candidate begins, read for the terms of its request. */
+export interface BegunReading {
+  row: CandidateRow
+  reading: TermReading
 }
 
 /** The present state of an answer in descent, read out for a `step` event. */
@@ -200,6 +209,8 @@ export interface Outcome {
   saved: readonly { row: CandidateRow; saved: SavedAnswer }[]
   /** Answers that began or went on, and when, in seconds of the clock. */
   begun: readonly RequestState[]
+  /** Of those whose requests have terms. */
+  begunReadings: readonly BegunReading[]
   begunAt: number
   restarted: readonly Restarted[]
   changed: readonly Changed[]
@@ -242,6 +253,7 @@ export const emptyOutcome = (): Outcome => ({
   encoded: none,
   saved: none,
   begun: none,
+  begunReadings: none,
   begunAt: 0,
   restarted: none,
   changed: none,

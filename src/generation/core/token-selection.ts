@@ -3,6 +3,7 @@
  * probability. Pure but for the completion that it appends to; makes no call and emits no event.
  */
 import type { ReadRow, Readout } from '../../energy/engine.js'
+import { readLogits } from '../../energy/readout.js'
 import type { StopReason } from '../../refine/budget.js'
 import {
   chanceOf,
@@ -41,7 +42,7 @@ export function readRow(row: CandidateRow, block: number): ReadRow {
   const { answer, candidate } = candidateOf(row)
   const { sampling } = request
   const asked = { slot: slotOf(candidate), which: answer.reads(candidate) }
-  if (givenTokens.length > 0) return { ...asked, top: 'all' }
+  if (givenTokens.length > 0 || row.state.mask) return { ...asked, top: 'all' }
   if (isGreedy(sampling)) return { ...asked, top: Math.max(1, request.logprobs ?? 0) }
   if (request.logprobs !== undefined || !isPlainDraw(sampling)) return { ...asked, top: 'all' }
   const temperature = temperatureOf(sampling)
@@ -49,6 +50,14 @@ export function readRow(row: CandidateRow, block: number): ReadRow {
   const first = completion.tokens.length
   const draws = Array.from({ length: block }, (_, i) => chanceOf(sampling, first + i))
   return { ...asked, top: 'all', temperature, draws }
+}
+
+/** The readout of a settled answer that was kept for its terms; undefined where the engine has it. */
+export function keptReadout(row: CandidateRow, block: number): Readout | undefined {
+  const { answer, candidate } = candidateOf(row)
+  const kept = candidate.terms?.best
+  if (!kept) return undefined
+  return readLogits(kept.logits.slice(), block, readRow(row, block), answer.shape.clamped)
 }
 
 /** The tokens of one position of a readout, most probable first. `block`: K. */
@@ -62,7 +71,7 @@ export function ranked(readout: Readout, block: number, position: number): Token
 
 /** Throws a RangeError where the readout is not finite. */
 function chooseToken(
-  { completion, request }: RequestState,
+  { completion, context, mask, request }: RequestState,
   readout: Readout,
   block: number,
   position: number,
@@ -85,7 +94,8 @@ function chooseToken(
   if (weights.length > 0)
     return { token: drawFrom(rowAt(weights, block, position), sampling, draw) }
   const row = rowAt(logits, block, position)
-  const token = sample(row, sampling, completion.counts, draw)
+  const surroundings = { prompt: context, allowed: mask?.allowed() }
+  const token = sample(row, sampling, completion.counts, draw, surroundings)
   return {
     token,
     ...(request.logprobs !== undefined && { choice: tokenLogProbs(row, token, request.logprobs) }),
@@ -130,7 +140,10 @@ export function takeTokens(
     }
     const { choice, token } = chooseToken(state, readout, block, position)
     const wanted = request.logprobs !== undefined && choice
+    const { length } = completion.tokens
     completion.push(token, wanted ? logprobOf(choice, tokenizer) : undefined)
+    // The token that ends a completion is no part of its text.
+    if (completion.tokens.length > length) state.mask?.accept([token])
   }
   return completion.tokens.slice(before)
 }
@@ -193,6 +206,7 @@ export function stepEvent(
     bestEnergy: finiteOr(best, final),
     gradientNorm,
     ...(parts && { disagreement: parts.disagreement, doubt: parts.doubt }),
+    ...(candidate.terms?.latest && { terms: candidate.terms.latest.composed.results }),
     text: tokenizer.decode(shown.filter((token) => token < tokenizer.vocabSize)),
     top: ranked(readout, block, answer.firstMoving).map(({ logProb, token }) => ({
       token: tokenText(tokenizer, token),
@@ -208,7 +222,9 @@ export function stepEvent(
 }
 
 export function energySummary(candidate: Candidate): EnergySummary {
-  const { best, final, initial } = progressOf(candidate)
+  const { final, initial, ...progress } = progressOf(candidate)
+  // With terms it is the energy of the state that is returned.
+  const best = candidate.terms?.best?.standing.energy ?? progress.best
   const last = finiteOr(final, best)
   return { initial: finiteOr(initial, last), final: last, best: finiteOr(best, last) }
 }
@@ -223,7 +239,7 @@ export function refinementOf(
   reason: StopReason,
 ): Refinement {
   const progress = candidate && progressOf(candidate)
-  const known = candidate && Number.isFinite(progressOf(candidate).best)
+  const known = candidate && Number.isFinite(energySummary(candidate).best)
   return {
     steps: state.settledSteps + (candidate ? (state.answer?.stepsOf(candidate) ?? 0) : 0),
     energy: known ? energySummary(candidate) : { initial: 0, final: 0, best: 0 },
@@ -237,5 +253,6 @@ export function refinementOf(
       disagreement: progress.parts.disagreement,
       doubt: progress.parts.doubt,
     }),
+    ...(state.termResults && { terms: state.termResults }),
   }
 }

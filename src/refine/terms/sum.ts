@@ -5,62 +5,71 @@
  * learning with symbolic knowledge", ICML 2018). By the logits of a position, its gradient is p minus what
  * is left of p where the rule holds, so it is bounded by 1.
  */
-import { addSlope, chanceOf, reachOf, type Reading, surprise } from './reading.js'
+import { addSlope, chanceOf, reachOf, type Reading, type Slope, surprise } from './reading.js'
 import type { TokenTerm } from './term.js'
 
 /** The number that a token stands for, by token id: whole and at least 0; undefined: none. */
 export type Numbers = readonly (number | undefined)[]
 
-/** Tokens of each number from 0 to `most`. */
-function tokensByNumber(numbers: Numbers, most: number): number[][] {
-  const tokens: number[][] = Array.from({ length: most + 1 }, () => [])
-  numbers.forEach((number, token) => {
-    if (number !== undefined && number <= most) tokens[number]?.push(token)
-  })
-  return tokens
-}
-
-/** The distribution of a sum with one more summand: `to` [n] from `from` [n]. */
-function convolve(from: Float64Array, chances: Float64Array): Float64Array {
-  const to = new Float64Array(from.length)
-  for (let number = 0; number < chances.length; number++) {
-    const chance = chances[number] as number
-    if (chance === 0) continue
-    for (let sum = number; sum < to.length; sum++)
-      to[sum] = (to[sum] as number) + chance * (from[sum - number] as number)
-  }
-  return to
+/** Tokens that can be a summand of `equals`, and their numbers. */
+function summands(numbers: Numbers, equals: number): { token: number; number: number }[] {
+  return numbers.flatMap((number, token) =>
+    number !== undefined && number <= equals ? [{ token, number }] : [],
+  )
 }
 
 export function sum(positions: readonly number[], equals: number, numbers: Numbers): TokenTerm {
-  const tokens = tokensByNumber(numbers, equals)
-  const chancesAt = (reading: Reading, position: number): Float64Array =>
-    Float64Array.from(tokens, (same) =>
-      same.reduce((total, token) => total + chanceOf(reading, position, token), 0),
-    )
-  const empty: Float64Array = Float64Array.from({ length: equals + 1 }, (_, s) => (s === 0 ? 1 : 0))
+  const tokens = summands(numbers, equals)
+  const width = equals + 1
+  // heads[i]: the distribution of the sum of the positions before i; tails: of those from i on. [n + 1][width]
+  const heads = new Float64Array((positions.length + 1) * width)
+  const tails = new Float64Array((positions.length + 1) * width)
+  heads[0] = 1
+  tails[positions.length * width] = 1
+
+  /** The distribution with one more summand: `to` and `from` are places in `all`. */
+  const addOne = (
+    reading: Reading,
+    position: number,
+    all: Float64Array,
+    from: number,
+    to: number,
+  ) => {
+    all.fill(0, to, to + width)
+    for (const { number, token } of tokens) {
+      const chance = chanceOf(reading, position, token)
+      if (chance === 0) continue
+      for (let total = number; total < width; total++)
+        all[to + total] =
+          (all[to + total] as number) + chance * (all[from + total - number] as number)
+    }
+  }
+
+  const evaluate = (reading: Reading, slope?: Slope): number => {
+    const reach = reachOf(reading)
+    for (const position of positions) if (position >= reach) return 0
+    positions.forEach((position, i) => {
+      addOne(reading, position, heads, i * width, (i + 1) * width)
+    })
+    const { derivative, value } = surprise(heads[positions.length * width + equals] as number)
+    if (!slope) return value
+    for (let i = positions.length - 1; i >= 0; i--) {
+      const position = positions[i] as number
+      for (const { number, token } of tokens) {
+        let others = 0
+        for (let total = equals - number, k = 0; total >= 0; total--, k++)
+          others += (heads[i * width + k] as number) * (tails[(i + 1) * width + total] as number)
+        addSlope(reading, slope, position, token, derivative * others)
+      }
+      addOne(reading, position, tails, (i + 1) * width, i * width)
+    }
+    return value
+  }
+
   return {
     of: 'tokens',
     type: 'sum',
-    evaluate: (reading, slope) => {
-      if (positions.some((position) => position >= reachOf(reading))) return 0
-      const summands = positions.map((position) => chancesAt(reading, position))
-      // heads[i]: the distribution of the sum of the summands before i.
-      const heads = [empty]
-      for (const summand of summands) heads.push(convolve(heads.at(-1) ?? empty, summand))
-      const { derivative, value } = surprise(heads.at(-1)?.[equals] as number)
-      if (!slope) return value
-      let tail = empty
-      for (let i = positions.length - 1; i >= 0; i--) {
-        const others = convolve(heads[i] as Float64Array, tail)
-        tokens.forEach((same, number) => {
-          const amount = derivative * (others[equals - number] as number)
-          for (const token of same) addSlope(reading, slope, positions[i] as number, token, amount)
-        })
-        tail = convolve(tail, summands[i] as Float64Array)
-      }
-      return value
-    },
+    evaluate,
     holds: (given, whole) => {
       if (positions.some((position) => position >= given.length)) return !whole
       const found = positions.map((position) => numbers[given[position] as number])

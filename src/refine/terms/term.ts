@@ -12,7 +12,6 @@ export const termTypes = [
   'contains',
   'count',
   'similar',
-  'model',
 ] as const
 export type TermType = (typeof termTypes)[number]
 

@@ -1,10 +1,7 @@
-/** The messages of the socket: from a client's text to a frame, and from an engine's event to frames. */
+/** The messages that a client sends over the socket: from text to a frame. */
 import { Compile } from 'typebox/compile'
-import { BasinError, fromErrorMessage } from '../../errors.js'
-import { isSettled, settledAnswers } from '../../generation/settled-answers.js'
-import { settledFields, stepFields, usageFields } from '../event-fields.js'
+import { BasinError } from '../../errors.js'
 import { nestsBeyond } from '../json-nesting.js'
-import type { SuccessEvent } from '../requests/request-service.js'
 import { refusal } from '../schema-errors.js'
 import { type ClientFrame, clientFrames } from '../schemas/frame-schema.js'
 
@@ -43,57 +40,4 @@ export function parseFrame(text: string, nesting: number): ClientFrame {
 export function checkMessage(bytes: number, binary: boolean, limit: number): void {
   if (binary) throw invalid('it is binary; frames are JSON text')
   if (bytes > limit) throw invalid(`it is longer than ${limit} bytes`)
-}
-
-export interface ServerFrame {
-  type: 'started' | 'step' | 'committed' | 'finished' | 'error'
-  [field: string]: unknown
-}
-
-/** Without the sequence number, which belongs to the connection. None for events that the socket has not. */
-export function framesOf(
-  event: SuccessEvent,
-  request: { id: string; model: string },
-): readonly ServerFrame[] {
-  if (isSettled(event)) {
-    return settledAnswers(event).map((answer) => {
-      const { logprobs, text } = answer
-      return {
-        type: 'committed',
-        text,
-        ...settledFields(answer),
-        ...(logprobs && { logprobs }),
-      }
-    })
-  }
-  switch (event.type) {
-    case 'started':
-      return [
-        {
-          type: 'started',
-          ...request,
-          prompt_tokens: event.promptTokens,
-          queue_seconds: event.queueSeconds,
-        },
-      ]
-    case 'step':
-      return [{ type: 'step', ...stepFields(event) }]
-    case 'declined':
-      return [{ type: 'error', ...fromErrorMessage(event.error).toJSON() }]
-    case 'scored':
-    case 'probed':
-      return []
-    case 'finished': {
-      const { finishReason, refinement, text, usage } = event
-      return [
-        {
-          type: 'finished',
-          finish_reason: finishReason,
-          text,
-          usage: usageFields(usage.promptTokens, usage.completionTokens),
-          refinement,
-        },
-      ]
-    }
-  }
 }

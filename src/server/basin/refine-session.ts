@@ -13,7 +13,8 @@ import { asBasinError, publicError } from '../error-boundary.js'
 import { requestFrom } from '../requests/request-settings.js'
 import type { SuccessEvent, SubmittedRequest } from '../requests/request-service.js'
 import type { ClientFrame, StartFrame } from '../schemas/frame-schema.js'
-import { checkMessage, framesOf, parseFrame, type ServerFrame } from './refine-frames.js'
+import { framesOf, type ServerFrame } from './event-frames.js'
+import { checkMessage, parseFrame } from './refine-frames.js'
 
 /** While the client has left this much unread, its own frames are not read. */
 const MOST_UNREAD_BYTES = 64 * 1024
@@ -102,7 +103,7 @@ export class RefineSession {
 
   private async submit(engine: EngineClient, frame: StartFrame): Promise<SubmittedRequest> {
     const { limits, requests } = this.context
-    const settings = requestFrom(frame, engine.model, limits.caps)
+    const settings = requestFrom(frame, engine.model, limits.caps, limits.terms)
     const shown = { prompt: frame.prompt ?? '', reportSteps: true, hold: frame.hold ?? true }
     const request = await this.withoutReading(() =>
       requests.submitOne(

@@ -113,6 +113,13 @@ export function instrumentsIn(registry: Registry) {
     ),
 
     answers: counter('answers_total', 'Settled answers by stop reason', 'model', 'stop_reason'),
+    terms: counter(
+      'terms_total',
+      'Terms of composed energies at the end of completions, by type and whether they were satisfied',
+      'model',
+      'type',
+      'satisfied',
+    ),
     answerSteps: histogram('answer_steps', 'Descent steps of an answer', STEPS, 'model'),
     descentsGivenUp: counter(
       'restarts_total',

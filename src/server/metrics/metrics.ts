@@ -28,7 +28,7 @@ const routes = [
   '/v1/embeddings',
   '/v1/landscape',
 ]
-const finishReasons: FinishReason[] = ['stop', 'length', 'cancelled', 'failed']
+const finishReasons: FinishReason[] = ['stop', 'length', 'unsatisfied', 'cancelled', 'failed']
 const stopReasons: StopReason[] = [
   'converged',
   'energy_target',

@@ -56,6 +56,8 @@ export class RequestMetrics implements RequestObserver {
         this.end(event.finishReason, now)
         instruments.promptLength.observe({ model }, event.usage.promptTokens)
         instruments.completionLength.observe({ model }, event.usage.completionTokens)
+        for (const { satisfied, type } of event.refinement.terms ?? [])
+          instruments.terms.inc({ model, type, satisfied: String(satisfied) })
         return
       case 'failed':
         if (!this.ended) this.end('failed', now)

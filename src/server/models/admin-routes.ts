@@ -4,7 +4,7 @@ import { Type } from 'typebox'
 import { BasinError } from '../../errors.js'
 import type { App, AppContext } from '../context.js'
 import { replies } from '../schemas/reply-schema.js'
-import type { ModelState } from './model-registry.js'
+import type { ModelSource, ModelState } from './model-registry.js'
 
 const State = Type.Object({
   id: Type.String(),
@@ -19,7 +19,12 @@ const State = Type.Object({
   idle_seconds: Type.Number({ description: 'since its last use; 0 while it is in use' }),
 })
 
-export function adminRoutes(app: App, { models }: Pick<AppContext, 'models'>): void {
+/** `rescan`: finds the models that there are; undefined where they are always the same. */
+export function adminRoutes(
+  app: App,
+  { models }: Pick<AppContext, 'models'>,
+  rescan?: () => ReadonlyMap<string, ModelSource>,
+): void {
   const tags = ['administration']
   const params = Type.Object({ model: Type.String() })
   const onRequest: onRequestHookHandler = ({ administrator }, _, done) => {
@@ -50,6 +55,30 @@ export function adminRoutes(app: App, { models }: Pick<AppContext, 'models'>): v
       },
     },
     () => ({ object: 'list' as const, data: list() }),
+  )
+  const Rescan = Type.Object({
+    object: Type.Literal('rescan'),
+    added: Type.Array(Type.String(), { description: 'in memory when a request needs them first' }),
+    removed: Type.Array(Type.String(), {
+      description: 'their directories are gone; those in memory answer until they are unloaded',
+    }),
+  })
+  app.post(
+    '/admin/models/rescan',
+    {
+      onRequest,
+      schema: {
+        operationId: 'rescanModels',
+        summary: 'Look again for models in the directory that --models names',
+        tags,
+        response: replies(Rescan, 400),
+      },
+    },
+    () => {
+      const reason = 'the models of this server are always the same'
+      if (!rescan) throw new BasinError('not_supported', { param: 'rescan', reason })
+      return { object: 'rescan' as const, ...models.replaceSources(rescan()) }
+    },
   )
   app.post(
     '/admin/models/:model/load',

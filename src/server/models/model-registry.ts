@@ -37,8 +37,8 @@ export interface ModelLease {
 }
 
 interface Entry {
-  readonly profile: ModelProfile
-  readonly open: ModelSource['open'] | undefined
+  profile: ModelProfile
+  open: ModelSource['open'] | undefined
   state: ModelState
   engine: EngineClient | undefined
   /** An administrator has unloaded it: requests do not bring it back. */
@@ -158,6 +158,27 @@ export class ModelRegistry {
     // Both may have changed meanwhile.
     const { state, withdrawn } = this.entry(name)
     if (state === 'loaded' && withdrawn) await this.remove(name, entry, 'asked')
+  }
+
+  /**
+   * For an administrator. New models are brought into memory when a request needs them. A model that is not
+   * in memory is from now on what its source says, or gone without one; one in memory is so once it has left.
+   */
+  replaceSources(sources: ReadonlyMap<string, ModelSource>): Record<'added' | 'removed', string[]> {
+    const added = [...sources.keys()].filter((name) => !this.entries.has(name))
+    const removed = [...this.entries.keys()].filter((name) => !sources.has(name))
+    for (const name of removed) {
+      const entry = this.entries.get(name)
+      if (entry) entry.open = undefined
+      if (entry?.state === 'unloaded') this.entries.delete(name)
+    }
+    for (const [name, source] of sources) {
+      const entry = this.entries.get(name)
+      if (entry) entry.open = source.open
+      if (entry?.state === 'unloaded') entry.profile = { chat: source.chat, model: source.model }
+      if (!entry) this.entries.set(name, entryOf(source, source, undefined))
+    }
+    return { added, removed }
   }
 
   /** Of every model that there is. */

@@ -35,6 +35,10 @@ function refuseUnsupported(body: CompletionRequest): void {
     const reason = 'with a template, leave echo or logprobs out'
     throw new BasinError('not_supported', { param: 'echo', reason })
   }
+  if (body.echo && typeof body.logprobs === 'number' && body.energy_terms?.length) {
+    const reason = 'given text has no terms; leave echo or logprobs out'
+    throw new BasinError('not_supported', { param: 'energy_terms', reason })
+  }
   if (body.stream_options && !body.stream) {
     const reason = 'is for streams only'
     throw new BasinError('invalid_request', { param: 'stream_options', reason })
@@ -96,7 +100,7 @@ function promptFields({ echo, logprobs, max_tokens: most }: CompletionRequest, p
 export function requestedChoices(
   body: CompletionRequest,
   model: ModelConfig,
-  { caps, choices: mostChoices }: Limits,
+  { caps, choices: mostChoices, terms }: Limits,
   more: Pick<NewRequest, 'templateParam'> = {},
 ): RequestedChoices {
   refuseUnsupported(body)
@@ -109,7 +113,7 @@ export function requestedChoices(
       value: prompts.length * run,
     })
   }
-  const settings = requestFrom(body, model, caps)
+  const settings = requestFrom(body, model, caps, terms)
   const shared = {
     ...settings,
     ...more,

@@ -149,6 +149,13 @@ export interface ChoiceRun {
   accumulator: ChoiceAccumulator
 }
 
+/** Choices whose required terms are satisfied come first, then those of the lowest energy. */
+function bySatisfaction(a: ChoiceAccumulator, b: ChoiceAccumulator): number {
+  const unsatisfied = ({ finished }: ChoiceAccumulator) =>
+    Number(finished?.finishReason === 'unsatisfied')
+  return unsatisfied(a) - unsatisfied(b) || a.energyPerToken - b.energyPerToken
+}
+
 /** Of the choice whose latest answer has the lowest energy. */
 const lowest = (refinements: readonly Refinement[]): Refinement =>
   refinements.reduce((low, other) => (other.energy.best < low.energy.best ? other : low))
@@ -234,9 +241,7 @@ export class CompletionRun {
       byPrompt.set(prompt, [...(byPrompt.get(prompt) ?? []), accumulator])
     }
     return [...byPrompt.values()].flatMap((all) =>
-      all.length === this.kept
-        ? all
-        : all.sort((a, b) => a.energyPerToken - b.energyPerToken).slice(0, this.kept),
+      all.length === this.kept ? all : all.sort(bySatisfaction).slice(0, this.kept),
     )
   }
 }

@@ -1,14 +1,22 @@
 /** From the settings of an HTTP request or a frame to those of a request for an engine. Knows no transport. */
-import { randomInt } from 'node:crypto'
 import type { Static, TObject } from 'typebox'
 import { BasinError } from '../../errors.js'
 import type { EngineRequest } from '../../generation/protocol.js'
 import type { ModelConfig } from '../../model/config.js'
 import { type Caps, resolveBudget } from '../../refine/presets.js'
 import type { Sampling } from '../../refine/sampling.js'
+import { grammarOf } from './request-grammar.js'
 import type { settings } from '../schemas/settings-schema.js'
+import type { StructureFields } from '../schemas/structure-schema.js'
+import { defaultTermCaps, type TermCaps, termsFrom } from './energy-terms.js'
 
-export type Settings = Static<TObject<typeof settings>>
+export type Settings = Static<TObject<typeof settings>> & Pick<StructureFields, 'text'>
+
+/** 48 random bits. */
+function randomSeed(): number {
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2))
+  return (high >>> 16) * 2 ** 32 + low
+}
 
 /** OpenAI's default of `max_tokens` for completions. */
 const DEFAULT_MAX_TOKENS = 16
@@ -28,7 +36,9 @@ const sampling = (asked: Settings, model: ModelConfig): Sampling => ({
   temperature: asked.temperature ?? model.temperature ?? 1,
   topP: asked.top_p ?? 1,
   topK: asked.top_k ?? 0,
-  seed: asked.seed ?? randomInt(2 ** 48 - 1),
+  seed: asked.seed ?? randomSeed(),
+  ...(asked.min_p && { minP: asked.min_p }),
+  ...(asked.repetition_penalty && { repetitionPenalty: asked.repetition_penalty }),
   presencePenalty: asked.presence_penalty ?? 0,
   frequencyPenalty: asked.frequency_penalty ?? 0,
   logitBias: logitBias(asked, model),
@@ -42,13 +52,35 @@ export function roomAfter(
   return Math.max(1, Math.floor((length - promptTokens - 1) / answer.block) * answer.block)
 }
 
+/** What compares the energy of the model alone, or keeps another state than the best. */
+function refuseWithTerms(refinement: Settings['refinement']): void {
+  const { accept_lower: lower, keep, line_search: search } = refinement ?? {}
+  const param = lower
+    ? 'accept_lower'
+    : search
+      ? 'line_search'
+      : keep === 'last'
+        ? 'keep'
+        : undefined
+  if (param === undefined) return
+  const reason =
+    param === 'keep'
+      ? 'with energy_terms the best state is returned'
+      : "it judges by the model's energy alone; leave it or energy_terms out"
+  throw new BasinError('not_supported', { param: `refinement.${param}`, reason })
+}
+
 /** The part of an engine's request that follows from settings. Throws `out_of_range` naming the field. */
 export function requestFrom(
   asked: Settings,
   model: ModelConfig,
   caps: Caps,
+  termCaps: TermCaps = defaultTermCaps,
 ): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
+  const grammar = grammarOf(asked, model)
+  const terms = asked.energy_terms?.length ? termsFrom(asked.energy_terms, termCaps) : undefined
+  if (terms) refuseWithTerms(asked.refinement)
   return {
     maxTokens: asked.max_tokens ?? DEFAULT_MAX_TOKENS,
     sampling: sampling(asked, model),
@@ -61,5 +93,7 @@ export function requestFrom(
     ),
     ...(typeof template === 'string' && { template }),
     ...(typeof logprobs === 'number' && { logprobs }),
+    ...(grammar && { grammar }),
+    ...(terms && { terms }),
   }
 }

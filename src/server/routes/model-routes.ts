@@ -4,6 +4,7 @@ import { type ModelConfig, TemplateLayout } from '../../model/config.js'
 import type { Limits } from '../limits.js'
 import type { App, AppContext } from '../context.js'
 import { replies } from '../schemas/reply-schema.js'
+import type { ModelFiles } from './model-file-routes.js'
 import type { ModelProfile } from '../models/model-registry.js'
 
 const Model = Type.Object({
@@ -12,6 +13,9 @@ const Model = Type.Object({
   created: Type.Integer({ description: 'Unix time, seconds' }),
   owned_by: Type.String(),
   description: Type.String(),
+  files: Type.Boolean({
+    description: 'its files are at /v1/models/{model}/files, so that a browser can compute with it',
+  }),
   capabilities: Type.Object({
     context_length: Type.Integer({ description: 'positions of prompt and completion together' }),
     vocab_size: Type.Integer(),
@@ -22,6 +26,9 @@ const Model = Type.Object({
       description:
         'how it reads conversations. template: by its own chat template. plain: it continues the ' +
         'contents joined by blank lines, or fills the last message of the user if it fills templates',
+    }),
+    structured_output: Type.Boolean({
+      description: 'its texts can be held to a JSON schema, an expression, choices or rules',
     }),
     endpoints: Type.Array(Type.String(), { description: 'routes that answer with this model' }),
     max_steps: Type.Integer({ description: "the operator's cap on steps of an answer" }),
@@ -64,7 +71,12 @@ function endpointsOf({ answer }: ModelConfig): string[] {
   return [...routes, ...landscape].map((route) => `/v1/${route}`)
 }
 
-function modelOf(profile: ModelProfile, { caps }: Limits): Static<typeof Model> {
+/** `files`: whether its files can be fetched. */
+export function describeModel(
+  profile: ModelProfile,
+  { caps }: Limits,
+  files: boolean,
+): Static<typeof Model> {
   const { chat, model } = profile
   const { answer, energy, template } = model
   return {
@@ -73,12 +85,14 @@ function modelOf(profile: ModelProfile, { caps }: Limits): Static<typeof Model> 
     created: model.created,
     owned_by: 'basin',
     description: model.description,
+    files,
     capabilities: {
       context_length: model.context_length,
       vocab_size: model.vocab_size,
       block: answer.block,
       dimensions: model.dim,
       chat: chat ? 'template' : 'plain',
+      structured_output: template?.length === undefined,
       endpoints: endpointsOf(model),
       max_steps: caps.maxSteps,
       max_seconds: caps.maxSeconds,
@@ -103,7 +117,10 @@ function modelOf(profile: ModelProfile, { caps }: Limits): Static<typeof Model> 
 export function modelRoutes(
   app: App,
   { limits, models }: Pick<AppContext, 'limits' | 'models'>,
+  modelFiles: ModelFiles,
 ): void {
+  const modelOf = (profile: ModelProfile) =>
+    describeModel(profile, limits, modelFiles.has(profile.model.name))
   const tags = ['models']
   const List = Type.Object({ object: Type.Literal('list'), data: Type.Array(Model) })
   app.get(
@@ -118,7 +135,7 @@ export function modelRoutes(
     },
     () => ({
       object: 'list' as const,
-      data: models.profiles.map((profile) => modelOf(profile, limits)),
+      data: models.profiles.map(modelOf),
     }),
   )
   app.get(
@@ -132,6 +149,6 @@ export function modelRoutes(
         response: replies(Model, 400, 404),
       },
     },
-    ({ params }) => modelOf(models.profile(params.model), limits),
+    ({ params }) => modelOf(models.profile(params.model)),
   )
 }

@@ -3,14 +3,9 @@ import { Type, type Static } from 'typebox'
 import { FinishReason, streamOptions } from './completion-schema.js'
 import { chatRefusals, refusedFields, withoutEffect } from './openai-fields.js'
 import { Logprob, RefinementReply, Usage } from './reply-schema.js'
-import {
-  efforts,
-  exact,
-  nullableBoolean,
-  nullableInteger,
-  nullableString,
-  sharedSettings,
-} from './settings-schema.js'
+import { responseFormat } from './structure-schema.js'
+import { nullableBoolean, nullableInteger, nullableString } from './nullable-schema.js'
+import { efforts, exact, sharedSettings } from './settings-schema.js'
 
 /** Parts of other types are refused where messages are read, with their type. */
 const Part = Type.Object({
@@ -61,15 +56,7 @@ export const ChatRequest = Type.Object(
         description: 'its effort is the same as reasoning_effort; its other fields have no effect',
       }),
     ),
-    response_format: Type.Optional(
-      Type.Unsafe<{ type: 'text' } | null>({
-        type: ['object', 'null'],
-        properties: { type: { enum: ['text'] } },
-        required: ['type'],
-        additionalProperties: false,
-        description: 'text is the only one',
-      }),
-    ),
+    response_format: responseFormat,
     modalities: Type.Optional(
       Type.Unsafe<string[] | null>({
         type: ['array', 'null'],
@@ -80,6 +67,9 @@ export const ChatRequest = Type.Object(
     verbosity: Type.Optional(nullableString(32, { description: 'without effect' })),
     prediction: Type.Optional(
       Type.Unsafe<object | null>({ type: ['object', 'null'], description: 'without effect' }),
+    ),
+    tool_choice: Type.Optional(
+      Type.Unsafe<string | null>({ enum: ['none', 'auto', null], description: 'without effect' }),
     ),
     parallel_tool_calls: Type.Optional(nullableBoolean({ description: 'without effect' })),
     stream: Type.Optional(nullableBoolean({ description: 'answer with server-sent events' })),

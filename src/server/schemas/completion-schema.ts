@@ -2,14 +2,8 @@
 import { Type, type Static } from 'typebox'
 import { withoutEffect } from './openai-fields.js'
 import { RefinementReply, Usage } from './reply-schema.js'
-import {
-  exact,
-  nullableBoolean,
-  nullableInteger,
-  nullableString,
-  settings,
-  Token,
-} from './settings-schema.js'
+import { nullableBoolean, nullableInteger, nullableString } from './nullable-schema.js'
+import { exact, settings, Token } from './settings-schema.js'
 
 export const streamOptions = Type.Optional(
   Type.Unsafe<{
@@ -66,11 +60,15 @@ export const Logprobs = Type.Object({
 })
 export type Logprobs = Static<typeof Logprobs>
 
-export const FinishReason = Type.Union([
-  Type.Literal('stop'),
-  Type.Literal('length'),
-  Type.Literal('cancelled'),
-])
+export const FinishReason = Type.Union(
+  [
+    Type.Literal('stop'),
+    Type.Literal('length'),
+    Type.Literal('unsatisfied'),
+    Type.Literal('cancelled'),
+  ],
+  { description: 'unsatisfied: a required term is not satisfied by what was found' },
+)
 
 export const Completion = Type.Object(
   {

@@ -1,6 +1,7 @@
 /** Request and reply of `/v1/embeddings`. */
 import { Type, type Static } from 'typebox'
-import { exact, nullableInteger, nullableString, settings, Token } from './settings-schema.js'
+import { nullableInteger, nullableString } from './nullable-schema.js'
+import { exact, settings, Token } from './settings-schema.js'
 
 export const EmbeddingRequest = Type.Object(
   {

@@ -4,7 +4,7 @@
  * that openai/refuse-fields.ts can say why they are refused.
  */
 import { Type, type TOptional, type TUnknown } from 'typebox'
-import { nullableBoolean, nullableString } from './settings-schema.js'
+import { nullableBoolean, nullableString } from './nullable-schema.js'
 
 const unused = { description: 'without effect' }
 
@@ -27,8 +27,9 @@ export type Refusals = Readonly<Record<string, string>>
 
 export const chatRefusals = {
   audio: 'models here write text',
-  functions: 'use tools',
-  function_call: 'use tool_choice',
+  tools: 'models here call no tools',
+  functions: 'models here call no tools',
+  function_call: 'models here call no tools',
   web_search_options: 'models here search nothing',
   moderation: 'models here are not moderated',
 } as const satisfies Refusals

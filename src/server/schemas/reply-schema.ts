@@ -1,5 +1,6 @@
 /** Parts that replies share. One schema gives the type, the serialisation and the OpenAPI document. */
 import { Type, type Static, type TSchema } from 'typebox'
+import { TermReply } from './terms-schema.js'
 
 export const ErrorReply = Type.Object(
   {
@@ -79,6 +80,11 @@ export const RefinementReply = Type.Object(
     stop_reason: StopReason,
     disagreement: Type.Optional(Type.Number()),
     doubt: Type.Optional(Type.Number({ description: 'entropy of the read-out, nats' })),
+    terms: Type.Optional(
+      Type.Array(TermReply, {
+        description: 'of the completion, in the order of energy_terms; absent: there were none',
+      }),
+    ),
   },
   { description: 'A summary of the descent' },
 )

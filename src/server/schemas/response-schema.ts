@@ -2,15 +2,9 @@
 import { Type, type Static } from 'typebox'
 import { refusedFields, responseRefusals, withoutEffect } from './openai-fields.js'
 import { Logprob, RefinementReply } from './reply-schema.js'
-import {
-  efforts,
-  exact,
-  LARGEST_COUNT,
-  nullableBoolean,
-  nullableInteger,
-  nullableString,
-  settings,
-} from './settings-schema.js'
+import { type ResponseFormat, textFormat } from './structure-schema.js'
+import { nullableBoolean, nullableInteger, nullableString } from './nullable-schema.js'
+import { efforts, exact, LARGEST_COUNT, settings } from './settings-schema.js'
 
 /** A client may send back parts of an earlier answer as they were; only their texts are read. */
 const Part = Type.Object({
@@ -64,6 +58,7 @@ const sampling = Type.Omit(Type.Object(settings), [
   'max_tokens',
   'reasoning_effort',
   'logprobs',
+  'response_format',
 ]).properties
 
 export const ResponseRequest = Type.Object(
@@ -119,13 +114,8 @@ export const ResponseRequest = Type.Object(
       nullableInteger(0, 20, { description: 'alternatives of every token' }),
     ),
     text: Type.Optional(
-      nullable<{ format?: { type: string } }>({
-        format: {
-          type: 'object',
-          properties: { type: { type: 'string', maxLength: 32 } },
-          required: ['type'],
-          description: 'text is the only format',
-        },
+      nullable<{ format?: ResponseFormat }>({
+        format: textFormat,
         verbosity: { type: ['string', 'null'], maxLength: 32, description: 'without effect' },
       }),
     ),
@@ -219,7 +209,11 @@ export const ResponseReply = Type.Object(
     status: Type.Unsafe<(typeof statuses)[number]>({ enum: statuses }),
     background: Type.Boolean(),
     error: orNull(Type.Object({ code: Type.String(), message: Type.String() })),
-    incomplete_details: orNull(Type.Object({ reason: Type.Literal('max_output_tokens') })),
+    incomplete_details: orNull(
+      Type.Object({
+        reason: Type.Union([Type.Literal('max_output_tokens'), Type.Literal('unsatisfied')]),
+      }),
+    ),
     instructions: orNull(Type.String()),
     max_output_tokens: orNull(Type.Integer()),
     model: Type.String(),
@@ -229,7 +223,9 @@ export const ResponseReply = Type.Object(
     reasoning: Type.Object({ effort: orNull(Type.String()), summary: Type.Null() }),
     store: Type.Boolean(),
     temperature: Type.Number(),
-    text: Type.Object({ format: Type.Object({ type: Type.Literal('text') }) }),
+    text: Type.Object({
+      format: Type.Unsafe<ResponseFormat>({ type: 'object', additionalProperties: true }),
+    }),
     tool_choice: Type.Literal('none'),
     tools: Type.Array(Type.Unknown()),
     top_p: Type.Number(),

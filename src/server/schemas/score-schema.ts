@@ -1,7 +1,8 @@
 /** Requests and replies of `/v1/score` and `/v1/rerank`. */
 import { Type, type Static } from 'typebox'
 import { Usage } from './reply-schema.js'
-import { exact, nullableBoolean, nullableInteger, settings, Token } from './settings-schema.js'
+import { nullableBoolean, nullableInteger } from './nullable-schema.js'
+import { exact, settings, Token } from './settings-schema.js'
 
 const Text = Type.Union([Type.String(), Type.Array(Token)])
 

@@ -2,31 +2,12 @@
  * The settings of a request: how its answers are found and sampled. Completions, the socket and other routes
  * share them. Every number has both bounds; bounds that depend on the model are checked where it is known.
  */
+import { Type, type Static, type TObject } from 'typebox'
 import { restartPolicies } from '../../refine/budget.js'
 import type { RestartsRequest } from '../../refine/presets.js'
-import { Type, type Static, type TObject, type TSchemaOptions, type TUnsafe } from 'typebox'
-
-/** OpenAI clients send null for a field that they leave out. */
-export const nullableInteger = (
-  minimum: number,
-  maximum: number,
-  options: TSchemaOptions,
-): TUnsafe<number | null> =>
-  Type.Unsafe({ type: ['integer', 'null'], minimum, maximum, ...options })
-
-export const nullableNumber = (
-  minimum: number,
-  maximum: number,
-  options: TSchemaOptions,
-): TUnsafe<number | null> => Type.Unsafe({ type: ['number', 'null'], minimum, maximum, ...options })
-
-export const nullableBoolean = (options: TSchemaOptions): TUnsafe<boolean | null> =>
-  Type.Unsafe({ type: ['boolean', 'null'], ...options })
-
-export const nullableString = (
-  maxLength: number,
-  options: TSchemaOptions,
-): TUnsafe<string | null> => Type.Unsafe({ type: ['string', 'null'], maxLength, ...options })
+import { nullableInteger, nullableNumber, nullableString } from './nullable-schema.js'
+import { responseFormat, structureFields } from './structure-schema.js'
+import { EnergyTerms } from './terms-schema.js'
 
 const choice = <T extends string>(choices: readonly T[], description: string) =>
   Type.Unsafe<T>({ enum: choices, description })
@@ -214,16 +195,32 @@ export const sharedSettings = {
       description: 'added to the logits, by token id',
     }),
   ),
+  min_p: Type.Optional(
+    nullableNumber(0, 1, {
+      description:
+        'tokens less probable than this share of the most probable one are not drawn; default 0',
+    }),
+  ),
+  repetition_penalty: Type.Optional(
+    nullableNumber(0.01, 100, {
+      description:
+        'divides positive logits of tokens of the prompt and the completion, multiplies negative ' +
+        'ones; default 1',
+    }),
+  ),
   presence_penalty: Type.Optional(nullableNumber(-2, 2, { description: 'default 0' })),
   frequency_penalty: Type.Optional(nullableNumber(-2, 2, { description: 'default 0' })),
   reasoning_effort: Type.Optional(
     nullableChoice(efforts, 'a preset of the budget; default medium: the trained number of steps'),
   ),
   refinement: Type.Optional(nullableObject(RefinementSettings)),
+  ...structureFields,
+  energy_terms: EnergyTerms,
 }
 
 export const settings = {
   ...sharedSettings,
+  response_format: responseFormat,
   logprobs: Type.Optional(
     nullableInteger(0, 5, { description: 'alternatives reported for every token' }),
   ),

@@ -7,10 +7,10 @@ import { BasinError } from '../../errors.js'
 import { checkRange, type Draws, type Range, type Task, type TaskExample } from './task.js'
 
 /** Rows and columns of a box, by board size; a board of N x N has N boxes of N cells. */
-const boxes = { 4: [2, 2], 6: [2, 3], 9: [3, 3] } as const
-export type SudokuSize = keyof typeof boxes
+export const sudokuBoxes = { 4: [2, 2], 6: [2, 3], 9: [3, 3] } as const
+export type SudokuSize = keyof typeof sudokuBoxes
 
-export const isSudokuSize = (size: number): size is SudokuSize => Object.hasOwn(boxes, size)
+export const isSudokuSize = (size: number): size is SudokuSize => Object.hasOwn(sudokuBoxes, size)
 
 export interface SudokuOptions {
   size: SudokuSize
@@ -29,7 +29,7 @@ interface Geometry {
 
 const geometries = new Map<number, Geometry>(
   ([4, 6, 9] as const).map((size) => {
-    const [boxRows, boxColumns] = boxes[size]
+    const [boxRows, boxColumns] = sudokuBoxes[size]
     const units = Array.from({ length: size * size }, (_, cell) => {
       const row = Math.floor(cell / size)
       const column = cell % size
@@ -61,7 +61,7 @@ function parseBoard(text: string): { cells: Uint8Array; geometry: Geometry } {
   return { cells, geometry }
 }
 
-const formatBoard = (cells: Uint8Array): string =>
+export const formatBoard = (cells: Uint8Array): string =>
   Array.from(cells, (digit) => (digit === 0 ? '_' : String(digit))).join('')
 
 /**
@@ -226,7 +226,7 @@ function drawPuzzle({ size, givens }: SudokuOptions, draws: Draws): TaskExample 
 export function sudokuTask(options: SudokuOptions): Task {
   const { size, givens } = options
   checkRange('givens', givens, 1, size * size)
-  const [boxRows, boxColumns] = boxes[size]
+  const [boxRows, boxColumns] = sudokuBoxes[size]
   return {
     name: 'puzzle',
     block: size * size,

@@ -24,6 +24,8 @@ export interface TaskExample {
   completion: string
   /** Figures of its difficulty, such as its number of digits, by name. */
   facts: Readonly<Record<string, number>>
+  /** Rules beside those that a model was trained for, as the `energy_terms` of a request. */
+  terms?: readonly object[]
 }
 
 export interface Task {

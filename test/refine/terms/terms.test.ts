@@ -199,13 +199,13 @@ describe('terms together', () => {
 })
 
 describe('which state is better', () => {
-  const held = { energy: 5, total: 9, holds: true }
-  const broken = { energy: 1, total: 2, holds: false }
+  const held = { energy: 5, ranked: 5, total: 9, holds: true }
+  const broken = { energy: 1, ranked: 1, total: 2, holds: false }
 
   it('puts states whose required terms hold before all others', () => {
     expect(isBetter(held, broken)).toBe(true)
     expect(isBetter(broken, held)).toBe(false)
-    expect(isBetter({ ...held, energy: 4, total: 20 }, held)).toBe(true)
+    expect(isBetter({ ...held, ranked: 4, total: 20 }, held)).toBe(true)
     expect(isBetter({ ...broken, energy: 0, total: 3 }, broken)).toBe(false)
     expect(isBetter({ ...held, energy: NaN }, undefined)).toBe(false)
     expect(isBetter(held, undefined)).toBe(true)
@@ -219,7 +219,7 @@ describe('which state is better', () => {
 
   it('chooses among candidates that hold as the budget says, else the lowest composed energy', () => {
     const of = (standing: typeof held | undefined, initial = 10) => ({ initial, standing })
-    const lower = { energy: 4, total: 30, holds: true }
+    const lower = { energy: 4, ranked: 4, total: 30, holds: true }
     expect(chooseStanding([of(broken), of(held), of(lower)], 'min')).toBe(2)
     expect(chooseStanding([of(broken), of(held, 90), of(lower)], 'max_gap')).toBe(1)
     expect(chooseStanding([of({ ...broken, total: 3 }), of(broken)], 'max')).toBe(1)

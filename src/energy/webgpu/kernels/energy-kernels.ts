@@ -288,6 +288,7 @@ export function direct(shape: Shape): KernelSource {
     ...(kind === 'potential' ? [read('base', 'f32')] : []),
     read('slope', 'f32'),
     read('tokens', 'i32'),
+    read('pushes', 'f32'),
     write('result', 'f32'),
     write('squares', 'f32'),
   ]
@@ -309,6 +310,7 @@ ${perPosition(`
     let at = p * LD + c;
     var d = 0.0;
     if (moves) { d = ${direction}; }
+    if (moves && has(row, PUSHED)) { d += pushes[(row.slot * K + i) * LD + c]; }
     result[at] = d;
     square = fma(d, d, square);
   }
@@ -317,9 +319,14 @@ ${perPosition(`
   }
 }
 
-/** Vocab space: squares of dE/dp [position][LDV] where a position moves. */
+/** Vocab space: dE/dp [position][LDV] and what is pushed, where a position moves, and their squares. */
 export function squares(shape: Shape): KernelSource {
-  const bindings = [read('direction', 'f32'), read('tokens', 'i32'), write('squares', 'f32')]
+  const bindings = [
+    read('tokens', 'i32'),
+    read('pushes', 'f32'),
+    write('direction', 'f32'),
+    write('squares', 'f32'),
+  ]
   return {
     name: 'squares',
     bindings,
@@ -330,7 +337,11 @@ ${perPosition(`
   var square = 0.0;
   if (known(row, i) < 0) {
     for (var v = t; v < V; v += 64u) {
-      let d = direction[p * LDV + v];
+      var d = direction[p * LDV + v];
+      if (has(row, PUSHED)) {
+        d += pushes[(row.slot * K + i) * LDV + v];
+        direction[p * LDV + v] = d;
+      }
       square = fma(d, d, square);
     }
   }

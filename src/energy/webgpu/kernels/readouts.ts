@@ -14,7 +14,16 @@ import { stateGroup } from './states.js'
 
 /** Answers out of their slots, [position][LDS]. `last`: of the residual energy F, else the state. */
 export function gather(shape: Shape): KernelSource {
-  const bindings = [read('last'), read('best'), read('bestEnergies', 'f32'), write('result')]
+  const bindings = [
+    ...(shape.residual ? [read('state')] : []),
+    read('last'),
+    read('best'),
+    read('bestEnergies', 'f32'),
+    write('result'),
+  ]
+  const present = shape.residual
+    ? 'if (has(row, PRESENT)) { result[p * LDS4 + g.x] = state[at]; return; }'
+    : ''
   return {
     name: 'gather',
     bindings,
@@ -26,6 +35,7 @@ fn main(@builtin(global_invocation_id) g: vec3u) {
   if (g.x >= LDS4 || p >= round.positions) { return; }
   let row = rowOf(p);
   let at = (row.slot * K + p % round.block) * LDS4 + g.x;
+  ${present}
   if (has(row, BEST) && bestEnergies[row.slot] < UNKNOWN) {
     result[p * LDS4 + g.x] = best[at];
   } else {

@@ -40,6 +40,10 @@ export const flag = {
   best: 128,
   /** The last token of an observed run: drafts are read from it. */
   last: 256,
+  /** A push is added to the step. */
+  pushed: 512,
+  /** The state is read, not the last answer. */
+  present: 1024,
 } as const
 
 /** Stands for an energy that is not known yet: infinity is no safe number in WGSL. */

@@ -40,7 +40,8 @@ fn within(c: u32, x: vec4f) -> vec4f {
 `
 
 /**
- * Inputs of the network, [position][LD], and in latent space the point at which the energy is taken.
+ * Inputs of the network, [position][LD], and in latent space the point at which the energy is taken. A push
+ * moves that point along the amortized direction, where a step goes to F.
  * `marks`: queries + blank [K], queries [K], step embeddings [T].
  */
 export function enterLatent(shape: Shape): KernelSource {
@@ -49,6 +50,7 @@ export function enterLatent(shape: Shape): KernelSource {
     read('table'),
     read('marks'),
     read('tokens', 'i32'),
+    ...(shape.gradient ? [] : [read('pushes')]),
     write('base'),
     write('x'),
   ]
@@ -72,6 +74,11 @@ ${perVector(
     y = state[(row.slot * K + i) * LD4 + c];
     if (round.probe == 0u && row.noise != 0.0 && token < 0) {
       y = fma(within(c, normalsFrom(row, i * D + 4u * c, row.step + 1u)), vec4f(row.noise), y);
+    }
+    ${
+      shape.gradient
+        ? ''
+        : 'if (has(row, PUSHED) && token < 0) { y = fma(vec4f(-row.alpha), pushes[(row.slot * K + i) * LD4 + c], y); }'
     }
   }
   base[p * LD4 + c] = y;
@@ -197,7 +204,7 @@ ${perVector('LD4', '  state[(row.slot * K + i) * LD4 + c] = draft[p * LD4 + c];'
   }
 }
 
-/** The best answer so far, and what the step reads out, of what the energy stateIsAnswer: F or the state. */
+/** The best answer so far, and what the step reads out, at the point of the energy: F or the state. */
 export function keep(shape: Shape): KernelSource {
   const bindings = shape.residual
     ? [read('improved', 'u32'), read('opinions'), write('best'), write('last')]

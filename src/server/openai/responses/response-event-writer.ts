@@ -140,7 +140,8 @@ export class ResponseEventWriter implements EventWriter {
     const outcome = { refinement, usage: usageOf(usage) }
     if (finishReason === 'stop') return this.end({ status: 'completed', ...outcome })
     if (finishReason === 'cancelled') return this.end({ status: 'cancelled', ...outcome })
-    const details = { reason: 'max_output_tokens' as const }
+    const reason = finishReason === 'unsatisfied' ? finishReason : ('max_output_tokens' as const)
+    const details = { reason }
     return this.end({ status: 'incomplete', incomplete_details: details, ...outcome })
   }
 

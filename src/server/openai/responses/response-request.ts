@@ -11,6 +11,9 @@ import type { ConversationPrompt } from '../chat-prompt.js'
 import { refuseFields } from '../refuse-fields.js'
 import type { ResponseMeta } from './response-event-writer.js'
 
+/** What the text of a response may be. */
+const formats: readonly string[] = ['text', 'json_object', 'json_schema']
+
 /** Throws `not_supported` or `invalid_request` for what this server does not do. */
 export function refuseUnsupported(body: ResponseRequest): void {
   refuseFields(body, responseRefusals)
@@ -20,8 +23,9 @@ export function refuseUnsupported(body: ResponseRequest): void {
   if (body.tools && body.tools.length > 0) refuse('tools', 'models here use none')
   const choice = body.tool_choice ?? 'none'
   if (choice !== 'none' && choice !== 'auto') refuse('tool_choice', 'models here use no tools')
-  if ((body.text?.format?.type ?? 'text') !== 'text')
-    refuse('text.format.type', 'text is the only one')
+  const format = body.text?.format?.type ?? 'text'
+  if (!formats.includes(format))
+    refuse('text.format.type', `it must be one of ${formats.join(', ')}`)
   if ((body.truncation ?? 'disabled') !== 'disabled') refuse('truncation', 'prompts are never cut')
   if (body.background && body.store === false) {
     const reason = 'needs store: true'
@@ -75,7 +79,7 @@ export function responseMetaOf(
     reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
     store: body.store ?? true,
     temperature: sampling.temperature,
-    text: { format: { type: 'text' as const } },
+    text: { format: body.text?.format ?? { type: 'text' as const } },
     tool_choice: 'none' as const,
     tools: [],
     top_p: sampling.topP,

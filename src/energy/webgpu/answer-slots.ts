@@ -12,7 +12,7 @@ export interface Slot {
   stateIsAnswer: boolean
 }
 
-export class SlotTable {
+export class AnswerSlots {
   private readonly held = new Map<number, Slot>()
 
   /** `most`: how many there may be. */

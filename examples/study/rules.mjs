@@ -1,0 +1,127 @@
+/**
+ * How many puzzles with one more rule a model solves that never saw the rule, with the rule as terms of its
+ * energy and without:
+ *
+ *     npm run basin -- tasks sudoku --variant diagonal --size 6 --count 200 --seed 3 --out diagonal6.jsonl
+ *     npm run build && node examples/study/rules.mjs MODEL DATA.jsonl ROWS [--weight W] [--tries N]
+ *         [--candidates N] [--steps N] [--noise X] [--restarts STEPS] [--only with|without] [--each]
+ *
+ * A request has `candidates` descents of `steps` steps from noise, and ends when one of them falls below the
+ * model's energy target; with terms, one that obeys the rules. Without an end it is asked again with another
+ * seed, `tries` times at most. Told are the share of puzzles whose one valid board was found, the share whose
+ * found board disobeys the rule or the plain rules, and the steps of all descents together. --weight gives all
+ * terms one weight; absent: the default of requests. --restarts STEPS asks once instead, with so many steps for all
+ * descents of `refinement.restarts`, which begin anew after --steps. --each tells the outcome of every puzzle.
+ */
+import { parseArgs } from 'node:util'
+import { openModel } from '../../dist/cli/open-models.js'
+import { settledAnswers } from '../../dist/generation/settled-answers.js'
+import { requestFrom } from '../../dist/server/requests/request-settings.js'
+import { readExamples } from './measure.mjs'
+
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    weight: { type: 'string' },
+    tries: { type: 'string', default: '6' },
+    candidates: { type: 'string', default: '8' },
+    steps: { type: 'string', default: '24' },
+    noise: { type: 'string', default: '1' },
+    restarts: { type: 'string' },
+    only: { type: 'string' },
+    each: { type: 'boolean', default: false },
+  },
+})
+const [directory, data, rows] = positionals
+const tries = values.restarts ? 1 : Number(values.tries)
+const candidates = Number(values.candidates)
+/** Puzzles that are asked for at once. */
+const ABREAST = 4
+const caps = { maxSteps: 1e6, maxSeconds: 86_400, candidates: 64 }
+const termCaps = { terms: 1024, positions: 1e6 }
+
+const client = await openModel(directory, {
+  engine: 'auto',
+  threads: 1,
+  slots: ABREAST * candidates,
+  maxQueue: ABREAST,
+  prefillChunk: 256,
+  holdSeconds: 0,
+  pauseSeconds: 0,
+  watchdogSeconds: 0,
+})
+
+/** One request: its text, whether it ended at the energy target, and the steps of all candidates. */
+async function ask({ energy_terms: terms, template }, seed, withTerms) {
+  const weighted = terms.map((term) =>
+    values.weight === undefined ? term : { ...term, weight: Number(values.weight) },
+  )
+  const settings = {
+    template,
+    seed,
+    temperature: 0,
+    refinement: values.restarts
+      ? {
+          max_steps: Number(values.restarts),
+          restarts: { after: Number(values.steps), keep: candidates },
+          energy_target: client.model.energy_target,
+        }
+      : {
+          candidates,
+          max_steps: Number(values.steps),
+          noise: Number(values.noise),
+          noise_steps: 1,
+          energy_target: client.model.energy_target,
+        },
+    ...(withTerms && { energy_terms: weighted }),
+  }
+  const run = client.submit({
+    ...requestFrom(settings, client.model, caps, termCaps),
+    prompt: '',
+    client: 'study',
+    reportSteps: false,
+    hold: false,
+  })
+  for await (const event of run.events) {
+    if (event.type === 'failed') throw new Error(JSON.stringify(event.error))
+    if (event.type !== 'finished') continue
+    const { finishReason, refinement, text } = event
+    const ended = refinement.stop_reason === 'energy_target' && finishReason !== 'unsatisfied'
+    // Of the chosen candidate, or of all descents where they begin anew.
+    const steps = values.restarts ? refinement.steps : refinement.steps * candidates
+    return { text, ended, steps }
+  }
+  throw new Error('the request had no end')
+}
+
+async function solve(example, row, withTerms) {
+  let steps = 0
+  for (let attempt = 0; attempt < tries; attempt++) {
+    const found = await ask(example, row * 1000 + attempt, withTerms)
+    steps += found.steps
+    if (found.ended) return { right: found.text === example.completion, found: true, steps }
+  }
+  return { right: false, found: false, steps }
+}
+
+async function measure(withTerms) {
+  const waiting = readExamples(data, Number(rows)).entries()
+  const outcomes = []
+  const work = async () => {
+    for (const [row, example] of waiting) outcomes[row] = await solve(example, row, withTerms)
+  }
+  await Promise.all(Array.from({ length: ABREAST }, work))
+  const share = (holds) => (100 * outcomes.filter(holds).length) / outcomes.length
+  const steps = outcomes.reduce((sum, each) => sum + each.steps, 0) / outcomes.length
+  if (values.each) console.log(outcomes.map(({ right }) => (right ? '1' : '0')).join(''))
+  console.log(
+    `${withTerms ? 'with terms' : 'without'}: ${share(({ right }) => right).toFixed(1)} % right, ` +
+      `${share(({ found, right }) => found && !right).toFixed(1)} % wrong, ` +
+      `${share(({ found }) => !found).toFixed(1)} % nothing found, of ${outcomes.length}; ` +
+      `${steps.toFixed(0)} steps each at most`,
+  )
+}
+
+for (const withTerms of [true, false])
+  if (values.only === undefined || (values.only === 'with') === withTerms) await measure(withTerms)
+await client.close()

@@ -1,0 +1,144 @@
+/**
+ * From the terms of a request, in texts and positions, to functions of tokens (src/refine/terms/). What a
+ * request can get wrong about them is found here, before it costs anything.
+ */
+import { BasinError } from '../../errors.js'
+import { compare } from '../../refine/terms/compare.js'
+import { contains } from '../../refine/terms/contains.js'
+import { count } from '../../refine/terms/count.js'
+import { distinct } from '../../refine/terms/distinct.js'
+import { similar } from '../../refine/terms/similar.js'
+import { sum, type Numbers } from '../../refine/terms/sum.js'
+import type { WeightedTerm } from '../../refine/terms/term.js'
+import { token } from '../../refine/terms/token.js'
+import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import type { TermRequest } from '../protocol.js'
+
+/** Whoever names no tolerance for a representation is content with a cosine of 0.8. */
+const SIMILAR_TOLERANCE = 0.2
+
+/** A term that is known once the engine has given the vectors of some tokens. */
+export interface VectorTerm {
+  /** Its place among the terms. */
+  readonly index: number
+  readonly tokens: readonly number[]
+}
+
+export interface PreparedTerms {
+  readonly weighted: WeightedTerm[]
+  /** What `resolve` is still to be called for. */
+  readonly unresolved: VectorTerm[]
+}
+
+/** The vectors of a term's tokens, [D] each: their mean is what an answer is to be near. */
+export function resolve(
+  { unresolved, weighted }: PreparedTerms,
+  wanted: VectorTerm,
+  vectors: readonly Float32Array[],
+): void {
+  const [first] = vectors
+  const mean = Float64Array.from(first ?? [], (_, d) =>
+    vectors.reduce((total, vector) => total + (vector[d] as number) / vectors.length, 0),
+  )
+  const before = weighted[wanted.index]
+  if (before) weighted[wanted.index] = { ...before, term: similar(mean) }
+  unresolved.splice(unresolved.indexOf(wanted), 1)
+}
+
+const invalid = (param: string, reason: string) =>
+  new BasinError('invalid_request', { param, reason })
+
+/** Whole numbers that tokens stand for, as `sum` and `compare` take them. */
+function numbersOf(tokenizer: Tokenizer): Numbers {
+  return Array.from({ length: tokenizer.vocabSize }, (_, id) => {
+    const text = tokenizer.tokenText(id).trim()
+    return /^[0-9]{1,9}$/.test(text) ? Number(text) : undefined
+  })
+}
+
+function oneToken(text: string, param: string, tokenizer: Tokenizer): number {
+  const [id, ...more] = tokenizer.encode(text, { param })
+  if (id !== undefined && more.length === 0) return id
+  throw invalid(param, `${JSON.stringify(text)} must be one token, and is ${more.length + 1}`)
+}
+
+/** The ways in which a text may be spelled inside another: at its beginning, and after a space. */
+function runsOf(text: string, param: string, tokenizer: Tokenizer): number[][] {
+  const plain = tokenizer.encode(text, { param })
+  if (plain.length === 0) throw invalid(param, 'it must have at least one token')
+  if (tokenizer.special.size >= tokenizer.vocabSize || !canEncode(` ${text}`, tokenizer))
+    return [plain]
+  const spaced = tokenizer.encode(` ${text}`, { param })
+  return spaced.join() === plain.join() ? [plain] : [plain, spaced]
+}
+
+/** Alphabets of characters need not have a space. */
+function canEncode(text: string, tokenizer: Tokenizer): boolean {
+  try {
+    tokenizer.encode(text)
+    return true
+  } catch (error) {
+    if (error instanceof BasinError && error.code === 'invalid_request') return false
+    throw error
+  }
+}
+
+/** `positions`: the most positions of the completion. Throws what is wrong, by field. */
+export function prepareTerms(
+  asked: readonly TermRequest[],
+  positions: number,
+  tokenizer: Tokenizer,
+): PreparedTerms {
+  const unresolved: VectorTerm[] = []
+  let numbers: Numbers | undefined
+  const weighted = asked.map((request, index): WeightedTerm => {
+    const param = (field: string) => `energy_terms[${index}].${field}`
+    const check = (field: string, position: number): number => {
+      if (position < positions) return position
+      const bound = `a position of the completion, from 0 to ${positions - 1}`
+      throw new BasinError('out_of_range', { param: param(field), bound, value: position })
+    }
+    const { required = false, tolerance, weight } = request
+    const shared = { weight, required, ...(tolerance !== undefined && { tolerance }) }
+    switch (request.type) {
+      case 'distinct': {
+        for (const group of request.positions)
+          for (const position of group) check('positions', position)
+        return { ...shared, term: distinct(request.positions) }
+      }
+      case 'sum': {
+        for (const position of request.positions) check('positions', position)
+        numbers ??= numbersOf(tokenizer)
+        return { ...shared, term: sum(request.positions, request.equals, numbers) }
+      }
+      case 'compare': {
+        check('less', request.less)
+        check('than', request.than)
+        numbers ??= numbersOf(tokenizer)
+        return { ...shared, term: compare(request.less, request.than, numbers) }
+      }
+      case 'token': {
+        const ids = request.tokens.map((text) => oneToken(text, param('tokens'), tokenizer))
+        const position = check('position', request.position)
+        return { ...shared, term: token(position, [...new Set(ids)], request.not ?? false) }
+      }
+      case 'contains': {
+        const { text } = request
+        const says = (tokens: readonly number[]) => tokenizer.decode(tokens).includes(text)
+        return { ...shared, term: contains(runsOf(text, param('text'), tokenizer), says) }
+      }
+      case 'count': {
+        const id = oneToken(request.token, param('token'), tokenizer)
+        return { ...shared, term: count(id, request.equals) }
+      }
+      case 'similar': {
+        const tokens = tokenizer.encode(request.text, { param: param('text') })
+        if (tokens.length === 0) throw invalid(param('text'), 'it must have at least one token')
+        unresolved.push({ index, tokens })
+        const bounded = { ...shared, tolerance: tolerance ?? SIMILAR_TOLERANCE }
+        return { ...bounded, term: similar(new Float64Array(0)) }
+      }
+    }
+  })
+  return { weighted, unresolved }
+}

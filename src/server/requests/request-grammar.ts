@@ -1,0 +1,97 @@
+/**
+ * What the text of a completion must match, from the fields by which OpenAI's API and vLLM's ask for it. Knows
+ * no transport.
+ */
+import { BasinError } from '../../errors.js'
+import type { ModelConfig } from '../../model/config.js'
+import type { Grammar } from '../../tokenizer/grammar/grammar.js'
+import { rulesOfObject, rulesOfSchema } from '../../tokenizer/grammar/json-rules.js'
+import type { ResponseFormat, StructureFields } from '../schemas/structure-schema.js'
+import { nestsBeyond } from '../json-nesting.js'
+
+/** Characters of a schema, of rules, and of all choices together. */
+const LONGEST_GRAMMAR = 65_536
+const DEEPEST_SCHEMA = 32
+
+/** A field that asks for a grammar. */
+type Asked = (Grammar | { type: 'text' }) & { param: string }
+
+/** A schema may come as its text, as vLLM allows. */
+function schemaGrammar(schema: unknown, param: string): Asked {
+  const text = typeof schema === 'string' ? schema : JSON.stringify(schema)
+  if (nestsBeyond(text, DEEPEST_SCHEMA)) {
+    const bound = `nested at most ${DEEPEST_SCHEMA} deep`
+    throw new BasinError('out_of_range', { param, bound, value: 'more' })
+  }
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text)
+  } catch (cause) {
+    throw new BasinError('invalid_request', { param, reason: 'is not JSON' }, { cause })
+  }
+  return { type: 'ebnf', rules: rulesOfSchema(parsed, param), param }
+}
+
+const anyObject = (param: string): Grammar => ({ type: 'ebnf', rules: rulesOfObject(), param })
+
+/** `param`: of the format. OpenAI's two APIs put the schema in different places. */
+function formatGrammar(format: ResponseFormat, param: string): Asked {
+  if (format.type === 'text') return { type: 'text', param }
+  if (format.type === 'json_object') return anyObject(`${param}.type`)
+  const [schema, place] = format.json_schema
+    ? [format.json_schema.schema, `${param}.json_schema.schema`]
+    : [format.schema, `${param}.schema`]
+  if (schema !== undefined) return schemaGrammar(schema, place)
+  throw new BasinError('invalid_request', { param: place, reason: 'is required' })
+}
+
+function* askedIn(fields: StructureFields): Generator<Asked> {
+  const { guided_choice, guided_grammar, guided_json, guided_regex, response_format } = fields
+  const { structured_outputs: given, text } = fields
+  const all = {
+    response_format,
+    'text.format': text?.format,
+  }
+  for (const [param, format] of Object.entries(all)) if (format) yield formatGrammar(format, param)
+  const wanted = [
+    [
+      'guided_',
+      { json: guided_json, regex: guided_regex, choice: guided_choice, grammar: guided_grammar },
+    ],
+    ['structured_outputs.', given ?? {}],
+  ] as const
+  for (const [prefix, { choice, grammar, json, regex }] of wanted) {
+    if (json !== undefined && json !== null) yield schemaGrammar(json, `${prefix}json`)
+    if (typeof regex === 'string') yield { type: 'regex', pattern: regex, param: `${prefix}regex` }
+    if (choice) yield { type: 'choice', choices: choice, param: `${prefix}choice` }
+    if (typeof grammar === 'string')
+      yield { type: 'ebnf', rules: grammar, param: `${prefix}grammar` }
+  }
+  if (given?.json_object) yield anyObject('structured_outputs.json_object')
+}
+
+const isGrammar = (asked: Asked): asked is Grammar => asked.type !== 'text'
+
+/** Undefined where the text is free. Throws what is wrong with what is asked for. */
+export function grammarOf(
+  fields: StructureFields & { template?: string | null },
+  model: ModelConfig,
+): Grammar | undefined {
+  const [grammar, second] = [...askedIn(fields)].filter(isGrammar)
+  if (!grammar) return undefined
+  const { param } = grammar
+  if (second) {
+    const reason = `${second.param} asks for a structure too; a text can have one`
+    throw new BasinError('invalid_request', { param, reason })
+  }
+  if (model.template?.length !== undefined || typeof fields.template === 'string') {
+    const reason = 'what is known of an answer that fills a template belongs into the template'
+    throw new BasinError('not_supported', { param, reason })
+  }
+  const { length } = JSON.stringify(grammar)
+  if (length > LONGEST_GRAMMAR) {
+    const bound = `at most ${LONGEST_GRAMMAR} characters long`
+    throw new BasinError('out_of_range', { param, bound, value: length })
+  }
+  return grammar
+}
