@@ -19,7 +19,7 @@ import { openEngine } from '../../dist/energy/open-engine.js'
 import { EngineCore } from '../../dist/generation/core/engine-core.js'
 import { resolveBudget } from '../../dist/refine/presets.js'
 import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
-import { readExamples, SEED } from './measure.mjs'
+import { ENGINE, readExamples, SEED } from './measure.mjs'
 
 const SLOTS = 64
 const FIRST_BUDGET = 64
@@ -51,7 +51,7 @@ function recorded(refinement) {
     const answer = JSON.parse(line)
     const same =
       answer.data === data && answer.most === Number(most) && answer.refinement === refinement
-    if (same) found.set(answer.row, answer)
+    if (same && answer.row < examples.length) found.set(answer.row, answer)
   }
   return found
 }
@@ -134,7 +134,7 @@ const percent = (count, all) => `${((100 * count) / all).toFixed(1)} %`
 for (const refinement of refinements) {
   const engine = await openEngine({
     directory,
-    engine: 'auto',
+    engine: ENGINE,
     threads: 1,
     slots: SLOTS,
     contexts: SLOTS,
