@@ -3,6 +3,7 @@ import type { StopReason } from '../../refine/budget.js'
 import type { RestartReason, Start } from '../../refine/restarts.js'
 import type { Progress } from '../../refine/stop.js'
 import type { CandidateTerms } from './answer-terms.js'
+import type { Moves } from './moves.js'
 
 /** An answer that was moved out of the engine. */
 export interface SavedAnswer {
@@ -29,6 +30,8 @@ export interface Candidate {
   over: RestartReason | undefined
   /** Where the request has terms. */
   readonly terms: CandidateTerms | undefined
+  /** Where steps may be undone. */
+  readonly moves: Moves | undefined
 }
 
 /** Throws a RangeError where the candidate is in no slot. */

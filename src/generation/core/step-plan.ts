@@ -141,6 +141,8 @@ export interface Descent {
   results: readonly StepResult[]
   /** By row, of those whose requests have terms. */
   readings?: readonly (TermReading | undefined)[]
+  /** By row, the states before the step, of those whose steps may be undone. */
+  before?: readonly (Uint8Array | undefined)[]
   at: number
 }
 
@@ -214,6 +216,7 @@ export interface Work {
   ticks: TickStats['ticks'][number][]
   /** Descents that gave their slots to others. */
   restarts: TickStats['restarts'][number][]
+  moves: TickStats['moves']
   /** Of the engine, by phase. */
   seconds: TickStats['seconds']
 }
@@ -222,6 +225,7 @@ export const noWork = (): Work => ({
   observedTokens: 0,
   ticks: [],
   restarts: [],
+  moves: { accepted: 0, rejected: 0 },
   seconds: { observe: 0, descend: 0, read: 0 },
 })
 

@@ -38,10 +38,7 @@ const invalid = (param: string, reason: string) =>
   new BasinError('invalid_request', { param, reason })
 
 /** Throws `invalid_request` or `out_of_range` naming the field, such as `energy_terms[2].equals`. */
-export function termsFrom(
-  asked: readonly EnergyTerm[],
-  caps: TermCaps,
-): readonly TermRequest[] {
+export function termsFrom(asked: readonly EnergyTerm[], caps: TermCaps): readonly TermRequest[] {
   checkCap('energy_terms', 'terms', asked.length, caps.terms)
   const terms = asked.map((term, index): TermRequest => {
     const { required, tolerance, weight = DEFAULT_WEIGHT } = term
