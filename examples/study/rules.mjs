@@ -10,14 +10,15 @@
  * A request has `candidates` descents of `steps` steps from noise, and ends when one of them falls below the
  * model's energy target; with terms, one that obeys the rules. Without an end it is asked again with another
  * seed, `tries` times at most. Told are the share of puzzles whose one valid board was found, the share whose
- * found board disobeys the rule or the plain rules, and the steps of all descents together. --weight gives all
- * terms one weight; absent: the default of requests. --restarts STEPS asks once instead, with so many steps for all
- * descents of `refinement.restarts`, which begin anew after --steps.  --noise-steps N has noise in the
- * first N steps, not in the first alone, and --metropolis T undoes steps by the composed energy. --each tells the outcome of every puzzle.
+ * found board disobeys the rule or the plain rules, and the steps of all descents together.
+ *
+ * --weight gives all terms one weight; absent: the default of requests. --noise-steps N has noise in the first N
+ * steps and not in the first alone; --metropolis T undoes steps by the composed energy. --restarts STEPS asks once,
+ * with so many steps for all descents of `refinement.restarts`, which begin anew after --steps. --each tells the
+ * outcome of every puzzle.
  */
 import { parseArgs } from 'node:util'
 import { openModel } from '../../dist/cli/open-models.js'
-import { settledAnswers } from '../../dist/generation/settled-answers.js'
 import { requestFrom } from '../../dist/server/requests/request-settings.js'
 import { readExamples } from './measure.mjs'
 

@@ -26,7 +26,7 @@ import type { AnswerShape } from './answer-shape.js'
 import { type AnswerTerms, nothingRead, type TermReading } from './answer-terms.js'
 import type { Candidate } from './candidate.js'
 import { DescentSeries, type Restart } from './descent-series.js'
-import { type Move, Moves, type StateBefore } from './moves.js'
+import { type Move, Moves, type StateBefore } from './metropolis.js'
 import { BLANK } from './prepare.js'
 
 export class Answer {

@@ -3,7 +3,7 @@ import type { StopReason } from '../../refine/budget.js'
 import type { RestartReason, Start } from '../../refine/restarts.js'
 import type { Progress } from '../../refine/stop.js'
 import type { CandidateTerms } from './answer-terms.js'
-import type { Moves } from './moves.js'
+import type { Moves } from './metropolis.js'
 
 /** An answer that was moved out of the engine. */
 export interface SavedAnswer {
