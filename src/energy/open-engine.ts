@@ -1,7 +1,9 @@
 /** Opens an engine for a checkpoint. The engine's `info` says which it is and why; nothing falls back in silence. */
+import { join } from 'node:path'
 import { BasinError } from '../errors.js'
 import { openCheckpoint, type Checkpoint } from '../model/checkpoint.js'
-import { draftsFromContext } from '../model/config.js'
+import { draftsFromContext, readConfig } from '../model/config.js'
+import { refuseBeyondMemory, workingBytes } from '../model/memory-limit.js'
 import type { EnergyEngine } from './engine.js'
 import { modelIdentity } from './model-identity.js'
 import { loadAddon } from './native/addon.js'
@@ -86,6 +88,9 @@ export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
   const engine = oneOf(engineChoices, options.engine, options.engine)
   const weights = oneOf(weightTypes, options.weights ?? 'f32', `${engine} with these weights`)
   const refiner = oneOf(refiners, options.refiner ?? 'model', `${engine} with this refiner`)
+  const working = workingBytes(readConfig(directory), { slots, pages, pageSize })
+  const what = `contexts and answers (${slots} slots, ${pages} pages)`
+  refuseBeyondMemory(join(directory, 'config.json'), what, working)
   const checkpoint = withRefiner(openCheckpoint(directory), refiner)
   if (checkpoint.config.feed_forward)
     throw new BasinError('invalid_checkpoint', {

@@ -295,12 +295,19 @@ export interface TickStats {
   movedOut: number
 }
 
+/** What a thread for texts is asked (core/text-worker.ts). `param`: what errors call the text. */
+export type TextTask =
+  | { type: 'encode'; text: string; param: string }
+  | { type: 'decode'; tokens: readonly number[] }
+  | { type: 'chat'; messages: readonly ChatMessage[] }
+
+export type TextReply = { tokens?: Int32Array; text?: string } | { error: ErrorMessage }
+
 export type ToWorker =
   | { type: 'submit'; request: EngineRequest }
   | { type: 'control'; id: string; control: Control }
-  | { type: 'tokenize'; id: number; text: string }
-  | { type: 'detokenize'; id: number; tokens: readonly number[] }
-  | { type: 'chat'; id: number; messages: readonly ChatMessage[] }
+  /** Is answered in order: whoever has the answer knows that all messages before were looked at. */
+  | { type: 'ping'; id: number }
   /** The last report has been dealt with; sent only to a worker that waits for it (report-ack.ts). */
   | { type: 'acknowledged' }
   | { type: 'close' }
@@ -322,9 +329,7 @@ export type FromWorker =
       released: readonly string[]
       stats: TickStats
     }
-  | { type: 'tokens'; id: number; tokens: readonly number[] }
-  | { type: 'text'; id: number; text: string }
-  | { type: 'refused'; id: number; error: ErrorMessage }
+  | { type: 'pong'; id: number }
   | { type: 'fatal'; error: ErrorMessage }
   | { type: 'closed' }
 

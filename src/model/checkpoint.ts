@@ -83,18 +83,29 @@ export function tensorShapes(config: ModelConfig): ReadonlyMap<string, readonly 
   return new Map(shapes)
 }
 
+type FoundShapes = ReadonlyMap<string, readonly number[]>
+
+/** Throws `invalid_checkpoint` where a tensor that is needed is missing or has another shape. */
+function checkShapes(needed: FoundShapes, found: FoundShapes, path: string): void {
+  for (const [name, shape] of needed) {
+    const there = found.get(name)
+    if (there?.join() === shape.join()) continue
+    const wrong = `has shape [${there?.join() ?? ''}], the configuration needs [${shape.join()}]`
+    const reason = `${name} ${there ? wrong : 'is missing'}`
+    throw new BasinError('invalid_checkpoint', { path, reason })
+  }
+}
+
 /** Reads the tensors that a configuration needs; checks that they have the right shapes and are finite. */
 export function readTensors(path: string, config: ModelConfig): ReadonlyMap<string, Float32Tensor> {
-  const stored = readSafetensors(path).tensors
+  const needed = tensorShapes(config)
+  const stored = readSafetensors(path, (found) => {
+    checkShapes(needed, found, path)
+  }).tensors
   const tensors = new Map<string, Float32Tensor>()
-  for (const [name, shape] of tensorShapes(config)) {
+  for (const [name, shape] of needed) {
     const tensor = stored.get(name)
     if (!tensor) throw new BasinError('invalid_checkpoint', { path, reason: `${name} is missing` })
-    if (tensor.shape.join() !== shape.join())
-      throw new BasinError('invalid_checkpoint', {
-        path,
-        reason: `${name} has shape [${tensor.shape.join()}], the configuration needs [${shape.join()}]`,
-      })
     const data = asFloat32(tensor, name, path)
     const bad = data.findIndex((x) => !Number.isFinite(x))
     if (bad >= 0)

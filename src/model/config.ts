@@ -2,11 +2,13 @@
  * `config.json`: everything that determines what a checkpoint computes, and nothing about how or where it
  * is computed. One schema is the type, the validation and the documentation (docs/checkpoint.md).
  */
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Type, type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { BasinError } from '../errors.js'
+import { readText } from './regular-file.js'
+
+const MAX_CONFIG_BYTES = 2 ** 20
 import { contextCaches, draftsFromContext } from './derived.js'
 
 const count = (maximum: number, description: string) =>
@@ -272,9 +274,10 @@ export function parseConfig(json: unknown, path: string): ModelConfig {
 
 export function readConfig(directory: string): ModelConfig {
   const path = join(directory, 'config.json')
+  const text = readText(path, MAX_CONFIG_BYTES)
   let json: unknown
   try {
-    json = JSON.parse(readFileSync(path, 'utf8'))
+    json = JSON.parse(text)
   } catch (cause) {
     throw new BasinError(
       'invalid_checkpoint',

@@ -2,9 +2,10 @@
  * Files of the safetensors format (tensors.ts): read into one buffer, with sizes that are checked against
  * the file before memory is allocated; written so that a reader never sees half a file.
  */
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
-import { BasinError } from '../errors.js'
+import { closeSync, fsyncSync, openSync, readSync, renameSync, writeSync } from 'node:fs'
 import { floatsToHalves } from './half.js'
+import { refuseBeyondMemory } from './memory-limit.js'
+import { withRegularFile } from './regular-file.js'
 import {
   bytesPerElement,
   fail,
@@ -37,20 +38,15 @@ function readExactly(fd: number, buffer: Uint8Array, position: number, path: str
   }
 }
 
-/** Reads a whole file into one buffer; throws `invalid_checkpoint` on anything malformed. */
-export function readSafetensors(path: string): TensorFile {
-  let fd: number
-  try {
-    fd = openSync(path, 'r')
-  } catch (cause) {
-    throw new BasinError(
-      'invalid_checkpoint',
-      { path, reason: (cause as Error).message },
-      { cause },
-    )
-  }
-  try {
-    const { size } = fstatSync(fd)
+/**
+ * Reads a whole file into one buffer; throws `invalid_checkpoint` on anything malformed, and for a file that
+ * memory cannot hold. `check`: called with the shapes before the data is read.
+ */
+export function readSafetensors(
+  path: string,
+  check: (shapes: ReadonlyMap<string, readonly number[]>) => void = () => undefined,
+): TensorFile {
+  return withRegularFile(path, (fd, size) => {
     if (size < 8) fail(path, 'shorter than a safetensors header')
     const prefix = new Uint8Array(8)
     readExactly(fd, prefix, 0, path)
@@ -61,12 +57,12 @@ export function readSafetensors(path: string): TensorFile {
     readExactly(fd, header, 8, path)
     const dataBytes = size - 8 - headerBytes
     const parsed = parseHeader(new TextDecoder().decode(header), dataBytes, path)
+    check(new Map([...parsed.entries].map(([name, { shape }]) => [name, shape])))
+    refuseBeyondMemory(path, 'its tensors', dataBytes)
     const data = new Uint8Array(dataBytes)
     readExactly(fd, data, 8 + headerBytes, path)
     return viewed(parsed, data)
-  } finally {
-    closeSync(fd)
-  }
+  })
 }
 
 /**

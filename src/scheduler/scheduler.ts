@@ -4,7 +4,7 @@
  *
  * Slots are shared by client at every step (shares.ts): while others wait, a client has no more than
  * its share of them, and its candidates beyond it are moved out of memory and come back later
- * (slot-table.ts). Within a client the requests admitted first come first. A request is admitted when its
+ * (slot-assignment.ts). Within a client the requests admitted first come first. A request is admitted when its
  * client's share has a slot for it and its prompt fits into the cache; clients take turns, and a prompt
  * that does not fit yet keeps its turn.
  *
@@ -37,7 +37,7 @@ import type {
   ScheduledRequest,
   SlotRow,
 } from './plan.js'
-import { SlotTable } from './slot-table.js'
+import { SlotAssignment } from './slot-assignment.js'
 
 /** So many steps after pages ran out, requests that have more of them than their clients' share wait. */
 const SHORTAGE_STEPS = 64
@@ -55,7 +55,7 @@ export class Scheduler {
   /** Ids of finished requests whose answers are kept, oldest first. */
   private readonly held = new Set<number>()
   private readonly tables: PageTables
-  private readonly slots: SlotTable
+  private readonly slots: SlotAssignment
   private readonly freeContexts: number[]
   private nextRequestId = 0
   /** In the last step a request could not get a page. */
@@ -75,7 +75,7 @@ export class Scheduler {
   ) {
     const { pages, pageSize, sharesPages } = capacity
     this.tables = new PageTables(new PagePool(pages), pageSize, sharesPages ?? false)
-    this.slots = new SlotTable(capacity.slots)
+    this.slots = new SlotAssignment(capacity.slots)
     this.freeContexts = Array.from(
       { length: capacity.contexts },
       (_, i) => capacity.contexts - 1 - i,

@@ -158,7 +158,7 @@ async function openPublicApp({ context, guards }: Components, options: AppOption
   scoreRoutes(app, context)
   embeddingRoutes(app, context)
   landscapeRoutes(app, context)
-  tokenizeRoutes(app)
+  tokenizeRoutes(app, context)
   healthRoutes(app, context)
   app.addHook('onClose', async () => {
     await responses.close()

@@ -52,7 +52,7 @@ export async function createApp(
   installErrorBoundary(app, limits.bodyBytes, failures, (route, code) => {
     metrics.instruments.errors.inc({ route, code })
   })
-  await app.register(jsonBody, { nesting: limits.nesting })
+  await app.register(jsonBody, { nesting: limits.nesting, limit: limits.bodyBytes })
   await app.register(requestLog, { metrics })
   return app
 }

@@ -62,8 +62,9 @@ const invalid = (path: string, reason: string, cause?: unknown): BasinError =>
   new BasinError('invalid_tokenizer', { path, reason }, { cause })
 
 function templateOf(path: string): string | undefined {
-  if (statSync(path).size > MAX_FILE_BYTES)
-    throw invalid(path, `is larger than ${MAX_FILE_BYTES} bytes`)
+  const stat = statSync(path)
+  if (!stat.isFile()) throw invalid(path, 'is not a regular file')
+  if (stat.size > MAX_FILE_BYTES) throw invalid(path, `is larger than ${MAX_FILE_BYTES} bytes`)
   let json: unknown
   try {
     json = JSON.parse(readFileSync(path, 'utf8'))

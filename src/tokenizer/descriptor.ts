@@ -86,8 +86,10 @@ export type TokenizerDescriptor = Static<typeof TokenizerDescriptor>
 /** Reads a file of at most `limit` bytes. Throws `invalid_tokenizer`. */
 export function readBounded(path: string, limit: number): Buffer {
   try {
-    const { size } = statSync(path)
-    if (size <= limit) return readFileSync(path)
+    const stat = statSync(path)
+    // Reading a pipe could wait for ever, and a device may have no end.
+    if (!stat.isFile()) throw new Error('it is not a regular file')
+    if (stat.size <= limit) return readFileSync(path)
   } catch (cause) {
     throw new BasinError('invalid_tokenizer', { path, reason: (cause as Error).message }, { cause })
   }

@@ -1,8 +1,7 @@
 /**
- * A real server under random requests made from its own OpenAPI document: none makes it fail, hang, or
- * answer with a status that the document does not declare. The same seed makes the same requests.
- *
- *   BASIN_FUZZ_REQUESTS=20000 BASIN_FUZZ_SEED=7 npx vitest run test/e2e/fuzz.test.ts
+ * A real server under random requests made from its own OpenAPI document, and one in eight under bytes that
+ * are hardly HTTP: none makes it fail, hang, or answer with a status that the document does not declare.
+ * `npm run fuzz -- http --count 20000 --seed 7` runs more of them (test/fuzz.mjs).
  */
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,13 +9,18 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { addKey } from '../../src/server/api-keys.js'
 import { damaged, pick, type Random, randomOf, type Schema, valueOf } from '../support/arbitrary.js'
+import { hostileRequest } from '../support/hostile-bytes.js'
+import { RawClient } from '../support/raw-client.js'
 import { Server, writeModel } from '../support/process.js'
 
-const requests = Number(process.env['BASIN_FUZZ_REQUESTS'] ?? 400)
+const requests = Number(process.env['BASIN_FUZZ_COUNT'] ?? 400)
 const seed = Number(process.env['BASIN_FUZZ_SEED'] ?? 1)
 const AT_ONCE = 8
 /** After which a reply counts as missing: the server ends each answer after 1 s. */
 const REPLY_TIMEOUT_MS = 120_000
+/** The share of inputs that are bytes with faults, and how long the server may keep such a client waiting. */
+const BYTES_SHARE = 1 / 8
+const BYTES_TIMEOUT_MS = 300
 
 interface Operation {
   method: string
@@ -137,6 +141,24 @@ const done = new Set<Operation>()
 
 const operationName = ({ method, path }: Operation): string => `${method} ${path}`
 
+/** Of bytes that are hardly HTTP, whose sender leaves where the server waits for more of them. */
+const bytesAnswered: Record<string, number> = {}
+
+/** What is wrong with the reply to such bytes; undefined if nothing is. */
+async function faultOfBytes(random: Random): Promise<string | undefined> {
+  const bytes = hostileRequest(key, random)
+  const client = await RawClient.open(Number(new URL(server.url).port))
+  const leaving = setTimeout(() => client.leave(), BYTES_TIMEOUT_MS)
+  client.send(bytes)
+  const text = await client.rest()
+  clearTimeout(leaving)
+  client.leave()
+  const [, status = 'none'] = /^HTTP\/1\.1 (\d+)/.exec(text) ?? []
+  bytesAnswered[status] = (bytesAnswered[status] ?? 0) + 1
+  const failed = /HTTP\/1\.1 5\d\d|"code":"internal"/.test(text)
+  return failed ? `${text.slice(0, 300)} for ${bytes.toString('latin1').slice(0, 600)}` : undefined
+}
+
 /** What is wrong with the reply; undefined if nothing is. */
 async function fault(operation: Operation, sent: Sent): Promise<string | undefined> {
   const { body, headers, method, url } = sent
@@ -175,6 +197,11 @@ it(
     let left = requests
     const client = async () => {
       while (left-- > 0) {
+        if (random() < BYTES_SHARE) {
+          const found = await faultOfBytes(random).catch((error: unknown) => String(error))
+          if (found !== undefined) faults[`bytes: ${found.slice(0, 60)}`] ??= found
+          continue
+        }
         const operation = pick(random, operations)
         const sent = requestOf(operation, random)
         const name = operationName(operation)
@@ -186,11 +213,12 @@ it(
       }
     }
     await Promise.all(Array.from({ length: AT_ONCE }, client))
+    console.info({ fuzzer: 'http', seed, count: requests, answered, bytesAnswered })
     expect(Object.values(faults)).toEqual([])
     expect(Object.keys(statuses)).toHaveLength(operations.length)
-    if (process.env['BASIN_FUZZ_REQUESTS']) {
+    if (process.env['BASIN_FUZZ_COUNT']) {
       const undone = operations.filter((operation) => !done.has(operation)).map(operationName)
-      console.info({ answered, undone })
+      console.info({ undone })
     }
     for (const status of [200, 400]) expect(answered[status]).toBeGreaterThan(requests / 10)
     expect((await fetch(`${server.url}/health`)).status).toBe(200)

@@ -89,6 +89,26 @@ describe('while one client', () => {
       },
     ],
     [
+      'has long texts turned to tokens, and asks for more',
+      () => {
+        const stop = new AbortController()
+        const text = { model: 'letters', text: 'once upon a time '.repeat(12_000) }
+        const again = async () => {
+          while (!stop.signal.aborted) {
+            const reply = await fetch(`${server.url}/v1/tokenize`, {
+              method: 'POST',
+              headers: headers(greedy),
+              body: JSON.stringify(text),
+              signal: stop.signal,
+            })
+            await reply.arrayBuffer()
+          }
+        }
+        const many = Array.from({ length: 8 }, () => again().catch(() => undefined))
+        return Promise.resolve(() => (stop.abort(), Promise.all(many)))
+      },
+    ],
+    [
       'pauses an answer in all slots, and resumes and pauses it again',
       async () => {
         const peer = await Peer.connect(server.socket, headers(greedy))

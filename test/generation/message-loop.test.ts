@@ -29,7 +29,7 @@ class Listener {
     const { port1, port2 } = this.channel
     const { reportAck } = this
     const close = () => engine.close()
-    new MessageLoop(port1, core, { tokenizer, chat: undefined, reportAck, close })
+    new MessageLoop(port1, core, { reportAck, close })
     port2.on('message', (message: FromWorker) => {
       if (message.type === 'events') this.reports.push(message)
     })
@@ -59,7 +59,7 @@ class Listener {
   /** Asks a question: messages that were sent before have been taken when it is answered. */
   async ask(): Promise<void> {
     const reply = once(this.channel.port2, 'message')
-    this.say({ type: 'tokenize', id: 0, text: '' })
+    this.say({ type: 'ping', id: 0 })
     await reply
   }
 

@@ -132,11 +132,11 @@ describe('a worker', () => {
 
   it('turns text into tokens and back, and refuses foreign characters and tokens', async () => {
     const generation = await start()
-    const tokens = await generation.tokenize('hello there')
+    const tokens = await generation.tokenize('hello there', 'a')
     expect(tokens).toHaveLength(11)
-    expect(await generation.detokenize(tokens)).toBe('hello there')
-    await expect(generation.tokenize('Ü')).rejects.toMatchObject({ code: 'invalid_request' })
-    await expect(generation.detokenize([999])).rejects.toMatchObject({ code: 'out_of_range' })
+    expect(await generation.detokenize(tokens, 'a')).toBe('hello there')
+    await expect(generation.tokenize('Ü', 'a')).rejects.toMatchObject({ code: 'invalid_request' })
+    await expect(generation.detokenize([999], 'a')).rejects.toMatchObject({ code: 'out_of_range' })
   })
 
   it('reports what is wrong with a request as its only event', async () => {
@@ -306,7 +306,7 @@ describe('a client of a worker', () => {
         import { parentPort } from 'node:worker_threads'
         parentPort.on('message', ({ id, type }) => {
           if (type === 'close') process.exit()
-          if (type === 'tokenize' && id > 0) parentPort.postMessage({ type: 'tokens', id: 0, tokens: [] })
+          if (type === 'ping' && id > 0) parentPort.postMessage({ type: 'pong', id: 0 })
         })
         parentPort.postMessage({
           type: 'ready', model: { name: 'stuck' }, capacity: { slots: 1 }
@@ -316,7 +316,7 @@ describe('a client of a worker', () => {
     const generation = await startEngineClient(optionsOf(), stuck)
     expect(generation.silence).toBe(0)
     await expect.poll(() => generation.silence, { timeout: 10_000 }).toBeGreaterThan(0)
-    void generation.tokenize('its answer is the one that was missing').catch(() => undefined)
+    void generation.ping().catch(() => undefined)
     await expect.poll(() => generation.silence, { timeout: 10_000 }).toBe(0)
     await generation.close()
   })
@@ -337,7 +337,7 @@ describe('a client of a worker', () => {
     expect(() => generation.submit(short())).toThrow(
       expect.objectContaining({ code: 'engine_unavailable', facts: { model: 'frail' } }),
     )
-    await expect(generation.tokenize('a')).rejects.toMatchObject({ code: 'engine_unavailable' })
+    await expect(generation.ping()).rejects.toMatchObject({ code: 'engine_unavailable' })
     expect(generation.silence).toBe(Infinity)
     await generation.close()
   })

@@ -34,7 +34,10 @@ const workerEntry = new URL('covered-worker.mjs', import.meta.url)
 const coverage = { callCount: true, detailed: false }
 
 const groups = [
-  ['before', /^server\/(plugins|models)\/|^server\/(create-app|json-nesting)\.js$/],
+  [
+    'before',
+    /^server\/(plugins|models)\/|^server\/(create-app|json-nesting|body-reader|http-request|pending-replies)\.js$/,
+  ],
   ['path', /^(server|generation|scheduler)\//],
   ['library', /^(refine|tokenizer|model)\/|^errors\.js$/],
   ['engine', /^energy\//],

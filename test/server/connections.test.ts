@@ -221,6 +221,56 @@ describe('a request with several Host headers', () => {
   })
 })
 
+describe('a body in pieces', () => {
+  const chunked = (pieces: string) =>
+    postText('/v1/tokenize', {}).replace(
+      /Content-Length[^]*/,
+      'Transfer-Encoding: chunked\r\n\r\n',
+    ) + pieces
+  const piece = (text: string) => `${text.length.toString(16)}\r\n${text}\r\n`
+
+  it('is read whole', async () => {
+    await serve()
+    const client = await connect()
+    const text = 'ab'.repeat(40_000)
+    const pieces = JSON.stringify({ text }).match(/.{1,100}/g) ?? []
+    client.send(chunked([...pieces, ''].map(piece).join('')))
+    const [reply] = await client.replies(1)
+    expect(JSON.parse(reply?.body ?? '')).toMatchObject({ count: text.length })
+  })
+
+  it('may have some thousand of one byte, and no more', async () => {
+    await serve()
+    const small = await connect()
+    small.send(
+      chunked([...Array.from(JSON.stringify({ text: 'a'.repeat(3000) })), ''].map(piece).join('')),
+    )
+    expect((await small.replies(1))[0]?.status).toBe(200)
+    const client = await connect()
+    client.send(
+      chunked(
+        Array.from(JSON.stringify({ text: 'a'.repeat(300_000) }))
+          .map(piece)
+          .join(''),
+      ),
+    )
+    const [reply] = await client.replies(1)
+    expect(reply?.status).toBe(400)
+    expect((JSON.parse(reply?.body ?? '') as ErrorBody).error).toMatchObject({ param: 'body' })
+    await client.rest()
+  })
+
+  it('is refused beyond the limit, told or not', async () => {
+    await serve({}, { bodyBytes: 10_000 })
+    const client = await connect()
+    client.send(chunked(piece('a'.repeat(9000)).repeat(3)))
+    expect((await client.replies(1))[0]?.status).toBe(413)
+    const other = await connect()
+    other.send(postText('/v1/tokenize', { text: 'a'.repeat(20_000) }))
+    expect((await other.replies(1))[0]?.status).toBe(413)
+  })
+})
+
 it('a body with a length and in chunks as well is refused, and its connection closed', async () => {
   await serve()
   const client = await connect()

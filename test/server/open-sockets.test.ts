@@ -211,6 +211,9 @@ describe('the meter of a socket', () => {
     expect(meter.unfinishedBytes).toBe(bytes.length * 257)
     meter.take(Buffer.of(0x61))
     expect(meter.unfinishedBytes).toBe(0)
+    const fragments = Array.from({ length: 1000 }, () => frame(Buffer.of(0x61), 0, true))
+    meter.take(Buffer.concat([frame(Buffer.of(0x61), 1, true), ...fragments]))
+    expect(meter.unfinishedBytes).toBe(1001 * 7 + 1002 * 256)
   })
 })
 

@@ -10,7 +10,9 @@ import { initialWeights } from '../../src/train/initial-weights.js'
 import { characterDescriptor } from './engine-bench.js'
 import { configOf } from './models.js'
 
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+/** BASIN_MAIN: for callers that are built themselves, so that the program is elsewhere. */
+const main =
+  process.env['BASIN_MAIN'] ?? fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 export const shippedModels =
   process.env['BASIN_MODELS'] ?? fileURLToPath(new URL('../../models', import.meta.url))
 
@@ -57,6 +59,10 @@ export class BasinProcess {
       stdout: this.stdout,
       stderr: this.stderr,
     }))
+  }
+
+  get pid(): number | undefined {
+    return this.child.pid
   }
 
   signal(name: NodeJS.Signals): void {

@@ -122,6 +122,10 @@ export class ScriptedGeneration implements EngineClient {
   }
 
   /** Answers when what was submitted before has been looked at. */
+  async ping(): Promise<void> {
+    await new Promise(setImmediate)
+  }
+
   async tokenize(text: string): Promise<readonly number[]> {
     await new Promise(setImmediate)
     return Array.from(text, (character) => character.codePointAt(0) ?? 0)

@@ -9,6 +9,7 @@ import type { ModelConfig } from '../../model/config.js'
 import type { ChatMessage } from '../../tokenizer/chat-template.js'
 import type { EngineRequest, TickStats, ToWorker, WorkerOptions } from '../protocol.js'
 import { BufferedRequestStream, refuseIfFull, type RequestStream } from './request-stream.js'
+import { TextPool } from './text-pool.js'
 import { type LossReason, WorkerSupervisor } from './worker-supervisor.js'
 import { type Report, WorkerThread } from './worker-thread.js'
 
@@ -39,10 +40,13 @@ export interface EngineClient {
    * itself comes as its `failed` event.
    */
   submit(request: Omit<EngineRequest, 'id'> & { id?: string }): RequestStream
-  tokenize(text: string): Promise<readonly number[]>
-  detokenize(tokens: readonly number[]): Promise<string>
+  /** Resolves when the worker has looked at all that was submitted before. */
+  ping(): Promise<void>
+  /** `param`: what errors call the text. Texts of different clients take turns: see text-pool.ts. */
+  tokenize(text: string, client: string, param?: string): Promise<readonly number[]>
+  detokenize(tokens: readonly number[], client: string): Promise<string>
   /** The tokens of a chat, after which the assistant speaks. Rejects with `not_supported` without a template. */
-  converse(messages: readonly ChatMessage[]): Promise<readonly number[]>
+  converse(messages: readonly ChatMessage[], client: string): Promise<readonly number[]>
   onTick(listener: (stats: TickStats) => void): void
   /** When the worker last sent anything, on the clock of `performance.now()`. */
   readonly lastTick: number
@@ -57,7 +61,7 @@ export interface EngineClient {
 }
 
 /**
- * Starts a worker from its built entry. Rejects with the worker's own error when the model, its tokenizer or
+ * Starts a worker from its built entry, beside which that of text workers stands. Rejects with the worker's own error when the model, its tokenizer or
  * the engine cannot be opened.
  */
 export async function startEngineClient(options: WorkerOptions, entry: URL): Promise<EngineClient> {
@@ -70,7 +74,8 @@ export async function startEngineClient(options: WorkerOptions, entry: URL): Pro
     const reason = 'its configuration has changed since the server started: restart the server'
     throw new BasinError('invalid_data', { path: options.modelPath, reason })
   }
-  return new WorkerEngineClient(first, start, options)
+  const texts = new TextPool(options.modelPath, entry)
+  return new WorkerEngineClient(first, start, texts, options)
 }
 
 /** A request that waited when its worker was lost is submitted to the next; so many get it at most. */
@@ -101,7 +106,12 @@ class WorkerEngineClient implements EngineClient {
   private closing = false
   private readonly worker: WorkerSupervisor
 
-  constructor(first: WorkerThread, start: () => Promise<WorkerThread>, options: WorkerOptions) {
+  constructor(
+    first: WorkerThread,
+    start: () => Promise<WorkerThread>,
+    private readonly texts: TextPool,
+    options: WorkerOptions,
+  ) {
     const { capacity, chat, engine, memory, model } = first.ready
     this.model = model
     this.engine = engine
@@ -172,19 +182,20 @@ class WorkerEngineClient implements EngineClient {
     return stream
   }
 
-  async tokenize(text: string): Promise<readonly number[]> {
-    const reply = await this.worker.ask((id) => ({ type: 'tokenize', id, text }))
-    return reply.type === 'tokens' ? reply.tokens : []
+  ping(): Promise<void> {
+    return this.worker.ping()
   }
 
-  async detokenize(tokens: readonly number[]): Promise<string> {
-    const reply = await this.worker.ask((id) => ({ type: 'detokenize', id, tokens }))
-    return reply.type === 'text' ? reply.text : ''
+  tokenize(text: string, client: string, param = 'text'): Promise<readonly number[]> {
+    return this.texts.encode(text, client, param)
   }
 
-  async converse(messages: readonly ChatMessage[]): Promise<readonly number[]> {
-    const reply = await this.worker.ask((id) => ({ type: 'chat', id, messages }))
-    return reply.type === 'tokens' ? reply.tokens : []
+  detokenize(tokens: readonly number[], client: string): Promise<string> {
+    return this.texts.decode(tokens, client)
+  }
+
+  converse(messages: readonly ChatMessage[], client: string): Promise<readonly number[]> {
+    return this.texts.chat(messages, client)
   }
 
   onTick(listener: (stats: TickStats) => void): void {
@@ -206,7 +217,7 @@ class WorkerEngineClient implements EngineClient {
   async close(): Promise<void> {
     this.closing = true
     this.failAll({ code: 'shutting_down', facts: {} })
-    await this.worker.close()
+    await Promise.all([this.worker.close(), this.texts.close()])
   }
 
   /** Hands each event to the stream of its request. Bound, so that a report takes no further call. */

@@ -1,11 +1,11 @@
 /**
  * Keeps a worker thread running: asks it regularly whether it still answers, ends one that does not, and
  * starts a new one for one that is gone, after a delay that doubles while threads do not last. Carries
- * messages and questions; what is lost with a thread is for its owner to say.
+ * messages and pings; what is lost with a thread is for its owner to say.
  */
-import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../../errors.js'
+import { BasinError, type ErrorMessage, toErrorMessage } from '../../errors.js'
 import type { ToWorker } from '../protocol.js'
-import type { Reply, Report, WorkerThread } from './worker-thread.js'
+import type { Report, WorkerThread } from './worker-thread.js'
 
 /** `died`: its thread ended. `stalled`: it did not answer, and was ended. */
 export type LossReason = 'died' | 'stalled'
@@ -23,11 +23,11 @@ export interface SupervisorOptions {
   /** What errors call the model. */
   model: string
   start: () => Promise<WorkerThread>
-  /** Seconds that a thread may leave a question unanswered; 0: for ever. */
+  /** Seconds that a thread may leave a ping unanswered; 0: for ever. */
   watchdogSeconds: number
 }
 
-/** Between the questions that show whether the thread still answers. */
+/** Between the pings that show whether the thread still answers. */
 const HEARTBEAT_MS = 1000
 /** Before the first new start, and the most before any. */
 const FIRST_RESTART_DELAY_MS = 500
@@ -35,8 +35,8 @@ const LONGEST_RESTART_DELAY_MS = 60_000
 /** A thread that was lost sooner counts as one that does not last. */
 const LASTING_MS = 60_000
 
-interface Question {
-  resolve: (reply: Reply) => void
+interface Ping {
+  resolve: () => void
   reject: (error: BasinError) => void
 }
 
@@ -48,9 +48,9 @@ export class WorkerSupervisor {
   /** Threads in a row that did not last. */
   private losses = 0
   private closing = false
-  private readonly questions = new Map<number, Question>()
+  private readonly pings = new Map<number, Ping>()
   private asked = 0
-  /** When the heartbeat's question was asked that has no answer yet. */
+  /** When the heartbeat's ping was sent that has no answer yet. */
   private heartbeatAt: number | undefined
   private readonly heartbeat: NodeJS.Timeout
   private restart: NodeJS.Timeout | undefined
@@ -76,7 +76,7 @@ export class WorkerSupervisor {
     return this.thread?.lastMessageAt ?? this.lastMessageBefore
   }
 
-  /** Seconds that the heartbeat's question has gone unanswered; Infinity while there is no thread. */
+  /** Seconds that the heartbeat's ping has gone unanswered; Infinity while there is no thread. */
   get silence(): number {
     if (!this.thread) return Infinity
     return this.heartbeatAt === undefined ? 0 : (performance.now() - this.heartbeatAt) / 1000
@@ -88,15 +88,15 @@ export class WorkerSupervisor {
   }
 
   /** Rejects with `engine_unavailable` where there is no thread, or the thread is lost meanwhile. */
-  ask(question: (id: number) => ToWorker): Promise<Reply> {
+  ping(): Promise<void> {
     const id = this.asked++
     return new Promise((resolve, reject) => {
       if (!this.thread) {
         reject(this.unavailable())
         return
       }
-      this.questions.set(id, { resolve, reject })
-      this.thread.send(question(id))
+      this.pings.set(id, { resolve, reject })
+      this.thread.send({ type: 'ping', id })
     })
   }
 
@@ -111,7 +111,7 @@ export class WorkerSupervisor {
     clearTimeout(this.restart)
     const { starting, thread } = this
     this.thread = undefined
-    this.rejectQuestions()
+    this.rejectPings()
     await Promise.all([thread?.close(), starting])
   }
 
@@ -121,20 +121,14 @@ export class WorkerSupervisor {
     this.heartbeatAt = undefined
     thread.listen({
       report: this.listener.report,
-      reply: (reply) => {
-        this.answer(reply)
+      pong: (id) => {
+        this.pings.get(id)?.resolve()
+        this.pings.delete(id)
       },
       ended: (error) => {
         this.lose('died', error)
       },
     })
-  }
-
-  private answer(reply: Reply): void {
-    const question = this.questions.get(reply.id)
-    this.questions.delete(reply.id)
-    if (reply.type === 'refused') question?.reject(fromErrorMessage(reply.error))
-    else question?.resolve(reply)
   }
 
   /** A thread that computes for long, or for ever, does not answer. */
@@ -147,7 +141,7 @@ export class WorkerSupervisor {
       const answered = () => {
         if (this.thread === thread) this.heartbeatAt = undefined
       }
-      this.ask((id) => ({ type: 'tokenize', id, text: '' })).then(answered, answered)
+      this.ping().then(answered, answered)
     } else if (watchdogSeconds > 0 && this.silence > watchdogSeconds) {
       const reason = `the worker has not answered for ${this.silence.toFixed(1)} s`
       this.lose('stalled', toErrorMessage(new Error(reason)))
@@ -160,7 +154,7 @@ export class WorkerSupervisor {
     this.thread = undefined
     this.lastMessageBefore = thread.lastMessageAt
     this.losses = performance.now() - this.startedAt > LASTING_MS ? 1 : this.losses + 1
-    this.rejectQuestions()
+    this.rejectPings()
     this.listener.lost(reason, error)
     this.startAfterDelay(thread.terminate())
   }
@@ -202,8 +196,8 @@ export class WorkerSupervisor {
     this.startAfterDelay(Promise.resolve())
   }
 
-  private rejectQuestions(): void {
-    for (const { reject } of this.questions.values()) reject(this.unavailable())
-    this.questions.clear()
+  private rejectPings(): void {
+    for (const { reject } of this.pings.values()) reject(this.unavailable())
+    this.pings.clear()
   }
 }

@@ -12,15 +12,14 @@ import { acknowledge, createReportAck, type ReportAck } from '../report-ack.js'
 type MessageOf<Type extends FromWorker['type']> = Extract<FromWorker, { type: Type }>
 export type Ready = MessageOf<'ready'>
 export type Report = MessageOf<'events'>
-/** The reply to a question. */
-export type Reply = MessageOf<'refused' | 'text' | 'tokens'>
 
 /** How long a thread may take to end. */
 const CLOSE_TIMEOUT_MS = 5000
 
 export interface ThreadListener {
   report: (report: Report) => void
-  reply: (reply: Reply) => void
+  /** The ping with this number is answered. */
+  pong: (id: number) => void
   /** Once, and never after `terminate`. */
   ended: (error: ErrorMessage) => void
 }
@@ -112,10 +111,8 @@ export class WorkerThread {
         // The next report may come when everything else that waits in this thread has had its turn.
         setImmediate(() => this.acknowledge())
         return
-      case 'tokens':
-      case 'text':
-      case 'refused':
-        this.listener?.reply(message)
+      case 'pong':
+        this.listener?.pong(message.id)
         return
       case 'fatal':
         this.finish(message.error)

@@ -10,9 +10,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import { clear, type Interrupt } from '../../energy/interrupt.js'
 import type { Awaitable } from '../../energy/engine.js'
-import { BasinError, toErrorMessage } from '../../errors.js'
-import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.js'
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import { BasinError } from '../../errors.js'
 import type { Control, EngineRequest, FromWorker, ToWorker } from '../protocol.js'
 import { isAcknowledged, markSent, type ReportAck, requestAckMessage } from '../report-ack.js'
 import type { EngineCore } from './engine-core.js'
@@ -27,9 +25,6 @@ const REPORT_INTERVAL_S = 0.016
 const UNFOLLOWED_REPORT_INTERVAL_S = 0.1
 
 export interface MessageLoopOptions {
-  tokenizer: Tokenizer
-  /** Undefined for a model without a chat template. */
-  chat: ChatTemplate | undefined
   reportAck: ReportAck
   /** Raised before each message to this thread that is to end a long call; cleared when it has come. */
   interrupt?: Interrupt
@@ -64,7 +59,7 @@ export class MessageLoop {
   }
 
   private receive(message: ToWorker): void {
-    const { chat, interrupt, tokenizer } = this.options
+    const { interrupt } = this.options
     if (interrupt && message.type !== 'acknowledged') clear(interrupt)
     switch (message.type) {
       case 'submit':
@@ -80,17 +75,9 @@ export class MessageLoop {
       case 'acknowledged':
         this.acknowledged()
         break
-      case 'tokenize':
-        this.answer(message.id, () => ({ type: 'tokens', tokens: tokenizer.encode(message.text) }))
-        break
-      case 'detokenize':
-        this.answer(message.id, () => ({ type: 'text', text: tokenizer.decode(message.tokens) }))
-        break
-      case 'chat':
-        this.answer(message.id, () => ({
-          type: 'tokens',
-          tokens: encodeChat(chat, message.messages),
-        }))
+      case 'ping':
+        // Needs no engine: answered at once, even while a step is in flight.
+        this.send({ type: 'pong', id: message.id })
         break
       case 'close':
         this.change(() => void this.close())
@@ -123,18 +110,6 @@ export class MessageLoop {
     } catch (error) {
       if (!(error instanceof BasinError)) throw error
       this.core.refuse(id, error)
-    }
-  }
-
-  /** A question that needs no engine: answered at once, even while a step is in flight. */
-  private answer(
-    id: number,
-    reply: () => { type: 'tokens'; tokens: readonly number[] } | { type: 'text'; text: string },
-  ): void {
-    try {
-      this.send({ id, ...reply() })
-    } catch (error) {
-      this.send({ type: 'refused', id, error: toErrorMessage(error) })
     }
   }
 
@@ -221,13 +196,4 @@ export class MessageLoop {
   private send(message: FromWorker): void {
     this.port.postMessage(message)
   }
-}
-
-function encodeChat(
-  chat: ChatTemplate | undefined,
-  messages: readonly ChatMessage[],
-): readonly number[] {
-  if (chat) return chat.encode(messages)
-  const reason = 'this model has no chat template'
-  throw new BasinError('not_supported', { param: 'messages', reason })
 }

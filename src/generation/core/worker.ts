@@ -2,15 +2,15 @@
  * The entry of a worker thread: opens the model that its data name and runs the engine for the thread that
  * started it. Knows files and the engine's name, which nothing else of this folder does.
  */
-import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../../energy/open-engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
-import { openChatTemplate } from '../../tokenizer/chat-template.js'
+import { hasChatTemplate } from '../../tokenizer/chat-template.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import type { FromWorker, WorkerData } from '../protocol.js'
 import { EngineCore } from './engine-core.js'
 import { MessageLoop } from './message-loop.js'
+import { yieldToServer } from './priority.js'
 
 if (!parentPort) throw new Error('worker.js runs in a worker thread')
 const port = parentPort
@@ -19,23 +19,7 @@ const send = (message: FromWorker) => {
   port.postMessage(message)
 }
 
-/** Gives the threads a third of the weight of others, so that no other program starves the engine. */
-const NICENESS = 5
-
-/**
- * Lowers the priority of this thread and of those that it starts, so that the server's thread answers in
- * time where cores are scarce. On Linux only: elsewhere a priority is that of the whole process.
- */
-function lowerPriority(): void {
-  if (process.platform !== 'linux') return
-  try {
-    setPriority(NICENESS)
-  } catch {
-    // A sandbox may forbid it; then replies come later under load.
-  }
-}
-
-lowerPriority()
+yieldToServer()
 try {
   const tokenizer = openTokenizer(options.modelPath)
   const engine = await openEngine({
@@ -55,18 +39,17 @@ try {
       reason: `it has ${tokenizer.vocabSize} tokens, the model ${engine.model.vocab_size}`,
     })
   }
-  const chat = openChatTemplate(options.modelPath, tokenizer)
   const sharePrefixes = options.prefixSharing !== 'off'
   const core = new EngineCore(engine, tokenizer, { ...options, sharePrefixes, interrupt })
   const close = () => engine.close()
-  new MessageLoop(port, core, { tokenizer, chat, reportAck, interrupt, close })
+  new MessageLoop(port, core, { reportAck, interrupt, close })
   send({
     type: 'ready',
     model: engine.model,
     engine: engine.info,
     capacity: engine.capacity,
     memory: engine.memory(),
-    chat: chat !== undefined,
+    chat: hasChatTemplate(options.modelPath),
   })
 } catch (error) {
   send({ type: 'fatal', error: toErrorMessage(error) })

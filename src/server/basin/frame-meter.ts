@@ -3,7 +3,7 @@
  * (RFC 6455, section 5.2) and skips what they carry: the protocol itself is the library's.
  */
 
-/** A piece that is kept costs more than its bytes, and a piece may be a single byte. */
+/** A piece or a frame that is kept costs more than its bytes, and may be a single byte. */
 const PIECE_BYTES = 256
 /** Of a head: two bytes, a length of eight, a mask of four. */
 const LONGEST_HEAD = 14
@@ -24,6 +24,8 @@ export class FrameMeter {
   private left = 0
   /** A message has begun and not ended. */
   private within = false
+  /** Whole frames of the unfinished message that are not counted yet. */
+  private frames = 0
 
   /** The next bytes of the connection. */
   take(piece: Buffer): void {
@@ -45,7 +47,8 @@ export class FrameMeter {
       return
     }
     const before = began > 0 ? 0 : this.unfinishedBytes
-    this.unfinishedBytes = before + piece.length - began + PIECE_BYTES
+    this.unfinishedBytes = before + piece.length - began + (1 + this.frames) * PIECE_BYTES
+    this.frames = 0
   }
 
   /** How long the present head is, as far as its beginning says. */
@@ -69,6 +72,7 @@ export class FrameMeter {
     this.headBytes = 0
     if ((first & OPCODE) >= FIRST_CONTROL) return false
     this.within = (first & FINAL) === 0
+    this.frames = this.within ? this.frames + 1 : 0
     return !this.within
   }
 }

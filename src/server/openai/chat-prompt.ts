@@ -6,6 +6,7 @@
  */
 import { BasinError } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
+import type { Requester } from '../requests/requester.js'
 
 /** One message: who speaks, and what. */
 export interface Turn {
@@ -32,18 +33,18 @@ const fillsTemplates = ({ model }: Pick<EngineClient, 'model'>): boolean =>
  */
 export async function conversationPrompt(
   turns: readonly Turn[],
-  engine: EngineClient,
+  { client, engine }: Pick<Requester, 'client' | 'engine'>,
   param: string,
   template?: string | null,
 ): Promise<ConversationPrompt> {
   const given = typeof template === 'string' ? { template } : undefined
   if (engine.chat && turns.length > 0) {
     const messages = turns.map(({ role, text }) => ({ role, content: text }))
-    return { prompt: await engine.converse(messages), ...given }
+    return { prompt: await engine.converse(messages, client), ...given }
   }
   if (fillsTemplates(engine) && !given) return { prompt: [], template: puzzleIn(turns, param) }
   const text = plainText(turns)
-  return { prompt: text === '' ? [] : await engine.tokenize(text), ...given }
+  return { prompt: text === '' ? [] : await engine.tokenize(text, client, param), ...given }
 }
 
 const plainText = (turns: readonly Turn[]): string =>

@@ -57,12 +57,14 @@ export class RequestService {
     this.checkCost(engine.model, requests)
     const { quotas } = this.options
     await quotas?.enter(client)
-    // The client may have left while its quota was looked up.
+    quotas?.checkConcurrent(this.runningOf(client), candidatesOf(requests))
+    const tokenized = await withTokens(engine, requests, client)
+    // The client may have left meanwhile.
     refuseIfAborted(signal)
     quotas?.checkConcurrent(this.runningOf(client), candidatesOf(requests))
     const submitted: SubmittedRequest[] = []
     try {
-      for (const request of requests) {
+      for (const request of tokenized) {
         const stream = engine.submit({ ...request, client })
         const observer = this.observerOf(engine, client, route)
         submitted.push(this.watched(stream, request, observer, submitted.length))
@@ -79,6 +81,11 @@ export class RequestService {
       { once: true },
     )
     return submitted
+  }
+
+  /** Counts a request that needs no engine. Throws `rate_limited`, `limits_unavailable`. */
+  async enter(client: string): Promise<void> {
+    await this.options.quotas?.enter(client)
   }
 
   async submitOne(
@@ -147,6 +154,28 @@ export class RequestService {
     })
   }
 }
+
+/** Characters of a text that the engine's thread turns to tokens itself, in less than a millisecond. */
+const SHORT_TEXT = 1024
+
+/** Long prompts as tokens, so that the engine's thread does not wait for them. */
+async function withTokens(
+  engine: EngineClient,
+  requests: readonly NewRequest[],
+  client: string,
+): Promise<readonly NewRequest[]> {
+  const texts = new Set(requests.map(({ prompt }) => prompt).filter(isLongText))
+  if (texts.size === 0) return requests
+  const tokens = new Map<unknown, readonly number[]>()
+  for (const text of texts) tokens.set(text, await engine.tokenize(text, client, 'prompt'))
+  return requests.map((request) => ({
+    ...request,
+    prompt: tokens.get(request.prompt) ?? request.prompt,
+  }))
+}
+
+const isLongText = (prompt: NewRequest['prompt']): prompt is string =>
+  typeof prompt === 'string' && prompt.length > SHORT_TEXT
 
 function refuseIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new BasinError('cancelled')

@@ -26,7 +26,7 @@ export function chatRoutes(app: App, context: AppContext): void {
     },
     async (request, reply) => {
       const { body, engine, log } = request
-      const asked = await conversationPrompt(turnsOf(body), engine, 'messages')
+      const asked = await conversationPrompt(turnsOf(body), request, 'messages')
       const room = roomAfter(asked.prompt.length, engine.model)
       const completion = completionRequestOf(body, asked, room)
       const more = { templateParam: 'messages' }

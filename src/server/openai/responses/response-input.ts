@@ -1,7 +1,7 @@
 /** From the input of a request to its messages, and from messages to a prompt. */
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../../../errors.js'
-import type { EngineClient } from '../../../generation/client/engine-client.js'
+import type { Requester } from '../../requests/requester.js'
 import type { InputItem, InputMessage, ResponseRequest } from '../../schemas/response-schema.js'
 import { type ConversationPrompt, conversationPrompt, type Turn } from '../chat-prompt.js'
 
@@ -56,7 +56,7 @@ export function promptOf(
   { instructions, template }: ResponseRequest,
   history: readonly Turn[],
   input: readonly Turn[],
-  engine: EngineClient,
+  requester: Pick<Requester, 'client' | 'engine'>,
 ): Promise<ConversationPrompt> {
   const before: Turn[] =
     typeof instructions === 'string' ? [{ role: 'system', text: instructions }] : []
@@ -64,5 +64,5 @@ export function promptOf(
   if (turns.length === 0 && typeof template !== 'string') {
     throw new BasinError('empty_prompt', { param: 'input' })
   }
-  return conversationPrompt(turns, engine, 'input', template)
+  return conversationPrompt(turns, requester, 'input', template)
 }

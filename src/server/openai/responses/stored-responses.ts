@@ -66,7 +66,7 @@ export class StoredResponses {
     const { client, disconnected, engine, owner } = requester
     const items = itemsOf(body)
     const history = this.historyOf(body, owner)
-    const prompt = await promptOf(body, history, items.map(turnOf), engine)
+    const prompt = await promptOf(body, history, items.map(turnOf), requester)
     const asked = engineRequestOf(body, prompt, engine.model, limits)
     const meta = responseMetaOf(body, asked, engine.model.name)
     const durable = meta.head.background
@@ -100,7 +100,7 @@ export class StoredResponses {
       )
     }
     // A worker answers in order: once it has answered this, it has looked at the request.
-    await engine.tokenize('')
+    await engine.ping()
     await this.throwRefusal(job)
     if (durable) await job.written()
     return job

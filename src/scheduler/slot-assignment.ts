@@ -13,7 +13,7 @@ interface Candidate {
   candidate: number
 }
 
-export class SlotTable {
+export class SlotAssignment {
   private readonly free: number[]
   /** Counts the steps. */
   private step = 0
