@@ -4,18 +4,21 @@
  *
  *     npm run basin -- tasks sudoku --variant diagonal --size 6 --count 200 --seed 3 --out diagonal6.jsonl
  *     npm run build && node examples/study/rules.mjs MODEL DATA.jsonl ROWS [--weight W] [--tries N]
- *         [--candidates N] [--steps N] [--noise X] [--restarts STEPS] [--only with|without] [--each]
+ *         [--candidates N] [--steps N] [--noise X] [--noise-steps N]
+ *         [--metropolis T] [--restarts STEPS] [--only with|without] [--each]
  *
  * A request has `candidates` descents of `steps` steps from noise, and ends when one of them falls below the
  * model's energy target; with terms, one that obeys the rules. Without an end it is asked again with another
  * seed, `tries` times at most. Told are the share of puzzles whose one valid board was found, the share whose
- * found board disobeys the rule or the plain rules, and the steps of all descents together. --weight gives all
- * terms one weight; absent: the default of requests. --restarts STEPS asks once instead, with so many steps for all
- * descents of `refinement.restarts`, which begin anew after --steps. --each tells the outcome of every puzzle.
+ * found board disobeys the rule or the plain rules, and the steps of all descents together.
+ *
+ * --weight gives all terms one weight; absent: the default of requests. --noise-steps N has noise in the first N
+ * steps and not in the first alone; --metropolis T undoes steps by the composed energy. --restarts STEPS asks once,
+ * with so many steps for all descents of `refinement.restarts`, which begin anew after --steps. --each tells the
+ * outcome of every puzzle.
  */
 import { parseArgs } from 'node:util'
 import { openModel } from '../../dist/cli/open-models.js'
-import { settledAnswers } from '../../dist/generation/settled-answers.js'
 import { requestFrom } from '../../dist/server/requests/request-settings.js'
 import { readExamples } from './measure.mjs'
 
@@ -27,6 +30,8 @@ const { positionals, values } = parseArgs({
     candidates: { type: 'string', default: '8' },
     steps: { type: 'string', default: '24' },
     noise: { type: 'string', default: '1' },
+    'noise-steps': { type: 'string', default: '1' },
+    metropolis: { type: 'string' },
     restarts: { type: 'string' },
     only: { type: 'string' },
     each: { type: 'boolean', default: false },
@@ -70,7 +75,8 @@ async function ask({ energy_terms: terms, template }, seed, withTerms) {
           candidates,
           max_steps: Number(values.steps),
           noise: Number(values.noise),
-          noise_steps: 1,
+          noise_steps: Number(values['noise-steps']),
+          ...(values.metropolis && { metropolis: Number(values.metropolis) }),
           energy_target: client.model.energy_target,
         },
     ...(withTerms && { energy_terms: weighted }),

@@ -280,6 +280,8 @@ export interface TickStats {
   ticks: readonly { rows: number; steps: number; seconds: number }[]
   /** Descents that gave their slots to new ones of the same answer: why, and the steps that they had taken. */
   restarts: readonly { reason: RestartReason; steps: number }[]
+  /** Steps that Metropolis kept, and undid. */
+  moves: { accepted: number; rejected: number }
   /** Seconds that the engine computed, by phase. */
   seconds: { observe: number; descend: number; read: number }
   observedTokens: number

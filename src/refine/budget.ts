@@ -51,6 +51,11 @@ export interface Budget {
   /** Takes only steps that lower the energy. */
   acceptLower: boolean
   /**
+   * A step that raises the composed energy by d is kept with probability exp(-d / this), else undone (Metropolis
+   * et al. 1953). In units of the energy. Absent: every step is kept.
+   */
+  metropolis?: number
+  /**
    * Backtracking (Armijo 1966): a step that would raise the energy is not taken and the step size is
    * halved; after a step that lowered it the step size is doubled, up to the model's own.
    */

@@ -68,6 +68,7 @@ export interface RefinementRequest {
   keep?: 'best' | 'last' | undefined
   accept_lower?: boolean | undefined
   line_search?: boolean | undefined
+  metropolis?: number | undefined
 }
 
 /** The operator's caps on one answer. */
@@ -220,6 +221,7 @@ const boundsOf = (model: Refinable, caps: Caps): Record<string, Bound> => ({
   noise: { least: 0, most: 1000 },
   noise_steps: { least: 0, most: caps.maxSteps, integer: true },
   landscape_steps: { least: 1, most: caps.maxSteps, integer: true },
+  metropolis: { least: 0, most: ENERGY_RANGE, open: true },
 })
 
 const commitBoundsOf = (caps: Caps): Record<string, Bound> => ({
@@ -317,6 +319,7 @@ export function resolveBudget(
       landscapeSteps: asked.landscape_steps,
       allocation: asked.allocation,
       lineSearch: asked.line_search,
+      metropolis: asked.metropolis,
     }),
   }
 }

@@ -173,10 +173,11 @@ export function certainSteps(
   seconds: number,
 ): number {
   if (exhausted(budget, progress, elapsedSeconds)) return 0
-  const { energyTarget, gradientTolerance, lineSearch, minSteps, tolerance } = budget
+  const { energyTarget, gradientTolerance, lineSearch, metropolis, minSteps, tolerance } = budget
   const { maxSeconds = Infinity, maxSteps = Infinity, patience, plateau = Infinity } = budget
   const late = elapsedSeconds + seconds >= maxSeconds
-  if (late || lineSearch || energyTarget !== undefined || gradientTolerance !== undefined) return 1
+  const judged = lineSearch || metropolis !== undefined
+  if (late || judged || energyTarget !== undefined || gradientTolerance !== undefined) return 1
   const rest =
     tolerance === undefined
       ? Infinity

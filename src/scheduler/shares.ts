@@ -3,7 +3,7 @@
  * among requests. A client's share is granted to its requests, those admitted first before those admitted
  * later. Integers only; all is decided at every step anew, from what everybody claims in that step.
  */
-import { claimedSlots, isActive, type AdmittedRequest } from './admitted-request.js'
+import { claimedSlots, isActive, isSettling, type AdmittedRequest } from './admitted-request.js'
 
 /**
  * Max-min fair division: no share exceeds its need, and what small needs leave over goes to the large
@@ -71,8 +71,12 @@ export class ClientShares {
     for (const [client, claim] of waiting) add(claims, client, claim)
     this.slots = sharesOf(claims, slots, turn)
     const withinPages = pages ? limitOfPages(running, pages, turn) : () => true
+    // Answers that are to be read come first: with them, others get slots and pages.
+    const settling = running.filter(isSettling)
+    for (const request of settling) this.grant(request)
     for (const request of running)
-      if (withinPages(request)) this.grant(request)
+      if (isSettling(request)) continue
+      else if (withinPages(request)) this.grant(request)
       else request.granted = 0
   }
 

@@ -7,6 +7,7 @@ import { EngineCore } from '../../src/generation/core/engine-core.js'
 import type { EngineRequest, Of, RequestEvent, TermRequest } from '../../src/generation/protocol.js'
 import { settledAnswers } from '../../src/generation/settled-answers.js'
 import { openCheckpoint } from '../../src/model/checkpoint.js'
+import { uniform } from '../../src/refine/random.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 import { sudokuVariantTask } from '../../src/train/tasks/sudoku-variants.js'
 import { drawExamples } from '../../src/train/tasks/task.js'
@@ -162,6 +163,74 @@ describe('a request with required terms', () => {
       expect(finishReason).toBe(obeys(text) ? 'stop' : 'unsatisfied')
     }
   })
+})
+
+/** A rule of any type over random positions, and whether a board obeys it, told by other means than the terms'. */
+function randomRule(seed: number, i: number): { term: TermRequest; obeys: (b: string) => boolean } {
+  const draw = (n: number, below: number) => Math.floor(uniform(seed, i, n) * below)
+  const [a, b] = [draw(0, 36), draw(1, 35)]
+  const other = b >= a ? b + 1 : b
+  const digit = (board: string, at: number) => Number(board[at])
+  const shared = { weight: draw(2, 41), required: true }
+  const number = 1 + draw(3, 6)
+  switch (draw(4, 5)) {
+    case 0:
+      return {
+        term: { ...shared, type: 'distinct', positions: [[a, other]] },
+        obeys: (board) => board[a] !== board[other],
+      }
+    case 1:
+      return {
+        term: { ...shared, type: 'sum', positions: [a, other], equals: 2 * number },
+        obeys: (board) => digit(board, a) + digit(board, other) === 2 * number,
+      }
+    case 2:
+      return {
+        term: { ...shared, type: 'compare', less: a, than: other },
+        obeys: (board) => digit(board, a) < digit(board, other),
+      }
+    case 3:
+      return {
+        term: { ...shared, type: 'token', position: a, tokens: [`${number}`], not: draw(5, 2) > 0 },
+        obeys: (board) => (digit(board, a) === number) !== draw(5, 2) > 0,
+      }
+    default:
+      return {
+        term: { ...shared, type: 'count', token: `${number}`, equals: 6 },
+        obeys: (board) => board.split(`${number}`).length === 7,
+      }
+  }
+}
+
+/** Requests of the test below; more by BASIN_TERM_REQUESTS. */
+const requestCount = Number(process.env['BASIN_TERM_REQUESTS'] ?? 400)
+
+it('never returns a broken required rule as satisfied', { timeout: 600_000 }, async () => {
+  let satisfied = 0
+  for (let from = 0; from < requestCount; from += 40) {
+    const asked = Array.from({ length: Math.min(40, requestCount - from) }, (_, i) => {
+      const rules = [0, 1].map((k) => randomRule(from + i, k))
+      const sampling = { ...requestOf('').sampling, temperature: i % 2, seed: from + i }
+      const limits = budget({
+        maxSteps: 1 + (i % 6),
+        noise: 1,
+        noiseSteps: 1,
+        candidates: 1 + (i % 2),
+      })
+      const terms = rules.map(({ term }) => term)
+      return { rules, request: request(`${i}`, { terms, sampling, budget: limits }) }
+    })
+    const events = await run(asked.map((each) => each.request))
+    for (const { request: each, rules } of asked) {
+      const { finishReason, refinement, text } = finishedOf(events.get(each.id))
+      const told = refinement.terms?.map((term) => term.satisfied)
+      expect(told).toEqual(rules.map((rule) => rule.obeys(text)))
+      expect(finishReason).toBe(told?.every(Boolean) ? 'stop' : 'unsatisfied')
+      if (finishReason === 'stop') satisfied++
+    }
+  }
+  expect(satisfied).toBeGreaterThan(requestCount / 10)
+  expect(satisfied).toBeLessThan((9 * requestCount) / 10)
 })
 
 describe('steps with terms', () => {

@@ -65,6 +65,8 @@ interface Slot {
   steps: number
   /** It began at a given point: its next step may be any. */
   resumed: boolean
+  /** It was put here by `restore`, and has not stepped since. */
+  restored: boolean
 }
 
 export interface QuadraticOptions {
@@ -206,6 +208,7 @@ export class QuadraticEngine implements SynchronousEngine {
         best: Infinity,
         steps: 0,
         resumed: start !== undefined,
+        restored: false,
       })
     }
   }
@@ -219,6 +222,9 @@ export class QuadraticEngine implements SynchronousEngine {
       this.contextOf(slot.contextId)
       if (slot.resumed) slot.steps = row.step
       slot.resumed = false
+      // A state that is put back may be one of some steps ago.
+      if (slot.restored && row.step > slot.steps) slot.steps = row.step
+      slot.restored = false
       check(row.step === slot.steps, `step ${row.step} follows ${slot.steps}`)
       this.checkLandscape(row.landscape)
       if (this.holds(slot, this.options.throwsAt)) throw new Error('the arithmetic broke')
@@ -312,6 +318,7 @@ export class QuadraticEngine implements SynchronousEngine {
       best: state.bestEnergy,
       steps: doubles[3 * size] as number,
       resumed: false,
+      restored: true,
     })
   }
 

@@ -184,6 +184,7 @@ export class ScriptedGeneration implements EngineClient {
       listener({
         ticks: rows > 0 ? [{ rows, steps: 1, seconds: 0.001 }] : [],
         restarts: [],
+        moves: { accepted: 0, rejected: 0 },
         seconds: { observe: 0, descend: 0.001, read: 0 },
         observedTokens: 0,
         running,

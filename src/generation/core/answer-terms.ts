@@ -37,6 +37,8 @@ export interface CandidateTerms {
   best: (ReadState & { standing: Standing }) | undefined
   /** For the next step. */
   push: Push | undefined
+  /** E_model and all terms, of the state that was judged last. */
+  total: number
 }
 
 export const nothingRead = (): CandidateTerms => ({
@@ -44,6 +46,7 @@ export const nothingRead = (): CandidateTerms => ({
   descentBest: undefined,
   best: undefined,
   push: undefined,
+  total: NaN,
 })
 
 export class AnswerTerms {
@@ -117,6 +120,7 @@ export class AnswerTerms {
       total: energy + latest.composed.energy,
       holds,
     }
+    of.total = standing.total
     if (isBetter(standing, of.descentBest)) of.descentBest = standing
     if (isBetter(standing, of.best?.standing)) of.best = { ...latest, standing }
   }

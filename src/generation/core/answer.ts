@@ -26,6 +26,7 @@ import type { AnswerShape } from './answer-shape.js'
 import { type AnswerTerms, nothingRead, type TermReading } from './answer-terms.js'
 import type { Candidate } from './candidate.js'
 import { type Change, DescentSeries, freshDescent, type Restart } from './descent-series.js'
+import { type Move, Moves, type StateBefore } from './metropolis.js'
 import { BLANK } from './prepare.js'
 
 export class Answer {
@@ -53,6 +54,7 @@ export class Answer {
       saved: undefined,
       stopped: undefined,
       terms: terms && nothingRead(),
+      moves: budget.metropolis === undefined ? undefined : new Moves(),
       descent: index,
       start: modelStart,
       limit: Infinity,
@@ -138,12 +140,26 @@ export class Answer {
 
   /**
    * Takes in a step of one candidate and applies the stop rules, but for those of `endRound`. `reading`: where
-   * there are terms.
+   * there are terms; `before`: the saved state before the step, where steps may be undone. Returns what became
+   * of the step before it.
    */
-  step(candidate: Candidate, result: StepResult, now: number, reading?: TermReading): void {
+  step(
+    candidate: Candidate,
+    result: StepResult,
+    now: number,
+    reading?: TermReading,
+    before?: Uint8Array,
+  ): Move | undefined {
     candidate.closed = undefined
+    const terms = candidate.terms && { latest: candidate.terms.latest, push: candidate.terms.push }
     const judged = this.judge(candidate, result, reading)
+    const move = before && this.move(candidate, result.energy, { bytes: before, terms })
     candidate.progress = advance(candidate.progress, judged, this.budget)
+    this.stopAfter(candidate, now)
+    return move
+  }
+
+  private stopAfter(candidate: Candidate, now: number): void {
     if (this.series) {
       this.series.step(candidate, this.budget, this.blanks)
       return
@@ -151,6 +167,17 @@ export class Answer {
     const limits = this.adaptive ? withoutSteps(this.budget) : this.budget
     candidate.stopped = decide(limits, candidate.progress, this.elapsed(now), this.asked)
     if (this.adaptive) this.endTurn(candidate)
+  }
+
+  /** Metropolis: what becomes of a step that led to this energy. */
+  private move(candidate: Candidate, energy: number, before: StateBefore): Move | undefined {
+    const { descent, moves, progress, terms } = candidate
+    const { metropolis } = this.budget
+    if (!moves || metropolis === undefined) return undefined
+    const at = { seed: this.shape.seed, descent, step: progress.steps }
+    const move = moves.judge(metropolis, at, terms ? terms.total : energy, before)
+    if (moves.undo && terms) Object.assign(terms, moves.undo.terms)
+    return move
   }
 
   /** With terms, stop rules judge by the best state whose required terms hold. */
@@ -184,6 +211,7 @@ export class Answer {
   restart(index: number): Restart | undefined {
     const candidate = this.candidates[index]
     if (!candidate?.over || candidate.stopped) return undefined
+    candidate.moves?.forget()
     return this.series?.restart(index, this.outcomeOf(candidate), this.budget)
   }
 
@@ -197,6 +225,7 @@ export class Answer {
   /** The engine has put the stored descent into the slot of a candidate, whose own state was `state`. */
   swap(index: number, state: Uint8Array): void {
     const candidate = this.candidates[index]
+    candidate?.moves?.forget()
     if (candidate) this.series?.swap(index, this.outcomeOf(candidate), state)
   }
 
@@ -205,6 +234,7 @@ export class Answer {
     this.series?.forget()
     for (const candidate of this.candidates) {
       if (candidate.terms) this.terms?.forget(candidate.terms)
+      candidate.moves?.forget()
       Object.assign(candidate, { ...freshDescent, progress: askedAnew(candidate.progress) })
     }
   }

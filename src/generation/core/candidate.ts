@@ -3,6 +3,7 @@ import type { StopReason } from '../../refine/budget.js'
 import type { RestartReason, Start } from '../../refine/restarts.js'
 import type { Progress } from '../../refine/stop.js'
 import type { CandidateTerms } from './answer-terms.js'
+import type { Moves } from './metropolis.js'
 
 /** An answer that was moved out of the engine. */
 export interface SavedAnswer {
@@ -41,6 +42,8 @@ export interface Candidate {
   opened: boolean
   /** Where the request has terms. */
   readonly terms: CandidateTerms | undefined
+  /** Where steps may be undone. */
+  readonly moves: Moves | undefined
 }
 
 /** The tokens of positions that do not move: those that the question gives, and those that are committed. */

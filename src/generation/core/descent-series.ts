@@ -28,7 +28,7 @@ import { askedAnew, beforeFirstStep, certainSteps } from '../../refine/stop.js'
 import type { Candidate } from './candidate.js'
 
 /** What belongs to a descent and not to the slot that it has. */
-type Descent = Omit<Candidate, 'slot' | 'saved' | 'closed' | 'stopped' | 'terms'>
+type Descent = Omit<Candidate, 'slot' | 'saved' | 'closed' | 'stopped' | 'terms' | 'moves'>
 
 /** A descent that has no slot. */
 interface StoredDescent extends Descent {

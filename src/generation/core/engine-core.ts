@@ -173,7 +173,9 @@ export class EngineCore {
     this.measure(plan, results)
   }
 
-  private account({ observedTokens, restarts, seconds, ticks }: Work): void {
+  private account({ moves, observedTokens, restarts, seconds, ticks }: Work): void {
+    this.work.moves.accepted += moves.accepted
+    this.work.moves.rejected += moves.rejected
     this.work.observedTokens += observedTokens
     this.work.ticks.push(...ticks)
     this.work.restarts.push(...restarts)

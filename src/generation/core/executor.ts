@@ -246,20 +246,21 @@ export class Executor {
     const rounds = Array.from({ length: steps }, (_, ahead) =>
       rows.map((row) => this.descendRow(row, ahead, outcome)),
     ).flat()
-    const before = outcome.work.seconds.descend
+    const spent = outcome.work.seconds.descend
+    const before = await this.undoable(rows, outcome)
     const results = await this.call('descend', rows, outcome, () =>
       this.engine.descend(rounds, this.interrupt),
     )
     if (!results) return
     const taken = results.length / rows.length
-    const seconds = (outcome.work.seconds.descend - before) / taken
+    const seconds = (outcome.work.seconds.descend - spent) / taken
     outcome.work.ticks.push({ rows: rows.length, steps: taken, seconds })
     const readings = await this.termsAfter(rows, outcome)
     const at = this.now()
     outcome.descents = Array.from({ length: taken }, (_, round) => {
       const from = round * rows.length
       const found = results.slice(from, from + rows.length)
-      return { rows, results: found, ...(readings && { readings }), at }
+      return { rows, results: found, ...(readings && { readings }), ...(before && { before }), at }
     })
     const shown = rows.filter(
       ({ state }, i) => state.request.reportSteps && Number.isFinite(results[i]?.energy),
@@ -278,6 +279,25 @@ export class Executor {
     const noise = startNoise(candidate.start, step, plan.noise)
     const push = pushOf(row, outcome)
     return { slot, step, ...plan, noise, ...(push && { push }) }
+  }
+
+  /** Puts back states whose steps are undone, and saves those from which steps are taken that may be. */
+  private async undoable(
+    rows: readonly CandidateRow[],
+    outcome: Outcome,
+  ): Promise<(Uint8Array | undefined)[] | undefined> {
+    if (rows.every((row) => !candidateOf(row).candidate.moves)) return undefined
+    return this.call('descend', rows, outcome, async () => {
+      const saved: (Uint8Array | undefined)[] = []
+      for (const row of rows) {
+        const { candidate } = candidateOf(row)
+        const { moves } = candidate
+        const slot = slotOf(candidate)
+        if (moves?.undo) await this.engine.restore(slot, row.state.contextId, moves.undo.bytes)
+        saved.push(moves && (moves.undo?.bytes ?? (await this.engine.save(slot))))
+      }
+      return saved
+    })
   }
 
   /** By row, of those whose requests have terms; undefined where none has. They take single steps. */

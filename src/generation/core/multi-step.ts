@@ -179,6 +179,7 @@ export function outcomesOf(
       observedTokens: 1,
       ticks: [{ rows: 1, steps: steps.length, seconds: spent.descend / steps.length }],
       restarts: [],
+      moves: { accepted: 0, rejected: 0 },
       seconds: { observe: spent.observe, descend: 0, read: spent.read },
     }
     return outcome

@@ -28,6 +28,7 @@ import {
   type StepPlan,
   type Swapped,
   type TokensToScore,
+  type Work,
 } from './step-plan.js'
 import { energySummary, givenLogprobs, stepEvent, takeTokens } from './token-selection.js'
 
@@ -155,7 +156,7 @@ export class OutputProcessor {
       answer.beginTerms(candidate, reading)
     }
     for (const state of outcome.represented) if (this.requests.has(state)) this.represent(state)
-    for (const descent of outcome.descents) this.descend(descent)
+    for (const descent of outcome.descents) this.descend(descent, outcome.work.moves)
     for (const preview of outcome.previews) this.emitStep(preview)
     for (const { result, state, tokens } of outcome.scores)
       if (this.requests.has(state)) this.score(state, tokens, result)
@@ -178,7 +179,7 @@ export class OutputProcessor {
     return answer
   }
 
-  private descend({ at, readings, results, rows }: Descent): void {
+  private descend({ at, before, readings, results, rows }: Descent, moves: Work['moves']): void {
     let rounds: Set<RequestState> | undefined
     rows.forEach((row, i) => {
       const result = results[i]
@@ -186,7 +187,8 @@ export class OutputProcessor {
       const { answer, candidate } = candidateOf(row)
       // It diverged in an earlier step of the same call.
       if (hasStopped(candidate)) return
-      answer.step(candidate, result, at, readings?.[i])
+      const move = answer.step(candidate, result, at, readings?.[i], before?.[i])
+      if (move) moves[move]++
       if (hasStopped(candidate)) this.rest(row.state, at)
       if (answer.series) rounds = (rounds ?? new Set<RequestState>()).add(row.state)
     })

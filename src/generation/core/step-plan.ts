@@ -159,6 +159,8 @@ export interface Descent {
   results: readonly StepResult[]
   /** By row, of those whose requests have terms. */
   readings?: readonly (TermReading | undefined)[]
+  /** By row, the states before the step, of those whose steps may be undone. */
+  before?: readonly (Uint8Array | undefined)[]
   at: number
 }
 
@@ -233,6 +235,7 @@ export interface Work {
   ticks: TickStats['ticks'][number][]
   /** Descents that gave their slots to others. */
   restarts: TickStats['restarts'][number][]
+  moves: TickStats['moves']
   /** Of the engine, by phase. */
   seconds: TickStats['seconds']
 }
@@ -241,6 +244,7 @@ export const noWork = (): Work => ({
   observedTokens: 0,
   ticks: [],
   restarts: [],
+  moves: { accepted: 0, rejected: 0 },
   seconds: { observe: 0, descend: 0, read: 0 },
 })
 

@@ -113,6 +113,12 @@ export function instrumentsIn(registry: Registry) {
     ),
 
     answers: counter('answers_total', 'Settled answers by stop reason', 'model', 'stop_reason'),
+    moves: counter(
+      'metropolis_steps_total',
+      'Steps that Metropolis judged, by outcome: accepted or rejected',
+      'model',
+      'outcome',
+    ),
     terms: counter(
       'terms_total',
       'Terms of composed energies at the end of completions, by type and whether they were satisfied',

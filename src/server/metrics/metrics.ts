@@ -28,6 +28,7 @@ const routes = [
   '/v1/embeddings',
   '/v1/landscape',
 ]
+const moveOutcomes = ['accepted', 'rejected'] as const
 const finishReasons: FinishReason[] = ['stop', 'length', 'unsatisfied', 'cancelled', 'failed']
 const stopReasons: StopReason[] = [
   'converged',
@@ -199,5 +200,7 @@ export class Metrics {
     }
     instruments.ticks.inc({ model }, batches)
     instruments.steps.inc({ model }, steps)
+    for (const outcome of moveOutcomes)
+      instruments.moves.inc({ model, outcome }, stats.moves[outcome])
   }
 }

@@ -140,6 +140,11 @@ export const RefinementSettings = Type.Object(
           'take only those, and halve the step size after a step that would not; double it after one that did, up to the full size',
       }),
     ),
+    metropolis: Type.Optional(
+      real(
+        'undo a step that raises the energy, terms included, by d with probability 1 - exp(-d / this)',
+      ),
+    ),
   },
   { additionalProperties: false, description: 'The exact budget of every answer' },
 )
