@@ -198,7 +198,8 @@ export function workerFlags(options: OpenModelOptions): WorkerFlags {
     slots: slots ?? 8,
     maxQueue: maxQueue ?? 256,
     prefillChunk: 256,
-    holdSeconds: 0,
+    // Finished answers of sockets; those of the library are not held.
+    holdSeconds: 60,
     pauseSeconds: 600,
     watchdogSeconds: 30,
     ...(weights !== undefined && { weights }),

