@@ -55,11 +55,17 @@ export class World {
 
   async start(): Promise<void> {
     this.killed = false
-    const server = await Server.start(
-      this.models,
-      ...['--data-dir', this.data, '--keys', this.keyFile, '--slots', `${SLOTS}`],
-      ...['--max-queue', '64', '--hold-seconds', '2', '--pause-seconds', '2', '--threads', '1'],
-    )
+    const flags = {
+      'data-dir': this.data,
+      keys: this.keyFile,
+      slots: `${SLOTS}`,
+      'max-queue': '64',
+      'hold-seconds': '2',
+      'pause-seconds': '2',
+      threads: '1',
+    }
+    const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value])
+    const server = await Server.start(this.models, ...words)
     this.server = server
     void server.ended.then(() => {
       if (!this.killed && this.server === server) this.deaths++

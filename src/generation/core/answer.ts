@@ -419,3 +419,18 @@ export const progressOf = (candidate: Candidate): Progress => candidate.closed ?
 
 export const finiteOr = (value: number, otherwise: number): number =>
   Number.isFinite(value) ? value : otherwise
+
+/** The tokens of positions that do not move: those that the question gives, and those that are committed. */
+export const clampedOf = (
+  given: readonly number[] | undefined,
+  { commits }: Pick<Candidate, 'commits'>,
+  blank: number,
+): readonly number[] | undefined =>
+  commits && given
+    ? given.map((token, i) => (token === blank ? (commits[i] ?? blank) : token))
+    : (commits ?? given)
+/** Throws a RangeError where the candidate is in no slot. */
+export function slotOf({ slot }: Candidate): number {
+  if (slot === undefined) throw new RangeError('the candidate is in no slot')
+  return slot
+}

@@ -1,3 +1,4 @@
+import { clampedOf, slotOf } from './answer.js'
 /**
  * What the engine does where descents of an answer follow each other or commit positions: the best one is saved
  * before its slot is given to another, states and readouts from which descents begin are read, and descents
@@ -6,7 +7,6 @@
 import type { BeginRow, EnergyEngine } from '../../energy/engine.js'
 import { commits } from '../../refine/commit.js'
 import { startFrom } from '../../refine/restarts.js'
-import { clampedOf, slotOf } from './candidate.js'
 import { BLANK } from './prepare.js'
 import { type CandidateRow, candidateOf } from './request-state.js'
 import type { Changed, ChangeRow, Restarted, RestartRow } from './step-plan.js'

@@ -18,8 +18,8 @@ import {
 } from '../../refine/sampling.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { EnergySummary, Of, Refinement, StepPosition, TokenLogprob } from '../protocol.js'
-import { finiteOr, progressOf } from './answer.js'
-import { type Candidate, slotOf } from './candidate.js'
+import { finiteOr, progressOf, slotOf } from './answer.js'
+import type { Candidate } from './candidate.js'
 import { BLANK } from './prepare.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 
