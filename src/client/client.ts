@@ -3,8 +3,8 @@
  * for the socket a `WebSocket`, both of which all of them have (Node from 22 on; for Node 20 pass that of
  * the package `ws`).
  */
-import { disconnected, errorFrom } from './errors.js'
-import { dataOf } from './event-stream.js'
+import { disconnected, errorFrom } from './client-error.js'
+import { dataOf } from './event-data.js'
 import { RefinementSocket, type SocketLike } from './refinement-socket.js'
 import type {
   ChatChunk,

@@ -2,7 +2,7 @@
  * An answer on the socket: its events as an async iterable, and the frames that steer it. The connection is
  * opened when the events are first asked for, belongs to this answer alone, and closes with it.
  */
-import { type BasinClientError, disconnected, errorFrom } from './errors.js'
+import { type BasinClientError, disconnected, errorFrom } from './client-error.js'
 import type { RefineEvent, RefineRequest } from './types.js'
 
 /** The part of the standard WebSocket that is used; the package `ws` has it too. */

@@ -1,6 +1,6 @@
 /** `basin-ebt`: a model in one's own program, with the worker and the engine that the server has. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Model } from '../../src/library/index.js'
+import type { Model } from '../../src/library/library.js'
 import { BasinError, openModel } from '../support/built-library.js'
 import { shipped, writeModels } from '../support/process.js'
 

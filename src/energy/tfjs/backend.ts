@@ -9,7 +9,7 @@ import type * as TfWasm from '@tensorflow/tfjs-backend-wasm'
 import type * as TfCore from '@tensorflow/tfjs-core'
 import { BasinError } from '../../errors.js'
 import { findTraining } from './addon-backend/find.js'
-import { registerGradients } from './gradients.js'
+import { registerGradients } from './op-gradients.js'
 
 export type Tf = typeof TfCore
 export type Tensor = TfCore.Tensor
