@@ -29,9 +29,9 @@ if (!(seconds > 0) || !Number.isInteger(seed)) {
   process.exit(2)
 }
 
-/** What a process may keep: caches that grow with use, and descriptors of sockets that are closing. */
+/** What a process may keep: caches that grow with use, and connections that clients keep open for their next request. */
 const SPARE_MEMORY_MIB = 250
-const SPARE_DESCRIPTORS = 24
+const SPARE_DESCRIPTORS = 100
 
 const specs: Spec[] = [0, 1, 2].map((i) => ({ seed: 11 + i, maxSteps: 60 + 40 * i, tokens: 16 }))
 const small = {

@@ -88,13 +88,17 @@ describe.skipIf(!shipped)('restarts of a shipped model', () => {
   })
 
   it('are asked for in the terminal', async () => {
-    const words = ['--model', `${shippedModels}/sudoku6`, '--template', puzzles[0] ?? '']
-    const { code, stderr, stdout } = await new BasinProcess(
-      'generate',
-      ...words,
-      ...['--restarts', 'noise', '--after', '5', '--candidates', '4', '--steps', '2000'],
-      ...['--seed', '3'],
-    ).ended
+    const flags = {
+      model: `${shippedModels}/sudoku6`,
+      template: puzzles[0] ?? '',
+      restarts: 'noise',
+      after: '5',
+      candidates: '4',
+      steps: '2000',
+      seed: '3',
+    }
+    const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value])
+    const { code, stderr, stdout } = await new BasinProcess('generate', ...words).ended
     expect(code).toBe(0)
     expect(isSolution(puzzles[0] ?? '', stdout.trim())).toBe(true)
     expect(stderr).toContain('energy_target')
