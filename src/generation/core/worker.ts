@@ -5,7 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../../energy/open-engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
-import { hasChatTemplate } from '../../tokenizer/chat-template.js'
+import { openChatTemplate } from '../../tokenizer/chat-template.js'
 import { TokenMasks } from '../../tokenizer/grammar/token-masks.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import type { FromWorker, WorkerData } from '../protocol.js'
@@ -57,7 +57,8 @@ try {
     engine: engine.info,
     capacity: engine.capacity,
     memory: engine.memory(),
-    chat: hasChatTemplate(options.modelPath),
+    // A template that is none is refused here, although texts are rendered in another thread.
+    chat: openChatTemplate(options.modelPath, tokenizer) !== undefined,
   })
 } catch (error) {
   send({ type: 'fatal', error: toErrorMessage(error) })
