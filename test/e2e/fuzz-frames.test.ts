@@ -160,6 +160,8 @@ it(
     await expect.poll(() => server.metric('basin_slots_used'), soon).toBe(0)
     expect(await server.metric('basin_sockets_unfinished_bytes')).toBe(0)
     expect((await fetch(`${server.url}/health`)).status).toBe(200)
-    expect((await server.complete({ prompt: 'a', max_tokens: 2 })).usage.completion_tokens).toBe(2)
+    // A draw may end the text at once, so its length says nothing.
+    const { choices } = await server.complete({ prompt: 'a', max_tokens: 2 })
+    expect(choices).toHaveLength(1)
   },
 )
