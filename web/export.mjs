@@ -11,8 +11,7 @@ import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { browserFiles } from '../dist/cli/model-files.js'
-import { findModels } from '../dist/cli/open-models.js'
-import { readConfig } from '../dist/model/config.js'
+import { scanModels } from '../dist/library/model-folder.js'
 import { defaultLimits } from '../dist/server/limits.js'
 import { describeModel } from '../dist/server/routes/model-routes.js'
 
@@ -26,9 +25,8 @@ const { values: flags } = parseArgs({
 })
 const { out } = flags
 
-const found = findModels(flags.models).flatMap((directory) => {
+const found = scanModels(flags.models).found.flatMap(({ directory, model: config }) => {
   const files = browserFiles(directory)
-  const config = readConfig(directory)
   return files && !config.feed_forward ? [{ directory, files, config }] : []
 })
 const chosen = flags.model

@@ -18,7 +18,7 @@
  * outcome of every puzzle.
  */
 import { parseArgs } from 'node:util'
-import { openModel } from '../../dist/cli/open-models.js'
+import { openEngineClient } from '../../dist/library/open-models.js'
 import { requestFrom } from '../../dist/server/requests/request-settings.js'
 import { readExamples } from './measure.mjs'
 
@@ -45,7 +45,7 @@ const ABREAST = 4
 const caps = { maxSteps: 1e6, maxSeconds: 86_400, candidates: 64 }
 const termCaps = { terms: 1024, positions: 1e6 }
 
-const client = await openModel(directory, {
+const client = await openEngineClient(directory, {
   engine: 'auto',
   threads: 1,
   slots: ABREAST * candidates,
