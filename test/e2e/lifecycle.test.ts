@@ -79,20 +79,6 @@ describe('a model that cannot be opened', () => {
       /model\.safetensors/,
     ],
     [
-      'without weights',
-      (directory) => {
-        rmSync(join(directory, weightsFile))
-      },
-      /model\.safetensors/,
-    ],
-    [
-      'with a broken configuration',
-      (directory) => {
-        writeFileSync(join(directory, 'config.json'), '{"format":')
-      },
-      /config\.json/,
-    ],
-    [
       'without a tokenizer',
       (directory) => {
         rmSync(join(directory, 'tokenizer.json'))
@@ -109,6 +95,41 @@ describe('a model that cannot be opened', () => {
     expect(line).toContain('unsound')
     expect(line).toMatch(named)
   })
+
+  const unusable: typeof damages = [
+    [
+      'without weights',
+      (directory) => {
+        rmSync(join(directory, weightsFile))
+      },
+      /model\.safetensors/,
+    ],
+    [
+      'with a broken configuration',
+      (directory) => {
+        writeFileSync(join(directory, 'config.json'), '{"format":')
+      },
+      /config\.json/,
+    ],
+  ]
+
+  it.each(unusable)(
+    '%s is skipped with one line, and others are served',
+    async (_, damage, named) => {
+      const models = writeModels()
+      damage(writeModel(models, 'unsound'))
+      const server = await Server.start(models)
+      expect((await server.complete({ prompt: 'a', max_tokens: 2 })).model).toBe('letters')
+      const { code, stderr, stdout } = await server.stop()
+      expect(code).toBe(0)
+      const lines = (stdout + stderr)
+        .split('\n')
+        .filter((line) => line.includes('a directory is skipped'))
+      expect(lines).toHaveLength(1)
+      expect(lines[0]).toContain('unsound')
+      expect(lines[0]).toMatch(named)
+    },
+  )
 
   it('because it does not exist ends the process with one line of error', async () => {
     const empty = mkdtempSync(join(tmpdir(), 'basin-none-'))

@@ -18,11 +18,13 @@ const PATIENCE_MS = 10_000
 let server: Server
 let greedy: string
 let other: string
+let operator: string
 
 beforeAll(async () => {
   const keys = join(mkdtempSync(join(tmpdir(), 'basin-starvation-')), 'keys.json')
   greedy = addKey(keys, 'greedy')
   other = addKey(keys, 'other')
+  operator = addKey(keys, 'operator', true)
   server = await Server.start(
     writeModels(),
     '--slots',
@@ -58,7 +60,7 @@ const ask = async (): Promise<string> => {
   return choices[0]?.text ?? ''
 }
 const running = async () => {
-  const text = await (await fetch(`${server.url}/metrics`, { headers: headers(other) })).text()
+  const text = await (await fetch(`${server.url}/metrics`, { headers: headers(operator) })).text()
   return Number(/basin_requests\{model="letters",state="running"\} (\d+)/.exec(text)?.[1])
 }
 

@@ -274,7 +274,6 @@ export class WebgpuEngine implements EnergyEngine {
 
   async read(rows: readonly ReadRow[]): Promise<Readout[]> {
     this.check()
-    if (rows.some(({ which }) => which === 'present')) throw noTerms('which')
     return await this.answers.read(rows)
   }
 
@@ -567,13 +566,6 @@ export class WebgpuEngine implements EnergyEngine {
     return { ...result, parts: { disagreement, doubt } }
   }
 }
-
-/** `capacity.takesPushes` is absent: what needs it is refused, here and before it comes here. */
-const noTerms = (param: string): BasinError =>
-  new BasinError('not_supported', {
-    param,
-    reason: 'the webgpu engine adds no terms to an energy; use native or tfjs',
-  })
 
 const notFinite = (param: string, value: number): BasinError =>
   new BasinError('out_of_range', { param, bound: 'a finite number', value })
