@@ -429,6 +429,7 @@ export const clampedOf = (
   commits && given
     ? given.map((token, i) => (token === blank ? (commits[i] ?? blank) : token))
     : (commits ?? given)
+
 /** Throws a RangeError where the candidate is in no slot. */
 export function slotOf({ slot }: Candidate): number {
   if (slot === undefined) throw new RangeError('the candidate is in no slot')

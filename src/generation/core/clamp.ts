@@ -9,9 +9,8 @@ import type { ModelConfig } from '../../model/config.js'
 import { encodeTemplate } from '../../tokenizer/answer-template.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import { type Answer, inSlots } from './answer.js'
-import type { Candidate } from './candidate.js'
 import { BLANK, BLANK_MARK } from './prepare.js'
-import type { RequestState } from './request-state.js'
+import { beginRow, type CandidateRow, type RequestState } from './request-state.js'
 
 const invalid = (param: string, reason: string) =>
   new BasinError('invalid_frame', { param, reason })
@@ -59,33 +58,27 @@ export async function clampPosition(
   const before = answer.shape.clamped
   answer.shape.clamped = clampedBy(answer, position, token)
   // Those that are in no slot follow when they enter one.
-  const rows = inSlots(answer)
-  if (rows.length > 0) await clampAnswers(engine, state, rows, before)
+  const rows = inSlots(answer).map(({ index }) => ({ state, index }))
+  if (rows.length > 0) await clampAnswers(engine, rows, before)
   answer.askAnew()
 }
 
-/** Puts the clamped positions of an answer into effect on candidates for which they have been `before`. */
+/** Puts the clamped positions of an answer into effect on candidates of it for which they have been `before`. */
 export async function clampAnswers(
   engine: EnergyEngine,
-  { answer, contextId }: RequestState,
-  candidates: readonly { index: number; slot: number }[],
+  candidates: readonly CandidateRow[],
   before: readonly number[] | undefined,
 ): Promise<void> {
-  if (!answer) return
-  const { clamped, seed } = answer.shape
-  const rows = candidates.map(({ index, slot }) => {
-    const { descent: candidate } = answer.candidates[index] as Candidate
-    return { slot, contextId, seed, candidate, ...(clamped && { clamped }) }
-  })
+  const rows = candidates.map((row) => beginRow(row))
   const present = rows.map(({ slot }) => ({ slot, which: 'present' as const }))
   const olds = await engine.points(present)
   // A position that opens begins where it would have begun.
   await engine.begin(rows)
   const afresh = await engine.points(present)
   const width = (olds[0] as Float32Array).length / engine.model.answer.block
-  const opened = (at: number): boolean => clamped?.[at] === BLANK && before?.[at] !== BLANK
   await engine.begin(
     rows.map((row, i) => {
+      const opened = (at: number): boolean => row.clamped?.[at] === BLANK && before?.[at] !== BLANK
       const old = olds[i] as Float32Array
       const fresh = afresh[i] as Float32Array
       const start = old.map((x, j) => (opened(Math.floor(j / width)) ? (fresh[j] as number) : x))

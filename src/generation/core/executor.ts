@@ -3,14 +3,7 @@
  * times each call and says which requests a failed call fails. It decides nothing, changes no request and
  * knows no text, so what it finds is applied in one place, whatever the engine did to find it.
  */
-import type {
-  Awaitable,
-  BeginRow,
-  EnergyEngine,
-  ObserveRow,
-  Push,
-  Readout,
-} from '../../energy/engine.js'
+import type { Awaitable, EnergyEngine, ObserveRow, Push, Readout } from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
 import { landscapeOf } from '../../model/derived.js'
@@ -26,7 +19,7 @@ import type { LandscapeProbe } from './landscape-probe.js'
 import { outcomesOf } from './multi-step.js'
 import { resolve } from './prepare-terms.js'
 import { changePositions, restartDescents, swapDescent } from './restart.js'
-import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
+import { beginRow, type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 import {
   type AnswersInARow,
   type ChangeRow,
@@ -152,32 +145,26 @@ export class Executor {
     })
   }
 
-  private async save({ row, slot }: SlotMove, outcome: Outcome): Promise<void> {
-    const { clamped } = candidateOf(row).answer.shape
-    const bytes = await this.call('descend', [row], outcome, () => this.engine.save(slot))
-    if (bytes) outcome.saved = [...outcome.saved, { row, saved: { bytes, clamped } }]
+  private async save(move: SlotMove, outcome: Outcome): Promise<void> {
+    const { clamped } = candidateOf(move).answer.shape
+    const bytes = await this.call('descend', [move], outcome, () => this.engine.save(move.slot))
+    if (bytes) outcome.saved = [...outcome.saved, { row: move, saved: { bytes, clamped } }]
   }
 
   private async moveIn(moves: readonly SlotMove[], outcome: Outcome): Promise<void> {
-    const beginning = withoutFailed(
-      moves.map((move) => ({ ...move, state: move.row.state })),
-      outcome,
-    )
-    const fresh = beginning.filter(({ saved }) => !saved)
+    const fresh = withoutFailed(moves, outcome).filter(({ saved }) => !saved)
     if (fresh.length > 0)
-      await this.call('descend', fresh, outcome, () => this.engine.begin(fresh.map(beginRow)))
+      await this.call('descend', fresh, outcome, () =>
+        this.engine.begin(fresh.map((row) => beginRow(row))),
+      )
     await this.readBegun(fresh, outcome)
-    for (const { row, saved, slot, state } of beginning)
-      if (saved)
-        await this.call('descend', [row], outcome, () => this.restore(state, row, saved, slot))
-    outcome.begun = [...new Set(withoutFailed(beginning, outcome).map(({ state }) => state))]
+    for (const move of withoutFailed(moves, outcome))
+      if (move.saved) await this.restore(move, move.saved, outcome)
+    outcome.begun = [...new Set(withoutFailed(moves, outcome).map(({ state }) => state))]
   }
 
   /** What terms have to know before the first step of these descents. */
-  private async readBegun(
-    begun: readonly (SlotMove & Participant)[],
-    outcome: Outcome,
-  ): Promise<void> {
+  private async readBegun(begun: readonly CandidateRow[], outcome: Outcome): Promise<void> {
     const termed = withoutFailed(
       begun.filter(({ state }) => state.answer?.terms),
       outcome,
@@ -190,9 +177,9 @@ export class Executor {
         )
         if (vectors && state.terms) resolve(state.terms, wanted, vectors)
       }
-    const moves = withoutFailed(termed, outcome)
-    const readings = await this.readTerms(moves, outcome)
-    const found = moves.flatMap(({ row }, i) => {
+    const rows = withoutFailed(termed, outcome)
+    const readings = await this.readTerms(rows, outcome)
+    const found = rows.flatMap((row, i) => {
       const reading = readings?.[i]
       return reading ? [{ row, reading }] : []
     })
@@ -201,14 +188,15 @@ export class Executor {
 
   /** A position that was fixed or opened in the meantime is fixed or opened in what was saved, too. */
   private async restore(
-    state: RequestState,
-    row: CandidateRow,
+    move: SlotMove,
     { bytes, clamped }: SavedAnswer,
-    slot: number,
+    outcome: Outcome,
   ): Promise<void> {
-    await this.engine.restore(slot, state.contextId, bytes)
-    if (clamped !== candidateOf(row).answer.shape.clamped)
-      await clampAnswers(this.engine, state, [{ index: row.index, slot }], clamped)
+    await this.call('descend', [move], outcome, async () => {
+      await this.engine.restore(move.slot, move.state.contextId, bytes)
+      if (clamped !== candidateOf(move).answer.shape.clamped)
+        await clampAnswers(this.engine, [move], clamped)
+    })
   }
 
   private async restart(restarts: readonly RestartRow[], outcome: Outcome): Promise<void> {
@@ -218,10 +206,7 @@ export class Executor {
       restartDescents(this.engine, rows),
     )
     outcome.restarted = restarted ?? []
-    await this.readBegun(
-      rows.map((row) => ({ row, slot: slotOf(candidateOf(row).candidate), state: row.state })),
-      outcome,
-    )
+    await this.readBegun(rows, outcome)
     for (const { restart } of rows)
       outcome.work.restarts.push({ reason: restart.reason, steps: restart.steps })
   }
@@ -305,20 +290,21 @@ export class Executor {
   private async termsAfter(rows: readonly CandidateRow[], outcome: Outcome) {
     const termed = rows.filter(({ state }) => state.answer?.terms)
     if (termed.length === 0) return undefined
-    const moves = termed.map((row) => ({ row, slot: slotOf(candidateOf(row).candidate) }))
-    const readings = await this.readTerms(moves, outcome)
+    const readings = await this.readTerms(termed, outcome)
     return rows.map((row) => readings?.[termed.indexOf(row)])
   }
 
   /** What the terms of these rows are functions of, by row; undefined if the call fails. */
   private async readTerms(
-    candidates: readonly SlotMove[],
+    rows: readonly CandidateRow[],
     outcome: Outcome,
   ): Promise<TermReading[] | undefined> {
     const { energy } = this.engine.model
     const places = energy.kind === 'residual' && energy.direction === 'exact' ? both : lastOnly
-    const rows = candidates.map(({ row }) => row)
-    const asked = candidates.flatMap(({ slot }) => places.map((which) => ({ which, slot })))
+    const asked = rows.flatMap((row) => {
+      const slot = slotOf(candidateOf(row).candidate)
+      return places.map((which) => ({ which, slot }))
+    })
     const pointed = rows.some(({ state }) => needPoints(state.terms?.weighted ?? []))
     return this.call('read', rows, outcome, async () => {
       const readouts = await this.engine.read(asked.map((row) => ({ ...row, top: 'all' })))
@@ -447,12 +433,6 @@ export class Executor {
       outcome.work.seconds[phase] += this.now() - began
     }
   }
-}
-
-function beginRow({ row, slot }: SlotMove): BeginRow {
-  const { contextId } = row.state
-  const { clamped, seed } = candidateOf(row).answer.shape
-  return { slot, contextId, candidate: row.index, seed, ...(clamped && { clamped }) }
 }
 
 /** What the terms of a request push the next step of a candidate by; its descent may have begun in this batch. */

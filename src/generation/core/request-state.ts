@@ -3,6 +3,7 @@
  * descent. Holds this state and keeps it consistent; it makes no call and emits no event, and what happens
  * when is for others to decide.
  */
+import type { BeginRow } from '../../energy/engine.js'
 import type { ModelConfig } from '../../model/config.js'
 import { answerSeed } from '../../refine/candidates.js'
 import { extend, type Extra } from '../../refine/stop.js'
@@ -14,7 +15,7 @@ import { allRequiredHold } from '../../refine/terms/composed.js'
 import type { TermResult } from '../../refine/terms/term.js'
 import { AnswerTerms } from './answer-terms.js'
 import type { AnswerShape } from './answer-shape.js'
-import { Answer } from './answer.js'
+import { Answer, clampedOf, slotOf } from './answer.js'
 import type { Candidate } from './candidate.js'
 import { Detokenizer, type HandedOut } from './detokenizer.js'
 import { MeanPool } from './embedding.js'
@@ -42,6 +43,27 @@ export function candidateOf({ index, state }: CandidateRow): {
   if (!answer || !candidate)
     throw new RangeError(`request ${state.request.id} has no candidate ${index} in descent`)
   return { answer, candidate }
+}
+
+/**
+ * The row of `EnergyEngine.begin` for the present descent of a candidate. `committed`: [K], BLANK where no token
+ * is committed; `start`: [K, W] in place of the model's own.
+ */
+export function beginRow(
+  row: CandidateRow,
+  committed?: readonly number[],
+  start?: Float32Array,
+): BeginRow {
+  const { answer, candidate } = candidateOf(row)
+  const clamped = clampedOf(answer.shape.clamped, { commits: committed }, BLANK)
+  return {
+    slot: slotOf(candidate),
+    contextId: row.state.contextId,
+    seed: answer.shape.seed,
+    candidate: candidate.descent,
+    ...(clamped && { clamped }),
+    ...(start && { start }),
+  }
 }
 
 export class RequestState {

@@ -1,34 +1,15 @@
-import { clampedOf, slotOf } from './answer.js'
 /**
  * What the engine does where descents of an answer follow each other or commit positions: the best one is saved
  * before its slot is given to another, states and readouts from which descents begin are read, and descents
  * begin. Changes no request.
  */
-import type { BeginRow, EnergyEngine } from '../../energy/engine.js'
+import type { EnergyEngine } from '../../energy/engine.js'
 import { commits } from '../../refine/commit.js'
 import { startFrom } from '../../refine/restarts.js'
+import { clampedOf, slotOf } from './answer.js'
 import { BLANK } from './prepare.js'
-import { type CandidateRow, candidateOf } from './request-state.js'
+import { beginRow, type CandidateRow, candidateOf } from './request-state.js'
 import type { Changed, ChangeRow, Restarted, RestartRow } from './step-plan.js'
-
-/** The row of `begin` for the present descent of a candidate; `committed`: [K], BLANK where no token is. */
-function beginRow(
-  row: CandidateRow,
-  descent: number,
-  committed: readonly number[] | undefined,
-  start: Float32Array | undefined,
-): BeginRow {
-  const { answer, candidate } = candidateOf(row)
-  const clamped = clampedOf(answer.shape.clamped, { commits: committed }, BLANK)
-  return {
-    slot: slotOf(candidate),
-    contextId: row.state.contextId,
-    seed: answer.shape.seed,
-    candidate: descent,
-    ...(clamped && { clamped }),
-    ...(start && { start }),
-  }
-}
 
 /** The positions that move, of K, with these commits. */
 function movingOf(
@@ -73,7 +54,7 @@ export async function restartDescents(
   for (const each of restarted) each.commits = guessesOf(block, each.row, restarted)
   await engine.begin(
     restarted.map(({ commits: committed, row }) =>
-      beginRow(row, row.restart.descent, committed, startOf(block, row, restarted)),
+      beginRow(row, committed, startOf(block, row, restarted)),
     ),
   )
   return restarted
@@ -143,7 +124,7 @@ export async function changePositions(
     changed.push({ row, saved, commits: committed })
     if (change.kind === 'commit' && !committed) continue
     const [start] = await engine.points([{ slot, which: 'present' }])
-    await engine.begin([beginRow(row, candidate.descent, committed, start)])
+    await engine.begin([beginRow(row, committed, start)])
   }
   return changed
 }

@@ -27,8 +27,7 @@ export interface TokensToScore {
 }
 
 /** A candidate that leaves a slot, or enters it. */
-export interface SlotMove {
-  row: CandidateRow
+export interface SlotMove extends CandidateRow {
   slot: number
   /** What the candidate was when it left its last slot; without it, it begins. */
   saved?: SavedAnswer

@@ -110,34 +110,35 @@ export class StepScheduler {
   /** Candidates that lose their slots. The clock of an answer stops while it has none. */
   private moveOut({ moveOut }: Plan): SlotMove[] {
     const now = this.now()
-    return this.rowsOf(moveOut).map(({ row, slot }) => {
-      const { answer, candidate } = candidateOf(row)
+    const moves = this.movesOf(moveOut)
+    for (const move of moves) {
+      const { answer, candidate } = candidateOf(move)
       candidate.slot = undefined
       if (inSlots(answer).length === 0) answer.stopClock(now)
-      return { row, slot }
-    })
+    }
+    return moves
   }
 
   /** Candidates that get slots. What is only to be scored or encoded needs none. */
   private moveIn({ moveIn }: Plan): SlotMove[] {
-    return this.rowsOf(moveIn).flatMap(({ row, slot }) => {
-      const { state } = row
+    return this.movesOf(moveIn).flatMap((move) => {
+      const { slot, state } = move
       if (state.encodesPrompt || state.scoresGiven) {
         this.slotScheduler.giveUpSlots(state.requestId)
         return []
       }
-      const { candidate } = candidateOf(row)
+      const { candidate } = candidateOf(move)
       const { saved } = candidate
       candidate.slot = slot
       candidate.saved = undefined
-      return [{ row, slot, ...(saved && { saved }) }]
+      return [{ ...move, ...(saved && { saved }) }]
     })
   }
 
-  private rowsOf(moves: readonly SlotRow[]): { row: CandidateRow; slot: number }[] {
-    return moves.flatMap(({ candidate: index, requestId, slot }) => {
+  private movesOf(rows: readonly SlotRow[]): SlotMove[] {
+    return rows.flatMap(({ candidate: index, requestId, slot }) => {
       const state = this.requests.find(requestId)
-      return state ? [{ row: { state, index }, slot }] : []
+      return state ? [{ state, index, slot }] : []
     })
   }
 
