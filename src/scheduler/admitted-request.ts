@@ -76,7 +76,7 @@ export const awaitsLastToken = (request: AdmittedRequest): boolean =>
 /** It takes part in steps: neither paused nor held. */
 export const isActive = ({ paused, phase }: AdmittedRequest): boolean => !paused && phase !== 'held'
 
-/** All its candidates have stopped; this step compares them and reads the answer. */
+/** All its candidates have stopped: they are compared and the answer is read, as soon as they are in slots. */
 export const isSettling = ({ phase, moving }: AdmittedRequest): boolean =>
   phase === 'refining' && moving.size === 0
 
@@ -98,7 +98,3 @@ export function claimedSlots(request: AdmittedRequest): number {
   if (request.phase === 'observing') return slotsFor(request.needs, request.needs.candidates)
   return wantedCandidates(request).length
 }
-
-/** Candidates that are in slots. */
-export const heldSlots = ({ slots }: AdmittedRequest): number =>
-  slots.reduce<number>((sum, slot) => sum + (slot === undefined ? 0 : 1), 0)

@@ -135,7 +135,8 @@ export class Scheduler {
     this.movedOut = []
     this.released = []
     const newlyAdmitted = this.admit()
-    const active = [...this.running.values()].filter(isActive)
+    const running = [...this.running.values()]
+    const active = running.filter(isActive)
     const observe = this.observe(
       active.filter(({ granted, phase }) => phase === 'observing' && granted > 0),
     )
@@ -148,9 +149,10 @@ export class Scheduler {
     for (const request of complete) request.phase = 'refining'
     for (const request of resumed) request.resumesAnswer = false
     for (const request of begin) request.moving = new Set(request.slots.keys())
-    const { moveIn, moveOut } = this.slots.assign([...this.running.values()], new Set(begin))
-    this.saves(moveOut)
-    const descend = [...this.running.values()].flatMap(descending)
+    // Held requests that were evicted meanwhile are in no slot.
+    const { moveIn, moveOut } = this.slots.assign(running, new Set(begin))
+    this.addMovedOut(moveOut)
+    const descend = running.flatMap(descending)
     const { evicted, movedOut, preempted, released: release } = this
     return {
       evicted,
@@ -464,7 +466,7 @@ export class Scheduler {
 
   /** Its answers are saved, and its context and pages are free for others. */
   private preempt(request: AdmittedRequest): void {
-    this.saves(this.slots.vacate(request))
+    this.addMovedOut(this.slots.vacate(request))
     this.tables.drop(request)
     if (request.contextId >= 0) {
       this.freeContexts.push(request.contextId)
@@ -475,7 +477,7 @@ export class Scheduler {
     this.cache.preemptions++
   }
 
-  private saves(rows: readonly SlotRow[]): void {
+  private addMovedOut(rows: readonly SlotRow[]): void {
     this.movedOut.push(...rows)
     this.cache.movedOut += rows.length
   }

@@ -70,14 +70,13 @@ export class ClientShares {
     for (const request of running) add(claims, request.needs.client, claimedSlots(request))
     for (const [client, claim] of waiting) add(claims, client, claim)
     this.slots = sharesOf(claims, slots, turn)
-    const withinPages = pages ? limitOfPages(running, pages, turn) : () => true
     // Answers that are to be read come first: with them, others get slots and pages.
-    const settling = running.filter(isSettling)
-    for (const request of settling) this.grant(request)
-    for (const request of running)
-      if (isSettling(request)) continue
-      else if (withinPages(request)) this.grant(request)
-      else request.granted = 0
+    for (const request of running.filter(isSettling)) this.grant(request)
+    const others = running.filter((request) => !isSettling(request))
+    const over = pages ? beyondPages(others, running, pages, turn) : noRequests
+    for (const request of others)
+      if (over.has(request)) request.granted = 0
+      else this.grant(request)
   }
 
   /** Slots of the client's share that are granted to none of its requests yet. */
@@ -92,28 +91,30 @@ export class ClientShares {
   }
 }
 
+const noRequests: ReadonlySet<AdmittedRequest> = new Set()
+
 /**
- * Whether a request is within its client's share of the pages; asked once of each, in order of admission. A
- * client's first request is, even if it alone exceeds the share; and so are all where there is one client.
+ * Those of `requests`, in order of admission, that exceed their clients' shares of the pages. A client's first
+ * request never does, even if it alone is larger; and none does where there is one client. `all`: whoever has
+ * or needs pages.
  */
-function limitOfPages(
-  running: readonly AdmittedRequest[],
+function beyondPages(
+  requests: readonly AdmittedRequest[],
+  all: readonly AdmittedRequest[],
   { of, total, waiting }: PageClaims,
   turn: number,
-): (request: AdmittedRequest) => boolean {
+): ReadonlySet<AdmittedRequest> {
   const claims: Amounts = new Map(waiting)
-  for (const request of running)
-    if (isActive(request)) add(claims, request.needs.client, of(request))
+  for (const request of all.filter(isActive)) add(claims, request.needs.client, of(request))
   const shares = sharesOf(claims, total, turn)
-  if (shares.size < 2) return () => true
+  if (shares.size < 2) return noRequests
   const taken: Amounts = new Map()
-  return (request) => {
-    if (!isActive(request)) return true
+  const over = new Set<AdmittedRequest>()
+  for (const request of requests.filter(isActive)) {
     const { client } = request.needs
-    const before = taken.get(client)
-    const after = (before ?? 0) + of(request)
-    if (before !== undefined && after > (shares.get(client) ?? 0)) return false
-    taken.set(client, after)
-    return true
+    const after = (taken.get(client) ?? 0) + of(request)
+    if (taken.has(client) && after > (shares.get(client) ?? 0)) over.add(request)
+    else taken.set(client, after)
   }
+  return over
 }

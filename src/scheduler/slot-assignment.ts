@@ -2,7 +2,7 @@
  * Which candidate is in which slot of the engine. A candidate whose slot others need moves out: its answer is
  * saved, and it comes back when its request has a slot for it again. Integers only.
  */
-import { heldSlots, wantedCandidates, type AdmittedRequest } from './admitted-request.js'
+import { wantedCandidates, type AdmittedRequest } from './admitted-request.js'
 import type { SlotRow } from './plan.js'
 
 /** Steps after which a candidate in a slot makes way for one of the same request that waits for it. */
@@ -109,7 +109,7 @@ export class SlotAssignment {
     const idle: Candidate[] = []
     const wanted: Candidate[] = []
     for (const request of requests) {
-      if (request.pinned || heldSlots(request) === 0) continue
+      if (request.pinned) continue
       const stays = new Set(this.chosen(request))
       const wants = new Set(wantedCandidates(request))
       for (const [candidate, slot] of request.slots.entries()) {
