@@ -74,7 +74,7 @@ export async function startEngineClient(options: WorkerOptions, entry: URL): Pro
     const reason = 'its configuration has changed since the server started: restart the server'
     throw new BasinError('invalid_data', { path: options.modelPath, reason })
   }
-  const texts = new TextPool(options.modelPath, entry)
+  const texts = new TextPool(first.ready.model.name, options.modelPath, entry)
   return new WorkerEngineClient(first, start, texts, options)
 }
 

@@ -53,6 +53,8 @@ export class TextPool {
   private readonly waiting = new Map<string, number>()
 
   constructor(
+    /** What errors call the model. */
+    private readonly model: string,
     private readonly modelPath: string,
     /** The built entry of the engine's worker, beside which text-worker.js stands. */
     private readonly workerEntry: URL,
@@ -99,7 +101,7 @@ export class TextPool {
       return reply
     } catch (cause) {
       if (cause instanceof BasinError) throw cause
-      throw new BasinError('engine_unavailable', { model: this.modelPath }, { cause })
+      throw new BasinError('engine_unavailable', { model: this.model }, { cause })
     } finally {
       const left = (this.waiting.get(client) ?? 1) - 1
       if (left > 0) this.waiting.set(client, left)
