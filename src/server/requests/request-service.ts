@@ -57,7 +57,6 @@ export class RequestService {
     this.checkCost(engine.model, requests)
     const { quotas } = this.options
     await quotas?.enter(client)
-    quotas?.checkConcurrent(this.runningOf(client), candidatesOf(requests))
     const tokenized = await withTokens(engine, requests, client)
     // The client may have left meanwhile.
     refuseIfAborted(signal)
