@@ -4,6 +4,7 @@ import { useEffect } from 'preact/hooks'
 import { EnergyChart, short, shown } from './chart.js'
 import { Segments } from './controls.js'
 import { AnswerDrawing } from './drawings/answer.js'
+import { eachFrame } from './frames.js'
 import { stepAt } from './recording.js'
 import { Run } from './run.js'
 import { models } from './server.js'
@@ -159,14 +160,11 @@ function SideView({ index }: { index: 0 | 1 }) {
 
 export function CompareView() {
   useEffect(() => {
-    let before = performance.now()
-    let frame = requestAnimationFrame(function tick(now) {
-      for (const each of runs.value) each?.advance(Math.min(0.25, (now - before) / 1000))
-      before = now
-      frame = requestAnimationFrame(tick)
+    const end = eachFrame((seconds) => {
+      for (const each of runs.value) each?.advance(seconds)
     })
     return () => {
-      cancelAnimationFrame(frame)
+      end()
       for (const each of runs.value) each?.close()
       runs.value = [undefined, undefined]
     }

@@ -2,6 +2,7 @@
 import { signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { cellsOf } from './cells.js'
+import { eachFrame } from './frames.js'
 import { anotherInput } from './puzzles.js'
 import { stepAt } from './recording.js'
 import { Run } from './run.js'
@@ -234,12 +235,9 @@ export function ManyView() {
   const all = runs.value
   useEffect(() => {
     const wall = new Wall()
-    let before = performance.now()
-    let counted = before
+    let counted = performance.now()
     let drawn = 0
-    let frame = requestAnimationFrame(function tick(now) {
-      const seconds = Math.min(0.25, (now - before) / 1000)
-      before = now
+    return eachFrame((seconds, now) => {
       for (const each of all) each.advance(seconds)
       if (canvas.current && chosen) wall.paint(canvas.current, all, chosen)
       drawn++
@@ -250,9 +248,7 @@ export function ManyView() {
         drawn = 0
         counted = now
       }
-      frame = requestAnimationFrame(tick)
     })
-    return () => cancelAnimationFrame(frame)
   }, [all, chosen, theme.value])
   useEffect(
     () => () => {
