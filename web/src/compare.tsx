@@ -1,8 +1,8 @@
 /** Two budgets or two models on the same input, side by side, with both energies in one chart. */
-import { computed, signal } from '@preact/signals'
+import { computed, effect, signal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { EnergyChart, short, shown } from './chart.js'
-import { Segments } from './controls.js'
+import { PaceSegments, Switch } from './controls.js'
 import { AnswerDrawing } from './drawings/answer.js'
 import { eachFrame } from './frames.js'
 import { stepAt } from './recording.js'
@@ -13,12 +13,13 @@ import {
   input,
   model,
   modelId,
+  NOISE,
   NOISE_STEPS,
   notice,
-  pace,
-  paces,
   request,
+  speed,
   stepsOf,
+  takeTheSame,
 } from './state.js'
 import { type Effort, efforts, type Model } from './wire.js'
 import { stateOf } from './watch.js'
@@ -35,17 +36,18 @@ const sides = [
 ] as const
 const runs = signal<readonly (Run | undefined)[]>([undefined, undefined])
 
+effect(() => {
+  const pace = speed()
+  for (const each of runs.peek()) if (each) each.pace = pace
+})
+
 const none: ReadonlySet<number> = new Set()
 
 /** Models that take the same input as the one that is chosen. */
 const rivals = computed(() => {
-  const own = model.value?.capabilities.template
+  const own = model.value?.capabilities.template ?? null
   return models.value.filter(({ capabilities: { template } }) =>
-    own
-      ? template?.length === own.length &&
-        template.blank === own.blank &&
-        JSON.stringify(template.layout) === JSON.stringify(own.layout)
-      : template === null,
+    own && template ? takeTheSame(own, template) : own === template,
   )
 })
 
@@ -67,11 +69,11 @@ function startBoth(): void {
         model: chosen?.id ?? rest.model,
         reasoning_effort: side.effort,
         ...(many && {
-          refinement: { candidates: side.candidates, noise: 0.5, noise_steps: NOISE_STEPS },
+          refinement: { candidates: side.candidates, noise: NOISE, noise_steps: NOISE_STEPS },
         }),
       },
       {
-        pace: pace.value === 0 ? Infinity : pace.value,
+        pace: speed(),
         budget: chosen ? stepsOf(side.effort, chosen) : 0,
         hold: false,
       },
@@ -196,16 +198,7 @@ export function CompareView() {
             A harder one
           </button>
         </div>
-        <Segments
-          name="Pace of both"
-          options={paces}
-          value={pace.value as (typeof paces)[number]}
-          set={(value) => {
-            pace.value = value
-            for (const each of runs.value) if (each) each.pace = value === 0 ? Infinity : value
-          }}
-          text={(value) => (value === 0 ? 'real time' : `${String(value)}/s`)}
-        />
+        <PaceSegments name="Pace of both" />
       </section>
       <SideView index={0} />
       <SideView index={1} />
@@ -213,14 +206,7 @@ export function CompareView() {
         <div class="legend">
           <span class="key a">A</span>
           <span class="key b">B</span>
-          <label class="switch">
-            <input
-              type="checkbox"
-              checked={shown.log.value}
-              onChange={({ currentTarget }) => (shown.log.value = currentTarget.checked)}
-            />
-            log scale
-          </label>
+          <Switch of={shown.log} name="log scale" />
         </div>
         <EnergyChart
           curves={both.map((each, i) => ({

@@ -1,4 +1,5 @@
 /** What is asked: the model, its input, and how long it may think. */
+import type { Signal } from '@preact/signals'
 import { alone, models } from './server.js'
 import { choosable, hasFiles, lacking, place, type Place, places } from './place.js'
 import {
@@ -9,6 +10,7 @@ import {
   effort,
   input,
   maxTokens,
+  NOISE,
   noise,
   pace,
   paces,
@@ -20,9 +22,6 @@ import {
 } from './state.js'
 import { tabNews } from './tab-channel.js'
 import { efforts, type Model } from './wire.js'
-
-/** Standard deviation of the noise that tells candidates of one start apart. */
-const NOISE = 0.5
 
 /** Positions of a slider over a range of many sizes: its logarithm. */
 const toSlider = (value: number, most: number): number =>
@@ -87,6 +86,31 @@ export function Segments<T extends string | number>(props: {
   )
 }
 
+export function PaceSegments({ name }: { name: string }) {
+  return (
+    <Segments
+      name={name}
+      options={paces}
+      value={pace.value as (typeof paces)[number]}
+      set={(value) => (pace.value = value)}
+      text={(value) => (value === 0 ? 'real time' : `${String(value)}/s`)}
+    />
+  )
+}
+
+export function Switch({ name, of }: { name: string; of: Signal<boolean> }) {
+  return (
+    <label class="switch">
+      <input
+        type="checkbox"
+        checked={of.value}
+        onChange={({ currentTarget }) => (of.value = currentTarget.checked)}
+      />
+      {name}
+    </label>
+  )
+}
+
 const layoutName = (model: Model): string => {
   const { template } = model.capabilities
   const kinds = { sudoku: 'sudoku', maze: 'maze', sum: 'sum', brackets: 'brackets' }
@@ -108,7 +132,7 @@ function Input({ model }: { model: Model }) {
       <label for="input">{template ? 'Template' : 'Beginning of the text'}</label>
       <textarea
         id="input"
-        rows={template ? 2 : 2}
+        rows={2}
         spellcheck={false}
         value={input.value}
         aria-describedby="input-hint"
@@ -255,13 +279,7 @@ export function Controls({ model }: { model: Model }) {
         )}
       </div>
       <div class="column">
-        <Segments
-          name="Pace"
-          options={paces}
-          value={pace.value as (typeof paces)[number]}
-          set={(value) => (pace.value = value)}
-          text={(value) => (value === 0 ? 'real time' : `${String(value)}/s`)}
-        />
+        <PaceSegments name="Pace" />
         <p class="hint">
           {pace.value === 0
             ? 'Every step as soon as it has been taken.'

@@ -2,12 +2,13 @@
 import { signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { cellsOf } from './cells.js'
+import { Switch } from './controls.js'
 import { eachFrame } from './frames.js'
 import { anotherInput } from './puzzles.js'
 import { stepAt } from './recording.js'
 import { Run } from './run.js'
 import { models } from './server.js'
-import { chooseModel, effort, input, model, notice, pace, seed, stepsOf } from './state.js'
+import { chooseModel, effort, input, model, notice, seed, speed, stepsOf } from './state.js'
 import { conflictsOf, shuffled } from './sudoku.js'
 import { styleOf, theme } from './theme.js'
 import type { Model } from './wire.js'
@@ -49,7 +50,7 @@ function begin(chosen: Model): void {
         reasoning_effort: effort.value,
       },
       {
-        pace: pace.value === 0 ? Infinity : pace.value,
+        pace: speed(),
         budget: stepsOf(effort.value, chosen),
         hold: false,
       },
@@ -294,14 +295,7 @@ export function ManyView() {
             onInput={({ currentTarget }) => (count.value = Number(currentTarget.value))}
           />
         </div>
-        <label class="switch">
-          <input
-            type="checkbox"
-            checked={hard.value}
-            onChange={({ currentTarget }) => (hard.value = currentTarget.checked)}
-          />
-          harder ones
-        </label>
+        <Switch of={hard} name="harder ones" />
         <button type="button" class="primary" onClick={() => begin(chosen)}>
           {all.length > 0 ? 'Again' : `Begin ${String(count.value)}`}
         </button>
