@@ -2,7 +2,7 @@
 import { computed, effect, signal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { EnergyChart, short, shown } from './chart.js'
-import { PaceSegments, Switch } from './controls.js'
+import { Choice, PaceSegments, Switch } from './controls.js'
 import { AnswerDrawing } from './drawings/answer.js'
 import { eachFrame } from './frames.js'
 import { stepAt } from './recording.js'
@@ -104,43 +104,26 @@ function SideView({ index }: { index: 0 | 1 }) {
         <span class="side-name" aria-hidden="true">
           {name}
         </span>
-        <label>
-          <span class="sr">Model {name}</span>
-          <select
-            value={chosen.id}
-            onChange={({ currentTarget }) => change({ model: currentTarget.value })}
-          >
-            {rivals.value.map(({ id }) => (
-              <option key={id}>{id}</option>
-            ))}
-          </select>
-        </label>
-        <label>
-          <span class="sr">Effort {name}</span>
-          <select
-            value={side.value.effort}
-            onChange={({ currentTarget }) => change({ effort: currentTarget.value as Effort })}
-          >
-            {efforts.map((effort) => (
-              <option key={effort} value={effort}>
-                {effort} ({stepsOf(effort, chosen)} steps)
-              </option>
-            ))}
-          </select>
-        </label>
-        <label>
-          <span class="sr">Candidates {name}</span>
-          <select
-            value={side.value.candidates}
-            onChange={({ currentTarget }) => change({ candidates: Number(currentTarget.value) })}
-          >
-            {[1, 2, 4, 8, 16].map((count) => (
-              <option key={count} value={count}>
-                {count === 1 ? '1 candidate' : `${String(count)} candidates`}
-              </option>
-            ))}
-          </select>
-        </label>
+        <Choice
+          name={`Model ${name}`}
+          options={rivals.value.map(({ id }) => id)}
+          value={chosen.id}
+          set={(id) => change({ model: id })}
+        />
+        <Choice
+          name={`Effort ${name}`}
+          options={efforts}
+          value={side.value.effort}
+          set={(effort) => change({ effort })}
+          text={(effort) => `${effort} (${String(stepsOf(effort, chosen))} steps)`}
+        />
+        <Choice
+          name={`Candidates ${name}`}
+          options={[1, 2, 4, 8, 16]}
+          value={side.value.candidates}
+          set={(candidates) => change({ candidates })}
+          text={(count) => (count === 1 ? '1 candidate' : `${String(count)} candidates`)}
+        />
       </div>
       <AnswerDrawing
         model={chosen}

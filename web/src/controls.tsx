@@ -1,6 +1,7 @@
 /** What is asked: the model, its input, and how long it may think. */
 import type { Signal } from '@preact/signals'
 import { alone, models } from './server.js'
+import { kindOf } from './puzzles.js'
 import { choosable, hasFiles, lacking, place, type Place, places } from './place.js'
 import {
   another,
@@ -58,13 +59,16 @@ function Slider(props: {
   )
 }
 
-export function Segments<T extends string | number>(props: {
+/** One of several values, of which `text` says what the reader sees. */
+interface Options<T> {
   name: string
   options: readonly T[]
   value: T
   set: (value: T) => void
   text?: (value: T) => string
-}) {
+}
+
+export function Segments<T extends string | number>(props: Options<T>) {
   const { name, options, set, text = String, value } = props
   return (
     <fieldset class="segments">
@@ -83,6 +87,29 @@ export function Segments<T extends string | number>(props: {
         ))}
       </div>
     </fieldset>
+  )
+}
+
+/** A list that opens; its name is for screen readers. */
+export function Choice<T extends string | number>(props: Options<T>) {
+  const { name, options, set, text = String, value } = props
+  return (
+    <label>
+      <span class="sr">{name}</span>
+      <select
+        value={value}
+        onChange={({ currentTarget }) => {
+          const option = options[currentTarget.selectedIndex]
+          if (option !== undefined) set(option)
+        }}
+      >
+        {options.map((option) => (
+          <option key={option} value={option}>
+            {text(option)}
+          </option>
+        ))}
+      </select>
+    </label>
   )
 }
 
@@ -109,12 +136,6 @@ export function Switch({ name, of }: { name: string; of: Signal<boolean> }) {
       {name}
     </label>
   )
-}
-
-const layoutName = (model: Model): string => {
-  const { template } = model.capabilities
-  const kinds = { sudoku: 'sudoku', maze: 'maze', sum: 'sum', brackets: 'brackets' }
-  return template ? (template.layout ? kinds[template.layout.kind] : 'template') : 'text'
 }
 
 function Input({ model }: { model: Model }) {
@@ -203,7 +224,7 @@ export function Controls({ model }: { model: Model }) {
           >
             {models.value.map((each) => (
               <option key={each.id} value={each.id}>
-                {each.id} ({layoutName(each)})
+                {each.id} ({kindOf(each)})
               </option>
             ))}
           </select>
