@@ -1,6 +1,7 @@
 /** The frame of the page: what is at its top, and which of the views is open. */
 import { useEffect } from 'preact/hooks'
 import { CompareView } from './compare.js'
+import { eachFrame } from './frames.js'
 import { ManyView } from './many.js'
 import { ModelsView } from './models-view.js'
 import { place } from './place.js'
@@ -155,15 +156,7 @@ export function App() {
       removeEventListener('hashchange', moved)
     }
   }, [])
-  useEffect(() => {
-    let before = performance.now()
-    let frame = requestAnimationFrame(function tick(now) {
-      run.value?.advance(Math.min(0.25, (now - before) / 1000))
-      before = now
-      frame = requestAnimationFrame(tick)
-    })
-    return () => cancelAnimationFrame(frame)
-  }, [])
+  useEffect(() => eachFrame((seconds) => run.value?.advance(seconds)), [])
   return (
     <>
       <header>

@@ -3,7 +3,7 @@ import { type Signal, signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
 import type { Recording } from './recording.js'
-import { theme } from './theme.js'
+import { styleOf, theme } from './theme.js'
 
 /** What is drawn beside the energies. */
 export const shown = {
@@ -22,9 +22,6 @@ export interface Curve {
   upTo: number
   name: string
 }
-
-const colour = (name: string): string =>
-  getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
 interface Line {
   label: string
@@ -62,7 +59,7 @@ function linesOf({ name, recording, upTo }: Curve, accent: string, plain: boolea
   // The line that matters lies on top.
   energies.sort((a, b) => a.width - b.width)
   if (plain) return energies
-  const muted = colour('--muted')
+  const muted = styleOf('--muted')
   const term = (part: 'disagreement' | 'doubt') =>
     at(({ candidates: all, leader: c }) => all[c]?.[part] ?? null)
   const terms: Line[] = []
@@ -76,7 +73,7 @@ function linesOf({ name, recording, upTo }: Curve, accent: string, plain: boolea
   }
   if (shown.best.value) {
     const values = at(({ best }) => best)
-    terms.push({ label: 'best so far', values, stroke: colour('--ink'), width: 1, dash: [3, 3] })
+    terms.push({ label: 'best so far', values, stroke: styleOf('--ink'), width: 1, dash: [3, 3] })
   }
   return [...terms, ...energies]
 }
@@ -132,9 +129,9 @@ function optionsOf(
   onSeek: ((moment: number) => void) | undefined,
   hover: Signal<number | undefined> | undefined,
 ): uPlot.Options {
-  const ink = colour('--muted')
-  const font = `11px ${colour('--mono')}`
-  const grid = { stroke: colour('--line'), width: 1 }
+  const ink = styleOf('--muted')
+  const font = `11px ${styleOf('--mono')}`
+  const grid = { stroke: styleOf('--line'), width: 1 }
   const axis = { stroke: ink, font, grid, ticks: { show: false } }
   // uPlot declares these numbers as a const enum, which isolated modules cannot read.
   // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
@@ -213,7 +210,7 @@ function optionsOf(
             ctx.arc(left, top, 4.5 * devicePixelRatio, 0, 2 * Math.PI)
             ctx.fill()
             ctx.lineWidth = 2 * devicePixelRatio
-            ctx.strokeStyle = colour('--panel')
+            ctx.strokeStyle = styleOf('--panel')
             ctx.stroke()
             ctx.restore()
           }
@@ -307,7 +304,7 @@ export function EnergyChart({ at, curves, hover, label, onSeek, version }: Energ
     if (!element) return
     const plain = curves.length > 1
     const lines = curves.flatMap((curve, i) => {
-      const own = linesOf(curve, colour(accents[i] ?? '--accent'), plain)
+      const own = linesOf(curve, styleOf(accents[i] ?? '--accent'), plain)
       // Where both are the same, the first shows on both sides of the second.
       return plain && i === 0 ? own.map((line) => ({ ...line, width: 2 * line.width })) : own
     })
@@ -335,7 +332,7 @@ export function EnergyChart({ at, curves, hover, label, onSeek, version }: Energ
         const moment = recording.moments[index]
         const energy = moment?.candidates[moment.leader]?.energy
         if (energy === undefined) return []
-        return [{ x: index + 1, y: energy, stroke: colour(accents[i] ?? '--accent') }]
+        return [{ x: index + 1, y: energy, stroke: styleOf(accents[i] ?? '--accent') }]
       }),
     }
     const shape = [

@@ -1,9 +1,10 @@
 /** Two budgets or two models on the same input, side by side, with both energies in one chart. */
-import { computed, signal } from '@preact/signals'
+import { computed, effect, signal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { EnergyChart, short, shown } from './chart.js'
-import { Segments } from './controls.js'
+import { Choice, PaceSegments, Switch } from './controls.js'
 import { AnswerDrawing } from './drawings/answer.js'
+import { eachFrame } from './frames.js'
 import { stepAt } from './recording.js'
 import { Run } from './run.js'
 import { models } from './server.js'
@@ -12,12 +13,13 @@ import {
   input,
   model,
   modelId,
+  NOISE,
   NOISE_STEPS,
   notice,
-  pace,
-  paces,
   request,
+  speed,
   stepsOf,
+  takeTheSame,
 } from './state.js'
 import { type Effort, efforts, type Model } from './wire.js'
 import { stateOf } from './watch.js'
@@ -34,17 +36,18 @@ const sides = [
 ] as const
 const runs = signal<readonly (Run | undefined)[]>([undefined, undefined])
 
+effect(() => {
+  const pace = speed()
+  for (const each of runs.peek()) if (each) each.pace = pace
+})
+
 const none: ReadonlySet<number> = new Set()
 
 /** Models that take the same input as the one that is chosen. */
 const rivals = computed(() => {
-  const own = model.value?.capabilities.template
+  const own = model.value?.capabilities.template ?? null
   return models.value.filter(({ capabilities: { template } }) =>
-    own
-      ? template?.length === own.length &&
-        template.blank === own.blank &&
-        JSON.stringify(template.layout) === JSON.stringify(own.layout)
-      : template === null,
+    own && template ? takeTheSame(own, template) : own === template,
   )
 })
 
@@ -66,11 +69,11 @@ function startBoth(): void {
         model: chosen?.id ?? rest.model,
         reasoning_effort: side.effort,
         ...(many && {
-          refinement: { candidates: side.candidates, noise: 0.5, noise_steps: NOISE_STEPS },
+          refinement: { candidates: side.candidates, noise: NOISE, noise_steps: NOISE_STEPS },
         }),
       },
       {
-        pace: pace.value === 0 ? Infinity : pace.value,
+        pace: speed(),
         budget: chosen ? stepsOf(side.effort, chosen) : 0,
         hold: false,
       },
@@ -101,43 +104,26 @@ function SideView({ index }: { index: 0 | 1 }) {
         <span class="side-name" aria-hidden="true">
           {name}
         </span>
-        <label>
-          <span class="sr">Model {name}</span>
-          <select
-            value={chosen.id}
-            onChange={({ currentTarget }) => change({ model: currentTarget.value })}
-          >
-            {rivals.value.map(({ id }) => (
-              <option key={id}>{id}</option>
-            ))}
-          </select>
-        </label>
-        <label>
-          <span class="sr">Effort {name}</span>
-          <select
-            value={side.value.effort}
-            onChange={({ currentTarget }) => change({ effort: currentTarget.value as Effort })}
-          >
-            {efforts.map((effort) => (
-              <option key={effort} value={effort}>
-                {effort} ({stepsOf(effort, chosen)} steps)
-              </option>
-            ))}
-          </select>
-        </label>
-        <label>
-          <span class="sr">Candidates {name}</span>
-          <select
-            value={side.value.candidates}
-            onChange={({ currentTarget }) => change({ candidates: Number(currentTarget.value) })}
-          >
-            {[1, 2, 4, 8, 16].map((count) => (
-              <option key={count} value={count}>
-                {count === 1 ? '1 candidate' : `${String(count)} candidates`}
-              </option>
-            ))}
-          </select>
-        </label>
+        <Choice
+          name={`Model ${name}`}
+          options={rivals.value.map(({ id }) => id)}
+          value={chosen.id}
+          set={(id) => change({ model: id })}
+        />
+        <Choice
+          name={`Effort ${name}`}
+          options={efforts}
+          value={side.value.effort}
+          set={(effort) => change({ effort })}
+          text={(effort) => `${effort} (${String(stepsOf(effort, chosen))} steps)`}
+        />
+        <Choice
+          name={`Candidates ${name}`}
+          options={[1, 2, 4, 8, 16]}
+          value={side.value.candidates}
+          set={(candidates) => change({ candidates })}
+          text={(count) => (count === 1 ? '1 candidate' : `${String(count)} candidates`)}
+        />
       </div>
       <AnswerDrawing
         model={chosen}
@@ -159,14 +145,11 @@ function SideView({ index }: { index: 0 | 1 }) {
 
 export function CompareView() {
   useEffect(() => {
-    let before = performance.now()
-    let frame = requestAnimationFrame(function tick(now) {
-      for (const each of runs.value) each?.advance(Math.min(0.25, (now - before) / 1000))
-      before = now
-      frame = requestAnimationFrame(tick)
+    const end = eachFrame((seconds) => {
+      for (const each of runs.value) each?.advance(seconds)
     })
     return () => {
-      cancelAnimationFrame(frame)
+      end()
       for (const each of runs.value) each?.close()
       runs.value = [undefined, undefined]
     }
@@ -198,16 +181,7 @@ export function CompareView() {
             A harder one
           </button>
         </div>
-        <Segments
-          name="Pace of both"
-          options={paces}
-          value={pace.value as (typeof paces)[number]}
-          set={(value) => {
-            pace.value = value
-            for (const each of runs.value) if (each) each.pace = value === 0 ? Infinity : value
-          }}
-          text={(value) => (value === 0 ? 'real time' : `${String(value)}/s`)}
-        />
+        <PaceSegments name="Pace of both" />
       </section>
       <SideView index={0} />
       <SideView index={1} />
@@ -215,14 +189,7 @@ export function CompareView() {
         <div class="legend">
           <span class="key a">A</span>
           <span class="key b">B</span>
-          <label class="switch">
-            <input
-              type="checkbox"
-              checked={shown.log.value}
-              onChange={({ currentTarget }) => (shown.log.value = currentTarget.checked)}
-            />
-            log scale
-          </label>
+          <Switch of={shown.log} name="log scale" />
         </div>
         <EnergyChart
           curves={both.map((each, i) => ({

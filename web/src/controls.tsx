@@ -1,5 +1,7 @@
 /** What is asked: the model, its input, and how long it may think. */
+import type { Signal } from '@preact/signals'
 import { alone, models } from './server.js'
+import { kindOf } from './puzzles.js'
 import { choosable, hasFiles, lacking, place, type Place, places } from './place.js'
 import {
   another,
@@ -9,6 +11,7 @@ import {
   effort,
   input,
   maxTokens,
+  NOISE,
   noise,
   pace,
   paces,
@@ -20,9 +23,6 @@ import {
 } from './state.js'
 import { tabNews } from './tab-channel.js'
 import { efforts, type Model } from './wire.js'
-
-/** Standard deviation of the noise that tells candidates of one start apart. */
-const NOISE = 0.5
 
 /** Positions of a slider over a range of many sizes: its logarithm. */
 const toSlider = (value: number, most: number): number =>
@@ -59,13 +59,16 @@ function Slider(props: {
   )
 }
 
-export function Segments<T extends string | number>(props: {
+/** One of several values, of which `text` says what the reader sees. */
+interface Options<T> {
   name: string
   options: readonly T[]
   value: T
   set: (value: T) => void
   text?: (value: T) => string
-}) {
+}
+
+export function Segments<T extends string | number>(props: Options<T>) {
   const { name, options, set, text = String, value } = props
   return (
     <fieldset class="segments">
@@ -87,10 +90,52 @@ export function Segments<T extends string | number>(props: {
   )
 }
 
-const layoutName = (model: Model): string => {
-  const { template } = model.capabilities
-  const kinds = { sudoku: 'sudoku', maze: 'maze', sum: 'sum', brackets: 'brackets' }
-  return template ? (template.layout ? kinds[template.layout.kind] : 'template') : 'text'
+/** A list that opens; its name is for screen readers. */
+export function Choice<T extends string | number>(props: Options<T>) {
+  const { name, options, set, text = String, value } = props
+  return (
+    <label>
+      <span class="sr">{name}</span>
+      <select
+        value={value}
+        onChange={({ currentTarget }) => {
+          const option = options[currentTarget.selectedIndex]
+          if (option !== undefined) set(option)
+        }}
+      >
+        {options.map((option) => (
+          <option key={option} value={option}>
+            {text(option)}
+          </option>
+        ))}
+      </select>
+    </label>
+  )
+}
+
+export function PaceSegments({ name }: { name: string }) {
+  return (
+    <Segments
+      name={name}
+      options={paces}
+      value={pace.value as (typeof paces)[number]}
+      set={(value) => (pace.value = value)}
+      text={(value) => (value === 0 ? 'real time' : `${String(value)}/s`)}
+    />
+  )
+}
+
+export function Switch({ name, of }: { name: string; of: Signal<boolean> }) {
+  return (
+    <label class="switch">
+      <input
+        type="checkbox"
+        checked={of.value}
+        onChange={({ currentTarget }) => (of.value = currentTarget.checked)}
+      />
+      {name}
+    </label>
+  )
 }
 
 function Input({ model }: { model: Model }) {
@@ -108,7 +153,7 @@ function Input({ model }: { model: Model }) {
       <label for="input">{template ? 'Template' : 'Beginning of the text'}</label>
       <textarea
         id="input"
-        rows={template ? 2 : 2}
+        rows={2}
         spellcheck={false}
         value={input.value}
         aria-describedby="input-hint"
@@ -179,7 +224,7 @@ export function Controls({ model }: { model: Model }) {
           >
             {models.value.map((each) => (
               <option key={each.id} value={each.id}>
-                {each.id} ({layoutName(each)})
+                {each.id} ({kindOf(each)})
               </option>
             ))}
           </select>
@@ -255,13 +300,7 @@ export function Controls({ model }: { model: Model }) {
         )}
       </div>
       <div class="column">
-        <Segments
-          name="Pace"
-          options={paces}
-          value={pace.value as (typeof paces)[number]}
-          set={(value) => (pace.value = value)}
-          text={(value) => (value === 0 ? 'real time' : `${String(value)}/s`)}
-        />
+        <PaceSegments name="Pace" />
         <p class="hint">
           {pace.value === 0
             ? 'Every step as soon as it has been taken.'

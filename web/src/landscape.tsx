@@ -8,7 +8,7 @@ import { place } from './place.js'
 import { ask, reasonOf } from './server.js'
 import { request, run } from './state.js'
 import { lookInTab } from './tab-channel.js'
-import { theme } from './theme.js'
+import { styleOf, theme } from './theme.js'
 import type { Landscape, Model } from './wire.js'
 
 type Plane = NonNullable<Landscape['plane']>
@@ -51,9 +51,6 @@ async function look(): Promise<void> {
 const percent = (share: number): string =>
   `${share > 0.9995 ? (share === 1 ? '100' : '99.9') : (100 * share).toFixed(1)}%`
 
-const css = (name: string): string =>
-  getComputedStyle(document.documentElement).getPropertyValue(name).trim()
-
 /** `#rrggbb` as numbers. */
 const channels = (hex: string): [number, number, number] => {
   const value = parseInt(hex.slice(1), 16)
@@ -62,7 +59,7 @@ const channels = (hex: string): [number, number, number] => {
 
 /** Colours from low energy to high. */
 function ramp(): (share: number) => [number, number, number] {
-  const stops = ['--low', '--middle', '--high'].map((name) => channels(css(name)))
+  const stops = ['--low', '--middle', '--high'].map((name) => channels(styleOf(name)))
   return (share) => {
     const at = Math.max(0, Math.min(1, share)) * (stops.length - 1)
     const i = Math.min(stops.length - 2, Math.floor(at))
@@ -131,7 +128,7 @@ function paint(canvas: HTMLCanvasElement, { energies, path, x, y }: Plane, at: n
   context.imageSmoothingEnabled = true
   context.drawImage(small, left, top, w, h)
   // Contour lines, evenly spaced in the scale of the colours.
-  context.strokeStyle = css('--contour')
+  context.strokeStyle = styleOf('--contour')
   context.lineWidth = 0.8
   for (const level of levelsOf(LEVELS)) {
     context.beginPath()
@@ -156,12 +153,12 @@ function paint(canvas: HTMLCanvasElement, { energies, path, x, y }: Plane, at: n
     context.stroke()
   }
   context.lineJoin = 'round'
-  context.strokeStyle = css('--path-edge')
+  context.strokeStyle = styleOf('--path-edge')
   context.lineWidth = 4
   context.globalAlpha = 0.55
   trace(path.length - 1)
   context.globalAlpha = 1
-  context.strokeStyle = css('--path')
+  context.strokeStyle = styleOf('--path')
   context.lineWidth = 2
   trace(path.length - 1)
   const dot = (p: { x: number; y: number } | undefined, radius: number, fill: string): void => {
@@ -170,13 +167,13 @@ function paint(canvas: HTMLCanvasElement, { energies, path, x, y }: Plane, at: n
     context.arc(toX(p.x), toY(p.y), radius, 0, 2 * Math.PI)
     context.fillStyle = fill
     context.fill()
-    context.strokeStyle = css('--path-edge')
+    context.strokeStyle = styleOf('--path-edge')
     context.lineWidth = 1.5
     context.stroke()
   }
-  for (const p of path) dot(p, 2.2, css('--path'))
-  dot(path[0], 5, css('--panel'))
-  dot(path[shownTo], 7, css('--accent'))
+  for (const p of path) dot(p, 2.2, styleOf('--path'))
+  dot(path[0], 5, styleOf('--panel'))
+  dot(path[shownTo], 7, styleOf('--accent'))
   // The scale.
   const bar = { left: right + 16, width: 12, top: 14, height: HEIGHT - 28 }
   for (let i = 0; i < bar.height; i++) {
@@ -185,8 +182,8 @@ function paint(canvas: HTMLCanvasElement, { energies, path, x, y }: Plane, at: n
       .join(' ')})`
     context.fillRect(bar.left, bar.top + i, bar.width, 1.5)
   }
-  context.fillStyle = css('--muted')
-  context.font = `11px ${css('--mono')}`
+  context.fillStyle = styleOf('--muted')
+  context.font = `11px ${styleOf('--mono')}`
   context.textBaseline = 'middle'
   for (const place of [0, 0.25, 0.5, 0.75, 1])
     context.fillText(short(energy(place)), bar.left + 18, bar.top + bar.height * (1 - place))

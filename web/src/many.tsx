@@ -2,13 +2,15 @@
 import { signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { cellsOf } from './cells.js'
+import { Switch } from './controls.js'
+import { eachFrame } from './frames.js'
 import { anotherInput } from './puzzles.js'
 import { stepAt } from './recording.js'
 import { Run } from './run.js'
 import { models } from './server.js'
-import { chooseModel, effort, input, model, notice, pace, seed, stepsOf } from './state.js'
+import { chooseModel, effort, input, model, notice, seed, speed, stepsOf } from './state.js'
 import { conflictsOf, shuffled } from './sudoku.js'
-import { theme } from './theme.js'
+import { styleOf, theme } from './theme.js'
 import type { Model } from './wire.js'
 
 const MOST = 64
@@ -19,9 +21,6 @@ const hard = signal(false)
 const frames = signal(0)
 const settled = signal(0)
 const stepsTaken = signal(0)
-
-const css = (name: string): string =>
-  getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
 /** Puzzles that are made; the others are these in other guises, since making one takes a while. */
 const FRESH = 8
@@ -51,7 +50,7 @@ function begin(chosen: Model): void {
         reasoning_effort: effort.value,
       },
       {
-        pace: pace.value === 0 ? Infinity : pace.value,
+        pace: speed(),
         budget: stepsOf(effort.value, chosen),
         hold: false,
       },
@@ -61,7 +60,6 @@ function begin(chosen: Model): void {
 
 interface Colours {
   ink: string
-  muted: string
   panel: string
   line: string
   accent: string
@@ -173,13 +171,19 @@ function columnsFor(answers: number, width: number): number {
   return best
 }
 
-/** Draws what has changed since the last frame. */
+/** Draws what has changed since the last frame, of these runs and in the colours of one theme. */
 class Wall {
   private drawn: number[] = []
   private shape = ''
   private colours: Colours | undefined
 
-  paint(canvas: HTMLCanvasElement, all: readonly Run[], chosen: Model): void {
+  constructor(
+    private readonly all: readonly Run[],
+    private readonly chosen: Model,
+  ) {}
+
+  paint(canvas: HTMLCanvasElement): void {
+    const { all, chosen } = this
     const width = canvas.clientWidth
     const columns = columnsFor(all.length, width)
     const rows = Math.max(1, Math.ceil(all.length / columns))
@@ -187,23 +191,22 @@ class Wall {
     const size = (width - gap * (columns - 1)) / columns
     const height = rows * (size + gap)
     const ratio = devicePixelRatio
-    const shape = [width, rows, all.length, ratio, theme.peek(), all[0]?.recording ? 1 : 0].join()
+    const shape = [width, ratio].join()
     const context = canvas.getContext('2d')
     if (!context || width === 0) return
-    if (shape !== this.shape || this.drawn.length !== all.length) {
+    if (shape !== this.shape) {
       canvas.width = width * ratio
       canvas.height = height * ratio
       canvas.style.height = `${String(height)}px`
       this.shape = shape
       this.drawn = all.map(() => Number.NaN)
       this.colours = {
-        ink: css('--ink'),
-        muted: css('--muted'),
-        panel: css('--panel'),
-        line: css('--line'),
-        accent: css('--accent'),
-        wrong: css('--wrong'),
-        font: css('--sans'),
+        ink: styleOf('--ink'),
+        panel: styleOf('--panel'),
+        line: styleOf('--line'),
+        accent: styleOf('--accent'),
+        wrong: styleOf('--wrong'),
+        font: styleOf('--sans'),
       }
     }
     const { colours } = this
@@ -221,11 +224,6 @@ class Wall {
       paintOne(context, each, chosen, colours, [left, top, size])
     })
   }
-
-  /** Other runs: all is to be drawn. */
-  clear(): void {
-    this.shape = ''
-  }
 }
 
 export function ManyView() {
@@ -233,15 +231,12 @@ export function ManyView() {
   const chosen = model.value
   const all = runs.value
   useEffect(() => {
-    const wall = new Wall()
-    let before = performance.now()
-    let counted = before
+    const wall = chosen && new Wall(all, chosen)
+    let counted = performance.now()
     let drawn = 0
-    let frame = requestAnimationFrame(function tick(now) {
-      const seconds = Math.min(0.25, (now - before) / 1000)
-      before = now
+    return eachFrame((seconds, now) => {
       for (const each of all) each.advance(seconds)
-      if (canvas.current && chosen) wall.paint(canvas.current, all, chosen)
+      if (canvas.current) wall?.paint(canvas.current)
       drawn++
       if (now - counted >= 1000) {
         frames.value = Math.round((1000 * drawn) / (now - counted))
@@ -250,9 +245,7 @@ export function ManyView() {
         drawn = 0
         counted = now
       }
-      frame = requestAnimationFrame(tick)
     })
-    return () => cancelAnimationFrame(frame)
   }, [all, chosen, theme.value])
   useEffect(
     () => () => {
@@ -302,14 +295,7 @@ export function ManyView() {
             onInput={({ currentTarget }) => (count.value = Number(currentTarget.value))}
           />
         </div>
-        <label class="switch">
-          <input
-            type="checkbox"
-            checked={hard.value}
-            onChange={({ currentTarget }) => (hard.value = currentTarget.checked)}
-          />
-          harder ones
-        </label>
+        <Switch of={hard} name="harder ones" />
         <button type="button" class="primary" onClick={() => begin(chosen)}>
           {all.length > 0 ? 'Again' : `Begin ${String(count.value)}`}
         </button>

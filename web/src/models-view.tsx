@@ -1,6 +1,7 @@
 /** What is served, and for administrators what of it is in memory. */
 import { signal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
+import { kindOf } from './puzzles.js'
 import { ask, key, models, reasonOf, Refusal, status } from './server.js'
 import { chooseModel, modelId, notice, view } from './state.js'
 import type { Model, ModelState } from './wire.js'
@@ -46,15 +47,15 @@ const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 
 function Card({ model, state }: { model: Model; state: ModelState | undefined }) {
   const { capabilities: can } = model
-  const kind = can.template?.layout?.kind ?? (can.template ? 'template' : 'text')
   const facts: [string, string][] = [
-    ['answers', can.template ? `a whole ${kind}` : 'text, word by word'],
+    ['answers', can.template ? `a whole ${kindOf(model)}` : 'text, word by word'],
     ['positions at once', String(can.block)],
     ['trained steps', String(can.steps)],
     ['energy', can.energy],
     ['width', String(can.dimensions)],
     ['context', String(can.context_length)],
   ]
+  if (state) facts.push(['memory', mib(state.bytes)])
   return (
     <article class="panel card">
       <div class="title">
@@ -69,12 +70,6 @@ function Card({ model, state }: { model: Model; state: ModelState | undefined })
             <dd>{value}</dd>
           </div>
         ))}
-        {state && (
-          <div>
-            <dt>memory</dt>
-            <dd>{mib(state.bytes)}</dd>
-          </div>
-        )}
       </dl>
       <div class="buttons">
         <button

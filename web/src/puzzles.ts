@@ -4,6 +4,10 @@ import type { Layout, Model } from './wire.js'
 
 const PAD = '.'
 
+/** What a model answers with, in a word. */
+export const kindOf = ({ capabilities: { template } }: Model): string =>
+  template ? (template.layout?.kind ?? 'template') : 'text'
+
 const integer = (below: number): number => Math.floor(Math.random() * below)
 
 /** Two numbers, least significant digit first, that fit their columns. */

@@ -5,7 +5,14 @@ import { anotherInput, firstInput } from './puzzles.js'
 import { parseRule } from './rule-text.js'
 import { Run } from './run.js'
 import { models } from './server.js'
-import { type Effort, efforts, type Model, type Refinement, type Request } from './wire.js'
+import {
+  type Effort,
+  efforts,
+  type Model,
+  type Refinement,
+  type Request,
+  type Template,
+} from './wire.js'
 
 export const views = ['watch', 'compare', 'many', 'models'] as const
 export type View = (typeof views)[number]
@@ -37,9 +44,14 @@ export const notice = signal('')
 /** Candidate that is shown; undefined: the best. */
 export const candidate = signal<number | undefined>(undefined)
 
-const speed = (): number => (pace.value === 0 ? Infinity : pace.value)
+/** Moments a second of a run. */
+export const speed = (): number => (pace.value === 0 ? Infinity : pace.value)
 
-/** Noise scatters the candidates at first, and then lets them settle. */
+/**
+ * Candidates begin at one point where the start is fixed: noise of this standard deviation scatters them
+ * in the first steps, and then lets them settle.
+ */
+export const NOISE = 0.5
 export const NOISE_STEPS = 4
 
 /** Descents at a time where they begin anew, unless candidates say otherwise: docs/http.md. */
@@ -56,7 +68,6 @@ export const refinement = computed<Refinement>(() => ({
     : searching.includes(effort.value) && { restarts: null }),
 }))
 
-/** Candidates begin at one point where the start is fixed: noise is what tells them apart. */
 export const request = computed<Request | undefined>(() => {
   const chosen = model.value
   if (!chosen) return undefined
@@ -104,18 +115,23 @@ export function choosePlace(chosen: Place): void {
   })
 }
 
+/** Whether models of these templates take the same input. */
+export const takeTheSame = (a: Template, b: Template): boolean =>
+  a.length === b.length &&
+  a.blank === b.blank &&
+  JSON.stringify(a.layout) === JSON.stringify(b.layout)
+
 export function chooseModel(id: string): void {
   const chosen = models.value.find((each) => each.id === id)
   if (!chosen || id === modelId.value) return
   const before = model.value?.capabilities.template
   const now = chosen.capabilities.template
-  // The same puzzle in the hands of another model is worth looking at.
-  const same = before && now && before.length === now.length && before.blank === now.blank
   batch(() => {
     modelId.value = id
     if (!hasFiles(chosen)) place.value = 'server'
     stop()
-    if (same && JSON.stringify(before.layout) === JSON.stringify(now.layout)) return
+    // The same puzzle in the hands of another model is worth looking at.
+    if (before && now && takeTheSame(before, now)) return
     own.value = new Set()
     input.value = firstInput(chosen)
     rules.value = []

@@ -1,7 +1,6 @@
 /** What can be taken along: the request as code, a link, and the run as JSON or as a moving picture. */
 import { signal } from '@preact/signals'
 import { codeOf, languages, type Language } from './code.js'
-
 import { addressOf, alone } from './server.js'
 import { linkOf, model, notice, request, run } from './state.js'
 import { animatedSvg } from './svg.js'
@@ -88,7 +87,7 @@ export function TakeAway() {
       <div class="title">
         <h2>Take it with you</h2>
         {!alone && (
-          <div class="segments small" role="group" aria-label="Language">
+          <div class="segments" role="group" aria-label="Language">
             {languages.map((each) => (
               <button
                 key={each}

@@ -17,6 +17,10 @@ effect(() => {
   document.documentElement.dataset['theme'] = theme.value
 })
 
+/** The present value of a custom property of the style sheet, for what is painted on a canvas. */
+export const styleOf = (name: string): string =>
+  getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+
 export function toggleTheme(): void {
   theme.value = theme.value === 'dark' ? 'light' : 'dark'
   localStorage.setItem(THEME, theme.value)

@@ -2,7 +2,7 @@
 import { useComputed, useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { EnergyChart, short, shown } from './chart.js'
-import { Controls } from './controls.js'
+import { Controls, Switch } from './controls.js'
 import { AnswerDrawing } from './drawings/answer.js'
 import { LandscapePanel } from './landscape.js'
 import { stepAt } from './recording.js'
@@ -158,14 +158,7 @@ export function WatchView({ model }: { model: Model }) {
                 : 'before the first step'}
             </span>
           </div>
-          <label class="switch">
-            <input
-              type="checkbox"
-              checked={shown.log.value}
-              onChange={({ currentTarget }) => (shown.log.value = currentTarget.checked)}
-            />
-            log scale
-          </label>
+          <Switch of={shown.log} name="log scale" />
         </div>
         <EnergyChart
           curves={

@@ -6,6 +6,13 @@ export type Layout =
   | { kind: 'sum'; columns: number }
   | { kind: 'brackets' }
 
+export interface Template {
+  blank: string
+  length: number | null
+  example: string | null
+  layout: Layout | null
+}
+
 export interface Model {
   id: string
   description: string
@@ -24,12 +31,7 @@ export interface Model {
     energy_target: number | null
     energy: string
     start: string
-    template: {
-      blank: string
-      length: number | null
-      example: string | null
-      layout: Layout | null
-    } | null
+    template: Template | null
   }
 }
 

@@ -1,5 +1,5 @@
 /** Brackets with an arc from each to the one that closes it: the arcs nest as the brackets do. */
-import type { Cell } from '../cells.js'
+import { CellText, GridCell } from './grid.js'
 import { useGridKeys } from './grid-keys.js'
 import { PAD, pairsOf } from './pairs.js'
 import { type DrawingProps, inkOf } from './props.js'
@@ -34,33 +34,19 @@ export function BracketsDrawing(props: DrawingProps) {
         </svg>
         <div role="grid" aria-label={label}>
           <div class="row" role="row">
-            {cells.map((cell: Cell, position) => {
-              const classes = [
-                'bracket',
-                cell.given && 'given',
-                own.has(position) && cell.given && 'own',
-                alone.has(position) && 'wrong',
-              ]
-              return (
-                <div
-                  key={position}
-                  role="gridcell"
-                  class={classes.filter(Boolean).join(' ')}
-                  data-position={position}
-                  tabIndex={position === keys.current ? 0 : -1}
-                  aria-label={cell.text === '' ? 'empty' : cell.text}
-                  onClick={() => keys.focus(position)}
-                >
-                  <span
-                    key={cell.text}
-                    class={cell.given ? '' : 'read'}
-                    style={cell.given ? {} : { '--sure': inkOf(cell.certainty).toFixed(2) }}
-                  >
-                    {cell.text === PAD ? '·' : cell.text}
-                  </span>
-                </div>
-              )
-            })}
+            {cells.map((cell, position) => (
+              <GridCell
+                key={position}
+                cell={cell}
+                classes={['bracket', cell.given && 'given', alone.has(position) && 'wrong']}
+                keys={keys}
+                label={cell.text === '' ? 'empty' : cell.text}
+                own={own}
+                position={position}
+              >
+                <CellText cell={cell} text={cell.text === PAD ? '·' : cell.text} />
+              </GridCell>
+            ))}
           </div>
         </div>
       </div>

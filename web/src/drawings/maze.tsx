@@ -1,6 +1,7 @@
 /** A maze of squares: walls, the two ends, and the path as strongly as it is believed. */
 import type { Cell } from '../cells.js'
 import type { Layout } from '../wire.js'
+import { Grid, GridCell } from './grid.js'
 import { useGridKeys } from './grid-keys.js'
 import type { DrawingProps } from './props.js'
 
@@ -30,46 +31,33 @@ export function MazeDrawing(props: DrawingProps & { layout: Maze }) {
     cells.slice(row * columns, (row + 1) * columns),
   )
   return (
-    <div
-      class="maze"
-      role="grid"
-      aria-label={label}
-      ref={keys.ref}
-      onKeyDown={keys.onKeyDown}
-      style={{ '--columns': String(columns) }}
-    >
+    <Grid kind="maze" columns={columns} keys={keys} label={label}>
       {rows.map((row, r) => (
         <div class="row" role="row" key={r}>
           {row.map((cell, column) => {
             const position = r * columns + column
             const end = cell.given && (cell.text === 'S' || cell.text === 'G')
             const wall = cell.given && cell.text === '#'
-            const classes = [
-              'square',
-              wall && 'wall',
-              end && 'end',
-              own.has(position) && cell.given && 'own',
-            ]
             return (
-              <div
+              <GridCell
                 key={position}
-                role="gridcell"
-                class={classes.filter(Boolean).join(' ')}
-                data-position={position}
-                tabIndex={position === keys.current ? 0 : -1}
-                aria-label={describe(cell)}
-                onClick={() => keys.focus(position)}
+                cell={cell}
+                classes={['square', wall && 'wall', end && 'end']}
+                keys={keys}
+                label={describe(cell)}
+                own={own}
+                position={position}
               >
                 {end ? (
                   cell.text
                 ) : (
                   <span class="path" style={{ opacity: wall ? 0 : onPath(cell).toFixed(2) }} />
                 )}
-              </div>
+              </GridCell>
             )
           })}
         </div>
       ))}
-    </div>
+    </Grid>
   )
 }

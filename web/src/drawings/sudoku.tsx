@@ -2,6 +2,7 @@
 import type { Cell } from '../cells.js'
 import { conflictsOf } from '../sudoku.js'
 import type { Layout } from '../wire.js'
+import { CellText, Grid, GridCell } from './grid.js'
 import { useGridKeys } from './grid-keys.js'
 import { type DrawingProps, inkOf } from './props.js'
 
@@ -39,13 +40,9 @@ function Weighed({ cell, layout }: { cell: Cell; layout: Sudoku }) {
 }
 
 function Content({ cell, layout }: { cell: Cell; layout: Sudoku }) {
-  if (cell.given) return <span class="digit">{cell.text}</span>
+  if (cell.given) return <CellText cell={cell} kind="digit" />
   if (cell.text === '') return null
-  const digit = cell.certainty >= UNSURE && (
-    <span key={cell.text} class="digit read" style={{ '--sure': inkOf(cell.certainty).toFixed(2) }}>
-      {cell.text}
-    </span>
-  )
+  const digit = cell.certainty >= UNSURE && <CellText cell={cell} kind="digit" />
   return (
     <>
       {digit}
@@ -75,14 +72,7 @@ export function SudokuDrawing(props: DrawingProps & { layout: Sudoku }) {
     Array.from({ length: columns }, (_, column) => row * columns + column),
   )
   return (
-    <div
-      class="sudoku"
-      role="grid"
-      aria-label={label}
-      ref={keys.ref}
-      onKeyDown={keys.onKeyDown}
-      style={{ '--columns': String(columns) }}
-    >
+    <Grid kind="sudoku" columns={columns} keys={keys} label={label}>
       {rows.map((row, r) => (
         <div class="row" role="row" key={r}>
           {row.map((position, column) => {
@@ -90,28 +80,27 @@ export function SudokuDrawing(props: DrawingProps & { layout: Sudoku }) {
             const classes = [
               'cell',
               cell.given && 'given',
-              own.has(position) && cell.given && 'own',
               wrong.has(position) && 'wrong',
               !cell.given && cell.text !== '' && cell.certainty < SURE && 'unsure',
               column % box_columns === 0 && 'left-edge',
               r % box_rows === 0 && 'top-edge',
             ]
             return (
-              <div
+              <GridCell
                 key={position}
-                role="gridcell"
-                class={classes.filter(Boolean).join(' ')}
-                data-position={position}
-                tabIndex={position === keys.current ? 0 : -1}
-                aria-label={describe(cell, wrong.has(position))}
-                onClick={() => keys.focus(position)}
+                cell={cell}
+                classes={classes}
+                keys={keys}
+                label={describe(cell, wrong.has(position))}
+                own={own}
+                position={position}
               >
                 <Content cell={cell} layout={layout} />
-              </div>
+              </GridCell>
             )
           })}
         </div>
       ))}
-    </div>
+    </Grid>
   )
 }

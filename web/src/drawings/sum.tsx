@@ -1,8 +1,9 @@
 /** A sum in columns, as it is written on paper: most significant digit first, a rule above the result. */
 import type { Cell } from '../cells.js'
 import type { Layout } from '../wire.js'
+import { CellText, Grid, GridCell } from './grid.js'
 import { useGridKeys } from './grid-keys.js'
-import { type DrawingProps, inkOf } from './props.js'
+import type { DrawingProps } from './props.js'
 
 type Sum = Extract<Layout, { kind: 'sum' }>
 
@@ -20,13 +21,7 @@ function Digit({ cell }: { cell: Cell }) {
   const others = cell.certainty < 0.9 ? cell.weighed.slice(1, 3) : []
   return (
     <>
-      <span
-        key={cell.text}
-        class={cell.given ? 'digit' : 'digit read'}
-        style={cell.given ? {} : { '--sure': inkOf(cell.certainty).toFixed(2) }}
-      >
-        {cell.text}
-      </span>
+      <CellText cell={cell} kind="digit" />
       {others.length > 0 && (
         <span class="others">
           {others.map(({ probability, token }) => (
@@ -46,26 +41,20 @@ export function SumDrawing(props: DrawingProps & { layout: Sum }) {
   const keys = useGridKeys(props, columns + 1, true)
   /** First positions of the two terms and of the result. */
   const starts = [0, columns + 1, 2 * (columns + 1)] as const
-  const place = (position: number, sign: boolean) => {
+  const place = (position: number) => {
     const cell = cells[position] as Cell
-    const classes = [
-      'place',
-      sign && 'sign',
-      cell.given && 'given',
-      own.has(position) && cell.given && 'own',
-    ]
     return (
-      <div
+      <GridCell
         key={position}
-        role="gridcell"
-        class={classes.filter(Boolean).join(' ')}
-        data-position={position}
-        tabIndex={position === keys.current ? 0 : -1}
-        aria-label={describe(cell)}
-        onClick={() => keys.focus(position)}
+        cell={cell}
+        classes={['place', cell.given && 'given']}
+        keys={keys}
+        label={describe(cell)}
+        own={own}
+        position={position}
       >
         <Digit cell={cell} />
-      </div>
+      </GridCell>
     )
   }
   const empty = (key: string, text = '') => (
@@ -74,16 +63,9 @@ export function SumDrawing(props: DrawingProps & { layout: Sum }) {
     </div>
   )
   const digits = (start: number, length: number) =>
-    Array.from({ length }, (_, i) => place(start + length - 1 - i, false))
+    Array.from({ length }, (_, i) => place(start + length - 1 - i))
   return (
-    <div
-      class="sum"
-      role="grid"
-      aria-label={label}
-      ref={keys.ref}
-      onKeyDown={keys.onKeyDown}
-      style={{ '--columns': String(columns + 2) }}
-    >
+    <Grid kind="sum" columns={columns + 2} keys={keys} label={label}>
       <div class="row" role="row">
         {[empty('a', ''), empty('b'), ...digits(starts[0], columns)]}
       </div>
@@ -93,6 +75,6 @@ export function SumDrawing(props: DrawingProps & { layout: Sum }) {
       <div class="row result" role="row">
         {[empty('e', '='), ...digits(starts[2], columns + 1)]}
       </div>
-    </div>
+    </Grid>
   )
 }
