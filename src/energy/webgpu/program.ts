@@ -11,6 +11,7 @@ import * as products from './kernels/product.js'
 import * as readouts from './kernels/readouts.js'
 import { type KernelSource, vocabChunk } from './kernels/source.js'
 import * as states from './kernels/states.js'
+import { answerGroup, positionsAcross, vectorGroup } from './kernels/threads.js'
 import type { Shape } from './shape.js'
 import type { ModelWeights } from './weights.js'
 
@@ -143,7 +144,7 @@ class Assembly {
 
   /** A thread for each vector of each position. */
   vectors(source: KernelSource, vectors: number, buffers: readonly GPUBuffer[]): Promise<Dispatch> {
-    const [wide, high] = states.stateGroup
+    const [wide, high] = vectorGroup
     return this.single(source, buffers, ({ positions }) => [
       ceil(vectors, wide),
       ceil(positions, high),
@@ -153,16 +154,15 @@ class Assembly {
 
   /** A workgroup for each position. */
   positions(source: KernelSource, buffers: readonly GPUBuffer[]): Promise<Dispatch> {
-    const wide = 32_768
     return this.single(source, buffers, ({ positions }) => [
-      Math.min(positions, wide),
-      ceil(positions, wide),
+      Math.min(positions, positionsAcross),
+      ceil(positions, positionsAcross),
       1,
     ])
   }
 
   answers(source: KernelSource, buffers: readonly GPUBuffer[]): Promise<Dispatch> {
-    return this.single(source, buffers, ({ answers }) => [ceil(answers, 64), 1, 1])
+    return this.single(source, buffers, ({ answers }) => [ceil(answers, answerGroup), 1, 1])
   }
 
   /** A thread for each score. */
