@@ -4,6 +4,7 @@ import type { ModelConfig } from '../../model/config.js'
 import { stateWidth } from '../../model/derived.js'
 import type { PointRow, Readout, ReadRow } from '../engine.js'
 import { readLogits } from '../readout.js'
+import type { SlotTable } from '../slots.js'
 import type { Activations } from './activations.js'
 import type { Device } from './device.js'
 import { flag, mostTop } from './kernels/source.js'
@@ -12,7 +13,6 @@ import type { Programs, State } from './program.js'
 import type { DeviceRow } from './device-rows.js'
 import type { Runner } from './runner.js'
 import type { Shape } from './shape.js'
-import type { AnswerSlots } from './answer-slots.js'
 
 const none = new Float32Array(0)
 
@@ -34,7 +34,7 @@ interface Made {
   activations: Activations
   programs: Programs
   runner: Runner
-  slots: AnswerSlots
+  slots: SlotTable
 }
 
 export class Answers {

@@ -3,12 +3,11 @@
  * kernels add to the step; and the vectors that points consist of. The chain rule from the read-out to the
  * state is computed on the host: a request's push is made there, anew for each step.
  */
-import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
 import type { ModelConfig } from '../../model/config.js'
 import { stateWidth } from '../../model/derived.js'
-import type { DescendRow } from '../engine.js'
 import { checkRange } from '../range.js'
+import type { PushedRow } from '../row-checks.js'
 import type { Device } from './device.js'
 import { withRowWidth } from './padding.js'
 import type { State } from './program.js'
@@ -19,11 +18,6 @@ interface Made {
   shape: Shape
   state: State
 }
-
-type PushedRow = DescendRow & Required<Pick<DescendRow, 'push'>>
-
-export const isPushed = (row: DescendRow): row is PushedRow =>
-  row.push?.logits !== undefined || row.push?.points !== undefined
 
 export class Pushes {
   private readonly model: ModelConfig
@@ -41,29 +35,6 @@ export class Pushes {
     const vocabTable = this.transposed ? 'vocab_to_embed.weight' : 'embeddings.weight'
     const name = space === 'vocab' ? vocabTable : 'answer.readout.weight'
     this.table = tensors.get(name)?.data ?? new Float32Array(0)
-  }
-
-  /** Throws `out_of_range` for a push of another size, or where only lower energies are accepted. */
-  check({ acceptLower, push }: DescendRow): void {
-    const { block, dim, vocab } = this.made.shape
-    if (!push) return
-    if (acceptLower)
-      throw new BasinError('out_of_range', {
-        param: 'push',
-        bound: 'left out where only lower energies are accepted',
-        value: 1,
-      })
-    const sizes = [
-      ['push.logits', push.logits, block * vocab],
-      ['push.points', push.points, block * dim],
-    ] as const
-    for (const [param, data, size] of sizes)
-      if (data && data.length !== size)
-        throw new BasinError('out_of_range', {
-          param,
-          bound: `${size} numbers`,
-          value: data.length,
-        })
   }
 
   /** Writes the pushes of these rows, each of a slot of its own, where the kernels of a step find them. */
