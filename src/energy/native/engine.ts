@@ -5,6 +5,7 @@
 import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
 import { type ModelConfig, stateWidth } from '../../model/config.js'
+import { seedWords } from '../../refine/random.js'
 import type { Interrupt } from '../interrupt.js'
 import {
   checkContextLength,
@@ -12,7 +13,6 @@ import {
   decodeState,
   encodeState,
   numbersOf,
-  seedWords,
   stateOf,
   type StateOwner,
 } from '../answer-state.js'
