@@ -42,6 +42,7 @@ import { Pushes } from './pushes.js'
 import { SavedAnswers } from './saved-answers.js'
 import { shapeOf, webgpuPageSize, type Shape } from './shape.js'
 import { makeState } from './state.js'
+import { TokenVectors } from './token-vectors.js'
 import { packWeights } from './weights.js'
 
 /** Tokens of one call that are observed in one go. */
@@ -83,6 +84,7 @@ export class WebgpuEngine implements EnergyEngine {
   private readonly runner: Runner
   private readonly contexts: ContextTable
   private readonly slots: SlotTable
+  private readonly vectors: TokenVectors
   private readonly answers: Answers
   private readonly savedAnswers: SavedAnswers
   private readonly pushes: Pushes
@@ -107,10 +109,11 @@ export class WebgpuEngine implements EnergyEngine {
     this.runner = new Runner(device, shape, state, activations)
     this.contexts = new ContextTable(shape)
     this.slots = new SlotTable(capacity.slots)
-    this.answers = new Answers({ ...made, runner: this.runner, slots: this.slots }, checkpoint)
-    const { contexts, slots } = this
-    this.savedAnswers = new SavedAnswers({ ...made, contexts, slots }, this.model, identity)
-    this.pushes = new Pushes(made, checkpoint)
+    this.vectors = new TokenVectors(shape, checkpoint)
+    const { contexts, runner, slots, vectors } = this
+    this.answers = new Answers({ ...made, runner, slots, vectors })
+    this.savedAnswers = new SavedAnswers({ ...made, contexts, slots }, identity)
+    this.pushes = new Pushes({ ...made, vectors })
     this.alpha = alphaOf(checkpoint)
     this.norm = checkpoint.tensors.get('transformer.norm.weight')?.data ?? new Float32Array(0)
   }
@@ -280,7 +283,7 @@ export class WebgpuEngine implements EnergyEngine {
   }
 
   tokenVectors(tokens: readonly number[]): Float32Array[] {
-    return this.pushes.vectors(tokens)
+    return this.vectors.of(tokens)
   }
 
   async save(slot: number): Promise<Uint8Array> {

@@ -1,6 +1,4 @@
 /** Answers in slots to bytes and back: the verbs `save` and `restore` (answer-state.ts has the format). */
-import type { ModelConfig } from '../../model/config.js'
-import { stateWidth } from '../../model/derived.js'
 import { checkContextLength, decodeState, encodeState, type StateOwner } from '../answer-state.js'
 import { checkRange } from '../range.js'
 import { restored, saved, type SlotTable } from '../slots.js'
@@ -25,30 +23,26 @@ export class SavedAnswers {
   private readonly buffers: readonly GPUBuffer[]
   /** Bytes of one answer in each of them. */
   private readonly bytes: number
-  /** Numbers of a position's state on the host. */
-  private readonly width: number
 
   constructor(
     private readonly made: Made,
-    model: ModelConfig,
     identity: Uint8Array,
   ) {
     const { shape, state } = made
     this.buffers = [state.state, state.best, ...(state.last === state.state ? [] : [state.last])]
     this.bytes = 4 * shape.block * shape.ldState
-    this.width = stateWidth(model)
     this.owner = {
       kind: 'webgpu',
       identity,
       block: shape.block,
       vocabSize: shape.vocab,
-      values: this.buffers.length * shape.block * this.width,
+      values: this.buffers.length * shape.block * shape.stateWidth,
     }
   }
 
   async save(index: number): Promise<Uint8Array> {
     const { contexts, device, shape, slots, state } = this.made
-    const { block } = shape
+    const { block, stateWidth } = shape
     const slot = slots.get(index)
     const answers = this.buffers.map((buffer) => ({
       buffer,
@@ -62,7 +56,7 @@ export class SavedAnswers {
     const [[best] = [], ...matrices] = data.map((buffer) => new Float32Array(buffer))
     const values = new Float32Array(this.owner.values)
     for (const [i, matrix] of matrices.entries())
-      values.set(withRowWidth(matrix, block, this.width), i * block * this.width)
+      values.set(withRowWidth(matrix, block, stateWidth), i * block * stateWidth)
     const bestEnergy = best as number
     return encodeState(this.owner, {
       ...kept,
@@ -73,12 +67,12 @@ export class SavedAnswers {
 
   restore(index: number, contextId: number, bytes: Uint8Array): void {
     const { contexts, device, shape, slots, state } = this.made
-    const { block, ldState } = shape
+    const { block, ldState, stateWidth } = shape
     checkRange('slot', index, shape.slots)
     checkRange('contextId', contextId, shape.contexts)
     const answer = decodeState(this.owner, bytes)
     checkContextLength(answer, contexts.length(contextId))
-    const size = block * this.width
+    const size = block * stateWidth
     for (const [i, buffer] of this.buffers.entries()) {
       const matrix = answer.values.subarray(i * size, (i + 1) * size)
       device.write(buffer, index * this.bytes, withRowWidth(matrix, block, ldState))

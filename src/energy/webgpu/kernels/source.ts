@@ -88,7 +88,7 @@ function prelude(shape: Shape): string {
     K: shape.block,
     LDS: shape.ldState,
     LDS4: shape.ldState / 4,
-    W: shape.latent ? shape.dim : shape.vocab,
+    W: shape.stateWidth,
     PAGES: shape.pages,
     PAGE: webgpuPageSize,
     TABLE: shape.pagesPerContext,
