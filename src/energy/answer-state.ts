@@ -17,6 +17,7 @@
  *       float32   values: the state, the best answer, and what else the engine keeps
  */
 import { BasinError } from '../errors.js'
+import { seedWords } from '../refine/random.js'
 
 const MAGIC = 'BASINANS'
 const VERSION = 1
@@ -80,12 +81,6 @@ function checksum(bytes: Uint8Array): number {
 
 const asciiOf = (bytes: Uint8Array): string =>
   String.fromCharCode(...bytes.filter((byte) => byte !== 0))
-
-/** The low and the high 32 bits of a seed, in two's complement. */
-export const seedWords = (seed: number): [number, number] => [
-  seed >>> 0,
-  Math.floor(seed / 2 ** 32) >>> 0,
-]
 
 export function encodeState(owner: StateOwner, state: AnswerState): Uint8Array {
   const numbers = numbersOf(state)

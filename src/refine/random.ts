@@ -45,7 +45,11 @@ export function philox(
   out[3] = c3
 }
 
-const keyOf = (seed: number): [number, number] => [seed >>> 0, Math.floor(seed / 4294967296) >>> 0]
+/** The low and the high 32 bits of a seed, in two's complement: the key of its numbers. */
+export const seedWords = (seed: number): [number, number] => [
+  seed >>> 0,
+  Math.floor(seed / 4294967296) >>> 0,
+]
 const unit = (word: number): number => (word + 0.5) / 4294967296
 
 /** Standard normals for elements 0..length-1 of one row. `step` -1 stands for the starting point. */
@@ -55,7 +59,7 @@ export function normals(
   step: number,
   length: number,
 ): Float32Array {
-  const key = keyOf(seed)
+  const key = seedWords(seed)
   const words = new Uint32Array(4)
   const out = new Float32Array(length)
   for (let i = 0; i < length; i += 4) {
@@ -73,6 +77,6 @@ export function normals(
 /** Number `draw` of the stream (seed, stream), uniform in (0, 1). */
 export function uniform(seed: number, stream: number, draw: number): number {
   const words = new Uint32Array(4)
-  philox([draw >>> 0, stream >>> 0, 0, 1], keyOf(seed), words)
+  philox([draw >>> 0, stream >>> 0, 0, 1], seedWords(seed), words)
   return unit(words[0] as number)
 }

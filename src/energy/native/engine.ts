@@ -5,6 +5,7 @@
 import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
 import { type ModelConfig, stateWidth } from '../../model/config.js'
+import { seedWords } from '../../refine/random.js'
 import type { Interrupt } from '../interrupt.js'
 import {
   checkContextLength,
@@ -12,7 +13,6 @@ import {
   decodeState,
   encodeState,
   numbersOf,
-  seedWords,
   stateOf,
   type StateOwner,
 } from '../answer-state.js'
@@ -34,6 +34,7 @@ import type {
   MultiStepRow,
 } from '../engine.js'
 import { modelIdentity } from '../model-identity.js'
+import { checkPush } from '../row-checks.js'
 import { alphaOf, rowStepSize } from '../step-size.js'
 import {
   type Addon,
@@ -61,13 +62,6 @@ const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
   )
 
 const none = new Float32Array(0)
-
-/** Throws `out_of_range` for an array of another length. */
-function sized(param: string, numbers: Float32Array, length: number): Float32Array {
-  if (numbers.length === length) return numbers
-  const bound = `${length} numbers`
-  throw new BasinError('out_of_range', { param, bound, value: numbers.length })
-}
 
 export class NativeEngine implements EnergyEngine {
   readonly model: ModelConfig
@@ -274,12 +268,12 @@ export class NativeEngine implements EnergyEngine {
 
   /** What the rows add to the energy, as the addon takes it. Nothing is made where no row adds anything. */
   private pushesOf(rows: readonly DescendRow[]): { pushes?: Float64Array; pushed?: Float32Array } {
+    for (const row of rows) checkPush(this.model, row)
     const pushing = rows.flatMap(({ push }, index) => (push ? [{ index, push }] : []))
     if (pushing.length === 0) return {}
-    const { answer, dim, vocab_size: vocab } = this.model
     const parts = pushing.flatMap(({ push: { logits, points } }) => [
-      ...(logits ? [sized('push.logits', logits, answer.block * vocab)] : []),
-      ...(points ? [sized('push.points', points, answer.block * dim)] : []),
+      ...(logits ? [logits] : []),
+      ...(points ? [points] : []),
     ])
     const pushed = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0))
     let at = 0

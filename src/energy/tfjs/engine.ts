@@ -3,7 +3,6 @@
  * It is the specification that other engines are tested against, so it is written to be read rather than
  * to be fast.
  */
-import { BasinError } from '../../errors.js'
 import { type ModelConfig, stateWidth } from '../../model/config.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
 import { checkContextLength, decodeState, encodeState, type StateOwner } from '../answer-state.js'
@@ -23,9 +22,11 @@ import type {
 } from '../engine.js'
 import { type Interrupt, isRaised } from '../interrupt.js'
 import { modelIdentity } from '../model-identity.js'
-import { checkRange } from '../range.js'
+import { checkRange, outOfRange } from '../range.js'
 import { readLogits } from '../readout.js'
 import { roundsOf } from '../rounds.js'
+import { checkAnswer, checkBegin, checkPush } from '../row-checks.js'
+import { begunBy, restored, saved } from '../slots.js'
 import { alphaOf, rowStepSize } from '../step-size.js'
 import type { Backend, Tensor, Tf } from './backend.js'
 import { Contexts } from './contexts.js'
@@ -88,27 +89,21 @@ export class TfjsEngine implements EnergyEngine {
 
   begin(rows: readonly BeginRow[]): void {
     for (const row of rows) {
-      checkRange('slot', row.slot, this.capacity.slots)
-      checkRange('contextId', row.contextId, this.capacity.contexts)
-      row.clamped?.forEach((token) => checkRange('clamped', token + 1, this.model.vocab_size + 1))
+      checkBegin(this.model, this.capacity, row)
       if (!this.contexts.has(row.contextId)) this.contexts.observe(row.contextId, [])
       const state = this.tf.tidy(() => startOf(this.network, this.contexts, row))
-      const stateIsAnswer = this.model.answer.start === 'draft' && row.start === undefined
       this.slots.set(row.slot, {
-        contextId: row.contextId,
-        seed: row.seed,
-        candidate: row.candidate,
-        clamped: row.clamped,
+        ...begunBy(this.model, row),
         state,
         last: state.clone(),
         best: state.clone(),
         bestEnergy: Infinity,
-        stateIsAnswer,
       })
     }
   }
 
   descend(rows: readonly DescendRow[], interrupt?: Interrupt): StepResult[] {
+    for (const row of rows) checkPush(this.model, row)
     const results: StepResult[] = []
     for (const round of roundsOf(rows)) {
       if (results.length > 0 && interrupt && isRaised(interrupt)) break
@@ -154,19 +149,14 @@ export class TfjsEngine implements EnergyEngine {
 
   save(index: number): Uint8Array {
     const slot = this.slots.get(index)
-    const { contextId, seed, candidate, stateIsAnswer, bestEnergy, clamped } = slot
     const tensors = [slot.state, slot.best, slot.last].map((t) => t.dataSync<'float32'>())
     const { block, size } = this.answerSize()
     const values = new Float32Array(3 * size)
     tensors.forEach((data, i) => values.set(data, i * size))
     return encodeState(this.owner, {
-      contextLength: this.contexts.length(contextId),
-      seed,
-      candidate,
-      stateIsAnswer,
-      bestEnergy,
-      engineNumber: clamped ? 1 : 0,
-      clamped: Int32Array.from(clamped ?? new Array<number>(block).fill(-1)),
+      ...saved(slot, block),
+      contextLength: this.contexts.length(slot.contextId),
+      bestEnergy: slot.bestEnergy,
       values,
     })
   }
@@ -174,22 +164,18 @@ export class TfjsEngine implements EnergyEngine {
   restore(index: number, contextId: number, bytes: Uint8Array): void {
     checkRange('slot', index, this.capacity.slots)
     checkRange('contextId', contextId, this.capacity.contexts)
-    const saved = decodeState(this.owner, bytes)
-    checkContextLength(saved, this.contexts.length(contextId))
+    const answer = decodeState(this.owner, bytes)
+    checkContextLength(answer, this.contexts.length(contextId))
     if (!this.contexts.has(contextId)) this.contexts.observe(contextId, [])
     const { block, width, size } = this.answerSize()
     const tensor = (i: number) =>
-      this.tf.tensor3d(saved.values.slice(i * size, (i + 1) * size), [1, block, width])
+      this.tf.tensor3d(answer.values.slice(i * size, (i + 1) * size), [1, block, width])
     this.slots.set(index, {
-      contextId,
-      seed: saved.seed,
-      candidate: saved.candidate,
-      clamped: saved.engineNumber === 1 ? [...saved.clamped] : undefined,
+      ...restored(answer, contextId),
       state: tensor(0),
       best: tensor(1),
       last: tensor(2),
-      bestEnergy: saved.bestEnergy,
-      stateIsAnswer: saved.stateIsAnswer,
+      bestEnergy: answer.bestEnergy,
     })
   }
 
@@ -226,12 +212,7 @@ export class TfjsEngine implements EnergyEngine {
       checkRange('from', from, from + tokens.length)
     }
     const room = this.model.context_length - (from ?? length)
-    if (tokens.length <= room) return
-    throw new BasinError('out_of_range', {
-      param: 'tokens',
-      bound: `at most ${room}`,
-      value: tokens.length,
-    })
+    if (tokens.length > room) throw outOfRange('tokens', `at most ${room}`, tokens.length)
   }
 
   /** Rows that may share a batch: only `normalize: first_step` tells first steps from later ones. */
@@ -316,14 +297,7 @@ export class TfjsEngine implements EnergyEngine {
     answer: readonly number[]
     landscape: number
   }): EnergyResult {
-    checkRange('contextId', row.contextId, this.capacity.contexts)
-    row.answer.forEach((token) => checkRange('answer', token, this.model.vocab_size))
-    if (row.answer.length === 0 || row.answer.length > this.model.answer.block)
-      throw new BasinError('out_of_range', {
-        param: 'answer',
-        bound: `1 to ${this.model.answer.block} tokens`,
-        value: row.answer.length,
-      })
+    checkAnswer(this.model, this.capacity, row)
     const { tf, network } = this
     const result = this.tidy(() => {
       const tokens = tf.tensor2d([...row.answer], [1, row.answer.length], 'int32')

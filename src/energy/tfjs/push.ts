@@ -2,9 +2,9 @@
  * What rows add to the energy, as gradients by the state. The chain rule from the read-out to the state:
  * docs/mathematics.md, "Composed energies". Shapes: B rows, K positions, W = V or D.
  */
-import { BasinError } from '../../errors.js'
 import { stateWidth } from '../../model/config.js'
 import type { DescendRow } from '../engine.js'
+import { isPushed } from '../row-checks.js'
 import type { Tensor } from './backend.js'
 import { constant } from './numbers.js'
 import type { Network } from './network.js'
@@ -17,23 +17,17 @@ export function pushOf(
   slots: readonly Slot[],
 ): Tensor | null {
   const { config, tf } = network
-  if (rows.every(({ push }) => !push?.logits && !push?.points)) return null
+  if (!rows.some(isPushed)) return null
   const { block } = config.answer
-  if (rows.some(({ acceptLower, push }) => acceptLower && push))
-    throw new BasinError('out_of_range', {
-      param: 'push',
-      bound: 'left out where only lower energies are accepted',
-      value: 1,
-    })
   const all = rows.map(({ push }, i) => {
     const slot = slots[i] as Slot
     const parts: Tensor[] = []
     if (push?.logits) {
-      const logits = gradient(network, 'push.logits', push.logits, config.vocab_size)
+      const logits = tf.tensor3d(push.logits.slice(), [1, block, config.vocab_size])
       parts.push(byLogits(network, logits))
     }
     if (push?.points) {
-      const points = gradient(network, 'push.points', push.points, config.dim)
+      const points = tf.tensor3d(push.points.slice(), [1, block, config.dim])
       parts.push(byPoints(network, points, slot))
     }
     const none = tf.zeros([1, block, stateWidth(config)])
@@ -44,18 +38,6 @@ export function pushOf(
     return tf.mul(sum, tf.tensor3d(moving, [1, block, 1]))
   })
   return tf.concat(all)
-}
-
-/** [1, K, `width`] */
-function gradient(network: Network, param: string, data: Float32Array, width: number): Tensor {
-  const { block } = network.config.answer
-  if (data.length !== block * width)
-    throw new BasinError('out_of_range', {
-      param,
-      bound: `${block * width} numbers`,
-      value: data.length,
-    })
-  return network.tf.tensor3d(data.slice(), [1, block, width])
 }
 
 /** The state of vocab space is the logits; in latent space they are y U^T. */

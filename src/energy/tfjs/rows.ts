@@ -1,5 +1,4 @@
 /** Turns rows of the engine's calls into tensors: the landscapes they descend, their starts, their noise. */
-import { BasinError } from '../../errors.js'
 import { contextOffset, stateWidth } from '../../model/config.js'
 import { normals } from '../../refine/random.js'
 import type { BeginRow, DescendRow } from '../engine.js'
@@ -57,20 +56,12 @@ export function landscapeOf(
   })
 }
 
-/** Where a descent begins, [1, K, W]. Throws `out_of_range` for a given start of another size. */
+/** Where a descent begins, [1, K, W]. */
 export function startOf(network: Network, contexts: Contexts, row: BeginRow): Tensor {
   const { tf, config: model } = network
   const shape: [number, number, number] = [1, model.answer.block, stateWidth(model)]
   const size = shape[1] * shape[2]
-  if (row.start) {
-    if (row.start.length !== size)
-      throw new BasinError('out_of_range', {
-        param: 'start',
-        bound: `${size} numbers`,
-        value: row.start.length,
-      })
-    return tf.tensor3d(row.start.slice(), shape)
-  }
+  if (row.start) return tf.tensor3d(row.start.slice(), shape)
   const { start, start_scale: scale } = model.answer
   if (start === 'noise')
     return tf.mul(tf.tensor3d(normals(row.seed, row.candidate, -1, size), shape), scale)

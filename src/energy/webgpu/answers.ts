@@ -1,9 +1,7 @@
 /** Reading the answers in slots: read-outs, draws, and their numbers. */
-import type { Checkpoint } from '../../model/checkpoint.js'
-import type { ModelConfig } from '../../model/config.js'
-import { stateWidth } from '../../model/derived.js'
 import type { PointRow, Readout, ReadRow } from '../engine.js'
 import { readLogits } from '../readout.js'
+import type { SlotTable } from '../slots.js'
 import type { Activations } from './activations.js'
 import type { Device } from './device.js'
 import { flag, mostTop } from './kernels/source.js'
@@ -12,7 +10,8 @@ import type { Programs, State } from './program.js'
 import type { DeviceRow } from './device-rows.js'
 import type { Runner } from './runner.js'
 import type { Shape } from './shape.js'
-import type { AnswerSlots } from './answer-slots.js'
+import { statesOf } from './state.js'
+import { softmax, type TokenVectors } from './token-vectors.js'
 
 const none = new Float32Array(0)
 
@@ -34,23 +33,12 @@ interface Made {
   activations: Activations
   programs: Programs
   runner: Runner
-  slots: AnswerSlots
+  slots: SlotTable
+  vectors: TokenVectors
 }
 
 export class Answers {
-  private readonly model: ModelConfig
-  /** Vocab space: embeddings of answers, [V][D] or, of `vocab_to_embed`, [D][V]. */
-  private readonly table: Float32Array
-
-  constructor(
-    private readonly made: Made,
-    { config, tensors }: Checkpoint,
-  ) {
-    this.model = config
-    const { embed, space } = config.answer
-    const name = embed === 'vocab_to_embed' ? 'vocab_to_embed.weight' : 'embeddings.weight'
-    this.table = (space === 'vocab' ? tensors.get(name)?.data : undefined) ?? none
-  }
+  constructor(private readonly made: Made) {}
 
   async read(rows: readonly ReadRow[]): Promise<Readout[]> {
     const readouts = new Array<Readout>(rows.length)
@@ -70,24 +58,14 @@ export class Answers {
   }
 
   async points(rows: readonly PointRow[]): Promise<Float32Array[]> {
-    const { device, shape, state } = this.made
-    const { block, ldState } = shape
-    const bytes = 4 * block * ldState
     for (const { slot } of rows) this.made.slots.get(slot)
-    const present = rows.filter(({ which }) => which === 'present')
-    const states = await device.submitAndRead(
-      device.encoder(),
-      present.map(({ slot }) => ({ buffer: state.state, from: slot * bytes, bytes })),
+    const isPresent = ({ which }: PointRow): boolean => which === 'present'
+    const present = await statesOf(
+      this.made,
+      rows.filter(isPresent).map(({ slot }) => slot),
     )
-    const embedded = await this.answers(rows.filter(({ which }) => which !== 'present'))
-    return rows.map(({ which }) => {
-      if (which !== 'present') return embedded.shift() as Float32Array
-      return withRowWidth(
-        new Float32Array(states.shift() as ArrayBuffer),
-        block,
-        stateWidth(this.model),
-      )
-    })
+    const embedded = await this.answers(rows.filter((row) => !isPresent(row)))
+    return rows.map((row) => (isPresent(row) ? present : embedded).shift() as Float32Array)
   }
 
   private row({ slot, which }: Pick<ReadRow, 'slot' | 'which'>): DeviceRow {
@@ -107,7 +85,7 @@ export class Answers {
   /** Embeddings of answers, [K][D]. */
   private async answers(rows: readonly PointRow[]): Promise<Float32Array[]> {
     const { activations, programs, runner, shape } = this.made
-    const { block, ldState } = shape
+    const { block, ldState, stateWidth } = shape
     const points: Float32Array[] = []
     const size = block * ldState
     await runner.eachPass(
@@ -121,7 +99,7 @@ export class Answers {
       ([data], _, count) => {
         for (let i = 0; i < count; i++) {
           const answer = new Float32Array(data as ArrayBuffer, 4 * size * i, size)
-          const unpadded = withRowWidth(answer, block, stateWidth(this.model))
+          const unpadded = withRowWidth(answer, block, stateWidth)
           points.push(shape.latent ? unpadded : this.expected(unpadded))
         }
       },
@@ -191,22 +169,13 @@ export class Answers {
 
   /** Embeddings expected under softmax(z), [K][D], for z [K][V]. */
   private expected(z: Float32Array): Float32Array {
-    const { block, dim, vocab } = this.made.shape
-    const transposed = this.model.answer.embed === 'vocab_to_embed'
+    const { shape, vectors } = this.made
+    const { block, dim, vocab } = shape
     const points = new Float32Array(block * dim)
     for (let i = 0; i < block; i++) {
-      const row = z.subarray(i * vocab, (i + 1) * vocab)
-      const most = row.reduce((a, b) => Math.max(a, b), -Infinity)
-      const weights = Float64Array.from(row, (x) => Math.exp(x - most))
-      const total = weights.reduce((a, b) => a + b, 0)
       const sums = new Float64Array(dim)
-      for (let v = 0; v < vocab; v++) {
-        const p = (weights[v] as number) / total
-        for (let c = 0; c < dim; c++)
-          sums[c] =
-            (sums[c] as number) +
-            p * (this.table[transposed ? c * vocab + v : v * dim + c] as number)
-      }
+      for (const [v, p] of softmax(z.subarray(i * vocab, (i + 1) * vocab)).entries())
+        for (let c = 0; c < dim; c++) sums[c] = (sums[c] as number) + p * vectors.entry(v, c)
       points.set(sums, i * dim)
     }
     return points

@@ -1,24 +1,14 @@
 /**
- * What contexts have observed, as integers: lengths, page tables, and how many positions each page
- * holds. The keys and values themselves are the device's.
+ * What contexts have observed, as integers: their lengths, and how many positions each page holds. The keys and
+ * values themselves are the device's.
  */
-import { BasinError } from '../../errors.js'
 import type { ObserveRow } from '../engine.js'
-import { checkRange } from '../range.js'
+import { checkRange, outOfRange } from '../range.js'
 import { webgpuPageSize, type Shape } from './shape.js'
 
-interface Context {
-  length: number
-  pages: readonly number[]
-}
-
-const empty: Context = { length: 0, pages: [] }
-
-const outOfRange = (param: string, bound: string, value: number): BasinError =>
-  new BasinError('out_of_range', { param, bound, value })
-
 export class ContextTable {
-  private byContext = new Map<number, Context>()
+  /** Observed tokens of each context. */
+  private lengths = new Map<number, number>()
   /** Positions that each page holds. */
   private filled: Uint8Array
 
@@ -28,7 +18,7 @@ export class ContextTable {
 
   /** Observed tokens. */
   length(contextId: number): number {
-    return (this.byContext.get(contextId) ?? empty).length
+    return this.lengths.get(contextId) ?? 0
   }
 
   /**
@@ -36,7 +26,7 @@ export class ContextTable {
    * for what cannot be observed.
    */
   enter(rows: readonly ObserveRow[]): number[] {
-    const before = { byContext: new Map(this.byContext), filled: this.filled.slice() }
+    const before = { lengths: new Map(this.lengths), filled: this.filled.slice() }
     try {
       return rows.map((row) => this.enterRow(row))
     } catch (error) {
@@ -45,13 +35,8 @@ export class ContextTable {
     }
   }
 
-  /** The page table of a context, as it was entered last. */
-  pagesOf(contextId: number): readonly number[] {
-    return (this.byContext.get(contextId) ?? empty).pages
-  }
-
   release(contextId: number): void {
-    this.byContext.delete(contextId)
+    this.lengths.delete(contextId)
   }
 
   private enterRow({ from, pages, contextId, tokens }: ObserveRow): number {
@@ -69,9 +54,8 @@ export class ContextTable {
     if (pages.length * webgpuPageSize < end)
       throw outOfRange('pages', `enough for ${end} positions`, pages.length)
     pages.forEach((page) => checkRange('pages', page, most))
-    const used = pages.slice(0, pagesPerContext)
-    this.fill(used, start, end)
-    this.byContext.set(contextId, { length: end, pages: used })
+    this.fill(pages.slice(0, pagesPerContext), start, end)
+    this.lengths.set(contextId, end)
     return start
   }
 

@@ -1,4 +1,5 @@
 /** Rows of a submission as the device reads them, and how they are cut into passes. Numbers only. */
+import { seedWords } from '../../refine/random.js'
 import type { Round } from './program.js'
 import type { Shape } from './shape.js'
 
@@ -33,6 +34,7 @@ export function packRows(rows: readonly DeviceRow[], { caches }: Shape): Uint32A
   const floats = new Float32Array(words.buffer)
   rows.forEach((row, i) => {
     const { alpha = 0, candidate = 0, noise = 0, seed = 0, step = 0, token = 0 } = row
+    const [low, high] = seedWords(seed)
     let at = i * (rowBytes / 4)
     words[at++] = row.slot
     words[at++] = row.contextId
@@ -44,8 +46,8 @@ export function packRows(rows: readonly DeviceRow[], { caches }: Shape): Uint32A
     words[at++] = step
     floats[at++] = alpha
     floats[at++] = noise
-    words[at++] = seed >>> 0
-    words[at++] = Math.floor(seed / 4294967296) >>> 0
+    words[at++] = low
+    words[at++] = high
     words[at++] = candidate >>> 0
     words[at++] = token
     words[at++] = Math.min(row.landscape, caches - 1)

@@ -7,7 +7,6 @@
 import { BasinError } from '../../errors.js'
 import type { Checkpoint } from '../../model/checkpoint.js'
 import type { ModelConfig } from '../../model/config.js'
-import { stateWidth } from '../../model/derived.js'
 import type {
   BeginRow,
   DescendRow,
@@ -23,8 +22,10 @@ import type {
   StepResult,
 } from '../engine.js'
 import { type Interrupt, isRaised } from '../interrupt.js'
-import { checkRange } from '../range.js'
+import { checkRange, outOfRange } from '../range.js'
 import { roundsOf } from '../rounds.js'
+import { checkAnswer, checkBegin, checkPush, isPushed } from '../row-checks.js'
+import { begunBy, SlotTable } from '../slots.js'
 import { alphaOf, rowStepSize } from '../step-size.js'
 import { makeActivations, type Activations } from './activations.js'
 import { Answers } from './answers.js'
@@ -37,11 +38,11 @@ import { withRowWidth } from './padding.js'
 import { makePrograms, type Programs, type State } from './program.js'
 import type { DeviceRow } from './device-rows.js'
 import { resultNumbers, Runner } from './runner.js'
-import { isPushed, Pushes } from './pushes.js'
+import { Pushes } from './pushes.js'
 import { SavedAnswers } from './saved-answers.js'
 import { shapeOf, webgpuPageSize, type Shape } from './shape.js'
-import { type Slot, AnswerSlots } from './answer-slots.js'
 import { makeState } from './state.js'
+import { TokenVectors } from './token-vectors.js'
 import { packWeights } from './weights.js'
 
 /** Tokens of one call that are observed in one go. */
@@ -82,7 +83,8 @@ export class WebgpuEngine implements EnergyEngine {
   private readonly programs: Programs
   private readonly runner: Runner
   private readonly contexts: ContextTable
-  private readonly slots: AnswerSlots
+  private readonly slots: SlotTable
+  private readonly vectors: TokenVectors
   private readonly answers: Answers
   private readonly savedAnswers: SavedAnswers
   private readonly pushes: Pushes
@@ -106,11 +108,12 @@ export class WebgpuEngine implements EnergyEngine {
     this.programs = programs
     this.runner = new Runner(device, shape, state, activations)
     this.contexts = new ContextTable(shape)
-    this.slots = new AnswerSlots(capacity.slots)
-    this.answers = new Answers({ ...made, runner: this.runner, slots: this.slots }, checkpoint)
-    const { contexts, slots } = this
-    this.savedAnswers = new SavedAnswers({ ...made, contexts, slots }, this.model, identity)
-    this.pushes = new Pushes(made, checkpoint)
+    this.slots = new SlotTable(capacity.slots)
+    this.vectors = new TokenVectors(shape, checkpoint)
+    const { contexts, runner, slots, vectors } = this
+    this.answers = new Answers({ ...made, runner, slots, vectors })
+    this.savedAnswers = new SavedAnswers({ ...made, contexts, slots }, identity)
+    this.pushes = new Pushes({ ...made, vectors })
     this.alpha = alphaOf(checkpoint)
     this.norm = checkpoint.tensors.get('transformer.norm.weight')?.data ?? new Float32Array(0)
   }
@@ -194,14 +197,11 @@ export class WebgpuEngine implements EnergyEngine {
 
   begin(rows: readonly BeginRow[]): void {
     this.check()
-    for (const row of rows) this.checkBegin(row)
-    const { answer } = this.model
+    for (const row of rows) checkBegin(this.model, this.capacity, row)
+    const { block } = this.shape
     for (const row of rows) {
-      const { candidate, clamped, seed, contextId, slot, start } = row
-      const stateIsAnswer = answer.start === 'draft' && start === undefined
-      this.slots.set(slot, { contextId, seed, candidate, clamped, stateIsAnswer })
-      const { block, slots } = this.shape
-      checkRange('slot', slot, slots)
+      const { clamped, slot } = row
+      this.slots.set(slot, begunBy(this.model, row))
       this.device.write(
         this.state.tokens,
         4 * slot * block,
@@ -216,7 +216,7 @@ export class WebgpuEngine implements EnergyEngine {
     this.check()
     for (const row of rows) {
       const { landscape, noise, slot, stepSize = 0 } = row
-      this.pushes.check(row)
+      checkPush(this.model, row)
       this.slots.get(slot)
       checkRange('landscape', landscape, this.model.landscapes)
       if (!Number.isFinite(noise)) throw notFinite('noise', noise)
@@ -283,7 +283,7 @@ export class WebgpuEngine implements EnergyEngine {
   }
 
   tokenVectors(tokens: readonly number[]): Float32Array[] {
-    return this.pushes.vectors(tokens)
+    return this.vectors.of(tokens)
   }
 
   async save(slot: number): Promise<Uint8Array> {
@@ -403,26 +403,6 @@ export class WebgpuEngine implements EnergyEngine {
       sum[c] = (sum[c] as number) + (h[c] as number) * inverse * (this.norm[c] as number)
   }
 
-  private checkBegin({ clamped, contextId, slot, start }: BeginRow): void {
-    const { block, contexts, slots, vocab } = this.shape
-    checkRange('slot', slot, slots)
-    checkRange('contextId', contextId, contexts)
-    clamped?.forEach((token) => checkRange('clamped', token + 1, vocab + 1))
-    if (clamped && clamped.length !== block)
-      throw new BasinError('out_of_range', {
-        param: 'clamped',
-        bound: `${block} tokens`,
-        value: clamped.length,
-      })
-    const size = block * stateWidth(this.model)
-    if (start && start.length !== size)
-      throw new BasinError('out_of_range', {
-        param: 'start',
-        bound: `${size} numbers`,
-        value: start.length,
-      })
-  }
-
   /** Puts the states of slots where their answers begin. */
   private start(rows: readonly BeginRow[]): void {
     const { block, contextDrafts, ldState } = this.shape
@@ -526,26 +506,18 @@ export class WebgpuEngine implements EnergyEngine {
   }
 
   private energyRow(row: EnergyRow): DeviceRow {
-    const { block, contexts, sink, vocab } = this.shape
     checkRange('landscape', row.landscape, this.model.landscapes)
     if ('slot' in row) {
-      const slot: Slot = this.slots.get(row.slot)
+      const slot = this.slots.get(row.slot)
       const counts = slot.stateIsAnswer && !this.shape.residual
       return {
         ...this.candidateRow(row.slot, row.landscape),
         flags: this.normalized(!slot.stateIsAnswer) | (counts ? flag.counts : 0),
       }
     }
+    checkAnswer(this.model, this.capacity, row)
     const { answer, landscape, contextId } = row
-    checkRange('contextId', contextId, contexts)
-    answer.forEach((token) => checkRange('answer', token, vocab))
-    if (answer.length === 0 || answer.length > block)
-      throw new BasinError('out_of_range', {
-        param: 'answer',
-        bound: `1 to ${block} tokens`,
-        value: answer.length,
-      })
-    const context = sink + this.contexts.length(contextId)
+    const context = this.shape.sink + this.contexts.length(contextId)
     return {
       slot: 0,
       contextId,
@@ -568,4 +540,4 @@ export class WebgpuEngine implements EnergyEngine {
 }
 
 const notFinite = (param: string, value: number): BasinError =>
-  new BasinError('out_of_range', { param, bound: 'a finite number', value })
+  outOfRange(param, 'a finite number', value)

@@ -11,6 +11,7 @@ import * as products from './kernels/product.js'
 import * as readouts from './kernels/readouts.js'
 import { type KernelSource, vocabChunk } from './kernels/source.js'
 import * as states from './kernels/states.js'
+import { answerGroup, positionsAcross, vectorGroup } from './kernels/threads.js'
 import type { Shape } from './shape.js'
 import type { ModelWeights } from './weights.js'
 
@@ -143,7 +144,7 @@ class Assembly {
 
   /** A thread for each vector of each position. */
   vectors(source: KernelSource, vectors: number, buffers: readonly GPUBuffer[]): Promise<Dispatch> {
-    const [wide, high] = states.stateGroup
+    const [wide, high] = vectorGroup
     return this.single(source, buffers, ({ positions }) => [
       ceil(vectors, wide),
       ceil(positions, high),
@@ -153,16 +154,15 @@ class Assembly {
 
   /** A workgroup for each position. */
   positions(source: KernelSource, buffers: readonly GPUBuffer[]): Promise<Dispatch> {
-    const wide = 32_768
     return this.single(source, buffers, ({ positions }) => [
-      Math.min(positions, wide),
-      ceil(positions, wide),
+      Math.min(positions, positionsAcross),
+      ceil(positions, positionsAcross),
       1,
     ])
   }
 
   answers(source: KernelSource, buffers: readonly GPUBuffer[]): Promise<Dispatch> {
-    return this.single(source, buffers, ({ answers }) => [ceil(answers, 64), 1, 1])
+    return this.single(source, buffers, ({ answers }) => [ceil(answers, answerGroup), 1, 1])
   }
 
   /** A thread for each score. */
@@ -193,32 +193,23 @@ class ModelDispatches {
   enter(base: GPUBuffer): Promise<Dispatch>[] {
     const { shape, state, to, weights } = this
     const { expected, positions } = this.activations
-    const [first] = this.activations.layers
-    if (!first) return []
-    if (shape.latent) {
-      const pushes = shape.gradient ? [] : [state.pushes]
-      const read = [state.state, weights.table, weights.marks, state.tokens, ...pushes]
-      const buffers = [...read, base, first.x]
-      return [to.vectors(states.enterLatent(shape), shape.ld / 4, buffers)]
-    }
-    const vocabTable = weights.vocabTable as GPUBuffer
-    const parts = expected as GPUBuffer
+    if (shape.latent) return [this.inputs(base)]
     return [
       to.positions(states.soften(shape), [state.state, state.tokens, base]),
       to.product(
         (amount) => products.expectProduct(shape, amount, vocabChunk, positions),
         shape.ld,
-        [base, vocabTable, parts],
+        [base, weights.vocabTable as GPUBuffer, expected as GPUBuffer],
         ceil(shape.ldVocab, vocabChunk),
       ),
-      this.enterTokens(),
+      this.inputs(base),
     ]
   }
 
-  /** Inputs that no state stands before: observed tokens, and in vocab space all others too. */
-  enterTokens(): Promise<Dispatch> {
+  /** Inputs of the first layer. In latent space this writes `base`, in vocab space it reads what is expected there. */
+  inputs(base: GPUBuffer): Promise<Dispatch> {
     const { shape, state, to, weights } = this
-    const { base, expected, layers, positions } = this.activations
+    const { expected, layers, positions } = this.activations
     const x = layers[0]?.x as GPUBuffer
     if (shape.latent)
       return to.vectors(states.enterLatent(shape), shape.ld / 4, [
@@ -352,7 +343,7 @@ class ModelDispatches {
     ])
   }
 
-  /** ModelDispatches of the energy at `base`, of each position. */
+  /** What each position adds to the energy at `base`. */
   energyParts(base: GPUBuffer): Promise<Dispatch>[] {
     const { activations, shape, state, to, weights } = this
     const { last, logits, opinions, parts } = activations
@@ -605,8 +596,8 @@ export async function makePrograms(
   const keepBest = shape.residual ? [] : [parts.keep()]
   // All at once: where one kernel fails, the others are not left alone.
   const programs = {
-    observe: [parts.enterTokens(), ...parts.observed(false)],
-    observeWhole: [parts.enterTokens(), ...parts.observed(true), ...parts.drafts()],
+    observe: [parts.inputs(base), ...parts.observed(false)],
+    observeWhole: [parts.inputs(base), ...parts.observed(true), ...parts.drafts()],
     step: [...energy, ...parts.backward(), parts.sumParts(), parts.keep(), parts.move()],
     probe: [
       ...parts.enter(probe),

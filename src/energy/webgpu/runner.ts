@@ -10,10 +10,11 @@ export const submission = { rows: 16_384, programs: 512 } as const
 
 export const resultNumbers = 8
 
-/** Programs of one pass, in order. */
-export type Programs = (
-  rows: readonly DeviceRow[],
-) => readonly { program: Program; probe?: boolean }[]
+interface PassProgram {
+  program: Program
+  /** As of `Round`. */
+  probe?: boolean
+}
 
 export interface Batch {
   rows: readonly DeviceRow[]
@@ -21,13 +22,14 @@ export interface Batch {
   rounds: readonly number[]
   /** Positions of a row. */
   block: number
-  programs: Programs
+  /** Those of one pass with these rows, in order. */
+  programs: (rows: readonly DeviceRow[]) => readonly PassProgram[]
   top?: number
 }
 
 interface Planned {
   round: Round
-  programs: readonly { program: Program; probe?: boolean }[]
+  programs: readonly PassProgram[]
 }
 
 export class Runner {
@@ -49,8 +51,9 @@ export class Runner {
     const results = new Float32Array(batch.rows.length * resultNumbers)
     for (const passes of this.submissions(batch)) {
       const first = passes[0]?.round.first ?? 0
-      const bytes = 4 * resultNumbers * this.rowsOf(batch, passes).length
-      const encoder = this.record(this.rowsOf(batch, passes), passes)
+      const rows = this.rowsOf(batch, passes)
+      const bytes = 4 * resultNumbers * rows.length
+      const encoder = this.record(rows, passes)
       const range = { buffer: this.state.results, from: 0, bytes }
       const [data] = await this.device.submitAndRead(encoder, [range])
       results.set(new Float32Array(data as ArrayBuffer), first * resultNumbers)

@@ -1,24 +1,19 @@
 /** Answers in slots to bytes and back: the verbs `save` and `restore` (answer-state.ts has the format). */
-import type { ModelConfig } from '../../model/config.js'
-import { stateWidth } from '../../model/derived.js'
 import { checkContextLength, decodeState, encodeState, type StateOwner } from '../answer-state.js'
 import { checkRange } from '../range.js'
+import { restored, saved, type SlotTable } from '../slots.js'
 import type { ContextTable } from './context-table.js'
 import type { Device } from './device.js'
 import { unknownEnergy } from './kernels/source.js'
 import { withRowWidth } from './padding.js'
 import type { State } from './program.js'
 import type { Shape } from './shape.js'
-import type { AnswerSlots } from './answer-slots.js'
-
-/** `AnswerState.engineNumber`: whether the answer was begun with clamped tokens. */
-const WITH_CLAMPED = 1
 
 interface Made {
   device: Device
   shape: Shape
   state: State
-  slots: AnswerSlots
+  slots: SlotTable
   contexts: ContextTable
 }
 
@@ -28,77 +23,63 @@ export class SavedAnswers {
   private readonly buffers: readonly GPUBuffer[]
   /** Bytes of one answer in each of them. */
   private readonly bytes: number
-  /** Numbers of a position's state on the host. */
-  private readonly width: number
 
   constructor(
     private readonly made: Made,
-    model: ModelConfig,
     identity: Uint8Array,
   ) {
     const { shape, state } = made
     this.buffers = [state.state, state.best, ...(state.last === state.state ? [] : [state.last])]
     this.bytes = 4 * shape.block * shape.ldState
-    this.width = stateWidth(model)
     this.owner = {
       kind: 'webgpu',
       identity,
       block: shape.block,
       vocabSize: shape.vocab,
-      values: this.buffers.length * shape.block * this.width,
+      values: this.buffers.length * shape.block * shape.stateWidth,
     }
   }
 
   async save(index: number): Promise<Uint8Array> {
     const { contexts, device, shape, slots, state } = this.made
-    const { block } = shape
-    const { candidate, clamped, contextId, seed, stateIsAnswer } = slots.get(index)
+    const { block, stateWidth } = shape
+    const slot = slots.get(index)
     const answers = this.buffers.map((buffer) => ({
       buffer,
       from: index * this.bytes,
       bytes: this.bytes,
     }))
     const energy = { buffer: state.bestEnergies, from: 4 * index, bytes: 4 }
-    const contextLength = contexts.length(contextId)
+    // Before the wait: what is saved is the answer of this moment.
+    const kept = { ...saved(slot, block), contextLength: contexts.length(slot.contextId) }
     const data = await device.submitAndRead(device.encoder(), [energy, ...answers])
     const [[best] = [], ...matrices] = data.map((buffer) => new Float32Array(buffer))
     const values = new Float32Array(this.owner.values)
     for (const [i, matrix] of matrices.entries())
-      values.set(withRowWidth(matrix, block, this.width), i * block * this.width)
+      values.set(withRowWidth(matrix, block, stateWidth), i * block * stateWidth)
     const bestEnergy = best as number
     return encodeState(this.owner, {
-      contextLength,
-      seed,
-      candidate,
-      stateIsAnswer,
+      ...kept,
       bestEnergy: bestEnergy >= unknownEnergy ? Infinity : bestEnergy,
-      engineNumber: clamped ? WITH_CLAMPED : 0,
-      clamped: Int32Array.from(clamped ?? new Array<number>(block).fill(-1)),
       values,
     })
   }
 
   restore(index: number, contextId: number, bytes: Uint8Array): void {
     const { contexts, device, shape, slots, state } = this.made
-    const { block, ldState } = shape
+    const { block, ldState, stateWidth } = shape
     checkRange('slot', index, shape.slots)
     checkRange('contextId', contextId, shape.contexts)
-    const saved = decodeState(this.owner, bytes)
-    checkContextLength(saved, contexts.length(contextId))
-    const size = block * this.width
+    const answer = decodeState(this.owner, bytes)
+    checkContextLength(answer, contexts.length(contextId))
+    const size = block * stateWidth
     for (const [i, buffer] of this.buffers.entries()) {
-      const matrix = saved.values.subarray(i * size, (i + 1) * size)
+      const matrix = answer.values.subarray(i * size, (i + 1) * size)
       device.write(buffer, index * this.bytes, withRowWidth(matrix, block, ldState))
     }
-    const bestEnergy = Math.min(saved.bestEnergy, unknownEnergy)
+    const bestEnergy = Math.min(answer.bestEnergy, unknownEnergy)
     device.write(state.bestEnergies, 4 * index, Float32Array.of(bestEnergy))
-    device.write(state.tokens, 4 * index * block, saved.clamped)
-    slots.set(index, {
-      contextId,
-      seed: saved.seed,
-      candidate: saved.candidate,
-      clamped: saved.engineNumber === WITH_CLAMPED ? [...saved.clamped] : undefined,
-      stateIsAnswer: saved.stateIsAnswer,
-    })
+    device.write(state.tokens, 4 * index * block, answer.clamped)
+    slots.set(index, restored(answer, contextId))
   }
 }

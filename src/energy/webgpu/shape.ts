@@ -4,7 +4,7 @@
  * padded is zero throughout.
  */
 import type { ModelConfig } from '../../model/config.js'
-import { contextCaches, contextOffset, draftsFromContext } from '../../model/derived.js'
+import { contextCaches, contextOffset, draftsFromContext, stateWidth } from '../../model/derived.js'
 import type { EngineCapacity } from '../engine.js'
 
 /** Positions of a cache page. */
@@ -30,7 +30,8 @@ export interface Shape {
   readonly caches: number
   /** 1 where a step token stands before the observed tokens, which all contexts share; else 0. */
   readonly sink: number
-  /** Padded width of a position's state: V or D. */
+  /** W, the width of a position's state: V or D; and W padded. */
+  readonly stateWidth: number
   readonly ldState: number
   readonly latent: boolean
   readonly residual: boolean
@@ -73,7 +74,8 @@ export function shapeOf(config: ModelConfig, capacity: Omit<EngineCapacity, 'pag
     landscapes: config.landscapes,
     caches: contextCaches(config),
     sink,
-    ldState: padded(latent ? dim : config.vocab_size),
+    stateWidth: stateWidth(config),
+    ldState: padded(stateWidth(config)),
     latent,
     residual,
     gradient: !residual || energy.direction === 'exact',

@@ -1,7 +1,9 @@
 /** Buffers that live as long as an engine: slots, the context cache, and what calls bring and take. */
 import type { Activations } from './activations.js'
+import type { Device } from './device.js'
 import type { Memory } from './memory.js'
 import { mostTop } from './kernels/source.js'
+import { withRowWidth } from './padding.js'
 import type { State } from './program.js'
 import { rowBytes } from './device-rows.js'
 import { resultNumbers, submission } from './runner.js'
@@ -30,4 +32,17 @@ export function makeState(shape: Shape, memory: Memory, { positions }: Activatio
   if (shape.contextDrafts) made.drafts = memory.storage('drafts', contexts * ld)
   if (shape.anchored) made.anchors = memory.storage('anchors', contexts * ld)
   return made
+}
+
+/** The states of answers as the device holds them at this moment, [K, W] of each slot. */
+export async function statesOf(
+  { device, shape, state }: { device: Device; shape: Shape; state: State },
+  slots: readonly number[],
+): Promise<Float32Array[]> {
+  if (slots.length === 0) return []
+  const { block, ldState, stateWidth } = shape
+  const bytes = 4 * block * ldState
+  const ranges = slots.map((slot) => ({ buffer: state.state, from: slot * bytes, bytes }))
+  const data = await device.submitAndRead(device.encoder(), ranges)
+  return data.map((matrix) => withRowWidth(new Float32Array(matrix), block, stateWidth))
 }

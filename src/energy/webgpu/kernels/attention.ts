@@ -6,11 +6,11 @@
  * Scores are [position][head][stride]: keys of the context first, the answer's own after them.
  */
 import type { Shape } from '../shape.js'
-import { declare, type KernelSource, literal, location, prelude, read, write } from './source.js'
+import { kernel, type KernelSource, literal, location, read, write } from './source.js'
+import { perVector } from './threads.js'
 
-/** Threads of a workgroup: keys by positions, or numbers of an output by positions. */
+/** Threads of a workgroup: keys by positions. */
 export const scoreGroup = [64, 1] as const
-export const mixGroup = [16, 4] as const
 
 /** Numbers that are read together: heads are even in width. */
 export const headVector = (shape: Shape): 2 | 4 => (shape.headWidth % 4 === 0 ? 4 : 2)
@@ -41,6 +41,20 @@ fn keyOf(row: Row, p: u32, j: u32) -> Key {
 }
 `
 
+/** One thread for each score: `body` knows `p`, `row`, `head` and `key`, and that the key is number `g.x`. */
+const perScore = (body: string): string => `
+@compute @workgroup_size(${scoreGroup[0]}, ${scoreGroup[1]})
+fn main(@builtin(global_invocation_id) g: vec3u) {
+  let p = g.y;
+  if (p >= round.positions) { return; }
+  let row = rowOf(p);
+  if (g.x >= row.context + row.own) { return; }
+  let head = g.z;
+  let key = keyOf(row, p, g.x);
+${body}
+}
+`
+
 /** Scores of all keys; with `normalized`, once their softmax is known, the probabilities themselves. */
 export function scores(shape: Shape, normalized = false): KernelSource {
   const type = vector(shape)
@@ -51,21 +65,12 @@ export function scores(shape: Shape, normalized = false): KernelSource {
     ...(normalized ? [read('logSums', 'f32')] : []),
     write('scores', 'f32'),
   ]
-  return {
-    name: normalized ? 'probabilities' : 'scores',
+  return kernel(
+    shape,
+    normalized ? 'probabilities' : 'scores',
     bindings,
-    code: `${prelude(shape)}${headConstants(shape)}
-${declare(bindings)}
-${location}${keys}
-@compute @workgroup_size(${scoreGroup[0]}, ${scoreGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let p = g.y;
-  if (p >= round.positions) { return; }
-  let row = rowOf(p);
-  if (g.x >= row.context + row.own) { return; }
-  let head = g.z;
-  let key = keyOf(row, p, g.x);
-  let q = p * 3u * LV + head * HV;
+    `${headConstants(shape)}${location}${keys}
+${perScore(`  let q = p * 3u * LV + head * HV;
   let k = key.at + head * HV;
   var sum = Vec();
   if (key.own) {
@@ -75,10 +80,8 @@ fn main(@builtin(global_invocation_id) g: vec3u) {
   }
   scores[(p * H + head) * round.stride + g.x] = ${
     normalized ? 'exp(total(sum) - logSums[p * H + head])' : 'total(sum)'
-  };
-}
-`,
-  }
+  };`)}`,
+  )
 }
 
 /** softmax(scores) V, [position][LD]; and log of the softmax's denominator where a gradient follows. */
@@ -92,18 +95,15 @@ export function mix(shape: Shape): KernelSource {
     write('mixed', type),
     ...(shape.gradient ? [write('logSums', 'f32')] : []),
   ]
-  return {
-    name: 'mix',
+  return kernel(
+    shape,
+    'mix',
     bindings,
-    code: `${prelude(shape)}${headConstants(shape)}
-${declare(bindings)}
-${location}
-@compute @workgroup_size(${mixGroup[0]}, ${mixGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let p = g.y;
-  if (p >= round.positions || g.x >= H * HV) { return; }
-  let row = rowOf(p);
-  let head = g.x / HV;
+    `${headConstants(shape)}${location}
+${perVector(
+  'H * HV',
+  `
+  let head = c / HV;
   let at = (p * H + head) * round.stride;
   let keys = row.context + row.own;
   var most = scores[at];
@@ -113,39 +113,34 @@ fn main(@builtin(global_invocation_id) g: vec3u) {
   for (var j = 0u; j < row.context; j++) {
     let e = exp(scores[at + j] - most);
     sum += e;
-    x = fma(Vec(e), kv[(location(row, j) + LD) / SIZE + g.x], x);
+    x = fma(Vec(e), kv[(location(row, j) + LD) / SIZE + c], x);
   }
-  let own = (p - p % round.block) * 3u * LV + 2u * LV + g.x;
+  let own = (p - i) * 3u * LV + 2u * LV + c;
   for (var j = 0u; j < row.own; j++) {
     let e = exp(scores[at + row.context + j] - most);
     sum += e;
     x = fma(Vec(e), qkv[own + j * 3u * LV], x);
   }
-  mixed[p * LV + g.x] = x / sum;
-  ${shape.gradient ? 'if (g.x % HV == 0u) { logSums[p * H + head] = most + log(sum); }' : ''}
-}
-`,
-  }
+  mixed[p * LV + c] = x / sum;
+  ${shape.gradient ? 'if (c % HV == 0u) { logSums[p * H + head] = most + log(sum); }' : ''}`,
+)}`,
+  )
 }
 
 /** Keys and values of observed tokens into their pages. */
 export function remember(shape: Shape): KernelSource {
   const bindings = [read('qkv'), read('pages', 'u32'), write('kv')]
-  return {
-    name: 'remember',
+  return kernel(
+    shape,
+    'remember',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${location}
-@compute @workgroup_size(${mixGroup[0]}, ${mixGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let p = g.y;
-  if (p >= round.positions || g.x >= 2u * LD4) { return; }
-  let row = rowOf(p);
-  kv[location(row, row.context - 1u) / 4u + g.x] = qkv[p * 3u * LD4 + LD4 + g.x];
-}
-`,
-  }
+    `${location}
+${perVector(
+  '2u * LD4',
+  `
+  kv[location(row, row.context - 1u) / 4u + c] = qkv[p * 3u * LD4 + LD4 + c];`,
+)}`,
+  )
 }
 
 /** d/d score of every key, from probabilities, mixed, and d/d mixed [position][LD]. */
@@ -160,21 +155,12 @@ export function scoresBack(shape: Shape): KernelSource {
     read('scores', 'f32'),
     write('slopes', 'f32'),
   ]
-  return {
-    name: 'scores, back',
+  return kernel(
+    shape,
+    'scores, back',
     bindings,
-    code: `${prelude(shape)}${headConstants(shape)}
-${declare(bindings)}
-${location}${keys}
-@compute @workgroup_size(${scoreGroup[0]}, ${scoreGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let p = g.y;
-  if (p >= round.positions) { return; }
-  let row = rowOf(p);
-  if (g.x >= row.context + row.own) { return; }
-  let head = g.z;
-  let key = keyOf(row, p, g.x);
-  let o = p * LV + head * HV;
+    `${headConstants(shape)}${location}${keys}
+${perScore(`  let o = p * LV + head * HV;
   // Values follow their keys after LD numbers, in pages as in qkv.
   let v = key.at + LV + head * HV;
   var along = Vec();
@@ -184,10 +170,8 @@ fn main(@builtin(global_invocation_id) g: vec3u) {
     for (var i = 0u; i < HV; i++) { along = fma(slope[o + i], kv[v + i] - mixed[o + i], along); }
   }
   let at = (p * H + head) * round.stride + g.x;
-  slopes[at] = scores[at] * total(along);
-}
-`,
-  }
+  slopes[at] = scores[at] * total(along);`)}`,
+  )
 }
 
 /** The rotation of rotary embeddings, undone. */
@@ -216,30 +200,26 @@ export function queriesBack(shape: Shape): KernelSource {
     read('angles', 'vec2f'),
     write('result', type),
   ]
-  return {
-    name: 'queries, back',
+  return kernel(
+    shape,
+    'queries, back',
     bindings,
-    code: `${prelude(shape)}${headConstants(shape)}
-${declare(bindings)}
-${location}${unrotate(shape)}
-@compute @workgroup_size(${mixGroup[0]}, ${mixGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let p = g.y;
-  if (p >= round.positions || g.x >= H * HV) { return; }
-  let row = rowOf(p);
-  let at = (p * H + g.x / HV) * round.stride;
+    `${headConstants(shape)}${location}${unrotate(shape)}
+${perVector(
+  'H * HV',
+  `
+  let at = (p * H + c / HV) * round.stride;
   var x = Vec();
   for (var j = 0u; j < row.context; j++) {
-    x = fma(Vec(slopes[at + j]), kv[location(row, j) / SIZE + g.x], x);
+    x = fma(Vec(slopes[at + j]), kv[location(row, j) / SIZE + c], x);
   }
-  let own = (p - p % round.block) * 3u * LV + LV + g.x;
+  let own = (p - i) * 3u * LV + LV + c;
   for (var j = 0u; j < row.own; j++) {
     x = fma(Vec(slopes[at + row.context + j]), qkv[own + j * 3u * LV], x);
   }
-  result[p * 3u * LV + g.x] = unrotate(x * ${literal(shape.headWidth ** -0.5)}, row, p, g.x % HV);
-}
-`,
-  }
+  result[p * 3u * LV + c] = unrotate(x * ${literal(shape.headWidth ** -0.5)}, row, p, c % HV);`,
+)}`,
+  )
 }
 
 /** d/d k and d/d v of the answer's own positions, into [position][3 LD]. */
@@ -253,29 +233,24 @@ export function keysBack(shape: Shape): KernelSource {
     read('angles', 'vec2f'),
     write('result', type),
   ]
-  return {
-    name: 'keys and values, back',
+  return kernel(
+    shape,
+    'keys and values, back',
     bindings,
-    code: `${prelude(shape)}${headConstants(shape)}
-${declare(bindings)}
-${unrotate(shape)}
-@compute @workgroup_size(${mixGroup[0]}, ${mixGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let p = g.y;
-  if (p >= round.positions || g.x >= H * HV) { return; }
-  let row = rowOf(p);
-  let i = p % round.block;
+    `${headConstants(shape)}${unrotate(shape)}
+${perVector(
+  'H * HV',
+  `
   let first = p - i;
   var dk = Vec();
   var dv = Vec();
   for (var j = 0u; j < row.own; j++) {
-    let at = ((first + j) * H + g.x / HV) * round.stride + row.context + i;
-    dk = fma(Vec(slopes[at]), qkv[(first + j) * 3u * LV + g.x], dk);
-    dv = fma(Vec(scores[at]), slope[(first + j) * LV + g.x], dv);
+    let at = ((first + j) * H + c / HV) * round.stride + row.context + i;
+    dk = fma(Vec(slopes[at]), qkv[(first + j) * 3u * LV + c], dk);
+    dv = fma(Vec(scores[at]), slope[(first + j) * LV + c], dv);
   }
-  result[p * 3u * LV + LV + g.x] = unrotate(dk, row, p, g.x % HV);
-  result[p * 3u * LV + 2u * LV + g.x] = dv;
-}
-`,
-  }
+  result[p * 3u * LV + LV + c] = unrotate(dk, row, p, c % HV);
+  result[p * 3u * LV + 2u * LV + c] = dv;`,
+)}`,
+  )
 }

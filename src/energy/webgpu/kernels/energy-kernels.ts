@@ -1,28 +1,7 @@
 /** Energies, and the slopes at which descent begins its way back through the network. */
 import type { Shape } from '../shape.js'
-import {
-  declare,
-  type KernelSource,
-  literal,
-  moving,
-  prelude,
-  read,
-  reductions,
-  write,
-} from './source.js'
-import { stateGroup } from './states.js'
-
-/** One workgroup of 64 threads for each position; `p` and its row are known. */
-const perPosition = (body: string): string => `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
-  let p = group.x + group.y * 32768u;
-  if (p >= round.positions) { return; }
-  let row = rowOf(p);
-  let i = p % round.block;
-${body}
-}
-`
+import { kernel, type KernelSource, literal, moving, read, reductions, write } from './source.js'
+import { perAnswer, perPosition, perVector } from './threads.js'
 
 /**
  * What each position adds to its answer's energy, [position]: |y - F|^2 and the entropy of softmax(U F)
@@ -92,14 +71,13 @@ export function energyParts(shape: Shape): KernelSource {
     let value = along * inverseSqrt(square / f32(D) + ${literal(shape.config.norm_eps)}) + head[at + LD];
     parts[p] = vec2f(value, select(0.0, size, known(row, i) < 0));
   }`
-  return {
-    name: 'energy parts',
+  return kernel(
+    shape,
+    'energy parts',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${moving}${reductions}
+    `${moving}${reductions}
 ${perPosition(shape.residual ? residual : scalar)}`,
-  }
+  )
 }
 
 /** `sums` over an answer's positions, in order, to its energy. `scale`: of the potential. */
@@ -120,19 +98,9 @@ fn energyOf(sums: vec2f) -> f32 { return ${energies[kind]}; }
 `
 }
 
-const perAnswer = (body: string): string => `
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let answer = g.x;
-  if (answer >= round.answers) { return; }
-  let row = rows[round.first + answer];
-${body}
-}
-`
-
 /**
  * A step's numbers, eight for each row: energy, norm of the direction, best energy, disagreement,
- * doubt. `improved`: 1 where the answer stateIsAnswer is the best so far.
+ * doubt. `improved`: 1 where the state counts as an answer and is the best so far.
  */
 export function sumParts(shape: Shape, scale: number): KernelSource {
   const bindings = [
@@ -146,12 +114,11 @@ export function sumParts(shape: Shape, scale: number): KernelSource {
     ? `var square = 0.0;
   for (var i = 0u; i < round.block; i++) { square += squares[answer * round.block + i]; }`
     : 'let square = sums.x;'
-  return {
-    name: 'energies',
+  return kernel(
+    shape,
+    'energies',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${energyOf(shape, scale)}
+    `${energyOf(shape, scale)}
 ${perAnswer(`
   let sums = sumsOf(answer);
   let energy = energyOf(sums);
@@ -177,66 +144,56 @@ ${perAnswer(`
   results[at + 4u] = sums.y;`
       : ''
   }`)}`,
-  }
+  )
 }
 
 /** 1 where a row wants steps that lower the energy only, and this one did not. */
 export function compare(shape: Shape, scale: number): KernelSource {
   const bindings = [read('parts', 'vec2f'), read('results', 'f32'), write('rejected', 'u32')]
-  return {
-    name: 'compare',
+  return kernel(
+    shape,
+    'compare',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${energyOf(shape, scale)}
+    `${energyOf(shape, scale)}
 ${perAnswer(`
   let lower = energyOf(sumsOf(answer)) < results[row.result * 8u];
   rejected[answer] = select(0u, 1u, has(row, ACCEPTLOWER) && !lower);`)}`,
-  }
+  )
 }
 
 /** The slope of an energy's head, [position][LD]; `factor` times (the potential's scale). */
 export function headSlope(shape: Shape, factor: number): KernelSource {
   const bindings = [read('head', 'f32'), write('slope', 'f32')]
-  return {
-    name: 'slope of the head',
+  return kernel(
+    shape,
+    'slope of the head',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-@compute @workgroup_size(${stateGroup[0]}, ${stateGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let p = g.y;
-  if (g.x >= LD || p >= round.positions) { return; }
-  let row = rowOf(p);
+    perVector(
+      'LD',
+      `
   var value = 0.0;
-  if (p % round.block < row.own) { value = head[row.landscape * (LD + 4u) + g.x] * ${literal(factor)}; }
-  slope[p * LD + g.x] = value;
-}
-`,
-  }
+  if (i < row.own) { value = head[row.landscape * (LD + 4u) + c] * ${literal(factor)}; }
+  slope[p * LD + c] = value;`,
+    ),
+  )
 }
 
 /** y - F where a position moves, else 0: [position][LD] */
 export function apart(shape: Shape): KernelSource {
   const bindings = [read('base'), read('opinions'), read('tokens', 'i32'), write('result')]
-  return {
-    name: 'apart',
+  return kernel(
+    shape,
+    'apart',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${moving}
-@compute @workgroup_size(${stateGroup[0]}, ${stateGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let p = g.y;
-  if (g.x >= LD4 || p >= round.positions) { return; }
-  let row = rowOf(p);
-  let at = p * LD4 + g.x;
-  let i = p % round.block;
+    `${moving}
+${perVector(
+  'LD4',
+  `
+  let at = p * LD4 + c;
   let moves = i < row.own && known(row, i) < 0;
-  result[at] = select(vec4f(), base[at] - opinions[at], moves);
-}
-`,
-  }
+  result[at] = select(vec4f(), base[at] - opinions[at], moves);`,
+)}`,
+  )
 }
 
 /**
@@ -254,12 +211,11 @@ export function normBack(
     write('slope', 'f32'),
   ]
   const g = scaled ? 'given[p * LD + c] * scale[row.landscape * LD + c]' : 'given[p * LD + c]'
-  return {
-    name: 'norm, back',
+  return kernel(
+    shape,
+    'norm, back',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${reductions}
+    `${reductions}
 ${perPosition(`
   var square = 0.0;
   var along = 0.0;
@@ -275,7 +231,7 @@ ${perPosition(`
     let d = (${g} - x[p * LD + c] * along / square) * inverse;
     slope[p * LD + c] = ${first ? 'd' : 'slope[p * LD + c] + d'};
   }`)}`,
-  }
+  )
 }
 
 /**
@@ -297,12 +253,11 @@ export function direct(shape: Shape): KernelSource {
     potential: 'base[at] - slope[at]',
     residual: 'result[at] - slope[at]',
   }[kind]
-  return {
-    name: 'direct',
+  return kernel(
+    shape,
+    'direct',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${moving}${reductions}
+    `${moving}${reductions}
 ${perPosition(`
   let moves = i < row.own && known(row, i) < 0;
   var square = 0.0;
@@ -316,7 +271,7 @@ ${perPosition(`
   }
   square = sumAll(t, square);
   if (t == 0u) { squares[p] = square; }`)}`,
-  }
+  )
 }
 
 /** Vocab space: dE/dp [position][LDV] and what is pushed, where a position moves, and their squares. */
@@ -327,12 +282,11 @@ export function squares(shape: Shape): KernelSource {
     write('direction', 'f32'),
     write('squares', 'f32'),
   ]
-  return {
-    name: 'squares',
+  return kernel(
+    shape,
+    'squares',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${moving}${reductions}
+    `${moving}${reductions}
 ${perPosition(`
   var square = 0.0;
   if (known(row, i) < 0) {
@@ -347,5 +301,5 @@ ${perPosition(`
   }
   square = sumAll(t, square);
   if (t == 0u) { squares[p] = square; }`)}`,
-  }
+  )
 }

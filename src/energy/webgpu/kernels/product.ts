@@ -7,16 +7,7 @@
  * alone. There is no workgroup memory and no barrier, for software adapters are slow at both.
  */
 import type { Shape } from '../shape.js'
-import {
-  declare,
-  type Binding,
-  type KernelSource,
-  literal,
-  prelude,
-  read,
-  u32,
-  write,
-} from './source.js'
+import { type Binding, kernel, type KernelSource, literal, read, u32, write } from './source.js'
 
 /** Threads of a workgroup: groups of four columns by groups of positions. */
 export const productGroup = [16, 4] as const
@@ -67,12 +58,11 @@ function product(shape: Shape, product: Product): KernelSource {
     ? (r: string) =>
         `acc${r} *= inverseSqrt((sq${r}.x + sq${r}.y + sq${r}.z + sq${r}.w) / f32(D) + ${literal(shape.config.norm_eps)});`
     : () => ''
-  return {
-    name: `${name}, ${product.amount} positions`,
-    bindings: all,
-    code: `${prelude(shape)}
-${declare(all)}
-${functions}
+  return kernel(
+    shape,
+    `${name}, ${product.amount} positions`,
+    all,
+    `${functions}
 fn finish(p: u32, c: u32, part: u32, x: vec4f) {
 ${finish}
 }
@@ -101,7 +91,7 @@ ${each(
 ${each((r) => `  ${normalize(r)} if (first + ${r}u <= end) { finish(p${r}, c, g.z, acc${r}); }`)}
 }
 `,
-  }
+  )
 }
 
 /** out [positions][columns] = prepare(a) w */

@@ -1,16 +1,7 @@
 /** Reading answers: out of their slots, their most probable tokens, and draws. */
 import type { Shape } from '../shape.js'
-import {
-  declare,
-  type KernelSource,
-  moving,
-  mostTop,
-  prelude,
-  read,
-  reductions,
-  write,
-} from './source.js'
-import { stateGroup } from './states.js'
+import { kernel, type KernelSource, moving, mostTop, read, reductions, write } from './source.js'
+import { perPosition, perVector } from './threads.js'
 
 /** Answers out of their slots, [position][LDS]. `last`: of the residual energy F, else the state. */
 export function gather(shape: Shape): KernelSource {
@@ -22,28 +13,24 @@ export function gather(shape: Shape): KernelSource {
     write('result'),
   ]
   const present = shape.residual
-    ? 'if (has(row, PRESENT)) { result[p * LDS4 + g.x] = state[at]; return; }'
+    ? 'if (has(row, PRESENT)) { result[p * LDS4 + c] = state[at]; return; }'
     : ''
-  return {
-    name: 'gather',
+  return kernel(
+    shape,
+    'gather',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-@compute @workgroup_size(${stateGroup[0]}, ${stateGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let p = g.y;
-  if (g.x >= LDS4 || p >= round.positions) { return; }
-  let row = rowOf(p);
-  let at = (row.slot * K + p % round.block) * LDS4 + g.x;
+    perVector(
+      'LDS4',
+      `
+  let at = (row.slot * K + i) * LDS4 + c;
   ${present}
   if (has(row, BEST) && bestEnergies[row.slot] < UNKNOWN) {
-    result[p * LDS4 + g.x] = best[at];
+    result[p * LDS4 + c] = best[at];
   } else {
-    result[p * LDS4 + g.x] = last[at];
-  }
-}
-`,
-  }
+    result[p * LDS4 + c] = last[at];
+  }`,
+    ),
+  )
 }
 
 /** A clamped position's own token has logit 0, all others -1e9. */
@@ -54,17 +41,8 @@ fn logitAt(p: u32, token: i32, v: u32) -> f32 {
 }
 `
 
-const perPosition = (body: string): string => `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
-  let p = group.x + group.y * 32768u;
-  if (p >= round.positions) { return; }
-  let row = rowOf(p);
-  let i = p % round.block;
-  let token = known(row, i);
-${body}
-}
-`
+/** One workgroup for each position, whose token is known as `token`; -1 where it moves. */
+const perReadOut = (body: string): string => perPosition(`  let token = known(row, i);\n${body}`)
 
 /**
  * The `round.top` largest logits of each position, ties to the lowest token, as pairs of the token and
@@ -72,14 +50,13 @@ ${body}
  */
 export function top(shape: Shape): KernelSource {
   const bindings = [read('logits', 'f32'), read('tokens', 'i32'), write('result', 'vec2u')]
-  return {
-    name: 'top',
+  return kernel(
+    shape,
+    'top',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${moving}${reductions}${logitAt}
+    `${moving}${reductions}${logitAt}
 var<workgroup> ids: array<u32, 64>;
-${perPosition(`
+${perReadOut(`
   var most = -3.4e38;
   for (var v = t; v < V; v += 64u) { most = max(most, logitAt(p, token, v)); }
   most = maxAll(t, most);
@@ -106,7 +83,7 @@ ${perPosition(`
     previous = value;
     after = id + 1u;
   }`)}`,
-  }
+  )
 }
 
 /**
@@ -115,16 +92,15 @@ ${perPosition(`
  */
 export function draw(shape: Shape): KernelSource {
   const bindings = [read('logits', 'f32'), read('tokens', 'i32'), write('result', 'u32')]
-  return {
-    name: 'draw',
+  return kernel(
+    shape,
+    'draw',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${moving}${reductions}${logitAt}
+    `${moving}${reductions}${logitAt}
 fn weight(p: u32, token: i32, v: u32, most: f32, temperature: f32) -> f32 {
   return exp((logitAt(p, token, v) - most) / temperature);
 }
-${perPosition(`
+${perReadOut(`
   var most = -3.4e38;
   for (var v = t; v < V; v += 64u) { most = max(most, logitAt(p, token, v)); }
   most = maxAll(t, most);
@@ -152,5 +128,5 @@ ${perPosition(`
     if (left < 0.0) { break; }
   }
   result[p] = drawn;`)}`,
-  }
+  )
 }

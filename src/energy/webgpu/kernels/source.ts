@@ -75,7 +75,7 @@ struct Round {
   stride: u32, probe: u32, top: u32, unused: u32,
 }`
 
-export function prelude(shape: Shape): string {
+function prelude(shape: Shape): string {
   const constants: Record<string, number> = {
     D: shape.dim,
     LD: shape.ld,
@@ -85,12 +85,10 @@ export function prelude(shape: Shape): string {
     LDF: shape.ldFfn,
     V: shape.vocab,
     LDV: shape.ldVocab,
-    LDV4: shape.ldVocab / 4,
     K: shape.block,
     LDS: shape.ldState,
     LDS4: shape.ldState / 4,
-    W: shape.latent ? shape.dim : shape.vocab,
-    SLOTS: shape.slots,
+    W: shape.stateWidth,
     PAGES: shape.pages,
     PAGE: webgpuPageSize,
     TABLE: shape.pagesPerContext,
@@ -108,13 +106,25 @@ fn has(row: Row, bit: u32) -> bool { return (row.flags & bit) != 0u; }
 `
 }
 
-export const declare = (bindings: readonly Binding[]): string =>
+const declare = (bindings: readonly Binding[]): string =>
   bindings
     .map(
       ({ name, type, write }, i) =>
         `@group(0) @binding(${i + 2}) var<storage, ${write ? 'read_write' : 'read'}> ${name}: array<${type}>;`,
     )
     .join('\n')
+
+/** A kernel whose WGSL is `body`, which has `main`, after the constants of the shape and the buffers. */
+export const kernel = (
+  shape: Shape,
+  name: string,
+  bindings: readonly Binding[],
+  body: string,
+): KernelSource => ({
+  name,
+  bindings,
+  code: `${prelude(shape)}\n${declare(bindings)}\n${body}`,
+})
 
 /** Needs a binding `tokens`: clamped tokens of all slots [slots][K], then what a call uploads. */
 export const moving = `

@@ -5,32 +5,17 @@
 import type { Shape } from '../shape.js'
 import { noise } from './noise.js'
 import {
-  declare,
+  kernel,
   type KernelSource,
   literal,
   moving,
-  prelude,
   read,
   reductions,
   u32,
   vocabChunk,
   write,
 } from './source.js'
-
-/** Threads of a workgroup: vectors of a position by positions. */
-export const stateGroup = [16, 4] as const
-
-const perVector = (width: string, body: string): string => `
-@compute @workgroup_size(${stateGroup[0]}, ${stateGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let c = g.x;
-  let p = g.y;
-  if (c >= ${width} || p >= round.positions) { return; }
-  let row = rowOf(p);
-  let i = p % round.block;
-${body}
-}
-`
+import { perPosition, perVector } from './threads.js'
 
 /** Bit patterns beyond the last element of a position stay zero. */
 const withinWidth = `
@@ -55,12 +40,11 @@ export function enterLatent(shape: Shape): KernelSource {
     write('x'),
   ]
   const conditioned = shape.config.conditioning === 'candidate'
-  return {
-    name: 'enter',
+  return kernel(
+    shape,
+    'enter',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${moving}${noise}${withinWidth}
+    `${moving}${noise}${withinWidth}
 ${perVector(
   'LD4',
   `
@@ -87,7 +71,7 @@ ${perVector(
   ${conditioned ? 'input += marks[(2u * K + row.landscape) * LD4 + c];' : ''}
   x[p * LD4 + c] = input;`,
 )}`,
-  }
+  )
 }
 
 /**
@@ -105,12 +89,11 @@ export function enterVocab(shape: Shape, most: number): KernelSource {
   ]
   const conditioned = shape.config.conditioning === 'candidate'
   const chunks = Math.ceil(shape.ldVocab / vocabChunk)
-  return {
-    name: 'enter',
+  return kernel(
+    shape,
+    'enter',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${moving}
+    `${moving}
 ${perVector(
   'LD4',
   `
@@ -128,25 +111,19 @@ ${perVector(
   ${conditioned ? 'input += marks[row.landscape * LD4 + c];' : ''}
   x[p * LD4 + c] = input;`,
 )}`,
-  }
+  )
 }
 
 /** Vocab space: the point at which the energy is taken, softmax(z + noise) or z + noise. */
 export function soften(shape: Shape): KernelSource {
   const bindings = [read('state', 'f32'), read('tokens', 'i32'), write('base', 'f32')]
-  return {
-    name: 'soften',
+  return kernel(
+    shape,
+    'soften',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${moving}${noise}${reductions}
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
-  let p = group.x + group.y * 32768u;
-  if (p >= round.positions) { return; }
-  let row = rowOf(p);
+    `${moving}${noise}${reductions}
+${perPosition(`
   if (has(row, GIVEN)) { return; }
-  let i = p % round.block;
   let source = (row.slot * K + i) * LDV;
   let place = p * LDV;
   let noisy = round.probe == 0u && row.noise != 0.0 && known(row, i) < 0;
@@ -168,40 +145,36 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t:
     sum += e;
   }
   let inverse = 1.0 / sumAll(t, sum);
-  for (var v = t; v < V; v += 64u) { base[place + v] *= inverse; }
-}
-`,
-  }
+  for (var v = t; v < V; v += 64u) { base[place + v] *= inverse; }`)}`,
+  )
 }
 
 /** A start of standard normals times the model's scale, at every position. */
 export function scatter(shape: Shape): KernelSource {
   const bindings = [write('state')]
-  return {
-    name: 'scatter',
+  return kernel(
+    shape,
+    'scatter',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${noise}${withinWidth}
+    `${noise}${withinWidth}
 ${perVector(
   'LDS4',
   `
   let x = within(c, normalsFrom(row, i * W + 4u * c, 0u));
   state[(row.slot * K + i) * LDS4 + c] = x * ${literal(shape.config.answer.start_scale)};`,
 )}`,
-  }
+  )
 }
 
 /** A draft [position][LD] into the slots' states. */
 export function place(shape: Shape): KernelSource {
   const bindings = [read('draft'), write('state')]
-  return {
-    name: 'place',
+  return kernel(
+    shape,
+    'place',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${perVector('LD4', '  state[(row.slot * K + i) * LD4 + c] = draft[p * LD4 + c];')}`,
-  }
+    perVector('LD4', '  state[(row.slot * K + i) * LD4 + c] = draft[p * LD4 + c];'),
+  )
 }
 
 /** The best answer so far, and what the step reads out, at the point of the energy: F or the state. */
@@ -217,23 +190,18 @@ export function keep(shape: Shape): KernelSource {
   if (improved[p / round.block] == 1u) { best[${at}] = f; }`
     : `
   if (improved[p / round.block] == 1u) { best[${at}] = state[${at}]; }`
-  return {
-    name: 'keep',
-    bindings,
-    code: `${prelude(shape)}\n${declare(bindings)}\n${perVector('LDS4', body)}`,
-  }
+  return kernel(shape, 'keep', bindings, perVector('LDS4', body))
 }
 
 /** state = base - alpha d where a position moves; d is base - F along the amortized direction. */
 export function move(shape: Shape): KernelSource {
   const bindings = [read('base'), read('direction'), read('tokens', 'i32'), write('state')]
   const direction = shape.gradient ? 'direction[at]' : 'base[at] - direction[at]'
-  return {
-    name: 'move',
+  return kernel(
+    shape,
+    'move',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${moving}
+    `${moving}
 ${perVector(
   'LDS4',
   `
@@ -243,20 +211,19 @@ ${perVector(
   if (known(row, i) < 0) { next = fma(vec4f(-row.alpha), ${direction}, b); }
   state[(row.slot * K + i) * LDS4 + c] = next;`,
 )}`,
-  }
+  )
 }
 
 /** Back to where the step began, where it was rejected. */
 export function reject(shape: Shape): KernelSource {
   const bindings = [read('base'), read('rejected', 'u32'), write('state')]
-  return {
-    name: 'reject',
+  return kernel(
+    shape,
+    'reject',
     bindings,
-    code: `${prelude(shape)}
-${declare(bindings)}
-${perVector(
-  'LDS4',
-  '  if (rejected[p / round.block] == 1u) { state[(row.slot * K + i) * LDS4 + c] = base[p * LDS4 + c]; }',
-)}`,
-  }
+    perVector(
+      'LDS4',
+      '  if (rejected[p / round.block] == 1u) { state[(row.slot * K + i) * LDS4 + c] = base[p * LDS4 + c]; }',
+    ),
+  )
 }
