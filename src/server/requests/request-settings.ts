@@ -3,12 +3,13 @@ import type { Static, TObject } from 'typebox'
 import { BasinError } from '../../errors.js'
 import type { EngineRequest } from '../../generation/protocol.js'
 import type { ModelConfig } from '../../model/config.js'
-import { type Caps, resolveBudget } from '../../refine/presets.js'
+import { resolveBudget } from '../../refine/presets.js'
 import type { Sampling } from '../../refine/sampling.js'
+import type { Limits } from '../limits.js'
 import { grammarOf } from './request-grammar.js'
 import type { settings } from '../schemas/settings-schema.js'
 import type { StructureFields } from '../schemas/structure-schema.js'
-import { defaultTermCaps, type TermCaps, termsFrom } from './energy-terms.js'
+import { termsFrom } from './energy-terms.js'
 
 export type Settings = Static<TObject<typeof settings>> & Pick<StructureFields, 'text'>
 
@@ -86,12 +87,11 @@ const asksForStructure = (asked: Settings): boolean =>
 export function requestFrom(
   asked: Settings,
   model: ModelConfig,
-  caps: Caps,
-  termCaps: TermCaps = defaultTermCaps,
+  limits: Pick<Limits, 'caps' | 'terms'>,
 ): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
   const grammar = asksForStructure(asked) ? grammarOf(asked, model) : undefined
-  const terms = asked.energy_terms?.length ? termsFrom(asked.energy_terms, termCaps) : undefined
+  const terms = asked.energy_terms?.length ? termsFrom(asked.energy_terms, limits.terms) : undefined
   if (terms) refuseWithTerms(asked.refinement)
   return {
     maxTokens: asked.max_tokens ?? DEFAULT_MAX_TOKENS,
@@ -101,7 +101,7 @@ export function requestFrom(
       model,
       asked.reasoning_effort ?? undefined,
       asked.refinement ?? undefined,
-      caps,
+      limits.caps,
     ),
     ...(typeof template === 'string' && { template }),
     ...(typeof logprobs === 'number' && { logprobs }),
