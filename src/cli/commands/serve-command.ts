@@ -9,8 +9,8 @@ import { LmdbStore } from '../../jobs/lmdb-store.js'
 import { MemoryStore } from '../../jobs/memory-store.js'
 import { recoverFolder } from '../../jobs/recover.js'
 import type { JobStore } from '../../jobs/store.js'
-import type { ModelConfig } from '../../model/config.js'
 import { type AppOptions, buildApart, buildApp } from '../../server/app.js'
+import { exampleOf } from '../../server/api-examples.js'
 import { ApiKeys } from '../../server/api-keys.js'
 import { defaultLimits, type Limits } from '../../server/limits.js'
 import { listen } from '../../server/listen.js'
@@ -194,7 +194,7 @@ function openModels(
 function greeting(models: ReadonlyMap<string, EngineClient>, address: string): string {
   const served = [...models.values()].flatMap(({ engine, model }) => [
     `  ${model.name}: ${model.description} (${engine.name} on ${engine.backend})`,
-    `    curl ${address}/v1/completions -H 'content-type: application/json' -d '${JSON.stringify(example(model))}'`,
+    `    curl ${address}/v1/completions -H 'content-type: application/json' -d '${JSON.stringify(exampleOf('/v1/completions', model))}'`,
   ])
   // The slowest engine is never taken in silence.
   const slow = [...models.values()].find(({ engine }) => engine.name === 'tfjs')
@@ -203,13 +203,4 @@ function greeting(models: ReadonlyMap<string, EngineClient>, address: string): s
     ...served,
     ...(slow ? [`  the engine is tfjs: ${slow.engine.reason}`] : []),
   ].join('\n')
-}
-
-/** The body of a request that this model can answer. */
-function example({ name, template }: ModelConfig): object {
-  const { blank, length, example: text } = template ?? {}
-  if (text !== undefined) return { model: name, template: text }
-  if (blank !== undefined && length !== undefined)
-    return { model: name, template: blank.repeat(length) }
-  return { model: name, prompt: 'Once upon a time', max_tokens: 64 }
 }
