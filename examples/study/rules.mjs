@@ -42,8 +42,10 @@ const tries = values.restarts ? 1 : Number(values.tries)
 const candidates = Number(values.candidates)
 /** Puzzles that are asked for at once. */
 const ABREAST = 4
-const caps = { maxSteps: 1e6, maxSeconds: 86_400, candidates: 64 }
-const termCaps = { terms: 1024, positions: 1e6 }
+const limits = {
+  caps: { maxSteps: 1e6, maxSeconds: 86_400, candidates: 64 },
+  terms: { terms: 1024, positions: 1e6 },
+}
 
 const client = await openEngineClient(directory, {
   engine: 'auto',
@@ -82,7 +84,7 @@ async function ask({ energy_terms: terms, template }, seed, withTerms) {
     ...(withTerms && { energy_terms: weighted }),
   }
   const run = client.submit({
-    ...requestFrom(settings, client.model, caps, termCaps),
+    ...requestFrom(settings, client.model, limits),
     prompt: '',
     client: 'study',
     reportSteps: false,

@@ -55,7 +55,7 @@ export function checkNames(models: readonly FoundModel[], root: string): void {
     if (other !== undefined) {
       const reason =
         `${basename(other)} and ${basename(directory)} have the same name in their config.json, ` +
-        `${model.name}; change one, or choose with --model`
+        `${model.name}; change one, or serve one of them`
       throw new BasinError('invalid_data', { path: root, reason })
     }
     byName.set(model.name, directory)

@@ -175,7 +175,7 @@ export class Model {
     refuseUnknown(request)
     request.signal?.throwIfAborted()
     const stream = this.client.submit({
-      ...requestFrom(settingsOf(request), this.client.model, this.context.limits.caps),
+      ...requestFrom(settingsOf(request), this.client.model, this.context.limits),
       prompt: request.prompt ?? '',
       client: 'library',
       reportSteps: watched,

@@ -1,4 +1,4 @@
-/** Opens a model in a worker thread of its own. */
+/** Opens models, each in a worker thread of its own, and closes them. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type EngineClient, startEngineClient } from '../generation/client/engine-client.js'
@@ -26,6 +26,22 @@ export async function openEngineClient(
   const perSlot = Math.ceil(readConfig(directory).context_length / PAGE_POSITIONS)
   const pages = flags.pages ?? Math.max(perSlot, Math.min(MAX_DEFAULT_PAGES, flags.slots * perSlot))
   return startEngineClient({ ...flags, modelPath: directory, pages }, entry)
+}
+
+/** Models that are being opened, by their names. If one fails, the others are closed and its reason is thrown. */
+export async function openAll(
+  opening: readonly Promise<EngineClient>[],
+): Promise<Map<string, EngineClient>> {
+  const results = await Promise.allSettled(opening)
+  const clients = results.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  const failed = results.find((each) => each.status === 'rejected')
+  if (!failed) return new Map(clients.map((client) => [client.model.name, client]))
+  await closeAll(clients)
+  throw failed.reason
+}
+
+export async function closeAll(opened: Iterable<{ close: () => Promise<void> }>): Promise<void> {
+  await Promise.all([...opened].map((each) => each.close()))
 }
 
 /** What is needed to open a model later. */

@@ -3,13 +3,14 @@
  * `app.register(basin, { models: ['stories'], prefix: '/llm' })`.
  */
 import type { FastifyInstance } from 'fastify'
-import type { EngineClient } from '../generation/client/engine-client.js'
 import { LmdbStore } from '../jobs/lmdb-store.js'
 import { MemoryStore } from '../jobs/memory-store.js'
+import { readConfig } from '../model/config.js'
 import { mountApp } from '../server/app.js'
 import { ApiKeys } from '../server/api-keys.js'
 import { defaultLimits, type Limits } from '../server/limits.js'
-import { openEngineClient } from './open-models.js'
+import { checkNames, type FoundModel } from './model-folder.js'
+import { closeAll, openAll, openEngineClient } from './open-models.js'
 import { directoryOf, workerFlags, type OpenModelOptions } from './model.js'
 import { version } from './package.js'
 
@@ -48,7 +49,10 @@ export async function basin(app: FastifyInstance, options: BasinOptions): Promis
     origins,
     storeBytes = DEFAULT_STORE_BYTES,
   } = options
-  const opened = await openAll(models, options)
+  const found = models.map(modelAt)
+  checkNames(found, 'models')
+  const flags = workerFlags(options)
+  const opened = await openAll(found.map(({ directory }) => openEngineClient(directory, flags)))
   app.addHook('onClose', async () => {
     await closeAll(opened.values())
   })
@@ -77,21 +81,7 @@ export async function basin(app: FastifyInstance, options: BasinOptions): Promis
 
 export default basin
 
-async function openAll(
-  models: readonly string[],
-  options: OpenModelOptions,
-): Promise<Map<string, EngineClient>> {
-  const flags = workerFlags(options)
-  const results = await Promise.allSettled(
-    models.map((model) => openEngineClient(directoryOf(model), flags)),
-  )
-  const clients = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
-  const failed = results.find((result) => result.status === 'rejected')
-  if (!failed) return new Map(clients.map((client) => [client.model.name, client]))
-  await closeAll(clients)
-  throw failed.reason
-}
-
-const closeAll = async (clients: Iterable<EngineClient>): Promise<void> => {
-  await Promise.all([...clients].map((client) => client.close()))
+function modelAt(nameOrDirectory: string): FoundModel {
+  const directory = directoryOf(nameOrDirectory)
+  return { directory, model: readConfig(directory) }
 }

@@ -1,5 +1,5 @@
 /**
- * Requests that the models of this server answer, one for each kind of model, as the OpenAPI document offers
+ * Requests that the models of this server answer, as the OpenAPI document and the start of the server offer
  * them. Knows what models are, and nothing of documents.
  */
 import type { ModelConfig } from '../model/config.js'
@@ -37,50 +37,58 @@ function answerOf({ template }: ModelConfig): string {
   return templateOf(template).replaceAll(template.blank, Array.from(known)[0] ?? '1')
 }
 
+type BodyOf = (model: ModelConfig, puzzle: string | undefined) => object
+
 /** Bodies by path; each for a model that fills templates of one length, or continues text. */
-const bodies: Readonly<Record<string, (model: ModelConfig, puzzle: string | undefined) => object>> =
-  {
-    '/v1/completions': (_, puzzle) =>
-      puzzle === undefined ? { prompt: PROMPT, max_tokens: 40 } : { template: puzzle },
-    '/v1/chat/completions': (_, puzzle) => ({
-      messages: [{ role: 'user', content: puzzle ?? PROMPT }],
-      ...(puzzle === undefined && { max_tokens: 40 }),
-    }),
-    '/v1/responses': (_, puzzle) => ({
-      input: puzzle ?? PROMPT,
-      ...(puzzle === undefined && { max_output_tokens: 40 }),
-    }),
-    '/v1/embeddings': (_, puzzle) => ({ input: puzzle ?? PROMPT }),
-    '/v1/landscape': (_, puzzle) => ({
-      ...(puzzle === undefined ? { prompt: PROMPT } : { template: puzzle }),
-      points: 9,
-    }),
-    '/v1/score': (model, puzzle) => ({
-      ...(puzzle === undefined && { prompt: PROMPT }),
-      answers: [answerOf(model)],
-    }),
-    '/v1/rerank': (model, puzzle) => ({
-      query: puzzle === undefined ? PROMPT : '',
-      documents: [answerOf(model)],
-    }),
-    '/v1/tokenize': (model) => ({ text: answerOf(model) }),
-    '/v1/detokenize': () => ({ tokens: [0, 1, 2] }),
-  }
+const bodies = {
+  '/v1/completions': (_, puzzle) =>
+    puzzle === undefined ? { prompt: PROMPT, max_tokens: 40 } : { template: puzzle },
+  '/v1/chat/completions': (_, puzzle) => ({
+    messages: [{ role: 'user', content: puzzle ?? PROMPT }],
+    ...(puzzle === undefined && { max_tokens: 40 }),
+  }),
+  '/v1/responses': (_, puzzle) => ({
+    input: puzzle ?? PROMPT,
+    ...(puzzle === undefined && { max_output_tokens: 40 }),
+  }),
+  '/v1/embeddings': (_, puzzle) => ({ input: puzzle ?? PROMPT }),
+  '/v1/landscape': (_, puzzle) => ({
+    ...(puzzle === undefined ? { prompt: PROMPT } : { template: puzzle }),
+    points: 9,
+  }),
+  '/v1/score': (model, puzzle) => ({
+    ...(puzzle === undefined && { prompt: PROMPT }),
+    answers: [answerOf(model)],
+  }),
+  '/v1/rerank': (model, puzzle) => ({
+    query: puzzle === undefined ? PROMPT : '',
+    documents: [answerOf(model)],
+  }),
+  '/v1/tokenize': (model) => ({ text: answerOf(model) }),
+  '/v1/detokenize': () => ({ tokens: [0, 1, 2] }),
+} satisfies Readonly<Record<string, BodyOf>>
+
+type ExamplePath = keyof typeof bodies
+
+const hasExamples = (path: string): path is ExamplePath => Object.hasOwn(bodies, path)
+
+/** A body for a POST to this path that this model answers. */
+export function exampleOf(path: ExamplePath, model: ModelConfig): object {
+  const { template } = model
+  const puzzle = template?.length === undefined ? undefined : templateOf(template)
+  return { model: model.name, ...bodies[path](model, puzzle) }
+}
 
 /** Examples for a POST to this path, by the kind of their model; undefined where there are none. */
 export function examplesOf(
   path: string,
   models: readonly ModelConfig[],
 ): RequestExamples | undefined {
-  const bodyOf = bodies[path]
-  if (!bodyOf) return undefined
-  const kinds = [...kindsOf(models)]
+  if (!hasExamples(path)) return undefined
   return Object.fromEntries(
-    kinds.map(([kind, model]) => {
-      const { template } = model
-      const puzzle = template?.length === undefined ? undefined : templateOf(template)
-      const value = { model: model.name, ...bodyOf(model, puzzle) }
-      return [kind, { summary: `${kind}, with ${model.name}`, value }]
-    }),
+    Array.from(kindsOf(models), ([kind, model]) => [
+      kind,
+      { summary: `${kind}, with ${model.name}`, value: exampleOf(path, model) },
+    ]),
   )
 }

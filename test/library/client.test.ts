@@ -56,6 +56,13 @@ describe('the plugin', () => {
     expect(types[0]).toBe('started')
   })
 
+  it('refuses two models of one name, which requests could not tell apart', async () => {
+    const other = Fastify()
+    const [letters = ''] = options.models
+    other.register(basin, { ...options, models: [letters, letters] })
+    await expect(other.ready()).rejects.toThrow(/have the same name in their config.json, letters/)
+  })
+
   it('rejects with what is wrong with a model', async () => {
     const other = Fastify()
     await expect(other.register(basin, { models: ['no-such-model'] })).rejects.toThrow(

@@ -244,4 +244,17 @@ describe('errors of terms', () => {
     await capped.close()
     expect(defaultLimits.terms.terms).toBeGreaterThan(2)
   })
+
+  it.each([
+    ['/v1/completions', { prompt: 'a' }],
+    ['/v1/chat/completions', { messages: [{ role: 'user', content: 'a' }] }],
+    ['/v1/responses', { input: 'a' }],
+  ])('hold the cap on terms at %s', async (url, body) => {
+    const { app: capped } = await openServer({}, { terms: { terms: 0, positions: 8 } })
+    const energy_terms = [{ type: 'count', token: 'a', equals: 1 }]
+    const reply = await post(capped, url, { ...body, energy_terms })
+    expect(reply.statusCode, reply.body).toBe(400)
+    expect(reply.json<ErrorBody>().error.message).toMatch(/at most 0 terms, got 1/)
+    await capped.close()
+  })
 })

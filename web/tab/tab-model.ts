@@ -98,7 +98,7 @@ export class TabModel {
   start(id: string, asked: StartRequest): void {
     this.followed.set(id, { hold: asked.hold })
     this.change(id, () => {
-      const settings = requestFrom(asked, this.engine.model, defaultLimits.caps)
+      const settings = requestFrom(asked, this.engine.model, defaultLimits)
       const prompt = asked.prompt ?? ''
       const { hold } = asked
       this.core.submit({ ...settings, id, client: 'page', prompt, reportSteps: true, hold })
@@ -109,7 +109,7 @@ export class TabModel {
   look(id: string, question: LandscapeQuestion): void {
     this.followed.set(id, { hold: false, probed: { lines: [] } })
     this.change(id, () => {
-      const request = probeRequestFrom(question, this.engine.model, defaultLimits.caps)
+      const request = probeRequestFrom(question, this.engine.model, defaultLimits)
       this.core.submit({ ...request, id, client: 'page' })
     })
   }

@@ -183,9 +183,9 @@ async function watch(
     refinement: refinementOf(flags, generation.model),
     ...(term && { energy_terms: term }),
   }
-  const bounds = { ...caps, candidates: generation.capacity.slots }
+  const bounds = { caps: { ...caps, candidates: generation.capacity.slots }, terms: termCaps }
   const run = generation.submit({
-    ...requestFrom(asked, generation.model, bounds, termCaps),
+    ...requestFrom(asked, generation.model, bounds),
     prompt,
     client: 'terminal',
     reportSteps: true,

@@ -9,8 +9,8 @@ import { LmdbStore } from '../../jobs/lmdb-store.js'
 import { MemoryStore } from '../../jobs/memory-store.js'
 import { recoverFolder } from '../../jobs/recover.js'
 import type { JobStore } from '../../jobs/store.js'
-import type { ModelConfig } from '../../model/config.js'
 import { type AppOptions, buildApart, buildApp } from '../../server/app.js'
+import { exampleOf } from '../../server/api-examples.js'
 import { ApiKeys } from '../../server/api-keys.js'
 import { defaultLimits, type Limits } from '../../server/limits.js'
 import { listen } from '../../server/listen.js'
@@ -23,14 +23,8 @@ import { version } from '../../library/package.js'
 import { type ServeFlags, serveOptions } from '../options/serve-options.js'
 import { openTracing } from '../output/telemetry.js'
 import { browserFiles } from '../model-files.js'
-import {
-  checkNames,
-  type FoundModel,
-  type ModelFolder,
-  modelNamed,
-  scanModels,
-} from '../../library/model-folder.js'
-import { sourceOf } from '../../library/open-models.js'
+import { checkNames, type FoundModel, modelNamed, scanModels } from '../../library/model-folder.js'
+import { closeAll, openAll, sourceOf } from '../../library/open-models.js'
 
 /** Between looks at the file of keys. */
 const KEYS_INTERVAL_MS = 1000
@@ -46,7 +40,8 @@ async function serve(flags: ServeFlags): Promise<void> {
   const logger = openLog(flags.logLevel)
   const keys = flags.keys === undefined ? undefined : ApiKeys.open(flags.keys)
   if (keys && flags.keys !== undefined) followKeys(flags.keys, keys, logger)
-  const sources = sourcesOf(flags, logger)
+  const chosen = chosenModels(flags, logger)
+  const sources = sourcesOf(chosen, flags)
   if (sources.size === 0) throw noModels(flags.models)
   const [defaultModel = ''] = sources.keys()
   const memoryBytes = flags.memoryMib === undefined ? Infinity : flags.memoryMib * 2 ** 20
@@ -59,7 +54,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     const options: AppOptions = {
       models,
       sources,
-      rescan: () => sourcesOf(flags, logger),
+      rescan: () => sourcesOf(chosenModels(flags, logger), flags),
       memoryBytes,
       defaultModel,
       logger,
@@ -67,7 +62,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
       ...(keys && { keys }),
-      ...(flags.modelFiles === 'on' && { modelFiles: modelFilesOf(flags) }),
+      ...(flags.modelFiles === 'on' && { modelFiles: modelFilesOf(chosen) }),
       privateDocs: flags.docs === 'keys',
       ...(usage && { usage }),
       ...(tracing && { tracing }),
@@ -138,24 +133,27 @@ const ratesOf = (flags: ServeFlags): Rates => ({
   ...(flags.concurrent !== undefined && { concurrent: flags.concurrent }),
 })
 
-async function closeAll(opened: readonly { close: () => Promise<void> }[]): Promise<void> {
-  await Promise.all(opened.map((each) => each.close()))
-}
-
 /**
- * The models by the names that requests use, in the order of the flags. Without --model, those that
- * complete any prompt come before those that fill a grid of fixed length. What cannot be served is skipped
- * with a line in the log; what --model names must be there.
+ * Those that --model names, in its order, which must be there; else all of the folder. What of it cannot be
+ * served is skipped with a line in the log.
  */
-function sourcesOf(flags: ServeFlags, logger: Logger): Map<string, ModelSource> {
-  const folder = scanModels(flags.models)
-  const chosen = chosenOf(folder, flags)
-  checkNames(chosen, flags.models)
-  if (!flags.model) {
+function chosenModels({ model, models }: ServeFlags, logger: Logger): readonly FoundModel[] {
+  const folder = scanModels(models)
+  const chosen = model?.map((name) => modelNamed(name, folder, models)) ?? folder.found
+  checkNames(chosen, models)
+  if (!model) {
     for (const { directory, reason } of folder.skipped) {
       logger.warn({ directory }, `a directory is skipped: ${reason}`)
     }
   }
+  return chosen
+}
+
+/**
+ * By the names that requests use. Without --model, those that complete any prompt come before those that fill a
+ * grid of fixed length.
+ */
+function sourcesOf(chosen: readonly FoundModel[], flags: ServeFlags): Map<string, ModelSource> {
   const all = chosen.map((found): [string, ModelSource] => [
     found.model.name,
     sourceOf(found, flags),
@@ -172,20 +170,17 @@ function noModels(root: string): BasinError {
   return new BasinError('invalid_data', { path: root, reason })
 }
 
-const chosenOf = (folder: ModelFolder, { model, models }: ServeFlags): readonly FoundModel[] =>
-  model?.map((name) => modelNamed(name, folder, models)) ?? folder.found
-
 /** The files of the models that browsers can compute with, by the names that requests use. */
-const modelFilesOf = (flags: ServeFlags): ModelFiles =>
+const modelFilesOf = (chosen: readonly FoundModel[]): ModelFiles =>
   new Map(
-    chosenOf(scanModels(flags.models), flags).flatMap(({ directory, model }) => {
+    chosen.flatMap(({ directory, model }) => {
       const files = browserFiles(directory)
       return files ? [[model.name, { directory, files }]] : []
     }),
   )
 
 /** Opens the first models, as many as memory has room for and at least one. Throws if one fails. */
-async function openModels(
+function openModels(
   sources: ReadonlyMap<string, ModelSource>,
   memoryBytes: number,
 ): Promise<Map<string, EngineClient>> {
@@ -193,18 +188,13 @@ async function openModels(
   const first = [...sources].filter(
     ([, { bytes }], i) => (taken += bytes) <= memoryBytes || i === 0,
   )
-  const opened = await Promise.allSettled(first.map(([, source]) => source.open()))
-  const clients = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
-  const failed = opened.find((each) => each.status === 'rejected')
-  if (!failed) return new Map(clients.map((client) => [client.model.name, client]))
-  await closeAll(clients)
-  throw failed.reason
+  return openAll(first.map(([, source]) => source.open()))
 }
 
 function greeting(models: ReadonlyMap<string, EngineClient>, address: string): string {
   const served = [...models.values()].flatMap(({ engine, model }) => [
     `  ${model.name}: ${model.description} (${engine.name} on ${engine.backend})`,
-    `    curl ${address}/v1/completions -H 'content-type: application/json' -d '${JSON.stringify(example(model))}'`,
+    `    curl ${address}/v1/completions -H 'content-type: application/json' -d '${JSON.stringify(exampleOf('/v1/completions', model))}'`,
   ])
   // The slowest engine is never taken in silence.
   const slow = [...models.values()].find(({ engine }) => engine.name === 'tfjs')
@@ -213,13 +203,4 @@ function greeting(models: ReadonlyMap<string, EngineClient>, address: string): s
     ...served,
     ...(slow ? [`  the engine is tfjs: ${slow.engine.reason}`] : []),
   ].join('\n')
-}
-
-/** The body of a request that this model can answer. */
-function example({ name, template }: ModelConfig): object {
-  const { blank, length, example: text } = template ?? {}
-  if (text !== undefined) return { model: name, template: text }
-  if (blank !== undefined && length !== undefined)
-    return { model: name, template: blank.repeat(length) }
-  return { model: name, prompt: 'Once upon a time', max_tokens: 64 }
 }

@@ -12,7 +12,7 @@ export async function landscapeAround(
   body: LandscapeRequest,
 ): Promise<LandscapeReply> {
   const { model } = engine
-  const request = probeRequestFrom(body, model, limits.caps)
+  const request = probeRequestFrom(body, model, limits)
   const submitted = await requests.submit(engine, [request], {
     client,
     route: 'landscape',

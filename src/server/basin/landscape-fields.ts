@@ -12,8 +12,8 @@ import type {
   ProbeRequest,
 } from '../../generation/protocol.js'
 import type { ModelConfig } from '../../model/config.js'
-import type { Caps } from '../../refine/presets.js'
 import { usageFields } from '../event-fields.js'
+import type { Limits } from '../limits.js'
 import { requestFrom } from '../requests/request-settings.js'
 import type { LandscapeReply, LandscapeRequest } from '../schemas/landscape-schema.js'
 
@@ -53,7 +53,7 @@ const planeReply = ({ energies, path, ...plane }: ProbePlane) => ({
 export function probeRequestFrom(
   body: LandscapeRequest,
   model: ModelConfig,
-  caps: Caps,
+  limits: Pick<Limits, 'caps' | 'terms'>,
 ): Omit<EngineRequest, 'id' | 'client'> {
   if (model.answer.normalize === 'first_step') {
     const reason = `${model.name} normalises first steps only`
@@ -74,7 +74,7 @@ export function probeRequestFrom(
     seed: seed ?? 0,
     ...(typeof template === 'string' && { template }),
   }
-  const request = requestFrom(settings, model, caps)
+  const request = requestFrom(settings, model, limits)
   if (body.plane && request.budget.lineSearch) {
     const reason = 'the path of a line search is not kept'
     throw new BasinError('not_supported', { param: 'plane', reason })

@@ -103,7 +103,7 @@ export class RefineSession {
 
   private async submit(engine: EngineClient, frame: StartFrame): Promise<SubmittedRequest> {
     const { limits, requests } = this.context
-    const settings = requestFrom(frame, engine.model, limits.caps, limits.terms)
+    const settings = requestFrom(frame, engine.model, limits)
     const shown = { prompt: frame.prompt ?? '', reportSteps: true, hold: frame.hold ?? true }
     const request = await this.withoutReading(() =>
       requests.submitOne(

@@ -50,7 +50,7 @@ async function scoresOf(
   const { reasoning_effort = null, refinement = null } = budget
   const settings = { reasoning_effort, refinement, temperature: 0, max_tokens: 0, seed: 0 }
   const shared = {
-    ...requestFrom({ ...settings, logprobs: 0 }, engine.model, limits.caps),
+    ...requestFrom({ ...settings, logprobs: 0 }, engine.model, limits),
     prompt,
     buffered: true,
     reportSteps: false,

@@ -100,12 +100,13 @@ function promptFields({ echo, logprobs, max_tokens: most }: CompletionRequest, p
 export function requestedChoices(
   body: CompletionRequest,
   model: ModelConfig,
-  { caps, choices: mostChoices, terms }: Limits,
+  limits: Limits,
   more: Pick<NewRequest, 'templateParam'> = {},
 ): RequestedChoices {
   refuseUnsupported(body)
   const prompts = promptsOf(body.prompt)
   const { kept, run } = counts(body)
+  const { choices: mostChoices } = limits
   if (prompts.length * run > mostChoices) {
     throw new BasinError('out_of_range', {
       param: body.best_of ? 'best_of' : body.n ? 'n' : 'prompt',
@@ -113,7 +114,7 @@ export function requestedChoices(
       value: prompts.length * run,
     })
   }
-  const settings = requestFrom(body, model, caps, terms)
+  const settings = requestFrom(body, model, limits)
   const shared = {
     ...settings,
     ...more,

@@ -30,7 +30,7 @@ function requestsOf(
   body: EmbeddingRequest,
   represent: 'observed' | 'answer',
   model: ModelConfig,
-  { caps }: Limits,
+  limits: Limits,
 ): NewRequest[] {
   if (typeof body.dimensions === 'number' && body.dimensions !== model.dim) {
     const reason = `embeddings of ${model.name} have ${model.dim}`
@@ -39,7 +39,7 @@ function requestsOf(
   const { reasoning_effort = null, refinement = null } = body
   const settings = { reasoning_effort, refinement, temperature: 0, seed: 0, max_tokens: 0 }
   const shared = {
-    ...requestFrom(settings, model, caps),
+    ...requestFrom(settings, model, limits),
     represent,
     maxTokens: represent === 'answer' ? model.answer.block : 0,
     buffered: true,

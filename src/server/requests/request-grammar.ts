@@ -13,11 +13,8 @@ import { nestsBeyond } from '../json-nesting.js'
 const LONGEST_GRAMMAR = 65_536
 const DEEPEST_SCHEMA = 32
 
-/** A field that asks for a grammar. */
-type Asked = (Grammar | { type: 'text' }) & { param: string }
-
 /** A schema may come as its text, as vLLM allows. */
-function schemaGrammar(schema: unknown, param: string): Asked {
+function schemaGrammar(schema: unknown, param: string): Grammar {
   const text = typeof schema === 'string' ? schema : JSON.stringify(schema)
   if (nestsBeyond(text, DEEPEST_SCHEMA)) {
     const bound = `nested at most ${DEEPEST_SCHEMA} deep`
@@ -34,9 +31,8 @@ function schemaGrammar(schema: unknown, param: string): Asked {
 
 const anyObject = (param: string): Grammar => ({ type: 'ebnf', rules: rulesOfObject(), param })
 
-/** `param`: of the format. OpenAI's two APIs put the schema in different places. */
-function formatGrammar(format: ResponseFormat, param: string): Asked {
-  if (format.type === 'text') return { type: 'text', param }
+/** `param`: of the format, which is not `text`. OpenAI's two APIs put the schema in different places. */
+function formatGrammar(format: ResponseFormat, param: string): Grammar {
   if (format.type === 'json_object') return anyObject(`${param}.type`)
   const [schema, place] = format.json_schema
     ? [format.json_schema.schema, `${param}.json_schema.schema`]
@@ -45,14 +41,13 @@ function formatGrammar(format: ResponseFormat, param: string): Asked {
   throw new BasinError('invalid_request', { param: place, reason: 'is required' })
 }
 
-function* askedIn(fields: StructureFields): Generator<Asked> {
+/** One for each field that asks for a structure. */
+function* grammarsIn(fields: StructureFields): Generator<Grammar> {
   const { guided_choice, guided_grammar, guided_json, guided_regex, response_format } = fields
   const { structured_outputs: given, text } = fields
-  const all = {
-    response_format,
-    'text.format': text?.format,
-  }
-  for (const [param, format] of Object.entries(all)) if (format) yield formatGrammar(format, param)
+  const formats = { response_format, 'text.format': text?.format }
+  for (const [param, format] of Object.entries(formats))
+    if (format && format.type !== 'text') yield formatGrammar(format, param)
   const wanted = [
     [
       'guided_',
@@ -70,14 +65,12 @@ function* askedIn(fields: StructureFields): Generator<Asked> {
   if (given?.json_object) yield anyObject('structured_outputs.json_object')
 }
 
-const isGrammar = (asked: Asked): asked is Grammar => asked.type !== 'text'
-
 /** Undefined where the text is free. Throws what is wrong with what is asked for. */
 export function grammarOf(
   fields: StructureFields & { template?: string | null },
   model: ModelConfig,
 ): Grammar | undefined {
-  const [grammar, second] = [...askedIn(fields)].filter(isGrammar)
+  const [grammar, second] = grammarsIn(fields)
   if (!grammar) return undefined
   const { param } = grammar
   if (second) {

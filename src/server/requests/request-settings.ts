@@ -3,12 +3,13 @@ import type { Static, TObject } from 'typebox'
 import { BasinError } from '../../errors.js'
 import type { EngineRequest } from '../../generation/protocol.js'
 import type { ModelConfig } from '../../model/config.js'
-import { type Caps, resolveBudget } from '../../refine/presets.js'
+import { resolveBudget } from '../../refine/presets.js'
 import type { Sampling } from '../../refine/sampling.js'
+import type { Limits } from '../limits.js'
 import { grammarOf } from './request-grammar.js'
 import type { settings } from '../schemas/settings-schema.js'
 import type { StructureFields } from '../schemas/structure-schema.js'
-import { defaultTermCaps, type TermCaps, termsFrom } from './energy-terms.js'
+import { termsFrom } from './energy-terms.js'
 
 export type Settings = Static<TObject<typeof settings>> & Pick<StructureFields, 'text'>
 
@@ -55,43 +56,24 @@ export function roomAfter(
 /** What compares the energy of the model alone, or keeps another state than the best. */
 function refuseWithTerms(refinement: Settings['refinement']): void {
   const { accept_lower: lower, keep, line_search: search } = refinement ?? {}
-  const param = lower
-    ? 'accept_lower'
-    : search
-      ? 'line_search'
-      : keep === 'last'
-        ? 'keep'
-        : undefined
-  if (param === undefined) return
-  const reason =
-    param === 'keep'
-      ? 'with energy_terms the best state is returned'
-      : "it judges by the model's energy alone; leave it or energy_terms out"
-  throw new BasinError('not_supported', { param: `refinement.${param}`, reason })
+  const refuse = (field: string, reason: string) => {
+    throw new BasinError('not_supported', { param: `refinement.${field}`, reason })
+  }
+  const judging = "it judges by the model's energy alone; leave it or energy_terms out"
+  if (lower) refuse('accept_lower', judging)
+  if (search) refuse('line_search', judging)
+  if (keep === 'last') refuse('keep', 'with energy_terms the best state is returned')
 }
-
-/** Most requests leave their text free. */
-const asksForStructure = (asked: Settings): boolean =>
-  [
-    asked.response_format,
-    asked.text,
-    asked.structured_outputs,
-    asked.guided_choice,
-    asked.guided_grammar,
-    asked.guided_json,
-    asked.guided_regex,
-  ].some((field) => field !== undefined && field !== null)
 
 /** The part of an engine's request that follows from settings. Throws `out_of_range` naming the field. */
 export function requestFrom(
   asked: Settings,
   model: ModelConfig,
-  caps: Caps,
-  termCaps: TermCaps = defaultTermCaps,
+  limits: Pick<Limits, 'caps' | 'terms'>,
 ): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
-  const grammar = asksForStructure(asked) ? grammarOf(asked, model) : undefined
-  const terms = asked.energy_terms?.length ? termsFrom(asked.energy_terms, termCaps) : undefined
+  const grammar = grammarOf(asked, model)
+  const terms = asked.energy_terms?.length ? termsFrom(asked.energy_terms, limits.terms) : undefined
   if (terms) refuseWithTerms(asked.refinement)
   return {
     maxTokens: asked.max_tokens ?? DEFAULT_MAX_TOKENS,
@@ -101,7 +83,7 @@ export function requestFrom(
       model,
       asked.reasoning_effort ?? undefined,
       asked.refinement ?? undefined,
-      caps,
+      limits.caps,
     ),
     ...(typeof template === 'string' && { template }),
     ...(typeof logprobs === 'number' && { logprobs }),

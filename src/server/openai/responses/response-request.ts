@@ -44,7 +44,7 @@ export function engineRequestOf(
   body: ResponseRequest,
   { prompt, template }: ConversationPrompt,
   model: ModelConfig,
-  { caps }: Limits,
+  limits: Limits,
 ): NewRequest {
   const settings = {
     ...body,
@@ -54,7 +54,7 @@ export function engineRequestOf(
     logprobs: wantsLogprobs(body),
   }
   return {
-    ...requestFrom(settings, model, caps),
+    ...requestFrom(settings, model, limits),
     prompt,
     ...(typeof body.template !== 'string' && { templateParam: 'input' }),
     hold: false,
