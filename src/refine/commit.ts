@@ -9,7 +9,7 @@
  */
 import type { Commit } from './budget.js'
 import { STREAMS, uniform } from './random.js'
-import { drawAmong } from './sampling.js'
+import { argmax, drawAmong } from './sampling.js'
 
 /** A position that is more certain than this is no guess. */
 const SURE = 0.95
@@ -75,7 +75,7 @@ export function commits(
   if (how === 'most')
     return all
       .slice(0, count)
-      .map(({ position, weights: own }) => ({ position, token: own.indexOf(Math.max(...own)) }))
+      .map(({ position, weights: own }) => ({ position, token: argmax(own) }))
   const unsure = all.filter(({ most }) => most < SURE)
   const chance = (i: number): number => uniform(seed, STREAMS.commits + draw, i)
   const chosen: { position: number; token: number }[] = []

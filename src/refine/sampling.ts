@@ -54,7 +54,8 @@ export const isWholeDraw = ({ minP = 0, topK, topP }: Sampling): boolean =>
 
 type Numbers = Float32Array | Float64Array
 
-function argmax(values: Numbers): number {
+/** The first index of the largest value. */
+export function argmax(values: Numbers): number {
   let best = 0
   for (let i = 1; i < values.length; i++) {
     if ((values[i] as number) > (values[best] as number)) best = i
