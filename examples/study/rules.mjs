@@ -20,7 +20,7 @@
 import { parseArgs } from 'node:util'
 import { openEngineClient } from '../../dist/library/open-models.js'
 import { requestFrom } from '../../dist/server/requests/request-settings.js'
-import { readExamples } from './measure.mjs'
+import { ENGINE, readExamples } from './measure.mjs'
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -46,7 +46,7 @@ const caps = { maxSteps: 1e6, maxSeconds: 86_400, candidates: 64 }
 const termCaps = { terms: 1024, positions: 1e6 }
 
 const client = await openEngineClient(directory, {
-  engine: 'auto',
+  engine: ENGINE,
   threads: 1,
   slots: ABREAST * candidates,
   maxQueue: ABREAST,
