@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { sumOfSamples } from '../test/support/metric-samples.js'
 
 const root = new URL('../../', import.meta.url)
 const main = fileURLToPath(new URL('dist/cli/main.js', root))
@@ -40,12 +41,7 @@ export function startServer(flags: Readonly<Record<string, string>>): Promise<St
 /** The sum of a metric's samples that have `label` among their labels. */
 export async function readMetrics(url: string): Promise<(name: string, label?: string) => number> {
   const text = await (await fetch(`${url}/metrics`)).text()
-  const lines = text.split('\n')
-  return (name, label = '') =>
-    lines
-      .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
-      .filter((line) => line.includes(label))
-      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
+  return (name, label) => sumOfSamples(text, name, label)
 }
 
 interface Listed {

@@ -8,7 +8,7 @@ import { readConfig } from '../src/model/config.js'
 import { join } from 'node:path'
 import Schema from 'typebox/schema'
 import { numberOf, readFlags } from './command.js'
-import { describeMachine, measureMachine } from './machine.js'
+import { describeMachine, measureMachine, median } from './machine.js'
 import { readMetrics, shippedModels, startServer } from './server.js'
 
 const NAME = 'structure'
@@ -86,9 +86,6 @@ async function timed(body: object, seed: number): Promise<[number, number]> {
   const after = (await readMetrics(url))(CPU)
   return [passed / usage.completion_tokens, (1e3 * (after - before)) / usage.completion_tokens]
 }
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
 
 /** How many of them match the schema; a text that was cut off does not. */
 async function valid(count: number): Promise<number> {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { loadAddon } from '../../dist/energy/native/addon.js'
 import { openEngine } from '../../dist/energy/open-engine.js'
+import { EngineCore } from '../../dist/generation/core/engine-core.js'
 import { landscapeOf } from '../../dist/model/config.js'
 import { answerSeed } from '../../dist/refine/candidates.js'
 import { resolveBudget } from '../../dist/refine/presets.js'
@@ -18,6 +19,8 @@ export const SEED = 7
 const NOISE = 1
 /** No limits by an operator. */
 const CAPS = { maxSteps: Infinity, maxSeconds: Infinity, candidates: 1 }
+
+export const percent = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`
 
 export const readExamples = (path, rows) =>
   readFileSync(path, 'utf8')
@@ -39,6 +42,50 @@ export async function openModel(directory) {
   engine.observe([{ contextId: 0, tokens: [tokenizer.bos], pages: [0] }])
   return { engine, tokenizer }
 }
+
+/** The engine core that also serves requests, with its engine on one thread. `holdSeconds`: of a finished answer. */
+export async function openCore(directory, { slots, contexts, pages, holdSeconds = 0 }) {
+  const engine = await openEngine({ directory, engine: ENGINE, threads: 1, slots, contexts, pages })
+  const options = { prefillChunk: 512, holdSeconds, pauseSeconds: 1 }
+  return { engine, core: new EngineCore(engine, openTokenizer(directory), options) }
+}
+
+/** A request for the core: `template` filled in with the most probable tokens, as one answer. */
+export const coreRequest = ({ id, template, seed = 1, engine, budget, ...more }) => ({
+  id,
+  client: 'study',
+  prompt: '',
+  template,
+  maxTokens: engine.model.answer.block,
+  sampling: {
+    temperature: 0,
+    topP: 1,
+    topK: 0,
+    seed,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    logitBias: {},
+  },
+  stop: [],
+  budget,
+  reportSteps: false,
+  hold: false,
+  ...more,
+})
+
+/** A budget of so many steps from noise of unit deviation, with nothing that ends it earlier. */
+export const noisyBudget = ({ maxSteps, candidates, ...more }) => ({
+  maxSteps,
+  minSteps: 0,
+  patience: 3,
+  candidates,
+  select: 'min',
+  noise: NOISE,
+  noiseSteps: 1,
+  keep: 'best',
+  acceptLower: false,
+  ...more,
+})
 
 /**
  * A `ScoredAnswer` (dist/train/evaluation/answer-scores.js) for each example, with scores

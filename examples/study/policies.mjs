@@ -15,11 +15,8 @@
  */
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { openEngine } from '../../dist/energy/open-engine.js'
-import { EngineCore } from '../../dist/generation/core/engine-core.js'
 import { resolveBudget } from '../../dist/refine/presets.js'
-import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
-import { ENGINE, readExamples, SEED } from './measure.mjs'
+import { coreRequest, openCore, percent, readExamples, SEED } from './measure.mjs'
 
 const SLOTS = 64
 const FIRST_BUDGET = 64
@@ -32,15 +29,6 @@ const examples = readExamples(data, Number(rows))
 const budgets = []
 for (let steps = FIRST_BUDGET; steps <= Number(most); steps *= 2) budgets.push(steps)
 
-const tokenizer = openTokenizer(directory)
-const sampling = {
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  logitBias: {},
-}
 const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 1e9, candidates: SLOTS }
 
 /** Answers of FILE, by row, for one refinement. */
@@ -57,7 +45,7 @@ function recorded(refinement) {
 }
 
 /** The answers of all examples: steps, energy, whether it is right, at each budget. */
-async function search(engine, refinement) {
+async function search({ core, engine }, refinement) {
   const found = recorded(refinement)
   const asked = { ...JSON.parse(refinement), max_steps: budgets[0] }
   const target = engine.model.energy_target
@@ -67,29 +55,15 @@ async function search(engine, refinement) {
     target === undefined ? asked : { energy_target: target, ...asked },
     caps,
   )
-  const core = new EngineCore(engine, tokenizer, {
-    prefillChunk: 512,
-    holdSeconds: 1e6,
-    pauseSeconds: 1,
-  })
   const waiting = examples.flatMap((_, row) => (found.has(row) ? [] : [row]))
   const running = new Map()
   const submit = () => {
     const row = waiting.shift()
     if (row === undefined) return
     running.set(String(row), [])
-    core.submit({
-      id: String(row),
-      client: 'study',
-      prompt: '',
-      template: examples[row].template,
-      maxTokens: engine.model.answer.block,
-      sampling: { ...sampling, seed: SEED + row },
-      stop: [],
-      budget,
-      reportSteps: false,
-      hold: true,
-    })
+    const { template } = examples[row]
+    const id = String(row)
+    core.submit(coreRequest({ id, template, seed: SEED + row, engine, budget, hold: true }))
   }
   for (let i = 0; i < Math.floor(SLOTS / budget.candidates); i++) submit()
   while (running.size > 0) {
@@ -129,19 +103,15 @@ function record(name, found) {
   writeFileSync(figuresPath, `${JSON.stringify(all, null, 2)}\n`)
 }
 
-const percent = (count, all) => `${((100 * count) / all).toFixed(1)} %`
-
 for (const refinement of refinements) {
-  const engine = await openEngine({
-    directory,
-    engine: ENGINE,
-    threads: 1,
+  const opened = await openCore(directory, {
     slots: SLOTS,
     contexts: SLOTS,
     pages: SLOTS * 8,
+    holdSeconds: 1e6,
   })
-  const answers = await search(engine, refinement)
-  engine.close()
+  const answers = await search(opened, refinement)
+  opened.engine.close()
   const at = (answer, budget) => answer.findLast(({ steps }) => steps <= budget) ?? answer[0]
   const right = budgets.map(
     (budget) =>

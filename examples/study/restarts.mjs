@@ -16,7 +16,7 @@ import { landscapeOf } from '../../dist/model/config.js'
 import { answerSeed } from '../../dist/refine/candidates.js'
 import { normals, uniform } from '../../dist/refine/random.js'
 import { encodeTemplate } from '../../dist/tokenizer/answer-template.js'
-import { scoreExamples, openModel, readExamples, SEED } from './measure.mjs'
+import { openModel, percent, readExamples, scoreExamples, SEED } from './measure.mjs'
 
 const [directory, data, descentRows, restartRows, most = '4096', only, until] =
   process.argv.slice(2)
@@ -84,8 +84,6 @@ function restart({ template, completion }, row, deviationOf) {
   return found
 }
 
-const share = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`
-
 if (Number(descentRows) > 0) {
   const examples = readExamples(data, Number(descentRows))
   const judged = scoreExamples(model, examples, { budgets: [64, 256] })
@@ -94,7 +92,7 @@ if (Number(descentRows) > 0) {
   const wrong = accepted.filter(({ scores }) => !scores[1][0].solved).length
   console.log(
     `one descent of 64 / 256 steps, ${examples.length} answers: ` +
-      `${solved.map((of) => share(of.length, examples.length)).join(' / ')} right; ` +
+      `${solved.map((of) => percent(of.length, examples.length)).join(' / ')} right; ` +
       `${accepted.length} at energy below ${target}, ${wrong} of them wrong`,
   )
 }
@@ -105,7 +103,7 @@ if (Number(restartRows) > 0) {
     if (only !== undefined && only !== name) continue
     const found = examples.map((example, row) => restart(example, row, deviationOf))
     const within = (of) =>
-      budgets.map((b) => share(found.filter((f) => of(f) <= b).length, found.length))
+      budgets.map((b) => percent(found.filter((f) => of(f) <= b).length, found.length))
     const accepted = (f) => (f.right ? f.accepted : Infinity)
     const wrong = found.filter((f) => !f.right && f.accepted < Infinity).length
     const energies = found.map((f) => f.energyMet).filter((e) => !Number.isNaN(e))

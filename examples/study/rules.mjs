@@ -20,7 +20,7 @@
 import { parseArgs } from 'node:util'
 import { openEngineClient } from '../../dist/library/open-models.js'
 import { requestFrom } from '../../dist/server/requests/request-settings.js'
-import { readExamples } from './measure.mjs'
+import { ENGINE, readExamples } from './measure.mjs'
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -48,7 +48,7 @@ const limits = {
 }
 
 const client = await openEngineClient(directory, {
-  engine: 'auto',
+  engine: ENGINE,
   threads: 1,
   slots: ABREAST * candidates,
   maxQueue: ABREAST,

@@ -7,28 +7,17 @@
  * The same request runs with and without terms in turn: compare, sum and distinct over the positions of the
  * model's example. Told is the CPU time of a step of one candidate, the least of the rounds.
  */
-import { readFileSync } from 'node:fs'
-import { openEngine } from '../../dist/energy/open-engine.js'
-import { EngineCore } from '../../dist/generation/core/engine-core.js'
-import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
+import { coreRequest, noisyBudget, openCore } from './measure.mjs'
 
 const [directory, terms = '16', candidates = '8', steps = '64'] = process.argv.slice(2)
 const ROUNDS = 20
-const { template } = JSON.parse(readFileSync(`${directory}/config.json`, 'utf8'))
-const tokenizer = openTokenizer(directory)
-const engine = await openEngine({
-  directory,
-  engine: 'auto',
-  threads: 1,
+const { core, engine } = await openCore(directory, {
   slots: Number(candidates),
   contexts: Number(candidates),
   pages: 64,
 })
-const core = new EngineCore(engine, tokenizer, {
-  prefillChunk: 64,
-  holdSeconds: 0,
-  pauseSeconds: 0,
-})
+const { example: template } = engine.model.template
+const budget = noisyBudget({ maxSteps: Number(steps), candidates: Number(candidates) })
 
 const kinds = [
   (at) => ({ type: 'compare', less: at, than: at + 1 }),
@@ -42,39 +31,9 @@ const added = Array.from({ length: Number(terms) }, (_, i) => ({
 }))
 
 /** Microseconds of CPU time for each step of a candidate. */
-async function cost(id, asked) {
-  core.submit({
-    id,
-    client: 'study',
-    prompt: '',
-    template: template.example,
-    maxTokens: 1,
-    sampling: {
-      temperature: 0,
-      topP: 1,
-      topK: 0,
-      seed: 1,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      logitBias: {},
-    },
-    stop: [],
-    budget: {
-      maxSteps: Number(steps),
-      minSteps: 0,
-      patience: 3,
-      candidates: Number(candidates),
-      select: 'min',
-      noise: 1,
-      noiseSteps: 1,
-      keep: 'best',
-      acceptLower: false,
-    },
-    // Each step is a call of its own either way.
-    reportSteps: true,
-    hold: false,
-    ...(asked.length > 0 && { terms: asked }),
-  })
+async function cost(id, terms) {
+  // With reports of steps each step is a call of its own either way.
+  core.submit(coreRequest({ id, template, engine, budget, reportSteps: true, terms }))
   const before = process.cpuUsage()
   while (await core.step()) core.report()
   const { system, user } = process.cpuUsage(before)
@@ -83,7 +42,7 @@ async function cost(id, asked) {
 
 const least = { with: Infinity, without: Infinity }
 for (let round = 0; round < ROUNDS; round++) {
-  least.without = Math.min(least.without, await cost(`a${round}`, []))
+  least.without = Math.min(least.without, await cost(`a${round}`))
   least.with = Math.min(least.with, await cost(`b${round}`, added))
 }
 engine.close()

@@ -1,6 +1,6 @@
 /** Chooses which of M candidates becomes the answer, by their energies. */
 import type { Selection } from './budget.js'
-import { uniform } from './random.js'
+import { STREAMS, uniform } from './random.js'
 
 export interface Outcome {
   /** Energy at the candidate's starting point. */
@@ -30,9 +30,6 @@ export function choose(outcomes: readonly Outcome[], select: Selection): number 
   return chosen
 }
 
-/** The stream of `uniform` for the noise of answers; sampling uses another one. */
-const ANSWER_STREAM = 1
-
 /** The 32-bit seed for the noise of a request's `index`-th answer. It does not depend on the batch. */
 export const answerSeed = (seed: number, index: number): number =>
-  Math.floor(uniform(seed, ANSWER_STREAM, index) * 2 ** 32)
+  Math.floor(uniform(seed, STREAMS.answerSeeds, index) * 2 ** 32)

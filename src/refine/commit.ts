@@ -8,16 +8,13 @@
  * energy without them is an answer: the energy of a board with committed positions leaves them out.
  */
 import type { Commit } from './budget.js'
-import { uniform } from './random.js'
-import { drawAmong } from './sampling.js'
+import { STREAMS, uniform } from './random.js'
+import { argmax, drawAmong } from './sampling.js'
 
 /** A position that is more certain than this is no guess. */
 const SURE = 0.95
 /** A guess is usually among the so many most certain of the positions that are not sure. */
 const SPREAD = 10
-
-/** Streams of `uniform` under the seed of an answer, one for each time that a descent commits. */
-const COMMIT_STREAMS = 2 ** 24
 
 /** Of a position that may be committed. */
 interface Certainty {
@@ -78,9 +75,9 @@ export function commits(
   if (how === 'most')
     return all
       .slice(0, count)
-      .map(({ position, weights: own }) => ({ position, token: own.indexOf(Math.max(...own)) }))
+      .map(({ position, weights: own }) => ({ position, token: argmax(own) }))
   const unsure = all.filter(({ most }) => most < SURE)
-  const chance = (i: number): number => uniform(seed, COMMIT_STREAMS + draw, i)
+  const chance = (i: number): number => uniform(seed, STREAMS.commits + draw, i)
   const chosen: { position: number; token: number }[] = []
   while (chosen.length < count && unsure.length > 0) {
     const i = 2 * chosen.length

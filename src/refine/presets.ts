@@ -236,7 +236,7 @@ const restartBoundsOf = (caps: Caps): Record<string, Bound> => ({
   most: { least: 0, most: caps.maxSteps, integer: true },
 })
 
-function check(name: string, value: unknown, bound: Bound): void {
+function check(param: string, value: unknown, bound: Bound): void {
   if (typeof value !== 'number') return
   const within = (bound.open ? value > bound.least : value >= bound.least) && value <= bound.most
   if (within && (!bound.integer || Number.isInteger(value))) return
@@ -244,10 +244,17 @@ function check(name: string, value: unknown, bound: Bound): void {
   const least = bound.open ? `greater than ${bound.least} and` : `from ${bound.least}`
   const most = bound.open ? `at most ${bound.most}` : `to ${bound.most}`
   throw new BasinError('out_of_range', {
-    param: `refinement.${name}`,
+    param,
     bound: `${kind} ${least} ${most}`,
     value,
   })
+}
+
+/** Checks the numbers among the fields of one object of a request; `param`: that object. */
+function checkAll(param: string, asked: object, bounds: Record<string, Bound>): void {
+  const values = new Map<string, unknown>(Object.entries(asked))
+  for (const [name, bound] of Object.entries(bounds))
+    check(`${param}.${name}`, values.get(name), bound)
 }
 
 /** Leaves out absent fields, so that they do not replace those of the preset. */
@@ -269,15 +276,9 @@ export function resolveBudget(
   caps: Caps,
 ): Budget {
   const asked = refinement ?? {}
-  for (const [name, bound] of Object.entries(boundsOf(model, caps))) {
-    check(name, asked[name as keyof RefinementRequest], bound)
-  }
-  for (const [name, bound] of Object.entries(restartBoundsOf(caps))) {
-    check(`restarts.${name}`, asked.restarts?.[name as keyof RestartsRequest], bound)
-  }
-  for (const [name, bound] of Object.entries(commitBoundsOf(caps))) {
-    check(`commit.${name}`, asked.commit?.[name as keyof CommitRequest], bound)
-  }
+  checkAll('refinement', asked, boundsOf(model, caps))
+  checkAll('refinement.restarts', asked.restarts ?? {}, restartBoundsOf(caps))
+  checkAll('refinement.commit', asked.commit ?? {}, commitBoundsOf(caps))
   if (asked.allocation === 'adaptive' && (asked.restarts ?? asked.commit)) {
     const reason = 'it cannot be adaptive with restarts or commit, whose candidates share all steps'
     throw new BasinError('invalid_request', { param: 'refinement.allocation', reason })
@@ -303,8 +304,6 @@ export function resolveBudget(
     select: asked.select ?? 'min',
     noise: asked.noise ?? 0,
     keep: asked.keep ?? 'best',
-    ...(search && { restarts: search.restarts }),
-    ...(commit && { commit, restarts: search?.restarts ?? noRestarts }),
     acceptLower: asked.accept_lower ?? false,
     ...chosen,
     ...present({
@@ -320,6 +319,8 @@ export function resolveBudget(
       allocation: asked.allocation,
       lineSearch: asked.line_search,
       metropolis: asked.metropolis,
+      restarts: search?.restarts ?? (commit && noRestarts),
+      commit,
     }),
   }
 }

@@ -74,6 +74,25 @@ export function normals(
   return out
 }
 
+/**
+ * The streams of `uniform` that requests use, here together so that no two purposes have the same numbers. Those
+ * under the seed of a request come first, then those under the seed of an answer. A stream that is the first of
+ * many is added to a number that the purpose counts by.
+ */
+export const STREAMS = {
+  sampling: 0,
+  answerSeeds: 1,
+  noiseOfStart: 2,
+  acceptedStart: 3,
+  parentOfStart: 4,
+  /** The first of one for each descent: which blanks the noise of its start meets. */
+  noisyBlanks: 2 ** 16,
+  /** The first of one for each time that a descent commits positions. */
+  commits: 2 ** 24,
+  /** The first of one for each descent: which of its steps Metropolis keeps. */
+  moves: 2 ** 31,
+} as const
+
 /** Number `draw` of the stream (seed, stream), uniform in (0, 1). */
 export function uniform(seed: number, stream: number, draw: number): number {
   const words = new Uint32Array(4)

@@ -5,8 +5,9 @@
  *
  * Descents are numbered in the order in which they begin: 0 to M - 1 are the first ones of M candidates.
  */
+import { isKept } from './acceptance.js'
 import type { Budget, Restarts } from './budget.js'
-import { normals, uniform } from './random.js'
+import { normals, STREAMS, uniform } from './random.js'
 import { converged, type Progress } from './stop.js'
 
 /** Why a descent was given up. */
@@ -26,13 +27,6 @@ export interface Start {
   /** Positions that are committed at the start: guesses from what the first descent has left in doubt. */
   guess?: number
 }
-
-/** Streams of `uniform` under the seed of an answer. */
-const DEVIATION_STREAM = 2
-const ACCEPTANCE_STREAM = 3
-const PARENT_STREAM = 4
-/** And one stream for the blanks of each descent. */
-const SHARE_STREAMS = 2 ** 16
 
 /** Where the model's answers begin. */
 export const modelStart: Start = { noise: 0, share: 1, anew: false }
@@ -66,7 +60,7 @@ export function firstStart({ policy }: Restarts, seed: number, descent: number):
 
 /** Unit deviation, or a smaller one: no single one reaches most. */
 function someNoise(seed: number, descent: number): Start {
-  const chance = uniform(seed, DEVIATION_STREAM, descent)
+  const chance = uniform(seed, STREAMS.noiseOfStart, descent)
   return { noise: Math.min(1, SMALLEST_NOISE + NOISE_RANGE * chance), share: 1, anew: false }
 }
 
@@ -84,8 +78,7 @@ export function accepts(
 ): boolean {
   if (!Number.isFinite(led)) return false
   if (policy === 'partial' || !Number.isFinite(stood)) return true
-  const chance = uniform(seed, ACCEPTANCE_STREAM, descent)
-  return led <= stood - TEMPERATURE * Math.log(chance)
+  return isKept(TEMPERATURE, stood, led, uniform(seed, STREAMS.acceptedStart, descent))
 }
 
 /**
@@ -127,7 +120,7 @@ function parentOf(
   )
   const better = ranked.slice(0, Math.ceil(ranked.length / 2))
   if (better.includes(index)) return index
-  return better[Math.floor(uniform(seed, PARENT_STREAM, descent) * better.length)] as number
+  return better[Math.floor(uniform(seed, STREAMS.parentOfStart, descent) * better.length)] as number
 }
 
 /**
@@ -143,7 +136,7 @@ export function startFrom(
   const width = state.length / moving.length
   const added = normals(seed, descent, -1, state.length)
   const met = moving.map(
-    (blank, position) => blank && uniform(seed, SHARE_STREAMS + descent, position) < share,
+    (blank, position) => blank && uniform(seed, STREAMS.noisyBlanks + descent, position) < share,
   )
   return state.map((value, i) => {
     if (!met[Math.floor(i / width)]) return value

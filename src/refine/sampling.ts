@@ -2,7 +2,7 @@
  * Chooses tokens from the logits of a settled answer. Pure: the same logits, settings and draw index
  * give the same token, whatever else is in the batch.
  */
-import { uniform } from './random.js'
+import { STREAMS, uniform } from './random.js'
 
 /** Field meanings follow the OpenAI API. */
 export interface Sampling {
@@ -31,8 +31,6 @@ export interface TokenLogProbs {
   top: readonly { token: number; logProb: number }[]
 }
 
-const SAMPLING_STREAM = 0
-
 const unadjusted = (sampling: Sampling): boolean =>
   sampling.presencePenalty === 0 &&
   sampling.frequencyPenalty === 0 &&
@@ -56,7 +54,8 @@ export const isWholeDraw = ({ minP = 0, topK, topP }: Sampling): boolean =>
 
 type Numbers = Float32Array | Float64Array
 
-function argmax(values: Numbers): number {
+/** The first index of the largest value. */
+export function argmax(values: Numbers): number {
   let best = 0
   for (let i = 1; i < values.length; i++) {
     if ((values[i] as number) > (values[best] as number)) best = i
@@ -196,7 +195,7 @@ export function drawAmong(weights: Numbers, chance: number): number {
 
 /** The random number for token number `draw` of a completion. */
 export const chanceOf = ({ seed }: Sampling, draw: number): number =>
-  uniform(seed, SAMPLING_STREAM, draw)
+  uniform(seed, STREAMS.sampling, draw)
 
 /** Those that are at least this share of the largest; 0 for the others. */
 function atLeast(weights: Numbers, share: number): Numbers {

@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { addKey } from '../../src/server/api-keys.js'
+import { streamedEvents } from '../support/events.js'
+import { sumOfSamples } from '../support/metric-samples.js'
 import { Server, writeModel } from '../support/process.js'
 
 export interface Event {
@@ -100,11 +102,7 @@ export class World {
 
   /** The sum of the samples of a metric. */
   async metric(name: string): Promise<number> {
-    const text = await (await this.fetch(this.keys.admin, '/metrics')).text()
-    return text
-      .split('\n')
-      .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
-      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
+    return sumOfSamples(await (await this.fetch(this.keys.admin, '/metrics')).text(), name)
   }
 
   /** Open files of the server's process, and the memory that it holds, in MiB. */
@@ -129,18 +127,8 @@ export const responseOf = ({ maxSteps, seed, tokens }: Spec) => ({
 
 /** The events of a stream. Ends without an error where the connection breaks. */
 export async function* eventsOf(reply: Response): AsyncGenerator<Event> {
-  let text = ''
-  const decoder = new TextDecoder()
   try {
-    for await (const chunk of reply.body ?? []) {
-      text += decoder.decode(chunk as Uint8Array, { stream: true })
-      const parts = text.split('\n\n')
-      text = parts.pop() ?? ''
-      for (const part of parts) {
-        const data = part.split('\n').find((line) => line.startsWith('data: '))
-        if (data && data !== 'data: [DONE]') yield JSON.parse(data.slice(6)) as Event
-      }
-    }
+    yield* streamedEvents<Event>(reply)
   } catch {
     // The connection of a process that was killed or stopped breaks; its reader asks again.
   }

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest'
 import { addKey } from '../../src/server/api-keys.js'
+import { sumOfSamples } from '../support/metric-samples.js'
 import { Peer } from '../support/peer.js'
 import { Server, writeModels } from '../support/process.js'
 import { postText, RawClient } from '../support/raw-client.js'
@@ -78,9 +79,7 @@ async function percentile(): Promise<number> {
 
 async function metric(name: string): Promise<number> {
   const headers = { 'x-api-key': operator }
-  const text = await (await fetch(`${server.url}/metrics`, { headers })).text()
-  const lines = text.split('\n').filter((line) => new RegExp(`^${name}[{ ]`).test(line))
-  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
+  return sumOfSamples(await (await fetch(`${server.url}/metrics`, { headers })).text(), name)
 }
 
 const raw: RawClient[] = []

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { ResponseReply } from '../../src/server/schemas/response-schema.js'
+import { streamedEvents } from '../support/events.js'
 import { Server, writeModel, writeModels } from '../support/process.js'
 
 interface Event {
@@ -43,24 +44,11 @@ const long = {
   background: true,
 }
 
-async function* events(reply: Response): AsyncGenerator<Event> {
-  let text = ''
-  for await (const chunk of reply.body ?? []) {
-    text += Buffer.from(chunk as Uint8Array).toString()
-    const parts = text.split('\n\n')
-    text = parts.pop() ?? ''
-    for (const part of parts) {
-      const data = part.split('\n').find((line) => line.startsWith('data: '))
-      if (data) yield JSON.parse(data.slice(6)) as Event
-    }
-  }
-}
-
 /** Reads until `enough` is true of an event, or to the end. */
 async function read(reply: Response, enough: (event: Event) => boolean = () => false) {
   const seen: Event[] = []
   try {
-    for await (const event of events(reply)) {
+    for await (const event of streamedEvents<Event>(reply)) {
       seen.push(event)
       if (enough(event)) break
     }

@@ -23,6 +23,14 @@ describe('commits', () => {
     ])
   })
 
+  it('take the most probable of 200,000 tokens', () => {
+    const weights = new Float32Array(200_000).fill(1)
+    weights[150_000] = 2
+    expect(commits({ draw: 'most' }, 1, weights, 1, [0], 7, 0)).toEqual([
+      { position: 0, token: 150_000 },
+    ])
+  })
+
   it('leave out positions that are known', () => {
     const made = commits({ draw: 'most' }, 2, readout(most), 5, [0, 2], 7, 0)
     expect(made.map(({ position }) => position)).toEqual([2, 0])

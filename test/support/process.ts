@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { weightsFile, writeCheckpoint } from '../../src/model/checkpoint.js'
 import { initialWeights } from '../../src/train/initial-weights.js'
 import { characterDescriptor } from './engine-bench.js'
+import { sumOfSamples } from './metric-samples.js'
 import { configOf } from './models.js'
 
 /** BASIN_MAIN: for callers that are built themselves, so that the program is elsewhere. */
@@ -120,11 +121,7 @@ export class Server extends BasinProcess {
 
   /** The sum of all samples of a metric. */
   async metric(name: string): Promise<number> {
-    const text = await (await fetch(`${this.url}/metrics`)).text()
-    return text
-      .split('\n')
-      .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
-      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
+    return sumOfSamples(await (await fetch(`${this.url}/metrics`)).text(), name)
   }
 }
 

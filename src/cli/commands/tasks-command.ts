@@ -184,6 +184,33 @@ function refusalOf({ template, completion }: TaskExample, task: Task, excluded: 
   return known ? 'excluded' : undefined
 }
 
+interface SudokuFlags extends TaskFlags {
+  size: SudokuSize
+  givens?: Range
+  from?: string
+}
+
+function makeSudoku({ from, size, givens = defaultGivens[size], ...flags }: SudokuFlags): void {
+  const task = sudokuTask({ size, givens })
+  if (from === undefined) makeExamples(`sudoku${size}`, task, flags)
+  else convertPuzzles(from, `sudoku${size}`, task, flags)
+}
+
+function makeVariant(variant: SudokuVariant, { from, givens, size, ...flags }: SudokuFlags): void {
+  if (from !== undefined)
+    throw new BasinError('not_supported', {
+      param: '--from',
+      reason: 'puzzles of a file have no further rule',
+    })
+  if (!isVariantSize(size))
+    throw new BasinError('not_supported', {
+      param: '--size',
+      reason: 'variants have 6 or 9 cells in a row',
+    })
+  const task = sudokuVariantTask({ variant, size, givens: givens ?? variantGivens[size] })
+  makeExamples(`sudoku${size}-${variant}`, task, flags)
+}
+
 const COUNT_HELP = `number of examples (default: ${DEFAULT_COUNT})`
 
 /** Adds the flags that every task has. */
@@ -227,14 +254,9 @@ export function registerTasks(program: Command): void {
       '--from <file>',
       'solve the puzzles of this file instead, one a line: id puzzle rating; 0 or . or _ is a blank',
     )
-    .action(({ size, givens, from, variant, ...flags }: SudokuFlags) => {
-      if (variant) {
-        makeVariant(variant, { size, givens, from, ...flags })
-        return
-      }
-      const task = sudokuTask({ size, givens: givens ?? defaultGivens[size] })
-      if (from === undefined) makeExamples(`sudoku${size}`, task, flags)
-      else convertPuzzles(from, `sudoku${size}`, task, flags)
+    .action(({ variant, ...flags }: SudokuFlags & { variant?: SudokuVariant }) => {
+      if (variant === undefined) makeSudoku(flags)
+      else makeVariant(variant, flags)
     })
   withTaskFlags(tasks.command('addition'))
     .description(`make sums of two numbers, least significant digit first, ${JSON_LINES}`)
@@ -270,24 +292,4 @@ export function registerTasks(program: Command): void {
     .action((flags: TaskFlags & { items: Range; width: number }) => {
       makeExamples('sorting', sortingTask(flags), flags)
     })
-}
-
-interface SudokuFlags extends TaskFlags {
-  size: SudokuSize
-  givens?: Range | undefined
-  from?: string | undefined
-  variant?: SudokuVariant
-}
-
-function makeVariant(
-  variant: SudokuVariant,
-  { from, givens, size, ...flags }: Omit<SudokuFlags, 'variant'>,
-): void {
-  const refuse = (param: string, reason: string) => {
-    throw new BasinError('not_supported', { param, reason })
-  }
-  if (from !== undefined) refuse('--from', 'puzzles of a file have no further rule')
-  if (!isVariantSize(size)) return refuse('--size', 'variants have 6 or 9 cells in a row')
-  const task = sudokuVariantTask({ variant, size, givens: givens ?? variantGivens[size] })
-  makeExamples(`sudoku${size}-${variant}`, task, flags)
 }

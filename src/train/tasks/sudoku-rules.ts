@@ -13,18 +13,25 @@ export interface SudokuRules {
 
 export const noRules: SudokuRules = Object.freeze({ groups: [], cages: [], rising: [] })
 
-/** Rows, columns and boxes of `boxRows` x `boxColumns` cells. */
-export function plainGroups(size: number, boxRows: number, boxColumns: number): number[][] {
+/** Row, column and box of a cell, as indices in one list of 3 N units; boxes have `boxRows` x `boxColumns` cells. */
+export function unitsOf(
+  cell: number,
+  size: number,
+  boxRows: number,
+  boxColumns: number,
+): [number, number, number] {
+  const row = Math.floor(cell / size)
+  const column = cell % size
   const across = size / boxColumns
-  const unitsOf = (cell: number): [number, number, number] => {
-    const row = Math.floor(cell / size)
-    const column = cell % size
-    const box = Math.floor(row / boxRows) * across + Math.floor(column / boxColumns)
-    return [row, size + column, 2 * size + box]
-  }
+  const box = Math.floor(row / boxRows) * across + Math.floor(column / boxColumns)
+  return [row, size + column, 2 * size + box]
+}
+
+/** The cells of each of the 3 N units. */
+export function plainGroups(size: number, boxRows: number, boxColumns: number): number[][] {
   const groups: number[][] = Array.from({ length: 3 * size }, () => [])
   for (let cell = 0; cell < size * size; cell++)
-    for (const unit of unitsOf(cell)) groups[unit]?.push(cell)
+    for (const unit of unitsOf(cell, size, boxRows, boxColumns)) groups[unit]?.push(cell)
   return groups
 }
 
@@ -33,6 +40,20 @@ interface Cage {
   open: number
   /** What they have to add up to. */
   left: number
+}
+
+/** How many digits a set of bits has, by that set. */
+export const bitCounts = Uint8Array.from(
+  { length: 512 },
+  (_, bits) => bits.toString(2).replaceAll('0', '').length,
+)
+
+/** The digits of a set of bits, rising. */
+export function digitsIn(bits: number): number[] {
+  const digits: number[] = []
+  for (let digit = 1; 1 << (digit - 1) <= bits; digit++)
+    if (bits & (1 << (digit - 1))) digits.push(digit)
+  return digits
 }
 
 /** Counts the solutions of one board by depth-first search at the cell with the fewest possible digits. */
@@ -151,7 +172,7 @@ export class RuleSearch {
     for (let cell = 0; cell < this.cells.length; cell++) {
       if (this.cells[cell] !== 0) continue
       const bits = this.free(cell)
-      const count = bitsIn(bits)
+      const count = bitCounts[bits] as number
       if (count >= fewest) continue
       best = cell
       bestBits = bits
@@ -162,9 +183,7 @@ export class RuleSearch {
       if (this.found++ === 0) this.solution = this.cells.slice()
       return
     }
-    const digits: number[] = []
-    for (let digit = 1; digit <= this.size; digit++)
-      if (bestBits & (1 << (digit - 1))) digits.push(digit)
+    const digits = digitsIn(bestBits)
     arrange?.(digits)
     for (const digit of digits) {
       this.put(best, digit)
@@ -173,10 +192,4 @@ export class RuleSearch {
       if (this.found >= limit) return
     }
   }
-}
-
-function bitsIn(bits: number): number {
-  let count = 0
-  for (let rest = bits; rest !== 0; rest &= rest - 1) count++
-  return count
 }

@@ -4,9 +4,9 @@
  * obey it. This file knows no model and reads no files.
  */
 import { BasinError } from '../../errors.js'
-import { canonicalForm, formatBoard, sudokuBoxes } from './sudoku.js'
+import { boardTask, canonicalForm, formatBoard, removeGivens, sudokuBoxes } from './sudoku.js'
 import { noRules, plainGroups, RuleSearch, type SudokuRules } from './sudoku-rules.js'
-import { checkRange, type Draws, type Range, type Task, type TaskExample } from './task.js'
+import type { Draws, Range, Task, TaskExample } from './task.js'
 
 export const sudokuVariants = ['diagonal', 'killer', 'futoshiki', 'windoku', 'anti-knight'] as const
 export type SudokuVariant = (typeof sudokuVariants)[number]
@@ -170,26 +170,20 @@ function drawSolution(
   return { solution, rules: { groups, cages, rising } }
 }
 
-function drawPuzzle(options: VariantOptions, draws: Draws): TaskExample | undefined {
-  const board = boardOf(options.size)
-  const drawn = drawSolution(options.variant, board, draws)
+function drawPuzzle(
+  { givens, variant }: VariantOptions,
+  board: Board,
+  draws: Draws,
+): TaskExample | undefined {
+  const drawn = drawSolution(variant, board, draws)
   if (!drawn) return undefined
   const { rules, solution } = drawn
   const cells = solution.slice()
-  const order = [...cells.keys()]
-  draws.shuffle(order)
-  const target = draws.within(options.givens)
-  let left = cells.length
   const { max, min } = PLAIN_SOLUTIONS
-  for (const cell of order) {
-    if (left <= target) break
-    cells[cell] = 0
-    const fits =
-      countOf(cells, board, rules, 2) === 1 && countOf(cells, board, noRules, max + 1) <= max
-    if (fits) left--
-    else cells[cell] = solution[cell] as number
-  }
-  const solutions = countOf(cells, board, noRules, max + 1)
+  const plainSolutions = () => countOf(cells, board, noRules, max + 1)
+  const isAllowed = () => countOf(cells, board, rules, 2) === 1 && plainSolutions() <= max
+  const left = removeGivens(cells, givens, draws, isAllowed)
+  const solutions = plainSolutions()
   if (solutions < min) return undefined
   return {
     template: formatBoard(cells),
@@ -201,25 +195,15 @@ function drawPuzzle(options: VariantOptions, draws: Draws): TaskExample | undefi
 
 /** Throws `out_of_range` if the board cannot have so many or so few givens, `not_supported` without boards. */
 export function sudokuVariantTask(options: VariantOptions): Task {
-  const { givens, size, variant } = options
-  checkRange('givens', givens, 1, size * size)
-  const [boxRows, boxColumns] = sudokuBoxes[size]
-  const { plain } = boardOf(size)
+  const { size, variant } = options
+  const board = boardOf(size)
   const groups = fixedGroups[variant]?.(size) ?? []
-  const empty = new Uint8Array(size * size)
-  if (new RuleSearch(empty, size, plain, { ...noRules, groups }).count(1) === 0) {
+  // Sums and signs change when digits are renamed, so there a puzzle is like itself alone.
+  const form = groups.length > 0 ? canonicalForm : (text: string) => text
+  const task = boardTask(options, (draws) => drawPuzzle(options, board, draws), form)
+  if (countOf(new Uint8Array(size * size), board, { ...noRules, groups }, 1) === 0) {
     const reason = `no ${size}x${size} board obeys the rule of ${variant}`
     throw new BasinError('not_supported', { param: 'variant', reason })
   }
-  // Sums and signs change when digits are renamed, so there a puzzle is like itself alone.
-  const form = groups.length > 0 ? canonicalForm : (board: string) => board
-  return {
-    name: 'puzzle',
-    block: size * size,
-    layout: { kind: 'sudoku', columns: size, box_columns: boxColumns, box_rows: boxRows },
-    alphabet: Array.from({ length: size }, (_, digit) => String(digit + 1)),
-    draw: (draws) => drawPuzzle(options, draws),
-    form,
-    answerForm: form,
-  }
+  return task
 }

@@ -4,6 +4,7 @@
  * no files.
  */
 import { BasinError } from '../../errors.js'
+import { bitCounts, digitsIn, unitsOf } from './sudoku-rules.js'
 import { checkRange, type Draws, type Range, type Task, type TaskExample } from './task.js'
 
 /** Rows and columns of a box, by board size; a board of N x N has N boxes of N cells. */
@@ -30,20 +31,11 @@ interface Geometry {
 const geometries = new Map<number, Geometry>(
   ([4, 6, 9] as const).map((size) => {
     const [boxRows, boxColumns] = sudokuBoxes[size]
-    const units = Array.from({ length: size * size }, (_, cell) => {
-      const row = Math.floor(cell / size)
-      const column = cell % size
-      const across = size / boxColumns
-      const box = Math.floor(row / boxRows) * across + Math.floor(column / boxColumns)
-      return [row, size + column, 2 * size + box] as const
-    })
+    const units = Array.from({ length: size * size }, (_, cell) =>
+      unitsOf(cell, size, boxRows, boxColumns),
+    )
     return [size * size, { size, units }]
   }),
-)
-
-const bitCounts = Uint8Array.from(
-  { length: 512 },
-  (_, mask) => mask.toString(2).replaceAll('0', '').length,
 )
 
 /** Cells [N * N], 0 for a blank. Throws `invalid_request` if the text is not a board. */
@@ -139,11 +131,7 @@ class Search {
     const cell = this.#blank[place] as number
     const last = this.#blank.pop() as number
     if (place < this.#blank.length) this.#blank[place] = last
-    const free = this.#free(cell)
-    const digits: number[] = []
-    for (let digit = 1; digit <= this.geometry.size; digit++) {
-      if (free & (1 << (digit - 1))) digits.push(digit)
-    }
+    const digits = digitsIn(this.#free(cell))
     arrange?.(digits)
     for (const digit of digits) {
       this.cells[cell] = digit
@@ -200,6 +188,30 @@ export const puzzleExample = (puzzle: string, solution: string): TaskExample => 
   facts: { givens: puzzle.length - (puzzle.split('_').length - 1) },
 })
 
+/**
+ * Blanks cells of a full board in random order, each unless the board is not allowed then, until the number of
+ * givens is one of `givens`. Returns that number, which is larger where too few cells may be blanked.
+ */
+export function removeGivens(
+  cells: Uint8Array,
+  givens: Range,
+  draws: Draws,
+  isAllowed: () => boolean,
+): number {
+  const order = [...cells.keys()]
+  draws.shuffle(order)
+  const target = draws.within(givens)
+  let left = cells.length
+  for (const cell of order) {
+    if (left <= target) break
+    const digit = cells[cell] as number
+    cells[cell] = 0
+    if (isAllowed()) left--
+    else cells[cell] = digit
+  }
+  return left
+}
+
 /** Draws a full board and removes givens in random order, as long as there is only one solution. */
 function drawPuzzle({ size, givens }: SudokuOptions, draws: Draws): TaskExample {
   const geometry = geometries.get(size * size) as Geometry
@@ -208,23 +220,19 @@ function drawPuzzle({ size, givens }: SudokuOptions, draws: Draws): TaskExample 
     draws.shuffle(digits)
   })
   const cells = search.solution.slice()
-  const order = [...cells.keys()]
-  draws.shuffle(order)
-  let left = cells.length
-  const target = draws.within(givens)
-  for (const cell of order) {
-    if (left <= target) break
-    const digit = cells[cell] as number
-    cells[cell] = 0
-    if (new Search(cells.slice(), geometry).count(2) === 1) left--
-    else cells[cell] = digit
-  }
+  removeGivens(cells, givens, draws, () => new Search(cells.slice(), geometry).count(2) === 1)
   return puzzleExample(formatBoard(cells), formatBoard(search.solution))
 }
 
-/** Throws `out_of_range` if the board cannot have so many or so few givens. */
-export function sudokuTask(options: SudokuOptions): Task {
-  const { size, givens } = options
+/**
+ * The task of boards of one size; `form` is that of puzzles and of solutions. Throws `out_of_range` if the board
+ * cannot have so many or so few givens.
+ */
+export function boardTask(
+  { givens, size }: SudokuOptions,
+  draw: Task['draw'],
+  form: (board: string) => string,
+): Task {
   checkRange('givens', givens, 1, size * size)
   const [boxRows, boxColumns] = sudokuBoxes[size]
   return {
@@ -232,8 +240,12 @@ export function sudokuTask(options: SudokuOptions): Task {
     block: size * size,
     layout: { kind: 'sudoku', columns: size, box_columns: boxColumns, box_rows: boxRows },
     alphabet: Array.from({ length: size }, (_, digit) => String(digit + 1)),
-    draw: (draws) => drawPuzzle(options, draws),
-    form: canonicalForm,
-    answerForm: canonicalForm,
+    draw,
+    form,
+    answerForm: form,
   }
 }
+
+/** Throws `out_of_range` if the board cannot have so many or so few givens. */
+export const sudokuTask = (options: SudokuOptions): Task =>
+  boardTask(options, (draws) => drawPuzzle(options, draws), canonicalForm)
