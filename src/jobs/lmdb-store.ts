@@ -19,6 +19,13 @@ interface Weight {
   count: number
 }
 
+/** A change of the store that waits for its transaction; `work` makes it. */
+interface Waiting {
+  work: () => number
+  resolve: () => void
+  reject: (error: BasinError) => void
+}
+
 /** Version 1 had no checksums and no number of events. */
 const FORMAT = 2
 const DATABASES = ['about', 'records', 'events', 'weights', 'quarantine']
@@ -38,6 +45,8 @@ export class LmdbStore implements JobStore {
   /** Characters of all records and events. */
   private length = 0
   private lastWriteFailed = false
+  private readonly waiting: Waiting[] = []
+  private committing = false
   /** Jobs that are being set apart. */
   private readonly damaged = new Set<string>()
 
@@ -208,17 +217,37 @@ export class LmdbStore implements JobStore {
    * `work` returns by how many characters it changes the store. Rejects with `storage_unavailable` where
    * nothing was written.
    */
-  private async transaction(work: () => number): Promise<void> {
+  private transaction(work: () => number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ work, resolve, reject })
+      void this.commitAll()
+    })
+  }
+
+  /**
+   * Commits one transaction after another; what waits meanwhile goes together into the next. Of several that
+   * LMDB's library has at once, some are never settled where a write fails.
+   */
+  private async commitAll(): Promise<void> {
+    if (this.committing) return
+    this.committing = true
+    while (this.waiting.length > 0) await this.commit(this.waiting.splice(0))
+    this.committing = false
+  }
+
+  private async commit(group: readonly Waiting[]): Promise<void> {
     let added = 0
     try {
       await this.root.transaction(() => {
-        added = work()
+        added = group.reduce((sum, { work }) => sum + work(), 0)
       })
       this.length += added
       this.lastWriteFailed = false
+      for (const { resolve } of group) resolve()
     } catch (error) {
       this.lastWriteFailed = true
-      throw new BasinError('storage_unavailable', { reason: await reasonOf(error) })
+      const reason = await reasonOf(error)
+      for (const { reject } of group) reject(new BasinError('storage_unavailable', { reason }))
     }
   }
 

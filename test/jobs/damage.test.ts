@@ -203,6 +203,20 @@ describe('a folder', () => {
   })
 })
 
+const canLimitFiles = spawnSync('prlimit', ['--version']).status === 0
+
+describe.skipIf(!canLimitFiles)('files that grow no further (skipped without prlimit)', () => {
+  it('refuse or take every write of several jobs at once, and leave none unsettled', () => {
+    const script = fileURLToPath(new URL('refused-writes.mjs', import.meta.url))
+    const store = new URL('../../dist/jobs/lmdb-store.js', import.meta.url).href
+    const { stdout } = spawnSync(process.execPath, [script, store, folder()], { encoding: 'utf8' })
+    const counts = JSON.parse(stdout) as Record<'stored' | 'refused' | 'unsettled', number>
+    expect(counts.stored).toBeGreaterThan(20)
+    expect(counts.refused).toBeGreaterThan(20)
+    expect(counts.unsettled).toBe(0)
+  }, 60_000)
+})
+
 /** A file system of 3 MiB, which root alone can mount on Linux. */
 function smallDisk(): string | undefined {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return undefined
