@@ -4,6 +4,7 @@
  * line; the stack is printed as well if BASIN_DEBUG is set.
  */
 import { Command } from 'commander'
+import { registerChat } from './commands/chat-command.js'
 import { registerEvaluate } from './commands/evaluate-command.js'
 import { registerConfig } from './commands/config-command.js'
 import { registerConvert } from './commands/convert-command.js'
@@ -17,6 +18,7 @@ import { registerServe } from './commands/serve-command.js'
 import { registerTasks } from './commands/tasks-command.js'
 import { registerTokenizer } from './commands/tokenizer-command.js'
 import { registerTrain } from './commands/train-command.js'
+import { registerWatch } from './commands/watch-command.js'
 import { version } from '../library/package.js'
 
 const program = new Command('basin')
@@ -28,6 +30,8 @@ for (const register of [
   registerKeys,
   registerConfig,
   registerGenerate,
+  registerWatch,
+  registerChat,
   registerList,
   registerTrain,
   registerEvaluate,
