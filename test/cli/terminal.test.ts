@@ -11,6 +11,7 @@ import { drawTemplate } from '../../src/cli/output/template-drawing.js'
 import { addKey } from '../../src/server/api-keys.js'
 import { Server, shipped, shippedModels } from '../support/process.js'
 import { noTerminal, plain, Terminal } from '../support/terminal.js'
+import { positionTexts } from '../../src/tokenizer/template-positions.js'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
@@ -101,6 +102,19 @@ describe('brackets', () => {
     const brackets = { kind: 'brackets' } as const
     expect(drawTemplate(places('(((('), brackets, 3).map(plain)).toEqual(['(((', '('])
     expect(drawTemplate(places('))(]'), brackets, 40).map(plain)).toEqual(['))(]'])
+  })
+})
+
+describe('a story', () => {
+  it('stands in lines, without slots that have no sentence', () => {
+    const layout = { kind: 'sentences', columns: 4, head: 2 } as const
+    const words = positionTexts('Story: - - - - Tom has _. _ is here.', layout).map((text) => ({
+      text: text === ' _' ? ' milk' : text,
+      given: text !== ' _',
+      certainty: 1,
+    }))
+    expect(words).toHaveLength(14)
+    expect(drawTemplate(words, layout, 40).map(plain)).toEqual(['Tom has milk.', 'milk is here.'])
   })
 })
 

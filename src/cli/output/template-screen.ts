@@ -2,6 +2,7 @@
 import picocolors from 'picocolors'
 import type { WriteStream } from 'node:tty'
 import type { ReadAnswer, TemplateShape } from '../answers/answer-events.js'
+import { positionTexts } from '../../tokenizer/template-positions.js'
 import { brailleCurve } from './braille.js'
 import { drawTemplate, type Place } from './template-drawing.js'
 
@@ -22,7 +23,7 @@ export class TemplateScreen {
     template: string,
     private readonly shape: TemplateShape,
   ) {
-    this.written = Array.from(onePlaceEach(template, shape))
+    this.written = positionsOf(template, shape)
   }
 
   draw(step: ReadAnswer | undefined, energies: readonly number[]): void {
@@ -56,22 +57,26 @@ export class TemplateScreen {
   }
 
   private placesOf(step: ReadAnswer | undefined): Place[] {
-    const read = step ? Array.from(step.text) : []
+    const { blank, layout } = this.shape
+    const read = step ? positionTexts(step.text, layout) : []
     return this.written.map((known, i) => {
       const reading = step?.positions?.[i]
       const token = reading?.tokens[0] ?? read[i]
       // Marks of blanks other than the model's own are read as something else.
-      if (known !== this.shape.blank && known === (token ?? known))
+      if (known !== blank && known === (token ?? known))
         return { text: known, given: true, certainty: 1 }
-      // A special token has no character of its own.
-      const text = Array.from(token ?? '').length > 1 ? '?' : (token ?? '')
+      // A special token has no text of its own, nor part of a character.
+      const legible =
+        token === undefined || token === '' || positionTexts(token, layout).length === 1
+      const text = legible ? (token ?? '') : '?'
       return { text, given: false, certainty: reading?.probabilities[0] ?? 1 }
     })
   }
 }
 
 /** Templates of one length may be laid out in lines, with spaces between. */
-const onePlaceEach = (template: string, { length }: TemplateShape): string =>
-  length === undefined || Array.from(template).length === length
-    ? template
-    : template.replace(/\s/gu, '')
+function positionsOf(template: string, { layout, length }: TemplateShape): string[] {
+  const positions = [...positionTexts(template, layout)]
+  if (length === undefined || positions.length === length) return positions
+  return [...positionTexts(template.replace(/\s/gu, ''), layout)]
+}
