@@ -160,6 +160,8 @@ export interface ModelCapabilities {
   block: number
   dimensions: number
   chat: 'template' | 'plain'
+  /** It can be given tools to call. */
+  tools: boolean
   structured_output: boolean
   endpoints: string[]
   max_steps: number
