@@ -14,6 +14,7 @@ import { registerInspect } from './commands/inspect-command.js'
 import { registerLandscape } from './commands/landscape-command.js'
 import { registerKeys } from './commands/keys-command.js'
 import { registerList } from './commands/list-command.js'
+import { registerPull } from './commands/pull-command.js'
 import { registerServe } from './commands/serve-command.js'
 import { registerTasks } from './commands/tasks-command.js'
 import { registerTokenizer } from './commands/tokenizer-command.js'
@@ -38,6 +39,7 @@ for (const register of [
   registerLandscape,
   registerTokenizer,
   registerTasks,
+  registerPull,
   registerConvert,
   registerExport,
   registerInspect,
