@@ -3,11 +3,7 @@ import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { Option, type Command } from 'commander'
 import { Profile } from '../../energy/tfjs/profile.js'
-import {
-  openTraining,
-  trainDefaults,
-  type TrainSettings,
-} from '../../library/training-run.js'
+import { openTraining, trainDefaults, type TrainSettings } from '../../library/training-run.js'
 import { parameterCount } from '../../model/checkpoint.js'
 import { optimizers } from '../../train/optimizer.js'
 import type { TrainingData } from '../../train/data/training-data.js'
