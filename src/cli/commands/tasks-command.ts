@@ -296,7 +296,7 @@ export function registerTasks(program: Command): void {
   withTaskFlags(tasks.command('world'))
     .description(`make little stories whose answer is the state of everything, ${JSON_LINES}`)
     .addOption(
-      rangeOption('--sentences <range>', 'number of sentences of a story', { min: 6, max: 10 }),
+      rangeOption('--sentences <range>', 'number of sentences of a story', { min: 4, max: 10 }),
     )
     .addOption(
       rangeOption('--hops <range>', 'facts that follow from one another, the longest such chain', {

@@ -17,6 +17,7 @@ import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import { anchored } from '../../train/initial-weights.js'
 import { Training } from '../../train/loop.js'
 import { optimizers, type OptimizerName } from '../../train/optimizer.js'
+import type { GivenShare } from '../../train/data/given-positions.js'
 import { openData, type TrainingData } from '../../train/data/training-data.js'
 import type { TrainingSettings } from '../../train/training-state.js'
 import {
@@ -24,6 +25,7 @@ import {
   backendThreadsOption,
   budgetsOption,
   DATA_HELP,
+  givenOption,
 } from '../options/backend-options.js'
 import { integer, real } from '../options/number-parsers.js'
 import {
@@ -33,6 +35,9 @@ import {
 } from '../options/objective-options.js'
 import { TrainingMetrics } from '../output/training-metrics.js'
 import { TrainingView } from '../output/training-view.js'
+
+/** The tensor whose shape depends on the length of a block. */
+const QUERIES = 'answer.query.weight'
 
 /** So many bad lines of data are printed one by one; of the others, only the number. */
 const MAX_SHOWN_BAD_LINES = 5
@@ -60,6 +65,7 @@ interface Flags extends ObjectiveFlags {
   name?: string
   relabel?: string
   symmetries?: true
+  given?: GivenShare
   average?: number
   budgets: number[]
   validRows: number
@@ -86,7 +92,10 @@ export function registerTrain(program: Command): void {
     .requiredOption('--valid <files...>', 'held-out data of the same kind')
     .requiredOption('--out <dir>', 'directory for the model and its resumable state')
     .option('--name <name>', 'what requests call the model (default: the name in --config)')
-    .option('--init <dir>', 'directory of a model whose weights the run starts from')
+    .option(
+      '--init <dir>',
+      'directory of a model whose weights the run starts from; its blocks may have another length',
+    )
     .option('--updates <n>', 'number of updates of the whole run', integer(1), 2000)
     .option('--batch <rows>', 'rows of an update', integer(1), 32)
     .option('--window <tokens>', 'predicted tokens in a row of text', integer(1), 128)
@@ -125,6 +134,7 @@ export function registerTrain(program: Command): void {
       '--symmetries',
       'JSON lines whose answers are sudoku boards: rearrange every example by a symmetry of the board',
     )
+    .addOption(givenOption())
     .option(
       '--average <rate>',
       'the model is the moving average of the weights, of this rate (0.999: over 1,000 updates)',
@@ -180,7 +190,7 @@ const settingsOf = (flags: Flags): TrainingSettings =>
       .filter(([name]) => !changeableFlags.has(name))
       .map(([name, value]) => [
         `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
-        value as string | number | boolean,
+        typeof value === 'object' ? JSON.stringify(value) : (value as string | number | boolean),
       ]),
   )
 
@@ -210,9 +220,14 @@ function prepareOut({ out, tokenizer }: Flags): void {
     copyFileSync(join(tokenizer, file), join(out, file))
 }
 
-/** The weights of `--init`. Throws `invalid_request` if they have other shapes than `--config` says. */
+/**
+ * The weights of `--init`. Position queries of a model with other blocks are left out, so that they are drawn
+ * anew. Throws `invalid_request` if others have other shapes than `--config` says.
+ */
 function initialOf(init: string, config: ModelConfig): Checkpoint['tensors'] {
-  const { tensors } = openCheckpoint(init)
+  const { config: before, tensors: all } = openCheckpoint(init)
+  const sameBlock = before.answer.block === config.answer.block
+  const tensors = new Map([...all].filter(([name]) => sameBlock || name !== QUERIES))
   for (const [name, shape] of tensorShapes(config)) {
     const given = tensors.get(name)
     if (given && given.shape.join() !== shape.join())
