@@ -5,7 +5,7 @@ export type Layout =
   | { kind: 'maze'; columns: number }
   | { kind: 'sum'; columns: number }
   | { kind: 'brackets' }
-  | { kind: 'sentences'; columns: number; head: number }
+  | { kind: 'sentences'; head: number; sentence: number; clauses: number; clause: number }
 
 export interface Template {
   blank: string
