@@ -9,7 +9,7 @@ import { positionTexts, slotsOf } from '../../src/tokenizer/template-positions.j
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 import { drawExamples, type Task } from '../../src/train/tasks/task.js'
 import { worldTask } from '../../src/train/tasks/world.js'
-import { PEOPLE, SLOT } from '../../src/train/tasks/world-story.js'
+import { SLOT } from '../../src/train/tasks/world-story.js'
 
 const draw = (task: Task, count: number, seed = 1) => [...drawExamples(task, { count, seed })]
 
@@ -88,10 +88,8 @@ it('leaves open what everybody has and where they are, and nothing else', () => 
   for (const { completion, template } of made) {
     const [told, asked] = [storyOf(completion), storyOf(template)]
     expect(asked.map(({ sentence }) => sentence)).toEqual(told.map(({ sentence }) => sentence))
-    const people = told[0]?.clauses.map(([name]) => name)
-    expect(new Set(people).size).toBe(PEOPLE)
     for (const { clauses } of asked)
-      expect(clauses).toEqual(people?.map((name) => [name, '_', '_']))
+      expect(clauses).toEqual(['Mary', 'Tom', 'Anna'].map((name) => [name, '_', '_']))
   }
 })
 
@@ -124,10 +122,11 @@ it('makes no two stories of the same form, and the same ones for the same seed',
 it('knows a story that is told of other people, places and things, or in other slots', () => {
   const story = (text: string, before = 0) =>
     task.form(`Story:${' -'.repeat(SLOT * before)}${text}`)
-  const one = story(' Mary entered the hall. Mary _ _ Tom _ _ Anna _ _')
-  expect(story(' Lucy entered the yard. Lucy _ _ Ben _ _ John _ _', 3)).toBe(one)
-  expect(story(' Mary entered the hall. Tom _ _ Mary _ _ Anna _ _')).not.toBe(one)
-  expect(story(' Mary took the milk. Mary _ _ Tom _ _ Anna _ _')).not.toBe(one)
+  const clauses = ' Mary _ _ Tom _ _ Anna _ _'
+  const one = story(` Mary entered the hall.${clauses} Tom went to Mary.${clauses}`)
+  expect(story(` Anna entered the yard.${clauses} Tom went to Anna.${clauses}`, 3)).toBe(one)
+  expect(story(` Mary entered the hall.${clauses} Tom entered the hall.${clauses}`)).not.toBe(one)
+  expect(story(` Mary entered the hall.${clauses} Mary went to Tom.${clauses}`)).not.toBe(one)
 })
 
 it('leaves out excluded stories', () => {

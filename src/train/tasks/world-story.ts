@@ -27,16 +27,15 @@ export const WORLD_BLANK = ' _'
 export const WORLD_PAD = ' -'
 /** Tokens of a sentence, its full stop included. */
 export const SENTENCE = 5
-/** People of a story, each with a clause after every sentence. */
-export const PEOPLE = 3
+/** Each has a clause after every sentence, in this order. */
+export const people = ['Mary', 'Tom', 'Anna'] as const
 /** Tokens of a clause: who, what they have, where they are. */
 export const CLAUSE = 3
 /** Tokens of a sentence and of the clauses after it. */
-export const SLOT = SENTENCE + PEOPLE * CLAUSE
+export const SLOT = SENTENCE + people.length * CLAUSE
 /** Tokens before the first sentence; without them its first word would have no space before it. */
 export const HEAD = ['Story', ':'] as const
 
-const names = ['Mary', 'Tom', 'Anna', 'Peter', 'Lucy', 'Ben', 'Emma', 'John'] as const
 const places = ['kitchen', 'garden', 'hall', 'office', 'attic', 'cellar', 'garage', 'yard'] as const
 const things = ['milk', 'bread', 'honey', 'paper', 'gold', 'silk', 'cheese', 'wine'] as const
 /** What somebody has, and where they are, before any sentence. */
@@ -44,7 +43,7 @@ const [NOTHING, AWAY] = ['nothing', 'away']
 const otherWords = ['entered', 'the', 'went', 'to', 'took', 'traded', 'with'] as const
 
 /** Every word of a story. */
-export const worldWords = [...names, ...places, ...things, NOTHING, AWAY, ...otherWords]
+export const worldWords = [...people, ...places, ...things, NOTHING, AWAY, ...otherWords]
 
 /** What somebody has or where they are, and how many people the fact came through. */
 interface Fact {
@@ -63,25 +62,25 @@ const passedOn = ({ hops, value }: Fact): Fact => ({ value, hops: hops + 1 })
 /** An event that may come next. */
 interface Event {
   hops: number
-  /** Changes the people and gives the words of the sentence, without its full stop. */
+  /** Changes the state and gives the words of the sentence, without its full stop. */
   happen: () => string[]
 }
 
 /** What may happen next, by kind; facts of more than `most` hops are not made. */
 function possibleEvents(
-  people: readonly Person[],
+  state: readonly Person[],
   around: readonly string[],
   most: number,
   draws: Draws,
 ): Event[][] {
   const pick = <T>(items: readonly T[]): T => items[draws.below(items.length)] as T
-  const held = new Set(people.map(({ thing }) => thing.value))
+  const held = new Set(state.map(({ thing }) => thing.value))
   const free = things.filter((thing) => !held.has(thing))
-  const present = people.filter(({ place }) => place.value !== AWAY)
-  const pairs = people.flatMap((person) =>
+  const present = state.filter(({ place }) => place.value !== AWAY)
+  const pairs = state.flatMap((person) =>
     present.filter((other) => other !== person).map((other) => [person, other] as const),
   )
-  const enter = people.map((person): Event => ({
+  const enter = state.map((person): Event => ({
     hops: 0,
     happen() {
       const value = pick(around.filter((place) => place !== person.place.value))
@@ -153,7 +152,7 @@ interface Slot {
 
 /** Undefined if no fact has come to so many hops. */
 function drawSlots(draws: Draws, sentences: number, hops: number): Slot[] | undefined {
-  const people = drawSome(names, PEOPLE, draws).map((name): Person => {
+  const state = people.map((name): Person => {
     return { name, thing: { value: NOTHING, hops: 0 }, place: { value: AWAY, hops: 0 } }
   })
   const around = drawSome(places, draws.within({ min: 2, max: 4 }), draws)
@@ -161,7 +160,7 @@ function drawSlots(draws: Draws, sentences: number, hops: number): Slot[] | unde
   let deepest = 0
   const slots: Slot[] = []
   for (let i = 0; i < sentences; i++) {
-    const event = drawEvent(possibleEvents(people, around, hops, draws), keen, draws)
+    const event = drawEvent(possibleEvents(state, around, hops, draws), keen, draws)
     if (!event) return undefined
     deepest = Math.max(deepest, event.hops)
     slots.push({
@@ -169,7 +168,7 @@ function drawSlots(draws: Draws, sentences: number, hops: number): Slot[] | unde
         .happen()
         .map((word) => ` ${word}`)
         .join('')}.`,
-      clauses: people.map(({ name, place, thing }) => {
+      clauses: state.map(({ name, place, thing }) => {
         return { name, thing: thing.value, place: place.value }
       }),
     })
@@ -199,15 +198,25 @@ export function drawStory(
   return { template: text(() => WORLD_BLANK), completion: text((word) => ` ${word}`) }
 }
 
-/** Renames people, places and things in the order of their first appearance, and drops empty slots. */
+/** The sentences of a template, with people, places and things renamed in the order of their appearance. */
 export function renameStory(text: string): string {
-  const kinds = [names, places, things].map((members) => new Set<string>(members))
+  const kinds = [people, places, things].map((members) => new Set<string>(members))
   const renamed = new Map<string, string>()
-  return text.replaceAll(WORLD_PAD, '').replaceAll(/[A-Za-z]+/g, (word) => {
-    const kind = kinds.findIndex((members) => members.has(word))
-    if (kind < 0) return word
-    const known = renamed.get(word) ?? `${'NPT'.charAt(kind)}${renamed.size}`
-    renamed.set(word, known)
-    return known
-  })
+  // Clauses stand before a sentence in the text up to its full stop, and follow from the sentences.
+  const sentences = text.split('.').slice(0, -1)
+  return sentences
+    .map((sentence) =>
+      sentence
+        .split(' ')
+        .slice(1 - SENTENCE)
+        .map((word) => {
+          const kind = kinds.findIndex((members) => members.has(word))
+          if (kind < 0) return word
+          const known = renamed.get(word) ?? `${'NPT'.charAt(kind)}${renamed.size}`
+          renamed.set(word, known)
+          return known
+        })
+        .join(' '),
+    )
+    .join('. ')
 }
