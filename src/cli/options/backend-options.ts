@@ -24,5 +24,5 @@ export const budgetsOption = (description: string): Option =>
 export const givenOption = (): Option =>
   new Option(
     '--given <shares>',
-    'give a share of each block, drawn from a range such as 0-0.9, and infer the rest; of JSON lines in training every second one, in place of its template',
+    'give a share of each block, drawn from a range such as 0-0.9, and infer the rest; of JSON lines in training every second one, besides what its template gives',
   ).argParser(shareRange)

@@ -38,12 +38,19 @@ export function withGiven(
   return { ...batch, moving, clamped: true }
 }
 
-/** The same for every second row, whose template then does not say what is inferred. */
-export function withGivenHalf(...[batch, share, draw]: Parameters<typeof withGiven>): Batch {
-  const { moving } = withGiven(batch, share, draw)
+/**
+ * In every second row the given share of what was to be inferred is given too; where that would be all of
+ * it, the row stays as it is.
+ */
+export function withAnswersGiven(...[batch, share, draw]: Parameters<typeof withGiven>): Batch {
+  const drawn = withGiven(batch, share, draw).moving
+  const moving = batch.moving.slice()
   const size = moving.length / batch.rows
-  for (let row = 0; row < batch.rows; row += 2)
-    moving.set(batch.moving.subarray(row * size, (row + 1) * size), row * size)
+  for (let row = 1; row < batch.rows; row += 2) {
+    const [first, end] = [row * size, (row + 1) * size]
+    const left = drawn.slice(first, end).map((moves, i) => moves * (moving[first + i] as number))
+    if (left.includes(1)) moving.set(left, first)
+  }
   return { ...batch, moving }
 }
 

@@ -3,7 +3,7 @@ import type { ModelConfig } from '../../model/config.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import { batchOfExamples, batchOfWindows, type Batch, type Example } from './training-batch.js'
 import { TextSource } from './windows.js'
-import { givenDraws, withGiven, withGivenHalf, type GivenShare } from './given-positions.js'
+import { givenDraws, withGiven, withAnswersGiven, type GivenShare } from './given-positions.js'
 import { JsonlSource, type BadLine } from './jsonl.js'
 import { openTokenizedText, type TokenCache } from './tokenized-text.js'
 import { BasinError } from '../../errors.js'
@@ -24,7 +24,7 @@ export interface DataOptions {
   /** Boards: rearrange every training example by a symmetry. */
   symmetries?: boolean
   strict?: boolean
-  /** The share of each block's tokens that is given, in text, and in half of the examples of a training. */
+  /** The share of each block's tokens that is given, in text, and besides the template in half of the examples of a training. */
   given?: GivenShare
   /** Where to keep the tokens of text files; in memory if absent. */
   tokenCache?: TokenCache
@@ -115,7 +115,7 @@ function exampleData(options: DataOptions): TrainingData {
   return {
     batch(update) {
       const batch = batchOfExamples(config, train.batch(update, rows))
-      return given ? withGivenHalf(batch, given, givenDraw(options, update)) : batch
+      return given ? withAnswersGiven(batch, given, givenDraw(options, update)) : batch
     },
     validation: chunks(held, rows).map((part) => batchOfExamples(config, part)),
     bytesPerPosition: 0,
