@@ -48,5 +48,5 @@ export async function closeAll(opened: Iterable<{ close: () => Promise<void> }>)
 export function sourceOf({ directory, model }: FoundModel, flags: WorkerFlags): ModelSource {
   const { size: bytes } = statSync(join(directory, weightsFile))
   const chat = hasChatTemplate(directory)
-  return { model, chat, bytes, open: () => openEngineClient(directory, flags) }
+  return { model, chat, bytes, directory, open: () => openEngineClient(directory, flags) }
 }

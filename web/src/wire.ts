@@ -62,7 +62,8 @@ export interface Request {
 
 /** A term that is added to the energy, with the fields of its type. */
 export interface EnergyTerm {
-  type: 'distinct' | 'sum' | 'compare' | 'token' | 'contains' | 'count' | 'similar'
+  type: 'distinct' | 'sum' | 'compare' | 'token' | 'contains' | 'count' | 'similar' | 'model'
+  weight?: number
   required?: boolean
   positions?: number[] | number[][]
   equals?: number
@@ -73,6 +74,7 @@ export interface EnergyTerm {
   not?: boolean
   text?: string
   token?: string
+  model?: string
 }
 
 /** What a step says of a term. */

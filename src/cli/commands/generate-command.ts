@@ -11,6 +11,7 @@ import { type SettledAnswer, settledAnswers } from '../../generation/settled-ans
 import { type RestartPolicy, restartPolicies } from '../../refine/budget.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { ReasoningEffort } from '../../refine/presets.js'
+import { placeTermModels } from '../../server/requests/energy-terms.js'
 import { requestFrom, type Settings } from '../../server/requests/request-settings.js'
 import { type EnergyTerm, LARGEST_TERM_COUNT } from '../../server/schemas/terms-schema.js'
 import { brailleCurve } from '../output/braille.js'
@@ -55,7 +56,7 @@ interface GenerateFlags {
 const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 86_400, candidates: 64 }
 /** Descents at a time where they begin anew. */
 const DESCENTS = 8
-const termCaps = { terms: LARGEST_TERM_COUNT, positions: 1e6 }
+const termCaps = { terms: LARGEST_TERM_COUNT, positions: 1e6, models: 16 }
 const SPARKLINE_WIDTH = 16
 /** Between two steps on a terminal: long enough to see that something moves, or what. */
 const STEP_MS = 30
@@ -120,7 +121,7 @@ export function registerGenerate(program: Command): void {
 }
 
 /** What `serve --model` finds, or else a directory. */
-function directoryOf({ model, models }: GenerateFlags): string {
+function directoryOf({ model, models }: Pick<GenerateFlags, 'model' | 'models'>): string {
   if (existsSync(join(model, 'config.json'))) return model
   return modelNamed(model, scanModels(models), models).directory
 }
@@ -184,13 +185,16 @@ async function watch(
     ...(term && { energy_terms: term }),
   }
   const bounds = { caps: { ...caps, candidates: generation.capacity.slots }, terms: termCaps }
-  const run = generation.submit({
+  const request = {
     ...requestFrom(asked, generation.model, bounds),
     prompt,
     client: 'terminal',
     reportSteps: true,
     hold: false,
-  })
+  }
+  const run = generation.submit(
+    placeTermModels(request, (model) => directoryOf({ model, models: flags.models })),
+  )
   const pace = { hurried: false }
   process.once('SIGINT', () => {
     pace.hurried = true

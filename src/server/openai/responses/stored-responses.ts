@@ -250,10 +250,12 @@ export class StoredResponses {
 }
 
 /** After a restart, requests that were admitted before may find a full queue, or an engine that is not ready. */
-async function whenThereIsRoom(submit: () => SubmittedRequest): Promise<SubmittedRequest> {
+async function whenThereIsRoom(
+  submit: () => Promise<SubmittedRequest>,
+): Promise<SubmittedRequest> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return submit()
+      return await submit()
     } catch (error) {
       const code = error instanceof BasinError ? error.code : 'internal'
       const passes = code === 'queue_full' || code === 'engine_unavailable'
