@@ -250,9 +250,7 @@ export class StoredResponses {
 }
 
 /** After a restart, requests that were admitted before may find a full queue, or an engine that is not ready. */
-async function whenThereIsRoom(
-  submit: () => Promise<SubmittedRequest>,
-): Promise<SubmittedRequest> {
+async function whenThereIsRoom(submit: () => Promise<SubmittedRequest>): Promise<SubmittedRequest> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await submit()
