@@ -23,8 +23,16 @@ export interface RefinementSettings {
     after?: number | 'plateau'
     keep?: number
     most?: number | null
-    policy?: 'mixed' | 'noise' | 'partial' | 'near' | 'population'
+    policy?: 'mixed' | 'model' | 'noise' | 'guess' | 'partial' | 'near' | 'population'
   } | null
+  commit?: {
+    share?: number
+    count?: number
+    by?: 'entropy'
+    draw?: 'most' | 'sample'
+    after?: number
+    reopen?: boolean
+  }
   step_size?: number
   step_size_on?: 'every_landscape' | 'last_landscape'
   noise?: number
@@ -33,6 +41,25 @@ export interface RefinementSettings {
   keep?: 'best' | 'last'
   accept_lower?: boolean
   line_search?: boolean
+  /** Undo a step that raises the energy by d with probability 1 - exp(-d / this). */
+  metropolis?: number
+}
+
+/** A rule or a wish that is added to the energy: docs/composition.md says which fields a type has. */
+export interface EnergyTerm {
+  type: 'distinct' | 'sum' | 'compare' | 'token' | 'contains' | 'count' | 'similar'
+  weight?: number
+  required?: boolean
+  tolerance?: number
+  positions?: (number | number[])[]
+  equals?: number
+  less?: number
+  than?: number
+  position?: number
+  tokens?: string[]
+  not?: boolean
+  text?: string
+  token?: string
 }
 
 /** A text, or the tokens of one. */
@@ -51,6 +78,7 @@ interface Sampling {
   presence_penalty?: number
   frequency_penalty?: number
   refinement?: RefinementSettings
+  energy_terms?: EnergyTerm[]
 }
 
 interface Settings extends Sampling {
@@ -265,6 +293,8 @@ export interface ResponseRequest extends Sampling {
   max_output_tokens?: number
   template?: string
   reasoning?: { effort?: Effort }
+  /** More in events and in the result, such as `basin:refinement_step`. */
+  include?: string[]
   /** It runs on without this connection. */
   background?: boolean
   /** Default true: only a stored response can be gone on with after a connection has broken. */
@@ -281,7 +311,7 @@ export interface StoredResponse {
   status: 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled'
   background: boolean
   error: { code: string; message: string } | null
-  incomplete_details: { reason: 'max_output_tokens' } | null
+  incomplete_details: { reason: 'max_output_tokens' | 'unsatisfied' } | null
   model: string
   output: {
     type: 'message'

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest'
 import { brailleCurve } from '../../src/cli/output/braille.js'
 import { table } from '../../src/cli/commands/list-command.js'
 import { drawTemplate } from '../../src/cli/output/template-drawing.js'
+import { positionTexts } from '../../src/tokenizer/template-positions.js'
 import { shipped, shippedModels } from '../support/process.js'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -84,6 +85,19 @@ describe('a template', () => {
       cell.text === '_' ? { text: 'x', given: false, certainty: 1 } : cell,
     )
     expect(drawTemplate(cells, layout, 40).map(plain)).toEqual(['██████', 'S ••G ', '██████'])
+  })
+})
+
+describe('a story', () => {
+  it('stands in lines, without slots that have no sentence', () => {
+    const layout = { kind: 'sentences', columns: 4, head: 2 } as const
+    const words = positionTexts('Story: - - - - Tom has _. _ is here.', layout).map((text) => ({
+      text: text === ' _' ? ' milk' : text,
+      given: text !== ' _',
+      certainty: 1,
+    }))
+    expect(words).toHaveLength(14)
+    expect(drawTemplate(words, layout, 40).map(plain)).toEqual(['Tom has milk.', 'milk is here.'])
   })
 })
 

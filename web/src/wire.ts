@@ -5,6 +5,7 @@ export type Layout =
   | { kind: 'maze'; columns: number }
   | { kind: 'sum'; columns: number }
   | { kind: 'brackets' }
+  | { kind: 'sentences'; columns: number; head: number }
 
 export interface Template {
   blank: string

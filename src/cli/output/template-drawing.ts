@@ -24,6 +24,7 @@ function inked({ certainty, given, text }: Place): string {
   return certainty >= DOUBTFUL ? picocolors.yellow(text) : picocolors.red(text)
 }
 
+type Sentences = Extract<TemplateLayout, { kind: 'sentences' }>
 type Sudoku = Extract<TemplateLayout, { kind: 'sudoku' }>
 
 function sudoku(places: readonly Place[], { box_columns, box_rows, columns }: Sudoku): string[] {
@@ -79,6 +80,16 @@ function sum(places: readonly Place[], columns: number): string[] {
   ]
 }
 
+/** One sentence a line; slots without one are left out. */
+function sentences(places: readonly Place[], { columns, head }: Sentences): string[] {
+  const lines = Array.from({ length: Math.ceil((places.length - head) / columns) }, (_, line) =>
+    places.slice(head + line * columns, head + (line + 1) * columns),
+  )
+  return lines
+    .filter((line) => line.some(({ given, text }) => !given || /[\p{L}\p{N}]/u.test(text)))
+    .map((line) => line.map(inked).join('').trimStart())
+}
+
 /** `width`: of a line of text, where there is no layout. */
 export function drawTemplate(
   places: readonly Place[],
@@ -92,6 +103,8 @@ export function drawTemplate(
       return maze(places, layout.columns)
     case 'sum':
       return sum(places, layout.columns)
+    case 'sentences':
+      return sentences(places, layout)
     case 'brackets':
     case undefined:
       return Array.from({ length: Math.ceil(places.length / width) }, (_, row) =>

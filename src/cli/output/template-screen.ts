@@ -2,6 +2,7 @@
 import picocolors from 'picocolors'
 import type { WriteStream } from 'node:tty'
 import type { TemplateLayout } from '../../model/config.js'
+import { positionTexts } from '../../tokenizer/template-positions.js'
 import { brailleCurve } from './braille.js'
 import { drawTemplate, type Place } from './template-drawing.js'
 
@@ -63,13 +64,15 @@ export class TemplateScreen {
   }
 
   private placesOf(step: ShownStep | undefined): Place[] {
-    const read = step ? Array.from(step.text) : []
-    return Array.from(this.template, (known, i) => {
+    const { layout } = this
+    const read = step ? positionTexts(step.text, layout) : []
+    return positionTexts(this.template, layout).map((known, i) => {
       if (known !== this.blank) return { text: known, given: true, certainty: 1 }
       const reading = step?.positions?.[i]
       const token = reading?.tokens[0] ?? read[i] ?? ''
-      // A special token has no character of its own.
-      const text = Array.from(token).length > 1 ? '?' : token
+      // A special token has no text of its own, nor part of a character.
+      const legible = positionTexts(token, layout).length === 1
+      const text = token === '' || legible ? token : '?'
       return { text, given: false, certainty: reading?.probabilities[0] ?? 1 }
     })
   }

@@ -28,8 +28,8 @@ const fillsTemplates = ({ model }: Pick<EngineClient, 'model'>): boolean =>
   model.template?.length !== undefined
 
 /**
- * `param`: the field that holds the turns. `template`: what the request names besides them. Throws
- * `invalid_request`, and what the chat template throws.
+ * `param`: the field that holds the turns. `template`: what the request names besides them; a model that fills
+ * templates of one length reads nothing else then. Throws `invalid_request`, and what the chat template throws.
  */
 export async function conversationPrompt(
   turns: readonly Turn[],
@@ -42,7 +42,8 @@ export async function conversationPrompt(
     const messages = turns.map(({ role, text }) => ({ role, content: text }))
     return { prompt: await engine.converse(messages, client), ...given }
   }
-  if (fillsTemplates(engine) && !given) return { prompt: [], template: puzzleIn(turns, param) }
+  if (fillsTemplates(engine))
+    return { prompt: [], ...(given ?? { template: puzzleIn(turns, param) }) }
   const text = plainText(turns)
   return { prompt: text === '' ? [] : await engine.tokenize(text, client, param), ...given }
 }
