@@ -16,7 +16,7 @@ import { requestFrom, type Settings } from '../../server/requests/request-settin
 import { type EnergyTerm, LARGEST_TERM_COUNT } from '../../server/schemas/terms-schema.js'
 import { brailleCurve } from '../output/braille.js'
 import { integer, real } from '../options/number-parsers.js'
-import { appendTerms } from '../options/term-option.js'
+import { appendTerms, parseCommit } from '../options/json-options.js'
 import { figure, TemplateScreen } from '../output/template-screen.js'
 import { shippedModels } from '../../library/package.js'
 import { Screen } from '../output/screen.js'
@@ -40,6 +40,7 @@ interface GenerateFlags {
   steps?: number
   effort?: ReasoningEffort
   candidates?: number
+  commit?: ReturnType<typeof parseCommit>
   restarts?: RestartPolicy | true
   after?: number
   noise?: number
@@ -105,6 +106,11 @@ export function registerGenerate(program: Command): void {
       "steps of a descent, with --restarts (default: the model's trained number)",
       integer(1, caps.maxSteps),
     )
+    .option(
+      '--commit <json>',
+      'positions that become certain while the others go on, as refinement.commit of a request: {"share":0.25}',
+      parseCommit,
+    )
     .option('--noise <x>', 'standard deviation of the noise of each step', real(0, 1000))
     .option('--noise-steps <n>', 'noise in the first so many steps only', integer(0, caps.maxSteps))
     .option(
@@ -151,7 +157,7 @@ const mayRestart = ({ effort, restarts }: GenerateFlags): boolean =>
 
 /** Restarts end at the energy target of the model, whatever the effort. */
 function refinementOf(
-  { after, candidates, noise, noiseSteps, restarts, steps }: GenerateFlags,
+  { after, candidates, commit, noise, noiseSteps, restarts, steps }: GenerateFlags,
   { energy_target: target }: ModelConfig,
 ): NonNullable<Settings['refinement']> {
   const policy = restarts === true ? undefined : restarts
@@ -160,6 +166,7 @@ function refinementOf(
     ...(steps !== undefined && { max_steps: steps }),
     ...(noise !== undefined && { noise }),
     ...(noiseSteps !== undefined && { noise_steps: noiseSteps }),
+    ...(commit && { commit }),
     ...(restarts !== undefined && {
       restarts: { ...(after !== undefined && { after }), ...(policy && { policy }) },
       ...(target !== undefined && { energy_target: target }),
