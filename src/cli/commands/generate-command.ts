@@ -1,5 +1,6 @@
 /** `basin generate`: one completion, watched while it settles. */
 import type { Command } from 'commander'
+import { placeTermModels } from '../../server/requests/energy-terms.js'
 import { requestFrom } from '../../server/requests/request-settings.js'
 import { localAnswer } from '../answers/local-answer.js'
 import { openLocalModel, type LocalModelFlags, localModelOptions } from '../answers/local-model.js'
@@ -27,10 +28,11 @@ const mayRestart = ({ effort, restarts }: GenerateFlags): boolean =>
 
 async function generate(prompt: string, flags: GenerateFlags): Promise<void> {
   const slots = flags.candidates ?? (mayRestart(flags) ? DESCENTS : 1)
-  const { bounds, engine, shape } = await openLocalModel(flags.model, flags, slots)
+  const { bounds, engine, placeOf, shape } = await openLocalModel(flags.model, flags, slots)
   try {
     const asked = answerFields(flags, engine.model.energy_target, onTerminal())
-    const request = { ...requestFrom(asked, engine.model, bounds), prompt }
+    const given = { ...requestFrom(asked, engine.model, bounds), prompt }
+    const request = placeTermModels(given, placeOf)
     const { template, slow } = flags
     const drawing = { prompt, shape, slow, ...(template !== undefined && { template }) }
     const { end, summary } = await drawAnswer(localAnswer(engine, request), drawing)
