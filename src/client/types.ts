@@ -189,7 +189,7 @@ export type TemplateLayout =
   | { kind: 'maze'; columns: number }
   | { kind: 'sum'; columns: number }
   | { kind: 'brackets' }
-  | { kind: 'sentences'; columns: number; head: number }
+  | { kind: 'sentences'; head: number; sentence: number; clauses: number; clause: number }
 
 export interface CompletionRequest extends AnswerSettings {
   prompt?: Text | string[] | number[][]
