@@ -14,6 +14,7 @@ export const defaultThreads = String(Math.max(1, availableParallelism() - 1))
 
 export interface Started {
   url: string
+  pid: number | undefined
   stop: () => void
 }
 
@@ -33,7 +34,7 @@ export function startServer(flags: Readonly<Record<string, string>>): Promise<St
     child.stdout.on('data', (data: Buffer) => {
       output += data.toString()
       const url = /is at (http:\S+), its/.exec(output)?.[1]
-      if (url) resolve({ url, stop: () => child.kill('SIGTERM') })
+      if (url) resolve({ url, pid: child.pid, stop: () => child.kill('SIGTERM') })
     })
   })
 }

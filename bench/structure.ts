@@ -2,8 +2,11 @@
  * What does it cost to hold a text to a structure, and is it always kept? Starts the real server and asks for
  * completions of the same length: free ones that are drawn from all logits too, ones that must match an
  * expression which allows everything, and the JSON of a schema. Prints the time of a token of each, by
- * the clock and of the processor, and how many of the JSON texts match their schema.
+ * the clock, of the processor, and of the processor in the engine's thread (which Linux tells), and how many of
+ * the JSON texts match their schema.
  */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+
 import { readConfig } from '../src/model/config.js'
 import { join } from 'node:path'
 import Schema from 'typebox/schema'
@@ -50,7 +53,7 @@ const schema = {
   additionalProperties: false,
 }
 
-const { stop, url } = await startServer({ models, model, threads, 'log-level': 'warn' })
+const { pid, stop, url } = await startServer({ models, model, threads, 'log-level': 'warn' })
 
 interface Reply {
   choices: { text: string; finish_reason: string }[]
@@ -77,15 +80,43 @@ const kinds: Record<string, object> = {
   },
 }
 
-/** Milliseconds of each token, and those of the processor for it, of all threads of the server. */
-async function timed(body: object, seed: number): Promise<[number, number]> {
+/** Nanoseconds that each thread of the server has had the processor; none where there is no /proc. */
+function threadTimes(): Map<string, number> {
+  const tasks = `/proc/${pid}/task`
+  if (!existsSync(tasks)) return new Map()
+  return new Map(
+    readdirSync(tasks).map((id) => {
+      const [ran = ''] = readFileSync(`${tasks}/${id}/schedstat`, 'utf8').split(' ')
+      return [id, Number(ran)]
+    }),
+  )
+}
+
+interface TokenTime {
+  /** Milliseconds of a token: on the clock, of the processor in all threads, and in each thread. */
+  clock: number
+  cpu: number
+  threads: Map<string, number>
+}
+
+async function timed(body: object, seed: number): Promise<TokenTime> {
   const before = (await readMetrics(url))(CPU)
+  const threadsBefore = threadTimes()
   const began = performance.now()
   const { usage } = await complete({ ...body, max_tokens: TOKENS, seed })
   const passed = performance.now() - began
+  const ran = [...threadTimes()].map(([id, time]): [string, number] => [
+    id,
+    (time - (threadsBefore.get(id) ?? 0)) / 1e6 / usage.completion_tokens,
+  ])
   const after = (await readMetrics(url))(CPU)
-  return [passed / usage.completion_tokens, (1e3 * (after - before)) / usage.completion_tokens]
+  const tokens = usage.completion_tokens
+  return { clock: passed / tokens, cpu: (1e3 * (after - before)) / tokens, threads: new Map(ran) }
 }
+
+/** The thread that computes most where nothing is masked. */
+const busiest = ({ threads }: TokenTime): string | undefined =>
+  [...threads].sort(([, one], [, other]) => other - one)[0]?.[0]
 
 /** How many of them match the schema; a text that was cut off does not. */
 async function valid(count: number): Promise<number> {
@@ -108,22 +139,20 @@ console.log(
   `model ${model}: ${vocab_size} tokens, ${steps} steps a token; ${threads} engine thread(s)`,
 )
 for (const body of Object.values(kinds)) await timed(body, 0)
-const times = Object.keys(kinds).map((kind) => ({
-  kind,
-  all: [] as number[],
-  cpu: [] as number[],
-}))
-for (let round = 1; round <= rounds; round++) {
-  for (const { all, cpu, kind } of times) {
-    const [whole, computed] = await timed(kinds[kind] ?? {}, round)
-    all.push(whole)
-    cpu.push(computed)
-  }
-}
-for (const { all, cpu, kind } of times) {
+const engine = busiest(await timed({}, 0)) ?? ''
+const times = Object.entries(kinds).map(([kind, body]) => ({ kind, body, all: [] as TokenTime[] }))
+for (let round = 1; round <= rounds; round++)
+  for (const { all, body } of times) all.push(await timed(body, round))
+const micros = (values: readonly number[]): number => 1e3 * median([...values])
+for (const { all, kind } of times) {
+  const [clock, cpu, own] = [
+    all.map((time) => time.clock),
+    all.map((time) => time.cpu),
+    all.map(({ threads }) => threads.get(engine) ?? NaN),
+  ].map(micros)
   console.log(
-    `${kind.padEnd(22)} ${(1e3 * median(all)).toFixed(0)} us a token, ` +
-      `${(1e3 * median(cpu)).toFixed(0)} us of the processor`,
+    `${kind.padEnd(22)} ${clock?.toFixed(0)} us a token, ${cpu?.toFixed(0)} us of the processor, ` +
+      `${own?.toFixed(0)} us of it in the engine's thread`,
   )
 }
 const began = performance.now()

@@ -100,6 +100,17 @@ describe.skipIf(!shipped)('a text with a structure', () => {
     expect(response.output[0].content[0].text).toBe(content)
   })
 
+  it('says of an answer that fills a template what each position may hold', async () => {
+    const asked = { model: 'sudoku6', prompt: '', template: '_'.repeat(36), seed: 1 }
+    const guided_regex = '[12]6[^1-4].{33}'
+    const { choices } = await server.complete({ ...asked, guided_regex })
+    expect(choices[0]?.finish_reason).not.toBe('unsatisfied')
+    expect(choices[0]?.text).toMatch(/^[12]6[56][1-6]{33}$/)
+    const guided_choice = ['142635536241653124214563421356365412']
+    const chosen = await server.complete({ ...asked, template: PUZZLE, guided_choice })
+    expect(chosen.choices[0]?.text).toBe(guided_choice[0])
+  })
+
   it('goes on from where a held answer is reopened', async () => {
     const peer = await Peer.connect(server.socket)
     const guided_regex = '(ab|cd){4}'

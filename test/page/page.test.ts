@@ -1,5 +1,4 @@
 /** The page in a real Chromium, against the built server with the shipped models. */
-import axe from 'axe-core'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -7,7 +6,14 @@ import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { addKey } from '../../src/server/api-keys.js'
-import { noChromium, openBrowser, type Tab, visit, type Visit } from '../support/chromium.js'
+import {
+  noChromium,
+  objections,
+  openBrowser,
+  type Tab,
+  visit,
+  type Visit,
+} from '../support/chromium.js'
 import { Server, shipped, shippedModels } from '../support/process.js'
 
 const reason = noChromium ?? (shipped ? undefined : 'the shipped models are not there')
@@ -473,13 +479,7 @@ describe.skipIf(reason !== undefined)('the page', () => {
       }
       if (view === 'compare') await press(page, 'Go')
       await page.waitForTimeout(800)
-      // The policy of the page lets no script in; the tool comes by the debugger.
-      await page.evaluate(axe.source)
-      const violations = await page.evaluate<unknown[]>(
-        `axe.run(document).then(({ violations }) =>
-          violations.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)]))`,
-      )
-      expect(violations).toEqual([])
+      expect(await objections(page)).toEqual([])
     })
   })
 })

@@ -1,7 +1,7 @@
 /**
  * Pictures of every kind of drawing, wide and narrow, in build/page/, for somebody to look at. What can
- * be told without looking is: nothing is wider than the screen, nothing is asked of another server, and
- * the console stays empty.
+ * be told without looking is: nothing is wider than the screen, nothing is asked of another server, the
+ * console stays empty, and axe-core objects to nothing, in light and in dark.
  */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +16,7 @@ import { dyckTask } from '../../src/train/tasks/dyck.js'
 import { initialWeights } from '../../src/train/initial-weights.js'
 import { pathTask } from '../../src/train/tasks/paths.js'
 import { sortingTask } from '../../src/train/tasks/sorting.js'
-import { noChromium, openBrowser, visit } from '../support/chromium.js'
+import { noChromium, objections, openBrowser, visit } from '../support/chromium.js'
 import { Server, shipped, shippedModels } from '../support/process.js'
 
 const reason = noChromium ?? (shipped ? undefined : 'the shipped models are not there')
@@ -78,6 +78,12 @@ describe.skipIf(reason !== undefined)('a picture', () => {
     expect(wide).toBe(seen)
     const name = `${model}-${String(screen.width)}-${screen.dark ? 'dark' : 'light'}.png`
     await page.screenshot({ path: join(pictures, name), fullPage: true })
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await page.emulateMedia({ colorScheme })
+      // Colours change over a moment.
+      await page.waitForTimeout(400)
+      expect([colorScheme, ...(await objections(page))]).toEqual([colorScheme])
+    }
     expect(complaints).toEqual([])
     for (const request of requests) expect(new URL(request).host).toBe(new URL(server.url).host)
     await close()

@@ -2,6 +2,7 @@
  * A real browser for tests of the page: Debian's Chromium, driven over its own protocol. Nothing is
  * downloaded; where no browser is installed, `noChromium` says so.
  */
+import axe from 'axe-core'
 import { existsSync } from 'node:fs'
 import { type Browser, chromium, type Page } from 'playwright-core'
 
@@ -75,4 +76,16 @@ export async function visit(
   if (before) await page.addInitScript(before)
   await page.goto(url)
   return { page, complaints, requests, close: () => context.close() }
+}
+
+/**
+ * What axe-core objects to, with the elements at fault. The policy of the page lets no script in; the tool comes
+ * by the debugger.
+ */
+export async function objections(page: Page): Promise<unknown[]> {
+  await page.evaluate(axe.source)
+  return page.evaluate<unknown[]>(
+    `axe.run(document).then(({ violations }) =>
+      violations.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)]))`,
+  )
 }

@@ -78,7 +78,8 @@ export function grammarOf(
     const reason = `${second.param} asks for a structure too; a text can have one`
     throw new BasinError('invalid_request', { param, reason })
   }
-  if (model.template?.length !== undefined || typeof fields.template === 'string') {
+  const { length: positions } = model.template ?? {}
+  if (positions === undefined && typeof fields.template === 'string') {
     const reason = 'what is known of an answer that fills a template belongs into the template'
     throw new BasinError('not_supported', { param, reason })
   }

@@ -10,6 +10,7 @@ import { grammarOf } from './request-grammar.js'
 import type { settings } from '../schemas/settings-schema.js'
 import type { StructureFields } from '../schemas/structure-schema.js'
 import { termsFrom } from './energy-terms.js'
+import { positionTerms } from './position-terms.js'
 
 export type Settings = Static<TObject<typeof settings>> & Pick<StructureFields, 'implied' | 'text'>
 
@@ -72,8 +73,11 @@ export function requestFrom(
   limits: Pick<Limits, 'caps' | 'terms'>,
 ): Omit<EngineRequest, 'id' | 'prompt' | 'client' | 'reportSteps' | 'hold'> {
   const { stop, template, logprobs } = asked
-  const grammar = grammarOf(asked, model)
-  const terms = asked.energy_terms?.length ? termsFrom(asked.energy_terms, limits.terms) : undefined
+  const structure = grammarOf(asked, model)
+  const filled = structure && model.template?.length !== undefined
+  const grammar = filled ? undefined : structure
+  const wanted = [...(asked.energy_terms ?? []), ...(filled ? positionTerms(structure, model) : [])]
+  const terms = wanted.length > 0 ? termsFrom(wanted, limits.terms) : undefined
   if (terms) refuseWithTerms(asked.refinement)
   return {
     maxTokens: asked.max_tokens ?? DEFAULT_MAX_TOKENS,

@@ -5,6 +5,8 @@ import { PAD, pairsOf } from './pairs.js'
 import { type DrawingProps, inkOf } from './props.js'
 
 const WIDTH = 24
+/** Where there is no room for more. */
+const LEAST_WIDTH = 14
 const LEVEL = 15
 
 export function BracketsDrawing(props: DrawingProps) {
@@ -16,7 +18,14 @@ export function BracketsDrawing(props: DrawingProps) {
   const sure = (position: number): number => cells[position]?.certainty ?? 0
   return (
     <div class="brackets" ref={keys.ref} onKeyDown={keys.onKeyDown}>
-      <div class="span" style={{ width: `${cells.length * WIDTH}px` }}>
+      <div
+        class="span"
+        style={{
+          width: `${cells.length * WIDTH}px`,
+          maxWidth: '100%',
+          minWidth: `${cells.length * LEAST_WIDTH}px`,
+        }}
+      >
         <svg viewBox={`0 0 ${cells.length * WIDTH} ${top}`} aria-hidden="true">
           {arcs.map(({ from, height, to }) => {
             const [a, b] = [middle(from), middle(to)]

@@ -13,16 +13,24 @@ const UNSURE = 0.5
 
 type Sudoku = Extract<Layout, { kind: 'sudoku' }>
 
+/** What the cell weighs besides, where it is not sure. */
+const runnersOf = ({ certainty, weighed }: Cell) => (certainty < SURE ? weighed.slice(1, 3) : [])
+
 function describe(cell: Cell, wrong: boolean): string {
   if (cell.given) return `${cell.text}, given`
   if (cell.text === '') return 'empty'
-  const sure = `${cell.text}, ${String(Math.round(100 * cell.certainty))}% sure`
+  const others = runnersOf(cell).map(({ token }) => `, or ${token}`)
+  const sure = `${cell.text}, ${String(Math.round(100 * cell.certainty))}% sure${others.join('')}`
   return wrong ? `${sure}, in conflict` : sure
 }
 
 function Weighed({ cell, layout }: { cell: Cell; layout: Sudoku }) {
   return (
-    <span class="weighed" style={{ gridTemplateColumns: `repeat(${layout.box_columns}, 1fr)` }}>
+    <span
+      class="weighed"
+      aria-hidden="true"
+      style={{ gridTemplateColumns: `repeat(${layout.box_columns}, 1fr)` }}
+    >
       {Array.from({ length: layout.columns }, (_, i) => {
         const digit = String(i + 1)
         const probability = cell.weighed.find(({ token }) => token === digit)?.probability ?? 0
@@ -48,11 +56,14 @@ function Content({ cell, layout }: { cell: Cell; layout: Sudoku }) {
       {digit}
       {!digit && <Weighed cell={cell} layout={layout} />}
       {digit && cell.certainty < SURE && (
-        <span class="runners">
-          {cell.weighed.slice(1, 3).map(({ probability, token }) => (
-            <span key={token} style={{ opacity: inkOf(Math.sqrt(probability), 0.45) }}>
-              {token}
-            </span>
+        <span class="runners" aria-hidden="true">
+          {runnersOf(cell).map(({ probability, token }) => (
+            // The label of the cell names it; what the cell says is its digit alone.
+            <span
+              key={token}
+              data-token={token}
+              style={{ opacity: inkOf(Math.sqrt(probability), 0.45) }}
+            />
           ))}
         </span>
       )}
