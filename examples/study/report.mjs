@@ -259,7 +259,7 @@ const policiesIntroduction = `## Restarts
 The same number of steps, spent in one descent (\`{"candidates":1}\`) or in descents that begin anew (\`refinement.restarts\`,
 [http.md](http.md#restarts-and-commits)), eight at a time. Columns are steps of all descents of an answer together; an answer ends when it
 reaches the model's energy target. First line: answers whose state of lowest energy so far is right. Second line: those that reached the
-target, right or wrong. Seed 7; native, avx512 f32; measured at commits 3f0daf0 and 951fb94 by
+target, right or wrong. Seed 7; native, avx512 f32; measured at commits 3f0daf0, 951fb94 and 218f4e4 by
 
     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS REFINEMENT...`
 
