@@ -5,6 +5,7 @@
  * the budget is spent. Printed are steps of single descents (rows of the engine's calls), which do not depend on
  * what else the machine does, for each board that is right.
  */
+import './addon.js'
 import { join } from 'node:path'
 import { openEngine } from '../src/energy/open-engine.js'
 import { EngineCore } from '../src/generation/core/engine-core.js'
@@ -55,7 +56,7 @@ interface Load {
 
 async function serve(refinement: RefinementRequest): Promise<Load> {
   const capacity = { slots, contexts: 2 * slots, pages: 16 * slots }
-  const engine = await openEngine({ directory, engine: 'auto', threads: 1, ...capacity })
+  const engine = await openEngine({ directory, engine: 'native', threads: 1, ...capacity })
   const core = new EngineCore(engine, openTokenizer(directory), {
     prefillChunk: 512,
     holdSeconds: 0,

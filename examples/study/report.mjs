@@ -226,12 +226,41 @@ function policiesSection(docs) {
   return [policiesIntroduction, ...tables]
 }
 
+/** Energies at which answers rest, as examples/study/targets.mjs has recorded them. */
+function targetsSection(docs) {
+  const path = join(docs, 'thinking', 'targets.json')
+  if (!existsSync(path)) return []
+  const models = JSON.parse(readFileSync(path, 'utf8')).map((found) => {
+    const cell = ({ accepted, acceptedWrong, answers }, i) =>
+      `${percent(accepted[i] / answers)}, ${acceptedWrong[i]}`
+    const lines = found.tables.map((each) => [
+      `${each.answers} of ${each.data}`,
+      `${each.right}, ${each.wrong}`,
+      ...found.targets.map((_, i) => cell(each, i)),
+    ])
+    const list = (energies) => energies.map((energy) => energy.toFixed(2)).join(', ')
+    return [
+      `\`${found.model}\`, whose target is ${found.target ?? 'none'}. Lowest energies of wrong rests: ${list(found.lowestWrong)}; highest of right ones: ${list(found.highestRight)}.`,
+      table(['answers', 'rests: right, wrong', ...found.targets.map((t) => `≤ ${t}`)], lines),
+    ].join('\n\n')
+  })
+  return [targetsIntroduction, ...models]
+}
+
+const targetsIntroduction = `## Energy targets
+
+At which energy an answer may be accepted. Of every puzzle one descent begins as the model does and takes twice its trained steps, and three begin from noise of
+unit deviation and take them once; a rest is the state of lowest energy of a descent. Cells: the share of answers that the first descent ends
+right at or below this energy, and the number of wrong rests of all descents at or below it. Seed 7; measured by
+
+    npm run build && node examples/study/targets.mjs --record MODEL TARGETS OUT DATA.jsonl=ROWS...`
+
 const policiesIntroduction = `## Restarts
 
 The same number of steps, spent in one descent (\`{"candidates":1}\`) or in descents that begin anew (\`refinement.restarts\`,
 [http.md](http.md#restarts-and-commits)), eight at a time. Columns are steps of all descents of an answer together; an answer ends when it
 reaches the model's energy target. First line: answers whose state of lowest energy so far is right. Second line: those that reached the
-target, right or wrong. Seed 7; native, avx512 f32; measured at commits 3f0daf0 and 951fb94 by
+target, right or wrong. Seed 7; native, avx512 f32; measured at commits 3f0daf0, 951fb94 and 218f4e4 by
 
     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS REFINEMENT...`
 
@@ -240,6 +269,6 @@ export async function writeReport(docs, names, plans) {
   for (const name of names) sections.push(...(await section(docs, name, plans[name])))
   writeFileSync(
     join(docs, 'thinking.md'),
-    `${[introduction, ...sections, ...policiesSection(docs), ...endingsSection(docs)].join('\n\n')}\n`,
+    `${[introduction, ...sections, ...policiesSection(docs), ...targetsSection(docs), ...endingsSection(docs)].join('\n\n')}\n`,
   )
 }

@@ -1,22 +1,28 @@
 /**
  * At which energies right and wrong answers come to rest, and so which energy target accepts no wrong one:
  *
- *     npm run build && node examples/study/targets.mjs MODEL TARGETS OUT DATA.jsonl=ROWS [DATA.jsonl=ROWS ...]
+ *     npm run build && node examples/study/targets.mjs [--record] MODEL TARGETS OUT DATA.jsonl=ROWS [DATA.jsonl=ROWS ...]
  *
  * TARGETS is a list such as 1,2,3. Of every row one descent begins as the model does and takes twice its trained
  * steps, and three begin from noise of unit deviation and take them once. A rest is the state of lowest energy of a
  * descent. OUT keeps them as JSON lines: rows that it has are not computed again. For every target and file are
  * printed the share of answers that the first descent ends right at or below it, and how many wrong rests of all
- * descents are at or below it; at the end the lowest energies of wrong rests and the highest of right ones.
+ * descents are at or below it; at the end the lowest energies of wrong rests and the highest of right ones. --record keeps
+ * the figures for docs/thinking.md, which `npm run study -- --draw` writes again.
  */
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { parseArgs } from 'node:util'
 import { openModel, percent, readExamples, scoreExamples } from './measure.mjs'
 
 const NOISY = 3
 /** Rows that are computed before they are written. */
 const AT_ONCE = 16
-const [directory, targetList, out, ...files] = process.argv.slice(2)
+const { positionals, values } = parseArgs({
+  options: { record: { type: 'boolean', default: false } },
+  allowPositionals: true,
+})
+const [directory, targetList, out, ...files] = positionals
 const targets = targetList.split(',').map(Number)
 const model = await openModel(directory)
 const { steps } = model.engine.model
@@ -49,34 +55,51 @@ function restsOf(file, rows) {
 }
 
 const all = []
-console.log(`| answers | rests: right, wrong | ${targets.map((t) => `≤ ${t}`).join(' | ')} |`)
-console.log(`|---|---|${targets.map(() => '---').join('|')}|`)
+/** Of every file. */
+const tables = []
 for (const [file, rows] of files.map((each) => each.split('='))) {
   const found = restsOf(file, Number(rows))
   const rests = found.flatMap((each) => each.rests)
   all.push(...rests)
-  const cells = targets.map((target) => {
-    const accepted = found.filter(({ rests: [[energy, right]] }) => right && energy <= target)
-    const wrong = rests.filter(([energy, right]) => !right && energy <= target)
-    return `${percent(accepted.length, found.length)}, ${wrong.length} wrong`
-  })
   const right = rests.filter(([, solved]) => solved).length
-  console.log(
-    `| ${found.length} of ${basename(file)} | ${right}, ${rests.length - right} | ${cells.join(' | ')} |`,
-  )
+  tables.push({
+    data: basename(file),
+    answers: found.length,
+    right,
+    wrong: rests.length - right,
+    accepted: targets.map(
+      (target) =>
+        found.filter(({ rests: [[energy, solved]] }) => solved && energy <= target).length,
+    ),
+    acceptedWrong: targets.map(
+      (target) => rests.filter(([energy, solved]) => !solved && energy <= target).length,
+    ),
+  })
 }
 const energies = (solved) =>
   all
     .filter(([, right]) => right === solved)
     .map(([energy]) => energy)
     .sort((a, b) => a - b)
-const [wrong, right] = [energies(0), energies(1)]
-console.log(
-  `lowest wrong: ${wrong
-    .slice(0, 8)
-    .map((e) => e.toFixed(2))
-    .join(', ')}`,
-)
-const highest = right.slice(-8).map((e) => e.toFixed(2))
-console.log(`highest right: ${highest.join(', ')}`)
+const found = {
+  model: model.engine.model.name,
+  target: model.engine.model.energy_target ?? null,
+  targets,
+  tables,
+  lowestWrong: energies(0).slice(0, 8),
+  highestRight: energies(1).slice(-8),
+}
+console.log(`| answers | rests: right, wrong | ${targets.map((t) => `≤ ${t}`).join(' | ')} |`)
+for (const { accepted, acceptedWrong, answers, data, right, wrong } of tables) {
+  const cells = accepted.map((count, i) => `${percent(count, answers)}, ${acceptedWrong[i]} wrong`)
+  console.log(`| ${answers} of ${data} | ${right}, ${wrong} | ${cells.join(' | ')} |`)
+}
+console.log(`lowest wrong: ${found.lowestWrong.join(', ')}`)
+console.log(`highest right: ${found.highestRight.join(', ')}`)
+if (values.record) {
+  const path = new URL('../../docs/thinking/targets.json', import.meta.url).pathname
+  const others = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : []
+  const kept = others.filter((each) => each.model !== found.model)
+  writeFileSync(path, `${JSON.stringify([...kept, found], null, 2)}\n`)
+}
 model.engine.close()

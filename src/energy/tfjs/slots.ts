@@ -1,7 +1,7 @@
 /** The answers in descent, one in each slot, each with the best answer so far. Owns their tensors. */
 import type { ModelConfig } from '../../model/config.js'
 import type { ReadRow, StepResult } from '../engine.js'
-import { type BegunAnswer, SlotTable } from '../slots.js'
+import { type BegunAnswer, SlotTable } from '../slot-table.js'
 import type { Tensor } from './backend.js'
 
 /** The answer of one candidate in descent. Its tensors are [1, K, W] and belong to the slot. */

@@ -1,7 +1,7 @@
 /** Reading the answers in slots: read-outs, draws, and their numbers. */
 import type { PointRow, Readout, ReadRow } from '../engine.js'
 import { readLogits } from '../readout.js'
-import type { SlotTable } from '../slots.js'
+import type { SlotTable } from '../slot-table.js'
 import type { Activations } from './activations.js'
 import type { Device } from './device.js'
 import { flag, mostTop } from './kernels/source.js'

@@ -1,7 +1,7 @@
 /** Answers in slots to bytes and back: the verbs `save` and `restore` (answer-state.ts has the format). */
 import { checkContextLength, decodeState, encodeState, type StateOwner } from '../answer-state.js'
 import { checkRange } from '../range.js'
-import { restored, saved, type SlotTable } from '../slots.js'
+import { restored, saved, type SlotTable } from '../slot-table.js'
 import type { ContextTable } from './context-table.js'
 import type { Device } from './device.js'
 import { unknownEnergy } from './kernels/source.js'
