@@ -7,7 +7,7 @@ import { type Database, open, type RootDatabase } from 'lmdb'
 import { BasinError } from '../errors.js'
 import { seal, unseal } from './checksum.js'
 import { lockFolder } from './folder-lock.js'
-import type { Entry, JobRecord, JobStore } from './store.js'
+import type { Checkpoint, Entry, JobRecord, JobStore } from './store.js'
 
 /** What `sweep` needs to know of a job without reading its record. */
 interface Weight {
@@ -28,7 +28,7 @@ interface Waiting {
 
 /** Version 1 had no checksums and no number of events. */
 const FORMAT = 2
-const DATABASES = ['about', 'records', 'events', 'weights', 'quarantine']
+const DATABASES = ['about', 'records', 'events', 'weights', 'checkpoints', 'quarantine']
 
 /** Called with one line for each job whose stored values are damaged. */
 export type DamageListener = (id: string, reason: string) => void
@@ -40,6 +40,8 @@ export class LmdbStore implements JobStore {
   /** Events by (job id, event number). */
   private readonly lines: Database<string, [string, number]>
   private readonly weights: Database<string, string>
+  /** Of unfinished jobs. */
+  private readonly checkpoints: Database<string, string>
   /** What is left of damaged jobs, as it was found: by (job id, name of the value). */
   private readonly quarantined: Database<string, [string, string]>
   /** Characters of all records and events. */
@@ -62,6 +64,7 @@ export class LmdbStore implements JobStore {
     this.records = root.openDB({ name: 'records', encoding: 'string' })
     this.lines = root.openDB({ name: 'events', encoding: 'string' })
     this.weights = root.openDB({ name: 'weights', encoding: 'string' })
+    this.checkpoints = root.openDB({ name: 'checkpoints', encoding: 'string' })
     this.quarantined = root.openDB({ name: 'quarantine', encoding: 'string' })
     if (this.about.get('format') === undefined) this.adoptFirstFormat()
     for (const id of [...this.weights.getKeys()]) {
@@ -105,7 +108,7 @@ export class LmdbStore implements JobStore {
     return JSON.parse(text) as JobRecord
   }
 
-  async write(id: string, { events, from, record }: Entry): Promise<void> {
+  async write(id: string, { checkpoint, events, from, record }: Entry): Promise<void> {
     await this.transaction(() => {
       const before = this.weightOf(id) ?? { expires: null, record: 0, events: 0, count: 0 }
       const after = { ...before, count: Math.max(before.count, from + events.length) }
@@ -120,6 +123,8 @@ export class LmdbStore implements JobStore {
         void this.lines.put([id, from + i], seal(line))
       })
       void this.weights.put(id, seal(JSON.stringify(after)))
+      if (after.expires !== null) void this.checkpoints.remove(id)
+      else if (checkpoint) void this.checkpoints.put(id, seal(textOf(checkpoint)))
       return after.record + after.events - before.record - before.events
     })
   }
@@ -139,6 +144,14 @@ export class LmdbStore implements JobStore {
       throw this.quarantine(id, `its event ${from + events.length}`)
     }
     return events
+  }
+
+  checkpoint(id: string): Checkpoint | undefined {
+    const sealed = this.checkpoints.get(id)
+    const text = sealed === undefined ? undefined : unseal(sealed)
+    if (sealed !== undefined && text === undefined)
+      this.onDamage(id, 'its checkpoint does not match its checksum; it begins anew')
+    return text === undefined ? undefined : checkpointIn(text)
   }
 
   async delete(id: string): Promise<void> {
@@ -206,7 +219,10 @@ export class LmdbStore implements JobStore {
   private whole(id: string): Entry | undefined {
     try {
       const record = this.get(id)
-      return record && { record, from: 0, events: this.events(id, 0, Infinity) }
+      if (!record) return undefined
+      const entry: Entry = { record, from: 0, events: this.events(id, 0, Infinity) }
+      const checkpoint = this.checkpoint(id)
+      return checkpoint ? { ...entry, checkpoint } : entry
     } catch (error) {
       if (error instanceof BasinError && error.code === 'damaged') return undefined
       throw error
@@ -290,6 +306,7 @@ export class LmdbStore implements JobStore {
       text === undefined ? { events: 0, record: 0 } : (JSON.parse(text) as Weight)
     void this.weights.remove(id)
     void this.records.remove(id)
+    void this.checkpoints.remove(id)
     const range = { start: [id, 0], end: [id, Infinity] }
     for (const key of this.lines.getKeys(range)) void this.lines.remove(key)
     return -(record + events)
@@ -309,6 +326,16 @@ export class LmdbStore implements JobStore {
       void this.about.put('format', FORMAT)
     })
   }
+}
+
+const textOf = (checkpoint: Checkpoint): string =>
+  JSON.stringify({ ...checkpoint, thought: Buffer.from(checkpoint.thought).toString('base64') })
+
+function checkpointIn(text: string): Checkpoint {
+  const { thought, ...others } = JSON.parse(text) as Omit<Checkpoint, 'thought'> & {
+    thought: string
+  }
+  return { ...others, thought: new Uint8Array(Buffer.from(thought, 'base64')) }
 }
 
 function openRoot(folder: string, sync: boolean): RootDatabase {

@@ -3,11 +3,7 @@ import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { Option, type Command } from 'commander'
 import { Profile } from '../../energy/tfjs/profile.js'
-import {
-  openTraining,
-  trainDefaults,
-  type TrainSettings,
-} from '../../library/training-run.js'
+import { openTraining, trainDefaults, type TrainSettings } from '../../library/training-run.js'
 import { parameterCount } from '../../model/checkpoint.js'
 import { optimizers } from '../../train/optimizer.js'
 import type { TrainingData } from '../../train/data/training-data.js'
@@ -16,6 +12,7 @@ import {
   backendThreadsOption,
   budgetsOption,
   DATA_HELP,
+  givenOption,
 } from '../options/backend-options.js'
 import { integer, real } from '../options/number-parsers.js'
 import { addObjectiveFlags } from '../options/objective-options.js'
@@ -42,7 +39,10 @@ export function registerTrain(program: Command): void {
     .requiredOption('--valid <files...>', 'held-out data of the same kind')
     .requiredOption('--out <dir>', 'directory for the model and its resumable state')
     .option('--name <name>', 'what requests call the model (default: the name in --config)')
-    .option('--init <dir>', 'directory of a model whose weights the run starts from')
+    .option(
+      '--init <dir>',
+      'directory of a model whose weights the run starts from; its blocks may have another length',
+    )
     .option(
       '--updates <n>',
       'number of updates of the whole run',
@@ -106,6 +106,7 @@ export function registerTrain(program: Command): void {
       '--symmetries',
       'JSON lines whose answers are sudoku boards: rearrange every example by a symmetry of the board',
     )
+    .addOption(givenOption())
     .option(
       '--average <rate>',
       'the model is the moving average of the weights, of this rate (0.999: over 1,000 updates)',

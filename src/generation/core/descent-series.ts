@@ -29,7 +29,7 @@ import { askedAnew, beforeFirstStep, certainSteps } from '../../refine/stop.js'
 import type { Candidate } from './candidate.js'
 
 /** What belongs to a descent and not to the slot that it has. */
-type Descent = Omit<Candidate, 'slot' | 'saved' | 'closed' | 'stopped' | 'terms' | 'moves'>
+export type Descent = Omit<Candidate, 'slot' | 'saved' | 'closed' | 'stopped' | 'terms' | 'moves'>
 
 /** A descent that has no slot. */
 interface StoredDescent extends Descent {
@@ -71,6 +71,19 @@ export interface Change {
   saves: number | undefined
 }
 
+/** All that a series is, besides its candidates. */
+export interface SeriesMemory {
+  begun: number
+  pastSteps: number
+  cursor: number
+  latest: number
+  stored: StoredDescent | undefined
+  displaced: boolean
+  standings: readonly Standing[]
+  known: boolean
+  readout: Float32Array | undefined
+}
+
 /** Most times that a descent commits positions and no two draws have one number. */
 const DRAWS_OF_DESCENT = 256
 /** The most numbers of a readout that is kept to guess from. */
@@ -108,6 +121,25 @@ export class DescentSeries {
       candidate.start = firstStart(restarts, seed, candidate.descent)
       candidate.limit = mostSteps(restarts, candidate.start)
     }
+  }
+
+  /** For `recall`. */
+  get memory(): SeriesMemory {
+    const { begun, cursor, displaced, known, latest, pastSteps, readout, standings, stored } = this
+    return { begun, cursor, displaced, known, latest, pastSteps, readout, standings, stored }
+  }
+
+  /** Goes on from where another one stood; its candidates do so by themselves. */
+  recall(memory: SeriesMemory): void {
+    this.begun = memory.begun
+    this.pastSteps = memory.pastSteps
+    this.cursor = memory.cursor
+    this.latest = memory.latest
+    this.stored = memory.stored && { ...memory.stored, ...descentOf(memory.stored) }
+    this.displaced = memory.displaced
+    this.known = memory.known
+    this.readout = memory.readout
+    memory.standings.forEach(({ energy, state }, i) => (this.standings[i] = { energy, state }))
   }
 
   /** Descents that took the place of another. */
@@ -371,7 +403,7 @@ export function beginDescent(
   return candidate as Candidate
 }
 
-const descentOf = (from: Descent): Descent => ({
+export const descentOf = (from: Descent): Descent => ({
   change: from.change,
   commits: from.commits,
   committedAt: from.committedAt,

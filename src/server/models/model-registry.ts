@@ -5,13 +5,18 @@
 import { BasinError } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { ModelConfig } from '../../model/config.js'
+import type { ChatAbility } from '../../tokenizer/chat-template.js'
 
 /** What is known of a model, in memory or not. */
-export interface ModelProfile {
+export interface ModelProfile extends ChatAbility {
   model: ModelConfig
-  /** It has a chat template. */
-  chat: boolean
 }
+
+const profileOf = ({ chat, model, tools }: ModelProfile): ModelProfile => ({
+  chat,
+  model,
+  ...(tools && { tools }),
+})
 
 /** A model that can be brought into memory. */
 export interface ModelSource extends ModelProfile {
@@ -209,7 +214,7 @@ export class ModelRegistry {
         entry.open = source.open
         entry.directory = source.directory
       }
-      if (entry?.state === 'unloaded') entry.profile = { chat: source.chat, model: source.model }
+      if (entry?.state === 'unloaded') entry.profile = profileOf(source)
       if (!entry) this.entries.set(name, entryOf(source, source, undefined))
     }
     return { added, removed }
@@ -329,11 +334,11 @@ const bytesOf = ({ beside, bytes }: Entry): number =>
   [...beside.values()].reduce((sum, each) => sum + each, bytes)
 
 const entryOf = (
-  { chat, model }: ModelProfile,
+  profile: ModelProfile,
   source: ModelSource | undefined,
   engine: EngineClient | undefined,
 ): Entry => ({
-  profile: { chat, model },
+  profile: profileOf(profile),
   open: source?.open,
   directory: source?.directory,
   state: engine ? 'loaded' : 'unloaded',
