@@ -18,14 +18,13 @@ import {
   firstStart,
   givesUp,
   guesses,
-  modelStart,
   mostSteps,
   nextStart,
   type RestartReason,
   standsSomewhere,
   type Start,
 } from '../../refine/restarts.js'
-import { askedAnew, beforeFirstStep, certainSteps } from '../../refine/stop.js'
+import { askedAnew, certainSteps } from '../../refine/stop.js'
 import type { Candidate } from './candidate.js'
 
 /** What belongs to a descent and not to the slot that it has. */
@@ -50,6 +49,8 @@ export interface Restart {
   /** Number of the new descent, and where it begins. */
   descent: number
   start: Start
+  /** The most steps that it takes. */
+  limit: number
   /** The old descent, which is the best so far and is to be saved; undefined where another is. */
   saves: number | undefined
   /** The state of the old descent is where the candidate stands from now on. */
@@ -247,7 +248,7 @@ export class DescentSeries {
     return this.cursor > 0
   }
 
-  /** Begins a new descent in place of one that is over. `outcome`: what the old one has found. */
+  /** What descent follows one that is over. `outcome`: what the old one has found. */
   restart(index: number, outcome: Outcome, budget: Budget): Restart {
     const candidate = this.candidates[index] as Candidate
     const { descent: old, over, progress } = candidate
@@ -264,8 +265,8 @@ export class DescentSeries {
     const energies = this.standings.map(({ energy }) => energy)
     const start = nextStart(restarts, seed, descent, index, energies, this.known)
     this.pastSteps += progress.steps
-    beginDescent(candidate, descent, start, mostSteps(restarts, start))
-    return { descent, start, saves, stands, reads, reason: over, steps: progress.steps }
+    const limit = mostSteps(restarts, start)
+    return { descent, start, limit, saves, stands, reads, reason: over, steps: progress.steps }
   }
 
   /** Positions are committed or opened: the same descent goes on with another question. */
@@ -367,40 +368,6 @@ export class DescentSeries {
     const goesOn = first !== undefined && !first.stopped && !first.over
     return goesOn && this.onlyFirstStepped && this.steps < this.restarts.alone
   }
-}
-
-/** A candidate before its first step. `index`: among those of its answer. */
-export function newCandidate(
-  index: number,
-  terms: Candidate['terms'],
-  moves: Candidate['moves'],
-): Candidate {
-  const candidate = { slot: undefined, saved: undefined, stopped: undefined, terms, moves }
-  return beginDescent(candidate, index, modelStart, Infinity)
-}
-
-/**
- * Makes `candidate` one that begins its descent `descent`. Its fields are set one after another, since a text has
- * an answer for each token: a spread of defaults took 10 microseconds of each.
- */
-export function beginDescent(
-  candidate: Pick<Candidate, 'slot' | 'saved' | 'stopped' | 'terms' | 'moves'> & Partial<Candidate>,
-  descent: number,
-  start: Start,
-  limit: number,
-): Candidate {
-  candidate.descent = descent
-  candidate.start = start
-  candidate.limit = limit
-  candidate.progress = beforeFirstStep
-  candidate.closed = undefined
-  candidate.over = undefined
-  candidate.change = undefined
-  candidate.commits = undefined
-  candidate.rounds = 0
-  candidate.committedAt = 0
-  candidate.opened = false
-  return candidate as Candidate
 }
 
 export const descentOf = (from: Descent): Descent => ({

@@ -117,8 +117,6 @@ export class RequestState {
   pausedSeconds = 0
   /** The engine's index of its context, once it has one. */
   contextId = -1
-  /** States of the prompt's tokens, if they were asked for. */
-  readonly promptStates = new MeanPool()
   /** Positions that the client wants fixed or opened before the next step. */
   clampings: { position: number; token: number }[] = []
   /** How often `finish` or `extend` has changed its course. */
@@ -131,6 +129,8 @@ export class RequestState {
   /** The answer to go on with when the context is observed. */
   private recalled: AnswerMemory | undefined
   private begun = 0
+  /** See `promptStates`. */
+  private pooledPrompt: MeanPool | undefined
   /** How many of the given tokens have been read and scored. */
   private givenTaken = 0
   private readonly givenDecoder: IncrementalDecoder
@@ -178,6 +178,11 @@ export class RequestState {
     this.takeKnownBlocks()
     this.contextBefore = this.context.length
     this.handedOutBefore = this.completion.handedOut
+  }
+
+  /** States of the prompt's tokens, which few requests ask for. */
+  get promptStates(): MeanPool {
+    return (this.pooledPrompt ??= new MeanPool())
   }
 
   /** Of the prompt and of the tokens given after it. */
