@@ -8,6 +8,7 @@
 const benchmarks = {
   steps: 'time of a descent step, beside the limit that the machine sets and the tfjs engine',
   overhead: "time that serving takes beside the engine's own time",
+  checkpoints: 'time of a checkpoint of an answer in the background, beside that of a step',
   responsiveness: 'latency of a server whose engines are busy, beside that of an idle one',
   training: 'time of a training update, beside the peak of the machine, by backend',
   structure: 'time of a token of a text that must match a grammar, and whether it does',

@@ -18,6 +18,7 @@
  */
 import { BasinError } from '../errors.js'
 import { seedWords } from '../refine/random.js'
+import { checksumAround } from './crc.js'
 
 const MAGIC = 'BASINANS'
 const VERSION = 1
@@ -62,23 +63,6 @@ const refuse = (reason: string): never => {
   throw new BasinError('invalid_state', { reason })
 }
 
-/** CRC-32 (IEEE 802.3) by byte: the remainders of all bytes. */
-const remainders = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let remainder = byte
-  for (let bit = 0; bit < 8; bit++)
-    remainder = remainder & 1 ? (remainder >>> 1) ^ 0xedb88320 : remainder >>> 1
-  return remainder
-})
-
-/** The checksum of a whole state, over all bytes but its own four. */
-function checksum(bytes: Uint8Array): number {
-  let crc = 0xffffffff
-  for (let i = 0; i < bytes.length; i++)
-    if (i < CHECKSUM_AT || i >= HEADER_BYTES)
-      crc = (crc >>> 8) ^ (remainders[(crc ^ (bytes[i] as number)) & 255] as number)
-  return (crc ^ 0xffffffff) >>> 0
-}
-
 const asciiOf = (bytes: Uint8Array): string =>
   String.fromCharCode(...bytes.filter((byte) => byte !== 0))
 
@@ -103,7 +87,7 @@ export function encodeState(owner: StateOwner, state: AnswerState): Uint8Array {
     new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
     HEADER_BYTES + numbers.byteLength,
   )
-  view.setUint32(CHECKSUM_AT, checksum(bytes), true)
+  view.setUint32(CHECKSUM_AT, checksumAround(bytes, CHECKSUM_AT), true)
   return bytes
 }
 
@@ -137,7 +121,7 @@ export function decodeState(owner: StateOwner, bytes: Uint8Array): AnswerState {
   const expected = HEADER_BYTES + 8 * numberCount + 4 * valueCount
   if (bytes.length !== expected)
     refuse(`it is incomplete: it has ${bytes.length} bytes and should have ${expected}`)
-  if (view.getUint32(CHECKSUM_AT, true) !== checksum(bytes))
+  if (view.getUint32(CHECKSUM_AT, true) !== checksumAround(bytes, CHECKSUM_AT))
     refuse('it is damaged: its checksum does not match')
   const kind = asciiOf(bytes.subarray(KIND_AT, IDENTITY_AT))
   if (kind !== owner.kind)

@@ -210,6 +210,8 @@ export interface EnergyEngine {
   readonly model: ModelConfig
   readonly info: EngineInfo
   readonly capacity: EngineCapacity
+  /** Of the model and its weights: states that are saved here fit where this is equal (model-identity.ts). */
+  readonly identity: Uint8Array
 
   observe(rows: readonly ObserveRow[]): Awaitable<void>
   /**

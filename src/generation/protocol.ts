@@ -11,7 +11,7 @@ import type { Budget, StopReason } from '../refine/budget.js'
 import type { RestartReason } from '../refine/restarts.js'
 import type { Sampling } from '../refine/sampling.js'
 import type { TermResult } from '../refine/terms/term.js'
-import type { ChatMessage } from '../tokenizer/chat-template.js'
+import type { ChatAbility, ChatMessage, Tool } from '../tokenizer/chat-template.js'
 import type { Grammar } from '../tokenizer/grammar/grammar.js'
 import type { ReportAck } from './report-ack.js'
 
@@ -61,6 +61,21 @@ export interface EngineRequest {
   buffered?: boolean
   /** Keep the last answer after the end, so that `extend` can go on from it. */
   hold: boolean
+  /**
+   * Report a thought before anything is seen of what is no function of the seed: a control has changed its
+   * course, or its time was over. Between these, a run from the last thought gives the same events again.
+   */
+  saves?: boolean
+  /** Go on from this thought of the same request, and not from the prompt. */
+  from?: {
+    /** Of a `saved` event. */
+    thought: Uint8Array
+    /**
+     * Readers have seen events that come again. Until the control `repeated` no clock runs, so that they do not
+     * take the time of the answer twice.
+     */
+    repeats: boolean
+  }
 }
 
 /** A term of a composed energy (docs/composition.md). Positions are those of the completion, in tokens. */
@@ -134,11 +149,18 @@ export type Control =
   | { type: 'extend'; steps?: number; seconds?: number }
   | { type: 'pause' }
   | { type: 'resume' }
+  /** Report a thought: answered by `saved`, between two steps. */
+  | { type: 'save' }
+  /** All events have come again that readers had seen: see `EngineRequest.from`. */
+  | { type: 'repeated' }
   /**
    * Fix a position of the answer in descent, or of the held one, to a token; the mark of a blank opens
    * it. `position`: in the completion, in tokens. Answered by `declined` where it cannot be.
    */
   | { type: 'clamp'; position: number; text: string }
+
+/** What changes the course of a request, and with it what would come of its seed. */
+export type Steer = Extract<Control, { type: 'finish' | 'extend' }>
 
 export interface TokenAlternative {
   token: string
@@ -264,6 +286,20 @@ export type RequestEvent =
       usage: { promptTokens: number; completionTokens: number }
       refinement: Refinement
     }
+  | {
+      /** All of the request as it is after the events before this one. */
+      type: 'saved'
+      /** For `EngineRequest.from`: kilobytes, of this model and kind of engine. */
+      thought: Uint8Array
+      /** Steps of all its answers so far. */
+      steps: number
+      /** How many `finish` and `extend` are in it, of all that the request has had. */
+      steered: number
+      /** Of the present answer, with all by which it was extended. */
+      limits: Pick<Budget, 'maxSteps' | 'maxSeconds'>
+      /** That its engine took to save it. */
+      seconds: number
+    }
   /** What a control asked for cannot be done; the job goes on. */
   | { type: 'declined'; error: ErrorMessage }
   | { type: 'failed'; error: ErrorMessage }
@@ -304,7 +340,7 @@ export interface TickStats {
 export type TextTask =
   | { type: 'encode'; text: string; param: string }
   | { type: 'decode'; tokens: readonly number[] }
-  | { type: 'chat'; messages: readonly ChatMessage[] }
+  | { type: 'chat'; messages: readonly ChatMessage[]; tools?: readonly Tool[] }
 
 export type TextReply = { tokens?: Int32Array; text?: string } | { error: ErrorMessage }
 
@@ -318,15 +354,13 @@ export type ToWorker =
   | { type: 'close' }
 
 export type FromWorker =
-  | {
+  | ({
       type: 'ready'
       model: ModelConfig
       engine: EngineInfo
       capacity: EngineCapacity
       memory: number
-      /** The model has a chat template. */
-      chat: boolean
-    }
+    } & ChatAbility)
   | {
       type: 'events'
       events: readonly { id: string; event: RequestEvent }[]

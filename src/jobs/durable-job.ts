@@ -1,15 +1,19 @@
 /**
  * One job that outlives the connection it was asked on. Its events go into a journal, and an event is in
- * the store before anyone reads it. After a crash the next process computes the job again, since an
- * answer is a function of its seed: it compares the events it gets with those in the journal and appends
- * what is new, so readers see one sequence without gap or repetition. Where the second computation gives
- * other events, the job fails.
+ * the store before anyone reads it. Every few seconds its engine saves it, and the store has this checkpoint
+ * beside the journal.
+ *
+ * After a crash the next process goes on from the checkpoint, or begins anew where there is none. What the
+ * journal has beyond the checkpoint is computed again, and it comes out the same: it is a function of the seed,
+ * since an engine saves a request before anything is seen of a control or of the end of its time
+ * (`EngineRequest.saves`). The job compares these events with the journal and appends what is new, so readers
+ * see one sequence without gap or repetition. Where the second computation gives other events, the job fails.
  */
 import { BasinError, type ErrorMessage, toErrorMessage } from '../errors.js'
 import type { RequestStream } from '../generation/client/engine-client.js'
-import type { RequestEvent } from '../generation/protocol.js'
+import type { EngineRequest, Of, RequestEvent, Steer } from '../generation/protocol.js'
 import { Journal } from './journal.js'
-import type { Entry, JobRecord, JobStore } from './store.js'
+import type { Checkpoint, Entry, JobRecord, JobStore } from './store.js'
 
 /** What one event of the engine adds to the journal. */
 export interface EmittedEvents {
@@ -27,19 +31,37 @@ export interface EventWriter {
   cancel(): EmittedEvents
   /** The result so far. */
   present(): unknown
+  /** What another writer needs to go on from here. JSON. */
+  memory(): unknown
 }
 
 /** How a job is run: at first, and again after a restart or the loss of its engine. */
 export interface JobSpec {
-  writer: () => EventWriter
-  /** Submits the request; waits while the queue is full. */
-  submit: () => Promise<RequestStream>
+  /** `memory`: of the writer that it goes on from. */
+  writer: (memory?: unknown) => EventWriter
+  /** Submits the request; waits while the queue is full. `resumed`: where it does not begin anew. */
+  submit: (resumed?: Resumed) => Promise<RequestStream>
   /** Whether a journalled event and a recomputed one are equal. */
   same: (journalled: object, recomputed: object) => boolean
   /** How long the result is kept, in milliseconds. */
   keep: number
   /** Called with the error when the store could not write. */
   report: (error: unknown) => void
+  /** Is told of checkpoints, and of what became of them. */
+  watch: JobWatcher
+}
+
+/** Where a request goes on. */
+export interface Resumed extends Pick<Checkpoint, 'limits'> {
+  from: NonNullable<EngineRequest['from']>
+}
+
+export interface JobWatcher {
+  saved: (checkpoint: Of<'saved'>) => void
+  /** It goes on from a checkpoint; `again`: events that are computed again. */
+  resumed: (again: readonly string[]) => void
+  /** A checkpoint does not fit, so the job begins anew. */
+  unfit: (id: string, reason: string) => void
 }
 
 /** Milliseconds before a write that failed is tried again: at first, and at most. */
@@ -48,11 +70,22 @@ const LONGEST_RETRY_MS = 5000
 /** Milliseconds after which a job that lives only as long as its connection fails for want of the store. */
 const STORE_PATIENCE_MS = 10_000
 
+export const NOT_RESUMABLE = 'the server was restarted before it had ended'
+
 /** How often one process submits a job before the job fails. */
 const ATTEMPTS = 3
 
-/** Why a submission ended before its job: the engine was lost, or this process is going down. */
-type Interruption = 'lost' | 'left'
+/**
+ * Why a submission ended before its job: the engine was lost, this process is going down, or the checkpoint is
+ * not one of this engine.
+ */
+type Interruption = 'lost' | 'left' | 'unfit'
+
+/** What an earlier process has left of a job. */
+export interface Earlier {
+  events: readonly string[]
+  checkpoint: Checkpoint | undefined
+}
 
 export class DurableJob {
   readonly journal: Journal
@@ -65,6 +98,15 @@ export class DurableJob {
   private started = false
   /** How many events the present computation has given. */
   private eventCount = 0
+  /** Events below this number are computed again. */
+  private again = 0
+  /** How many of the controls that steered it the present computation has been given. */
+  private steered = 0
+  private checkpoint: Checkpoint | undefined
+  /** The checkpoint is not in the store yet. */
+  private unsaved = false
+  /** The engine has been asked for a checkpoint and has not given it. */
+  private asked = false
   private changed = true
   private pumping: Promise<void> | undefined
   private over = false
@@ -72,18 +114,21 @@ export class DurableJob {
   private left = false
   /** The store could not be written to for so long that the job has failed without it. */
   private unstored = false
+  /** It leaves with the next checkpoint. */
+  private leaving = false
   /** Ends the pause before a write is tried again. */
   private wake: () => void = () => undefined
   private settle: () => void = () => undefined
 
-  /** `store`: undefined for a job that is not kept. `earlierEvents`: those from before a restart. */
+  /** `store`: undefined for a job that is not kept. */
   constructor(
     readonly record: JobRecord,
     private readonly spec: JobSpec,
     private readonly store: JobStore | undefined,
-    earlierEvents: readonly string[] = [],
+    earlier: Earlier = { events: [], checkpoint: undefined },
   ) {
-    this.journal = new Journal(earlierEvents)
+    this.journal = new Journal(earlier.events)
+    this.checkpoint = earlier.checkpoint
     this.writer = spec.writer()
     this.done = new Promise((resolve) => (this.settle = resolve))
   }
@@ -107,10 +152,33 @@ export class DurableJob {
     await this.pumping
   }
 
+  /** It can be computed on or again: it has a checkpoint, or nothing but its seed has decided its course. */
+  get resumable(): boolean {
+    return this.record.durable && (!this.record.steered || this.checkpoint !== undefined)
+  }
+
   /** Follows `run`, or submits one as soon as there is room. */
   begin(run?: RequestStream): void {
-    this.say(this.writer.open())
+    this.rewind()
     void this.compute(run)
+  }
+
+  /** Asks the engine for a checkpoint. */
+  save(): void {
+    if (!this.started || this.asked || this.silent) return
+    this.asked = true
+    this.run?.control({ type: 'save' })
+  }
+
+  /**
+   * This process is going down: with the next checkpoint, which it asks for, it adds no more events. Resolves when
+   * the checkpoint is in the store.
+   */
+  async handOver(): Promise<void> {
+    this.leaving = true
+    if (this.started) this.save()
+    else this.leave()
+    await this.done
   }
 
   /** Ends the job for good: later events of its run are ignored. */
@@ -129,9 +197,14 @@ export class DurableJob {
     this.run?.control({ type: 'cancel' })
   }
 
-  /** A client has changed its budget, so computing it again would give another result. */
-  steer(): void {
+  /**
+   * A client changes its course. While events come again that readers have seen, the control waits, since these
+   * had come without it. Throws as `RequestStream.control` does.
+   */
+  steer(control: Steer): void {
+    if (!this.isRepeating) this.give(control)
     this.record.steered = true
+    this.record.steers = [...(this.record.steers ?? []), control]
     this.changed = true
     this.pump()
   }
@@ -156,27 +229,71 @@ export class DurableJob {
     return this.over || this.left
   }
 
+  private get isRepeating(): boolean {
+    return this.eventCount < this.again
+  }
+
+  private give(control: Steer): void {
+    this.run?.control(control)
+    this.steered++
+  }
+
+  /** To where the next submission begins. */
+  private rewind(): void {
+    const { checkpoint } = this
+    this.asked = false
+    this.again = checkpoint ? this.journal.length : 0
+    this.eventCount = checkpoint?.next ?? 0
+    this.steered = checkpoint?.steered ?? 0
+    this.writer = this.spec.writer(checkpoint?.writer)
+    this.started = checkpoint !== undefined
+    if (!checkpoint) this.say(this.writer.open())
+  }
+
   private async compute(first: RequestStream | undefined): Promise<void> {
     let run = first
     for (let attempt = 1; ; attempt++) {
       run ??= await this.submit()
       if (!run) break
       this.run = run
-      if ((await this.tell(run, attempt < ATTEMPTS)) !== 'lost') break
+      if (this.checkpoint && !this.isRepeating) this.goOn()
+      const interruption = await this.tell(run, attempt < ATTEMPTS)
+      if (interruption !== 'lost' && interruption !== 'unfit') break
+      if (interruption === 'unfit') this.checkpoint = undefined
+      if (!this.resumable) {
+        this.fail({ code: 'engine_failed', facts: { reason: NOT_RESUMABLE } })
+        break
+      }
       run = undefined
-      this.writer = this.spec.writer()
-      this.eventCount = 0
-      this.say(this.writer.open())
+      this.rewind()
     }
     await this.pumping
     this.journal.end()
     this.settle()
   }
 
+  /** What readers had seen has come again: the controls that followed it do now. */
+  private goOn(): void {
+    this.run?.control({ type: 'repeated' })
+    try {
+      for (const control of this.record.steers?.slice(this.steered) ?? []) this.give(control)
+    } catch (error) {
+      // The operator's caps have become lower in the meantime.
+      this.fail(toErrorMessage(error))
+    }
+  }
+
   /** Undefined where this process must not submit again. */
   private async submit(): Promise<RequestStream | undefined> {
+    const { checkpoint } = this
     try {
-      const run = await this.spec.submit()
+      const run = await this.spec.submit(
+        checkpoint && {
+          from: { thought: checkpoint.thought, repeats: this.isRepeating },
+          limits: checkpoint.limits,
+        },
+      )
+      if (checkpoint) this.spec.watch.resumed(this.journal.from(checkpoint.next))
       if (!this.silent) return run
       run.control({ type: 'cancel' })
     } catch (error) {
@@ -194,19 +311,40 @@ export class DurableJob {
   private async tell(run: RequestStream, again: boolean): Promise<Interruption | undefined> {
     for await (const event of run.events) {
       if (this.silent) continue
+      if (event.type === 'saved') {
+        this.keep(event)
+        continue
+      }
       if (event.type === 'failed') {
         const interruption = this.interruptionBy(event.error, again)
         if (interruption) return interruption
-        this.failure = event.error
+        this.fail(event.error)
+      } else {
+        this.started = true
+        this.say(this.writer.take(event))
       }
-      if (event.type !== 'failed') this.started = true
-      this.say(this.writer.take(event))
     }
     return undefined
   }
 
-  private interruptionBy({ code }: ErrorMessage, again: boolean): Interruption | undefined {
-    if (!this.record.durable || this.record.steered) return undefined
+  private keep(saved: Of<'saved'>): void {
+    const { limits, steered, steps, thought } = saved
+    const { eventCount: next } = this
+    this.checkpoint = { next, writer: this.writer.memory(), thought, steps, steered, limits }
+    this.asked = false
+    this.unsaved = true
+    this.spec.watch.saved(saved)
+    this.pump()
+    if (this.leaving) this.leave()
+  }
+
+  private interruptionBy(error: ErrorMessage, again: boolean): Interruption | undefined {
+    const { code } = error
+    if (this.checkpoint && code === 'invalid_state') {
+      this.spec.watch.unfit(this.record.id, String(error.facts['reason']))
+      return 'unfit'
+    }
+    if (!this.resumable) return undefined
     if (code === 'shutting_down' && this.store?.durable) return 'left'
     return code === 'engine_unavailable' && again ? 'lost' : undefined
   }
@@ -222,6 +360,8 @@ export class DurableJob {
         this.fail({ code: 'engine_failed', facts })
         return
       }
+      if (this.eventCount === this.again) this.goOn()
+      if (this.over) return
     }
     if (final !== undefined) {
       this.over = true
@@ -241,14 +381,16 @@ export class DurableJob {
     const { journal } = this
     // Events of the same turn of the event loop are written together.
     await Promise.resolve()
-    while (this.changed || journal.published < journal.length) {
+    while (this.changed || this.unsaved || journal.published < journal.length) {
       const events = journal.unpublished()
       const entry = {
         record: this.changed ? this.record : undefined,
         from: journal.published,
         events,
+        ...(this.unsaved && this.checkpoint && { checkpoint: this.checkpoint }),
       }
       this.changed = false
+      this.unsaved = false
       if (!(await this.stored(entry))) break
       journal.publish(events.length)
     }

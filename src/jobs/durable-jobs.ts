@@ -2,6 +2,7 @@
  * All durable jobs: those that run in this process, and the records of the others in the store. Ended
  * jobs are deleted when they expire, and the oldest of them earlier when the store exceeds its limit.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { RequestStream } from '../generation/client/engine-client.js'
 import { DurableJob, type JobSpec } from './durable-job.js'
 import type { JobRecord, JobStore } from './store.js'
@@ -9,6 +10,8 @@ import type { JobRecord, JobStore } from './store.js'
 /** How many events of an ended job are read from the store at once. */
 const EVENTS_PER_READ = 256
 const SWEEP_INTERVAL_MS = 30_000
+/** That a process which goes down waits for last checkpoints. */
+const LAST_CHECKPOINTS_MS = 2000
 
 /** Those of a running job come when they come. */
 export type JobEvents = AsyncIterable<string> | Iterable<string>
@@ -16,11 +19,18 @@ export type JobEvents = AsyncIterable<string> | Iterable<string>
 export class DurableJobs {
   private readonly running = new Map<string, DurableJob>()
   private readonly sweeping: NodeJS.Timeout
+  private readonly saving: NodeJS.Timeout | undefined
 
+  /** `checkpointSeconds`: between two checkpoints of each durable job; 0: there are none. */
   constructor(
     readonly store: JobStore,
     private readonly report: (error: unknown) => void,
+    checkpointSeconds: number,
   ) {
+    if (checkpointSeconds > 0)
+      this.saving = setInterval(() => {
+        for (const job of this.durable) job.save()
+      }, checkpointSeconds * 1000).unref()
     this.sweeping = setInterval(() => {
       this.sweep()
     }, SWEEP_INTERVAL_MS).unref()
@@ -34,8 +44,19 @@ export class DurableJobs {
 
   /** Goes on with a job of an earlier process; it is submitted as soon as there is room. */
   resume(record: JobRecord, spec: JobSpec): DurableJob {
-    const earlierEvents = this.store.events(record.id, 0, Infinity)
-    return this.enter(new DurableJob(record, spec, this.store, earlierEvents))
+    const events = this.store.events(record.id, 0, Infinity)
+    const checkpoint = this.saving && this.store.checkpoint(record.id)
+    return this.enter(new DurableJob(record, spec, this.store, { events, checkpoint }))
+  }
+
+  /**
+   * This process is going down: jobs that another process can go on with end here with a last checkpoint, as far as
+   * these come in time.
+   */
+  async handOver(): Promise<void> {
+    if (!this.saving || !this.store.durable) return
+    const pause = sleep(LAST_CHECKPOINTS_MS, undefined, { ref: false })
+    await Promise.race([Promise.all(this.durable.map((job) => job.handOver())), pause])
   }
 
   under(id: string, owner: string): DurableJob | undefined {
@@ -70,6 +91,7 @@ export class DurableJobs {
   /** Jobs that run stay in the store as they are, for the next process. */
   async close(): Promise<void> {
     clearInterval(this.sweeping)
+    clearInterval(this.saving)
     for (const job of this.running.values()) job.leave()
     await Promise.all([...this.running.values()].map(({ done }) => done))
     await this.store.close()
@@ -96,6 +118,10 @@ export class DurableJobs {
     job.begin(run)
     void job.done.then(() => this.running.delete(id))
     return job
+  }
+
+  private get durable(): DurableJob[] {
+    return [...this.running.values()].filter(({ record }) => record.durable)
   }
 
   private sweep(): void {

@@ -29,6 +29,11 @@ export class Journal {
     return this.lines[number]
   }
 
+  /** All from this number on, published or not. */
+  from(number: number): string[] {
+    return this.lines.slice(number)
+  }
+
   write(line: string): void {
     this.lines.push(line)
   }

@@ -1,5 +1,5 @@
 /** Jobs in the memory of this process. */
-import type { Entry, JobRecord, JobStore } from './store.js'
+import type { Checkpoint, Entry, JobRecord, JobStore } from './store.js'
 
 interface Kept {
   /** JSON text, so that later changes of the object do not change what was written. */
@@ -45,6 +45,11 @@ export class MemoryStore implements JobStore {
 
   events(id: string, from: number, most: number): string[] {
     return this.byId.get(id)?.events.slice(from, from + most) ?? []
+  }
+
+  /** Jobs end with this process, so nothing goes on from one. */
+  checkpoint(): Checkpoint | undefined {
+    return undefined
   }
 
   delete(id: string): Promise<void> {

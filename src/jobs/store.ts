@@ -3,7 +3,7 @@
  * one in the memory of the process, one in a folder. A store knows no engine and no transport; requests,
  * results and events are JSON to it.
  */
-import type { EngineRequest } from '../generation/protocol.js'
+import type { EngineRequest, Of, Steer } from '../generation/protocol.js'
 
 export interface JobRecord {
   id: string
@@ -13,6 +13,8 @@ export interface JobRecord {
   durable: boolean
   /** A client has changed its budget while it ran, so computing it again would give another result. */
   steered: boolean
+  /** By what, in this order. Absent: it was not. */
+  steers?: Steer[]
   model: string
   job: Omit<EngineRequest, 'id'>
   /** The request body, as the API defines it. JSON. */
@@ -23,10 +25,20 @@ export interface JobRecord {
   expires: number | null
 }
 
+/** What a job goes on from after its process or its engine was lost. */
+export interface Checkpoint extends Pick<Of<'saved'>, 'limits' | 'steered' | 'steps' | 'thought'> {
+  /** The number of the event that follows it. */
+  next: number
+  /** Of the writer of its events: JSON. */
+  writer: unknown
+}
+
 export interface Entry {
   record: JobRecord | undefined
   from: number
   events: readonly string[]
+  /** In place of the one before. It is forgotten with the end of the job. */
+  checkpoint?: Checkpoint
 }
 
 export interface JobStore {
@@ -37,12 +49,14 @@ export interface JobStore {
   /** Throws `damaged` for a job whose stored values are. */
   get(id: string): JobRecord | undefined
   /**
-   * Writes events from number `from` on and, if it has changed, the record, all or nothing. Resolves when
-   * they would survive the death of the process (if the store is durable).
+   * Writes events from number `from` on and, if they have changed, the record and the checkpoint, all or
+   * nothing. Resolves when they would survive the death of the process (if the store is durable).
    */
   write(id: string, entry: Entry): Promise<void>
   /** At most `most` events from number `from` on, in order. Throws `damaged`. */
   events(id: string, from: number, most: number): string[]
+  /** The latest one; undefined where there is none, or it is damaged. */
+  checkpoint(id: string): Checkpoint | undefined
   delete(id: string): Promise<void>
   /** Records of jobs that have not ended. */
   unfinished(): JobRecord[]

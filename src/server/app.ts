@@ -10,7 +10,7 @@ import type { App, AppContext } from './context.js'
 import { OpenSockets } from './basin/open-sockets.js'
 import { createApp, guardApp, type Guards, prepareScope } from './create-app.js'
 import { FailureLog } from './failure-log.js'
-import type { Limits } from './limits.js'
+import { CHECKPOINT_SECONDS, type Limits } from './limits.js'
 import { Metrics } from './metrics/metrics.js'
 import { adminRoutes } from './models/admin-routes.js'
 import { type ModelListener, ModelRegistry, type ModelSource } from './models/model-registry.js'
@@ -64,12 +64,21 @@ export interface AppOptions {
   privateDocs?: boolean
   /** Where responses are kept. Closed with the app. */
   store: JobStore
+  /** Seconds between two checkpoints of a response in the background; 0: there are none. */
+  checkpointSeconds?: number
   /** Where the usage of clients is counted; absent: in this process. Closed with the app. */
   usage?: UsageStore
   /** Where spans go; absent: nowhere. Closed with the app. */
   tracing?: Tracing
   /** True while the server goes down: it finishes the answers that run and refuses new ones. */
   draining?: () => boolean
+}
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Leaves what runs in the background to the next process, while there are engines to save it. */
+    handOver: () => Promise<void>
+  }
 }
 
 /** Everything on one port. */
@@ -119,7 +128,17 @@ function componentsFrom(options: AppOptions): Components {
     traces,
   })
   const running = new RunningRequests()
-  const responses = new StoredResponses({ requests, running, limits, models, store, log: logger })
+  const { checkpointSeconds = CHECKPOINT_SECONDS } = options
+  const responses = new StoredResponses({
+    requests,
+    running,
+    limits,
+    models,
+    store,
+    checkpointSeconds,
+    metrics,
+    log: logger,
+  })
   const draining = options.draining ?? (() => false)
   return {
     context: {
@@ -192,7 +211,9 @@ async function addApi(
   landscapeRoutes(app, context)
   tokenizeRoutes(app, context)
   healthRoutes(app, context)
+  app.decorate('handOver', () => responses.handOver())
   app.addHook('onClose', async () => {
+    await responses.handOver()
     await responses.close()
     await models.close()
     await options.usage?.close()

@@ -49,3 +49,6 @@ export const defaultLimits: Limits = Object.freeze({
   stallSeconds: 30,
   heartbeatSeconds: 15,
 })
+
+/** Between two checkpoints of a response in the background, if nobody says otherwise. */
+export const CHECKPOINT_SECONDS = 5

@@ -33,6 +33,7 @@ export async function listen(app: App, options: ListenOptions): Promise<string> 
     onDrain()
     const engines = [...models.values()]
     await withDeadline(Promise.all(engines.map((each) => each.drain())), drainSeconds)
+    await app.handOver()
     await Promise.all(engines.map((each) => each.close()))
     await withDeadline(app.close(), CLOSING_SECONDS)
     app.server.closeAllConnections()

@@ -137,15 +137,15 @@ describe('kill -9 during a background response', () => {
     expect(await statusOf(unwanted)).toBe('cancelled')
   })
 
-  it('makes a response fail that had been extended', async () => {
+  it('makes a response fail that had been extended, where there are no checkpoints', async () => {
     const data = folder()
-    const first = await start(data)
+    const first = await start(data, '--checkpoint-seconds', '0')
     const made = await first.post('/v1/responses', { ...long, refinement: { max_steps: 50_000 } })
     const { id } = (await made.json()) as ResponseReply
     await expect.poll(async () => (await retrieve(first, id)).status).toBe('in_progress')
     expect((await first.post(`/v1/responses/${id}/extend`, { steps: 50 })).status).toBe(200)
     await kill(first)
-    const second = await start(data)
+    const second = await start(data, '--checkpoint-seconds', '0')
     expect(await retrieve(second, id)).toMatchObject({
       status: 'failed',
       error: { code: 'server_error' },

@@ -1,9 +1,14 @@
 /** A job that is computed by several runs: one sequence of events, or a failure. */
-import { describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import type { RequestStream } from '../../src/generation/client/engine-client.js'
-import type { RequestEvent } from '../../src/generation/protocol.js'
+import type { Control, RequestEvent } from '../../src/generation/protocol.js'
 import { settledAnswers, settledEvent } from '../../src/generation/settled-answers.js'
-import { DurableJob, type JobSpec, type EventWriter } from '../../src/jobs/durable-job.js'
+import {
+  DurableJob,
+  type JobSpec,
+  type EventWriter,
+  type Resumed,
+} from '../../src/jobs/durable-job.js'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
 import type { JobRecord } from '../../src/jobs/store.js'
 import { isRecorded } from '../../src/jobs/thinning.js'
@@ -11,7 +16,7 @@ import { requestOf } from '../support/engine-bench.js'
 
 /** Events with the text of each answer, and the finish reason at the end. */
 class Echo implements EventWriter {
-  private status = 'under way'
+  constructor(private status = 'under way') {}
 
   open() {
     return { events: [{ type: 'open' }] }
@@ -29,6 +34,10 @@ class Echo implements EventWriter {
   }
 
   present() {
+    return this.status
+  }
+
+  memory() {
     return this.status
   }
 
@@ -90,6 +99,22 @@ const recordOf = (durable = true): JobRecord => ({
   expires: null,
 })
 
+/** A thought of this run, with so many controls in it. */
+const saves = (steered = 0): RequestEvent => ({
+  type: 'saved',
+  thought: Uint8Array.of(7),
+  steps: 1,
+  steered,
+  limits: {},
+  seconds: 0,
+})
+
+/** A run that notes what it is told. */
+function heardRun(...events: RequestEvent[]) {
+  const heard: Control[] = []
+  return { run: { ...runOf(...events), control: (control: Control) => heard.push(control) }, heard }
+}
+
 function specOf(
   runs: readonly RequestStream[],
   report: (error: unknown) => void = (error) => {
@@ -98,8 +123,9 @@ function specOf(
 ): JobSpec {
   const waiting = [...runs]
   return {
-    writer: () => new Echo(),
-    submit: () => {
+    writer: (memory) => new Echo(memory as string | undefined),
+    submit: (resumed) => {
+      submissions.push(resumed)
       const next = waiting.shift()
       return next ? Promise.resolve(next) : Promise.reject(new Error('no more runs'))
     },
@@ -108,8 +134,15 @@ function specOf(
       JSON.stringify({ ...again, sequence_number: 0 }),
     keep: 1000,
     report,
+    watch: { saved: () => undefined, resumed: () => undefined, unfit: () => undefined },
   }
 }
+
+/** Where each submission began. */
+const submissions: (Resumed | undefined)[] = []
+beforeEach(() => {
+  submissions.length = 0
+})
 
 /** A job that is computed by these runs, one after the other. */
 async function told(
@@ -164,6 +197,159 @@ describe('a job whose engine is lost', () => {
         'failed',
       ])
     }
+  })
+})
+
+describe('a job with a checkpoint', () => {
+  const storyOf = async (job: DurableJob): Promise<string[]> => {
+    await job.done
+    const lines: string[] = []
+    for await (const line of job.journal.follow(-1, new AbortController().signal)) lines.push(line)
+    return lines.map((line) => {
+      const event = JSON.parse(line) as { type: string; text?: string }
+      return event.text ?? event.type
+    })
+  }
+
+  it('goes on from it where its engine is lost, and gives what readers have seen once', async () => {
+    const first = runOf(says('a'), saves(), says('b'), says('c'), fails('engine_unavailable'))
+    const { heard, run } = heardRun(says('b'), says('c'), says('d'), finished)
+    const { story } = await told(recordOf(), first, run)
+    expect(story).toEqual(['open', 'a', 'b', 'c', 'd', 'finished'])
+    expect(submissions.slice(1)).toEqual([
+      { from: { thought: Uint8Array.of(7), repeats: true }, limits: {} },
+    ])
+    expect(heard).toEqual([{ type: 'repeated' }])
+  })
+
+  it('fails where what readers have seen comes out differently', async () => {
+    const first = runOf(says('a'), saves(), says('b'), fails('engine_unavailable'))
+    const { story } = await told(recordOf(), first, runOf(says('x'), finished))
+    expect(story).toEqual(['open', 'a', 'b', 'failed'])
+  })
+
+  it('goes on where it was steered, and gives the controls that came later again', async () => {
+    const store = new MemoryStore(1e6)
+    const { heard, run } = heardRun(says('b'), says('c'), finished)
+    const steers = [{ type: 'extend', steps: 3 }, { type: 'finish' }] as const
+    const record = { ...recordOf(), steered: true, steers: [...steers] }
+    const checkpoint = {
+      next: 2,
+      writer: 'under way',
+      thought: Uint8Array.of(7),
+      steps: 1,
+      steered: 1,
+      limits: {},
+    }
+    const events = ['open', 'a', 'b'].map((text, i) =>
+      JSON.stringify({
+        ...(i === 0 ? { type: 'open' } : { type: 'text', text }),
+        sequence_number: i,
+      }),
+    )
+    const job = new DurableJob(record, specOf([run]), store, { events, checkpoint })
+    expect(job.resumable).toBe(true)
+    job.begin()
+    expect(await storyOf(job)).toEqual(['open', 'a', 'b', 'c', 'finished'])
+    expect(heard).toEqual([{ type: 'repeated' }, { type: 'finish' }])
+  })
+
+  it('keeps a control back until what readers have seen has come again', async () => {
+    const { heard, run } = heardRun()
+    let go = (): void => undefined
+    const gate = new Promise<void>((resolve) => (go = resolve))
+    async function* tell() {
+      await gate
+      yield says('b')
+      yield finished
+    }
+    const spec = specOf([{ ...run, events: tell() }])
+    const checkpoint = {
+      next: 1,
+      writer: 'under way',
+      thought: Uint8Array.of(7),
+      steps: 1,
+      steered: 0,
+      limits: {},
+    }
+    const events = ['{"type":"open"}', '{"type":"text","text":"b"}']
+    const job = new DurableJob(recordOf(), spec, new MemoryStore(1e6), { events, checkpoint })
+    job.begin()
+    await new Promise(setImmediate)
+    job.steer({ type: 'finish' })
+    expect(heard).toEqual([])
+    go()
+    await job.done
+    expect(heard).toEqual([{ type: 'repeated' }, { type: 'finish' }])
+    expect(job.record).toMatchObject({ steered: true, steers: [{ type: 'finish' }] })
+  })
+
+  it('begins anew where it does not fit', async () => {
+    const misfit: RequestEvent = {
+      type: 'failed',
+      error: { code: 'invalid_state', facts: { reason: 'it is damaged' } },
+    }
+    const { story } = await told(
+      recordOf(),
+      runOf(says('a'), saves(), says('b'), fails('engine_unavailable')),
+      runOf(misfit),
+      runOf(says('a'), says('b'), finished),
+    )
+    expect(story).toEqual(['open', 'a', 'b', 'finished'])
+    expect(submissions.map((resumed) => resumed !== undefined)).toEqual([false, true, false])
+  })
+
+  it('asks for none before it has begun, and for no second one before it has the first', async () => {
+    const { heard, run } = heardRun()
+    const opened: (() => void)[] = []
+    const gates = [0, 1].map(() => new Promise<void>((resolve) => opened.push(resolve)))
+    async function* tell() {
+      yield says('a')
+      await gates[0]
+      yield saves()
+      await gates[1]
+      yield finished
+    }
+    const job = new DurableJob(recordOf(), specOf([]), new MemoryStore(1e6))
+    job.begin({ ...run, events: tell() })
+    job.save()
+    expect(heard).toEqual([])
+    await new Promise(setImmediate)
+    for (let i = 0; i < 3; i++) job.save()
+    expect(heard).toEqual([{ type: 'save' }])
+    opened[0]?.()
+    await new Promise(setImmediate)
+    job.save()
+    expect(heard).toEqual([{ type: 'save' }, { type: 'save' }])
+    opened[1]?.()
+    await job.done
+  })
+
+  it('is left with its next one where its process goes down', async () => {
+    class DurableStore extends MemoryStore {
+      override readonly durable = true
+      written: unknown[] = []
+      override write(...[id, entry]: Parameters<MemoryStore['write']>) {
+        if (entry.checkpoint) this.written.push(entry.checkpoint.next)
+        return super.write(id, entry)
+      }
+    }
+    const store = new DurableStore(1e6)
+    const job = new DurableJob(recordOf(), specOf([]), store)
+    const leaving = { ends: Promise.resolve() }
+    async function* tell() {
+      yield says('a')
+      await new Promise(setImmediate)
+      leaving.ends = job.handOver()
+      yield saves()
+      yield says('b')
+    }
+    job.begin({ ...runOf(), events: tell() })
+    await job.done
+    await leaving.ends
+    expect(store.written).toEqual([2])
+    expect(store.events('a', 0, 9)).toHaveLength(2)
+    expect(job.ended).toBe(false)
   })
 })
 

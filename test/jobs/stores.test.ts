@@ -93,6 +93,29 @@ describe('the store in a folder', () => {
     expect(store.get('b')).toEqual(recordOf('b', 6000))
   })
 
+  it('keeps the latest checkpoint of a job until its end', async () => {
+    const path = folder()
+    store = LmdbStore.open(path, 1e6)
+    const checkpoint = {
+      next: 1,
+      writer: { text: 'é' },
+      thought: Uint8Array.of(0, 255, 7),
+      steps: 3,
+      steered: 0,
+      limits: { maxSteps: 9 },
+    }
+    await store.write('a', { record: recordOf('a'), from: 0, events: ['1'], checkpoint })
+    const later = { ...checkpoint, next: 2, thought: new Uint8Array(5000) }
+    await store.write('a', { record: undefined, from: 1, events: ['2'], checkpoint: later })
+    await store.write('a', { record: undefined, from: 2, events: ['3'] })
+    await store.close()
+    store = LmdbStore.open(path, 1e6)
+    expect(store.checkpoint('a')).toEqual(later)
+    expect(store.checkpoint('b')).toBeUndefined()
+    await store.write('a', { record: recordOf('a', 5000), from: 3, events: [], checkpoint })
+    expect(store.checkpoint('a')).toBeUndefined()
+  })
+
   it('can be read only by the user who runs the server', () => {
     const path = folder()
     store = LmdbStore.open(path, 3000)

@@ -127,6 +127,43 @@ describe('a response', () => {
     expect(reply.json<ResponseReply>().output[0]?.content[0]?.text).toBe('121')
   })
 
+  it('fills its template whatever its messages say, where the model fills puzzles', async () => {
+    await open({ templateLength: 3 })
+    const first = await create({ template: '_2_', input: 'Please', instructions: 'Be quick' })
+    expect(first.json()).toMatchObject({ output: [{ content: [{ text: '121' }] }] })
+    const { id } = first.json<ResponseReply>()
+    const next = await create({ template: '3__', previous_response_id: id })
+    expect(next.json()).toMatchObject({ output: [{ content: [{ text: '311' }] }] })
+    expect(server.engine.jobs.map(({ prompt }) => prompt)).toEqual([[], []])
+  })
+
+  it('takes the budget and the terms of a completion in the background', async () => {
+    await open({ templateLength: 3 })
+    const { id, reasoning } = await begun({
+      template: '_2_',
+      reasoning_effort: 'low',
+      refinement: {
+        max_steps: 64,
+        candidates: 2,
+        restarts: { after: 8, policy: 'noise' },
+        commit: { count: 1, after: 4 },
+      },
+      energy_terms: [{ type: 'compare', less: 0, than: 2, required: true }],
+    })
+    expect(reasoning.effort).toBe('low')
+    expect(server.engine.jobs[0]).toMatchObject({
+      template: '_2_',
+      budget: {
+        maxSteps: 64,
+        candidates: 2,
+        restarts: { after: 8, policy: 'noise' },
+        commit: { count: 1, after: 4 },
+      },
+      terms: [{ type: 'compare', less: 0, than: 2, required: true }],
+    })
+    await ended(id)
+  })
+
   it('may fill the context unless it limits its tokens', async () => {
     await open()
     await create({ input: 'abcd' })

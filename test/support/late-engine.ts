@@ -50,6 +50,10 @@ export class LateEngine implements EnergyEngine {
     return this.engine.capacity
   }
 
+  get identity() {
+    return this.engine.identity
+  }
+
   save(slot: number) {
     return this.later(() => this.engine.save(slot))
   }

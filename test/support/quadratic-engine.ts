@@ -108,6 +108,7 @@ export class QuadraticEngine implements SynchronousEngine {
   readonly model: ModelConfig
   readonly info = { name: 'quadratic', backend: 'paper', threads: 1, reason: 'test' }
   readonly capacity: EngineCapacity
+  readonly identity = new Uint8Array(32)
   /** Calls so far, of every kind. */
   calls = 0
   private readonly contexts = new Map<number, Context>()

@@ -16,7 +16,7 @@ import {
 import type { GivenShare } from '../../train/data/given-positions.js'
 import { openData } from '../../train/data/training-data.js'
 import { describeEvaluation, type Evaluation } from '../output/evaluation-tables.js'
-import { disposeNetwork, loadNetwork } from '../load-network.js'
+import { disposeNetwork, loadNetwork } from '../../energy/tfjs/load-network.js'
 import {
   backendOption,
   backendThreadsOption,

@@ -61,6 +61,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       version,
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
+      checkpointSeconds: flags.checkpointSeconds,
       ...(keys && { keys }),
       ...(flags.modelFiles === 'on' && { modelFiles: modelFilesOf(chosen) }),
       privateDocs: flags.docs === 'keys',

@@ -1,6 +1,6 @@
 /** The settings of `basin serve`. Each is a flag, an environment variable and an entry of a file. */
 import { type Command, Option } from 'commander'
-import { defaultLimits } from '../../server/limits.js'
+import { CHECKPOINT_SECONDS, defaultLimits } from '../../server/limits.js'
 import { LARGEST_TERM_COUNT } from '../../server/schemas/terms-schema.js'
 import { modelFileSwitches } from '../model-files.js'
 import type { WorkerFlags } from '../../library/open-models.js'
@@ -42,6 +42,7 @@ export interface ServeFlags extends WorkerFlags {
   adminHost: string
   memoryMib?: number
   dataDir?: string
+  checkpointSeconds: number
   responseTtl: number
   responseMib: number
   otlpEndpoint?: string
@@ -270,6 +271,15 @@ export const serveOptions = (command: Command): Command =>
         '--data-dir <directory>',
         'directory of stored responses; without it they are in memory and end with the process',
       ).env('BASIN_DATA_DIR'),
+    )
+    .addOption(
+      number(
+        '--checkpoint-seconds <n>',
+        'seconds between two checkpoints of an answer in the background; 0: none',
+        'BASIN_CHECKPOINT_SECONDS',
+        [0, 86_400],
+        CHECKPOINT_SECONDS,
+      ),
     )
     .addOption(
       number(

@@ -67,6 +67,7 @@ export class NativeEngine implements EnergyEngine {
   readonly model: ModelConfig
   readonly info: EngineInfo
   readonly capacity: EngineCapacity
+  readonly identity: Uint8Array
   private readonly handle: Handle
   private readonly bytes: number
   private readonly alpha: number
@@ -97,9 +98,10 @@ export class NativeEngine implements EnergyEngine {
     this.alpha = alphaOf(checkpoint)
     const { block, space } = this.model.answer
     const answer = block * stateWidth(this.model)
+    this.identity = modelIdentity(checkpoint, weights)
     this.owner = {
       kind: this.info.name,
-      identity: modelIdentity(checkpoint, weights),
+      identity: this.identity,
       block,
       vocabSize: this.model.vocab_size,
       // The state and the best; then F [K, D], or in vocab space an embedding [K, D] and log sums [K].

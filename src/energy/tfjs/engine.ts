@@ -42,6 +42,7 @@ export class TfjsEngine implements EnergyEngine {
   readonly model: ModelConfig
   readonly info: EngineInfo
   readonly capacity: EngineCapacity
+  readonly identity: Uint8Array
   private readonly tf: Tf
   private readonly weights: Map<string, Tensor>
   private readonly network: Network
@@ -62,9 +63,10 @@ export class TfjsEngine implements EnergyEngine {
     this.contexts = new Contexts(this.network)
     this.slots = new Slots(this.model, capacity.slots)
     this.alpha = alphaOf(checkpoint)
+    this.identity = modelIdentity(checkpoint, 'f32')
     this.owner = {
       kind: this.info.name,
-      identity: modelIdentity(checkpoint, 'f32'),
+      identity: this.identity,
       block: this.model.answer.block,
       vocabSize: this.model.vocab_size,
       values: 3 * this.answerSize().size,

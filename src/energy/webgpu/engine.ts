@@ -75,6 +75,7 @@ export class WebgpuEngine implements EnergyEngine {
   readonly model: ModelConfig
   readonly info: EngineInfo
   readonly capacity: EngineCapacity
+  readonly identity: Uint8Array
   private readonly device: Device
   private readonly held: Memory
   private readonly shape: Shape
@@ -112,6 +113,7 @@ export class WebgpuEngine implements EnergyEngine {
     this.vectors = new TokenVectors(shape, checkpoint)
     const { contexts, runner, slots, vectors } = this
     this.answers = new Answers({ ...made, runner, slots, vectors })
+    this.identity = identity
     this.savedAnswers = new SavedAnswers({ ...made, contexts, slots }, identity)
     this.pushes = new Pushes({ ...made, vectors })
     this.alpha = alphaOf(checkpoint)

@@ -7,7 +7,6 @@ import { atRest, hasTurn, totalSteps } from '../../refine/allocation.js'
 import type { Budget, StopReason } from '../../refine/budget.js'
 import { isAccepted } from '../../refine/acceptance.js'
 import { choose, type Outcome } from '../../refine/candidates.js'
-import { modelStart } from '../../refine/restarts.js'
 import { chooseStanding } from '../../refine/terms/standing.js'
 import {
   advance,
@@ -23,11 +22,47 @@ import {
   type Progress,
 } from '../../refine/stop.js'
 import type { AnswerShape } from './answer-shape.js'
-import { type AnswerTerms, nothingRead, type TermReading } from './answer-terms.js'
-import type { Candidate } from './candidate.js'
-import { type Change, DescentSeries, freshDescent, type Restart } from './descent-series.js'
-import { type Move, Moves, type StateBefore } from './metropolis.js'
+import {
+  type AnswerTerms,
+  type CandidateTerms,
+  nothingRead,
+  type TermReading,
+} from './answer-terms.js'
+import type { Candidate, SavedAnswer } from './candidate.js'
+import {
+  beginDescent,
+  type Change,
+  type Descent,
+  descentOf,
+  DescentSeries,
+  newCandidate,
+  type Restart,
+  type SeriesMemory,
+} from './descent-series.js'
+import { type Move, Moves, type MovesMemory, type StateBefore } from './metropolis.js'
 import { BLANK } from './prepare.js'
+
+/** A candidate outside of the engine. Numbers that are the same for every new one are left out. */
+export interface CandidateMemory extends Descent {
+  closed: Progress | undefined
+  stopped: StopReason | undefined
+  /** Of `EnergyEngine.save`; undefined before its first step. */
+  saved: SavedAnswer | undefined
+  terms: CandidateTerms | undefined
+  moves: MovesMemory | undefined
+}
+
+/** All that an answer in descent is. */
+export interface AnswerMemory {
+  shape: AnswerShape
+  budget: Budget
+  carried: number
+  asked: 'finished' | undefined
+  /** Seconds that its clock has run. */
+  spent: number
+  candidates: readonly CandidateMemory[]
+  series: SeriesMemory | undefined
+}
 
 export class Answer {
   readonly candidates: readonly Candidate[]
@@ -48,21 +83,63 @@ export class Answer {
     /** What the request adds to the energy. */
     readonly terms?: AnswerTerms,
   ) {
-    this.candidates = Array.from({ length: budget.candidates }, (_, index) => ({
-      ...freshDescent,
-      slot: undefined,
-      saved: undefined,
-      stopped: undefined,
-      terms: terms && nothingRead(),
-      moves: budget.metropolis === undefined ? undefined : new Moves(),
-      descent: index,
-      start: modelStart,
-      limit: Infinity,
-    }))
-    const { restarts } = budget
+    const { candidates, metropolis, restarts } = budget
+    this.candidates = Array.from({ length: candidates }, (_, index) =>
+      newCandidate(
+        index,
+        terms && nothingRead(),
+        metropolis === undefined ? undefined : new Moves(),
+      ),
+    )
     this.series =
       restarts && new DescentSeries(this.candidates, restarts, shape.seed, shape.readout)
     for (const candidate of this.candidates) this.stopWhereExhausted(candidate, 0)
+  }
+
+  /**
+   * For `recalled`. `saved`: by candidate, the states of those that are in slots; `now`: seconds of the clock.
+   */
+  memory(saved: readonly (Uint8Array | undefined)[], now: number): AnswerMemory {
+    const { asked, budget, carried, series, shape } = this
+    const candidates = this.candidates.map((candidate, i): CandidateMemory => {
+      const bytes = saved[i]
+      return {
+        ...descentOf(candidate),
+        closed: candidate.closed,
+        stopped: candidate.stopped,
+        saved: bytes ? { bytes, clamped: shape.clamped } : candidate.saved,
+        terms: candidate.terms,
+        moves: candidate.moves?.memory,
+      }
+    })
+    const spent = this.elapsed(now)
+    return { shape, budget, carried, asked, spent, candidates, series: series?.memory }
+  }
+
+  /** The answer that `memory` was, with no candidate in a slot and its clock at rest. */
+  static recalled(memory: AnswerMemory, terms?: AnswerTerms): Answer {
+    const { budget, carried, shape } = memory
+    const answer = new Answer(shape, budget, carried, terms)
+    answer.asked = memory.asked
+    answer.spent = memory.spent
+    answer.candidates.forEach((candidate, i) => {
+      const { moves, terms: read, saved, ...others } = memory.candidates[i] as CandidateMemory
+      Object.assign(candidate, descentOf(others))
+      candidate.closed = others.closed
+      candidate.stopped = others.stopped
+      // Of equal clamped positions one array is kept: another one stands for another question.
+      const asked = JSON.stringify(saved?.clamped) === JSON.stringify(shape.clamped)
+      candidate.saved = saved && { ...saved, clamped: asked ? shape.clamped : saved.clamped }
+      if (candidate.terms) Object.assign(candidate.terms, nothingRead(), read)
+      if (moves) candidate.moves?.recall(moves)
+    })
+    if (memory.series) answer.series?.recall(memory.series)
+    return answer
+  }
+
+  /** A candidate of it has stopped because its time was over, which is no function of its seed. */
+  get stoppedByClock(): boolean {
+    return this.candidates.some(({ stopped }) => stopped === 'max_seconds')
   }
 
   get limits(): Readonly<Budget> {
@@ -235,7 +312,9 @@ export class Answer {
     for (const candidate of this.candidates) {
       if (candidate.terms) this.terms?.forget(candidate.terms)
       candidate.moves?.forget()
-      Object.assign(candidate, { ...freshDescent, progress: askedAnew(candidate.progress) })
+      const { descent, limit, progress, start } = candidate
+      beginDescent(candidate, descent, start, limit)
+      candidate.progress = askedAnew(progress)
     }
   }
 
@@ -376,7 +455,8 @@ export class Answer {
     return this.adaptive || this.series !== undefined
   }
 
-  private get stepsSpent(): number {
+  /** Steps of all candidates and all their descents. */
+  get stepsSpent(): number {
     if (this.series) return this.series.steps
     return this.candidates.reduce((sum, { progress }) => sum + progress.steps, 0)
   }

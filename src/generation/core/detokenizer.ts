@@ -80,9 +80,14 @@ export class Detokenizer {
   rewound(count: number, handedOut: HandedOut): Detokenizer {
     const earlier = new Detokenizer(this.tokenizer, this.ends)
     for (let i = 0; i < count; i++) earlier.push(this.tokens[i] as number, this.logprobs[i])
-    earlier.handedOut = handedOut
-    earlier.fresh = earlier.text.slice(handedOut.characters)
+    earlier.resumeFrom(handedOut)
     return earlier
+  }
+
+  /** So much has been handed out. */
+  resumeFrom(handedOut: HandedOut): void {
+    this.handedOut = handedOut
+    this.fresh = this.text.slice(handedOut.characters)
   }
 
   private append(text: string): void {

@@ -80,6 +80,7 @@ export class Executor {
 
   private async run(plan: StepPlan): Promise<Outcome> {
     const outcome = emptyOutcome()
+    for (const state of plan.save) await this.saveRequest(state, outcome)
     for (const move of plan.moveOut) await this.save(move, outcome)
     for (const contextId of plan.release) this.engine.release(contextId)
     if (plan.observe.length > 0) await this.observe(plan.observe, outcome)
@@ -151,6 +152,19 @@ export class Executor {
     if (bytes) outcome.saved = [...outcome.saved, { row: move, saved: { bytes, clamped } }]
   }
 
+  private async saveRequest(state: RequestState, outcome: Outcome): Promise<void> {
+    const { answer } = state
+    const before = outcome.work.seconds.descend
+    const saved = await this.call('descend', [{ state }], outcome, async () => {
+      const states: (Uint8Array | undefined)[] = []
+      for (const { slot } of answer?.candidates ?? [])
+        states.push(slot === undefined ? undefined : await this.engine.save(slot))
+      return states
+    })
+    const seconds = outcome.work.seconds.descend - before
+    if (saved) outcome.thoughts = [...outcome.thoughts, { state, saved, seconds }]
+  }
+
   private async moveIn(moves: readonly SlotMove[], outcome: Outcome): Promise<void> {
     const fresh = withoutFailed(moves, outcome).filter(({ saved }) => !saved)
     if (fresh.length > 0)
@@ -158,6 +172,7 @@ export class Executor {
         this.engine.begin(fresh.map((row) => beginRow(row))),
       )
     await this.readBegun(fresh, outcome)
+    await this.resolveTerms(withoutFailed(moves, outcome), outcome)
     for (const move of withoutFailed(moves, outcome))
       if (move.saved) await this.restore(move, move.saved, outcome)
     outcome.begun = [...new Set(withoutFailed(moves, outcome).map(({ state }) => state))]
@@ -170,13 +185,7 @@ export class Executor {
       outcome,
     )
     if (termed.length === 0) return
-    for (const { state } of termed)
-      for (const wanted of [...(state.terms?.unresolved ?? [])]) {
-        const vectors = await this.call('read', [{ state }], outcome, () =>
-          this.engine.tokenVectors?.(wanted.tokens),
-        )
-        if (vectors && state.terms) resolve(state.terms, wanted, vectors)
-      }
+    await this.resolveTerms(termed, outcome)
     const rows = withoutFailed(termed, outcome)
     const readings = await this.readTerms(rows, outcome)
     const found = rows.flatMap((row, i) => {
@@ -184,6 +193,17 @@ export class Executor {
       return reading ? [{ row, reading }] : []
     })
     outcome.begunReadings = [...outcome.begunReadings, ...found]
+  }
+
+  /** Terms that are known once the engine has given vectors: of those that begin, and of those that go on. */
+  private async resolveTerms(rows: readonly CandidateRow[], outcome: Outcome): Promise<void> {
+    for (const { state } of rows)
+      for (const wanted of [...(state.terms?.unresolved ?? [])]) {
+        const vectors = await this.call('read', [{ state }], outcome, () =>
+          this.engine.tokenVectors?.(wanted.tokens),
+        )
+        if (vectors && state.terms) resolve(state.terms, wanted, vectors)
+      }
   }
 
   /** A position that was fixed or opened in the meantime is fixed or opened in what was saved, too. */

@@ -17,6 +17,12 @@ export interface StateBefore {
 
 export type Move = 'accepted' | 'rejected'
 
+/** What a candidate remembers of its moves. */
+export interface MovesMemory {
+  energy: number | undefined
+  undo: StateBefore | undefined
+}
+
 export class Moves {
   /** Of the step that was accepted last, composed with the terms of the request. */
   private energy: number | undefined
@@ -38,6 +44,17 @@ export class Moves {
     this.undo = undefined
     this.energy = energy
     return last === undefined ? undefined : 'accepted'
+  }
+
+  /** For `recall`. */
+  get memory(): MovesMemory {
+    return { energy: this.energy, undo: this.undo }
+  }
+
+  /** Goes on from where another one stood. */
+  recall({ energy, undo }: MovesMemory): void {
+    this.energy = energy
+    this.undo = undo
   }
 
   /** Another question is asked, so energies before it say nothing. */

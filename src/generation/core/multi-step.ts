@@ -103,7 +103,7 @@ export class MultiStep {
    * Steps of every answer to come, if the client wants no more of an answer than its text, and nothing but
    * the number of steps can end one.
    */
-  private plainSteps({ completion, mask, request, repeats }: RequestState): number | undefined {
+  private plainSteps({ completion, isPlain, mask, request }: RequestState): number | undefined {
     const { answer, energy } = this.engine.model
     const { budget, sampling } = request
     const wantsMore =
@@ -116,7 +116,7 @@ export class MultiStep {
       request.represent !== undefined ||
       request.probe !== undefined
     const chooses = isGreedy(sampling) || (isPlainDraw(sampling) && isWholeDraw(sampling))
-    if (wantsMore || !chooses || !repeats || completion.tokens.length === 0) return undefined
+    if (wantsMore || !chooses || !isPlain || completion.tokens.length === 0) return undefined
     if (answer.block > 1 || energy.kind !== 'residual') return undefined
     if (budget.candidates > 1 || budget.allocation === 'adaptive' || budget.restarts)
       return undefined

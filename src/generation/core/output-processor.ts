@@ -137,6 +137,8 @@ export class OutputProcessor {
     for (const { error, states } of outcome.declined)
       for (const { request } of states)
         this.events.push(request, { type: 'declined', error: toErrorMessage(error) }, this.now())
+    for (const { saved, seconds, state } of outcome.thoughts)
+      if (this.requests.has(state)) this.requests.save(state, saved, seconds)
     for (const { state, sum, tokens } of outcome.encoded) state.promptStates.add(sum, tokens)
     for (const { row, saved } of outcome.saved)
       if (this.requests.has(row.state)) candidateOf(row).candidate.saved = saved
@@ -168,7 +170,7 @@ export class OutputProcessor {
   /** Its answer has begun, or goes on. One of several in a row is entered in the books only now. */
   private begin(state: RequestState, at: number): void {
     const answer = state.answer ?? this.follow(state)
-    if (!answer.settled) answer.startClock(at)
+    if (!answer.settled && !state.repeats) answer.startClock(at)
     this.rest(state, at)
   }
 
@@ -189,14 +191,20 @@ export class OutputProcessor {
       if (hasStopped(candidate)) return
       const move = answer.step(candidate, result, at, readings?.[i], before?.[i])
       if (move) moves[move]++
-      if (hasStopped(candidate)) this.rest(row.state, at)
+      if (hasStopped(candidate)) this.stop(row.state, at)
       if (answer.series) rounds = (rounds ?? new Set<RequestState>()).add(row.state)
     })
     for (const state of rounds ?? []) {
       state.answer?.endRound(at)
       if (state.answer) this.scheduler.takeTurns(state.requestId, state.answer.turns)
-      this.rest(state, at)
+      this.stop(state, at)
     }
+  }
+
+  /** Candidates may have stopped in this step. */
+  private stop(state: RequestState, at: number): void {
+    if (state.answer?.stoppedByClock) this.requests.saveSoon(state)
+    this.rest(state, at)
   }
 
   private close(closings: readonly Closing[]): void {

@@ -5,17 +5,19 @@
  */
 import type { BeginRow } from '../../energy/engine.js'
 import type { ModelConfig } from '../../model/config.js'
+import type { Budget } from '../../refine/budget.js'
 import { answerSeed } from '../../refine/candidates.js'
 import { extend, type Extra } from '../../refine/stop.js'
 import { IncrementalDecoder } from '../../tokenizer/incremental-decoder.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { TokenMask } from '../../tokenizer/grammar/grammar.js'
+import { BasinError } from '../../errors.js'
 import type { EngineRequest } from '../protocol.js'
 import { allRequiredHold } from '../../refine/terms/composed.js'
 import type { TermResult } from '../../refine/terms/term.js'
 import { AnswerTerms } from './answer-terms.js'
 import type { AnswerShape } from './answer-shape.js'
-import { Answer, clampedOf, slotOf } from './answer.js'
+import { Answer, type AnswerMemory, clampedOf, slotOf } from './answer.js'
 import type { Candidate } from './candidate.js'
 import { Detokenizer, type HandedOut } from './detokenizer.js'
 import { MeanPool } from './embedding.js'
@@ -66,6 +68,27 @@ export function beginRow(
   }
 }
 
+/** All that a request is between two steps, besides what was asked. Plain data. */
+export interface RequestMemory {
+  /** Of its prompt, by which a request of another prompt is refused. */
+  promptTokens: number
+  /** Of its completion. */
+  tokens: readonly number[]
+  handedOut: HandedOut
+  begun: number
+  settledSteps: number
+  settledRestarts: number
+  allConverged: boolean
+  finishing: boolean
+  extra: Extra
+  unspent: number
+  termResults: TermResult[] | undefined
+  /** How often `finish` or `extend` has changed its course. */
+  steered: number
+  /** The answer in descent, if there is one. */
+  answer: AnswerMemory | undefined
+}
+
 export class RequestState {
   /** The scheduler's number for this request. */
   requestId = -1
@@ -98,6 +121,15 @@ export class RequestState {
   readonly promptStates = new MeanPool()
   /** Positions that the client wants fixed or opened before the next step. */
   clampings: { position: number; token: number }[] = []
+  /** How often `finish` or `extend` has changed its course. */
+  steered = 0
+  /**
+   * It goes on from a thought and gives events that its readers have seen. They take none of its time, so no
+   * clock runs.
+   */
+  repeats = false
+  /** The answer to go on with when the context is observed. */
+  private recalled: AnswerMemory | undefined
   private begun = 0
   /** How many of the given tokens have been read and scored. */
   private givenTaken = 0
@@ -169,10 +201,10 @@ export class RequestState {
   }
 
   /** The next answer is one like those before: no control has asked for anything else. */
-  get repeats(): boolean {
+  get isPlain(): boolean {
     const extended = this.extra.steps !== undefined || this.extra.seconds !== undefined
     const changed = this.finishing || extended || this.pausedUntil !== undefined
-    return !changed && this.givenTokens.length === 0 && !this.hasTemplate
+    return !changed && !this.recalled && this.givenTokens.length === 0 && !this.hasTemplate
   }
 
   get answersBegun(): number {
@@ -206,19 +238,83 @@ export class RequestState {
     return this.prepared.template !== undefined
   }
 
-  /** The next answer; its clock does not run yet. */
+  /** Between steps it is no more than a context, a completion and an answer in descent. */
+  get canBeSaved(): boolean {
+    const { given, hold, probe, represent } = this.request
+    return !given && !hold && !probe && !represent
+  }
+
+  /** For `recall`. `saved`: by candidate, the states of those in slots; `now`: seconds of the clock. */
+  memory(saved: readonly (Uint8Array | undefined)[], now: number): RequestMemory {
+    const { answer, completion, termResults } = this
+    return {
+      promptTokens: this.promptTokens,
+      tokens: completion.tokens,
+      handedOut: completion.handedOut,
+      begun: this.begun,
+      settledSteps: this.settledSteps,
+      settledRestarts: this.settledRestarts,
+      allConverged: this.allConverged,
+      finishing: this.finishing,
+      extra: this.extra,
+      unspent: this.unspent,
+      termResults,
+      steered: this.steered,
+      answer: answer ? answer.memory(saved, now) : this.recalled,
+    }
+  }
+
+  /** Goes on from where another one stood. Before the request is queued. Throws `invalid_state`. */
+  recall(memory: RequestMemory, repeats: boolean): void {
+    const { candidates } = this.request.budget
+    const { answer, tokens } = memory
+    const fits =
+      memory.promptTokens === this.promptTokens &&
+      tokens.length <= this.prepared.maxTokens &&
+      (answer === undefined || answer.candidates.length === candidates)
+    if (!fits) throw new BasinError('invalid_state', { reason: 'it was saved of another request' })
+    const more = tokens.slice(this.completion.tokens.length)
+    for (const token of more) this.completion.push(token)
+    if (more.length > 0) this.mask?.accept(more)
+    this.completion.resumeFrom(memory.handedOut)
+    this.context.push(...more)
+    this.begun = memory.begun
+    this.settledSteps = memory.settledSteps
+    this.settledRestarts = memory.settledRestarts
+    this.allConverged = memory.allConverged
+    this.finishing = memory.finishing
+    this.extra = memory.extra
+    this.unspent = memory.unspent
+    this.termResults = memory.termResults
+    this.steered = memory.steered
+    this.recalled = answer
+    this.repeats = repeats
+  }
+
+  /** The next answer, or the one that a thought was saved of; its clock does not run yet. */
   begin(): Answer {
     this.contextBefore = this.context.length
     this.handedOutBefore = this.completion.handedOut
     this.accepted = false
-    const extended = extend(this.request.budget, this.extra)
-    const budget = this.scoresGiven || this.encodesPrompt ? { ...extended, maxSteps: 0 } : extended
-    const shape = this.nextShape()
-    const answer = new Answer(shape, budget, this.unspent, this.termsOf(shape))
+    const answer = this.recalled ? this.recallAnswer(this.recalled) : this.nextAnswer()
     this.extra = {}
     if (this.finishing) answer.finish()
     this.answer = answer
     return answer
+  }
+
+  private recallAnswer(memory: AnswerMemory): Answer {
+    this.recalled = undefined
+    const answer = Answer.recalled(memory, this.termsOf(memory.shape))
+    answer.extend(this.extra)
+    return answer
+  }
+
+  private nextAnswer(): Answer {
+    const extended = extend(this.request.budget, this.extra)
+    const budget = this.scoresGiven || this.encodesPrompt ? { ...extended, maxSteps: 0 } : extended
+    const shape = this.nextShape()
+    return new Answer(shape, budget, this.unspent, this.termsOf(shape))
   }
 
   private termsOf(shape: AnswerShape): AnswerTerms | undefined {
@@ -264,6 +360,12 @@ export class RequestState {
     this.accepted = false
     this.finishing = false
     this.heldUntil = undefined
+  }
+
+  /** Of the answer in descent, or of the next one. */
+  get limits(): Readonly<Budget> {
+    const { answer, extra, recalled, request } = this
+    return answer?.limits ?? extend(recalled?.budget ?? request.budget, extra)
   }
 
   /** Raises the budget of the answer in descent, or of the next one. */

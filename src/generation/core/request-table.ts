@@ -16,7 +16,13 @@ import { inSlots } from './answer.js'
 import type { Candidate } from './candidate.js'
 import { type Clamping, clampToken } from './clamp.js'
 import type { EventQueue } from './event-queue.js'
-import { type CandidateRow, candidateOf, RequestState } from './request-state.js'
+import {
+  type CandidateRow,
+  candidateOf,
+  type RequestMemory,
+  RequestState,
+} from './request-state.js'
+import { packThought, unpackThought } from './thought-bytes.js'
 import { refinementOf } from './token-selection.js'
 
 export interface RequestTableOptions {
@@ -26,12 +32,22 @@ export interface RequestTableOptions {
   pauseSeconds: number
 }
 
+const notSaved = {
+  param: 'type',
+  reason: 'only a completion can be saved: nothing scored, held, represented or probed',
+}
+
 export class RequestTable {
   private readonly byId = new Map<string, RequestState>()
   private readonly byRequestId = new Map<number, RequestState>()
+  /** Whose thoughts are to be saved before the next step. */
+  private readonly due = new Set<RequestState>()
 
   constructor(
-    private readonly engine: Pick<EnergyEngine, 'capacity' | 'info' | 'model' | 'release'>,
+    private readonly engine: Pick<
+      EnergyEngine,
+      'capacity' | 'identity' | 'info' | 'model' | 'release'
+    >,
     private readonly tokenizer: Tokenizer,
     private readonly scheduler: Pick<Scheduler, 'hold' | 'pause' | 'release' | 'reopen' | 'submit'>,
     private readonly events: EventQueue,
@@ -51,6 +67,11 @@ export class RequestTable {
       throw new BasinError('not_supported', { param: 'energy_terms', reason })
     }
     const state = new RequestState(request, this.engine.model, this.tokenizer, this.now(), mask)
+    const { from } = request
+    if (from) {
+      const memory = unpackThought(this.engine, from.thought) as RequestMemory
+      state.recall(memory, from.repeats)
+    }
     state.requestId = this.scheduler.submit({
       client: request.client,
       context: state.context,
@@ -79,10 +100,12 @@ export class RequestTable {
         return undefined
       case 'finish':
         this.finish(state)
+        this.steered(state)
         return state
       case 'extend':
         if (state.heldUntil === undefined) state.extend(control)
         else this.reopen(state, control)
+        this.steered(state)
         return state
       case 'clamp':
         this.clamp(state, control)
@@ -91,7 +114,32 @@ export class RequestTable {
       case 'resume':
         this.pause(state, control.type === 'pause')
         return undefined
+      case 'save':
+        if (state.canBeSaved) this.due.add(state)
+        else this.decline(state, new BasinError('not_supported', notSaved))
+        return undefined
+      case 'repeated':
+        this.goOn(state)
+        return undefined
     }
+  }
+
+  private steered(state: RequestState): void {
+    state.steered++
+    this.saveSoon(state)
+  }
+
+  /** What readers had seen is behind it: from here on it takes its own time. */
+  private goOn(state: RequestState): void {
+    const { answer } = state
+    if (!state.repeats) return
+    state.repeats = false
+    if (answer && !answer.settled && inSlots(answer).length > 0) answer.startClock(this.now())
+  }
+
+  private decline(state: RequestState, error: BasinError): void {
+    const event = { type: 'declined' as const, error: toErrorMessage(error) }
+    this.events.push(state.request, event, this.now())
   }
 
   private clamp(state: RequestState, { position, text }: { position: number; text: string }): void {
@@ -100,12 +148,41 @@ export class RequestTable {
       state.clampings.push({ position, token })
     } catch (error) {
       if (!(error instanceof BasinError)) throw error
-      this.events.push(
-        state.request,
-        { type: 'declined', error: toErrorMessage(error) },
-        this.now(),
-      )
+      this.decline(state, error)
     }
+  }
+
+  /** Its thought is saved before the next step, if it may be. */
+  saveSoon(state: RequestState): void {
+    if (state.request.saves) this.due.add(state)
+  }
+
+  /** Those whose thoughts are to be saved now. */
+  takeDue(): RequestState[] {
+    if (this.due.size === 0) return []
+    const due = [...this.due].filter((state) => this.has(state))
+    this.due.clear()
+    return due
+  }
+
+  /** Reports what a request was between two steps. `saved`: by candidate, the states of those in slots. */
+  save(state: RequestState, saved: readonly (Uint8Array | undefined)[], seconds: number): void {
+    const { answer, settledSteps, steered } = state
+    const { maxSeconds, maxSteps } = state.limits
+    const began = this.now()
+    const thought = packThought(this.engine, state.memory(saved, began))
+    const event = {
+      type: 'saved' as const,
+      thought,
+      steps: settledSteps + (answer?.stepsSpent ?? 0),
+      steered,
+      limits: {
+        ...(maxSteps !== undefined && { maxSteps }),
+        ...(maxSeconds !== undefined && { maxSeconds }),
+      },
+      seconds: seconds + this.now() - began,
+    }
+    this.events.push(state.request, event, this.now())
   }
 
   /** What clients want fixed or opened since this was last asked. */
@@ -224,8 +301,7 @@ export class RequestTable {
     const left = this.options.pauseSeconds - state.pausedSeconds
     if (paused && left <= 0) {
       const reason = `it was paused for the ${this.options.pauseSeconds} seconds that it may be in all`
-      const error = new BasinError('invalid_frame', { param: 'type', reason })
-      this.events.push(state.request, { type: 'declined', error: toErrorMessage(error) }, now)
+      this.decline(state, new BasinError('invalid_frame', { param: 'type', reason }))
       return
     }
     this.scheduler.pause(state.requestId, paused)
@@ -276,6 +352,7 @@ export class RequestTable {
   }
 
   private forget(state: RequestState): void {
+    this.due.delete(state)
     state.mask?.close()
     if (state.heldUntil !== undefined) this.events.release(state.request.id)
     this.byId.delete(state.request.id)

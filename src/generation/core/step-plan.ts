@@ -41,6 +41,8 @@ export interface AnswersInARow {
 
 /** What one batch on the engine is to do, in the order of these fields. */
 export interface StepPlan {
+  /** Requests whose thoughts are saved, with nothing else in the batch. */
+  readonly save: readonly RequestState[]
   /** Candidates whose answers are saved, because others need their slots. */
   readonly moveOut: readonly SlotMove[]
   /** Contexts that the engine lets go of. */
@@ -75,6 +77,7 @@ export interface StepPlan {
 }
 
 export const emptyPlan: StepPlan = Object.freeze({
+  save: [],
   moveOut: [],
   release: [],
   admitted: [],
@@ -104,6 +107,7 @@ export const hasWork = (plan: StepPlan): boolean =>
   plan.score.length > 0 ||
   plan.admitted.length > 0 ||
   plan.moveIn.length > 0 ||
+  plan.save.length > 0 ||
   plan.answersInARow !== undefined
 
 /** A call of the engine that failed, and the requests that took part in it. */
@@ -182,6 +186,13 @@ export interface Score {
   result: EnergyResult
 }
 
+/** The states of the candidates of a request that are in slots, by their index. */
+export interface SavedRequest {
+  state: RequestState
+  saved: readonly (Uint8Array | undefined)[]
+  seconds: number
+}
+
 /** The energy of the last state of a candidate. */
 export interface Closing {
   row: CandidateRow
@@ -205,6 +216,7 @@ export interface Outcome {
   declined: readonly Failure[]
   /** A call that was to fill pages failed: they may hold anything. */
   pagesLost: boolean
+  thoughts: readonly SavedRequest[]
   encoded: readonly EncodedTokens[]
   /** Candidates that have left their slots, and what they were. */
   saved: readonly { row: CandidateRow; saved: SavedAnswer }[]
@@ -253,6 +265,7 @@ export const emptyOutcome = (): Outcome => ({
   failures: none,
   declined: none,
   pagesLost: false,
+  thoughts: none,
   encoded: none,
   saved: none,
   begun: none,

@@ -25,8 +25,11 @@ import {
 
 export class StepScheduler {
   constructor(
-    private readonly slotScheduler: Pick<Scheduler, 'giveUpSlots' | 'schedule'>,
-    private readonly requests: Pick<RequestTable, 'evict' | 'find' | 'preempt' | 'takeClampings'>,
+    private readonly slotScheduler: Pick<Scheduler, 'giveUpSlots' | 'schedule' | 'takeTurns'>,
+    private readonly requests: Pick<
+      RequestTable,
+      'evict' | 'find' | 'preempt' | 'takeClampings' | 'takeDue'
+    >,
     private readonly output: Pick<OutputProcessor, 'hasSettled' | 'plan'>,
     private readonly multiStep: Pick<MultiStep, 'answersInARow' | 'stepsOf'>,
     private readonly probes: Pick<ProbeQueue, 'next' | 'some'>,
@@ -35,6 +38,9 @@ export class StepScheduler {
   ) {}
 
   schedule(): StepPlan {
+    // Before anything of the next step changes what a request is.
+    const save = this.requests.takeDue()
+    if (save.length > 0) return { ...emptyPlan, save }
     if (this.output.hasSettled) return this.output.plan()
     const clamp = this.requests.takeClampings()
     const answersInARow = clamp.length > 0 ? undefined : this.multiStep.answersInARow()
@@ -54,6 +60,7 @@ export class StepScheduler {
     // Points of a landscape are looked at between steps, so calls are short while there are any.
     const steps = this.probes.some ? 1 : this.multiStep.stepsOf(descend)
     const batch: StepPlan = {
+      save: [],
       moveOut,
       release: plan.release,
       admitted: this.admitted(plan),
@@ -102,7 +109,10 @@ export class StepScheduler {
       const state = this.requests.find(requestId)
       if (!state) return []
       state.contextId = contextId
-      state.begin()
+      const { series } = state.begin()
+      // An answer that goes on may be in the middle of a round.
+      if (series && series.steps > 0)
+        this.slotScheduler.takeTurns(requestId, state.answer?.turns ?? [])
       return [state]
     })
   }

@@ -42,6 +42,7 @@ export function framesOf(
       return [{ type: 'step', ...stepFields(event) }]
     case 'declined':
       return [{ type: 'error', ...fromErrorMessage(event.error).toJSON() }]
+    case 'saved':
     case 'scored':
     case 'probed':
       return []

@@ -211,6 +211,32 @@ export function instrumentsIn(registry: Registry) {
       'model',
       'reason',
     ),
+    checkpoints: counter(
+      'checkpoints_total',
+      'Checkpoints of responses in the background',
+      'model',
+    ),
+    checkpointBytes: counter(
+      'checkpoint_bytes_total',
+      'Bytes of the states in these checkpoints',
+      'model',
+    ),
+    checkpointSeconds: histogram(
+      'checkpoint_duration_seconds',
+      'That an engine took to save a response; its other work waits as long',
+      [0.00001, 0.000025, 0.00005, 0.0001, 0.00025, ...STEP_SECONDS],
+      'model',
+    ),
+    resumed: counter(
+      'responses_resumed_total',
+      'Responses that went on from a checkpoint, after a restart of the server or of their engine',
+      'model',
+    ),
+    repeatedSteps: counter(
+      'response_steps_repeated_total',
+      'Steps that readers had been shown and that were computed again, since the checkpoint was older',
+      'model',
+    ),
     restarts: counter(
       'engine_restarts_total',
       'Workers that were started again, by what happened to the one before: died or stalled',

@@ -4,7 +4,7 @@ import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { ErrorCode } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { LossReason } from '../../generation/client/worker-supervisor.js'
-import type { TickStats } from '../../generation/protocol.js'
+import type { Of, TickStats } from '../../generation/protocol.js'
 import type { StopReason } from '../../refine/budget.js'
 import { restartReasons } from '../../refine/restarts.js'
 import type { SocketRefusal } from '../basin/open-sockets.js'
@@ -104,6 +104,19 @@ export class Metrics {
     return new RequestMetrics(this.instruments, model, `/v1/${route}`)
   }
 
+  checkpoint(model: string, { seconds, thought }: Of<'saved'>): void {
+    const { checkpointBytes, checkpointSeconds, checkpoints } = this.instruments
+    checkpoints.inc({ model })
+    checkpointBytes.inc({ model }, thought.length)
+    checkpointSeconds.observe({ model }, seconds)
+  }
+
+  /** `repeated`: steps that are shown a second time. */
+  resumed(model: string, repeated: number): void {
+    this.instruments.resumed.inc({ model })
+    this.instruments.repeatedSteps.inc({ model }, repeated)
+  }
+
   /**
    * The exposition, with all that has happened by now (request-metrics.ts counts in a later turn). What an
    * engine that hangs would not report is measured here.
@@ -166,6 +179,10 @@ export class Metrics {
       instruments.prefixHits,
       instruments.preemptions,
       instruments.movedOut,
+      instruments.checkpoints,
+      instruments.checkpointBytes,
+      instruments.resumed,
+      instruments.repeatedSteps,
     ]) {
       counter.inc({ model }, 0)
     }

@@ -49,6 +49,7 @@ function partsOf(
       return [accumulator.score(event)]
     case 'step':
       return refinement ? [{ ...noText, refinement: { type: 'step', ...stepFields(event) } }] : []
+    case 'saved':
     case 'probed':
     case 'declined':
       return []

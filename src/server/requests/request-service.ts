@@ -6,7 +6,7 @@
  */
 import { BasinError, fromErrorMessage } from '../../errors.js'
 import type { EngineClient, RequestStream } from '../../generation/client/engine-client.js'
-import type { Control, EngineRequest, RequestEvent } from '../../generation/protocol.js'
+import type { Control, EngineRequest, RequestEvent, Steer } from '../../generation/protocol.js'
 import { settledAnswers } from '../../generation/settled-answers.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { Budget } from '../../refine/budget.js'
@@ -99,14 +99,16 @@ export class RequestService {
 
   /**
    * Starts a request that was admitted before, by an earlier process or on an engine that was lost since:
-   * no quota is asked. `observer`: the one it had in this process, so that it is counted once.
+   * no quota is asked. `observer`: the one it had in this process, so that it is counted once. `granted`: what
+   * its present answer may take, where it goes on with one that may have been extended.
    */
   resubmit(
     engine: EngineClient,
     request: Omit<EngineRequest, 'id'>,
     observer: RequestObserver,
+    granted: Limited = request.budget,
   ): SubmittedRequest {
-    return this.watched(engine.submit(request), request, observer, 0)
+    return this.watched(engine.submit(request), request, observer, 0, granted)
   }
 
   /** Metrics, traces and quotas of one request. */
@@ -129,8 +131,9 @@ export class RequestService {
     { budget }: Pick<EngineRequest, 'budget'>,
     observer: RequestObserver,
     index: number,
+    granted: Limited = budget,
   ): SubmittedRequest {
-    const allowance = new ExtensionAllowance(budget, this.options.limits.caps)
+    const allowance = new ExtensionAllowance(budget, this.options.limits.caps, granted)
     return new SubmittedRequest(stream, index, allowance, observer)
   }
 
@@ -240,6 +243,10 @@ export class SubmittedRequest implements RequestStream {
     this.stream.control(control)
   }
 
+  steer(control: Steer): void {
+    this.control(control)
+  }
+
   /** Throws as an extension by `extra` would, and changes nothing. */
   checkExtension(extra: Extra): void {
     this.allowance.check(extra)
@@ -276,6 +283,13 @@ export async function followAll(
   }
 }
 
+type Limited = Pick<Budget, 'maxSteps' | 'maxSeconds'>
+
+const costOfAnswer = ({ maxSeconds, maxSteps }: Limited): Cost => ({
+  steps: maxSteps,
+  seconds: maxSeconds,
+})
+
 interface Cost {
   steps: number | undefined
   seconds: number | undefined
@@ -296,9 +310,10 @@ class ExtensionAllowance implements RequestObserver {
   /** What the held answer took: an extension counts from there. */
   private heldAt: Cost | undefined
 
-  constructor({ maxSeconds, maxSteps }: Budget, caps: Caps) {
-    this.initial = { steps: maxSteps, seconds: maxSeconds }
-    this.granted = this.initial
+  /** `granted`: what the present answer may take. */
+  constructor(budget: Limited, caps: Caps, granted: Limited) {
+    this.initial = costOfAnswer(budget)
+    this.granted = costOfAnswer(granted)
     this.most = { steps: caps.maxSteps, seconds: caps.maxSeconds }
   }
 

@@ -4,11 +4,20 @@
  */
 import { BasinError } from '../../errors.js'
 import type { Extra } from '../../refine/stop.js'
-import type { SubmittedRequest } from './request-service.js'
+import type { Steer } from '../../generation/protocol.js'
+
+/** A request whose course its client may change. */
+export interface Steerable {
+  readonly ended: boolean
+  /** Throws as `RequestStream.control` does. */
+  steer(control: Steer): void
+  /** Throws as an extension by `extra` would, and changes nothing. */
+  checkExtension(extra: Extra): void
+}
 
 interface Entry {
   owner: string
-  requests: readonly SubmittedRequest[]
+  requests: readonly Steerable[]
   changed: () => Promise<void>
 }
 
@@ -22,7 +31,7 @@ export class RunningRequests {
   enter(
     id: string,
     owner: string,
-    requests: readonly SubmittedRequest[],
+    requests: readonly Steerable[],
     changed: () => Promise<void> = () => Promise.resolve(),
   ): () => void {
     this.byId.set(id, { owner, requests, changed })
@@ -32,7 +41,7 @@ export class RunningRequests {
   /** Lets each of them settle with its best answer so far. Returns their count; throws `not_found`. */
   async finish(id: string, owner: string): Promise<number> {
     const { changed, running } = this.find(id, owner)
-    for (const request of running) request.control({ type: 'finish' })
+    for (const request of running) request.steer({ type: 'finish' })
     await changed()
     return running.length
   }
@@ -41,7 +50,7 @@ export class RunningRequests {
   async extend(id: string, owner: string, extra: Extra): Promise<number> {
     const { changed, running } = this.find(id, owner)
     for (const request of running) request.checkExtension(extra)
-    for (const request of running) request.control({ type: 'extend', ...extra })
+    for (const request of running) request.steer({ type: 'extend', ...extra })
     await changed()
     return running.length
   }

@@ -56,7 +56,6 @@ const nullable = <T>(properties: Record<string, object>, options: object = {}) =
 /** The settings of all requests without those for which this API has other names. */
 const sampling = Type.Omit(Type.Object(settings), [
   'max_tokens',
-  'reasoning_effort',
   'logprobs',
   'response_format',
 ]).properties

@@ -58,14 +58,35 @@ type Outcome = Partial<
   Pick<ResponseReply, 'error' | 'incomplete_details' | 'refinement' | 'usage'>
 > & { status: Status }
 
+/** What has been written so far, from which another writer goes on. */
+interface Memory {
+  status: Status
+  begun: boolean
+  text: string
+  logprobs: Logprob[]
+  steps: number
+}
+
 export class ResponseEventWriter implements EventWriter {
   private status: Status = 'in_progress'
   private begun = false
   private text = ''
   private readonly logprobs: Logprob[] = []
+  /** Of which an event was written or, among many, left out. */
   private steps = 0
 
-  constructor(private readonly meta: ResponseMeta) {}
+  /** `memory`: of the writer that it goes on from. */
+  constructor(
+    private readonly meta: ResponseMeta,
+    memory?: unknown,
+  ) {
+    if (memory !== undefined) Object.assign(this, memory as Memory)
+  }
+
+  memory(): Memory {
+    const { begun, logprobs, status, steps, text } = this
+    return { begun, logprobs: [...logprobs], status, steps, text }
+  }
 
   open(): EmittedEvents {
     if (!this.meta.head.background) return { events: [this.statusEvent('created')] }
@@ -79,7 +100,8 @@ export class ResponseEventWriter implements EventWriter {
     }
     switch (event.type) {
       case 'started':
-        return { events: this.begin() }
+        // An answer that goes on has begun before.
+        return { events: this.begun ? [] : this.begin() }
       case 'step':
         return { events: this.step(event) }
       case 'finished':
@@ -89,6 +111,7 @@ export class ResponseEventWriter implements EventWriter {
         const code = error.status < 500 ? 'invalid_prompt' : 'server_error'
         return this.end({ status: 'failed', error: { code, message: error.message } })
       }
+      case 'saved':
       case 'scored':
       case 'probed':
       case 'declined':

@@ -39,6 +39,10 @@ const wantsLogprobs = ({ include, top_logprobs: top }: ResponseRequest): number 
 const wantsRefinement = ({ include, stream_options: options }: ResponseRequest): boolean =>
   (options?.include_refinement ?? false) || (include?.includes('basin:refinement_step') ?? false)
 
+/** Completions and chats have the second name. */
+const effortOf = ({ reasoning, reasoning_effort: effort }: ResponseRequest) =>
+  reasoning?.effort ?? effort ?? null
+
 /** Throws `out_of_range` naming the field. */
 export function engineRequestOf(
   body: ResponseRequest,
@@ -50,7 +54,7 @@ export function engineRequestOf(
     ...body,
     template: template ?? null,
     max_tokens: body.max_output_tokens ?? roomAfter(prompt.length, model),
-    reasoning_effort: body.reasoning?.effort ?? null,
+    reasoning_effort: effortOf(body),
     logprobs: wantsLogprobs(body),
   }
   return {
@@ -76,7 +80,7 @@ export function responseMetaOf(
     model,
     parallel_tool_calls: false,
     previous_response_id: body.previous_response_id ?? null,
-    reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
+    reasoning: { effort: effortOf(body), summary: null },
     store: body.store ?? true,
     temperature: sampling.temperature,
     text: { format: body.text?.format ?? { type: 'text' as const } },

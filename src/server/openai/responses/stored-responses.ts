@@ -6,7 +6,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BasinError, fromErrorMessage } from '../../../errors.js'
 import type { EngineClient } from '../../../generation/client/engine-client.js'
-import type { DurableJob, JobSpec } from '../../../jobs/durable-job.js'
+import type { Of } from '../../../generation/protocol.js'
+import { type DurableJob, type JobSpec, NOT_RESUMABLE } from '../../../jobs/durable-job.js'
 import { DurableJobs, type JobEvents } from '../../../jobs/durable-jobs.js'
 import type { JobRecord, JobStore } from '../../../jobs/store.js'
 import type { Requester } from '../../requests/requester.js'
@@ -14,7 +15,7 @@ import type { Limits } from '../../limits.js'
 import type { ModelRegistry } from '../../models/model-registry.js'
 import type { RequestObserver } from '../../requests/request-observer.js'
 import type { RequestService } from '../../requests/request-service.js'
-import type { RunningRequests } from '../../requests/running-requests.js'
+import type { RunningRequests, Steerable } from '../../requests/running-requests.js'
 import type { SubmittedRequest } from '../../requests/request-service.js'
 import type { InputMessage, ResponseReply, ResponseRequest } from '../../schemas/response-schema.js'
 import type { Turn } from '../chat-prompt.js'
@@ -36,7 +37,17 @@ export interface StoredResponsesOptions {
   limits: Limits
   models: ModelRegistry
   store: JobStore
+  /** Between two checkpoints of a response in the background; 0: there are none. */
+  checkpointSeconds: number
+  metrics: ResponseMetrics
   log: FastifyBaseLogger
+}
+
+/** Counts checkpoints, and what goes on from them. */
+export interface ResponseMetrics {
+  checkpoint: (model: string, checkpoint: Of<'saved'>) => void
+  /** `repeated`: events of steps that are computed again. */
+  resumed: (model: string, repeated: number) => void
 }
 
 /** Between attempts to submit a request again for which there is no room, and how many there are. */
@@ -53,7 +64,8 @@ export class StoredResponses {
   private readonly jobs: DurableJobs
 
   constructor(private readonly options: StoredResponsesOptions) {
-    this.jobs = new DurableJobs(options.store, this.reportStoreError)
+    const { checkpointSeconds, store } = options
+    this.jobs = new DurableJobs(store, this.reportStoreError, checkpointSeconds)
   }
 
   /**
@@ -67,9 +79,13 @@ export class StoredResponses {
     const items = itemsOf(body)
     const history = this.historyOf(body, owner)
     const prompt = await promptOf(body, history, items.map(turnOf), requester)
-    const asked = engineRequestOf(body, prompt, engine.model, limits)
+    const durable = body.background ?? false
+    const saves = durable && this.options.checkpointSeconds > 0
+    const asked = {
+      ...engineRequestOf(body, prompt, engine.model, limits),
+      ...(saves && { saves }),
+    }
     const meta = responseMetaOf(body, asked, engine.model.name)
-    const durable = meta.head.background
     if (meta.head.store) await this.refuseWhileFailing()
     const request = await requests.submitOne(engine, asked, {
       client,
@@ -143,8 +159,8 @@ export class StoredResponses {
   }
 
   /**
-   * Takes up what an earlier process left unfinished. A response fails if it was not in the background, was
-   * steered, or its model is not there, since it cannot be computed again.
+   * Takes up what an earlier process left unfinished. A response fails if it was not in the background, its model
+   * is not there, or it was steered and has no checkpoint, since it cannot be computed again.
    */
   resume(): void {
     const { models, requests, store } = this.options
@@ -153,10 +169,14 @@ export class StoredResponses {
       const observer = engine && requests.observerOf(engine, record.job.client, 'responses')
       const job = this.resumeJob(record, this.specOf(record, engine, observer))
       if (!job) continue
-      if (record.durable && !record.steered && engine) continue
-      const reason = 'the server was restarted before it had ended'
-      job.fail({ code: 'engine_failed', facts: { reason } })
+      if (job.resumable && engine) continue
+      job.fail({ code: 'engine_failed', facts: { reason: NOT_RESUMABLE } })
     }
+  }
+
+  /** Before the engines are closed: what runs in the background is left, with a last checkpoint, to the next process. */
+  handOver(): Promise<void> {
+    return this.jobs.handOver()
   }
 
   close(): Promise<void> {
@@ -211,12 +231,15 @@ export class StoredResponses {
     engine: EngineClient | undefined,
     observer: RequestObserver | undefined,
   ): JobSpec {
-    const { limits, requests } = this.options
+    const { limits, log, metrics, requests } = this.options
     return {
-      writer: () => new ResponseEventWriter(keptRequestOf(record).telling),
-      submit: async () => {
+      writer: (memory) => new ResponseEventWriter(keptRequestOf(record).telling, memory),
+      submit: async (resumed) => {
         if (!engine || !observer) throw new BasinError('internal')
-        const request = await whenThereIsRoom(() => requests.resubmit(engine, record.job, observer))
+        const asked = { ...record.job, ...(resumed && { from: resumed.from }) }
+        const request = await whenThereIsRoom(() =>
+          requests.resubmit(engine, asked, observer, resumed?.limits),
+        )
         const job = this.jobs.under(record.id, record.owner)
         if (job) this.makeSteerable(job, request)
         return request
@@ -224,6 +247,17 @@ export class StoredResponses {
       same: saysTheSame,
       keep: limits.responseSeconds * 1000,
       report: this.reportStoreError,
+      watch: {
+        saved: (checkpoint) => {
+          metrics.checkpoint(record.model, checkpoint)
+        },
+        resumed: (again) => {
+          metrics.resumed(record.model, again.filter(isStep).length)
+        },
+        unfit: (response, reason) => {
+          log.warn({ response, reason }, 'a checkpoint does not fit; the response begins anew')
+        },
+      },
     }
   }
 
@@ -231,14 +265,22 @@ export class StoredResponses {
     this.options.log.error({ err: error }, 'a response could not be written to the store')
   }
 
-  /** Its client may finish and extend it while it runs; then it cannot be computed again. */
+  /** Its client may finish and extend it while it runs. */
   private makeSteerable(job: DurableJob, request: SubmittedRequest): void {
     const { id, owner } = job.record
-    const changed = () => {
-      job.steer()
-      return job.written()
+    const steerable: Steerable = {
+      get ended() {
+        return request.ended
+      },
+      steer: (control) => {
+        job.steer(control)
+      },
+      checkExtension: (extra) => {
+        request.checkExtension(extra)
+      },
     }
-    void job.done.then(this.options.running.enter(id, owner, [request], changed))
+    const written = () => job.written()
+    void job.done.then(this.options.running.enter(id, owner, [steerable], written))
   }
 
   /** A request that was refused before anything of it ran leaves no record behind. */
@@ -248,6 +290,9 @@ export class StoredResponses {
     throw fromErrorMessage(job.failure)
   }
 }
+
+const isStep = (event: string): boolean =>
+  (JSON.parse(event) as { type: string }).type === 'basin:refinement_step'
 
 /** After a restart, requests that were admitted before may find a full queue, or an engine that is not ready. */
 async function whenThereIsRoom(submit: () => SubmittedRequest): Promise<SubmittedRequest> {
