@@ -72,6 +72,25 @@ export const plans = {
     long,
     allocation,
   },
+  worlds: {
+    title: 'Stories and their state',
+    data: [
+      task('held out', ['world', '--seed', '777'], { rows: 200 }),
+      task('longer', ['world', '--sentences', '9-12', '--seed', '4242'], {
+        rows: 100,
+        harder: '9 to 12 sentences, trained on 3 to 8',
+      }),
+      task('harder', ['world', '--sentences', '6-8', '--hops', '4-6', '--seed', '4242'], {
+        rows: 200,
+        harder: 'facts that came through 4 or more people, trained on 2',
+      }),
+    ],
+    by: 'sentences',
+    budgets,
+    candidates: { ...candidates, budgets: [4, 8, 16], rows: 40 },
+    long: { ...long, rows: 24 },
+    allocation: { rows: 40, totals: [8, 16, 32] },
+  },
   paths: {
     title: 'Shortest paths',
     data: [

@@ -12,7 +12,7 @@ import { openTokenizer } from '../tokenizer/tokenizer.js'
 import type { GivenShare } from '../train/data/given-positions.js'
 import { openData, type TrainingData } from '../train/data/training-data.js'
 import type { BudgetScore } from '../train/evaluation/answer-scores.js'
-import { anchored } from '../train/initial-weights.js'
+import { anchored, distancesFirst, initialWeights } from '../train/initial-weights.js'
 import { type TrainOptions, Training } from '../train/loop.js'
 import {
   chooseObjective,
@@ -37,6 +37,8 @@ export interface TrainSettings extends ObjectiveSettings {
   tokenizer: string
   /** Directory of a model whose weights the run starts from; its blocks may have another length. */
   init?: string
+  /** Without `init`: weights begin so that attention tells distances first, and places later. */
+  distances?: true
   /** What requests call the model; default: the name in the configuration. */
   name?: string
   /** Of the whole run. */
@@ -64,7 +66,10 @@ export interface TrainSettings extends ObjectiveSettings {
   relabel?: string
   /** JSON lines whose answers are sudoku boards: rearrange each by a symmetry of the board. */
   symmetries?: true
-  /** Give a share of each block, drawn from this range, and infer the rest. */
+  /**
+   * Share of each block's tokens that is given, drawn from a range; of JSON lines in every second example of the
+   * training, besides what its template gives.
+   */
   given?: GivenShare
   /** Rate of the moving average of the weights, which is then the model. */
   average?: number
@@ -142,7 +147,7 @@ export async function openTraining(
   prepareOut(settings)
   const training = new Training(backend.tf, {
     ...settings,
-    ...(settings.init !== undefined && { initial: initialOf(settings.init, config) }),
+    ...initialWith(settings, config),
     ...chooseObjective(settings, config, backend.tf),
     config,
     settings: lastingSettings(settings),
@@ -214,6 +219,21 @@ function prepareOut({ out, tokenizer }: TrainSettings): void {
   if (resolve(tokenizer) === resolve(out)) return
   for (const file of readdirSync(tokenizer).filter((name) => name.startsWith('tokenizer.')))
     copyFileSync(join(tokenizer, file), join(out, file))
+}
+
+/** Weights in place of the random ones, where the settings ask for some. */
+function initialWith(
+  { alpha, distances, init, seed }: TrainSettings,
+  config: ModelConfig,
+): Pick<TrainOptions, 'initial'> {
+  if (init !== undefined) return { initial: initialOf(init, config) }
+  if (!distances) return {}
+  if (config.answer.space === 'vocab')
+    throw new BasinError('not_supported', {
+      param: '--distances',
+      reason: 'answers in vocabulary space have no position queries',
+    })
+  return { initial: distancesFirst(initialWeights(config, seed, alpha), config, seed) }
 }
 
 /**

@@ -63,6 +63,35 @@ export function initialWeights(
   return tensors
 }
 
+/** Index of the random numbers of the shared direction, apart from those of the tensors. */
+const SHARED_DRAWS = 0x40000000
+/** Position queries begin with so much of their usual deviation. */
+const SMALL_QUERIES = 0.1
+
+/**
+ * Replaces initial weights so that attention can tell distances from the first update on. Without biases, a
+ * score depends on the distance of two positions alone only as far as all of their inputs share a direction;
+ * here all tokens and blanks begin with one, and positions of their own begin small. So what is learned at
+ * one place of the block holds at all others.
+ */
+export function distancesFirst(
+  tensors: ReadonlyMap<string, Float32Tensor>,
+  { dim }: ModelConfig,
+  seed: number,
+): Map<string, Float32Tensor> {
+  const shared = normals(seed, SHARED_DRAWS, 0, dim).map((x) => x / 2)
+  const changed = (name: string, change: (value: number, i: number) => number) => {
+    const { data, shape } = tensors.get(name) as Float32Tensor
+    return [name, { shape, data: data.map(change) }] as const
+  }
+  const withShared = (value: number, i: number): number => value + (shared[i % dim] as number)
+  return new Map([
+    changed('embeddings.weight', withShared),
+    changed('answer.blank.weight', withShared),
+    changed('answer.query.weight', (value) => value * SMALL_QUERIES),
+  ])
+}
+
 /**
  * Converts the weights of a model that drafts from its context to those of one whose opinions are
  * anchored to that draft. The draft stays as it was; an opinion becomes the mean of the draft and of

@@ -2,7 +2,7 @@ import { beforeAll, expect, it } from 'vitest'
 import { loadBackend, type Backend } from '../../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../../src/energy/tfjs/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
-import { anchored, initialWeights } from '../../src/train/initial-weights.js'
+import { anchored, distancesFirst, initialWeights } from '../../src/train/initial-weights.js'
 import { relativeError } from '../support/golden.js'
 import { configOf, modelOf } from '../support/models.js'
 
@@ -44,4 +44,32 @@ it('anchoring a model keeps its draft and halves its opinion', () => {
   const mean = then.draft.map((x, i) => (x + (then.opinion[i] ?? NaN)) / 2)
   expect(relativeError(now.opinion, mean)).toBeLessThan(1e-5)
   expect(relativeError(then.opinion, then.draft)).toBeGreaterThan(0.1)
+})
+
+it('weights that tell distances first give all inputs a direction in common', () => {
+  const wide = configOf({ dim: 64, answer: { block: 8 } })
+  const plain = initialWeights(wide, 7, 1)
+  const changed = distancesFirst(plain, wide, 7)
+  const dataOf = (tensors: Checkpoint['tensors'], name: string) =>
+    tensors.get(name)?.data ?? new Float32Array(0)
+  const row = (tensors: Checkpoint['tensors'], i: number) =>
+    dataOf(tensors, 'embeddings.weight').subarray(i * wide.dim, (i + 1) * wide.dim)
+  const cosine = (a: Float32Array, b: Float32Array) => {
+    const dot = (x: Float32Array, y: Float32Array) =>
+      x.reduce((sum, v, i) => sum + v * (y[i] ?? 0), 0)
+    return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b))
+  }
+  const cosines = (tensors: Checkpoint['tensors']) =>
+    [1, 2, 3, 4, 5].map((i) => cosine(row(tensors, 0), row(tensors, i)))
+  for (const value of cosines(plain)) expect(Math.abs(value)).toBeLessThan(0.4)
+  for (const value of cosines(changed)) expect(value).toBeGreaterThan(0.2)
+  expect(cosine(dataOf(changed, 'answer.blank.weight'), row(changed, 0))).toBeGreaterThan(0.2)
+  const queries = dataOf(plain, 'answer.query.weight')
+  expect(
+    relativeError(
+      dataOf(changed, 'answer.query.weight'),
+      queries.map((x) => x / 10),
+    ),
+  ).toBeLessThan(1e-6)
+  expect(changed.size).toBe(3)
 })

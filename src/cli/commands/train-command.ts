@@ -44,6 +44,10 @@ export function registerTrain(program: Command): void {
       'directory of a model whose weights the run starts from; its blocks may have another length',
     )
     .option(
+      '--distances',
+      'without --init: begin with weights that tell distances between positions first, and places later',
+    )
+    .option(
       '--updates <n>',
       'number of updates of the whole run',
       integer(1),
