@@ -360,6 +360,8 @@ export type FromWorker =
       engine: EngineInfo
       capacity: EngineCapacity
       memory: number
+      /** `EnergyEngine.identity`. */
+      identity: Uint8Array
       /** The model has a chat template. */
       chat: boolean
     }

@@ -27,6 +27,8 @@ export interface EngineClient {
   readonly capacity: EngineCapacity
   /** Bytes that the engine held when it was ready. */
   readonly memory: number
+  /** Of the model and its weights: thoughts that are saved here fit where this is equal. */
+  readonly identity: Uint8Array
   /** The model has a chat template, which `converse` needs. */
   readonly chat: boolean
   /** Requests submitted and not yet started. */
@@ -93,6 +95,7 @@ class WorkerEngineClient implements EngineClient {
   readonly engine: EngineInfo
   readonly capacity: EngineCapacity
   readonly memory: number
+  readonly identity: Uint8Array
   readonly chat: boolean
   private readonly maxQueue: number
   private readonly entries = new Map<string, Entry>()
@@ -112,11 +115,12 @@ class WorkerEngineClient implements EngineClient {
     private readonly texts: TextPool,
     options: WorkerOptions,
   ) {
-    const { capacity, chat, engine, memory, model } = first.ready
+    const { capacity, chat, engine, identity, memory, model } = first.ready
     this.model = model
     this.engine = engine
     this.capacity = capacity
     this.memory = memory
+    this.identity = identity
     this.chat = chat
     this.maxQueue = options.maxQueue
     const { watchdogSeconds } = options

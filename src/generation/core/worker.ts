@@ -57,6 +57,7 @@ try {
     engine: engine.info,
     capacity: engine.capacity,
     memory: engine.memory(),
+    identity: engine.identity,
     // A template that is none is refused here, although texts are rendered in another thread.
     chat: openChatTemplate(options.modelPath, tokenizer) !== undefined,
   })
