@@ -64,9 +64,9 @@ module.exports = {
       to: { pathNot: '^src/client/' },
     },
     {
-      name: 'nothing-imports-the-client',
+      name: 'only-the-terminal-imports-the-client',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/client/' },
+      from: { path: '^src/', pathNot: '^src/(client|cli)/' },
       to: { path: '^src/client/' },
     },
     { name: 'no-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },

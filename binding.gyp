@@ -47,7 +47,7 @@
         "native/training/trainer.cc"
       ],
       "dependencies": ["kernels_baseline"],
-      "conditions": [["x64==1", { "dependencies": ["kernels_avx512", "kernels_avx2"] }]]
+      "conditions": [["x64==1", { "dependencies": ["kernels_avx512bf16", "kernels_avx512", "kernels_avx2"] }]]
     },
     {
       "target_name": "kernels_baseline",
@@ -59,6 +59,14 @@
   "conditions": [
     ["x64==1", {
       "targets": [
+        {
+          "target_name": "kernels_avx512bf16",
+          "type": "static_library",
+          "sources": ["native/kernels/kernels.cc"],
+          "defines": ["BASIN_ISA=avx512bf16"],
+          "cflags_cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mavx2", "-mfma", "-mprefer-vector-width=512"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mavx2", "-mfma"] }
+        },
         {
           "target_name": "kernels_avx512",
           "type": "static_library",

@@ -52,7 +52,7 @@ napi_value open(const Call& call) {
                           whole(env, options, "pages", 1e9), whole(env, options, "threads", 1e9)};
   const WeightType type = WeightType(whole(env, options, "weights", weightTypes));
   static const char* const caps[] = {"", "avx512", "avx2", "baseline"};
-  const Kernels& kernels = chooseKernels(caps[whole(env, options, "kernels", 4)]);
+  const Kernels& kernels = chooseKernels(caps[whole(env, options, "kernels", 4)], type);
   const Tensors lookup = [&](const std::string& name) {
     napi_value value;
     bool has = false;

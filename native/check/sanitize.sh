@@ -47,13 +47,15 @@ objects() {
   shift
   rm -rf "$out"
   mkdir -p "$out"
-  [ "$(uname -m)" = x86_64 ] && names=(baseline avx2 avx512)
+  [ "$(uname -m)" = x86_64 ] && names=(baseline avx2 avx512 avx512bf16)
   {
     for name in "${names[@]}"; do
       local isa=""
       [ "$name" = avx2 ] && isa="-mavx2 -mfma"
       [ "$name" = avx512 ] && isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma"
+      [ "$name" = avx512bf16 ] && isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma"
       for source in native/kernels/kernels.cc native/training/training_kernels.cc; do
+        [ "$name-$source" = avx512bf16-native/training/training_kernels.cc ] && continue
         echo "$out $name-$(basename "${source%.cc}") $source $* $isa -DBASIN_ISA=$name"
       done
     done

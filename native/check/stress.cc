@@ -72,7 +72,7 @@ std::vector<double> energies(const Config& c, int rows, int threads) {
     const size_t count = known != sizes.end() ? known->second : norm ? c.dim : size_t(c.dim) * (square ? c.dim : c.ffn);
     return {numbers.data(), count};
   };
-  Engine engine(c, {rows, rows, rows * 3, threads}, WeightType::f32, chooseKernels(""), tensors);
+  Engine engine(c, {rows, rows, rows * 3, threads}, WeightType::f32, chooseKernels("", WeightType::f32), tensors);
   std::vector<DescendRow> batch;
   for (int i = 0; i < rows; i++) {
     engine.observe({{i, -1, std::vector<int>(5 * (i % 9), i % c.vocab), {3 * i, 3 * i + 1, 3 * i + 2}}});

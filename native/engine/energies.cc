@@ -60,17 +60,18 @@ void Pass::computeDoubt(const float* f, int given) {
   const Matrix& u = model.readout;
   const int blocks = (given + doubtRows - 1) / doubtRows;
   const int chunks = (u.columns() + doubtColumns - 1) / doubtColumns, tiles = doubtColumns / tileWidth;
-  const size_t element = u.type == WeightType::f32 ? 4 : u.type == WeightType::bf16 ? 2 : 1;
+  const char* input = static_cast<const char*>(network.inputOf(u, f, int(ld()), given));
+  const size_t inputBytes = (u.paired ? 2 : 4) * ld();
   pool.run(blocks * chunks, [&](int task, int thread) {
     const int chunk = task % chunks, row = task / chunks * doubtRows;
     const int tile = chunk * tiles, column = chunk * doubtColumns;
     const int count = std::min(doubtRows, given - row);
     float* logits = logitScratch[thread];
     Matmul m{};
-    m.x = f + row * ld();
+    m.x = input + row * inputBytes;
     m.ldx = int(ld());
     m.rows = count;
-    m.tiles = static_cast<const char*>(u.tiles) + element * size_t(tile) * u.k * tileWidth;
+    m.tiles = u.from(tile);
     m.k = u.k;
     m.count = std::min(tiles, u.count - tile);
     m.scale = u.after ? u.after + column : nullptr;

@@ -44,7 +44,7 @@ Engine::Engine(const Config& config, const Capacity& wanted, WeightType type, co
     : capacity(checked(wanted)),
       pool(capacity.threads),
       kernels(table),
-      model(config, type, tensors, rotaryPositions(config, capacity)),
+      model(config, type, type == WeightType::bf16 && kernels.narrow, tensors, rotaryPositions(config, capacity)),
       cache(model.config, capacity, arena),
       sharedPass(model, kernels, pool, cache, {answerPositions(config, capacity, widePositions), prefillPositions}, arena),
       slots(capacity.slots) {

@@ -19,13 +19,15 @@ InstructionSet widestInstructionSet(const char* wanted) {
   return InstructionSet::baseline;
 }
 
-const Kernels& chooseKernels(const char* wanted) {
+const Kernels& chooseKernels(const char* wanted, WeightType type) {
 #if defined(__x86_64__)
   const InstructionSet widest = widestInstructionSet(wanted);
+  const bool paired = type == WeightType::bf16 && wanted[0] == '\0' && __builtin_cpu_supports("avx512bf16");
+  if (widest == InstructionSet::avx512 && paired) return avx512bf16::table;
   if (widest == InstructionSet::avx512) return avx512::table;
   if (widest == InstructionSet::avx2) return avx2::table;
 #else
-  (void)wanted;
+  (void)wanted, (void)type;
 #endif
   return baseline::table;
 }

@@ -18,6 +18,7 @@ extern const Kernels table;
 const Kernels table = {
     NAME_OF(BASIN_ISA),
     {matmul<float>, matmul<bf16>, matmul<int8_t>},
+    narrow,
     norm,
     normGradient,
     gate,

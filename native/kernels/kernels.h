@@ -20,9 +20,9 @@ enum class WeightType { f32, bf16, int8 };
 constexpr int weightTypes = 3;
 
 struct Matmul {
-  const float* x;  // [rows][ldx]
+  const void* x;  // [rows][ldx], float32; bf16 where bf16 products are paired
   int ldx, rows;
-  const void* tiles;  // [count][k][tileWidth]
+  const void* tiles;  // [count][k][tileWidth]; paired: [count][k / 2][tileWidth][2]
   int k, count;
   const float* scale;  // [count * tileWidth], or null for 1
   const float* add;    // [rows][ldy], may be y; or null for 0
@@ -102,8 +102,10 @@ struct Vocab {
   const float* logSum;     // [R]: p = exp(z - logSum); ignored where not normalizedIn
   const float* alpha;      // [R]
   const float* g;          // [R][ld]: dE/de; ignored by `vocabEmbed`
+  const uint16_t* gNarrow; // as `g`, in bf16; only where bf16 products are paired
   bool normalizedIn, normalizedOut;
   float* weights;  // [R][tileWidth], scratch
+  uint16_t* weightsNarrow;  // as `weights`; only where bf16 products are paired
   // Results of this chunk, for merging.
   float* e;        // [R][ld]: sum of w_v W_v with w = exp(z - top), or z where not normalizedOut
   float* top;      // [R]: largest z
@@ -123,6 +125,9 @@ struct Entropy {
 struct Kernels {
   const char* name;
   void (*matmul[weightTypes])(const Matmul&);
+  // Rounds n floats to bf16, n a multiple of lanes. Null where bf16 products are not paired: there weights are
+  // widened to float32 and inputs stay as they are.
+  void (*narrow)(const float* x, uint16_t* y, size_t n);
   void (*norm)(const Norm&);
   void (*normGradient)(const Norm&);
   void (*gate)(const Gate&);
@@ -148,6 +153,7 @@ struct Kernels {
 constexpr int fmaPerRound = 24;
 
 #if defined(__x86_64__)
+namespace avx512bf16 { extern const Kernels table; }
 namespace avx512 { extern const Kernels table; }
 namespace avx2 { extern const Kernels table; }
 #endif
@@ -158,7 +164,8 @@ enum class InstructionSet { baseline, avx2, avx512 };
 // The widest that this machine can run; `wanted` ("avx512", "avx2", "baseline") caps it, for tests.
 InstructionSet widestInstructionSet(const char* wanted);
 
-// The table of that instruction set.
-const Kernels& chooseKernels(const char* wanted);
+// The table for products with weights of that type: on a machine that multiplies pairs of bf16 numbers, bf16 has
+// a table of its own ("avx512bf16").
+const Kernels& chooseKernels(const char* wanted, WeightType type);
 
 }  // namespace basin

@@ -4,6 +4,8 @@
 //
 // Weights lie in tiles of 32 columns, [N/32][K][32], so lanes are columns and each y[r][n] is one
 // chain of K fused multiply-adds in order of k: the same bits for any number of rows or threads.
+// Where the machine multiplies pairs of bf16 numbers (VDPBF16PS), bf16 weights lie in pairs, [N/32][K/2][32][2],
+// inputs are rounded to bf16 too, and a chain has K/2 links, each adding two products in float32.
 // Bound: one row reads each weight once, so memory bandwidth; from a dozen rows on, multiply-adds.
 #pragma once
 #include "kernels/kernels.h"
@@ -23,24 +25,54 @@ constexpr int matmulRows = 6, matmulHalves = 1;
 constexpr int matmulRows = 3, matmulHalves = 1;
 #endif
 
+// What one step along k multiplies: `together` numbers of an input row with as many rows of a tile.
+template <typename W>
+struct Operand {
+  typedef float Input;
+  static constexpr int together = 1;
+  static inline __attribute__((always_inline)) F16 weights(const W* w) { return load(w); }
+  static inline __attribute__((always_inline)) F16 input(const float* x) { return set1(*x); }
+  static inline __attribute__((always_inline)) F16 add(F16 x, F16 w, F16 sum) { return fma(x, w, sum); }
+};
+
+#if defined(__AVX512BF16__)
+template <>
+struct Operand<bf16> {
+  typedef bf16 Input;
+  static constexpr int together = 2;
+  static inline __attribute__((always_inline)) Pairs weights(const bf16* w) { return loadPairs(w); }
+  static inline __attribute__((always_inline)) Pairs input(const bf16* x) { return eachPair(x); }
+  static inline __attribute__((always_inline)) F16 add(Pairs x, Pairs w, F16 sum) { return dot(x, w, sum); }
+};
+
+void narrowTo(const float* x, bf16* y, size_t n) {
+  for (size_t i = 0; i < n; i += lanes) store(y + i, load(x + i));
+}
+constexpr auto narrow = narrowTo;
+#else
+constexpr void (*narrow)(const float*, bf16*, size_t) = nullptr;
+#endif
+
 // R rows by T tiles (or halves of tiles) from `tile` on.
 template <typename W, int R, int T, int C>
 INLINE void product(const Matmul& m, int row, int tile, int half) {
+  typedef Operand<W> Numbers;
+  constexpr int together = Numbers::together;
   F16 sum[T][C][R];
   UNROLL for (int t = 0; t < T; t++)
     UNROLL for (int c = 0; c < C; c++)
       UNROLL for (int r = 0; r < R; r++) sum[t][c][r] = zero();
   const size_t stride = (size_t)m.k * tileWidth;
-  const float* x = m.x + (size_t)row * m.ldx;
-  const W* w = (const W*)m.tiles + tile * stride + half * lanes;
-  for (int k = 0; k < m.k; k++, w += tileWidth) {
-    F16 column[T][C];
+  const auto* x = (const typename Numbers::Input*)m.x + (size_t)row * m.ldx;
+  const W* w = (const W*)m.tiles + tile * stride + half * lanes * together;
+  for (int k = 0; k < m.k; k += together, w += tileWidth * together) {
+    decltype(Numbers::weights(w)) column[T][C];
     UNROLL for (int t = 0; t < T; t++)
-      UNROLL for (int c = 0; c < C; c++) column[t][c] = load(w + t * stride + c * lanes);
+      UNROLL for (int c = 0; c < C; c++) column[t][c] = Numbers::weights(w + t * stride + c * lanes * together);
     UNROLL for (int r = 0; r < R; r++) {
-      const F16 value = set1(x[(size_t)r * m.ldx + k]);
+      const auto value = Numbers::input(x + (size_t)r * m.ldx + k);
       UNROLL for (int t = 0; t < T; t++)
-        UNROLL for (int c = 0; c < C; c++) sum[t][c][r] = fma(value, column[t][c], sum[t][c][r]);
+        UNROLL for (int c = 0; c < C; c++) sum[t][c][r] = Numbers::add(value, column[t][c], sum[t][c][r]);
     }
   }
   UNROLL for (int t = 0; t < T; t++)

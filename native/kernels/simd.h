@@ -34,6 +34,36 @@ INLINE F16 load(const int8_t* p) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)))};
 }
 INLINE void store(float* p, F16 a) { _mm512_storeu_ps(p, a.x); }
+#if defined(__AVX512BF16__)
+// Sixteen pairs of bf16 numbers.
+struct Pairs {
+  __m512bh x;
+};
+INLINE Pairs loadPairs(const bf16* p) { return {(__m512bh)_mm512_loadu_si512(p)}; }
+INLINE Pairs eachPair(const bf16* p) {
+  int32_t pair;
+  memcpy(&pair, p, sizeof pair);
+  return {(__m512bh)_mm512_set1_epi32(pair)};
+}
+// Eight pairs, and zeros.
+INLINE Pairs loadHalf(const bf16* p) {
+  return {(__m512bh)_mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i*)p))};
+}
+// (a_i, b_i) for the first sixteen numbers of a and b, and for the last sixteen.
+INLINE Pairs zipFirst(Pairs a, Pairs b) {
+  const __m512i each = _mm512_cvtepu16_epi32(_mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  const __m512i order = _mm512_or_si512(each, _mm512_slli_epi32(_mm512_add_epi32(each, _mm512_set1_epi32(32)), 16));
+  return {(__m512bh)_mm512_permutex2var_epi16((__m512i)a.x, order, (__m512i)b.x)};
+}
+INLINE Pairs zipLast(Pairs a, Pairs b) {
+  const __m512i each = _mm512_cvtepu16_epi32(_mm256_setr_epi16(16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31));
+  const __m512i order = _mm512_or_si512(each, _mm512_slli_epi32(_mm512_add_epi32(each, _mm512_set1_epi32(32)), 16));
+  return {(__m512bh)_mm512_permutex2var_epi16((__m512i)a.x, order, (__m512i)b.x)};
+}
+// c + a_1 b_1 + a_2 b_2 for each pair, added in float32.
+INLINE F16 dot(Pairs a, Pairs b, F16 c) { return {_mm512_dpbf16_ps(c.x, a.x, b.x)}; }
+INLINE void store(bf16* p, F16 a) { _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh(a.x)); }
+#endif
 INLINE F16 add(F16 a, F16 b) { return {_mm512_add_ps(a.x, b.x)}; }
 INLINE F16 sub(F16 a, F16 b) { return {_mm512_sub_ps(a.x, b.x)}; }
 INLINE F16 mul(F16 a, F16 b) { return {_mm512_mul_ps(a.x, b.x)}; }

@@ -30,33 +30,129 @@ constexpr int slopeColumns(int) { return 2; }
 constexpr int sumVectors(int rows) { return rows == 1 ? 2 : 1; }
 #endif
 
-// d of R positions by C vocabulary rows into [R][tileWidth].
-template <typename W, int R, int C>
-INLINE void slopes(const float* g, const W* w, int ld, float* d) {
-  constexpr int count = (R * C + lanes - 1) / lanes * lanes;
-  F16 partial[count];
-  UNROLL for (int i = 0; i < count; i++) partial[i] = zero();
-  for (int j = 0; j < ld; j += lanes) {
-    F16 row[C];
-    UNROLL for (int c = 0; c < C; c++) row[c] = load(w + (size_t)c * ld + j);
-    UNROLL for (int r = 0; r < R; r++) {
-      const F16 gradient = load(g + (size_t)r * ld + j);
-      UNROLL for (int c = 0; c < C; c++) partial[r * C + c] = fma(gradient, row[c], partial[r * C + c]);
+// The two products of a block of 32 vocabulary rows of W.
+template <typename W>
+struct VocabBlock {
+  // d of R positions by C vocabulary rows into [R][tileWidth].
+  template <int R, int C>
+  static inline __attribute__((always_inline)) void slopes(const Vocab& a, const W* w, int row, int v) {
+    const int ld = a.ld;
+    const float* g = a.g + (size_t)row * ld;
+    float* d = a.weights + (size_t)row * tileWidth + v;
+    w += (size_t)v * ld;
+    constexpr int count = (R * C + lanes - 1) / lanes * lanes;
+    F16 partial[count];
+    UNROLL for (int i = 0; i < count; i++) partial[i] = zero();
+    for (int j = 0; j < ld; j += lanes) {
+      F16 row[C];
+      UNROLL for (int c = 0; c < C; c++) row[c] = load(w + (size_t)c * ld + j);
+      UNROLL for (int r = 0; r < R; r++) {
+        const F16 gradient = load(g + (size_t)r * ld + j);
+        UNROLL for (int c = 0; c < C; c++) partial[r * C + c] = fma(gradient, row[c], partial[r * C + c]);
+      }
     }
+    float all[count];
+    UNROLL for (int i = 0; i < count; i += lanes) store(all + i, sums(partial + i));
+    UNROLL for (int r = 0; r < R; r++)
+      UNROLL for (int c = 0; c < C; c++) d[r * tileWidth + c] = all[r * C + c];
   }
-  float all[count];
-  UNROLL for (int i = 0; i < count; i += lanes) store(all + i, sums(partial + i));
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int c = 0; c < C; c++) d[r * tileWidth + c] = all[r * C + c];
-}
+
+  // e[R rows][C vectors] += weights [R][32] W [32][ld]. `ahead`: elements from here to the block to be
+  // prefetched, or 0.
+  template <int R, int C>
+  static inline __attribute__((always_inline)) void addRows(const Vocab& a, const W* w, int row, int column, size_t ahead) {
+    F16 sum[R][C];
+    float* e = a.e + (size_t)row * a.ld + column;
+    const float* weights = a.weights + (size_t)row * tileWidth;
+    UNROLL for (int r = 0; r < R; r++)
+      UNROLL for (int c = 0; c < C; c++) sum[r][c] = load(e + (size_t)r * a.ld + c * lanes);
+    w += column;
+    for (int v = 0; v < tileWidth; v++, w += a.ld) {
+      F16 part[C];
+      UNROLL for (int c = 0; c < C; c++) part[c] = load(w + c * lanes);
+      if (ahead) UNROLL for (size_t c = 0; c < C * lanes * sizeof(W); c += 64) fetch((const char*)(w + ahead) + c);
+      UNROLL for (int r = 0; r < R; r++) {
+        const F16 weight = set1(weights[r * tileWidth + v]);
+        UNROLL for (int c = 0; c < C; c++) sum[r][c] = fma(weight, part[c], sum[r][c]);
+      }
+    }
+    UNROLL for (int r = 0; r < R; r++)
+      UNROLL for (int c = 0; c < C; c++) store(e + (size_t)r * a.ld + c * lanes, sum[r][c]);
+  }
+};
+
+#if defined(__AVX512BF16__)
+// The same for pairs of bf16 numbers: g and the weights are rounded to bf16 too, sums are float32. A row of W is
+// contiguous, so its pairs go with those of g; sums over rows take two rows at a time.
+template <>
+struct VocabBlock<bf16> {
+  template <int R, int C>
+  static inline __attribute__((always_inline)) void slopes(const Vocab& a, const bf16* w, int row, int v) {
+    constexpr int count = (R * C + lanes - 1) / lanes * lanes;
+    const int ld = a.ld, whole = ld / (2 * lanes) * (2 * lanes);
+    const bf16* g = a.gNarrow + (size_t)row * ld;
+    w += (size_t)v * ld;
+    F16 partial[count];
+    UNROLL for (int i = 0; i < count; i++) partial[i] = zero();
+    const auto add = [&](int j, auto load) __attribute__((always_inline)) {
+      Pairs part[C];
+      UNROLL for (int c = 0; c < C; c++) part[c] = load(w + (size_t)c * ld + j);
+      UNROLL for (int r = 0; r < R; r++) {
+        const Pairs gradient = load(g + (size_t)r * ld + j);
+        UNROLL for (int c = 0; c < C; c++) partial[r * C + c] = dot(gradient, part[c], partial[r * C + c]);
+      }
+    };
+    for (int j = 0; j < whole; j += 2 * lanes) add(j, [](const bf16* p) { return loadPairs(p); });
+    if (whole < ld) add(whole, [](const bf16* p) { return loadHalf(p); });
+    float all[count];
+    UNROLL for (int i = 0; i < count; i += lanes) store(all + i, sums(partial + i));
+    float* d = a.weights + (size_t)row * tileWidth + v;
+    UNROLL for (int r = 0; r < R; r++)
+      UNROLL for (int c = 0; c < C; c++) d[r * tileWidth + c] = all[r * C + c];
+  }
+
+  template <int R, int C>
+  static inline __attribute__((always_inline)) void addRows(const Vocab& a, const bf16* w, int row, int column, size_t ahead) {
+    F16 sum[R][C];
+    float* e = a.e + (size_t)row * a.ld + column;
+    const bf16* weights = a.weightsNarrow + (size_t)row * tileWidth;
+    UNROLL for (int r = 0; r < R; r++)
+      UNROLL for (int c = 0; c < C; c++) sum[r][c] = load(e + (size_t)r * a.ld + c * lanes);
+    w += column;
+    for (int v = 0; v < tileWidth; v += 2, w += 2 * (size_t)a.ld) {
+      const bf16* next = w + a.ld;
+      Pairs part[C];
+      if constexpr (C == 1) {
+        part[0] = zipFirst(loadHalf(w), loadHalf(next));
+      } else {
+        UNROLL for (int c = 0; c < C; c += 2) {
+          const Pairs first = loadPairs(w + c * lanes), second = loadPairs(next + c * lanes);
+          part[c] = zipFirst(first, second);
+          part[c + 1] = zipLast(first, second);
+        }
+      }
+      if (ahead)
+        UNROLL for (size_t c = 0; c < C * lanes * sizeof(bf16); c += 64) {
+          fetch((const char*)(w + ahead) + c);
+          fetch((const char*)(next + ahead) + c);
+        }
+      UNROLL for (int r = 0; r < R; r++) {
+        const Pairs weight = eachPair(weights + r * tileWidth + v);
+        UNROLL for (int c = 0; c < C; c++) sum[r][c] = dot(weight, part[c], sum[r][c]);
+      }
+    }
+    UNROLL for (int r = 0; r < R; r++)
+      UNROLL for (int c = 0; c < C; c++) store(e + (size_t)r * a.ld + c * lanes, sum[r][c]);
+  }
+};
+#endif
 
 // d [R][32] of one block of vocabulary rows into `a.weights`; the last rows are fewer than R.
 template <typename W, int R>
 INLINE void blockSlopes(const Vocab& a, const W* w, int row) {
   for (; row + R <= a.rows; row += R)
     for (int v = 0; v < tileWidth; v += slopeColumns(R))
-      slopes<W, R, slopeColumns(R)>(a.g + (size_t)row * a.ld, w + (size_t)v * a.ld, a.ld,
-                                    a.weights + (size_t)row * tileWidth + v);
+      VocabBlock<W>::template slopes<R, slopeColumns(R)>(a, w, row, v);
   if constexpr (R > 1)
     if (row < a.rows) blockSlopes<W, R - 1>(a, w, row);
 }
@@ -97,31 +193,11 @@ INLINE void blockWeights(const Vocab& a, int v) {
     UNROLL for (int i = 0; i < 2; i++) {
       if (a.rowScale) z[i] = mul(z[i], load(a.rowScale + v + i * lanes));
       store(weights + i * lanes, z[i]);
+#if defined(__AVX512BF16__)
+      if (a.weightsNarrow) store(a.weightsNarrow + (size_t)row * tileWidth + i * lanes, z[i]);
+#endif
     }
   }
-}
-
-// e[R rows][C vectors] += weights [R][32] W [32][ld]. `ahead`: elements from here to the block to be
-// prefetched, or 0.
-template <typename W, int R, int C>
-INLINE void addRows(const Vocab& a, const W* w, int row, int column, size_t ahead) {
-  F16 sum[R][C];
-  float* e = a.e + (size_t)row * a.ld + column;
-  const float* weights = a.weights + (size_t)row * tileWidth;
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int c = 0; c < C; c++) sum[r][c] = load(e + (size_t)r * a.ld + c * lanes);
-  w += column;
-  for (int v = 0; v < tileWidth; v++, w += a.ld) {
-    F16 part[C];
-    UNROLL for (int c = 0; c < C; c++) part[c] = load(w + c * lanes);
-    if (ahead) UNROLL for (size_t c = 0; c < C * lanes * sizeof(W); c += 64) fetch((const char*)(w + ahead) + c);
-    UNROLL for (int r = 0; r < R; r++) {
-      const F16 weight = set1(weights[r * tileWidth + v]);
-      UNROLL for (int c = 0; c < C; c++) sum[r][c] = fma(weight, part[c], sum[r][c]);
-    }
-  }
-  UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int c = 0; c < C; c++) store(e + (size_t)r * a.ld + c * lanes, sum[r][c]);
 }
 
 // The loop over columns is outside, so that their part of the block stays in the first cache for all rows. The
@@ -133,8 +209,8 @@ INLINE void blockSums(const Vocab& a, const W* w, int first, size_t ahead) {
   for (int column = 0; first < last && column < a.ld;) {
     const bool wide = column + C * lanes <= a.ld;
     for (int row = first; row < last; row += R) {
-      if (wide) addRows<W, R, C>(a, w, row, column, row == 0 ? ahead : 0);
-      else addRows<W, R, 1>(a, w, row, column, row == 0 ? ahead : 0);
+      if (wide) VocabBlock<W>::template addRows<R, C>(a, w, row, column, row == 0 ? ahead : 0);
+      else VocabBlock<W>::template addRows<R, 1>(a, w, row, column, row == 0 ? ahead : 0);
     }
     column += wide ? C * lanes : lanes;
   }

@@ -17,8 +17,8 @@ const float* checked(const Tensors& tensors, const std::string& name, size_t cou
 
 }  // namespace
 
-Model::Model(const Config& c, WeightType weightType, const Tensors& tensors, size_t positions)
-    : config((c.check(), c)), type(weightType) {
+Model::Model(const Config& c, WeightType weightType, bool inPairs, const Tensors& tensors, size_t positions)
+    : config((c.check(), c)), type(weightType), paired(inPairs) {
   // Rows of `descend` carry the step size; the checkpoint must have one all the same.
   checked(tensors, "alpha", 1);
   embeddings = rows(tensors, "embeddings.weight", c.vocab, c.dim);
@@ -43,15 +43,15 @@ Model::Model(const Config& c, WeightType weightType, const Tensors& tensors, siz
   } else {
     query = rows(tensors, "answer.query.weight", c.block, c.dim);
     blank = rows(tensors, "answer.blank.weight", 1, c.dim);
-    readout = Stack(arena, type, {source(tensors, "answer.readout.weight", c.vocab, c.dim)}).forward();
+    readout = Stack(arena, type, paired, {source(tensors, "answer.readout.weight", c.vocab, c.dim)}).forward();
     if (c.kind == EnergyKind::residual) {
-      const Stack stack(arena, type, {source(tensors, "answer.opinion.weight", c.dim, c.dim)});
+      const Stack stack(arena, type, paired, {source(tensors, "answer.opinion.weight", c.dim, c.dim)});
       opinion = stack.forward();
       if (c.needsGradient()) opinionBack = stack.backward();
     }
-    if (c.anchor) anchor = Stack(arena, type, {source(tensors, "answer.anchor.weight", c.dim, c.dim)}).forward();
+    if (c.anchor) anchor = Stack(arena, type, paired, {source(tensors, "answer.anchor.weight", c.dim, c.dim)}).forward();
     if (c.anchor || (c.start == Start::draft && c.kind != EnergyKind::residual))
-      draft = Stack(arena, type, {source(tensors, "answer.draft.weight", c.dim, c.dim)}).forward();
+      draft = Stack(arena, type, paired, {source(tensors, "answer.draft.weight", c.dim, c.dim)}).forward();
     if (c.kind == EnergyKind::potential) potentialScale = checked(tensors, "answer.scale", 1)[0];
   }
   makeRotary(positions);
@@ -87,12 +87,12 @@ void Model::makeLayer(const Tensors& tensors, int index) {
   Layer layer{};
   layer.attentionNorm = rows(tensors, at + ".attention_norm.weight", 1, c.dim);
   layer.ffnNorm = rows(tensors, at + ".ffn_norm.weight", 1, c.dim);
-  const Stack qkv(arena, type, {square("wq"), square("wk"), square("wv")});
-  const Stack out(arena, type, {square("wo")});
-  const Stack gates(arena, type,
+  const Stack qkv(arena, type, paired, {square("wq"), square("wk"), square("wv")});
+  const Stack out(arena, type, paired, {square("wo")});
+  const Stack gates(arena, type, paired,
                     {source(tensors, at + ".feed_forward.w1.weight", c.ffn, c.dim),
                      source(tensors, at + ".feed_forward.w3.weight", c.ffn, c.dim)});
-  const Stack down(arena, type, {source(tensors, at + ".feed_forward.w2.weight", c.dim, c.ffn)});
+  const Stack down(arena, type, paired, {source(tensors, at + ".feed_forward.w2.weight", c.dim, c.ffn)});
   layer.qkv = qkv.forward();
   layer.out = out.forward();
   layer.gates = gates.forward();
@@ -172,10 +172,9 @@ void Model::vocabRow(int token, float* e) const {
 
 void Model::tokenVector(int token, float* e) const {
   if (config.space == Space::vocab) return vocabRow(token, e);
-  const size_t from = size_t(token / tileWidth) * readout.k * tileWidth + token % tileWidth;
   memset(e, 0, sizeof(float) * config.ld());
   for (int j = 0; j < config.dim; j++) {
-    const size_t at = from + size_t(j) * tileWidth;
+    const size_t at = readout.at(token, j);
     if (type == WeightType::f32) {
       e[j] = static_cast<const float*>(readout.tiles)[at];
     } else if (type == WeightType::bf16) {

@@ -34,11 +34,13 @@ struct VocabTable {
 
 class Model {
  public:
-  // `positions`: the number of rotary positions that may occur.
-  Model(const Config& config, WeightType type, const Tensors& tensors, size_t positions);
+  // `paired`: bf16 weights are multiplied in pairs (weights.h). `positions`: the number of rotary positions that
+  // may occur.
+  Model(const Config& config, WeightType type, bool paired, const Tensors& tensors, size_t positions);
 
   const Config config;
   const WeightType type;
+  const bool paired;
   std::vector<Layer> layers;
   const float* norm;             // [ld]
   const float* finalModulation;  // adaLN: [T][2][ld]: shift, scale

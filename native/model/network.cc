@@ -44,6 +44,7 @@ Network::Network(const Model& m, const Kernels& k, Pool& p, ContextCache& paged,
   prescaled = model.type == WeightType::int8 && gradient
                   ? arena.take<float>(most * std::max({ldQkv, ldGates, ldFfn, ld}))
                   : nullptr;
+  narrowed = model.paired ? arena.take<uint16_t>(most * std::max({ldQkv, ldGates, ldFfn, ld})) : nullptr;
   dx = dWide = dHidden = nullptr;
   if (gradient) {
     dx = arena.take<float>(most * ld);
@@ -85,16 +86,22 @@ int Network::positionsOf(const std::vector<Run>& runs) const {
   return runs.empty() ? 0 : runs.back().first + runs.back().positions;
 }
 
+const void* Network::inputOf(const Matrix& w, const float* x, int ldx, int rows) {
+  if (!w.before && !w.paired) return x;
+  pool.runRows(rows, [&](int from, int count) {
+    for (size_t row = from; row < size_t(from + count); row++) {
+      if (w.paired) kernels.narrow(x + row * ldx, narrowed + row * ldx, padded(w.k, lanes));
+      else kernels.multiply(x + row * ldx, w.before, prescaled + row * ldx, w.k);
+    }
+  });
+  if (w.paired) return narrowed;
+  return prescaled;
+}
+
 void Network::multiply(const Matrix& w, const float* x, int ldx, int rows, float* y, int ldy, const float* add) {
   if (rows == 0) return;
-  if (w.before) {
-    pool.runRows(rows, [&](int from, int count) {
-      for (int row = from; row < from + count; row++)
-        kernels.multiply(x + size_t(row) * ldx, w.before, prescaled + size_t(row) * ldx, w.k);
-    });
-    x = prescaled;
-  }
-  const size_t element = w.type == WeightType::f32 ? 4 : w.type == WeightType::bf16 ? 2 : 1;
+  const char* input = static_cast<const char*>(inputOf(w, x, ldx, rows));
+  const size_t inputBytes = (w.paired ? 2 : 4) * size_t(ldx);
   const int blocks = rows <= rowBlock + rowBlock / 2 ? 1 : (rows + rowBlock - 1) / rowBlock;
   const int block = blocks == 1 ? rows : rowBlock;
   // Tasks take a few microseconds, so that no thread waits long at the end; where there is one block of
@@ -109,10 +116,10 @@ void Network::multiply(const Matrix& w, const float* x, int ldx, int rows, float
     const int tile = task % tasks * perGroup, row = task / tasks * block;
     const int column = tile * tileWidth;
     Matmul m{};
-    m.x = x + size_t(row) * ldx;
+    m.x = input + row * inputBytes;
     m.ldx = ldx;
     m.rows = std::min(block, rows - row);
-    m.tiles = static_cast<const char*>(w.tiles) + element * size_t(tile) * w.k * tileWidth;
+    m.tiles = w.from(tile);
     m.k = w.k;
     m.count = std::min(perGroup, w.count - tile);
     m.scale = w.after ? w.after + column : nullptr;

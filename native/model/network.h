@@ -75,6 +75,8 @@ class Network {
   // holds norm(h) at every position, [positions][ld], or at the last position of each run, [runs][ld].
   void observe(const std::vector<Run>& runs, bool asStepToken, FinalStates wanted = FinalStates::none);
 
+  // x as a product with w takes it, [rows][ldx]: itself, or a copy that is valid until the next call.
+  const void* inputOf(const Matrix& w, const float* x, int ldx, int rows);
   // y = x W^T (+ add), x [rows][ldx], y [rows][ldy].
   void multiply(const Matrix& w, const float* x, int ldx, int rows, float* y, int ldy, const float* add);
 
@@ -147,6 +149,7 @@ class Network {
   float* hidden;        // [positions][ldFfn]
   float* temporary;     // [positions][ld]
   float* prescaled;     // int8 with a gradient: rows times the scales of inputs, [positions][widest]
+  uint16_t* narrowed;   // products in pairs: rows rounded to bf16, [positions][widest]
   float* dx;            // [positions][ld]
   float* dWide;         // gradient of qkv or of the gates, [positions][ldQkv or ldGates]
   float* dHidden;       // [positions][ldFfn or ld]

@@ -23,6 +23,10 @@ Vocabulary::Vocabulary(const Model& m, const Kernels& k, Pool& p, int positions,
   total = arena.take<float>(size_t(chunks) * most);
   squares = arena.take<float>(size_t(chunks) * most);
   for (int t = 0; t < pool.threads(); t++) weights.push_back(arena.take<float>(size_t(most) * tileWidth));
+  const bool paired = model.paired;
+  gNarrow = paired ? arena.take<uint16_t>(size_t(most) * ld) : nullptr;
+  for (int t = 0; t < pool.threads(); t++)
+    weightsNarrow.push_back(paired ? arena.take<uint16_t>(size_t(most) * tileWidth) : nullptr);
   in.resize(most);
   out.resize(most);
   logSum.resize(most);
@@ -38,7 +42,8 @@ void Vocabulary::pass(const std::vector<VocabPosition>& positions, bool update, 
       out[row] = p.out;
       logSum[row] = p.logSum;
       alpha[row] = p.alpha;
-      if (update) memcpy(g + size_t(row) * ld, p.g, sizeof(float) * ld);
+      if (update && gNarrow) kernels.narrow(p.g, gNarrow + size_t(row) * ld, ld);
+      else if (update) memcpy(g + size_t(row) * ld, p.g, sizeof(float) * ld);
     }
     pool.run(chunks, [&](int index, int thread) { chunk(index, thread, rows, update, normalizedIn, normalizedOut); });
     pool.run(rows * mergeParts, [&](int task, int) {
@@ -62,9 +67,11 @@ void Vocabulary::chunk(int index, int thread, int rows, bool update, bool normal
   v.logSum = logSum.data();
   v.alpha = alpha.data();
   v.g = g;
+  v.gNarrow = gNarrow;
   v.normalizedIn = normalizedIn;
   v.normalizedOut = normalizedOut;
   v.weights = weights[thread];
+  v.weightsNarrow = weightsNarrow[thread];
   v.e = e + at * ld;
   v.top = top + at;
   v.total = total + at;

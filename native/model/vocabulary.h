@@ -44,6 +44,9 @@ class Vocabulary {
   float* e;                              // [chunks][most][ld]
   float *top, *total, *squares;          // [chunks][most] each
   std::vector<float*> weights;           // by thread: [most][tileWidth]
+  // Products in pairs: `g` and `weights` in bf16; else null.
+  uint16_t* gNarrow;
+  std::vector<uint16_t*> weightsNarrow;
   // As in VocabPosition, [most] each.
   std::vector<const float*> in;
   std::vector<float*> out;

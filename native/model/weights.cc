@@ -8,7 +8,8 @@ float rowScale(const float* row, int n, int stride) {
   return most > 0 ? most / 127.f : 1.f;
 }
 
-Stack::Stack(Arena& arena, WeightType type, const std::vector<Source>& sources) : arena(arena), type(type) {
+Stack::Stack(Arena& arena, WeightType type, bool paired, const std::vector<Source>& sources)
+    : arena(arena), type(type), paired(paired) {
   for (const Source& source : sources) {
     columns = source.columns;
     for (int row = 0; row < padded(source.rows, lanes); row++)
@@ -24,16 +25,14 @@ template <class T, class Value>
 Matrix Stack::pack(int n, int k, const Value& value) const {
   Matrix m;
   m.type = type;
-  m.k = k;
+  m.paired = paired;
+  m.k = paired ? padded(k, 2) : k;
   m.count = padded(n, tileWidth) / tileWidth;
-  m.bytes = sizeof(T) * size_t(m.count) * k * tileWidth;
-  T* tiles = arena.take<T>(size_t(m.count) * k * tileWidth);
-  for (int tile = 0; tile < m.count; tile++)
-    for (int i = 0; i < k; i++)
-      for (int c = 0; c < tileWidth; c++) {
-        const int column = tile * tileWidth + c;
-        if (column < n) tiles[(size_t(tile) * k + i) * tileWidth + c] = value(column, i);
-      }
+  const size_t size = size_t(m.count) * m.k * tileWidth;
+  m.bytes = sizeof(T) * size;
+  T* tiles = arena.take<T>(size);
+  for (int column = 0; column < n; column++)
+    for (int i = 0; i < k; i++) tiles[m.at(column, i)] = value(column, i);
   m.tiles = tiles;
   return m;
 }

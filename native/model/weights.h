@@ -20,12 +20,22 @@ struct Matrix {
   WeightType type = WeightType::f32;
   int k = 0;                       // inputs
   int count = 0;                   // tiles of outputs
-  const void* tiles = nullptr;     // [count][k][tileWidth]
+  const void* tiles = nullptr;     // [count][k][tileWidth]; paired: [count][k / 2][tileWidth][2]
+  bool paired = false;             // bf16 that is multiplied in pairs: inputs are rounded to bf16 too, k is even
   const float* after = nullptr;    // int8: [count * tileWidth], scales of outputs
   const float* before = nullptr;   // int8: [k], scales of inputs
   size_t bytes = 0;
 
   int columns() const { return count * tileWidth; }
+  size_t weightBytes() const { return type == WeightType::f32 ? 4 : type == WeightType::bf16 ? 2 : 1; }
+  // The tiles from number `tile` on.
+  const void* from(int tile) const { return static_cast<const char*>(tiles) + weightBytes() * size_t(tile) * k * tileWidth; }
+  // Where the weight of input `i` for output `column` stands among the tiles.
+  size_t at(int column, int i) const {
+    const int together = paired ? 2 : 1;
+    const size_t row = (size_t(column / tileWidth) * k + i) / together;
+    return (row * tileWidth + column % tileWidth) * together + i % together;
+  }
 };
 
 inline uint16_t toBf16(float x) {
@@ -37,7 +47,8 @@ inline uint16_t toBf16(float x) {
 // Several matrices of one width, one below the other; the rows of each are padded to whole vectors.
 class Stack {
  public:
-  Stack(Arena& arena, WeightType type, const std::vector<Source>& sources);
+  // `paired`: see Matrix; bf16 only.
+  Stack(Arena& arena, WeightType type, bool paired, const std::vector<Source>& sources);
   // y = x W^T: inputs are the columns of the checkpoint's matrices, outputs their rows.
   Matrix forward() const;
   // dx = dy W: inputs are the rows (padding included), outputs the columns.
@@ -51,6 +62,7 @@ class Stack {
 
   Arena& arena;
   const WeightType type;
+  const bool paired;
   int rows = 0, columns = 0;
   std::vector<const float*> rowStart;  // [rows], each [columns]; null where the row is padding
   float* scale = nullptr;              // int8: [rows padded to tiles]

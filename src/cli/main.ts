@@ -4,6 +4,7 @@
  * line; the stack is printed as well if BASIN_DEBUG is set.
  */
 import { Command } from 'commander'
+import { registerChat } from './commands/chat-command.js'
 import { registerEvaluate } from './commands/evaluate-command.js'
 import { registerConfig } from './commands/config-command.js'
 import { registerConvert } from './commands/convert-command.js'
@@ -13,10 +14,12 @@ import { registerInspect } from './commands/inspect-command.js'
 import { registerLandscape } from './commands/landscape-command.js'
 import { registerKeys } from './commands/keys-command.js'
 import { registerList } from './commands/list-command.js'
+import { registerPull } from './commands/pull-command.js'
 import { registerServe } from './commands/serve-command.js'
 import { registerTasks } from './commands/tasks-command.js'
 import { registerTokenizer } from './commands/tokenizer-command.js'
 import { registerTrain } from './commands/train-command.js'
+import { registerWatch } from './commands/watch-command.js'
 import { version } from '../library/package.js'
 
 const program = new Command('basin')
@@ -28,12 +31,15 @@ for (const register of [
   registerKeys,
   registerConfig,
   registerGenerate,
+  registerWatch,
+  registerChat,
   registerList,
   registerTrain,
   registerEvaluate,
   registerLandscape,
   registerTokenizer,
   registerTasks,
+  registerPull,
   registerConvert,
   registerExport,
   registerInspect,

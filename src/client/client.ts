@@ -85,6 +85,11 @@ export class BasinClient {
     return this.stream('/v1/chat/completions', request, options)
   }
 
+  /** Ends a chat that runs, by the id of its chunks, with the best so far. */
+  async finishChat(id: string, options?: CallOptions): Promise<void> {
+    await this.post(`/v1/chat/completions/${encodeURIComponent(id)}/finish`, {}, options)
+  }
+
   score(request: ScoreRequest, options?: CallOptions): Promise<Scores> {
     return this.post('/v1/score', request, options)
   }

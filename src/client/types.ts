@@ -91,6 +91,28 @@ interface AnswerSettings extends Settings {
   logprobs?: number
   /** Known text of the answer with blanks between: only the blanks are inferred. */
   template?: string
+  /** Terms that are added to the energy; docs/composition.md lists them. */
+  energy_terms?: EnergyTerm[]
+}
+
+/** Which fields a type has is in docs/composition.md. */
+export interface EnergyTerm {
+  type: 'distinct' | 'sum' | 'compare' | 'token' | 'contains' | 'count' | 'similar'
+  /** Energy for each unit of the term. */
+  weight?: number
+  /** No answer counts that does not satisfy it. */
+  required?: boolean
+  /** The largest value that satisfies it. */
+  tolerance?: number
+  positions?: (number | number[])[]
+  equals?: number
+  less?: number
+  than?: number
+  position?: number
+  tokens?: string[]
+  not?: boolean
+  text?: string
+  token?: string
 }
 
 export interface EnergySummary {
@@ -109,6 +131,10 @@ export interface Refinement {
   stop_reason: string
   disagreement?: number
   doubt?: number
+  /** Descents that took the place of others, if there were restarts. */
+  restarts?: number
+  /** In the order of the request's `energy_terms`. */
+  terms?: { type: string; value: number; satisfied: boolean }[]
 }
 
 export interface Usage {
@@ -123,9 +149,47 @@ export interface ModelInfo {
   created: number
   owned_by: string
   description: string
-  /** What the model can do: context, block, endpoints, template, trained steps. */
-  capabilities: Record<string, unknown>
+  capabilities: ModelCapabilities
 }
+
+/** What a model can do; docs/http.md says more. */
+export interface ModelCapabilities {
+  context_length: number
+  vocab_size: number
+  /** Positions that are inferred at once. */
+  block: number
+  dimensions: number
+  chat: 'template' | 'plain'
+  /** It can be given tools to call. */
+  tools: boolean
+  structured_output: boolean
+  endpoints: string[]
+  max_steps: number
+  max_seconds: number
+  max_candidates: number
+  /** The trained number. */
+  steps: number
+  energy_target: number | null
+  answer_space: string
+  energy: string
+  start: string
+  /** Null: the model has no templates. */
+  template: {
+    blank: string
+    /** Positions that every template must have; null: any. */
+    length: number | null
+    example: string | null
+    layout: TemplateLayout | null
+  } | null
+}
+
+/** How an answer is drawn. */
+export type TemplateLayout =
+  | { kind: 'sudoku'; columns: number; box_columns: number; box_rows: number }
+  | { kind: 'maze'; columns: number }
+  | { kind: 'sum'; columns: number }
+  | { kind: 'brackets' }
+  | { kind: 'sentences'; columns: number; head: number }
 
 export interface CompletionRequest extends AnswerSettings {
   prompt?: Text | string[] | number[][]
@@ -172,9 +236,25 @@ export interface CompletionChunk {
     text: string
     logprobs: CompletionLogprobs | null
     finish_reason: FinishReason | null
-    refinement?: Refinement | Record<string, unknown>
   }[]
   usage?: Usage | null
+  refinement?: ChunkRefinement
+}
+
+/** In a stream with `include_refinement`: a step, an answer that has settled, or what all of them took. */
+export type ChunkRefinement =
+  ({ type: 'step' } & StepFields) | SettledFields | ({ type: 'finished' } & Refinement)
+
+/** An answer that has settled. */
+export interface SettledFields {
+  type: 'committed'
+  position: number
+  tokens: number
+  steps: number
+  energy: EnergySummary
+  stop_reason: string
+  /** Of descent. */
+  seconds: number
 }
 
 export interface StreamOptions {
@@ -190,6 +270,9 @@ export interface ChatMessage {
 export interface ChatRequest extends Settings {
   messages: ChatMessage[]
   n?: number
+  /** Of every token; `top_logprobs` alternatives, 0 to 20. */
+  logprobs?: boolean
+  top_logprobs?: number
   template?: string
 }
 
@@ -218,6 +301,7 @@ export interface ChatChunk {
     finish_reason: FinishReason | null
   }[]
   usage?: Usage | null
+  refinement?: ChunkRefinement
 }
 
 interface Measured {
@@ -394,16 +478,7 @@ export interface RefineRequest extends AnswerSettings {
 export type RefineEvent = { sequence_number: number } & (
   | { type: 'started'; id: string; model: string; prompt_tokens: number; queue_seconds: number }
   | ({ type: 'step' } & StepFields)
-  | {
-      type: 'committed'
-      text: string
-      position: number
-      tokens: number
-      steps: number
-      energy: EnergySummary
-      stop_reason: string
-      seconds: number
-    }
+  | ({ text: string } & SettledFields)
   | {
       type: 'finished'
       finish_reason: FinishReason

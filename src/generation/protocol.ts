@@ -11,7 +11,7 @@ import type { Budget, StopReason } from '../refine/budget.js'
 import type { RestartReason } from '../refine/restarts.js'
 import type { Sampling } from '../refine/sampling.js'
 import type { TermResult } from '../refine/terms/term.js'
-import type { ChatMessage } from '../tokenizer/chat-template.js'
+import type { ChatAbility, ChatMessage, Tool } from '../tokenizer/chat-template.js'
 import type { Grammar } from '../tokenizer/grammar/grammar.js'
 import type { ReportAck } from './report-ack.js'
 
@@ -340,7 +340,7 @@ export interface TickStats {
 export type TextTask =
   | { type: 'encode'; text: string; param: string }
   | { type: 'decode'; tokens: readonly number[] }
-  | { type: 'chat'; messages: readonly ChatMessage[] }
+  | { type: 'chat'; messages: readonly ChatMessage[]; tools?: readonly Tool[] }
 
 export type TextReply = { tokens?: Int32Array; text?: string } | { error: ErrorMessage }
 
@@ -354,7 +354,7 @@ export type ToWorker =
   | { type: 'close' }
 
 export type FromWorker =
-  | {
+  | ({
       type: 'ready'
       model: ModelConfig
       engine: EngineInfo
@@ -362,9 +362,7 @@ export type FromWorker =
       memory: number
       /** `EnergyEngine.identity`. */
       identity: Uint8Array
-      /** The model has a chat template. */
-      chat: boolean
-    }
+    } & ChatAbility)
   | {
       type: 'events'
       events: readonly { id: string; event: RequestEvent }[]

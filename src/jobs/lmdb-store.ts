@@ -19,6 +19,13 @@ interface Weight {
   count: number
 }
 
+/** A change of the store that waits for its transaction; `work` makes it. */
+interface Waiting {
+  work: () => number
+  resolve: () => void
+  reject: (error: BasinError) => void
+}
+
 /** Version 1 had no checksums and no number of events. */
 const FORMAT = 2
 const DATABASES = ['about', 'records', 'events', 'weights', 'checkpoints', 'quarantine']
@@ -40,6 +47,8 @@ export class LmdbStore implements JobStore {
   /** Characters of all records and events. */
   private length = 0
   private lastWriteFailed = false
+  private readonly waiting: Waiting[] = []
+  private committing = false
   /** Jobs that are being set apart. */
   private readonly damaged = new Set<string>()
 
@@ -65,19 +74,20 @@ export class LmdbStore implements JobStore {
   }
 
   /**
-   * `limit`: characters beyond which the oldest ended jobs are deleted. Throws `in_use` where another
-   * process has the folder, `invalid_data` where it cannot be opened.
+   * `limit`: characters beyond which the oldest ended jobs are deleted. `sync`: without it, commits are not
+   * flushed to the disk; whoever closes the store must do it. Throws `in_use` where another process has the folder, `invalid_data` where
+   * it cannot be opened.
    */
   static open(
     folder: string,
     limit: number,
     onDamage: DamageListener = () => undefined,
-    { readOnly = false } = {},
+    { readOnly = false, sync = true } = {},
   ): LmdbStore {
     let unlock: (() => void) | undefined
     try {
       unlock = lockFolder(folder)
-      return new LmdbStore(openRoot(folder), limit, unlock, onDamage, readOnly)
+      return new LmdbStore(openRoot(folder, sync), limit, unlock, onDamage, readOnly)
     } catch (cause) {
       unlock?.()
       if (cause instanceof BasinError) throw cause
@@ -121,11 +131,14 @@ export class LmdbStore implements JobStore {
 
   events(id: string, from: number, most: number): string[] {
     const range = { start: [id, from], end: [id, Infinity], limit: most }
-    const events = [...this.lines.getRange(range)].map(({ key: [, number], value }, i) => {
-      const line = number === from + i ? unseal(value) : undefined
-      if (line === undefined) throw this.quarantine(id, `its event ${from + i}`)
-      return line
-    })
+    const events: string[] = []
+    // Damaged pages can lead in a circle, so each number is compared when it is read.
+    for (const { key, value } of this.lines.getRange(range)) {
+      const number = from + events.length
+      const line = key[1] === number ? unseal(value) : undefined
+      if (line === undefined) throw this.quarantine(id, `its event ${number}`)
+      events.push(line)
+    }
     const count = this.weightOf(id)?.count ?? 0
     if (events.length < Math.min(most, count - from)) {
       throw this.quarantine(id, `its event ${from + events.length}`)
@@ -176,21 +189,25 @@ export class LmdbStore implements JobStore {
     })
   }
 
-  /** Reads every value of every job, so that damage is found now. */
-  check(): void {
-    for (const id of [...this.weights.getKeys()]) this.isWhole(id)
-  }
-
-  /** Copies every whole job into another store; `visit` is called with each id before it is read. */
+  /**
+   * Copies every whole job into another store, and what was set apart before. `visit` is called with each id
+   * before it is read.
+   */
   async copyTo(other: LmdbStore, visit: (id: string) => boolean): Promise<void> {
-    for (const id of [...this.weights.getKeys()]) {
-      if (!visit(id) || !this.isWhole(id)) continue
-      const record = this.get(id)
-      const checkpoint = this.checkpoint(id)
-      const events = this.events(id, 0, Infinity)
-      if (record)
-        await other.write(id, { record, from: 0, events, ...(checkpoint && { checkpoint }) })
+    let last = ''
+    for (const id of this.weights.getKeys()) {
+      // Keys come in order, except from damaged pages that lead in a circle.
+      if (id <= last) throw new BasinError('damaged', { what: `what follows ${last}` })
+      last = id
+      if (!visit(id)) continue
+      const entry = this.whole(id)
+      if (entry) await other.write(id, entry)
     }
+    await other.transaction(() => {
+      for (const { key, value } of this.quarantined.getRange())
+        void other.quarantined.put(key, value)
+      return 0
+    })
   }
 
   async close(): Promise<void> {
@@ -198,11 +215,16 @@ export class LmdbStore implements JobStore {
     this.unlock()
   }
 
-  private isWhole(id: string): boolean {
+  /** All of a job; undefined where some of it is damaged, which the listener has been told. */
+  private whole(id: string): Entry | undefined {
     try {
-      return this.get(id) !== undefined && this.events(id, 0, Infinity).length >= 0
+      const record = this.get(id)
+      if (!record) return undefined
+      const entry: Entry = { record, from: 0, events: this.events(id, 0, Infinity) }
+      const checkpoint = this.checkpoint(id)
+      return checkpoint ? { ...entry, checkpoint } : entry
     } catch (error) {
-      if (error instanceof BasinError && error.code === 'damaged') return false
+      if (error instanceof BasinError && error.code === 'damaged') return undefined
       throw error
     }
   }
@@ -211,17 +233,37 @@ export class LmdbStore implements JobStore {
    * `work` returns by how many characters it changes the store. Rejects with `storage_unavailable` where
    * nothing was written.
    */
-  private async transaction(work: () => number): Promise<void> {
+  private transaction(work: () => number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ work, resolve, reject })
+      void this.commitAll()
+    })
+  }
+
+  /**
+   * Commits one transaction after another; what waits meanwhile goes together into the next. Of several that
+   * LMDB's library has at once, some are never settled where a write fails.
+   */
+  private async commitAll(): Promise<void> {
+    if (this.committing) return
+    this.committing = true
+    while (this.waiting.length > 0) await this.commit(this.waiting.splice(0))
+    this.committing = false
+  }
+
+  private async commit(group: readonly Waiting[]): Promise<void> {
     let added = 0
     try {
       await this.root.transaction(() => {
-        added = work()
+        added = group.reduce((sum, { work }) => sum + work(), 0)
       })
       this.length += added
       this.lastWriteFailed = false
+      for (const { resolve } of group) resolve()
     } catch (error) {
       this.lastWriteFailed = true
-      throw new BasinError('storage_unavailable', { reason: await reasonOf(error) })
+      const reason = await reasonOf(error)
+      for (const { reject } of group) reject(new BasinError('storage_unavailable', { reason }))
     }
   }
 
@@ -296,9 +338,10 @@ function checkpointIn(text: string): Checkpoint {
   return { ...others, thought: new Uint8Array(Buffer.from(thought, 'base64')) }
 }
 
-function openRoot(folder: string): RootDatabase {
+function openRoot(folder: string, sync: boolean): RootDatabase {
   return open({
     path: folder,
+    noSync: !sync,
     // A name with a dot in it is a folder all the same.
     noSubdir: false,
     maxDbs: DATABASES.length,

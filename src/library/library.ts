@@ -14,3 +14,10 @@ export {
 } from './model.js'
 export type { Answer, Refinement, Step } from './refinement.js'
 export type { AnswerBudget, AnswerRequest } from './request.js'
+export {
+  train,
+  type TrainingReport,
+  type TrainingResult,
+  type TrainingRun,
+  type TrainRequest,
+} from './train.js'

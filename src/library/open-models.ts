@@ -6,7 +6,7 @@ import type { WorkerOptions } from '../generation/protocol.js'
 import { weightsFile } from '../model/checkpoint.js'
 import { readConfig } from '../model/config.js'
 import type { ModelSource } from '../server/models/model-registry.js'
-import { hasChatTemplate } from '../tokenizer/chat-template.js'
+import { chatAbility } from '../tokenizer/chat-template.js'
 import type { FoundModel } from './model-folder.js'
 
 const entry = new URL('../generation/core/worker.js', import.meta.url)
@@ -47,6 +47,6 @@ export async function closeAll(opened: Iterable<{ close: () => Promise<void> }>)
 /** What is needed to open a model later. */
 export function sourceOf({ directory, model }: FoundModel, flags: WorkerFlags): ModelSource {
   const { size: bytes } = statSync(join(directory, weightsFile))
-  const chat = hasChatTemplate(directory)
-  return { model, chat, bytes, open: () => openEngineClient(directory, flags) }
+  const open = () => openEngineClient(directory, flags)
+  return { model, ...chatAbility(directory), bytes, open }
 }

@@ -37,6 +37,14 @@ export const TemplateLayout = Type.Union(
       exact,
     ),
     Type.Object({ kind: Type.Literal('brackets') }, exact),
+    Type.Object(
+      {
+        kind: Type.Literal('sentences'),
+        columns: count(64, 'tokens of a sentence, its full stop included'),
+        head: Type.Integer({ minimum: 0, maximum: 64, description: 'tokens before the first' }),
+      },
+      exact,
+    ),
   ],
   { description: 'how a template is drawn; absent: as text' },
 )
@@ -210,6 +218,7 @@ function positionsOf(layout: TemplateLayout): number | undefined {
       // Two terms, the sum with its carry, and the signs between them.
       return 3 * layout.columns + 3
     case 'brackets':
+    case 'sentences':
       return undefined
   }
 }

@@ -13,11 +13,46 @@ import type { Tokenizer } from './tokenizer.js'
 export interface ChatMessage {
   role: string
   content: string
+  /** Of the assistant: tools that it called. */
+  tool_calls?: readonly CalledTool[]
+  /** Of a tool: the call that it answers, and its name. */
+  tool_call_id?: string
+  name?: string
+}
+
+export interface CalledTool {
+  id: string
+  type: 'function'
+  /** Templates write the arguments as JSON. */
+  function: { name: string; arguments: Readonly<Record<string, unknown>> }
+}
+
+/** A tool that the model may call, as templates read it. */
+export interface Tool {
+  type: 'function'
+  function: {
+    name: string
+    description?: string
+    parameters: Readonly<Record<string, unknown>>
+  }
+}
+
+/**
+ * How a model writes calls. `hermes` (Qwen too): JSON between <tool_call> and </tool_call>. `llama` (3.1): JSON
+ * with `parameters`. `mistral`: a list of JSON after [TOOL_CALLS].
+ */
+export type ToolFormat = 'hermes' | 'llama' | 'mistral'
+
+/** What the template of a model knows. `tools` is absent where it knows none, or writes calls in an unknown format. */
+export interface ChatAbility {
+  /** It has a chat template. */
+  chat: boolean
+  tools?: ToolFormat | undefined
 }
 
 export interface ChatTemplate {
   /** Tokens up to where the assistant's reply begins. Throws `invalid_request` where the template fails. */
-  encode(messages: readonly ChatMessage[]): number[]
+  encode(messages: readonly ChatMessage[], tools?: readonly Tool[]): number[]
 }
 
 const MAX_FILE_BYTES = 2 ** 20
@@ -25,9 +60,19 @@ const MAX_FILE_BYTES = 2 ** 20
 const pathIn = (directory: string): string => join(directory, 'tokenizer_config.json')
 
 /** Throws `invalid_tokenizer`. */
-export function hasChatTemplate(directory: string): boolean {
+export function chatAbility(directory: string): ChatAbility {
   const path = pathIn(directory)
-  return existsSync(path) && templateOf(path) !== undefined
+  const source = existsSync(path) ? templateOf(path) : undefined
+  if (source === undefined) return { chat: false }
+  const tools = toolFormatOf(source)
+  return { chat: true, ...(tools && { tools }) }
+}
+
+function toolFormatOf(source: string): ToolFormat | undefined {
+  if (!/\btools\b/.test(source)) return undefined
+  if (source.includes('[TOOL_CALLS]')) return 'mistral'
+  if (source.includes('<tool_call>')) return 'hermes'
+  return source.includes('"parameters"') ? 'llama' : undefined
 }
 
 /** Undefined for a model without a chat template. Throws `invalid_tokenizer`. */
@@ -47,15 +92,20 @@ export function openChatTemplate(
   }
   const knowsDevelopers = source.includes('developer')
   return {
-    encode: (messages) =>
-      encodeWith(template, tokenizer, knowsDevelopers ? messages : messages.map(withoutDeveloper)),
+    encode: (messages, tools) =>
+      encodeWith(
+        template,
+        tokenizer,
+        knowsDevelopers ? messages : messages.map(withoutDeveloper),
+        tools,
+      ),
   }
 }
 
 /** What OpenAI calls a developer's message, most templates call the system's. */
-const withoutDeveloper = ({ content, role }: ChatMessage): ChatMessage => ({
-  role: role === 'developer' ? 'system' : role,
-  content,
+const withoutDeveloper = (message: ChatMessage): ChatMessage => ({
+  ...message,
+  role: message.role === 'developer' ? 'system' : message.role,
 })
 
 const invalid = (path: string, reason: string, cause?: unknown): BasinError =>
@@ -81,14 +131,25 @@ function encodeWith(
   template: Template,
   tokenizer: Tokenizer,
   messages: readonly ChatMessage[],
+  tools: readonly Tool[] | undefined,
 ): number[] {
+  refuseSpecial(tokenizer, messages, tools)
   const nonce = randomUUID().replaceAll('-', '')
-  const placeholders = messages.map(({ role }, index) => ({ role, content: `${nonce}.${index}.` }))
+  const placeholders = messages.map((message, index) => ({
+    ...message,
+    // Templates tell a turn that only calls tools by its empty content.
+    content: message.content === '' && message.tool_calls ? '' : `${nonce}.${index}.`,
+  }))
   let rendered: string
   try {
     // The engine puts the begin-of-text token before every context itself.
     const tokens = { bos_token: '', eos_token: nameOf(tokenizer, tokenizer.bos) }
-    rendered = template.render({ messages: placeholders, add_generation_prompt: true, ...tokens })
+    rendered = template.render({
+      messages: placeholders,
+      add_generation_prompt: true,
+      ...(tools && { tools }),
+      ...tokens,
+    })
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : 'the chat template cannot render them'
     throw new BasinError('invalid_request', { param: 'messages', reason }, { cause })
@@ -97,6 +158,30 @@ function encodeWith(
     if (i % 2 === 0) return tokenizer.encode(piece, { special: 'all', param: 'messages' })
     const content = messages[Number(piece)]?.content ?? ''
     return tokenizer.encode(content, { param: `messages.${piece}.content` })
+  })
+}
+
+/**
+ * Tools and calls become part of the template's own text, in which special tokens are what they spell. Throws
+ * `invalid_request` for one that spells any.
+ */
+function refuseSpecial(
+  tokenizer: Tokenizer,
+  messages: readonly ChatMessage[],
+  tools: readonly Tool[] = [],
+): void {
+  const refuse = (value: unknown, param: string) => {
+    const text = JSON.stringify(value)
+    const found = [...tokenizer.special.keys()].find((token) => text.includes(token))
+    if (found === undefined) return
+    const reason = `contains ${found}, which is a token of its own to the model`
+    throw new BasinError('invalid_request', { param, reason })
+  }
+  tools.forEach((tool, i) => {
+    refuse(tool, `tools.${i}`)
+  })
+  messages.forEach(({ name, tool_call_id, tool_calls }, i) => {
+    refuse({ name, tool_call_id, tool_calls }, `messages.${i}`)
   })
 }
 

@@ -106,7 +106,10 @@ export class Training {
     for (const [name, { shape, data }] of fresh) {
       const given = name === 'alpha' ? undefined : options.initial?.get(name)
       const fits = given?.shape.join() === shape.join()
-      this.parameters.set(name, tf.variable(tf.tensor(fits ? given.data : data, [...shape])))
+      const first = tf.tensor(fits ? given.data : data, [...shape])
+      this.parameters.set(name, tf.variable(first))
+      // A variable counts as a holder of its data beside the tensor that it is made of.
+      first.dispose()
     }
     this.optimizer = new Optimizer(tf, options.optimizer)
     this.network = new Network(tf, options.config, this.parameters)
@@ -226,6 +229,15 @@ export class Training {
     const model = this.average ? this.download(this.average.weights) : weights
     writeCheckpoint(options.out, { config: options.config, tensors: model })
     verifyTensors(join(options.out, weightsFile), model)
+  }
+
+  /** Frees the tensors of the weights, of the average and of the optimizer. */
+  dispose(): void {
+    const { average, network, optimizer, parameters } = this
+    network.dispose()
+    if (average) this.model.dispose()
+    for (const tensors of [parameters, optimizer.first, optimizer.second, average?.weights ?? []])
+      for (const [, tensor] of tensors) tensor.dispose()
   }
 
   private restore({ settings, tensors, ...progress }: TrainingState): void {

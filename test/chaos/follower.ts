@@ -34,7 +34,8 @@ export class Follower {
     const gap = numbers.findIndex((number, i) => number !== i)
     if (gap >= 0) faults.push(`${name}: event ${gap} has number ${String(numbers[gap])}`)
     const ends = this.seen.filter(isEnd)
-    if (ends.length !== 1) faults.push(`${name}: ${ends.length} endings`)
+    const why = this.refused === undefined ? '' : `, and it was refused with ${this.refused}`
+    if (ends.length !== 1) faults.push(`${name}: ${ends.length} endings${why}`)
     else if (!isEnd(this.seen.at(-1) as Event)) faults.push(`${name}: events after its end`)
     else if (ends[0]?.type === 'response.failed') faults.push(`${name}: failed`)
     else if (this.text !== expected)

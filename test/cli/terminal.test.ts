@@ -1,17 +1,22 @@
 /** What `basin generate` draws on a terminal, and what it writes where there is none. */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { mkdtempSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { brailleCurve } from '../../src/cli/output/braille.js'
 import { table } from '../../src/cli/commands/list-command.js'
 import { drawTemplate } from '../../src/cli/output/template-drawing.js'
-import { shipped, shippedModels } from '../support/process.js'
+import { addKey } from '../../src/server/api-keys.js'
+import { Server, shipped, shippedModels } from '../support/process.js'
+import { noTerminal, plain, Terminal } from '../support/terminal.js'
+import { positionTexts } from '../../src/tokenizer/template-positions.js'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
-const plain = (text: string): string => text.replace(/\x1b\[[0-9;]*[A-Za-z]/g, '')
+/** Of a terminal; lines end. */
+const CONTROLS = /[\x00-\x09\x0b-\x1f]/
 const places = (text: string) =>
   Array.from(text, (character) => ({ text: character, given: true, certainty: 1 }))
 
@@ -87,6 +92,32 @@ describe('a template', () => {
   })
 })
 
+describe('brackets', () => {
+  it('stand in the row of their depth', () => {
+    const drawn = drawTemplate(places('.([]{()}).'), { kind: 'brackets' }, 40)
+    expect(drawn.map(plain)).toEqual(['·(      )·', '  []{  }  ', '     ()   '])
+  })
+
+  it('are text where a line does not hold them, and may not match', () => {
+    const brackets = { kind: 'brackets' } as const
+    expect(drawTemplate(places('(((('), brackets, 3).map(plain)).toEqual(['(((', '('])
+    expect(drawTemplate(places('))(]'), brackets, 40).map(plain)).toEqual(['))(]'])
+  })
+})
+
+describe('a story', () => {
+  it('stands in lines, without slots that have no sentence', () => {
+    const layout = { kind: 'sentences', columns: 4, head: 2 } as const
+    const words = positionTexts('Story: - - - - Tom has _. _ is here.', layout).map((text) => ({
+      text: text === ' _' ? ' milk' : text,
+      given: text !== ' _',
+      certainty: 1,
+    }))
+    expect(words).toHaveLength(14)
+    expect(drawTemplate(words, layout, 40).map(plain)).toEqual(['Tom has milk.', 'milk is here.'])
+  })
+})
+
 describe('a table', () => {
   it('has columns as wide as their longest entry', () => {
     expect(
@@ -98,37 +129,182 @@ describe('a table', () => {
   })
 })
 
-const terminal = existsSync('/usr/bin/script')
+const examples = [
+  ['sudoku6', '_4______6__1_5__2___45____1__63_____'],
+  ['addition', '03347.......+93152.......=_____________'],
+] as const
+const others = ['sudoku6-exact', 'sudoku9'] as const
+const exampleOf = (model: string): string => {
+  const path = join(shippedModels, model, 'config.json')
+  const { template } = JSON.parse(readFileSync(path, 'utf8')) as { template: { example: string } }
+  return template.example
+}
+const everyExample = [...examples, ...others.map((model) => [model, exampleOf(model)] as const)]
+
+/** What was drawn fits, and the energy that it shows last is that of the summary. */
+function expectDrawn(last: readonly string[]): void {
+  expect(last.length).toBeLessThanOrEqual(24)
+  for (const line of last) expect(Array.from(line).length).toBeLessThanOrEqual(80)
+  const [, drawn] = /energy \S+ → (\S+)/.exec(last.find((line) => /step \d/.test(line)) ?? '') ?? []
+  const [, said] =
+    /energy \S+ → ([^,]+),/.exec(last.find((line) => line.includes('tokens')) ?? '') ?? []
+  expect(drawn).toBeDefined()
+  expect(said).toBe(drawn)
+}
 
 describe.skipIf(!shipped)('basin generate', () => {
-  const examples = [
-    ['sudoku6', '_4______6__1_5__2___45____1__63_____'],
-    ['addition', '03347.......+93152.......=_____________'],
-  ] as const
-
   it.each(examples)('writes no control characters of %s into a pipe', (model, template) => {
     const flags = ['generate', '--model', join(shippedModels, model), '--template', template]
     const { stderr, stdout } = spawnSync(process.execPath, [main, ...flags], { encoding: 'utf8' })
 
-    expect(stdout + stderr).not.toMatch(/[\x00-\x09\x0b-\x1f]/)
+    expect(stdout + stderr).not.toMatch(CONTROLS)
     expect(stdout).toHaveLength(template.length + 1)
   })
 
-  it.skipIf(!terminal).each(examples)(
+  it.skipIf(noTerminal).each(everyExample)(
     'draws %s within 80 columns and 24 lines',
-    (model, template) => {
-      const command = `stty cols 80 rows 24; ${process.execPath} ${main} generate --model ${join(shippedModels, model)} --template ${template}`
-      const { stdout } = spawnSync('script', ['-qec', command, '/dev/null'], { encoding: 'utf8' })
-      // What is drawn last, after the cursor went up for it.
-      const last = plain(stdout.split('\x1b[J').at(-1) ?? '').split('\r\n')
-      expect(last.length).toBeLessThanOrEqual(24)
-      for (const line of last) expect(Array.from(line).length).toBeLessThanOrEqual(80)
-      const [, drawn] =
-        /energy \S+ → (\S+)/.exec(last.find((line) => line.includes('step 16')) ?? '') ?? []
-      const [, said] =
-        /energy \S+ → ([^,]+),/.exec(last.find((line) => line.includes('tokens')) ?? '') ?? []
-      expect(drawn).toBeDefined()
-      expect(said).toBe(drawn)
+    async (model, template) => {
+      const terminal = new Terminal('generate', '--model', model, '--template', template)
+      const { code, last } = await terminal.end()
+      expect(code).toBe(0)
+      expectDrawn(last)
     },
   )
+
+  it.skipIf(noTerminal)('draws a puzzle that is laid out in lines', async () => {
+    const [model, template] = examples[0]
+    const lines = template.replaceAll('_', '.').match(/.{6}/g)?.join(' ') ?? ''
+    const { last } = await new Terminal('generate', '--model', model, '--template', lines).end()
+    expect(last.slice(0, 2)).toEqual([
+      expect.stringMatching(/^┌───────┬───────┐/),
+      expect.stringMatching(/^│ [1-6] 4 [1-6] │ [1-6] [1-6] [1-6] │/),
+    ])
+  })
+
+  it.skipIf(noTerminal)('breaks text between words', async () => {
+    const words = ['generate', 'Once upon a time', '--seed', '3', '--max-tokens', '40']
+    const terminal = new Terminal(...words)
+    const { code } = await terminal.end()
+    expect(code).toBe(0)
+    const { stdout } = spawnSync(process.execPath, [main, ...words], { encoding: 'utf8' })
+    const written = terminal.output.split('\x1b[J').map((part) => plain(part).split('\r\n'))
+    const rows = written.filter(([, ...rest]) => rest.length > 0 && !rest.join().includes('step'))
+    const said = rows.map(([row = '']) => row).join('')
+    expect(said).toContain(`Once upon a time${stdout.trimEnd()}`.slice(0, 100))
+    for (const [row = ''] of rows) expect(row.length).toBeLessThanOrEqual(80)
+  })
+})
+
+describe.skipIf(!shipped)('with a server', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'basin-watch-'))
+  const keys = join(folder, 'keys.json')
+  const key = addKey(keys, 'terminal')
+  let server: Server
+  beforeAll(async () => {
+    const models = ['--model', 'stories', '--model', 'sudoku6']
+    server = await Server.start(shippedModels, ...models, '--keys', keys)
+  })
+  afterAll(() => server.stop())
+
+  describe('basin watch', () => {
+    it.skipIf(noTerminal)('draws a model by its name as generate does', async () => {
+      const [model, template] = examples[0]
+      const watched = new Terminal('watch', server.url, '--model', model, '--key', key)
+      const { code, last } = await watched.end()
+      expect(code).toBe(0)
+      expectDrawn(last)
+      const made = new Terminal('generate', '--model', model, '--template', template)
+      const { last: drawn } = await made.end()
+      expect(last.slice(0, 10)).toEqual(drawn.slice(0, 10))
+    })
+
+    it('writes the text alone into a pipe, with the key of BASIN_KEY', () => {
+      const words = ['watch', server.url, 'Once upon a time', '--seed', '3', '--max-tokens', '12']
+      const env = { ...process.env, BASIN_KEY: key }
+      const { status, stderr, stdout } = spawnSync(process.execPath, [main, ...words], {
+        encoding: 'utf8',
+        env,
+      })
+      expect(status).toBe(0)
+      expect(stdout + stderr).not.toMatch(CONTROLS)
+      expect(stdout).toMatch(/^\S* \w+ [^\n]*\n$/)
+      expect(stderr).toMatch(/energy .* 12 tokens/)
+    })
+
+    it('says which models there are, and that a key is missing', () => {
+      const run = (...flags: string[]) =>
+        spawnSync(process.execPath, [main, 'watch', server.url, ...flags], { encoding: 'utf8' })
+      const unknown = run('--model', 'none', '--key', key)
+      expect(unknown.status).toBe(1)
+      expect(unknown.stderr).toContain('the server has no model none; it has stories, sudoku6')
+      expect(run('--key', 'wrong').stderr).toContain('Missing or invalid API key')
+    })
+  })
+
+  describe.each([
+    ['a model here', () => ['stories']],
+    ['a server', () => [server.url, '--model', 'stories', '--key', key]],
+  ])('basin chat with %s', (_, target) => {
+    const chat = (input: string, ...flags: string[]) =>
+      spawnSync(process.execPath, [main, 'chat', ...target(), ...flags], {
+        encoding: 'utf8',
+        input,
+      })
+
+    it('answers line by line in a pipe, and keeps the conversation until /reset', () => {
+      const { status, stderr, stdout } = chat(
+        'His\nThe sun was hot.\nHis\n/reset\nHis\n/effort much\n/nothing\n',
+        '--seed=1',
+        '--max-tokens=8',
+        '--temperature=0',
+      )
+      expect(status).toBe(0)
+      expect(stdout + stderr).not.toMatch(CONTROLS)
+      const [first, , again, forgotten] = stdout.split('\n')
+      expect(first).toMatch(/\w/)
+      expect(again).not.toBe(first)
+      expect(forgotten).toBe(first)
+      expect(stderr).toContain('the effort must be one of none, minimal')
+      expect(stderr).toContain('there is no /nothing')
+    })
+
+    it('goes on after what is refused', () => {
+      const { status, stderr, stdout } = chat(
+        `${'word '.repeat(400)}\nOnce\n`,
+        '--seed=1',
+        '--max-tokens=8',
+      )
+      expect(status).toBe(0)
+      expect(stderr).toMatch(/context of stories holds 256 tokens.*\/reset/i)
+      expect(stdout).toMatch(/^[^\n]*\w[^\n]*\n$/)
+    })
+
+    it.skipIf(noTerminal)('ends an answer by Ctrl-C, and by a second one itself', async () => {
+      const terminal = new Terminal('chat', ...target(), '--seed', '3')
+      await terminal.says(/> $/)
+      terminal.type('/effort max\r')
+      await terminal.says(/effort: max[^]*> $/)
+      terminal.type('Once upon a time\r')
+      await terminal.says(/step \d+, energy/)
+      terminal.type('\x03')
+      await terminal.says(/tokens, .*finished[^]*> $/)
+      terminal.type('\x03')
+      const { code } = await terminal.end()
+      expect(code).toBe(0)
+      // What is typed is shown once, however many lines were typed before.
+      expect(plain(terminal.output)).toMatch(/> Once upon a time/)
+    })
+  })
+
+  it.skipIf(noTerminal)('draws the puzzle of a conversation', async () => {
+    const [model, template] = examples[0]
+    const terminal = new Terminal('chat', server.url, '--model', model, '--key', key)
+    await terminal.says(/fills templates of 36 positions[^]*> $/)
+    terminal.type(`${template}\r`)
+    await terminal.says(/36 tokens[^]*> $/)
+    terminal.type('/quit\r')
+    const { last } = await terminal.end()
+    expectDrawn(last)
+    expect(last[0]).toContain('┌───────┬───────┐')
+  })
 })

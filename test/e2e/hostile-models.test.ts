@@ -20,7 +20,7 @@ import { startEngineClient } from '../../src/generation/client/engine-client.js'
 import { readConfig } from '../../src/model/config.js'
 import { refuseBeyondMemory, workingBytes } from '../../src/model/memory-limit.js'
 import { addKey } from '../../src/server/api-keys.js'
-import { hasChatTemplate } from '../../src/tokenizer/chat-template.js'
+import { chatAbility } from '../../src/tokenizer/chat-template.js'
 import { configOf } from '../support/models.js'
 import { Server, writeModel, writeModels } from '../support/process.js'
 
@@ -277,7 +277,7 @@ const flags = {
 /** Opens a model as the server does: what its own thread reads first, and then the worker. */
 async function open(directory: string): Promise<void> {
   const pages = 2 * Math.ceil(readConfig(directory).context_length / 16)
-  hasChatTemplate(directory)
+  chatAbility(directory)
   const client = await startEngineClient({ ...flags, modelPath: directory, pages }, entry)
   await client.close()
 }

@@ -36,6 +36,23 @@ async function tamper(path: string, name: string, key: string | [string, number]
   await root.close()
 }
 
+/**
+ * Says of every leaf page that it has 64 kB of free room. Nobody who reads looks at that; a write puts its value
+ * outside of the page. LMDB's page header: number (8 bytes), transaction (8), key size (2), flags (2), where free
+ * room begins (2) and where it ends (2). Returns how many pages were changed.
+ */
+function spoilFreeRoom(bytes: Buffer): number {
+  const leaf = 2
+  let changed = 0
+  for (let at = 0; at < bytes.length; at += 4096) {
+    if (bytes.readBigUInt64LE(at) !== BigInt(at / 4096) || bytes.readUInt16LE(at + 18) !== leaf)
+      continue
+    bytes.writeUInt16LE(0xffff, at + 22)
+    changed++
+  }
+  return changed
+}
+
 describe('a damaged value', () => {
   it.each([
     { title: 'an event', name: 'events', key: ['b', 3] as [string, number], value: 'x'.repeat(20) },
@@ -110,7 +127,25 @@ describe('a damaged file', () => {
     await store.close()
   })
 
-  it('is left alone where nothing is wrong with it', async () => {
+  it('whose pages are read without an error but say nonsense of their free room takes writes', async () => {
+    const path = folder()
+    const ids = Array.from({ length: 20 }, (_, n) => `job${n}`)
+    await storeWith(path, ids, 200)
+    const file = join(path, 'data.mdb')
+    const bytes = readFileSync(file)
+    expect(spoilFreeRoom(bytes)).toBeGreaterThan(20)
+    writeFileSync(file, bytes)
+    const report: string[] = []
+    await recoverFolder(path, entry, (line) => report.push(line))
+    expect(report).toEqual([])
+    const store = LmdbStore.open(path, 1e9)
+    for (const id of ids)
+      await store.write(id, { record: undefined, from: 200, events: lines(230).slice(200) })
+    for (const id of ids) expect(store.events(id, 0, Infinity)).toEqual(lines(230))
+    await store.close()
+  })
+
+  it('is built anew with all that it held where nothing is wrong with it', async () => {
     const path = folder()
     await storeWith(path, ['a', 'b'])
     const report: string[] = []
@@ -118,7 +153,9 @@ describe('a damaged file', () => {
     expect(report).toEqual([])
     const store = LmdbStore.open(path, 1e9)
     expect(store.unfinished().map(({ id }) => id)).toEqual(['a', 'b'])
+    for (const id of ['a', 'b']) expect(store.events(id, 0, Infinity)).toEqual(lines(20))
     await store.close()
+    expect(readdirSync(path).sort()).toEqual(['basin.lock', 'data.mdb', 'lock.mdb'])
   })
 })
 
@@ -164,6 +201,20 @@ describe('a folder', () => {
       await store.close()
     }
   })
+})
+
+const canLimitFiles = spawnSync('prlimit', ['--version']).status === 0
+
+describe.skipIf(!canLimitFiles)('files that grow no further (skipped without prlimit)', () => {
+  it('refuse or take every write of several jobs at once, and leave none unsettled', () => {
+    const script = fileURLToPath(new URL('refused-writes.mjs', import.meta.url))
+    const store = new URL('../../dist/jobs/lmdb-store.js', import.meta.url).href
+    const { stdout } = spawnSync(process.execPath, [script, store, folder()], { encoding: 'utf8' })
+    const counts = JSON.parse(stdout) as Record<'stored' | 'refused' | 'unsettled', number>
+    expect(counts.stored).toBeGreaterThan(20)
+    expect(counts.refused).toBeGreaterThan(20)
+    expect(counts.unsettled).toBe(0)
+  }, 60_000)
 })
 
 /** A file system of 3 MiB, which root alone can mount on Linux. */

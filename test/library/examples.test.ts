@@ -1,9 +1,10 @@
 /** The examples of examples/library, each as it stands, against a server with the shipped models. */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createReadStream, existsSync } from 'node:fs'
+import { createReadStream, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -30,6 +31,28 @@ describe.skipIf(!shipped)('in one process', () => {
     expect(energyIn(happy)).toBeLessThan(energyIn(square))
     const [near = 0, far = 0] = [...(similar ?? '').matchAll(/\d\.\d+/g)].map(Number)
     expect(near).toBeGreaterThan(far)
+  })
+
+  it("trains on one's own text", async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'basin-example-'))
+    const write = (name: string, text: string) => {
+      const path = join(directory, name)
+      writeFileSync(path, text)
+      return path
+    }
+    const text = readFileSync(join(folder, '../../docs/glossary.md'), 'utf8')
+    const half = text.indexOf('\n', text.length / 2)
+    const files = [write('text.txt', text.slice(0, half)), write('held.txt', text.slice(half))]
+    const lines = (await example('node', 'train.mjs', ...files, join(directory, 'run'))).split('\n')
+    const nats = (pattern: RegExp) =>
+      lines.flatMap((line) =>
+        pattern.test(line) ? [Number(/ ([\d.]+) nats/.exec(line)?.[1])] : [],
+      )
+    const updates = nats(/^update/)
+    expect(updates).toHaveLength(20)
+    expect(updates.at(-1)).toBeLessThan(updates[0] ?? 0)
+    expect(nats(/^held-out/)).toHaveLength(2)
+    expect(lines.join('\n')).toMatch(/\nThe sea[^]*\S/)
   })
 
   it("serves models in one's own app", async () => {

@@ -10,6 +10,7 @@ import { Recording } from '../../web/src/recording.js'
 import { conflictsOf, groupsOf, newPuzzle } from '../../web/src/sudoku.js'
 import type { Layout, Model, StepEvent } from '../../web/src/wire.js'
 
+const digits = { blank: '_', layout: null }
 const six = { columns: 6, box_columns: 3, box_rows: 2 }
 const nine = { columns: 9, box_columns: 3, box_rows: 3 }
 
@@ -102,6 +103,18 @@ describe('another input', () => {
       const text = anotherInput(modelOf(layout, length), i % 2 === 0, '')
       expect(text).toHaveLength(length)
       expect(text).toMatch(form)
+    }
+  })
+
+  it('fits a model of stories', () => {
+    const layout: Layout = { kind: 'sentences', columns: 7, head: 2 }
+    for (const hard of [false, true]) {
+      const text = anotherInput(modelOf(layout, 135), hard, '')
+      const cells = cellsOf(text, { blank: ' _', layout }, undefined)
+      expect(cells).toHaveLength(135)
+      expect(cells.filter(({ given }) => !given).length).toBeGreaterThan(8)
+      const sentences = cells.slice(2).filter((_, i) => i % 7 === 6)
+      expect(new Set(sentences.map((cell) => cell.text))).toEqual(new Set(['.', ' -']))
     }
   })
 
@@ -218,7 +231,7 @@ describe('cells', () => {
       { tokens: ['1'], probabilities: [1] },
       { tokens: ['2', '3'], probabilities: [0.7, 0.29] },
     ]
-    expect(cellsOf('1_', '_', step({ positions }))).toEqual([
+    expect(cellsOf('1_', digits, step({ positions }))).toEqual([
       { text: '1', given: true, certainty: 1, weighed: [] },
       {
         text: '2',
@@ -233,8 +246,8 @@ describe('cells', () => {
   })
 
   it('are read from the text where the server says no more', () => {
-    expect(cellsOf('1_', '_', step({}))[1]).toMatchObject({ text: '2', certainty: 1 })
-    expect(cellsOf('1_', '_', undefined)[1]).toMatchObject({ text: '', certainty: 0 })
+    expect(cellsOf('1_', digits, step({}))[1]).toMatchObject({ text: '2', certainty: 1 })
+    expect(cellsOf('1_', digits, undefined)[1]).toMatchObject({ text: '', certainty: 0 })
   })
 })
 

@@ -5,7 +5,7 @@ import type * as Client from '../../src/client/index.js'
 
 const entry = (path: string): string => new URL(`../../dist/${path}`, import.meta.url).href
 
-export const { BasinError, openModel } = (await import(
+export const { BasinError, openModel, train } = (await import(
   entry('library/library.js')
 )) as typeof Library
 export const { basin } = (await import(entry('library/server.js'))) as typeof Server

@@ -1,5 +1,6 @@
 /** What stands at each position of a template at one moment: given, or read with some certainty. */
-import type { StepEvent } from './wire.js'
+import { positionTexts } from '../../src/tokenizer/template-positions.js'
+import type { StepEvent, Template } from './wire.js'
 
 export interface Cell {
   /** What is drawn: the given text, or the most probable reading; empty before the first step. */
@@ -18,10 +19,14 @@ const legible = (token: string): string => (SPECIAL.test(token) ? '∅' : token)
 /** Below this probability a reading is not worth drawing. */
 const FAINT = 0.02
 
-/** `template`: one character a position; `blank` marks those that move. */
-export function cellsOf(template: string, blank: string, step: StepEvent | undefined): Cell[] {
-  const read = step ? Array.from(step.text) : []
-  return Array.from(template).map((given, position) => {
+/** Of a template in the layout of its model. */
+export function cellsOf(
+  template: string,
+  { blank, layout }: Pick<Template, 'blank' | 'layout'>,
+  step: StepEvent | undefined,
+): Cell[] {
+  const read = step ? positionTexts(step.text, layout) : []
+  return positionTexts(template, layout).map((given, position) => {
     if (given !== blank) return { text: given, given: true, certainty: 1, weighed: [] }
     const told = step?.positions?.[position]
     if (!told) {

@@ -1,5 +1,6 @@
 /** What is asked: the model, its input, and how long it may think. */
 import type { Signal } from '@preact/signals'
+import { positionTexts } from '../../src/tokenizer/template-positions.js'
 import { alone, models } from './server.js'
 import { kindOf } from './puzzles.js'
 import { choosable, hasFiles, lacking, place, type Place, places } from './place.js'
@@ -140,8 +141,9 @@ export function Switch({ name, of }: { name: string; of: Signal<boolean> }) {
 
 function Input({ model }: { model: Model }) {
   const { template } = model.capabilities
-  const blanks = template ? Array.from(input.value).filter((c) => c === template.blank).length : 0
-  const length = Array.from(input.value).length
+  const positions = positionTexts(input.value, template?.layout)
+  const blanks = template ? positions.filter((text) => text === template.blank).length : 0
+  const { length } = positions
   const wrong =
     template?.length != null && length !== template.length
       ? `It has ${String(length)} positions; this model takes ${String(template.length)}.`
@@ -170,12 +172,11 @@ function Input({ model }: { model: Model }) {
         <button type="button" onClick={() => another(false)}>
           Another
         </button>
-        {template?.layout &&
-          (template.layout.kind === 'sudoku' || template.layout.kind === 'sum') && (
-            <button type="button" onClick={() => another(true)}>
-              A harder one
-            </button>
-          )}
+        {template?.layout && ['sudoku', 'sum', 'sentences'].includes(template.layout.kind) && (
+          <button type="button" onClick={() => another(true)}>
+            A harder one
+          </button>
+        )}
       </div>
     </div>
   )

@@ -100,14 +100,16 @@ function paintOne(
     return
   }
   const question = each.request.template ?? ''
-  const cells = cellsOf(question, template.blank, step)
+  const cells = cellsOf(question, template, step)
   const { layout } = template
   const columns =
     layout?.kind === 'sudoku' || layout?.kind === 'maze'
       ? layout.columns
       : layout?.kind === 'sum'
         ? layout.columns + 1
-        : Math.ceil(Math.sqrt(cells.length))
+        : layout?.kind === 'sentences'
+          ? layout.columns
+          : Math.ceil(Math.sqrt(cells.length))
   const unit = size / columns
   context.strokeStyle = colours.line
   context.lineWidth = 1

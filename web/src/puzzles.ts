@@ -1,6 +1,10 @@
 /** New inputs for each kind of model, and the characters that may be typed into its drawing. */
+import { Draws } from '../../src/train/tasks/draws.js'
+import { drawStory, PEOPLE } from '../../src/train/tasks/world-story.js'
 import { newPuzzle } from './sudoku.js'
 import type { Layout, Model } from './wire.js'
+
+type Sentences = Extract<Layout, { kind: 'sentences' }>
 
 const PAD = '.'
 
@@ -72,6 +76,19 @@ function newBrackets(length: number, blank: string): string {
   return text.join('').padEnd(length, blank)
 }
 
+/** A story for as many positions; a hard one has longer chains of facts than the model was trained on. */
+function newWorld(layout: Sentences, length: number, hard: boolean): string {
+  const room = Math.floor((length - layout.head) / layout.columns) - PEOPLE
+  const seed = integer(2 ** 32)
+  for (let attempt = 0; ; attempt++) {
+    const draws = new Draws(seed, attempt)
+    const sentences = draws.within({ min: 6, max: 10 })
+    const hops = draws.within(hard ? { min: 5, max: 6 } : { min: 2, max: 3 })
+    const story = drawStory(draws, { sentences, hops, room })
+    if (story) return story.template
+  }
+}
+
 const OPENINGS = [
   'Once upon a time',
   'One day, a little girl',
@@ -101,6 +118,8 @@ export function anotherInput(model: Model, hard: boolean, previous: string): str
       return newMaze(layout.columns, blank)
     case 'brackets':
       return newBrackets(length ?? 16, blank)
+    case 'sentences':
+      return newWorld(layout, length ?? 0, hard)
     case undefined:
       return example ?? ''
   }
@@ -121,6 +140,9 @@ export function isEntry(layout: Layout | null, character: string): boolean {
       return /^[0-9.]$/.test(character)
     case 'maze':
       return /^[#.x]$/.test(character)
+    // Words are chosen among those that are weighed.
+    case 'sentences':
+      return false
     case 'brackets':
       return /^[()[\]{}<>.]$/.test(character)
     case undefined:

@@ -97,7 +97,8 @@ export class Recording {
     const last = this.moments.at(-1)
     const same = last?.position === event.position ? last : undefined
     const anew = event.restart !== undefined
-    // Candidates step in order, and those that began anew have taken fewer steps.
+    // One round of steps is one moment. Candidates step in the order of their index; after restarts their step
+    // numbers differ, so there the index tells whether a round goes on.
     const goesOn = anew ? event.candidate > (same?.latest ?? Infinity) : same?.step === event.step
     const open = goesOn ? same : undefined
     const moment = open ?? {

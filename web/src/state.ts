@@ -1,5 +1,6 @@
 /** What the page is set to, and the run that it shows; all of it can be put into a link. */
 import { batch, computed, effect, signal } from '@preact/signals'
+import { positionTexts } from '../../src/tokenizer/template-positions.js'
 import { hasFiles, place, type Place, places } from './place.js'
 import { anotherInput, firstInput } from './puzzles.js'
 import { parseRule } from './rule-text.js'
@@ -173,7 +174,7 @@ export function start(): void {
 export function edit(position: number, character: string | undefined): void {
   const template = model.value?.capabilities.template
   if (!template) return
-  const characters = Array.from(input.value)
+  const characters = positionTexts(input.value, template.layout)
   if (position >= characters.length) return
   const next = character ?? template.blank
   if (characters[position] === next) return

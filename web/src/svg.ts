@@ -2,6 +2,7 @@
  * A run as one SVG that moves by itself: the answer settling beside its energy. Animated by SMIL, so
  * that it plays wherever a picture may stand, without a script.
  */
+import { positionTexts } from '../../src/tokenizer/template-positions.js'
 import { cellsOf } from './cells.js'
 import { inkOf } from './drawings/props.js'
 import { type Recording, stepAt } from './recording.js'
@@ -71,6 +72,18 @@ function placesOf(layout: Layout | null, length: number): Places {
         frame: rule,
       }
     }
+    case 'sentences': {
+      const { columns, head } = layout
+      const size = SIZE / columns
+      const line = SIZE / Math.ceil((length - head) / columns)
+      return {
+        x: (position) => 20 + (((position - head + columns) % columns) + 0.5) * size,
+        // What stands before the first sentence is above the picture.
+        y: (position) => 20 + (Math.floor((position - head) / columns) + 0.5) * line,
+        size: line,
+        frame: '',
+      }
+    }
     case 'brackets':
     case undefined: {
       const columns = Math.min(length, 24)
@@ -114,12 +127,15 @@ function boardOf(
   if (!template) return storyOf(recording, frames, clock)
   const { blank, layout } = template
   const input = recording.request.template ?? ''
-  const at = frames.map((i) => cellsOf(input, blank, stepAt(recording.moments[i])))
-  const places = placesOf(layout, input.length)
+  const asked = positionTexts(input, layout)
+  /** Stands where nothing is. */
+  const empty = layout?.kind === 'sentences' ? ' -' : '.'
+  const at = frames.map((i) => cellsOf(input, template, stepAt(recording.moments[i])))
+  const places = placesOf(layout, asked.length)
   const maze = layout?.kind === 'maze'
   return (
     places.frame +
-    Array.from(input)
+    asked
       .map((given, position) => {
         const [x, y] = [fixed(places.x(position)), fixed(places.y(position))]
         if (maze) {
@@ -137,10 +153,10 @@ function boardOf(
         }
         const font = `font-size="${fixed(places.size * 0.58)}"`
         if (given !== blank)
-          return `<text x="${x}" y="${y}" class="given" ${font}>${escape(given === '.' ? '' : given)}</text>`
+          return `<text x="${x}" y="${y}" class="given" ${font}>${escape(given === empty ? '' : given)}</text>`
         const tokens = new Set(at.map((cells) => cells[position]?.text ?? ''))
         return [...tokens]
-          .filter((token) => token !== '' && token !== '.')
+          .filter((token) => token !== '' && token !== empty)
           .map((token) => {
             const inks = at.map((cells) => {
               const cell = cells[position]

@@ -1,10 +1,9 @@
 /** What the server says and is told: the part of docs/http.md and docs/socket.md that the page uses. */
 
-export type Layout =
-  | { kind: 'sudoku'; columns: number; box_columns: number; box_rows: number }
-  | { kind: 'maze'; columns: number }
-  | { kind: 'sum'; columns: number }
-  | { kind: 'brackets' }
+import type { EnergyTerm, TemplateLayout } from '../../src/client/types.js'
+
+export type { EnergyTerm }
+export type Layout = TemplateLayout
 
 export interface Template {
   blank: string
@@ -58,21 +57,6 @@ export interface Request {
   reasoning_effort?: Effort
   refinement?: Refinement
   energy_terms?: EnergyTerm[]
-}
-
-/** A term that is added to the energy, with the fields of its type. */
-export interface EnergyTerm {
-  type: 'distinct' | 'sum' | 'compare' | 'token' | 'contains' | 'count' | 'similar'
-  required?: boolean
-  positions?: number[] | number[][]
-  equals?: number
-  less?: number
-  than?: number
-  position?: number
-  tokens?: string[]
-  not?: boolean
-  text?: string
-  token?: string
 }
 
 /** What a step says of a term. */

@@ -57,7 +57,7 @@ export function registerConvert(program: Command): void {
 }
 
 /** Writes to a directory beside `out` and renames it at the end, so that `out` is complete or absent. */
-function convert(checkpoint: string, flags: ConvertFlags): void {
+export function convert(checkpoint: string, flags: ConvertFlags): void {
   const out = resolve(flags.out)
   if (existsSync(out))
     throw new BasinError('invalid_data', {

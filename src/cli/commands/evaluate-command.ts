@@ -15,7 +15,7 @@ import {
 } from '../../train/evaluation/answer-scores.js'
 import { openData } from '../../train/data/training-data.js'
 import { describeEvaluation, type Evaluation } from '../output/evaluation-tables.js'
-import { disposeNetwork, loadNetwork } from '../load-network.js'
+import { disposeNetwork, loadNetwork } from '../../energy/tfjs/load-network.js'
 import {
   backendOption,
   backendThreadsOption,

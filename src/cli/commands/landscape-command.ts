@@ -15,7 +15,7 @@ import {
 } from '../../train/evaluation/landscape-slices.js'
 import { initialWeights } from '../../train/initial-weights.js'
 import { openData } from '../../train/data/training-data.js'
-import { disposeNetwork, loadNetwork } from '../load-network.js'
+import { disposeNetwork, loadNetwork } from '../../energy/tfjs/load-network.js'
 import { backendOption, backendThreadsOption, DATA_HELP } from '../options/backend-options.js'
 import { integer, real } from '../options/number-parsers.js'
 import { landscapePage } from '../output/landscape-page.js'

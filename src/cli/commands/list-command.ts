@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { weightsFile } from '../../model/checkpoint.js'
 import { scanModels } from '../../library/model-folder.js'
+import { keyOption } from '../options/answer-options.js'
 import { shippedModels } from '../../library/package.js'
 
 export function registerList(program: Command): void {
@@ -16,7 +17,7 @@ export function registerList(program: Command): void {
     .command('ps')
     .description('the models of a running server, and what it does')
     .argument('[url]', 'of the server', 'http://127.0.0.1:8000')
-    .option('--key <key>', 'where the server asks for one (default: BASIN_KEY)')
+    .addOption(keyOption())
     .action(processes)
 }
 

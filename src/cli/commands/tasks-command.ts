@@ -18,6 +18,7 @@ import {
   sudokuVariants,
   sudokuVariantTask,
 } from '../../train/tasks/sudoku-variants.js'
+import { worldTask } from '../../train/tasks/world.js'
 import { drawExamples, type Range, type Task, type TaskExample } from '../../train/tasks/task.js'
 import { readText } from '../../train/data/text-files.js'
 import { integer, real } from '../options/number-parsers.js'
@@ -291,5 +292,20 @@ export function registerTasks(program: Command): void {
     .option('--width <n>', 'columns for a list', integer(2), 16)
     .action((flags: TaskFlags & { items: Range; width: number }) => {
       makeExamples('sorting', sortingTask(flags), flags)
+    })
+  withTaskFlags(tasks.command('world'))
+    .description(`make little stories whose answer is the state of everything, ${JSON_LINES}`)
+    .addOption(
+      rangeOption('--sentences <range>', 'number of sentences of a story', { min: 6, max: 10 }),
+    )
+    .addOption(
+      rangeOption('--hops <range>', 'facts that follow from one another, the longest such chain', {
+        min: 1,
+        max: 3,
+      }),
+    )
+    .option('--room <n>', 'sentences that a block has room for', integer(4), 15)
+    .action((flags: TaskFlags & { sentences: Range; hops: Range; room: number }) => {
+      makeExamples('worlds', worldTask(flags), flags)
     })
 }

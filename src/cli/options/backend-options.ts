@@ -1,6 +1,7 @@
 /** Options of the verbs that compute with TensorFlow.js: train, evaluate and landscape. */
 import { Option } from 'commander'
 import { backendChoices } from '../../energy/tfjs/backend.js'
+import { trainDefaults } from '../../library/training-run.js'
 import { integer, integerList } from './number-parsers.js'
 
 /** Help of `--data` and `--valid`. */
@@ -14,9 +15,7 @@ export const backendThreadsOption = () =>
     .argParser(integer(1, 1024))
     .default(1)
 
-const DEFAULT_BUDGETS = [1, 2, 4, 8, 16, 32]
-
 export const budgetsOption = (description: string): Option =>
   new Option('--budgets <list>', description)
     .argParser(integerList)
-    .default(DEFAULT_BUDGETS, DEFAULT_BUDGETS.join())
+    .default(trainDefaults.budgets, trainDefaults.budgets.join())

@@ -1,77 +1,9 @@
 /** The flags of `basin train` that choose the objective; published names are in parentheses. */
 import { Option, type Command } from 'commander'
-import type { Tf } from '../../energy/tfjs/backend.js'
-
-import { BasinError } from '../../errors.js'
-import { openCheckpoint, type Checkpoint } from '../../model/checkpoint.js'
-import type { ModelConfig } from '../../model/config.js'
-import { amortized } from '../../train/objectives/amortized.js'
-import { contrastive, contrasts } from '../../train/objectives/contrastive.js'
-import { equilibrium } from '../../train/objectives/equilibrium.js'
-import { feedForward } from '../../train/objectives/feed-forward.js'
-import type { Objective } from '../../train/objectives/objective.js'
-import { optimize } from '../../train/objectives/optimize.js'
-import { stageOne, stageTwo } from '../../train/objectives/recipe.js'
-import { positives } from '../../train/objectives/positives.js'
-import { capacities, regularized } from '../../train/objectives/regularized.js'
-import { loadNetwork } from '../load-network.js'
+import { objectiveDefaults, objectiveNames } from '../../train/objectives/choose-objective.js'
+import { contrasts } from '../../train/objectives/contrastive.js'
+import { capacities } from '../../train/objectives/regularized.js'
 import { integer, real } from './number-parsers.js'
-
-const names = [
-  'equilibrium',
-  'optimize',
-  'contrastive',
-  'regularized',
-  'positives',
-  'amortized',
-  'feed-forward',
-] as const
-
-/** A flag that is absent has the default of the objective. */
-export interface ObjectiveFlags {
-  objective: (typeof names)[number]
-  stage: 's1' | 's2'
-  steps?: number
-  through?: true
-  lastLoss?: true
-  truncate?: true
-  stepSizeScale?: number
-  repeats?: number
-  leastRepeats?: number
-  repeatLast?: true
-  noise?: number
-  leastNoise?: number
-  still?: number
-  lean?: number
-  damping?: number
-  pathNoise?: number
-  bestOf?: number
-  trim?: number
-  fixedAlpha?: true
-  clamp?: number
-  absoluteClamp?: number
-  sharpen?: number
-  contrastWeight?: number
-  riseWeight?: number
-  replay?: number
-  replayShare: number
-  replayUnsolved?: true
-  horizon?: number
-  lossSteps: number
-  contrast: (typeof contrasts)[number]
-  negatives: number
-  corruption: number
-  temperature: number
-  margin: number
-  penalty: number
-  variance: number
-  covariance: number
-  capacity: (typeof capacities)[number]
-  capacityWeight: number
-  readoutWeight: number
-  teacher?: string
-  own: number
-}
 
 /** A flag with its objectives and meaning, its parser and its default. */
 const number = (
@@ -87,8 +19,8 @@ const number = (
 export function addObjectiveFlags(command: Command): Command {
   const options = [
     new Option('--objective <name>', 'how the energy is trained; feed-forward trains a control')
-      .choices(names)
-      .default('equilibrium'),
+      .choices(objectiveNames)
+      .default(objectiveDefaults.objective),
     ...optimizeFlags(),
     number(
       '--noise <std>',
@@ -131,7 +63,7 @@ export function addObjectiveFlags(command: Command): Command {
       '--replay-share <x>',
       'replayed rows per fresh row (mcmc_replay_buffer_sample_bs_percent)',
       real(0, 16),
-      0.5,
+      objectiveDefaults.replayShare,
     ),
     new Option(
       '--replay-unsolved',
@@ -142,41 +74,78 @@ export function addObjectiveFlags(command: Command): Command {
       'largest number of steps before those with a loss, drawn in each update (default: equilibrium, amortized: 4, optimize: 0)',
       integer(0),
     ),
-    number('--loss-steps <steps>', 'equilibrium: number of steps with a loss', integer(1), 2),
-    new Option('--contrast <name>', 'contrastive: the loss').choices(contrasts).default('infonce'),
-    number('--negatives <n>', 'contrastive: wrong answers for each true one', integer(1, 4096), 8),
+    number(
+      '--loss-steps <steps>',
+      'equilibrium: number of steps with a loss',
+      integer(1),
+      objectiveDefaults.lossSteps,
+    ),
+    new Option('--contrast <name>', 'contrastive: the loss')
+      .choices(contrasts)
+      .default(objectiveDefaults.contrast),
+    number(
+      '--negatives <n>',
+      'contrastive: wrong answers for each true one',
+      integer(1, 4096),
+      objectiveDefaults.negatives,
+    ),
     number(
       '--corruption <p>',
       'contrastive: probability that a position of a wrong answer is replaced',
       real(0, 1),
-      0.3,
+      objectiveDefaults.corruption,
     ),
-    number('--temperature <t>', 'infonce: divides the energies', real(1e-6), 1),
+    number(
+      '--temperature <t>',
+      'infonce: divides the energies',
+      real(1e-6),
+      objectiveDefaults.temperature,
+    ),
     number(
       '--margin <e>',
       'hinge: energy by which wrong answers should exceed true ones',
       real(0),
-      1,
+      objectiveDefaults.margin,
     ),
-    number('--penalty <x>', 'contrastive: weight of the mean squared energy', real(0), 0.01),
-    number('--variance <x>', 'regularized: weight of the variance term', real(0), 1),
-    number('--covariance <x>', 'regularized: weight of the covariance term', real(0), 0.04),
+    number(
+      '--penalty <x>',
+      'contrastive: weight of the mean squared energy',
+      real(0),
+      objectiveDefaults.penalty,
+    ),
+    number(
+      '--variance <x>',
+      'regularized: weight of the variance term',
+      real(0),
+      objectiveDefaults.variance,
+    ),
+    number(
+      '--covariance <x>',
+      'regularized: weight of the covariance term',
+      real(0),
+      objectiveDefaults.covariance,
+    ),
     new Option('--capacity <name>', 'regularized: the term that limits capacity')
       .choices(capacities)
-      .default('kl'),
-    number('--capacity-weight <x>', 'regularized: weight of the capacity term', real(0), 0.1),
+      .default(objectiveDefaults.capacity),
+    number(
+      '--capacity-weight <x>',
+      'regularized: weight of the capacity term',
+      real(0),
+      objectiveDefaults.capacityWeight,
+    ),
     number(
       '--readout-weight <x>',
       'positives, contrastive, regularized: weight of the loss that trains the read-out',
       real(0),
-      1,
+      objectiveDefaults.readoutWeight,
     ),
     new Option('--teacher <dir>', 'amortized: directory of the model whose descent is learned'),
     number(
       '--own <share>',
       "amortized: share of updates at states of the model's own descent",
       real(0, 1),
-      0.5,
+      objectiveDefaults.own,
     ),
   ]
   for (const option of options) command.addOption(option)
@@ -189,7 +158,7 @@ const optimizeFlags = (): Option[] => [
     'optimize: the published stage that gives the defaults of flags below',
   )
     .choices(['s1', 's2'])
-    .default('s1'),
+    .default(objectiveDefaults.stage),
   number(
     '--steps <n>',
     'optimize, divergence: descent steps of an update (mcmc_num_steps; default: config.steps, s2: 1)',
@@ -247,92 +216,3 @@ const optimizeFlags = (): Option[] => [
     real(0),
   ),
 ]
-
-export interface ChosenObjective {
-  objective: Objective
-  /** Weights to start from, if the objective provides some. */
-  initial?: Checkpoint['tensors']
-}
-
-export function chooseObjective(
-  flags: ObjectiveFlags,
-  config: ModelConfig,
-  tf: Tf,
-): ChosenObjective {
-  const { readoutWeight: readout, horizon = 4 } = flags
-  switch (flags.objective) {
-    case 'feed-forward':
-      return { objective: feedForward }
-    case 'positives':
-      return { objective: positives({ readout }) }
-    case 'regularized':
-      return { objective: regularized({ ...flags, readout }) }
-    case 'optimize':
-      return { objective: optimize(optimizeOptions(flags, config)) }
-    case 'equilibrium':
-      return {
-        objective: equilibrium({
-          ...flags,
-          horizon,
-          noise: flags.noise ?? 0,
-          replay: replayOf(flags, 0),
-        }),
-      }
-    case 'contrastive':
-      return {
-        objective: contrastive({
-          ...flags,
-          steps: flags.steps ?? config.steps,
-          noise: flags.noise ?? 0.1,
-          replay: replayOf(flags, 512),
-          readout,
-        }),
-      }
-    case 'amortized': {
-      const teacher = teacherOf(flags, tf)
-      const { own } = flags
-      return {
-        objective: amortized({ teacher: teacher.network, horizon, own }),
-        initial: teacher.tensors,
-      }
-    }
-  }
-}
-
-const replayOf = ({ replay, replayShare: share }: ObjectiveFlags, defaultSize: number) =>
-  (replay ?? defaultSize) > 0 ? { size: replay ?? defaultSize, share } : null
-
-function optimizeOptions(
-  flags: ObjectiveFlags,
-  config: ModelConfig,
-): Parameters<typeof optimize>[0] {
-  const recipe = flags.stage === 's2' ? stageTwo : { ...stageOne, steps: config.steps }
-  return {
-    horizon: flags.horizon ?? recipe.horizon,
-    steps: flags.steps ?? recipe.steps,
-    through: flags.through ?? recipe.through,
-    truncate: flags.truncate ?? recipe.truncate,
-    stepSizeScale: flags.stepSizeScale ?? recipe.stepSizeScale,
-    repeats: flags.repeats ?? recipe.repeats,
-    leastRepeats: flags.leastRepeats ?? recipe.leastRepeats,
-    repeatLast: flags.repeatLast ?? recipe.repeatLast,
-    noise: flags.noise ?? recipe.noise,
-    learnAlpha: flags.fixedAlpha ? false : recipe.learnAlpha,
-    clamp: flags.clamp ?? recipe.clamp,
-    absoluteClamp: flags.absoluteClamp ?? recipe.absoluteClamp,
-    sharpen: flags.sharpen ?? recipe.sharpen,
-    contrast: flags.contrastWeight ?? recipe.contrast,
-    rise: flags.riseWeight ?? recipe.rise,
-    replay: replayOf(flags, recipe.replay?.size ?? 0),
-  }
-}
-
-function teacherOf({ teacher }: ObjectiveFlags, tf: Tf) {
-  if (teacher === undefined)
-    throw new BasinError('invalid_request', {
-      param: '--teacher',
-      reason: 'the objective amortized needs the directory of a model to learn from',
-    })
-  const checkpoint = openCheckpoint(teacher)
-  return { network: loadNetwork(tf, checkpoint), tensors: checkpoint.tensors }
-}

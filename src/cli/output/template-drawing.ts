@@ -13,17 +13,21 @@ export interface Place {
 /** Above the first a reading is as good as certain; below the second it is hardly one. */
 const SURE = 0.9
 const DOUBTFUL = 0.5
-/** Stands where a column of a sum has no digit. */
+/** Stands where a column of a sum has no digit, and before and after brackets. */
 const PAD = '.'
 
 /** Certainty as colour. */
-function inked({ certainty, given, text }: Place): string {
-  if (given) return picocolors.bold(text)
-  if (text === '') return picocolors.dim('·')
+export function coloured(text: string, certainty: number): string {
   if (certainty >= SURE) return picocolors.cyan(text)
   return certainty >= DOUBTFUL ? picocolors.yellow(text) : picocolors.red(text)
 }
 
+function inked({ certainty, given, text }: Place): string {
+  if (given) return picocolors.bold(text)
+  return text === '' ? picocolors.dim('·') : coloured(text, certainty)
+}
+
+type Sentences = Extract<TemplateLayout, { kind: 'sentences' }>
 type Sudoku = Extract<TemplateLayout, { kind: 'sudoku' }>
 
 function sudoku(places: readonly Place[], { box_columns, box_rows, columns }: Sudoku): string[] {
@@ -79,6 +83,40 @@ function sum(places: readonly Place[], columns: number): string[] {
   ]
 }
 
+const OPENING = '([{<'
+const CLOSING = ')]}>'
+/** Brackets that are nested deeper stand in the last row. */
+const MOST_ROWS = 10
+
+/** Each bracket in the row of its depth, so that those of a pair stand in one row with their content below. */
+function brackets(places: readonly Place[]): string[] {
+  let depth = 0
+  const depths = places.map(({ text }) => {
+    if (OPENING.includes(text) && text !== '') return depth++
+    if (CLOSING.includes(text) && text !== '') depth = Math.max(0, depth - 1)
+    return depth
+  })
+  const rows = Math.min(MOST_ROWS, Math.max(...depths) + 1)
+  return Array.from({ length: rows }, (_, row) =>
+    places
+      .map((place, i) => {
+        if (place.text === PAD) return row === 0 ? picocolors.dim('·') : ' '
+        return Math.min(depths[i] as number, rows - 1) === row ? inked(place) : ' '
+      })
+      .join(''),
+  )
+}
+
+/** One sentence a line; slots without one are left out. */
+function sentences(places: readonly Place[], { columns, head }: Sentences): string[] {
+  const lines = Array.from({ length: Math.ceil((places.length - head) / columns) }, (_, line) =>
+    places.slice(head + line * columns, head + (line + 1) * columns),
+  )
+  return lines
+    .filter((line) => line.some(({ given, text }) => !given || /[\p{L}\p{N}]/u.test(text)))
+    .map((line) => line.map(inked).join('').trimStart())
+}
+
 /** `width`: of a line of text, where there is no layout. */
 export function drawTemplate(
   places: readonly Place[],
@@ -92,13 +130,21 @@ export function drawTemplate(
       return maze(places, layout.columns)
     case 'sum':
       return sum(places, layout.columns)
+    case 'sentences':
+      return sentences(places, layout)
     case 'brackets':
+      // Where a line does not hold them all, they are text.
+      if (places.length <= width) return brackets(places)
+      return lines(places, width)
     case undefined:
-      return Array.from({ length: Math.ceil(places.length / width) }, (_, row) =>
-        places
-          .slice(row * width, (row + 1) * width)
-          .map(inked)
-          .join(''),
-      )
+      return lines(places, width)
   }
 }
+
+const lines = (places: readonly Place[], width: number): string[] =>
+  Array.from({ length: Math.ceil(places.length / width) }, (_, row) =>
+    places
+      .slice(row * width, (row + 1) * width)
+      .map(inked)
+      .join(''),
+  )

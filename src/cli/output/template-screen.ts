@@ -1,19 +1,10 @@
 /** A whole answer that settles on a terminal: its drawing, the curve of its energy, a line of status. */
 import picocolors from 'picocolors'
 import type { WriteStream } from 'node:tty'
-import type { TemplateLayout } from '../../model/config.js'
+import type { ReadAnswer, TemplateShape } from '../answers/answer-events.js'
+import { positionTexts } from '../../tokenizer/template-positions.js'
 import { brailleCurve } from './braille.js'
 import { drawTemplate, type Place } from './template-drawing.js'
-
-/** What a step shows. */
-export interface ShownStep {
-  step: number
-  energy: number
-  best: number
-  text: string
-  /** The most probable reading of each position. */
-  positions?: readonly { tokens: readonly string[]; probabilities: readonly number[] }[]
-}
 
 const CURVE = { width: 32, height: 6 }
 const GAP = '   '
@@ -24,18 +15,21 @@ export const figure = (value: number): string => value.toPrecision(3)
 
 export class TemplateScreen {
   private lines = 0
+  /** What the template says of each position. */
+  private readonly written: readonly string[]
 
   constructor(
     private readonly out: WriteStream,
-    private readonly template: string,
-    private readonly blank: string,
-    private readonly layout: TemplateLayout | undefined,
-  ) {}
+    template: string,
+    private readonly shape: TemplateShape,
+  ) {
+    this.written = positionsOf(template, shape)
+  }
 
-  draw(step: ShownStep | undefined, energies: readonly number[]): void {
+  draw(step: ReadAnswer | undefined, energies: readonly number[]): void {
     const columns = this.out.columns
     const curve = this.curveOf(energies)
-    const drawing = drawTemplate(this.placesOf(step), this.layout, Math.min(64, columns - 1))
+    const drawing = drawTemplate(this.placesOf(step), this.shape.layout, Math.min(64, columns - 1))
     const width = Math.max(...drawing.map(visible))
     const beside = width + GAP.length + CURVE.width < columns
     const rows = beside
@@ -62,15 +56,27 @@ export class TemplateScreen {
     return [...rows, picocolors.dim(status)]
   }
 
-  private placesOf(step: ShownStep | undefined): Place[] {
-    const read = step ? Array.from(step.text) : []
-    return Array.from(this.template, (known, i) => {
-      if (known !== this.blank) return { text: known, given: true, certainty: 1 }
+  private placesOf(step: ReadAnswer | undefined): Place[] {
+    const { blank, layout } = this.shape
+    const read = step ? positionTexts(step.text, layout) : []
+    return this.written.map((known, i) => {
       const reading = step?.positions?.[i]
-      const token = reading?.tokens[0] ?? read[i] ?? ''
-      // A special token has no character of its own.
-      const text = Array.from(token).length > 1 ? '?' : token
+      const token = reading?.tokens[0] ?? read[i]
+      // Marks of blanks other than the model's own are read as something else.
+      if (known !== blank && known === (token ?? known))
+        return { text: known, given: true, certainty: 1 }
+      // A special token has no text of its own, nor part of a character.
+      const legible =
+        token === undefined || token === '' || positionTexts(token, layout).length === 1
+      const text = legible ? (token ?? '') : '?'
       return { text, given: false, certainty: reading?.probabilities[0] ?? 1 }
     })
   }
+}
+
+/** Templates of one length may be laid out in lines, with spaces between. */
+function positionsOf(template: string, { layout, length }: TemplateShape): string[] {
+  const positions = [...positionTexts(template, layout)]
+  if (length === undefined || positions.length === length) return positions
+  return [...positionTexts(template.replace(/\s/gu, ''), layout)]
 }

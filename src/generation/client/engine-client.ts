@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { EngineCapacity, EngineInfo } from '../../energy/engine.js'
 import { BasinError, type ErrorMessage } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
-import type { ChatMessage } from '../../tokenizer/chat-template.js'
+import type { ChatMessage, Tool, ToolFormat } from '../../tokenizer/chat-template.js'
 import type { EngineRequest, TickStats, ToWorker, WorkerOptions } from '../protocol.js'
 import { BufferedRequestStream, refuseIfFull, type RequestStream } from './request-stream.js'
 import { TextPool } from './text-pool.js'
@@ -31,6 +31,8 @@ export interface EngineClient {
   readonly identity: Uint8Array
   /** The model has a chat template, which `converse` needs. */
   readonly chat: boolean
+  /** How it writes calls of tools; undefined where its template knows none. */
+  readonly tools?: ToolFormat | undefined
   /** Requests submitted and not yet started. */
   readonly waiting: number
   /** Requests submitted and not yet finished; held answers are finished. */
@@ -48,7 +50,11 @@ export interface EngineClient {
   tokenize(text: string, client: string, param?: string): Promise<readonly number[]>
   detokenize(tokens: readonly number[], client: string): Promise<string>
   /** The tokens of a chat, after which the assistant speaks. Rejects with `not_supported` without a template. */
-  converse(messages: readonly ChatMessage[], client: string): Promise<readonly number[]>
+  converse(
+    messages: readonly ChatMessage[],
+    client: string,
+    tools?: readonly Tool[],
+  ): Promise<readonly number[]>
   onTick(listener: (stats: TickStats) => void): void
   /** When the worker last sent anything, on the clock of `performance.now()`. */
   readonly lastTick: number
@@ -97,6 +103,7 @@ class WorkerEngineClient implements EngineClient {
   readonly memory: number
   readonly identity: Uint8Array
   readonly chat: boolean
+  readonly tools?: ToolFormat | undefined
   private readonly maxQueue: number
   private readonly entries = new Map<string, Entry>()
   private readonly statsListeners: ((stats: TickStats) => void)[] = []
@@ -115,13 +122,14 @@ class WorkerEngineClient implements EngineClient {
     private readonly texts: TextPool,
     options: WorkerOptions,
   ) {
-    const { capacity, chat, engine, identity, memory, model } = first.ready
+    const { capacity, chat, engine, identity, memory, model, tools } = first.ready
     this.model = model
     this.engine = engine
     this.capacity = capacity
     this.memory = memory
     this.identity = identity
     this.chat = chat
+    this.tools = tools
     this.maxQueue = options.maxQueue
     const { watchdogSeconds } = options
     this.worker = new WorkerSupervisor(
@@ -198,8 +206,12 @@ class WorkerEngineClient implements EngineClient {
     return this.texts.decode(tokens, client)
   }
 
-  converse(messages: readonly ChatMessage[], client: string): Promise<readonly number[]> {
-    return this.texts.chat(messages, client)
+  converse(
+    messages: readonly ChatMessage[],
+    client: string,
+    tools?: readonly Tool[],
+  ): Promise<readonly number[]> {
+    return this.texts.chat(messages, client, tools)
   }
 
   onTick(listener: (stats: TickStats) => void): void {

@@ -6,7 +6,7 @@
 import { Piscina, type PiscinaTask, type TaskQueue } from 'piscina'
 import { BasinError, fromErrorMessage } from '../../errors.js'
 import { FairQueue } from '../../scheduler/fair-queue.js'
-import type { ChatMessage } from '../../tokenizer/chat-template.js'
+import type { ChatMessage, Tool } from '../../tokenizer/chat-template.js'
 import type { TextReply, TextTask } from '../protocol.js'
 
 /** Texts of one client that may wait. */
@@ -69,8 +69,13 @@ export class TextPool {
     return (await this.run({ type: 'decode', tokens }, client)).text ?? ''
   }
 
-  async chat(messages: readonly ChatMessage[], client: string): Promise<readonly number[]> {
-    return [...((await this.run({ type: 'chat', messages }, client)).tokens ?? [])]
+  async chat(
+    messages: readonly ChatMessage[],
+    client: string,
+    tools?: readonly Tool[],
+  ): Promise<readonly number[]> {
+    const task = { type: 'chat' as const, messages, ...(tools && { tools }) }
+    return [...((await this.run(task, client)).tokens ?? [])]
   }
 
   async close(): Promise<void> {

@@ -7,7 +7,6 @@ import { atRest, hasTurn, totalSteps } from '../../refine/allocation.js'
 import type { Budget, StopReason } from '../../refine/budget.js'
 import { isAccepted } from '../../refine/acceptance.js'
 import { choose, type Outcome } from '../../refine/candidates.js'
-import { modelStart } from '../../refine/restarts.js'
 import { chooseStanding } from '../../refine/terms/standing.js'
 import {
   advance,
@@ -31,11 +30,12 @@ import {
 } from './answer-terms.js'
 import type { Candidate, SavedAnswer } from './candidate.js'
 import {
+  beginDescent,
   type Change,
   type Descent,
   descentOf,
   DescentSeries,
-  freshDescent,
+  newCandidate,
   type Restart,
   type SeriesMemory,
 } from './descent-series.js'
@@ -83,18 +83,14 @@ export class Answer {
     /** What the request adds to the energy. */
     readonly terms?: AnswerTerms,
   ) {
-    this.candidates = Array.from({ length: budget.candidates }, (_, index) => ({
-      ...freshDescent,
-      slot: undefined,
-      saved: undefined,
-      stopped: undefined,
-      terms: terms && nothingRead(),
-      moves: budget.metropolis === undefined ? undefined : new Moves(),
-      descent: index,
-      start: modelStart,
-      limit: Infinity,
-    }))
-    const { restarts } = budget
+    const { candidates, metropolis, restarts } = budget
+    this.candidates = Array.from({ length: candidates }, (_, index) =>
+      newCandidate(
+        index,
+        terms && nothingRead(),
+        metropolis === undefined ? undefined : new Moves(),
+      ),
+    )
     this.series =
       restarts && new DescentSeries(this.candidates, restarts, shape.seed, shape.readout)
     for (const candidate of this.candidates) this.stopWhereExhausted(candidate, 0)
@@ -316,7 +312,9 @@ export class Answer {
     for (const candidate of this.candidates) {
       if (candidate.terms) this.terms?.forget(candidate.terms)
       candidate.moves?.forget()
-      Object.assign(candidate, { ...freshDescent, progress: askedAnew(candidate.progress) })
+      const { descent, limit, progress, start } = candidate
+      beginDescent(candidate, descent, start, limit)
+      candidate.progress = askedAnew(progress)
     }
   }
 

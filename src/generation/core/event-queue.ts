@@ -25,9 +25,9 @@ type Entry =
 type AnswersEntry = Extract<Entry, { answers: unknown }>
 
 export class EventQueue {
-  /** One of the events is more than a start or a further step or token: a client waits for it. */
+  /** Whether one of the events must be told at once: an end, or of a stream anything but its start, steps and later tokens. */
   urgent = false
-  /** One that is no start is of a request whose client follows it. */
+  /** Whether one of the events, starts apart, belongs to a request whose client reads its stream. */
   followed = false
   private entries: Entry[] = []
   private released: string[] = []

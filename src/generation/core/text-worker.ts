@@ -21,7 +21,7 @@ function answer(task: TextTask): TextReply {
     case 'decode':
       return { text: tokenizer.decode(task.tokens) }
     case 'chat': {
-      if (chat) return { tokens: Int32Array.from(chat.encode(task.messages)) }
+      if (chat) return { tokens: Int32Array.from(chat.encode(task.messages, task.tools)) }
       const reason = 'this model has no chat template'
       throw new BasinError('not_supported', { param: 'messages', reason })
     }

@@ -5,7 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../../energy/open-engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
-import { openChatTemplate } from '../../tokenizer/chat-template.js'
+import { chatAbility, openChatTemplate } from '../../tokenizer/chat-template.js'
 import { TokenMasks } from '../../tokenizer/grammar/token-masks.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import type { FromWorker, WorkerData } from '../protocol.js'
@@ -51,6 +51,8 @@ try {
     await engine.close()
   }
   new MessageLoop(port, core, { masks, reportAck, interrupt, close })
+  // A template that is none is refused here, although texts are rendered in another thread.
+  openChatTemplate(options.modelPath, tokenizer)
   send({
     type: 'ready',
     model: engine.model,
@@ -58,8 +60,7 @@ try {
     capacity: engine.capacity,
     memory: engine.memory(),
     identity: engine.identity,
-    // A template that is none is refused here, although texts are rendered in another thread.
-    chat: openChatTemplate(options.modelPath, tokenizer) !== undefined,
+    ...chatAbility(options.modelPath),
   })
 } catch (error) {
   send({ type: 'fatal', error: toErrorMessage(error) })

@@ -5,13 +5,18 @@
 import { BasinError } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { ModelConfig } from '../../model/config.js'
+import type { ChatAbility } from '../../tokenizer/chat-template.js'
 
 /** What is known of a model, in memory or not. */
-export interface ModelProfile {
+export interface ModelProfile extends ChatAbility {
   model: ModelConfig
-  /** It has a chat template. */
-  chat: boolean
 }
+
+const profileOf = ({ chat, model, tools }: ModelProfile): ModelProfile => ({
+  chat,
+  model,
+  ...(tools && { tools }),
+})
 
 /** A model that can be brought into memory. */
 export interface ModelSource extends ModelProfile {
@@ -175,7 +180,7 @@ export class ModelRegistry {
     for (const [name, source] of sources) {
       const entry = this.entries.get(name)
       if (entry) entry.open = source.open
-      if (entry?.state === 'unloaded') entry.profile = { chat: source.chat, model: source.model }
+      if (entry?.state === 'unloaded') entry.profile = profileOf(source)
       if (!entry) this.entries.set(name, entryOf(source, source, undefined))
     }
     return { added, removed }
@@ -290,11 +295,11 @@ const isIdle = ({ engine, leases }: Entry): boolean =>
   leases === 0 && (engine?.outstanding ?? 0) === 0
 
 const entryOf = (
-  { chat, model }: ModelProfile,
+  profile: ModelProfile,
   source: ModelSource | undefined,
   engine: EngineClient | undefined,
 ): Entry => ({
-  profile: { chat, model },
+  profile: profileOf(profile),
   open: source?.open,
   state: engine ? 'loaded' : 'unloaded',
   engine,

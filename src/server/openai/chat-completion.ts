@@ -1,5 +1,8 @@
 /** Conversations as completions: from a chat request to a completion request, and back for the reply. */
 import { BasinError } from '../../errors.js'
+import type { EngineClient } from '../../generation/client/engine-client.js'
+import type { ToolFormat } from '../../tokenizer/chat-template.js'
+import type { Grammar } from '../../tokenizer/grammar/grammar.js'
 import { tokenBytes } from '../event-fields.js'
 import type { Chat, ChatLogprobs, ChatRequest, Message } from '../schemas/chat-schema.js'
 import type { Completion, CompletionRequest, Logprobs } from '../schemas/completion-schema.js'
@@ -7,6 +10,7 @@ import { chatRefusals } from '../schemas/openai-fields.js'
 import type { ChunkChoice, CompletionApi } from './completion-run.js'
 import type { ConversationPrompt, Turn } from './chat-prompt.js'
 import { refuseFields } from './refuse-fields.js'
+import { type ReadText, ToolCallReader } from './tool-calls.js'
 
 /** Throws `invalid_request` for a message without a content, `not_supported` for one that is not a text. */
 function textOf({ content }: Message, param: string): string {
@@ -29,23 +33,63 @@ function partText({ refusal, text, type }: Part, param: string): string {
   throw new BasinError('not_supported', { param, reason })
 }
 
-/** The turns of a request. Throws what is wrong with its messages. */
-export const turnsOf = ({ messages }: ChatRequest): Turn[] =>
+/** The turns of a request. `tools`: whether the model reads calls. Throws what is wrong with its messages. */
+export const turnsOf = (
+  { messages }: ChatRequest,
+  { tools }: Pick<EngineClient, 'tools'>,
+): Turn[] =>
   messages.map((message, i) => {
     const param = `messages.${i}`
-    if (message.role === 'tool') {
+    const called = calledIn(message, param)
+    if (called && !tools) {
       const reason = 'the model calls no tools'
-      throw new BasinError('not_supported', { param: `${param}.role`, reason })
+      const field = message.role === 'tool' ? 'role' : 'tool_calls'
+      throw new BasinError('not_supported', { param: `${param}.${field}`, reason })
     }
-    return { role: message.role, text: textOf(message, `${param}.content`) }
+    const silent = message.tool_calls?.length && (message.content ?? null) === null
+    const text = silent ? '' : textOf(message, `${param}.content`)
+    return { role: message.role, text, ...(called && { called }) }
   })
+
+/** The tools that a message of the assistant called, or the call that a tool's message answers. */
+function calledIn(message: Message, param: string): Turn['called'] {
+  const { name, role, tool_call_id: id, tool_calls: calls } = message
+  if (role === 'tool')
+    return { ...(id && { tool_call_id: id }), ...(typeof name === 'string' && { name }) }
+  if (role !== 'assistant' || !calls?.length) return undefined
+  return {
+    tool_calls: calls.map((call, i) => ({
+      ...call,
+      function: {
+        name: call.function.name,
+        arguments: argumentsOf(
+          call.function.arguments,
+          `${param}.tool_calls.${i}.function.arguments`,
+        ),
+      },
+    })),
+  }
+}
+
+function argumentsOf(text: string, param: string): Readonly<Record<string, unknown>> {
+  let json: unknown
+  try {
+    json = JSON.parse(text === '' ? '{}' : text)
+  } catch (cause) {
+    throw new BasinError('invalid_request', { param, reason: 'is not JSON' }, { cause })
+  }
+  if (typeof json === 'object' && json !== null && !Array.isArray(json))
+    return json as Readonly<Record<string, unknown>>
+  throw new BasinError('invalid_request', { param, reason: 'must be a JSON object' })
+}
 
 /** `room`: the default of `max_tokens`. */
 export function completionRequestOf(
   body: ChatRequest,
   { prompt, template }: ConversationPrompt,
   room: number,
-): CompletionRequest {
+  grammar?: Grammar,
+): CompletionRequest & { implied?: Grammar } {
   refuseFields(body, chatRefusals)
   const { logprobs, max_completion_tokens: most, reasoning, top_logprobs: top } = body
   if (typeof top === 'number' && !logprobs) {
@@ -59,6 +103,7 @@ export function completionRequestOf(
     max_tokens: most ?? body.max_tokens ?? room,
     logprobs: logprobs ? (top ?? 0) : null,
     reasoning_effort: body.reasoning_effort ?? reasoning?.effort ?? null,
+    ...(grammar && { implied: grammar }),
   }
 }
 
@@ -78,15 +123,32 @@ function chatLogprobs(logprobs: Logprobs | null): ChatLogprobs | null {
   return { content, refusal: null }
 }
 
-export const chatOf = ({ choices, ...head }: Completion): Chat => ({
+/** `format`: of the calls in its texts, if the model was told of tools. */
+export const chatOf = ({ choices, ...head }: Completion, format?: ToolFormat): Chat => ({
   ...head,
   object: 'chat.completion',
-  choices: choices.map(({ text, logprobs, ...rest }) => ({
-    ...rest,
-    message: { role: 'assistant', content: text, refusal: null },
-    logprobs: chatLogprobs(logprobs),
-  })),
+  choices: choices.map(({ finish_reason: reason, text, logprobs, ...rest }) => {
+    const { calls, content } = format ? callsIn(text, format) : { calls: [], content: text }
+    const called = calls.length > 0
+    return {
+      ...rest,
+      message: {
+        role: 'assistant',
+        content: called && content.trim() === '' ? null : content,
+        refusal: null,
+        ...(called && { tool_calls: calls }),
+      },
+      logprobs: chatLogprobs(logprobs),
+      finish_reason: called && reason === 'stop' ? 'tool_calls' : reason,
+    }
+  }),
 })
+
+function callsIn(text: string, format: ToolFormat): ReadText {
+  const reader = new ToolCallReader(format)
+  const { calls, content } = reader.read(text)
+  return { calls, content: content + reader.end().content }
+}
 
 /** The first chunk of a choice names the role. */
 const chatChunkChoice = ({ first, logprobs, text, ...rest }: ChunkChoice): object => ({
@@ -100,4 +162,28 @@ export const chatCompletions: CompletionApi = {
   chunkObject: 'chat.completion.chunk',
   route: 'chat/completions',
   chunkChoice: chatChunkChoice,
+}
+
+/** With calls as deltas of their own, each when it is complete. For one reply. */
+export function chatCompletionsWithTools(format: ToolFormat): CompletionApi {
+  const readers = new Map<number, { reader: ToolCallReader; calls: number }>()
+  const chunkChoice = ({ finish_reason, first, index, logprobs, text }: ChunkChoice): object => {
+    const choice = readers.get(index) ?? { reader: new ToolCallReader(format), calls: 0 }
+    readers.set(index, choice)
+    const { calls, content: before } = choice.reader.read(text)
+    const content = before + (finish_reason === null ? '' : choice.reader.end().content)
+    const numbered = calls.map((call, i) => ({ index: choice.calls + i, ...call }))
+    choice.calls += calls.length
+    return {
+      index,
+      delta: {
+        ...(first && { role: 'assistant', content: null }),
+        ...(content && { content }),
+        ...(numbered.length > 0 && { tool_calls: numbered }),
+      },
+      logprobs: chatLogprobs(logprobs),
+      finish_reason: finish_reason === 'stop' && choice.calls > 0 ? 'tool_calls' : finish_reason,
+    }
+  }
+  return { ...chatCompletions, chunkChoice }
 }

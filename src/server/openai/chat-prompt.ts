@@ -6,12 +6,15 @@
  */
 import { BasinError } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
+import type { ChatMessage, Tool } from '../../tokenizer/chat-template.js'
 import type { Requester } from '../requests/requester.js'
 
 /** One message: who speaks, and what. */
 export interface Turn {
   role: string
   text: string
+  /** Tools that the assistant called, or the call that a tool answers. */
+  called?: Omit<ChatMessage, 'content' | 'role'>
 }
 
 export interface ConversationPrompt {
@@ -36,11 +39,12 @@ export async function conversationPrompt(
   { client, engine }: Pick<Requester, 'client' | 'engine'>,
   param: string,
   template?: string | null,
+  tools?: readonly Tool[],
 ): Promise<ConversationPrompt> {
   const given = typeof template === 'string' ? { template } : undefined
   if (engine.chat && turns.length > 0) {
-    const messages = turns.map(({ role, text }) => ({ role, content: text }))
-    return { prompt: await engine.converse(messages, client), ...given }
+    const messages = turns.map(({ called, role, text }) => ({ role, content: text, ...called }))
+    return { prompt: await engine.converse(messages, client, tools), ...given }
   }
   if (fillsTemplates(engine))
     return { prompt: [], ...(given ?? { template: puzzleIn(turns, param) }) }

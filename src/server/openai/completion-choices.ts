@@ -4,7 +4,7 @@ import type { EngineRequest } from '../../generation/protocol.js'
 import type { ModelConfig } from '../../model/config.js'
 import type { Limits } from '../limits.js'
 import type { NewRequest } from '../requests/request-service.js'
-import { requestFrom } from '../requests/request-settings.js'
+import { requestFrom, type Settings } from '../requests/request-settings.js'
 import type { CompletionRequest } from '../schemas/completion-schema.js'
 
 type Prompt = EngineRequest['prompt']
@@ -98,7 +98,7 @@ function promptFields({ echo, logprobs, max_tokens: most }: CompletionRequest, p
 
 /** `more`: what every choice has besides what the body says. Throws what is wrong with the request. */
 export function requestedChoices(
-  body: CompletionRequest,
+  body: CompletionRequest & Pick<Settings, 'implied'>,
   model: ModelConfig,
   limits: Limits,
   more: Pick<NewRequest, 'templateParam'> = {},

@@ -63,6 +63,7 @@ function* grammarsIn(fields: StructureFields): Generator<Grammar> {
       yield { type: 'ebnf', rules: grammar, param: `${prefix}grammar` }
   }
   if (given?.json_object) yield anyObject('structured_outputs.json_object')
+  if (fields.implied) yield fields.implied
 }
 
 /** Undefined where the text is free. Throws what is wrong with what is asked for. */

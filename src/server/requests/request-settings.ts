@@ -11,7 +11,7 @@ import type { settings } from '../schemas/settings-schema.js'
 import type { StructureFields } from '../schemas/structure-schema.js'
 import { termsFrom } from './energy-terms.js'
 
-export type Settings = Static<TObject<typeof settings>> & Pick<StructureFields, 'text'>
+export type Settings = Static<TObject<typeof settings>> & Pick<StructureFields, 'implied' | 'text'>
 
 /** 48 random bits. */
 function randomSeed(): number {

@@ -27,6 +27,9 @@ const Model = Type.Object({
         'how it reads conversations. template: by its own chat template. plain: it continues the ' +
         'contents joined by blank lines, or fills the last message of the user if it fills templates',
     }),
+    tools: Type.Boolean({
+      description: 'its chat template knows tools, and it can be given some to call',
+    }),
     structured_output: Type.Boolean({
       description: 'its texts can be held to a JSON schema, an expression, choices or rules',
     }),
@@ -77,7 +80,7 @@ export function describeModel(
   { caps }: Limits,
   files: boolean,
 ): Static<typeof Model> {
-  const { chat, model } = profile
+  const { chat, model, tools } = profile
   const { answer, energy, template } = model
   return {
     id: model.name,
@@ -92,6 +95,7 @@ export function describeModel(
       block: answer.block,
       dimensions: model.dim,
       chat: chat ? 'template' : 'plain',
+      tools: tools !== undefined,
       structured_output: template?.length === undefined,
       endpoints: endpointsOf(model),
       max_steps: caps.maxSteps,

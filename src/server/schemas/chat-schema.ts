@@ -16,6 +16,45 @@ const Part = Type.Object({
 
 const chatRoles = ['system', 'developer', 'user', 'assistant', 'tool'] as const
 
+const ToolName = Type.String({ minLength: 1, maxLength: 64 })
+
+const ToolCall = Type.Object(
+  {
+    id: Type.String({ maxLength: 128 }),
+    type: Type.Literal('function'),
+    function: Type.Object(
+      { name: ToolName, arguments: Type.String({ description: 'JSON' }) },
+      exact,
+    ),
+  },
+  exact,
+)
+
+const FunctionTool = Type.Object(
+  {
+    type: Type.Literal('function'),
+    function: Type.Object(
+      {
+        name: ToolName,
+        description: Type.Optional(nullableString(65_536, {})),
+        parameters: Type.Optional(
+          Type.Unsafe<Record<string, unknown> | null>({
+            type: ['object', 'null'],
+            description: 'a JSON schema of the arguments',
+          }),
+        ),
+        strict: Type.Optional(
+          nullableBoolean({
+            description: 'without effect: calls that are required are held to the schema',
+          }),
+        ),
+      },
+      exact,
+    ),
+  },
+  exact,
+)
+
 const Message = Type.Object(
   {
     role: Type.Unsafe<(typeof chatRoles)[number]>({ enum: chatRoles }),
@@ -26,6 +65,11 @@ const Message = Type.Object(
     ),
     name: Type.Optional(nullableString(64, { description: 'without effect' })),
     tool_call_id: Type.Optional(nullableString(128, { description: 'of a message of a tool' })),
+    tool_calls: Type.Optional(
+      Type.Union([Type.Array(ToolCall, { maxItems: 128 }), Type.Null()], {
+        description: 'of a message of the assistant',
+      }),
+    ),
     refusal: Type.Optional(
       nullableString(65_536, { description: 'without effect: part of replies that are sent back' }),
     ),
@@ -68,8 +112,28 @@ export const ChatRequest = Type.Object(
     prediction: Type.Optional(
       Type.Unsafe<object | null>({ type: ['object', 'null'], description: 'without effect' }),
     ),
+    tools: Type.Optional(
+      Type.Union([Type.Array(FunctionTool, { maxItems: 128 }), Type.Null()], {
+        description: 'what the model may call, if its chat template knows tools',
+      }),
+    ),
     tool_choice: Type.Optional(
-      Type.Unsafe<string | null>({ enum: ['none', 'auto', null], description: 'without effect' }),
+      Type.Union(
+        [
+          Type.Literal('none'),
+          Type.Literal('auto'),
+          Type.Literal('required'),
+          Type.Object(
+            { type: Type.Literal('function'), function: Type.Object({ name: ToolName }, exact) },
+            exact,
+          ),
+          Type.Null(),
+        ],
+        {
+          description:
+            'required, or a tool by its name: the text is one call, with arguments of its schema',
+        },
+      ),
     ),
     parallel_tool_calls: Type.Optional(nullableBoolean({ description: 'without effect' })),
     stream: Type.Optional(nullableBoolean({ description: 'answer with server-sent events' })),
@@ -98,11 +162,14 @@ export const Chat = Type.Object(
         index: Type.Integer(),
         message: Type.Object({
           role: Type.Literal('assistant'),
-          content: Type.String(),
+          content: Type.Union([Type.String(), Type.Null()], {
+            description: 'null where there are only calls',
+          }),
           refusal: Type.Null(),
+          tool_calls: Type.Optional(Type.Array(ToolCall)),
         }),
         logprobs: Type.Union([ChatLogprobs, Type.Null()]),
-        finish_reason: FinishReason,
+        finish_reason: Type.Union([...FinishReason.anyOf, Type.Literal('tool_calls')]),
         refinement: RefinementReply,
       }),
     ),

@@ -27,9 +27,8 @@ export type Refusals = Readonly<Record<string, string>>
 
 export const chatRefusals = {
   audio: 'models here write text',
-  tools: 'models here call no tools',
-  functions: 'models here call no tools',
-  function_call: 'models here call no tools',
+  functions: 'use tools',
+  function_call: 'use tool_choice',
   web_search_options: 'models here search nothing',
   moderation: 'models here are not moderated',
 } as const satisfies Refusals

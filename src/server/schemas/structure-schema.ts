@@ -1,5 +1,6 @@
 /** The fields by which a request holds its text to a structure: OpenAI's names, and vLLM's. */
 import { Type, type Static, type TObject } from 'typebox'
+import type { Grammar } from '../../tokenizer/grammar/grammar.js'
 import { nullableBoolean, nullableString } from './nullable-schema.js'
 
 const LONGEST_PATTERN = 4096
@@ -97,4 +98,6 @@ export const structureFields = {
 export type StructureFields = Partial<Static<TObject<typeof structureFields>>> & {
   response_format?: ResponseFormat | null
   text?: { format?: ResponseFormat } | null
+  /** No field of a request: rules that follow from other fields. */
+  implied?: Grammar | undefined
 }

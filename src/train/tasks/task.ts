@@ -5,7 +5,9 @@
  */
 import { BasinError } from '../../errors.js'
 import type { TemplateLayout } from '../../model/config.js'
-import { uniform } from '../../refine/random.js'
+import { Draws, type Range } from './draws.js'
+
+export { Draws, type Range } from './draws.js'
 
 /** Marks a position of a template that is to be inferred. */
 export const BLANK = '_'
@@ -18,7 +20,7 @@ export const inColumns = (digits: readonly number[], offset: number, width: numb
   (PAD.repeat(offset) + digits.join('')).padEnd(width, PAD)
 
 export interface TaskExample {
-  /** K characters: the given ones, and BLANK elsewhere. */
+  /** K tokens: the given ones, and blanks elsewhere. */
   template: string
   /** The template with its blanks filled in. */
   completion: string
@@ -30,59 +32,22 @@ export interface TaskExample {
 
 export interface Task {
   readonly name: string
-  /** K: characters of a template, and positions of the model's answer. */
+  /** K: tokens of a template, and positions of the model's answer. */
   readonly block: number
   /** How its templates are drawn; absent: as text. */
   readonly layout?: TemplateLayout
-  /** Every character of a completion, in the order of their token ids. */
+  /** The texts of all tokens of a completion. Without `pattern`, characters in the order of their ids. */
   readonly alphabet: readonly string[]
+  /** Where tokens are words: the regular expression that cuts a completion into them. */
+  readonly pattern?: string
+  /** What marks a blank; BLANK if absent. */
+  readonly blank?: string
   /** One example; undefined if these random numbers do not lead to a valid one. */
   draw(draws: Draws): TaskExample | undefined
   /** A canonical form, which is equal for templates that pose the same problem written differently. */
   form(template: string): string
   /** A canonical form, which is equal for completions that are the same answer written differently. */
   answerForm(completion: string): string
-}
-
-/** The random numbers of one attempt: functions of (seed, attempt, how many were drawn before). */
-export class Draws {
-  #drawn = 0
-
-  constructor(
-    private readonly seed: number,
-    private readonly attempt: number,
-  ) {}
-
-  /** Uniform in (0, 1). */
-  share(): number {
-    return uniform(this.seed, this.attempt, this.#drawn++)
-  }
-
-  /** An integer, uniform in 0 to below - 1. */
-  below(below: number): number {
-    return Math.floor(this.share() * below)
-  }
-
-  /** An integer, uniform in min to max. */
-  within({ min, max }: Range): number {
-    return min + this.below(max - min + 1)
-  }
-
-  /** Shuffles in place. */
-  shuffle(items: unknown[]): void {
-    for (let i = items.length - 1; i > 0; i--) {
-      const j = this.below(i + 1)
-      const other = items[j]
-      items[j] = items[i]
-      items[i] = other
-    }
-  }
-}
-
-/** Integers from min to max, both included. */
-export interface Range {
-  min: number
-  max: number
 }
 
 /** Throws `out_of_range` unless `range` lies within least..most. */

@@ -7,6 +7,7 @@ import { BracketsDrawing } from './brackets.js'
 import { MazeDrawing } from './maze.js'
 import { PlainDrawing } from './plain.js'
 import type { DrawingProps } from './props.js'
+import { SentencesDrawing } from './sentences.js'
 import { StoryDrawing } from './story.js'
 import { SudokuDrawing } from './sudoku.js'
 import { SumDrawing } from './sum.js'
@@ -34,7 +35,7 @@ export function AnswerDrawing(props: AnswerProps) {
   const step = stepAt(moment, candidate)
   const asked = template && recording ? recording.templateAt(cursor) : input
   const cells = useMemo(
-    () => (template ? cellsOf(asked, template.blank, step) : []),
+    () => (template ? cellsOf(asked, template, step) : []),
     [template, asked, step],
   )
   if (!template) {
@@ -63,6 +64,8 @@ export function AnswerDrawing(props: AnswerProps) {
         return <SumDrawing {...shared} layout={layout} />
       case 'brackets':
         return <BracketsDrawing {...shared} layout={layout} />
+      case 'sentences':
+        return <SentencesDrawing {...shared} layout={layout} />
       case undefined:
         return <PlainDrawing {...shared} layout={null} />
     }

@@ -1,7 +1,7 @@
 /** Weights of a checkpoint as tensors, and the network that computes with them. */
-import type { Tf } from '../energy/tfjs/backend.js'
-import { Network } from '../energy/tfjs/network.js'
-import type { Checkpoint } from '../model/checkpoint.js'
+import type { Tf } from './backend.js'
+import { Network } from './network.js'
+import type { Checkpoint } from '../../model/checkpoint.js'
 
 export function loadNetwork(tf: Tf, { config, tensors }: Checkpoint): Network {
   const weights = new Map([...tensors].map(([name, t]) => [name, tf.tensor(t.data, [...t.shape])]))
