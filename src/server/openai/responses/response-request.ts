@@ -89,7 +89,7 @@ const besideState: ReadonlySet<string> = new Set([
  */
 export function engineRequestFrom(
   body: ResponseRequest,
-  { head, limits: granted, request, thought }: StateContent,
+  { limits: granted, model: name, request, thought }: StateContent,
   { engine: info, identity, model }: Pick<EngineClient, 'engine' | 'identity' | 'model'>,
   { caps }: Limits,
 ): NewRequest {
@@ -98,8 +98,8 @@ export function engineRequestFrom(
     const reason = 'it comes with resume_from; leave it out'
     throw new BasinError('invalid_request', { param, reason })
   }
-  if (head.model !== model.name) {
-    const reason = `it is of the model ${head.model}, and the request names ${model.name}`
+  if (name !== model.name) {
+    const reason = `it is of the model ${name}, and the request names ${model.name}`
     throw new BasinError('invalid_state', { reason })
   }
   checkThought({ identity, info }, thought)

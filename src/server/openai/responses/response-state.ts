@@ -21,15 +21,20 @@ import type { Given, ResponseHead } from './response-event-writer.js'
 const PREFIX = 'basin-state-1'
 const LENGTH_BYTES = 4
 
-export interface StateContent extends Pick<Checkpoint, 'limits' | 'steered' | 'steps' | 'thought'> {
-  head: ResponseHead
+/** An answer in descent, and what was asked. */
+export interface SavedAnswer extends Pick<Checkpoint, 'limits' | 'steered' | 'steps' | 'thought'> {
+  model: string
   request: NewRequest
-  items: InputMessage[]
-  history: Turn[]
-  /** Controls that have changed its course. */
-  steers: Steer[]
   /** Its text so far. */
   given: Given
+  /** Controls that have changed its course. */
+  steers: Steer[]
+}
+
+export interface StateContent extends SavedAnswer {
+  head: ResponseHead
+  items: InputMessage[]
+  history: Turn[]
 }
 
 const refuse = (reason: string): BasinError => new BasinError('invalid_state', { reason })
@@ -44,32 +49,42 @@ const partsOf = (text: string): string[] => {
 export const modelOfState = (text: string): string =>
   Buffer.from(partsOf(text)[1] ?? '', 'base64url').toString()
 
+/** Without a signature, which a file of its user's own machine does not need. */
+export function textOfState({ thought, ...content }: SavedAnswer): string {
+  const text = Buffer.from(JSON.stringify(content))
+  const length = Buffer.alloc(LENGTH_BYTES)
+  length.writeUInt32LE(text.length)
+  const payload = Buffer.concat([length, text, thought]).toString('base64url')
+  const model = Buffer.from(content.model).toString('base64url')
+  return `${[PREFIX, model, payload].join('.')}.`
+}
+
+/** Whoever calls it trusts the text. Throws `invalid_state` for one that is no state. */
+export function contentOf(sealed: string): SavedAnswer {
+  const bytes = Buffer.from(partsOf(sealed)[2] ?? '', 'base64url')
+  if (bytes.length < LENGTH_BYTES) throw refuse('it is incomplete')
+  const end = LENGTH_BYTES + bytes.readUInt32LE()
+  const text = bytes.subarray(LENGTH_BYTES, end).toString()
+  const content = JSON.parse(text) as Omit<SavedAnswer, 'thought'>
+  return { ...content, thought: new Uint8Array(bytes.subarray(end)) }
+}
+
 export class StateSeal {
   /** `key`: at least 32 bytes, which only servers know. */
   constructor(private readonly key: Uint8Array) {}
 
-  seal({ thought, ...content }: StateContent): string {
-    const text = Buffer.from(JSON.stringify(content))
-    const length = Buffer.alloc(LENGTH_BYTES)
-    length.writeUInt32LE(text.length)
-    const payload = Buffer.concat([length, text, thought]).toString('base64url')
-    const model = Buffer.from(content.head.model).toString('base64url')
-    const signed = [PREFIX, model, payload].join('.')
-    return `${signed}.${this.signatureOf(signed).toString('base64url')}`
+  seal(content: StateContent): string {
+    const text = textOfState(content)
+    return text + this.signatureOf(text).toString('base64url')
   }
 
   /** Throws `invalid_state`. */
   open(sealed: string): StateContent {
-    const [, , payload = '', signature = ''] = partsOf(sealed)
-    const expected = this.signatureOf(sealed.slice(0, sealed.lastIndexOf('.')))
-    const found = Buffer.from(signature, 'base64url')
+    const found = Buffer.from(partsOf(sealed)[3] ?? '', 'base64url')
+    const expected = this.signatureOf(sealed.slice(0, sealed.lastIndexOf('.') + 1))
     if (found.length !== expected.length || !timingSafeEqual(found, expected))
       throw refuse('it was changed, or another server has signed it')
-    const bytes = Buffer.from(payload, 'base64url')
-    const end = LENGTH_BYTES + bytes.readUInt32LE()
-    const text = bytes.subarray(LENGTH_BYTES, end).toString()
-    const content = JSON.parse(text) as Omit<StateContent, 'thought'>
-    return { ...content, thought: new Uint8Array(bytes.subarray(end)) }
+    return contentOf(sealed) as StateContent
   }
 
   private signatureOf(text: string): Buffer {

@@ -195,6 +195,7 @@ export class StoredResponses {
     const { history, items, telling } = keptRequestOf(record)
     const { logprobs, steps: shown, text } = writer as WriterMemory
     const state = this.seal.seal({
+      model: record.model,
       head: telling.head,
       request: requestOf(record),
       items,
