@@ -11,6 +11,7 @@ const benchmarks = {
   checkpoints: 'time of a checkpoint of an answer in the background, beside that of a step',
   responsiveness: 'latency of a server whose engines are busy, beside that of an idle one',
   training: 'time of a training update, beside the peak of the machine, by backend',
+  'mixed-load': 'steps for each right answer of easy and hard boards, with and without early ends',
   structure: 'time of a token of a text that must match a grammar, and whether it does',
   'key-timing': 'whether the time of a refusal tells how much of an API key was right',
   'native-memory': 'whether the memory of the native engine grows from step to step',

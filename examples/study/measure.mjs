@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { loadAddon } from '../../dist/energy/native/addon.js'
 import { openEngine } from '../../dist/energy/open-engine.js'
 import { EngineCore } from '../../dist/generation/core/engine-core.js'
+import { TermModels } from '../../dist/generation/core/term-models.js'
 import { landscapeOf } from '../../dist/model/config.js'
 import { answerSeed } from '../../dist/refine/candidates.js'
 import { resolveBudget } from '../../dist/refine/presets.js'
@@ -14,6 +15,8 @@ import { openTokenizer } from '../../dist/tokenizer/tokenizer.js'
 export const ENGINE = 'addon' in loadAddon() ? 'native' : 'tfjs'
 /** Number of answers that descend together. */
 export const SLOTS = 16
+/** Answers of another model that are evaluated together. */
+const OTHER_SLOTS = 16
 /** Seed of the noise before the first step, by which candidates differ. */
 export const SEED = 7
 const NOISE = 1
@@ -43,11 +46,31 @@ export async function openModel(directory) {
   return { engine, tokenizer }
 }
 
-/** The engine core that also serves requests, with its engine on one thread. `holdSeconds`: of a finished answer. */
-export async function openCore(directory, { slots, contexts, pages, holdSeconds = 0 }) {
+/**
+ * The engine core that also serves requests, with its engine on one thread. `holdSeconds`: of a finished answer.
+ * `others`: directories of models whose energies are terms.
+ */
+export async function openCore(
+  directory,
+  { slots, contexts, pages, holdSeconds = 0, others = [] },
+) {
+  const tokenizer = openTokenizer(directory)
   const engine = await openEngine({ directory, engine: ENGINE, threads: 1, slots, contexts, pages })
-  const options = { prefillChunk: 512, holdSeconds, pauseSeconds: 1 }
-  return { engine, core: new EngineCore(engine, openTokenizer(directory), options) }
+  const openOther = async (other) => ({
+    engine: await openEngine({
+      directory: other,
+      engine: ENGINE,
+      threads: 1,
+      slots: OTHER_SLOTS,
+      contexts: OTHER_SLOTS,
+      pages: OTHER_SLOTS * 8,
+    }),
+    tokenizer: openTokenizer(other),
+  })
+  const termModels = new TermModels(openOther, tokenizer, engine.model.vocab_size)
+  for (const other of others) await termModels.load(other)
+  const options = { prefillChunk: 512, holdSeconds, pauseSeconds: 1, termModels }
+  return { engine, core: new EngineCore(engine, tokenizer, options) }
 }
 
 /** A request for the core: `template` filled in with the most probable tokens, as one answer. */

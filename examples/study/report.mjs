@@ -1,6 +1,7 @@
 /** Writes docs/thinking.md and its pictures from the figures of a study. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { endingsSection } from './endings-section.mjs'
 import { chart, controlColours, rampColours, setColours } from './chart.mjs'
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`
@@ -239,6 +240,6 @@ export async function writeReport(docs, names, plans) {
   for (const name of names) sections.push(...(await section(docs, name, plans[name])))
   writeFileSync(
     join(docs, 'thinking.md'),
-    `${[introduction, ...sections, ...policiesSection(docs)].join('\n\n')}\n`,
+    `${[introduction, ...sections, ...policiesSection(docs), ...endingsSection(docs)].join('\n\n')}\n`,
   )
 }

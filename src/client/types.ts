@@ -45,23 +45,6 @@ export interface RefinementSettings {
   metropolis?: number
 }
 
-/** A rule or a wish that is added to the energy: docs/composition.md says which fields a type has. */
-export interface EnergyTerm {
-  type: 'distinct' | 'sum' | 'compare' | 'token' | 'contains' | 'count' | 'similar'
-  weight?: number
-  required?: boolean
-  tolerance?: number
-  positions?: (number | number[])[]
-  equals?: number
-  less?: number
-  than?: number
-  position?: number
-  tokens?: string[]
-  not?: boolean
-  text?: string
-  token?: string
-}
-
 /** A text, or the tokens of one. */
 export type Text = string | number[]
 
@@ -78,6 +61,7 @@ interface Sampling {
   presence_penalty?: number
   frequency_penalty?: number
   refinement?: RefinementSettings
+  /** Terms that are added to the energy; docs/composition.md lists them. */
   energy_terms?: EnergyTerm[]
 }
 
@@ -91,13 +75,11 @@ interface AnswerSettings extends Settings {
   logprobs?: number
   /** Known text of the answer with blanks between: only the blanks are inferred. */
   template?: string
-  /** Terms that are added to the energy; docs/composition.md lists them. */
-  energy_terms?: EnergyTerm[]
 }
 
 /** Which fields a type has is in docs/composition.md. */
 export interface EnergyTerm {
-  type: 'distinct' | 'sum' | 'compare' | 'token' | 'contains' | 'count' | 'similar'
+  type: 'distinct' | 'sum' | 'compare' | 'token' | 'contains' | 'count' | 'similar' | 'model'
   /** Energy for each unit of the term. */
   weight?: number
   /** No answer counts that does not satisfy it. */
@@ -113,6 +95,9 @@ export interface EnergyTerm {
   not?: boolean
   text?: string
   token?: string
+  /** Another model of the server, and what it is asked. */
+  model?: string
+  prompt?: string
 }
 
 export interface EnergySummary {
@@ -189,7 +174,7 @@ export type TemplateLayout =
   | { kind: 'maze'; columns: number }
   | { kind: 'sum'; columns: number }
   | { kind: 'brackets' }
-  | { kind: 'sentences'; columns: number; head: number }
+  | { kind: 'sentences'; head: number; sentence: number; clauses: number; clause: number }
 
 export interface CompletionRequest extends AnswerSettings {
   prompt?: Text | string[] | number[][]

@@ -98,6 +98,17 @@ export type TermRule =
   /** `token`: a text of one token. */
   | { type: 'count'; token: string; equals: number }
   | { type: 'similar'; text: string }
+  | {
+      type: 'model'
+      /** By which requests call it. */
+      model: string
+      /** Where it is, as whoever serves it says on submission. */
+      directory?: string
+      /** What its answer follows; absent: the prompt of the request. */
+      prompt?: string
+      /** What is given in its answer; absent: what is given in this one. */
+      template?: string
+    }
 
 /** Lines through a settled answer along which energies are wanted. */
 export interface ProbeRequest {

@@ -66,7 +66,10 @@ export function packThought(owner: ThoughtOwner, data: object): Uint8Array {
   let length = 0
   const text = JSON.stringify(data, (_, value: unknown) => {
     if (typeof value === 'number' && !Number.isFinite(value)) return { $: String(value) }
-    if (!(value instanceof Float32Array || value instanceof Uint8Array)) return value
+    if (!(value instanceof Float32Array || value instanceof Uint8Array)) {
+      if (ArrayBuffer.isView(value)) throw new TypeError('a thought has no arrays of other numbers')
+      return value
+    }
     const before = found.get(value)
     if (before) return before
     const $ = value instanceof Float32Array ? 'f32' : 'u8'

@@ -3,7 +3,9 @@ export { BasinError, type ErrorCode } from '../errors.js'
 export type { EngineInfo } from '../energy/engine.js'
 export type { EnergySummary, TokenLogprob } from '../generation/protocol.js'
 export type { ModelConfig } from '../model/config.js'
-export type { ReasoningEffort } from '../refine/presets.js'
+export type { CommitRequest, ReasoningEffort, RestartsRequest } from '../refine/presets.js'
+export type { TermResult } from '../refine/terms/term.js'
+export type { EnergyTerm } from '../server/schemas/terms-schema.js'
 export {
   openModel,
   type EmbedRequest,

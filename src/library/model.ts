@@ -13,6 +13,7 @@ import type { Caps } from '../refine/presets.js'
 import { embedTexts } from '../server/openai/text-embeddings.js'
 import { scoreAnswers } from '../server/basin/scoring.js'
 import { defaultLimits, type Limits } from '../server/limits.js'
+import { placeTermModels } from '../server/requests/energy-terms.js'
 import { requestFrom } from '../server/requests/request-settings.js'
 import { RequestService } from '../server/requests/request-service.js'
 import { scanModels } from './model-folder.js'
@@ -174,14 +175,15 @@ export class Model {
   private submit(request: AnswerRequest, watched: boolean): Refinement {
     refuseUnknown(request)
     request.signal?.throwIfAborted()
-    const stream = this.client.submit({
+    const asked = {
       ...requestFrom(settingsOf(request), this.client.model, this.context.limits),
       prompt: request.prompt ?? '',
       client: 'library',
       reportSteps: watched,
       buffered: !watched,
       hold: false,
-    })
+    }
+    const stream = this.client.submit(placeTermModels(asked, directoryOf))
     return new Refinement(stream, request.signal)
   }
 

@@ -48,5 +48,5 @@ export async function closeAll(opened: Iterable<{ close: () => Promise<void> }>)
 export function sourceOf({ directory, model }: FoundModel, flags: WorkerFlags): ModelSource {
   const { size: bytes } = statSync(join(directory, weightsFile))
   const open = () => openEngineClient(directory, flags)
-  return { model, ...chatAbility(directory), bytes, open }
+  return { model, ...chatAbility(directory), bytes, directory, open }
 }

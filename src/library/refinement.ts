@@ -7,6 +7,7 @@ import type {
   Refinement as Summary,
   TokenLogprob,
 } from '../generation/protocol.js'
+import type { TermResult } from '../refine/terms/term.js'
 import { settledAnswers } from '../generation/settled-answers.js'
 
 /** One descent step of one candidate. */
@@ -24,6 +25,8 @@ export interface Answer {
   /** Every answer ended by convergence. */
   converged: boolean
   stopReason: Summary['stop_reason']
+  /** Of what was found, in the order of `energyTerms`. */
+  terms?: readonly TermResult[]
   /** Of each token, if `logprobs` was asked for. */
   logprobs?: readonly TokenLogprob[]
 }
@@ -39,6 +42,7 @@ const answerOf = (
   steps: refinement.steps,
   converged: refinement.converged,
   stopReason: refinement.stop_reason,
+  ...(refinement.terms && { terms: refinement.terms }),
   ...(logprobs.length > 0 && { logprobs }),
 })
 

@@ -3,9 +3,15 @@ import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { BasinError } from '../errors.js'
 import type { Allocation, Selection, StepSizeOn } from '../refine/budget.js'
-import type { ReasoningEffort, RefinementRequest, RestartsRequest } from '../refine/presets.js'
+import type {
+  CommitRequest,
+  ReasoningEffort,
+  RefinementRequest,
+  RestartsRequest,
+} from '../refine/presets.js'
 import { refusal } from '../server/schema-errors.js'
 import { settings, Token, exact } from '../server/schemas/settings-schema.js'
+import type { EnergyTerm } from '../server/schemas/terms-schema.js'
 import type { Settings } from '../server/requests/request-settings.js'
 
 /** What may be spent on every answer. What is absent is decided by the effort, or by the model. */
@@ -32,6 +38,10 @@ export interface AnswerBudget {
   allocation?: Allocation
   /** Descents that are over give their slots to new ones; null: never. */
   restarts?: RestartsRequest | null
+  /** Positions that become certain while the others go on. */
+  commit?: CommitRequest
+  /** A step that raises the energy by d is kept with probability exp(-d / metropolis). */
+  metropolis?: number
   stepSize?: number
   stepSizeOn?: StepSizeOn
   /** Standard deviation of the noise of each step. */
@@ -62,6 +72,8 @@ export interface AnswerRequest extends AnswerBudget {
   logitBias?: Readonly<Record<number, number>>
   presencePenalty?: number
   frequencyPenalty?: number
+  /** Terms that are added to the energy. One of type `model` names a directory, or a model of the package. */
+  energyTerms?: readonly EnergyTerm[]
   /** Alternatives reported for every token, 0 to 5. */
   logprobs?: number
   /** Ends the request; what waits for it is rejected with the signal's reason. */
@@ -90,6 +102,8 @@ export const budgetFields = (
     select: asked.select,
     allocation: asked.allocation,
     restarts: asked.restarts,
+    commit: asked.commit,
+    metropolis: asked.metropolis,
     step_size: asked.stepSize,
     step_size_on: asked.stepSizeOn,
     noise: asked.noise,
@@ -124,6 +138,7 @@ export function settingsOf(request: AnswerRequest): Settings {
       presence_penalty: request.presencePenalty,
       frequency_penalty: request.frequencyPenalty,
       logprobs: request.logprobs,
+      energy_terms: request.energyTerms,
     }),
     ...budgetFields(request),
   }
@@ -135,8 +150,8 @@ export function settingsOf(request: AnswerRequest): Settings {
 const known = new Set(
   (
     'prompt template maxTokens temperature topP topK seed stop logitBias presencePenalty frequencyPenalty ' +
-    'logprobs signal effort maxSteps minSteps maxSeconds tolerance patience plateau gradientTolerance ' +
-    'energyTarget candidates select allocation restarts stepSize stepSizeOn noise noiseSteps ' +
+    'logprobs energyTerms signal effort maxSteps minSteps maxSeconds tolerance patience plateau gradientTolerance ' +
+    'energyTarget candidates select allocation restarts commit metropolis stepSize stepSizeOn noise noiseSteps ' +
     'landscapeSteps keep acceptLower lineSearch'
   ).split(' '),
 )

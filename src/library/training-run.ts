@@ -9,6 +9,7 @@ import { BasinError } from '../errors.js'
 import { type Checkpoint, openCheckpoint, tensorShapes } from '../model/checkpoint.js'
 import { type ModelConfig, parseConfig } from '../model/config.js'
 import { openTokenizer } from '../tokenizer/tokenizer.js'
+import type { GivenShare } from '../train/data/given-positions.js'
 import { openData, type TrainingData } from '../train/data/training-data.js'
 import type { BudgetScore } from '../train/evaluation/answer-scores.js'
 import { anchored } from '../train/initial-weights.js'
@@ -21,6 +22,9 @@ import {
 import type { OptimizerName } from '../train/optimizer.js'
 import type { TrainingSettings } from '../train/training-state.js'
 
+/** The tensor whose shape depends on the length of a block. */
+const QUERIES = 'answer.query.weight'
+
 /** Each field is the flag of `basin train` of its name, with the same default. */
 export interface TrainSettings extends ObjectiveSettings {
   /** Text files, or one file of JSON lines. */
@@ -31,7 +35,7 @@ export interface TrainSettings extends ObjectiveSettings {
   out: string
   /** Directory with tokenizer.json. */
   tokenizer: string
-  /** Directory of a model whose weights the run starts from. */
+  /** Directory of a model whose weights the run starts from; its blocks may have another length. */
   init?: string
   /** What requests call the model; default: the name in the configuration. */
   name?: string
@@ -60,6 +64,8 @@ export interface TrainSettings extends ObjectiveSettings {
   relabel?: string
   /** JSON lines whose answers are sudoku boards: rearrange each by a symmetry of the board. */
   symmetries?: true
+  /** Give a share of each block, drawn from this range, and infer the rest. */
+  given?: GivenShare
   /** Rate of the moving average of the weights, which is then the model. */
   average?: number
   /** Numbers of steps at which validation measures. */
@@ -181,7 +187,7 @@ const lastingSettings = (settings: TrainSettings): TrainingSettings =>
       .filter(([name]) => !changeable.has(name))
       .map(([name, value]) => [
         `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
-        value as string | number | boolean,
+        typeof value === 'object' ? JSON.stringify(value) : (value as string | number | boolean),
       ]),
   )
 
@@ -210,9 +216,14 @@ function prepareOut({ out, tokenizer }: TrainSettings): void {
     copyFileSync(join(tokenizer, file), join(out, file))
 }
 
-/** The weights of `--init`. Throws `invalid_request` if they have other shapes than the configuration says. */
+/**
+ * The weights of `--init`. Position queries of a model with other blocks are left out, so that they are drawn
+ * anew. Throws `invalid_request` if others have other shapes than the configuration says.
+ */
 function initialOf(init: string, config: ModelConfig): Checkpoint['tensors'] {
-  const { tensors } = openCheckpoint(init)
+  const { config: before, tensors: all } = openCheckpoint(init)
+  const sameBlock = before.answer.block === config.answer.block
+  const tensors = new Map([...all].filter(([name]) => sameBlock || name !== QUERIES))
   for (const [name, shape] of tensorShapes(config)) {
     const given = tensors.get(name)
     if (given && given.shape.join() !== shape.join())

@@ -40,8 +40,10 @@ export const TemplateLayout = Type.Union(
     Type.Object(
       {
         kind: Type.Literal('sentences'),
-        columns: count(64, 'tokens of a sentence, its full stop included'),
         head: Type.Integer({ minimum: 0, maximum: 64, description: 'tokens before the first' }),
+        sentence: count(64, 'tokens of a sentence'),
+        clauses: count(64, 'clauses after each sentence'),
+        clause: count(64, 'tokens of a clause'),
       },
       exact,
     ),

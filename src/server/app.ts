@@ -125,6 +125,7 @@ function componentsFrom(options: AppOptions): Components {
   const traces = tracing && new Traces(tracing)
   const requests = new RequestService({
     engines: models.inMemory,
+    place: ({ model }, name) => models.placeBeside(model.name, name),
     limits,
     quotas,
     metrics,

@@ -11,3 +11,31 @@ const wordPieces = new RegExp(WORD_PATTERN, 'gu')
 /** The text at each position of a template, where no tokenizer is at hand. */
 export const positionTexts = (template: string, layout: { kind: string } | null | undefined) =>
   layout?.kind === 'sentences' ? (template.match(wordPieces) ?? []) : Array.from(template)
+
+/** Of a layout of sentences: tokens before the first slot, of a sentence, and of each clause after it. */
+export interface SentenceLayout {
+  head: number
+  sentence: number
+  clauses: number
+  clause: number
+}
+
+export const slotLength = ({ clause, clauses, sentence }: SentenceLayout): number =>
+  sentence + clauses * clause
+
+/** What stands at the positions of a template, by its sentences; `first`: the position of its first token. */
+export function slotsOf<T>(positions: readonly T[], layout: SentenceLayout) {
+  const { clause, clauses, head, sentence } = layout
+  const length = slotLength(layout)
+  return Array.from({ length: Math.ceil((positions.length - head) / length) }, (_, slot) => {
+    const first = head + slot * length
+    return {
+      first,
+      sentence: positions.slice(first, first + sentence),
+      clauses: Array.from({ length: clauses }, (_unused, i) => {
+        const at = first + sentence + i * clause
+        return positions.slice(at, at + clause)
+      }),
+    }
+  })
+}

@@ -107,14 +107,17 @@ describe('brackets', () => {
 
 describe('a story', () => {
   it('stands in lines, without slots that have no sentence', () => {
-    const layout = { kind: 'sentences', columns: 4, head: 2 } as const
-    const words = positionTexts('Story: - - - - Tom has _. _ is here.', layout).map((text) => ({
+    const layout = { kind: 'sentences', head: 2, sentence: 4, clauses: 2, clause: 2 } as const
+    const story = 'Story: - - - - - - - - Tom took milk. Tom _ Anna nothing'
+    const words = positionTexts(story, layout).map((text) => ({
       text: text === ' _' ? ' milk' : text,
       given: text !== ' _',
       certainty: 1,
     }))
-    expect(words).toHaveLength(14)
-    expect(drawTemplate(words, layout, 40).map(plain)).toEqual(['Tom has milk.', 'milk is here.'])
+    expect(words).toHaveLength(2 + 8 + 8)
+    expect(drawTemplate(words, layout, 40).map(plain)).toEqual([
+      'Tom took milk.            Tom milk, Anna nothing',
+    ])
   })
 })
 

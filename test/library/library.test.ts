@@ -112,3 +112,36 @@ it.skipIf(!shipped)(
     }
   },
 )
+
+describe.runIf(shipped)('a request with terms and commits', () => {
+  const template = '_4______6__1_5__2___45____1__63_____'
+
+  it('says of each term whether the answer satisfies it, other models included', async () => {
+    await using puzzles = await openModel('sudoku6', { threads: 1 })
+    const { finishReason, terms, text } = await puzzles.generate({
+      template,
+      seed: 1,
+      energyTerms: [
+        { type: 'compare', less: 0, than: 2, weight: 5 },
+        { type: 'model', model: 'sudoku6', tolerance: 100 },
+      ],
+    })
+    expect(finishReason).toBe('stop')
+    expect(terms?.map(({ satisfied, type }) => [type, satisfied])).toEqual([
+      ['compare', Number(text[0]) < Number(text[2])],
+      ['model', true],
+    ])
+    expect(() =>
+      puzzles.refine({ template, energyTerms: [{ type: 'model', model: 'sudoku7' }] }),
+    ).toThrow(/sudoku7/)
+  })
+
+  it('commits positions until the board is whole', async () => {
+    await using puzzles = await openModel('sudoku6', { threads: 1 })
+    const committed = []
+    const commit = { share: 0.5, after: 4 }
+    for await (const step of puzzles.refine({ template, seed: 1, maxSteps: 40, commit }))
+      committed.push(step.committed ?? 0)
+    expect(Math.max(...committed)).toBeGreaterThan(0)
+  })
+})

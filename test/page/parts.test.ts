@@ -8,6 +8,7 @@ import { parseMetrics, sumOf } from '../../web/src/metrics.js'
 import { anotherInput, isEntry } from '../../web/src/puzzles.js'
 import { Recording } from '../../web/src/recording.js'
 import { conflictsOf, groupsOf, newPuzzle } from '../../web/src/sudoku.js'
+import { slotsOf } from '../../src/tokenizer/template-positions.js'
 import type { Layout, Model, StepEvent } from '../../web/src/wire.js'
 
 const digits = { blank: '_', layout: null }
@@ -107,14 +108,18 @@ describe('another input', () => {
   })
 
   it('fits a model of stories', () => {
-    const layout: Layout = { kind: 'sentences', columns: 7, head: 2 }
+    const layout: Layout = { kind: 'sentences', head: 2, sentence: 5, clauses: 3, clause: 3 }
     for (const hard of [false, true]) {
-      const text = anotherInput(modelOf(layout, 135), hard, '')
+      const text = anotherInput(modelOf(layout, 170), hard, '')
       const cells = cellsOf(text, { blank: ' _', layout }, undefined)
-      expect(cells).toHaveLength(135)
-      expect(cells.filter(({ given }) => !given).length).toBeGreaterThan(8)
-      const sentences = cells.slice(2).filter((_, i) => i % 7 === 6)
-      expect(new Set(sentences.map((cell) => cell.text))).toEqual(new Set(['.', ' -']))
+      expect(cells).toHaveLength(170)
+      const slots = slotsOf(cells, layout)
+      expect(slots).toHaveLength(12)
+      const ends = slots.map(({ sentence }) => sentence.at(-1)?.text)
+      expect(new Set(ends)).toEqual(new Set(['.', ' -']))
+      for (const [i, { clauses }] of slots.entries())
+        for (const clause of clauses)
+          expect(clause.map(({ given }) => given)).toEqual([true, ends[i] !== '.', ends[i] !== '.'])
     }
   })
 

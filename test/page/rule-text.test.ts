@@ -14,6 +14,8 @@ describe('rules of the page', () => {
       { type: 'count', token: '3', equals: 6, required },
       { type: 'contains', text: 'dragon' },
       { type: 'similar', text: 'a sad ending' },
+      { type: 'model', model: 'sudoku6-exact' },
+      { type: 'model', model: 'sudoku6-exact', weight: -4 },
     ])
     expect(parseRule('4 > 3')).toEqual({ type: 'compare', less: 3, than: 4, required })
     expect(parseRule(diagonals(6))).toEqual({
@@ -26,10 +28,17 @@ describe('rules of the page', () => {
     })
   })
 
-  it.each(['', 'no', 'sum 1 2', 'sum a = 3', 'distinct 4', '0 <', 'token x = 1', 'count 3'])(
-    '%j is none',
-    (text) => {
-      expect(parseRule(text)).toBeUndefined()
-    },
-  )
+  it.each([
+    '',
+    'no',
+    'sum 1 2',
+    'sum a = 3',
+    'distinct 4',
+    '0 <',
+    'token x = 1',
+    'count 3',
+    'model',
+  ])('%j is none', (text) => {
+    expect(parseRule(text)).toBeUndefined()
+  })
 })

@@ -227,7 +227,7 @@ describe('errors of terms', () => {
   })
 
   it('hold the caps of the operator', async () => {
-    const limits: Partial<Limits> = { terms: { terms: 2, positions: 8 } }
+    const limits: Partial<Limits> = { terms: { ...defaultLimits.terms, terms: 2, positions: 8 } }
     const { app: capped } = await openServer({}, limits)
     const count = { type: 'count', token: '1', equals: 6 }
     expect((await errorOf([count, count, count], capped)).message).toMatch(
@@ -250,7 +250,7 @@ describe('errors of terms', () => {
     ['/v1/chat/completions', { messages: [{ role: 'user', content: 'a' }] }],
     ['/v1/responses', { input: 'a' }],
   ])('hold the cap on terms at %s', async (url, body) => {
-    const { app: capped } = await openServer({}, { terms: { terms: 0, positions: 8 } })
+    const { app: capped } = await openServer({}, { terms: { ...defaultLimits.terms, terms: 0 } })
     const energy_terms = [{ type: 'count', token: 'a', equals: 1 }]
     const reply = await post(capped, url, { ...body, energy_terms })
     expect(reply.statusCode, reply.body).toBe(400)

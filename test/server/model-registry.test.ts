@@ -61,7 +61,13 @@ const optionsWith = async (room: number) => {
   const sources = new Map<string, ModelSource>(
     names.map((name) => [
       name,
-      { model: readConfig(join(root, name)), chat: false, bytes, open: () => open(name) },
+      {
+        model: readConfig(join(root, name)),
+        chat: false,
+        bytes,
+        directory: join(root, name),
+        open: () => open(name),
+      },
     ]),
   )
   return {
@@ -253,4 +259,69 @@ it('a rescan adds new models, and removes those whose directories are gone', asy
   expect((await ask('four')).status).toBe(200)
   expect((await ask('two')).status).toBe(404)
   expect((await call('POST', '/admin/models/rescan', user)).status).toBe(403)
+})
+
+describe('a model whose energy is a term of requests for another', () => {
+  const term = { type: 'model', model: 'two', weight: 1 }
+  const bytesOf = async (model: string) => {
+    const { data } = (await (await call('GET', '/admin/models')).json()) as {
+      data: { id: string; bytes: number }[]
+    }
+    return data.find(({ id }) => id === model)?.bytes
+  }
+
+  it('is opened once beside it, counts in memory, and leaves with it', async () => {
+    await start(2)
+    const alone = await bytesOf('one')
+    for (const weight of [1, -1]) {
+      const reply = await ask('one', { energy_terms: [{ ...term, weight }] })
+      expect(reply.status).toBe(200)
+      const { choices } = (await reply.json()) as {
+        choices: { refinement: { terms: { type: string; value: number }[] } }[]
+      }
+      expect(choices[0]?.refinement.terms).toMatchObject([{ type: 'model', satisfied: true }])
+    }
+    expect(await bytesOf('one')).toBe(2 * (alone ?? NaN))
+    expect(await stateOf('two')).toBe('unloaded')
+    await call('POST', '/admin/models/one/unload')
+    await expect.poll(() => stateOf('one'), soon).toBe('unloaded')
+    expect(await bytesOf('one')).toBe(alone)
+  })
+
+  it('is refused where there is no room for it beside the model in use', async () => {
+    await start(1)
+    const reply = await ask('one', { energy_terms: [term] })
+    expect(reply.status).toBe(503)
+    const { error } = (await reply.json()) as ErrorBody
+    expect(error.code).toBe('no_room')
+    expect(error.param).toBe('energy_terms[0].model')
+    expect((await ask('one')).status).toBe(200)
+  })
+
+  it('is named by the field where there is none of that name, or too many are asked for', async () => {
+    await start(2)
+    const unknown = { type: 'model', model: 'nine' }
+    const reply = await ask('one', {
+      energy_terms: [{ type: 'count', token: 'a', equals: 1 }, unknown],
+    })
+    expect(reply.status).toBe(404)
+    const { error } = (await reply.json()) as ErrorBody
+    expect(error.code).toBe('model_not_found')
+    expect(error.param).toBe('energy_terms[1].model')
+    const many = await ask('one', { energy_terms: [term, term, term] })
+    expect(many.status).toBe(400)
+    expect(((await many.json()) as ErrorBody).error.message).toMatch(
+      /at most 2 of type model, got 3/,
+    )
+  })
+
+  it.each([
+    ['/v1/chat/completions', { messages: [{ role: 'user', content: 'once' }], max_tokens: 4 }],
+    ['/v1/responses', { input: 'once', max_output_tokens: 4 }],
+    ['/v1/responses', { input: 'once', max_output_tokens: 4, background: true }],
+  ])('is taken by %s', async (path, body) => {
+    await start(2)
+    const reply = await call('POST', path, user, { model: 'one', energy_terms: [term], ...body })
+    expect(reply.status, await reply.clone().text()).toBe(200)
+  })
 })

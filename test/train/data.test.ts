@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/model/config.js'
+import { openData } from '../../src/train/data/training-data.js'
+import type { Batch } from '../../src/train/data/training-batch.js'
 import { TextSource } from '../../src/train/data/windows.js'
 import { JsonlSource, type JsonlOptions } from '../../src/train/data/jsonl.js'
 import { openTokenizedText } from '../../src/train/data/tokenized-text.js'
@@ -273,5 +275,82 @@ describe('JsonlSource', () => {
       seen.add([a, b, c, d].join())
     }
     expect(seen.size).toBe(24)
+  })
+})
+
+describe('text of which a share is given', () => {
+  const path = file('given.txt', Array.from({ length: 900 }, (_, i) => `${i} `).join(''))
+  const open = (min: number, max: number, block = 8) =>
+    openData({
+      data: [path],
+      valid: [path],
+      rows: 4,
+      window: 32,
+      validRows: 8,
+      seed: 3,
+      relabel: [],
+      given: { min, max },
+      config: config(block),
+      tokenizer,
+    })
+  /** The positions of each block that are inferred. */
+  const inferred = ({ moving }: { moving: Float32Array }, block: number): number[][] =>
+    Array.from({ length: moving.length / block }, (_, i) =>
+      [...moving.subarray(i * block, (i + 1) * block).entries()].flatMap(([place, moves]) =>
+        moves ? [place] : [],
+      ),
+    )
+
+  it('has blocks of every share in the range, in runs and scattered', () => {
+    const data = open(0.25, 0.75)
+    const blocks = Array.from({ length: 40 }, (_, update) => inferred(data.batch(update), 8)).flat()
+    const sizes = new Set(blocks.map(({ length }) => length))
+    expect(sizes).toEqual(new Set([2, 3, 4, 5, 6]))
+    const isRun = (places: number[]) => places.every((p, i) => p === (places[0] ?? 0) + i)
+    const runs = blocks.filter(isRun).length / blocks.length
+    expect(runs).toBeGreaterThan(0.45)
+    expect(runs).toBeLessThan(0.7)
+    for (let place = 0; place < 8; place++)
+      expect(blocks.filter((places) => places.includes(place)).length).toBeGreaterThan(100)
+  })
+
+  it('infers one position at least, and all where nothing is given', () => {
+    for (const places of inferred(open(1, 1).batch(0), 8)) expect(places).toHaveLength(1)
+    for (const places of inferred(open(0, 0).batch(0), 8)) expect(places).toHaveLength(8)
+    for (const places of inferred(open(0, 0, 1).batch(0), 1)) expect(places).toHaveLength(1)
+  })
+
+  it('is the same for the same seed and update, and has the tokens of the text', () => {
+    const [one, other] = [open(0, 1), open(0, 1)]
+    expect(one.batch(5)).toEqual(other.batch(5))
+    expect(one.batch(5).moving).not.toEqual(one.batch(6).moving)
+    expect(one.validation).toEqual(other.validation)
+    expect(one.batch(5)).toMatchObject({ clamped: true, answers: 4 })
+    expect(one.batch(5).targets).toHaveLength(4 * 32)
+  })
+
+  it('gives answers besides the templates to half of the examples in training', () => {
+    const line = '{"template": "ab__ef__", "completion": "abcdefgh"}\n'
+    const lines = file('given.jsonl', line.repeat(9))
+    const { batch, validation } = openData({
+      data: [lines],
+      valid: [lines],
+      rows: 4,
+      window: 1,
+      validRows: 4,
+      seed: 3,
+      relabel: [],
+      given: { min: 0.5, max: 0.5 },
+      config: config(8),
+      tokenizer,
+    })
+    const template = [2, 3, 6, 7]
+    const drawn = Array.from({ length: 60 }, (_, update) => inferred(batch(update), 8))
+    for (const [first, second = [], third] of drawn) {
+      expect([first, third]).toEqual([template, template])
+      expect(template).toEqual(expect.arrayContaining(second))
+    }
+    expect(drawn.map((rows) => rows[1]?.length)).toEqual(expect.arrayContaining([1, 2, 3]))
+    for (const places of inferred(validation[0] as Batch, 8)) expect(places).toEqual(template)
   })
 })

@@ -5,111 +5,101 @@ import { expect, it } from 'vitest'
 import { writeTaskModel } from '../../src/cli/task-model.js'
 import { parseTemplate } from '../../src/generation/core/prepare.js'
 import { readConfig } from '../../src/model/config.js'
+import { positionTexts, slotsOf } from '../../src/tokenizer/template-positions.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 import { drawExamples, type Task } from '../../src/train/tasks/task.js'
 import { worldTask } from '../../src/train/tasks/world.js'
-import { PEOPLE, SENTENCE } from '../../src/train/tasks/world-story.js'
+import { SLOT } from '../../src/train/tasks/world-story.js'
 
 const draw = (task: Task, count: number, seed = 1) => [...drawExamples(task, { count, seed })]
 
-const options = { sentences: { min: 6, max: 10 }, hops: { min: 1, max: 3 }, room: 15 }
+const options = { sentences: { min: 3, max: 8 }, hops: { min: 0, max: 2 }, room: 12 }
 const task = worldTask(options)
-const deep = worldTask({ ...options, hops: { min: 5, max: 6 } })
-const long = worldTask({ ...options, sentences: { min: 11, max: 15 } })
+const deep = worldTask({ ...options, hops: { min: 4, max: 5 } })
+const long = worldTask({ ...options, sentences: { min: 9, max: 12 } })
 const made = draw(task, 300)
 
-const sentencesOf = (text: string): string[][] =>
-  text
-    .replace('Story:', '')
-    .replaceAll(' -', '')
-    .trim()
-    .split('.')
-    .filter(Boolean)
-    .map((sentence) => sentence.trim().split(' '))
+const layout = { kind: 'sentences', head: 2, sentence: 5, clauses: 3, clause: 3 } as const
+
+/** The slots with a sentence, as words. */
+const storyOf = (text: string) =>
+  slotsOf(positionTexts(text, layout), layout)
+    .filter(({ sentence }) => sentence.at(-1) === '.')
+    .map(({ clauses, sentence }) => ({
+      sentence: sentence.map((word) => word.trim()),
+      clauses: clauses.map((clause) => clause.map((word) => word.trim())),
+    }))
 
 /**
- * Retells a story whose blanks are open, and returns what stands in them and the longest chain of lookups.
- * It keeps a table of who has what and who is where, with the number of lookups that each entry took.
+ * What the clauses after each sentence have to be, and the most people that a fact came through. It keeps
+ * tables of who has what and who is where.
  */
-function retell(template: string): { text: string; hops: number } {
+function retell(template: string): { clauses: string[][][]; hops: number } {
   type Entry = [value: string, hops: number]
   const where = new Map<string, Entry>()
   const what = new Map<string, Entry>()
-  let deepest = 0
   const has = (name: string): Entry => what.get(name) ?? ['nothing', 0]
-  const ask = (entry: Entry | undefined): Entry => {
-    if (!entry) throw new Error('asks for what was never told')
-    deepest = Math.max(deepest, entry[1] + 1)
-    return [entry[0], entry[1] + 1]
+  const at = (name: string): Entry => where.get(name) ?? ['away', 0]
+  let most = 0
+  const through = ([value, hops]: Entry): Entry => {
+    most = Math.max(most, hops + 1)
+    return [value, hops + 1]
   }
-  const told = sentencesOf(template).map(([who = '', verb = '', ...rest]) => {
+  const clauses = storyOf(template).map(({ clauses: asked, sentence }) => {
+    const [who = '', verb = '', , fourth = ''] = sentence
     switch (verb) {
+      case 'entered':
+        expect(at(who)[0]).not.toBe(fourth)
+        where.set(who, [fourth, 0])
+        break
       case 'went':
-      case 'walked':
-      case 'ran': {
-        expect(where.get(who)?.[0]).not.toBe(rest[3])
-        where.set(who, [rest[3] as string, 0])
-        return [who, verb, ...rest]
-      }
-      case 'followed': {
-        const place = ask(where.get(rest[0] as string))
-        where.set(who, place)
-        return [who, verb, rest[0], 'to', 'the', place[0]]
-      }
+        expect(at(fourth)[0]).not.toBe('away')
+        expect(at(fourth)[0]).not.toBe(at(who)[0])
+        where.set(who, through(at(fourth)))
+        break
       case 'took':
-      case 'found': {
         expect(has(who)[0]).toBe('nothing')
-        what.set(who, [rest[0] as string, 0])
-        return [who, verb, rest[0], 'in', 'the', ask(where.get(who))[0]]
+        expect([...what.values()].map(([thing]) => thing)).not.toContain(fourth)
+        what.set(who, [fourth, 0])
+        break
+      default: {
+        expect(verb).toBe('traded')
+        expect(at(who)[0]).toBe(at(fourth)[0])
+        expect(has(who)[0]).not.toBe(has(fourth)[0])
+        const [given, returned] = [through(has(who)), through(has(fourth))]
+        what.set(who, returned).set(fourth, given)
       }
-      case 'gave': {
-        const [other = ''] = rest
-        expect(where.get(who)?.[0]).toBe(where.get(other)?.[0])
-        const [given, returned] = [ask(has(who)), ask(has(other))]
-        what.set(who, returned).set(other, given)
-        return [who, verb, other, given[0], 'for', returned[0]]
-      }
-      default:
-        expect(verb).toBe('has')
-        return [who, verb, ask(has(who))[0], 'in', 'the', ask(where.get(who))[0]]
     }
+    return asked.map(([name = '']) => [name, has(name)[0], at(name)[0]])
   })
-  return { text: told.map((words) => words.join(' ')).join('. '), hops: deepest }
+  return { clauses, hops: most }
 }
 
-it('makes answers that follow from the story, with the stated number of hops', () => {
+it('tells what follows from every sentence, with the stated number of hops', () => {
   for (const { completion, facts, template } of [...made, ...draw(deep, 60), ...draw(long, 60)]) {
-    const { hops, text } = retell(template)
-    expect(text).toBe(
-      sentencesOf(completion)
-        .map((words) => words.join(' '))
-        .join('. '),
-    )
+    const { clauses, hops } = retell(template)
+    expect(storyOf(completion).map((slot) => slot.clauses)).toEqual(clauses)
     expect(hops).toBe(facts['hops'])
-    expect(sentencesOf(template)).toHaveLength((facts['sentences'] as number) + PEOPLE)
+    expect(clauses).toHaveLength(facts['sentences'] as number)
   }
 })
 
-it('tells who has what and where for everybody in the story', () => {
-  for (const { completion } of made) {
-    const sentences = sentencesOf(completion)
-    const end = sentences.slice(-PEOPLE).map(([name]) => name)
-    const known = sentences
-      .slice(0, -PEOPLE)
-      .flatMap(([name, verb, third]) =>
-        verb === 'followed' || verb === 'gave' ? [name, third] : [name],
-      )
-    expect(new Set(end)).toEqual(new Set(known))
-    expect(new Set(end).size).toBe(PEOPLE)
+it('leaves open what everybody has and where they are, and nothing else', () => {
+  for (const { completion, template } of made) {
+    const [told, asked] = [storyOf(completion), storyOf(template)]
+    expect(asked.map(({ sentence }) => sentence)).toEqual(told.map(({ sentence }) => sentence))
+    for (const { clauses } of asked)
+      expect(clauses).toEqual(['Mary', 'Tom', 'Anna'].map((name) => [name, '_', '_']))
   }
 })
 
-it('gives every sentence the same number of positions, in a model that accepts its templates', () => {
+it('gives every slot the same number of positions, in a model that accepts its templates', () => {
   const directory = mkdtempSync(join(tmpdir(), 'basin-world-'))
   writeTaskModel(directory, 'world', task)
   const config = readConfig(directory)
   const tokenizer = openTokenizer(directory)
   expect(tokenizer.vocabSize).toBe(config.vocab_size)
+  expect(config.template?.layout).toEqual(layout)
   for (const { completion, template } of [...made.slice(0, 40), ...draw(long, 10)]) {
     const tokens = tokenizer.encode(completion)
     const positions = parseTemplate(template, config, tokenizer)
@@ -117,9 +107,8 @@ it('gives every sentence the same number of positions, in a model that accepts i
     expect(positions.map((token, i) => (token < 0 ? tokens[i] : token))).toEqual(tokens)
     expect(tokenizer.decode(tokens)).toBe(completion)
     const texts = tokens.map((token) => tokenizer.tokenText(token))
+    expect(texts).toEqual(positionTexts(completion, layout))
     for (const text of texts) expect(task.alphabet).toContain(text)
-    for (let end = 2 + SENTENCE - 1; end < texts.length; end += SENTENCE)
-      expect(['.', ' -']).toContain(texts[end])
   }
   expect(parseTemplate(config.template?.example ?? '', config, tokenizer)).toContain(-1)
 })
@@ -130,12 +119,14 @@ it('makes no two stories of the same form, and the same ones for the same seed',
   expect(draw(task, 20, 2)).not.toEqual(made.slice(0, 20))
 })
 
-it('knows a story that was told with other names, places and things, or in other slots', () => {
-  const story = (text: string) => task.form(`Story: - - - - - - -${text}`)
-  const one = story(' Mary went over to the kitchen. Tom followed Mary to the _.')
-  expect(story(' Lucy walked over to the yard. John followed Lucy to the _.')).toBe(one)
-  expect(task.form('Story: Mary went over to the hall. Tom followed Mary to the _. - -')).toBe(one)
-  expect(story(' Mary went over to the kitchen. Mary followed Tom to the _.')).not.toBe(one)
+it('knows a story that is told of other people, places and things, or in other slots', () => {
+  const story = (text: string, before = 0) =>
+    task.form(`Story:${' -'.repeat(SLOT * before)}${text}`)
+  const clauses = ' Mary _ _ Tom _ _ Anna _ _'
+  const one = story(` Mary entered the hall.${clauses} Tom went to Mary.${clauses}`)
+  expect(story(` Anna entered the yard.${clauses} Tom went to Anna.${clauses}`, 3)).toBe(one)
+  expect(story(` Mary entered the hall.${clauses} Tom entered the hall.${clauses}`)).not.toBe(one)
+  expect(story(` Mary entered the hall.${clauses} Mary went to Tom.${clauses}`)).not.toBe(one)
 })
 
 it('leaves out excluded stories', () => {
@@ -145,16 +136,15 @@ it('leaves out excluded stories', () => {
 })
 
 it('trains every slot that longer stories use', () => {
-  const templates = made.map(({ template }) => template.replaceAll('.', ' .').split(' '))
-  const filled = (slot: number): number =>
-    templates.filter((texts) => texts[1 + slot * SENTENCE] !== '-').length
-  for (let slot = 0; slot < options.room; slot++) expect(filled(slot)).toBeGreaterThan(10)
+  const stories = made.map(({ template }) => slotsOf(positionTexts(template, layout), layout))
+  for (let slot = 0; slot < options.room; slot++)
+    expect(stories.filter((slots) => slots[slot]?.sentence[4] === '.').length).toBeGreaterThan(20)
 })
 
 it.each([
-  [() => worldTask({ ...options, sentences: { min: 6, max: 16 } }), /sentences .*within 4 to 15/],
-  [() => worldTask({ ...options, hops: { min: 0, max: 3 } }), /hops .*within 1 to 15/],
-  [() => worldTask({ ...options, room: 3 }), /room .*within 4 to/],
+  [() => worldTask({ ...options, sentences: { min: 3, max: 13 } }), /sentences .*within 1 to 12/],
+  [() => worldTask({ ...options, hops: { min: 0, max: 13 } }), /hops .*within 0 to 12/],
+  [() => worldTask({ ...options, room: 0 }), /room .*within 1 to/],
 ])('refuses options out of range (%#)', (make, message) => {
   expect(make).toThrow(message)
 })

@@ -1,6 +1,7 @@
 /** Up to 64 answers at once, each over a socket of its own, on one canvas: they glow while they settle. */
 import { signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
+import { slotLength } from '../../src/tokenizer/template-positions.js'
 import { cellsOf } from './cells.js'
 import { Switch } from './controls.js'
 import { eachFrame } from './frames.js'
@@ -108,7 +109,7 @@ function paintOne(
       : layout?.kind === 'sum'
         ? layout.columns + 1
         : layout?.kind === 'sentences'
-          ? layout.columns
+          ? slotLength(layout)
           : Math.ceil(Math.sqrt(cells.length))
   const unit = size / columns
   context.strokeStyle = colours.line

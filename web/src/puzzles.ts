@@ -1,6 +1,7 @@
 /** New inputs for each kind of model, and the characters that may be typed into its drawing. */
 import { Draws } from '../../src/train/tasks/draws.js'
-import { drawStory, PEOPLE } from '../../src/train/tasks/world-story.js'
+import { drawStory } from '../../src/train/tasks/world-story.js'
+import { slotLength } from '../../src/tokenizer/template-positions.js'
 import { newPuzzle } from './sudoku.js'
 import type { Layout, Model } from './wire.js'
 
@@ -78,12 +79,12 @@ function newBrackets(length: number, blank: string): string {
 
 /** A story for as many positions; a hard one has longer chains of facts than the model was trained on. */
 function newWorld(layout: Sentences, length: number, hard: boolean): string {
-  const room = Math.floor((length - layout.head) / layout.columns) - PEOPLE
+  const room = Math.floor((length - layout.head) / slotLength(layout))
   const seed = integer(2 ** 32)
   for (let attempt = 0; ; attempt++) {
     const draws = new Draws(seed, attempt)
-    const sentences = draws.within({ min: 6, max: 10 })
-    const hops = draws.within(hard ? { min: 5, max: 6 } : { min: 2, max: 3 })
+    const sentences = draws.within({ min: Math.min(6, room), max: Math.min(8, room) })
+    const hops = draws.within(hard ? { min: 4, max: 5 } : { min: 1, max: 2 })
     const story = drawStory(draws, { sentences, hops, room })
     if (story) return story.template
   }

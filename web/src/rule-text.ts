@@ -19,6 +19,8 @@ export const examples = [
   'count 3 = 6',
   'contains dragon',
   'similar a sad ending',
+  'model sudoku6-exact',
+  'model sudoku6-exact -4',
 ] as const
 
 const positions = (text: string): number[] =>
@@ -29,7 +31,7 @@ const positions = (text: string): number[] =>
 const whole = (numbers: readonly number[]): boolean =>
   numbers.length > 0 && numbers.every((n) => Number.isInteger(n) && n >= 0)
 
-/** Undefined where it is no rule. Rules about tokens are required; the others are wishes. */
+/** Undefined where it is no rule. Rules about tokens are required; the others are wishes, `model` with a weight of its own. */
 export function parseRule(text: string): EnergyTerm | undefined {
   const rule = text.trim()
   const [, distinct] = /^distinct\s+(.+)$/i.exec(rule) ?? []
@@ -60,6 +62,9 @@ export function parseRule(text: string): EnergyTerm | undefined {
   if (token !== undefined) return { type: 'count', token, equals: Number(often), required: true }
   const [, said] = /^contains\s(.+)$/i.exec(rule) ?? []
   if (said !== undefined) return { type: 'contains', text: said }
+  const [, model, weight] = /^model\s+(\S+)(?:\s+([+-]?\d+(?:\.\d+)?))?$/i.exec(rule) ?? []
+  if (model !== undefined)
+    return { type: 'model', model, ...(weight !== undefined && { weight: Number(weight) }) }
   const [, near] = /^similar\s+(.+)$/i.exec(rule) ?? []
   return near === undefined ? undefined : { type: 'similar', text: near }
 }

@@ -2,7 +2,7 @@
  * A run as one SVG that moves by itself: the answer settling beside its energy. Animated by SMIL, so
  * that it plays wherever a picture may stand, without a script.
  */
-import { positionTexts } from '../../src/tokenizer/template-positions.js'
+import { positionTexts, slotLength } from '../../src/tokenizer/template-positions.js'
 import { cellsOf } from './cells.js'
 import { inkOf } from './drawings/props.js'
 import { type Recording, stepAt } from './recording.js'
@@ -73,7 +73,8 @@ function placesOf(layout: Layout | null, length: number): Places {
       }
     }
     case 'sentences': {
-      const { columns, head } = layout
+      const { head } = layout
+      const columns = slotLength(layout)
       const size = SIZE / columns
       const line = SIZE / Math.ceil((length - head) / columns)
       return {

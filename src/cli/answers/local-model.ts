@@ -17,6 +17,8 @@ import {
 } from '../options/engine-options.js'
 import type { TemplateShape } from './answer-events.js'
 
+const MOST_TERM_MODELS = 16
+
 export interface LocalModelFlags {
   models: string
   engine: string
@@ -44,6 +46,8 @@ function directoryOf(model: string, models: string): string {
 export interface LocalModel {
   engine: EngineClient
   bounds: Pick<Limits, 'caps' | 'terms'>
+  /** Where the models are that terms name. */
+  placeOf: (model: string) => string
   shape: TemplateShape | undefined
 }
 
@@ -67,7 +71,8 @@ export async function openLocalModel(
   })
   const bounds = {
     caps: { ...caps, candidates: engine.capacity.slots },
-    terms: { terms: LARGEST_TERM_COUNT, positions: 1e6 },
+    terms: { terms: LARGEST_TERM_COUNT, positions: 1e6, models: MOST_TERM_MODELS },
   }
-  return { engine, bounds, shape: engine.model.template }
+  const placeOf = (named: string) => directoryOf(named, models)
+  return { engine, bounds, placeOf, shape: engine.model.template }
 }

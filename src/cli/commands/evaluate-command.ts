@@ -13,6 +13,7 @@ import {
   classesBy,
   type ScoredAnswer,
 } from '../../train/evaluation/answer-scores.js'
+import type { GivenShare } from '../../train/data/given-positions.js'
 import { openData } from '../../train/data/training-data.js'
 import { describeEvaluation, type Evaluation } from '../output/evaluation-tables.js'
 import { disposeNetwork, loadNetwork } from '../../energy/tfjs/load-network.js'
@@ -21,6 +22,7 @@ import {
   backendThreadsOption,
   budgetsOption,
   DATA_HELP,
+  givenOption,
 } from '../options/backend-options.js'
 import { directionOption } from '../options/engine-options.js'
 import { integer, real } from '../options/number-parsers.js'
@@ -31,6 +33,7 @@ interface Flags {
   data: string[]
   rows: number
   window: number
+  given?: GivenShare
   batch: number
   budgets: number[]
   keep: 'best' | 'last'
@@ -57,6 +60,7 @@ export function registerEvaluate(program: Command): void {
     .option('--control <directory>', 'a feed-forward model to compare it with')
     .option('--rows <n>', 'number of windows of text, or of examples', integer(1, 1e7), 256)
     .option('--window <tokens>', 'predicted tokens in a window of text', integer(1, 1e6), 192)
+    .addOption(givenOption())
     .option('--batch <rows>', 'rows that are computed together', integer(1, 65_536), 16)
     .addOption(budgetsOption('numbers of descent steps to measure at'))
     .addOption(

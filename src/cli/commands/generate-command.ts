@@ -1,6 +1,7 @@
 /** `basin generate`: one completion, watched while it settles. */
 import type { Command } from 'commander'
 import { BasinError } from '../../errors.js'
+import { placeTermModels } from '../../server/requests/energy-terms.js'
 import type { NewRequest } from '../../server/requests/request-service.js'
 import { requestFrom } from '../../server/requests/request-settings.js'
 import { type Keep, localAnswer } from '../answers/local-answer.js'
@@ -52,12 +53,13 @@ async function generate(prompt: string, flags: GenerateFlags, command: Command):
   const named = command.getOptionValueSource('model') === 'cli'
   const model = resumed && !named ? resumed.model : flags.model
   const slots = resumed?.request.budget.candidates ?? slotsFor(flags)
-  const { bounds, engine, shape } = await openLocalModel(model, flags, slots)
+  const { bounds, engine, placeOf, shape } = await openLocalModel(model, flags, slots)
   try {
     const asked = answerFields(flags, engine.model.energy_target, onTerminal())
-    const request: NewRequest = resumed
+    const wanted: NewRequest = resumed
       ? { ...resumed.request, from: { thought: resumed.thought, repeats: false } }
       : { ...requestFrom(asked, engine.model, bounds), prompt, hold: false, reportSteps: true }
+    const request = placeTermModels(wanted, placeOf)
     const before = resumed?.given.text ?? ''
     const { save, slow } = flags
     const keep = save === undefined ? undefined : keeperOf(save, model, request, before)

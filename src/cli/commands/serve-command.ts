@@ -111,7 +111,11 @@ const limitsOf = (flags: ServeFlags): Limits => ({
     maxSeconds: flags.maxSecondsCap,
     candidates: Math.min(flags.slots, defaultLimits.caps.candidates),
   },
-  terms: { terms: flags.maxTerms, positions: flags.maxTermPositions },
+  terms: {
+    terms: flags.maxTerms,
+    positions: flags.maxTermPositions,
+    models: flags.maxModelTerms,
+  },
   steps: flags.maxRequestSteps,
   clientSockets: flags.socketsPerClient,
   responseSeconds: flags.responseTtl,

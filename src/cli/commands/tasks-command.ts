@@ -296,15 +296,15 @@ export function registerTasks(program: Command): void {
   withTaskFlags(tasks.command('world'))
     .description(`make little stories whose answer is the state of everything, ${JSON_LINES}`)
     .addOption(
-      rangeOption('--sentences <range>', 'number of sentences of a story', { min: 6, max: 10 }),
+      rangeOption('--sentences <range>', 'number of sentences of a story', { min: 3, max: 8 }),
     )
     .addOption(
-      rangeOption('--hops <range>', 'facts that follow from one another, the longest such chain', {
-        min: 1,
-        max: 3,
+      rangeOption('--hops <range>', 'people that a fact passes through, at most', {
+        min: 0,
+        max: 2,
       }),
     )
-    .option('--room <n>', 'sentences that a block has room for', integer(4), 15)
+    .option('--room <n>', 'sentences that a block has room for', integer(1), 12)
     .action((flags: TaskFlags & { sentences: Range; hops: Range; room: number }) => {
       makeExamples('worlds', worldTask(flags), flags)
     })

@@ -12,6 +12,7 @@ import {
   backendThreadsOption,
   budgetsOption,
   DATA_HELP,
+  givenOption,
 } from '../options/backend-options.js'
 import { integer, real } from '../options/number-parsers.js'
 import { addObjectiveFlags } from '../options/objective-options.js'
@@ -38,7 +39,10 @@ export function registerTrain(program: Command): void {
     .requiredOption('--valid <files...>', 'held-out data of the same kind')
     .requiredOption('--out <dir>', 'directory for the model and its resumable state')
     .option('--name <name>', 'what requests call the model (default: the name in --config)')
-    .option('--init <dir>', 'directory of a model whose weights the run starts from')
+    .option(
+      '--init <dir>',
+      'directory of a model whose weights the run starts from; its blocks may have another length',
+    )
     .option(
       '--updates <n>',
       'number of updates of the whole run',
@@ -102,6 +106,7 @@ export function registerTrain(program: Command): void {
       '--symmetries',
       'JSON lines whose answers are sudoku boards: rearrange every example by a symmetry of the board',
     )
+    .addOption(givenOption())
     .option(
       '--average <rate>',
       'the model is the moving average of the weights, of this rate (0.999: over 1,000 updates)',

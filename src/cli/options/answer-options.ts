@@ -4,7 +4,7 @@ import { type RestartPolicy, restartPolicies } from '../../refine/budget.js'
 import type { ReasoningEffort } from '../../refine/presets.js'
 import type { EnergyTerm } from '../../server/schemas/terms-schema.js'
 import { integer, real } from './number-parsers.js'
-import { appendTerms } from './term-option.js'
+import { appendTerms, parseCommit } from './json-options.js'
 
 export interface AnswerFlags {
   template?: string
@@ -14,6 +14,7 @@ export interface AnswerFlags {
   steps?: number
   effort?: ReasoningEffort
   candidates?: number
+  commit?: ReturnType<typeof parseCommit>
   restarts?: RestartPolicy | true
   after?: number
   noise?: number
@@ -70,6 +71,11 @@ export function addAnswerOptions(command: Command): Command {
       "steps of a descent, with --restarts (default: the model's trained number)",
       integer(1, caps.maxSteps),
     )
+    .option(
+      '--commit <json>',
+      'positions that become certain while the others go on, as refinement.commit of a request: {"share":0.25}',
+      parseCommit,
+    )
     .option('--noise <x>', 'standard deviation of the noise of each step', real(0, 1000))
     .option('--noise-steps <n>', 'noise in the first so many steps only', integer(0, caps.maxSteps))
     .option(
@@ -82,7 +88,7 @@ export function addAnswerOptions(command: Command): Command {
 
 /** Restarts end at the energy target of the model, whatever the effort. */
 function refinementOf(
-  { after, candidates, noise, noiseSteps, restarts, steps }: AnswerFlags,
+  { after, candidates, commit, noise, noiseSteps, restarts, steps }: AnswerFlags,
   target: number | undefined,
 ) {
   const policy = restarts === true ? undefined : restarts
@@ -91,6 +97,7 @@ function refinementOf(
     ...(steps !== undefined && { max_steps: steps }),
     ...(noise !== undefined && { noise }),
     ...(noiseSteps !== undefined && { noise_steps: noiseSteps }),
+    ...(commit && { commit }),
     ...(restarts !== undefined && {
       restarts: { ...(after !== undefined && { after }), ...(policy && { policy }) },
       ...(target !== undefined && { energy_target: target }),

@@ -26,3 +26,10 @@ export const real =
 
 /** A parser for commander: integers from 0 up, separated by commas, such as 1,2,4. */
 export const integerList = (text: string): number[] => text.split(',').map(integer(0))
+
+/** A parser for commander: a range of shares such as 0.2-0.8, or one share. */
+export function shareRange(text: string): { min: number; max: number } {
+  const [min = NaN, max = min, ...more] = text.split('-').map(real(0, 1))
+  if (more.length === 0 && min <= max) return { min, max }
+  throw new InvalidArgumentError('It must be a range of shares such as 0.2-0.8.')
+}

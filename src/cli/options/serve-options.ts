@@ -28,6 +28,7 @@ export interface ServeFlags extends WorkerFlags {
   maxRequestSteps: number
   maxTerms: number
   maxTermPositions: number
+  maxModelTerms: number
   requestsPerMinute?: number
   tokensPerMinute?: number
   stepsPerMinute?: number
@@ -227,6 +228,15 @@ export const serveOptions = (command: Command): Command =>
         'BASIN_MAX_TERM_POSITIONS',
         [1, 1e6],
         defaultLimits.terms.positions,
+      ),
+    )
+    .addOption(
+      number(
+        '--max-model-terms <n>',
+        'terms of a request that are the energies of other models; 0: none',
+        'BASIN_MAX_MODEL_TERMS',
+        [0, 16],
+        defaultLimits.terms.models,
       ),
     )
     .addOption(perMinute('requests', 'requests that one client may send per minute'))

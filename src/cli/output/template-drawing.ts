@@ -1,5 +1,6 @@
 /** A template on a terminal, drawn as its layout says: boards, mazes, sums; else as text. */
 import picocolors from 'picocolors'
+import { slotsOf } from '../../tokenizer/template-positions.js'
 import type { TemplateLayout } from '../../model/config.js'
 
 /** What stands at a position. */
@@ -15,6 +16,9 @@ const SURE = 0.9
 const DOUBTFUL = 0.5
 /** Stands where a column of a sum has no digit, and before and after brackets. */
 const PAD = '.'
+
+/** Column in which the clauses after a sentence begin, where the sentence is no longer. */
+const SENTENCE_WIDTH = 26
 
 /** Certainty as colour. */
 export function coloured(text: string, certainty: number): string {
@@ -107,15 +111,15 @@ function brackets(places: readonly Place[]): string[] {
   )
 }
 
-/** One sentence a line; slots without one are left out. */
-function sentences(places: readonly Place[], { columns, head }: Sentences): string[] {
-  const lines = Array.from({ length: Math.ceil((places.length - head) / columns) }, (_, line) =>
-    places.slice(head + line * columns, head + (line + 1) * columns),
-  )
-  return lines
-    .filter((line) => line.some(({ given, text }) => !given || /[\p{L}\p{N}]/u.test(text)))
-    .map((line) => line.map(inked).join('').trimStart())
-}
+/** A sentence and its clauses a line; slots without one are left out. */
+const sentences = (places: readonly Place[], layout: Sentences): string[] =>
+  slotsOf(places, layout)
+    .filter(({ sentence }) => sentence.some(({ text }) => /\p{L}/u.test(text)))
+    .map(({ clauses, sentence }) => {
+      const parts = clauses.map((clause) => clause.map(inked).join('').trimStart())
+      const width = Math.max(0, SENTENCE_WIDTH - sentence.map(({ text }) => text).join('').length)
+      return `${sentence.map(inked).join('').trimStart()}${' '.repeat(width)} ${parts.join(', ')}`
+    })
 
 /** `width`: of a line of text, where there is no layout. */
 export function drawTemplate(

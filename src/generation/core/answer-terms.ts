@@ -7,19 +7,27 @@
 import type { Push, StepResult } from '../../energy/engine.js'
 import type { ModelConfig } from '../../model/config.js'
 import { compose, type Composed, resultOf } from '../../refine/terms/composed.js'
+import type { ModelReading } from '../../refine/terms/model-energy.js'
+import { chancesOf } from '../../refine/terms/reading.js'
 import { isBetter, judgedEnergy, type Standing } from '../../refine/terms/standing.js'
 import type { TermResult, WeightedTerm } from '../../refine/terms/term.js'
 import type { AnswerShape } from './answer-shape.js'
 import { BLANK } from './prepare.js'
 
-/** What the engine reads of a candidate for its terms. */
-export interface TermReading {
-  /** [K, V] of the answer after the latest step. */
+/** What terms are told of one state. */
+interface StateReading {
+  /** [K, V] */
   logits: Float32Array
   /** [K, D], where a term is of the representation. */
   points?: Float32Array
+  /** What other models say of it, by the places of their terms. */
+  models?: ReadonlyMap<number, ModelReading>
+}
+
+/** What is read of a candidate for its terms: of the answer after the latest step. */
+export interface TermReading extends StateReading {
   /** The same of the state where the next step begins, where it is not the answer: exact residual energies. */
-  present?: { logits: Float32Array; points?: Float32Array }
+  present?: StateReading
 }
 
 /** A state that was read, and what terms say of it. */
@@ -57,7 +65,7 @@ export class AnswerTerms {
     readonly weighted: readonly WeightedTerm[],
     private readonly shape: AnswerShape,
     /** Tokens of the completion before this answer. */
-    private readonly before: readonly number[],
+    readonly before: readonly number[],
     /** No answer follows this one. */
     private readonly last: boolean,
     private readonly model: Pick<ModelConfig, 'answer' | 'energy' | 'vocab_size'>,
@@ -126,45 +134,29 @@ export class AnswerTerms {
   }
 
   /** What a step from a state is pushed by. */
-  pushAt({ logits, points, present }: TermReading): Push {
-    const at = present ?? { logits, points }
-    return this.compose(at.logits, at.points).gradient
+  pushAt(reading: TermReading): Push {
+    return this.compose(reading.present ?? reading).gradient
   }
 
   private look(of: CandidateTerms, reading: TermReading): void {
-    const composed = this.compose(reading.logits, reading.points)
+    const composed = this.compose(reading)
     of.latest = { logits: reading.logits, composed }
     of.push = reading.present ? this.pushAt(reading) : composed.gradient
   }
 
-  private compose(logits: Float32Array, points: Float32Array | undefined): Composed {
+  private compose({ logits, models, points }: StateReading): Composed {
     const { vocab_size: vocab } = this.model
     const { clamped, length } = this.shape
     const moving: number[] = []
     for (let i = 0; i < length; i++) if ((clamped?.[i] ?? BLANK) === BLANK) moving.push(i)
-    const { chances, tokens } = softmaxRows(logits, vocab)
+    const { chances, tokens } = chancesOf(logits, vocab)
     const reading = { before: this.before, length, chances, vocab, last: this.last }
-    return compose(this.weighted, { reading, tokens, moving, ...(points && { points }) })
+    return compose(this.weighted, {
+      reading,
+      tokens,
+      moving,
+      ...(points && { points }),
+      ...(models && { models }),
+    })
   }
-}
-
-/** [K, V] probabilities, and the most probable token of each position, the lowest among equals. */
-function softmaxRows(
-  logits: Float32Array,
-  vocab: number,
-): { chances: Float64Array; tokens: number[] } {
-  const chances = new Float64Array(logits.length)
-  const tokens: number[] = []
-  for (let from = 0; from < logits.length; from += vocab) {
-    let best = 0
-    for (let v = 1; v < vocab; v++)
-      if ((logits[from + v] as number) > (logits[from + best] as number)) best = v
-    const largest = logits[from + best] as number
-    let total = 0
-    for (let v = 0; v < vocab; v++)
-      total += chances[from + v] = Math.exp((logits[from + v] as number) - largest)
-    for (let v = 0; v < vocab; v++) chances[from + v] = (chances[from + v] as number) / total
-    tokens.push(best)
-  }
-  return { chances, tokens }
 }

@@ -16,6 +16,7 @@ import { slotOf } from './answer.js'
 import type { SavedAnswer } from './candidate.js'
 import { clampAnswers, type Clamping, clampPosition } from './clamp.js'
 import type { LandscapeProbe } from './landscape-probe.js'
+import { addModelReadings } from './model-readings.js'
 import { outcomesOf } from './multi-step.js'
 import { resolve } from './prepare-terms.js'
 import { changePositions, restartDescents, swapDescent } from './restart.js'
@@ -333,10 +334,13 @@ export class Executor {
         const point = points[i]
         return { logits: (readouts[i] as Readout).logits, ...(point && { points: point }) }
       }
-      return rows.map((_, i): TermReading => {
+      const readings = rows.map((_, i): TermReading => {
         const first = i * places.length
         return { ...at(first), ...(places.length > 1 && { present: at(first + 1) }) }
       })
+      if (rows.some(({ state }) => (state.terms?.models.length ?? 0) > 0))
+        await addModelReadings(rows, readings)
+      return readings
     })
   }
 

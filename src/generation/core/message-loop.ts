@@ -16,6 +16,7 @@ import type { TokenMasks } from '../../tokenizer/grammar/token-masks.js'
 import type { Control, EngineRequest, FromWorker, ToWorker } from '../protocol.js'
 import { isAcknowledged, markSent, type ReportAck, requestAckMessage } from '../report-ack.js'
 import type { EngineCore } from './engine-core.js'
+import type { TermModels } from './term-models.js'
 
 /**
  * Seconds that steps and tokens may wait for the next ones before they are reported: no screen shows more
@@ -29,12 +30,17 @@ const UNFOLLOWED_REPORT_INTERVAL_S = 0.1
 export interface MessageLoopOptions {
   /** For requests with a grammar; absent where the tokenizer has no token that ends a text. */
   masks?: Pick<TokenMasks, 'open'> | undefined
+  /** For terms that are other models. Absent where none can be opened. */
+  termModels?: Pick<TermModels, 'load'>
   reportAck: ReportAck
   /** Raised before each message to this thread that is to end a long call; cleared when it has come. */
   interrupt?: Interrupt
   /** Called once, when the port asked for the end and no step is in flight. */
   close: () => Awaitable<void>
 }
+
+const needsPreparation = ({ grammar, terms }: EngineRequest): boolean =>
+  grammar !== undefined || (terms?.some(({ type }) => type === 'model') ?? false)
 
 export class MessageLoop {
   private scheduled: NodeJS.Immediate | undefined
@@ -45,7 +51,7 @@ export class MessageLoop {
   private stepping = false
   /** What is to change when it is over, in this order. */
   private readonly changes: (() => void)[] = []
-  /** Requests whose grammars are being compiled, and what their clients want of them meanwhile. */
+  /** Requests whose grammars are being compiled or models loaded, and what their clients want meanwhile. */
   private readonly preparing = new Map<string, Control[]>()
   /** The core has more to do. */
   private busy = false
@@ -69,7 +75,7 @@ export class MessageLoop {
     if (interrupt && message.type !== 'acknowledged') clear(interrupt)
     switch (message.type) {
       case 'submit':
-        if (message.request.grammar) void this.prepare(message.request, message.request.grammar)
+        if (needsPreparation(message.request)) void this.prepare(message.request)
         else
           this.change(() => {
             this.submit(message.request)
@@ -113,19 +119,33 @@ export class MessageLoop {
     }
   }
 
-  /** Compiles the grammar of a request, beside the steps of the others, and submits it then. */
-  private async prepare(request: EngineRequest, grammar: Grammar): Promise<void> {
-    const { id } = request
+  /**
+   * Compiles the grammar of a request, beside the steps of the others, and loads the other models that its
+   * terms name; submits it then.
+   */
+  private async prepare(request: EngineRequest): Promise<void> {
+    const { grammar, id } = request
     const controls: Control[] = []
     this.preparing.set(id, controls)
-    const opened = await this.open(grammar).catch((error: unknown) => ({ error }))
+    const prepared = await this.loadTermModels(request)
+      .then(() => grammar && this.open(grammar))
+      .then(
+        (mask) => ({ mask }),
+        (error: unknown) => ({ error }),
+      )
     this.preparing.delete(id)
     if (this.closed) return
     this.change(() => {
-      if ('error' in opened) this.core.refuse(id, opened.error)
-      else this.submit(request, opened)
+      if ('error' in prepared) this.core.refuse(id, prepared.error)
+      else this.submit(request, prepared.mask)
       for (const control of controls) this.control(id, control)
     })
+  }
+
+  private async loadTermModels({ terms = [] }: EngineRequest): Promise<void> {
+    for (const term of terms)
+      if (term.type === 'model' && term.directory !== undefined)
+        await this.options.termModels?.load(term.directory)
   }
 
   private async open(grammar: Grammar): Promise<TokenMask> {

@@ -6,13 +6,17 @@ import { BasinError } from '../../errors.js'
 import { compare } from '../../refine/terms/compare.js'
 import { contains } from '../../refine/terms/contains.js'
 import { count } from '../../refine/terms/count.js'
+import type { ModelConfig } from '../../model/config.js'
 import { distinct } from '../../refine/terms/distinct.js'
+import { modelTerm } from '../../refine/terms/model-energy.js'
 import { similar } from '../../refine/terms/similar.js'
 import { sum, type Numbers } from '../../refine/terms/sum.js'
 import type { WeightedTerm } from '../../refine/terms/term.js'
 import { token } from '../../refine/terms/token.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { TermRequest } from '../protocol.js'
+import { parseTemplate } from './prepare.js'
+import type { TermContext, TermModel } from './term-model.js'
 
 /** Whoever names no tolerance for a representation is content with a cosine of 0.8. */
 const SIMILAR_TOLERANCE = 0.2
@@ -24,8 +28,21 @@ export interface VectorTerm {
   readonly tokens: readonly number[]
 }
 
+/** A term that is the energy of another model. */
+export interface PreparedModelTerm {
+  /** Its place among the terms. */
+  readonly index: number
+  readonly model: TermModel
+  readonly context: TermContext
+  /** K of both models. */
+  readonly block: number
+  /** What is given in the other model, by position of the completion; absent: what is given in this one. */
+  readonly template: readonly number[] | undefined
+}
+
 export interface PreparedTerms {
   readonly weighted: WeightedTerm[]
+  readonly models: readonly PreparedModelTerm[]
   /** What `resolve` is still to be called for. */
   readonly unresolved: VectorTerm[]
 }
@@ -83,13 +100,23 @@ function canEncode(text: string, tokenizer: Tokenizer): boolean {
   }
 }
 
-/** `positions`: the most positions of the completion. Throws what is wrong, by field. */
-export function prepareTerms(
-  asked: readonly TermRequest[],
-  positions: number,
-  tokenizer: Tokenizer,
-): PreparedTerms {
+/** Of the request whose terms these are, and of the model that answers it. */
+export interface TermSetting {
+  readonly model: ModelConfig
+  readonly tokenizer: Tokenizer
+  /** Of the request. */
+  readonly prompt: string | readonly number[]
+  /** The most positions of the completion. */
+  readonly positions: number
+  /** The other models that have been loaded, by their directories; absent where there can be none. */
+  readonly others?: { find: (directory: string) => TermModel | undefined } | undefined
+}
+
+/** Throws what is wrong, by field. */
+export function prepareTerms(asked: readonly TermRequest[], setting: TermSetting): PreparedTerms {
+  const { positions, tokenizer } = setting
   const unresolved: VectorTerm[] = []
+  const models: PreparedModelTerm[] = []
   let numbers: Numbers | undefined
   const weighted = asked.map((request, index): WeightedTerm => {
     const param = (field: string) => `energy_terms[${index}].${field}`
@@ -138,7 +165,67 @@ export function prepareTerms(
         const bounded = { ...shared, tolerance: tolerance ?? SIMILAR_TOLERANCE }
         return { ...bounded, term: similar(new Float64Array(0)) }
       }
+      case 'model': {
+        if (required && tolerance === undefined)
+          throw invalid(param('tolerance'), 'is needed where the energy of a model is required')
+        models.push(modelTermOf(request, index, setting, param))
+        return { ...shared, term: modelTerm }
+      }
     }
   })
-  return { weighted, unresolved }
+  return { weighted, models, unresolved }
+}
+
+/** As many missing tokens as an error names. */
+const NAMED_TOKENS = 5
+
+/** Throws `not_supported` where the energy of that model cannot be a term of this one's answers. */
+function modelTermOf(
+  request: Extract<TermRequest, { type: 'model' }>,
+  index: number,
+  { model: own, others, positions, prompt, tokenizer }: TermSetting,
+  param: (field: string) => string,
+): PreparedModelTerm {
+  const refuse = (reason: string) =>
+    new BasinError('not_supported', { param: param('model'), reason })
+  const model = others?.find(request.directory ?? '')
+  if (!model) throw refuse('the engine that answers opens no other models')
+  const { engine, tokenizer: theirs } = model.opened
+  const { answer, context_length: room, name } = engine.model
+  const { block } = own.answer
+  if (answer.block !== block)
+    throw refuse(`answers of ${name} have ${answer.block} positions, those of ${own.name} ${block}`)
+  const { missing } = model.map
+  if (missing.length > 0) {
+    const named = missing
+      .slice(0, NAMED_TOKENS)
+      .map((id) => JSON.stringify(tokenizer.tokenText(id)))
+    throw refuse(
+      `${name} has no token for ${missing.length} of the tokens of ${own.name}, such as ${named.join(', ')}`,
+    )
+  }
+  const text =
+    request.prompt ?? (typeof prompt === 'string' ? prompt : tokenizer.decode([...prompt]))
+  const context = { prompt: theirs.encode(text, { param: param('prompt') }) }
+  const start = theirs.bos === undefined ? 0 : 1
+  if (start + context.prompt.length === 0)
+    throw invalid(param('prompt'), `must not be empty for ${name}`)
+  const answers = Math.ceil(positions / block) * block
+  if (start + context.prompt.length + answers > room)
+    throw new BasinError('context_length_exceeded', {
+      param: param('prompt'),
+      model: name,
+      limit: room,
+      prompt: start + context.prompt.length,
+      answer: answers,
+    })
+  const template =
+    request.template === undefined
+      ? undefined
+      : parseTemplate(request.template, engine.model, theirs, param('template'))
+  if (template && template.length !== positions) {
+    const reason = `it must have the ${positions} positions of the completion, and has ${template.length}`
+    throw new BasinError('template_mismatch', { param: param('template'), reason })
+  }
+  return { index, model, context, block, template }
 }

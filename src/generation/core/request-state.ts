@@ -21,7 +21,7 @@ import { Answer, type AnswerMemory, clampedOf, slotOf } from './answer.js'
 import type { Candidate } from './candidate.js'
 import { Detokenizer, type HandedOut } from './detokenizer.js'
 import { MeanPool } from './embedding.js'
-import { type PreparedTerms, prepareTerms } from './prepare-terms.js'
+import { type PreparedTerms, prepareTerms, type TermSetting } from './prepare-terms.js'
 import { BLANK, prepare, type Prepared } from './prepare.js'
 
 const sum = (a: Extra, b: Extra): Extra => ({
@@ -158,9 +158,14 @@ export class RequestState {
     readonly submittedAt: number,
     /** Says which tokens its completion may go on with; undefined: any. */
     readonly mask?: TokenMask,
+    /** The other models that its terms may name. */
+    others?: TermSetting['others'],
   ) {
     this.prepared = prepare(request, model, tokenizer)
-    this.terms = request.terms && prepareTerms(request.terms, this.prepared.maxTokens, tokenizer)
+    const { prompt } = request
+    const { maxTokens: positions } = this.prepared
+    this.terms =
+      request.terms && prepareTerms(request.terms, { model, tokenizer, prompt, positions, others })
     this.promptLength = this.prepared.promptTokens - this.prepared.given.length
     this.block = model.answer.block
     this.readout = model.answer.block * model.vocab_size

@@ -16,6 +16,7 @@ import { inSlots } from './answer.js'
 import type { Candidate } from './candidate.js'
 import { type Clamping, clampToken } from './clamp.js'
 import type { EventQueue } from './event-queue.js'
+import type { TermSetting } from './prepare-terms.js'
 import {
   type CandidateRow,
   candidateOf,
@@ -30,6 +31,8 @@ export interface RequestTableOptions {
   holdSeconds: number
   /** Seconds a request may be paused in all; then it is finished with the best so far. */
   pauseSeconds: number
+  /** The other models that terms of requests may name. Absent: none can be opened. */
+  termModels?: TermSetting['others']
 }
 
 const notSaved = {
@@ -66,7 +69,10 @@ export class RequestTable {
       const reason = `the engine ${this.engine.info.name} adds no terms to an energy; serve the model with native or tfjs`
       throw new BasinError('not_supported', { param: 'energy_terms', reason })
     }
-    const state = new RequestState(request, this.engine.model, this.tokenizer, this.now(), mask)
+    const { termModels } = this.options
+    const { model } = this.engine
+    const now = this.now()
+    const state = new RequestState(request, model, this.tokenizer, now, mask, termModels)
     const { from } = request
     if (from) {
       const memory = unpackThought(this.engine, from.thought) as RequestMemory

@@ -5,6 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../../energy/open-engine.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
+import { readConfig } from '../../model/config.js'
 import { chatAbility, openChatTemplate } from '../../tokenizer/chat-template.js'
 import { TokenMasks } from '../../tokenizer/grammar/token-masks.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
@@ -12,12 +13,34 @@ import type { FromWorker, WorkerData } from '../protocol.js'
 import { EngineCore } from './engine-core.js'
 import { MessageLoop } from './message-loop.js'
 import { yieldToServer } from './priority.js'
+import type { OpenedModel } from './term-model.js'
+import { TermModels } from './term-models.js'
 
 if (!parentPort) throw new Error('worker.js runs in a worker thread')
 const port = parentPort
 const { interrupt, reportAck, ...options } = workerData as WorkerData
+/** Answers of another model that are evaluated together: more are hardly faster, and take memory. */
+const TERM_SLOTS = 16
+/** Positions of a cache page, of every engine that has pages. */
+const TERM_PAGE_POSITIONS = 16
 const send = (message: FromWorker) => {
   port.postMessage(message)
+}
+
+/** An engine of the same kind for a model whose energy is a term. */
+async function openTermModel(directory: string): Promise<OpenedModel> {
+  const slots = Math.min(options.slots, TERM_SLOTS)
+  const perContext = Math.ceil(readConfig(directory).context_length / TERM_PAGE_POSITIONS)
+  const engine = await openEngine({
+    directory,
+    engine: options.engine,
+    threads: options.threads,
+    ...(options.weights !== undefined && { weights: options.weights }),
+    slots,
+    contexts: slots,
+    pages: slots * perContext,
+  })
+  return { engine, tokenizer: openTokenizer(directory) }
 }
 
 yieldToServer()
@@ -41,16 +64,23 @@ try {
     })
   }
   const sharePrefixes = options.prefixSharing !== 'off'
-  const core = new EngineCore(engine, tokenizer, { ...options, sharePrefixes, interrupt })
+  const termModels = new TermModels(openTermModel, tokenizer, engine.model.vocab_size)
+  const core = new EngineCore(engine, tokenizer, {
+    ...options,
+    sharePrefixes,
+    interrupt,
+    termModels,
+  })
   const masks =
     tokenizer.bos === undefined
       ? undefined
       : new TokenMasks({ directory: options.modelPath, tokens: engine.model.vocab_size })
   const close = async () => {
     await masks?.close()
+    await termModels.close()
     await engine.close()
   }
-  new MessageLoop(port, core, { masks, reportAck, interrupt, close })
+  new MessageLoop(port, core, { masks, termModels, reportAck, interrupt, close })
   // A template that is none is refused here, although texts are rendered in another thread.
   openChatTemplate(options.modelPath, tokenizer)
   send({

@@ -2,6 +2,7 @@
  * The terms of a request, evaluated together on one answer: their values, whether they are satisfied, and
  * the gradient of their weighted sum as an engine takes it (`Push` in src/energy/engine.ts).
  */
+import type { ModelReading } from './model-energy.js'
 import type { Reading, Slope } from './reading.js'
 import type { TermResult, WeightedTerm } from './term.js'
 
@@ -14,6 +15,8 @@ export interface Evaluated {
   moving: readonly number[]
   /** [K, D] the answer's points; needed where a term is of the representation. */
   points?: Float32Array
+  /** What other models say of the reading, by the places of their terms. */
+  models?: ReadonlyMap<number, ModelReading>
 }
 
 /** dE/d(logits) [K, V] and dE/d(points) [K, D] of the weighted sum of terms. */
@@ -31,10 +34,11 @@ export interface Composed {
   gradient: ComposedGradient
 }
 
-const ofTokens = ({ term }: WeightedTerm): boolean => term.of === 'tokens'
+/** It is a function of p: of the answer's tokens, or of another model's answer that stands for them. */
+const ofChances = ({ term }: WeightedTerm): boolean => term.of !== 'point'
 
 /** Whether terms look at points, so that they have to be read. */
-export const needPoints = (terms: readonly WeightedTerm[]): boolean => !terms.every(ofTokens)
+export const needPoints = (terms: readonly WeightedTerm[]): boolean => !terms.every(ofChances)
 
 export function compose(terms: readonly WeightedTerm[], at: Evaluated): Composed {
   const { chances } = at.reading
@@ -42,9 +46,10 @@ export function compose(terms: readonly WeightedTerm[], at: Evaluated): Composed
   const mean = needPoints(terms) ? meanPoint(at) : new Float64Array(0)
   const pull = new Float64Array(mean.length)
   const tokens = [...at.reading.before, ...at.tokens.slice(0, at.reading.length)]
-  const results = terms.map((weighted): TermResult => {
+  const results = terms.map((weighted, k): TermResult => {
     const { term, weight } = weighted
     slope.weight = weight
+    if (term.of === 'model') return resultOf(weighted, addModel(at.models?.get(k), slope))
     if (term.of === 'tokens') {
       const value = term.evaluate(at.reading, slope)
       return resultOf(weighted, value, term.holds?.(tokens, at.reading.last))
@@ -58,10 +63,17 @@ export function compose(terms: readonly WeightedTerm[], at: Evaluated): Composed
     energy: terms.reduce((sum, { weight }, k) => sum + weight * (results[k]?.value ?? 0), 0),
     holds: allRequiredHold(terms, results),
     gradient: {
-      ...(terms.some(ofTokens) && { logits: byLogits(slope.gradient, at) }),
+      ...(terms.some(ofChances) && { logits: byLogits(slope.gradient, at) }),
       ...(needPoints(terms) && { points: spread(pull, at) }),
     },
   }
+}
+
+/** Adds the gradient of another model's energy, and returns its value. */
+function addModel(reading: ModelReading | undefined, { gradient, weight }: Slope): number {
+  if (!reading) throw new RangeError('the energy of another model has to be read before')
+  reading.slope.forEach((x, i) => (gradient[i] = (gradient[i] as number) + weight * x))
+  return reading.value
 }
 
 /** `holds`: what the rule says of the tokens, where there is a rule. */

@@ -51,3 +51,24 @@ export function surprise(chance: number): { value: number; derivative: number } 
   const bounded = Math.max(chance, LEAST_CHANCE)
   return { value: Math.max(0, -Math.log(bounded)), derivative: -1 / bounded }
 }
+
+/** [K, V] the softmax of logits, and the most probable token of each position, the lowest among equals. */
+export function chancesOf(
+  logits: Float32Array,
+  vocab: number,
+): { chances: Float64Array; tokens: number[] } {
+  const chances = new Float64Array(logits.length)
+  const tokens: number[] = []
+  for (let from = 0; from < logits.length; from += vocab) {
+    let best = 0
+    for (let v = 1; v < vocab; v++)
+      if ((logits[from + v] as number) > (logits[from + best] as number)) best = v
+    const largest = logits[from + best] as number
+    let total = 0
+    for (let v = 0; v < vocab; v++)
+      total += chances[from + v] = Math.exp((logits[from + v] as number) - largest)
+    for (let v = 0; v < vocab; v++) chances[from + v] = (chances[from + v] as number) / total
+    tokens.push(best)
+  }
+  return { chances, tokens }
+}

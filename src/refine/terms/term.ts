@@ -2,6 +2,7 @@
  * A term of a composed energy: E_total(y) = E_model(c, y) + sum_k w_k T_k (docs/composition.md). Terms are
  * pure functions of numbers; whoever makes them has turned texts into tokens.
  */
+import type { ModelTerm } from './model-energy.js'
 import type { Reading, Slope } from './reading.js'
 
 export const termTypes = [
@@ -12,6 +13,7 @@ export const termTypes = [
   'contains',
   'count',
   'similar',
+  'model',
 ] as const
 export type TermType = (typeof termTypes)[number]
 
@@ -37,7 +39,7 @@ export interface PointTerm {
 }
 
 export interface WeightedTerm {
-  readonly term: TokenTerm | PointTerm
+  readonly term: TokenTerm | PointTerm | ModelTerm
   /** w: energy for each unit of the term; negative weights push away. */
   readonly weight: number
   /** No answer counts that does not satisfy it. */

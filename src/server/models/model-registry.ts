@@ -22,6 +22,8 @@ const profileOf = ({ chat, model, tools }: ModelProfile): ModelProfile => ({
 export interface ModelSource extends ModelProfile {
   /** What it is expected to take, before that has been measured. */
   bytes: number
+  /** Where it is; absent: it cannot be opened beside another one. */
+  directory?: string
   open: () => Promise<EngineClient>
 }
 
@@ -44,11 +46,14 @@ export interface ModelLease {
 interface Entry {
   profile: ModelProfile
   open: ModelSource['open'] | undefined
+  directory: string | undefined
   state: ModelState
   engine: EngineClient | undefined
   /** An administrator has unloaded it: requests do not bring it back. */
   withdrawn: boolean
   bytes: number
+  /** Bytes of other models in its thread, whose energies are terms of its requests, by their names. */
+  beside: Map<string, number>
   /** Leases that have not been released. */
   leases: number
   /** On the clock of `performance.now()`. */
@@ -144,6 +149,29 @@ export class ModelRegistry {
     }
   }
 
+  /**
+   * Makes room in the thread of a model that is in memory for another one, whose energy is a term of its requests:
+   * the second copy of it counts until the first model leaves. Returns where the other model is. Throws
+   * `model_not_found`, `no_room`, and `not_supported` for a model without files.
+   */
+  async placeBeside(name: string, other: string): Promise<string> {
+    const { bytes, directory } = this.find(other)
+    if (directory === undefined) {
+      const reason = `${other} is served without a directory to open it from`
+      throw new BasinError('not_supported', { param: 'model', reason })
+    }
+    const entry = this.entry(name)
+    if (entry.beside.has(other)) return directory
+    entry.beside.set(other, bytes)
+    try {
+      await this.makeRoom(other, entry)
+    } catch (error) {
+      entry.beside.delete(other)
+      throw error
+    }
+    return directory
+  }
+
   /** For an administrator. Throws `not_found`, `no_room`, and what is wrong with the model. */
   async load(name: string): Promise<void> {
     const entry = this.entry(name)
@@ -174,12 +202,18 @@ export class ModelRegistry {
     const removed = [...this.entries.keys()].filter((name) => !sources.has(name))
     for (const name of removed) {
       const entry = this.entries.get(name)
-      if (entry) entry.open = undefined
+      if (entry) {
+        entry.open = undefined
+        entry.directory = undefined
+      }
       if (entry?.state === 'unloaded') this.entries.delete(name)
     }
     for (const [name, source] of sources) {
       const entry = this.entries.get(name)
-      if (entry) entry.open = source.open
+      if (entry) {
+        entry.open = source.open
+        entry.directory = source.directory
+      }
       if (entry?.state === 'unloaded') entry.profile = profileOf(source)
       if (!entry) this.entries.set(name, entryOf(source, source, undefined))
     }
@@ -192,7 +226,7 @@ export class ModelRegistry {
       name,
       state: entry.state,
       withdrawn: entry.withdrawn,
-      bytes: entry.bytes,
+      bytes: bytesOf(entry),
       idleSeconds: isIdle(entry) ? (performance.now() - entry.lastUsed) / 1000 : 0,
     }))
   }
@@ -260,7 +294,7 @@ export class ModelRegistry {
   private async makeRoom(name: string, entry: Entry): Promise<void> {
     for (;;) {
       const present = [...this.entries].filter(([, { state }]) => state !== 'unloaded')
-      const taken = present.reduce((sum, [, { bytes }]) => sum + bytes, 0)
+      const taken = present.reduce((sum, [, each]) => sum + bytesOf(each), 0)
       if (taken <= this.memoryBytes) return
       const [idle] = present
         .filter(([, other]) => other !== entry && other.state === 'loaded' && isIdle(other))
@@ -286,6 +320,7 @@ export class ModelRegistry {
     this.loaded.delete(name)
     await entry.engine?.close()
     entry.engine = undefined
+    entry.beside.clear()
     entry.state = 'unloaded'
     this.listener.unloaded(name, reason)
   }
@@ -294,6 +329,10 @@ export class ModelRegistry {
 const isIdle = ({ engine, leases }: Entry): boolean =>
   leases === 0 && (engine?.outstanding ?? 0) === 0
 
+/** What it takes, with the models beside it. */
+const bytesOf = ({ beside, bytes }: Entry): number =>
+  [...beside.values()].reduce((sum, each) => sum + each, bytes)
+
 const entryOf = (
   profile: ModelProfile,
   source: ModelSource | undefined,
@@ -301,10 +340,12 @@ const entryOf = (
 ): Entry => ({
   profile: profileOf(profile),
   open: source?.open,
+  directory: source?.directory,
   state: engine ? 'loaded' : 'unloaded',
   engine,
   withdrawn: false,
   bytes: engine?.memory ?? source?.bytes ?? 0,
+  beside: new Map(),
   leases: 0,
   lastUsed: performance.now(),
   change: undefined,

@@ -3,7 +3,7 @@
  * what the operator allows. Knows no tokenizer; the worker checks positions and texts.
  */
 import { BasinError } from '../../errors.js'
-import type { TermRequest, TermRule } from '../../generation/protocol.js'
+import type { EngineRequest, TermRequest, TermRule } from '../../generation/protocol.js'
 import type { EnergyTerm } from '../schemas/terms-schema.js'
 
 /** The operator's caps on the terms of one request. */
@@ -11,10 +11,14 @@ export interface TermCaps {
   readonly terms: number
   /** Summed over the terms; a term without positions counts as one. */
   readonly positions: number
+  /** Of type `model`: each costs as much as a step of that model. */
+  readonly models: number
 }
 
-export const defaultTermCaps: TermCaps = Object.freeze({ terms: 64, positions: 4096 })
+export const defaultTermCaps: TermCaps = Object.freeze({ terms: 64, positions: 4096, models: 2 })
 
+/** Another model counts as much as the one that answers, in its own units. */
+const DEFAULT_MODEL_WEIGHT = 1
 /** Puzzle models of this project solve most with weights from 20 to 60 (docs/composition.md). */
 const DEFAULT_WEIGHT = 20
 /** The distribution of a sum has one number for each value up to it. */
@@ -30,6 +34,7 @@ const fields: Record<EnergyTerm['type'], { needs: readonly Field[]; may?: readon
   contains: { needs: ['text'] },
   count: { needs: ['token', 'equals'] },
   similar: { needs: ['text'] },
+  model: { needs: ['model'], may: ['prompt', 'template'] },
 }
 
 const shared = ['type', 'weight', 'required', 'tolerance']
@@ -41,7 +46,8 @@ const invalid = (param: string, reason: string) =>
 export function termsFrom(asked: readonly EnergyTerm[], caps: TermCaps): readonly TermRequest[] {
   checkCap('energy_terms', 'terms', asked.length, caps.terms)
   const terms = asked.map((term, index): TermRequest => {
-    const { required, tolerance, weight = DEFAULT_WEIGHT } = term
+    const { required, tolerance, type } = term
+    const { weight = type === 'model' ? DEFAULT_MODEL_WEIGHT : DEFAULT_WEIGHT } = term
     return {
       weight,
       ...(required !== undefined && { required }),
@@ -51,6 +57,8 @@ export function termsFrom(asked: readonly EnergyTerm[], caps: TermCaps): readonl
   })
   const positions = asked.reduce((sum, { positions: all }) => sum + (all?.flat().length ?? 1), 0)
   checkCap('energy_terms', 'positions in all', positions, caps.positions)
+  const models = asked.filter(({ type }) => type === 'model').length
+  checkCap('energy_terms', 'of type model', models, caps.models)
   return terms
 }
 
@@ -95,7 +103,33 @@ function ruleOf(term: EnergyTerm, param: string): TermRule {
       return { type, text }
     case 'count':
       return { type, token, equals }
+    case 'model': {
+      const { model = '', prompt, template } = term
+      return {
+        type,
+        model,
+        ...(prompt !== undefined && { prompt }),
+        ...(template !== undefined && { template }),
+      }
+    }
   }
+}
+
+/** Where a model is, by its name and the field that names it. Throws what is wrong with the name. */
+type PlaceOf = (name: string, param: string) => string
+
+/** Says where the models are that the terms of a request name. */
+export function placeTermModels<T extends Pick<EngineRequest, 'terms'>>(
+  request: T,
+  placeOf: PlaceOf,
+): T {
+  const { terms } = request
+  if (!terms?.some(({ type }) => type === 'model')) return request
+  const placed = terms.map((term, index): TermRequest => {
+    if (term.type !== 'model') return term
+    return { ...term, directory: placeOf(term.model, `energy_terms[${index}].model`) }
+  })
+  return { ...request, terms: placed }
 }
 
 /** One list is one group. */

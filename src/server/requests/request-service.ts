@@ -14,6 +14,7 @@ import { totalSteps } from '../../refine/allocation.js'
 import type { Caps } from '../../refine/presets.js'
 import type { Extra } from '../../refine/stop.js'
 import type { Limits } from '../limits.js'
+import { placeTermModels } from './energy-terms.js'
 import type { Quotas } from './quotas.js'
 import type { RequestObserver } from './request-observer.js'
 import type { Traces } from './request-trace.js'
@@ -35,6 +36,11 @@ export interface RequestServiceOptions {
   /** Of the models in memory: the running choices of a client are counted on all of them. */
   engines: ReadonlyMap<string, EngineClient>
   limits: Limits
+  /**
+   * Makes room beside the model of an engine for another one, whose energy is a term, and says where it is.
+   * Absent where there are no others. Throws `model_not_found`, `no_room`.
+   */
+  place?: (engine: EngineClient, name: string) => Promise<string>
   /** Counts what happens to each request. */
   metrics: { request: (model: string, route: string) => RequestObserver }
   /** Undefined where nothing is limited. */
@@ -59,7 +65,8 @@ export class RequestService {
     this.checkCost(engine.model, requests)
     const { quotas } = this.options
     await quotas?.enter(client)
-    const tokenized = await withTokens(engine, requests, client)
+    const placed = await this.withPlaces(engine, requests)
+    const tokenized = await withTokens(engine, placed, client)
     // The client may have left meanwhile.
     refuseIfAborted(signal)
     quotas?.checkConcurrent(this.runningOf(client), candidatesOf(requests))
@@ -104,13 +111,14 @@ export class RequestService {
    * no quota is asked. `observer`: the one it had in this process, so that it is counted once. `granted`: what
    * its present answer may take, where it goes on with one that may have been extended.
    */
-  resubmit(
+  async resubmit(
     engine: EngineClient,
     request: Omit<EngineRequest, 'id'>,
     observer: RequestObserver,
     granted: Limited = request.budget,
-  ): SubmittedRequest {
-    return this.watched(engine.submit(request), request, observer, 0, granted)
+  ): Promise<SubmittedRequest> {
+    const [placed = request] = await this.withPlaces(engine, [request])
+    return this.watched(engine.submit(placed), request, observer, 0, granted)
   }
 
   /** Metrics, traces and quotas of one request. */
@@ -137,6 +145,36 @@ export class RequestService {
   ): SubmittedRequest {
     const allowance = new ExtensionAllowance(budget, this.options.limits.caps, granted)
     return new SubmittedRequest(stream, index, allowance, observer)
+  }
+
+  /** The requests, of which each says where the models are that its terms name. */
+  private async withPlaces<T extends Pick<EngineRequest, 'terms'>>(
+    engine: EngineClient,
+    requests: readonly T[],
+  ): Promise<readonly T[]> {
+    const places = new Map<string, string>()
+    for (const { terms = [] } of requests)
+      for (const [index, term] of terms.entries()) {
+        if (term.type !== 'model' || places.has(term.model)) continue
+        const param = `energy_terms[${index}].model`
+        places.set(term.model, await this.placeOf(engine, term.model, param))
+      }
+    if (places.size === 0) return requests
+    return requests.map((request) => placeTermModels(request, (name) => places.get(name) ?? ''))
+  }
+
+  private async placeOf(engine: EngineClient, name: string, param: string): Promise<string> {
+    const { place } = this.options
+    if (!place) {
+      const reason = 'no other model is served beside this one'
+      throw new BasinError('not_supported', { param, reason })
+    }
+    try {
+      return await place(engine, name)
+    } catch (error) {
+      if (!(error instanceof BasinError)) throw error
+      throw new BasinError(error.code, { ...error.facts, param })
+    }
   }
 
   private runningOf(client: string): number {
@@ -198,7 +236,9 @@ function costOf(request: NewRequest, { answer }: ModelConfig, mostSteps: number)
   const { probe } = request
   const lines = probe ? probe.points * (candidates + probe.random) : 0
   const plane = probe?.plane ? probe.plane.points ** 2 + maxSteps : 0
-  return Math.ceil(tokens / answer.block) * steps + lines + plane
+  // Another model takes a step of its own for each.
+  const models = 1 + (request.terms?.filter(({ type }) => type === 'model').length ?? 0)
+  return Math.ceil(tokens / answer.block) * steps * models + lines + plane
 }
 
 export type SuccessEvent = Exclude<RequestEvent, { type: 'failed' }>

@@ -54,7 +54,7 @@ const Restarts = Type.Unsafe<RestartsRequest | null>({
   },
 })
 
-const Commit = Type.Object(
+export const Commit = Type.Object(
   {
     share: Type.Optional(real('share of the blanks that is committed at a time; or count')),
     count: Type.Optional(count('how many positions are committed at a time; or share')),

@@ -11,8 +11,11 @@ const LAST_POSITION = 65_535
 const position = (description: string) =>
   Type.Optional(Type.Integer({ minimum: 0, maximum: LAST_POSITION, description }))
 
-const text = (description: string) =>
-  Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description }))
+/** Characters of a prompt or template for another model. */
+const LONGEST_PROMPT = 65_536
+
+const text = (description: string, maxLength = 1024) =>
+  Type.Optional(Type.String({ minLength: 1, maxLength, description }))
 
 const index = { type: 'integer', minimum: 0, maximum: LAST_POSITION }
 
@@ -23,7 +26,7 @@ export const EnergyTerm = Type.Object(
       description:
         'distinct: no two positions of a group are equal; sum: numbers add up; compare: one number is less than ' +
         'another; token: a position holds one of some tokens; contains: a text occurs; count: a token occurs so ' +
-        'often; similar: the representation is near that of a text',
+        'often; similar: the representation is near that of a text; model: the energy of another served model',
     }),
     weight: Type.Optional(
       Type.Number({
@@ -40,7 +43,7 @@ export const EnergyTerm = Type.Object(
         minimum: 0,
         maximum: 1e6,
         description:
-          'the largest value that satisfies it; default: the tokens alone decide, and 0.2 for similar',
+          'the largest value that satisfies it; default: the tokens alone decide, 0.2 for similar, and any for model',
       }),
     ),
     positions: Type.Optional(
@@ -66,6 +69,17 @@ export const EnergyTerm = Type.Object(
     not: Type.Optional(Type.Boolean({ description: 'token: none of them' })),
     text: text('contains: what occurs; similar: what is near'),
     token: text('count: a text of one token'),
+    model: text('model: another model that is served here, with the same number of positions'),
+    prompt: Type.Optional(
+      Type.String({
+        maxLength: LONGEST_PROMPT,
+        description: 'model: what its answer follows; default: the prompt of the request',
+      }),
+    ),
+    template: text(
+      'model: what is given in its answer, as long as the completion; default: what is given in this one',
+      LONGEST_PROMPT,
+    ),
   },
   { additionalProperties: false },
 )

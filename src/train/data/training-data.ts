@@ -3,9 +3,11 @@ import type { ModelConfig } from '../../model/config.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import { batchOfExamples, batchOfWindows, type Batch, type Example } from './training-batch.js'
 import { TextSource } from './windows.js'
+import { givenDraws, withGiven, withAnswersGiven, type GivenShare } from './given-positions.js'
 import { JsonlSource, type BadLine } from './jsonl.js'
 import { openTokenizedText, type TokenCache } from './tokenized-text.js'
 import { BasinError } from '../../errors.js'
+import { uniform } from '../../refine/random.js'
 
 export interface DataOptions {
   data: readonly string[]
@@ -22,6 +24,8 @@ export interface DataOptions {
   /** Boards: rearrange every training example by a symmetry. */
   symmetries?: boolean
   strict?: boolean
+  /** The share of each block's tokens that is given, in text, and besides the template in half of the examples of a training. */
+  given?: GivenShare
   /** Where to keep the tokens of text files; in memory if absent. */
   tokenCache?: TokenCache
   config: ModelConfig
@@ -39,6 +43,12 @@ export interface TrainingData {
   badCount: number
   describe: string
 }
+
+/** Index of the first random number of an update that chooses what is given. */
+const GIVEN_DRAWS = 0xc0000000
+
+/** Stands for an update in the draws of the first validation batch; later ones count down. */
+const VALIDATION_DRAWS = 2 ** 32 - 1
 
 const isJsonl = (path: string): boolean => path.endsWith('.jsonl')
 
@@ -58,23 +68,35 @@ function textData(options: DataOptions): TrainingData {
   const open = (paths: readonly string[]) => openTokenizedText(paths, tokenizer, options.tokenCache)
   const tokens = open(options.data)
   const source = new TextSource(tokens, seed)
+  const { given } = options
+  const clamp = (batch: Batch, update: number): Batch =>
+    given ? withGiven(batch, given, givenDraw(options, update)) : batch
   const held = first(new TextSource(open(options.valid), seed).windows(window), options.validRows)
   const bytes = held.reduce((sum, w) => sum + w.bytes, 0)
-  const validation = chunks(held, rows).map((part) =>
-    batchOfWindows(config, Int32Array.from(part.flatMap((w) => [...w.tokens])), part.length),
-  )
+  const validation = chunks(held, rows).map((part, chunk) => {
+    const windows = Int32Array.from(part.flatMap((w) => [...w.tokens]))
+    return clamp(batchOfWindows(config, windows, part.length), VALIDATION_DRAWS - chunk)
+  })
   return {
-    batch: (update) => batchOfWindows(config, source.batch(update, rows, window), rows),
+    batch: (update) =>
+      clamp(batchOfWindows(config, source.batch(update, rows, window), rows), update),
     validation,
-    bytesPerPosition: bytes / (held.length * window),
+    // The bytes of the blanks alone are not counted.
+    bytesPerPosition: given ? 0 : bytes / (held.length * window),
     bad: [],
     badCount: 0,
     describe: `${tokens.length} tokens of ${tokens.documents} documents`,
   }
 }
 
+/** Of a block: random numbers apart from those that choose the data of an update. */
+const givenDraw =
+  ({ config, seed }: DataOptions, update: number) =>
+  (block: number, index: number): number =>
+    uniform(seed, update, GIVEN_DRAWS + block * givenDraws(config.answer.block) + index)
+
 function exampleData(options: DataOptions): TrainingData {
-  const { config, tokenizer, rows, seed } = options
+  const { config, given, tokenizer, rows, seed } = options
   const relabel = options.relabel.map((character) => tokenizer.encode(character)[0] as number)
   const open = (path: string) =>
     new JsonlSource(path, {
@@ -91,7 +113,10 @@ function exampleData(options: DataOptions): TrainingData {
   ]
   const held: Example[] = first(valid.examples(), options.validRows)
   return {
-    batch: (update) => batchOfExamples(config, train.batch(update, rows)),
+    batch(update) {
+      const batch = batchOfExamples(config, train.batch(update, rows))
+      return given ? withAnswersGiven(batch, given, givenDraw(options, update)) : batch
+    },
     validation: chunks(held, rows).map((part) => batchOfExamples(config, part)),
     bytesPerPosition: 0,
     bad: [...train.bad, ...valid.bad],

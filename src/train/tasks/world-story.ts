@@ -1,24 +1,22 @@
 /**
- * Little stories whose answer is the complete state told in English. People walk, follow each other, pick
- * things up and hand them over; every sentence has the same number of words, and what it does not say is
- * blank: the place to which somebody follows somebody, the thing that is handed over. At the end stand
- * blank clauses that tell for everybody what they have and where they are.
+ * Little stories with the complete state told after every sentence. Three people enter places, go to each
+ * other, take things and trade; the sentences are given, and what everybody has and where they are after each
+ * of them is blank:
  *
- *     Story: Mary went over to the kitchen. Tom followed Mary to the _. Tom found milk in the _.
- *     Tom gave Mary _ for _. ... Mary has _ in the _. Tom has _ in the _.
+ *     Story: Mary entered the kitchen. Mary _ _ Tom _ _ Anna _ _ Tom went to Mary. Mary _ _ Tom _ _ Anna _ _
  *
- * Each blank is found by looking up one earlier fact: the place of Mary when Tom follows her, the thing
- * that Tom has when he gives it away. A fact that was itself blank has to be found first, so `hops`, the
- * longest chain of lookups, is controlled. A story begins in a random slot of the block, so stories longer
- * than those trained on use the same positions; slots without a sentence are filled with ` -`. This
- * file imports nothing that a browser lacks.
+ * whose first clauses are ` Mary nothing kitchen Tom nothing away Anna nothing away`. So every fact has a place
+ * of its own at every moment, and each follows from the facts before it and one sentence. `hops` is how often
+ * a fact has passed from one person to another: to whoever went to somebody, and with whoever traded. A story
+ * begins in a random slot of its block, so stories longer than those trained on use the same positions; slots
+ * without a sentence are filled with ` -`. This file imports nothing that a browser lacks.
  */
 import type { Draws } from './draws.js'
 
 /** What a story is to have. */
 export interface StoryPlan {
   sentences: number
-  /** Longest chain of lookups. */
+  /** Most people that one fact passes through after the first. */
   hops: number
   /** Sentences that the block has room for. */
   room: number
@@ -28,32 +26,26 @@ export const WORLD_BLANK = ' _'
 /** Fills slots without a sentence. */
 export const WORLD_PAD = ' -'
 /** Tokens of a sentence, its full stop included. */
-export const SENTENCE = 7
-/** People of a story, each with a clause at the end. */
-export const PEOPLE = 4
+export const SENTENCE = 5
+/** Each has a clause after every sentence, in this order. */
+export const people = ['Mary', 'Tom', 'Anna'] as const
+/** Tokens of a clause: who, what they have, where they are. */
+export const CLAUSE = 3
+/** Tokens of a sentence and of the clauses after it. */
+export const SLOT = SENTENCE + people.length * CLAUSE
 /** Tokens before the first sentence; without them its first word would have no space before it. */
 export const HEAD = ['Story', ':'] as const
 
-const names = ['Mary', 'Tom', 'Anna', 'Peter', 'Lucy', 'Ben', 'Emma', 'John'] as const
 const places = ['kitchen', 'garden', 'hall', 'office', 'attic', 'cellar', 'garage', 'yard'] as const
 const things = ['milk', 'bread', 'honey', 'paper', 'gold', 'silk', 'cheese', 'wine'] as const
-const NOTHING = 'nothing'
-const walking = ['went', 'walked', 'ran'] as const
-const taking = ['took', 'found'] as const
-const otherWords = ['over', 'to', 'the', 'followed', 'in', 'gave', 'for', 'has'] as const
+/** What somebody has, and where they are, before any sentence. */
+const [NOTHING, AWAY] = ['nothing', 'away']
+const otherWords = ['entered', 'the', 'went', 'to', 'took', 'traded', 'with'] as const
 
 /** Every word of a story. */
-export const worldWords = [
-  ...names,
-  ...places,
-  ...things,
-  NOTHING,
-  ...walking,
-  ...taking,
-  ...otherWords,
-]
+export const worldWords = [...people, ...places, ...things, NOTHING, AWAY, ...otherWords]
 
-/** A word that is read: what it is, and how many lookups it takes. */
+/** What somebody has or where they are, and how many people the fact came through. */
 interface Fact {
   value: string
   hops: number
@@ -61,83 +53,79 @@ interface Fact {
 
 interface Person {
   name: string
-  place?: Fact
+  place: Fact
   thing: Fact
 }
 
-/** A word of a sentence; one with hops is blank in the template. */
-type Word = string | Fact
-
-/** A fact that is told by looking up another. */
-const lookedUp = ({ value, hops }: Fact): Fact => ({ value, hops: hops + 1 })
+const passedOn = ({ hops, value }: Fact): Fact => ({ value, hops: hops + 1 })
 
 /** An event that may come next. */
 interface Event {
-  /** The most lookups that one of its words takes. */
   hops: number
-  /** Changes the people and gives the sentence, without its full stop. */
-  tell: () => Word[]
+  /** Changes the state and gives the words of the sentence, without its full stop. */
+  happen: () => string[]
 }
 
-/**
- * What may happen next, by kind: somebody goes, follows, takes, gives. A thing is given for what the other
- * has. Facts of more than `most` hops, which somebody could ask for again, are not made.
- */
+/** What may happen next, by kind; facts of more than `most` hops are not made. */
 function possibleEvents(
-  people: readonly Person[],
+  state: readonly Person[],
   around: readonly string[],
   most: number,
   draws: Draws,
 ): Event[][] {
   const pick = <T>(items: readonly T[]): T => items[draws.below(items.length)] as T
-  const held = new Set(people.map(({ thing }) => thing.value))
+  const held = new Set(state.map(({ thing }) => thing.value))
   const free = things.filter((thing) => !held.has(thing))
-  const pairs = people.flatMap((person) =>
-    people.filter((other) => other !== person).map((other) => [person, other] as const),
+  const present = state.filter(({ place }) => place.value !== AWAY)
+  const pairs = state.flatMap((person) =>
+    present.filter((other) => other !== person).map((other) => [person, other] as const),
   )
-  const go = people.map((person): Event => ({
+  const enter = state.map((person): Event => ({
     hops: 0,
-    tell() {
-      const to = pick(around.filter((place) => place !== person.place?.value))
-      person.place = { value: to, hops: 0 }
-      return [person.name, pick(walking), 'over', 'to', 'the', to]
+    happen() {
+      const value = pick(around.filter((place) => place !== person.place.value))
+      person.place = { value, hops: 0 }
+      return [person.name, 'entered', 'the', value]
     },
   }))
-  const follow = pairs.flatMap(([person, { name, place }]): Event[] => {
-    if (!place || place.hops >= most || place.value === person.place?.value) return []
-    const found = lookedUp(place)
-    const tell = (): Word[] => {
-      person.place = found
-      return [person.name, 'followed', name, 'to', 'the', found]
-    }
-    return [{ hops: found.hops, tell }]
-  })
-  const take = people.flatMap((person): Event[] => {
-    const { place, thing } = person
-    if (!place || thing.value !== NOTHING || free.length === 0) return []
-    const found = lookedUp(place)
-    const tell = (): Word[] => {
-      person.thing = { value: pick(free), hops: 0 }
-      return [person.name, pick(taking), person.thing.value, 'in', 'the', found]
-    }
-    return [{ hops: found.hops, tell }]
-  })
-  const give = pairs.flatMap(([person, other]): Event[] => {
-    const apart = !person.place || person.place.value !== other.place?.value
-    const hops = Math.max(person.thing.hops, other.thing.hops)
-    if (apart || person.thing.value === NOTHING || hops >= most) return []
-    const tell = (): Word[] => {
-      const given = lookedUp(person.thing)
-      person.thing = lookedUp(other.thing)
-      other.thing = given
-      return [person.name, 'gave', other.name, given, 'for', person.thing]
-    }
-    return [{ hops: hops + 1, tell }]
-  })
-  return [go, follow, take, give]
+  const follow = pairs
+    .filter(([person, { place }]) => place.value !== person.place.value && place.hops < most)
+    .map(([person, { name, place }]): Event => ({
+      hops: place.hops + 1,
+      happen() {
+        person.place = passedOn(place)
+        return [person.name, 'went', 'to', name]
+      },
+    }))
+  const take = present
+    .filter(({ thing }) => thing.value === NOTHING)
+    .map((person): Event => ({
+      hops: 0,
+      happen() {
+        person.thing = { value: pick(free), hops: 0 }
+        return [person.name, 'took', 'the', person.thing.value]
+      },
+    }))
+  const trade = pairs
+    .filter(
+      ([{ place, thing }, other]) =>
+        place.value === other.place.value &&
+        thing.value !== other.thing.value &&
+        Math.max(thing.hops, other.thing.hops) < most,
+    )
+    .map(([person, other]): Event => ({
+      hops: Math.max(person.thing.hops, other.thing.hops) + 1,
+      happen() {
+        const given = passedOn(person.thing)
+        person.thing = passedOn(other.thing)
+        other.thing = given
+        return [person.name, 'traded', 'with', other.name]
+      },
+    }))
+  return [enter, follow, take, trade]
 }
 
-/** How often an event of a kind happens where all kinds can: go, follow, take, give. */
+/** How often an event of a kind happens where all kinds can: enter, follow, take, trade. */
 const FREQUENCIES: readonly number[] = [1, 2, 2, 4]
 
 /** `keen`: probability of an event of as many hops as any of its kind. */
@@ -156,68 +144,79 @@ function drawSome<T>(items: readonly T[], count: number, draws: Draws): T[] {
   return order.slice(0, count)
 }
 
-/**
- * The sentences of a story and the clauses at its end, none with a fact of more than `hops`. Undefined if
- * somebody has not appeared, or if no fact takes so many.
- */
-function drawSentences(draws: Draws, sentences: number, hops: number): Word[][] | undefined {
-  const people = drawSome(names, PEOPLE, draws).map((name): Person => ({
-    name,
-    thing: { value: NOTHING, hops: 0 },
-  }))
-  const around = drawSome(places, draws.within({ min: 3, max: 5 }), draws)
-  const keen = draws.share()
-  const lines: Word[][] = []
-  for (let i = 0; i < sentences; i++) {
-    // Whatever is told may be looked up once more by the clauses at the end.
-    const event = drawEvent(possibleEvents(people, around, hops - 1, draws), keen, draws)
-    if (!event) return undefined
-    lines.push(event.tell())
-  }
-  for (const { name, place, thing } of people) {
-    if (!place) return undefined
-    lines.push([name, 'has', lookedUp(thing), 'in', 'the', lookedUp(place)])
-  }
-  const deepest = Math.max(
-    ...lines.flat().map((word) => (typeof word === 'string' ? 0 : word.hops)),
-  )
-  return deepest === hops ? lines : undefined
+/** A slot: its sentence, and the words of its clauses in their order. */
+interface Slot {
+  sentence: string
+  clauses: { name: string; thing: string; place: string }[]
 }
 
-/** A sentence as text, with what is looked up as `blank` says. */
-const sentenceOf = (lines: readonly Word[], blank: (word: string) => string): string =>
-  `${lines.map((word) => (typeof word === 'string' ? ` ${word}` : blank(word.value))).join('')}.`
+/** Undefined if no fact has come to so many hops. */
+function drawSlots(draws: Draws, sentences: number, hops: number): Slot[] | undefined {
+  const state = people.map((name): Person => {
+    return { name, thing: { value: NOTHING, hops: 0 }, place: { value: AWAY, hops: 0 } }
+  })
+  const around = drawSome(places, draws.within({ min: 2, max: 4 }), draws)
+  const keen = draws.share()
+  let deepest = 0
+  const slots: Slot[] = []
+  for (let i = 0; i < sentences; i++) {
+    const event = drawEvent(possibleEvents(state, around, hops, draws), keen, draws)
+    if (!event) return undefined
+    deepest = Math.max(deepest, event.hops)
+    slots.push({
+      sentence: `${event
+        .happen()
+        .map((word) => ` ${word}`)
+        .join('')}.`,
+      clauses: state.map(({ name, place, thing }) => {
+        return { name, thing: thing.value, place: place.value }
+      }),
+    })
+  }
+  return deepest === hops ? slots : undefined
+}
 
 /** A story in a random slot of its block; undefined if these random numbers do not lead to one. */
 export function drawStory(
   draws: Draws,
   { hops, room, sentences }: StoryPlan,
 ): { template: string; completion: string } | undefined {
-  const lines = drawSentences(draws, sentences, hops)
-  if (!lines) return undefined
-  const empty = WORLD_PAD.repeat(SENTENCE)
+  const slots = drawSlots(draws, sentences, hops)
+  if (!slots) return undefined
+  const empty = WORLD_PAD.repeat(SLOT)
   const before = draws.below(room - sentences + 1)
-  const text = (blank: (word: string) => string): string =>
+  const text = (fact: (word: string) => string): string =>
     [
       HEAD.join(''),
       empty.repeat(before),
-      ...lines.slice(0, sentences).map((words) => sentenceOf(words, blank)),
+      ...slots.flatMap(({ clauses, sentence }) => [
+        sentence,
+        ...clauses.map(({ name, place, thing }) => ` ${name}${fact(thing)}${fact(place)}`),
+      ]),
       empty.repeat(room - sentences - before),
-      ...lines.slice(sentences).map((words) => sentenceOf(words, blank)),
     ].join('')
   return { template: text(() => WORLD_BLANK), completion: text((word) => ` ${word}`) }
 }
 
-/** Renames people, places and things in the order of their first appearance, and drops empty slots. */
+/** The sentences of a template, with people, places and things renamed in the order of their appearance. */
 export function renameStory(text: string): string {
-  const kinds = [names, places, things].map((members) => new Set<string>(members))
+  const kinds = [people, places, things].map((members) => new Set<string>(members))
   const renamed = new Map<string, string>()
-  const bare = text.replaceAll(WORLD_PAD, '').replaceAll(/[a-z]+(?= over)/g, 'went')
-  return bare.replaceAll('found', 'took').replaceAll(/[A-Za-z]+/g, (word) => {
-    const kind = kinds.findIndex((members) => members.has(word))
-    if (kind < 0) return word
-    const known = renamed.get(word) ?? `${'NPT'.charAt(kind)}${renamed.size}`
-    renamed.set(word, known)
-    return known
-  })
+  // Clauses stand before a sentence in the text up to its full stop, and follow from the sentences.
+  const sentences = text.split('.').slice(0, -1)
+  return sentences
+    .map((sentence) =>
+      sentence
+        .split(' ')
+        .slice(1 - SENTENCE)
+        .map((word) => {
+          const kind = kinds.findIndex((members) => members.has(word))
+          if (kind < 0) return word
+          const known = renamed.get(word) ?? `${'NPT'.charAt(kind)}${renamed.size}`
+          renamed.set(word, known)
+          return known
+        })
+        .join(' '),
+    )
+    .join('. ')
 }

@@ -2,11 +2,13 @@
 import { WORD_PATTERN } from '../../tokenizer/template-positions.js'
 import { checkRange, type Range, type Task } from './task.js'
 import {
+  CLAUSE,
   drawStory,
   HEAD,
-  PEOPLE,
+  people,
   renameStory,
   SENTENCE,
+  SLOT,
   WORLD_BLANK,
   WORLD_PAD,
   worldWords,
@@ -15,24 +17,30 @@ import {
 export interface WorldOptions {
   /** Number of sentences of a story, each with equal probability. */
   sentences: Range
-  /** Longest chain of lookups, each with equal probability as far as the sentences allow. */
+  /** Most people that one fact passes through, each number with equal probability as far as the sentences allow. */
   hops: Range
   /** Sentences that a block has room for. */
   room: number
 }
 
 /** The largest room for which K is at most 4,096. */
-const MAX_ROOM = 580
+const MAX_ROOM = 292
 
 export function worldTask({ hops, room, sentences }: WorldOptions): Task {
-  checkRange('room', { min: room, max: room }, PEOPLE, MAX_ROOM)
-  checkRange('sentences', sentences, PEOPLE, room)
-  checkRange('hops', hops, 1, room)
+  checkRange('room', { min: room, max: room }, 1, MAX_ROOM)
+  checkRange('sentences', sentences, 1, room)
+  checkRange('hops', hops, 0, room)
   return {
     name: 'story',
-    block: HEAD.length + SENTENCE * (room + PEOPLE),
+    block: HEAD.length + SLOT * room,
     blank: WORLD_BLANK,
-    layout: { kind: 'sentences', columns: SENTENCE, head: HEAD.length },
+    layout: {
+      kind: 'sentences',
+      head: HEAD.length,
+      sentence: SENTENCE,
+      clauses: people.length,
+      clause: CLAUSE,
+    },
     alphabet: [...HEAD, '.', WORLD_PAD, ...worldWords.map((word) => ` ${word}`)],
     pattern: WORD_PATTERN,
     draw(draws) {

@@ -1,61 +1,65 @@
-/** Sentences, one a line, whose open words fall into place; an open word shows what is weighed for it. */
+/** Sentences, one a line, each with the facts that are true after it, which fall into place. */
 import { useState } from 'preact/hooks'
+import { slotsOf } from '../../../src/tokenizer/template-positions.js'
 import type { Cell } from '../cells.js'
+import type { Layout } from '../wire.js'
 import { type DrawingProps, inkOf, LEGIBLE } from './props.js'
 import { Readings } from './story.js'
-import type { Layout } from '../wire.js'
 
 interface SentencesProps extends DrawingProps {
   layout: Extract<Layout, { kind: 'sentences' }>
 }
 
-/** Whether a sentence stands here, or nothing. */
-const hasWords = (line: readonly Cell[]): boolean =>
-  line.some(({ given, text }) => !given || /\p{L}/u.test(text))
+type Placed = Cell & { position: number }
 
 export function SentencesDrawing({ cells, edit, label, layout, own }: SentencesProps) {
   const [selected, select] = useState<number | undefined>()
-  const { columns, head } = layout
-  const lines = Array.from({ length: Math.ceil((cells.length - head) / columns) }, (_, line) => ({
-    first: head + line * columns,
-    words: cells.slice(head + line * columns, head + (line + 1) * columns),
-  })).filter(({ words }) => hasWords(words))
-  const open = (position: number, { given }: Cell): void => {
+  const placed = cells.map((cell, position): Placed => ({ ...cell, position }))
+  const slots = slotsOf(placed, layout).filter(({ sentence }) =>
+    sentence.some(({ text }) => /\p{L}/u.test(text)),
+  )
+  const choose = ({ given, position }: Placed): void => {
     if (given) edit?.(position, undefined)
     select(position === selected ? undefined : position)
+  }
+  const word = (cell: Placed) => {
+    const { certainty, given, position, text } = cell
+    if (given && !own.has(position)) return text
+    const sure = `${String(Math.round(100 * certainty))}% sure`
+    return (
+      <span
+        key={`${String(position)}${text}`}
+        role="button"
+        tabIndex={0}
+        class={`piece ${given ? 'own' : 'read'} ${position === selected ? 'selected' : ''}`}
+        style={{ '--sure': inkOf(certainty, LEGIBLE).toFixed(2) }}
+        data-position={position}
+        title={given ? 'yours: click to leave it open again' : sure}
+        aria-pressed={position === selected}
+        onClick={() => choose(cell)}
+        onKeyDown={(event) => {
+          if (event.key !== 'Enter' && event.key !== ' ') return
+          choose(cell)
+          event.preventDefault()
+          event.stopPropagation()
+        }}
+      >
+        {text === '' ? ' __' : text}
+      </span>
+    )
   }
   const weighed = selected === undefined ? [] : (cells[selected]?.weighed ?? [])
   return (
     <div class="story">
       <div class="words sentences" role="group" aria-label={label}>
-        {lines.map(({ first, words }) => (
-          <div key={first}>
-            {words.map((cell, i) => {
-              const position = first + i
-              if (cell.given && !own.has(position)) return cell.text
-              const sure = `${String(Math.round(100 * cell.certainty))}% sure`
-              return (
-                <span
-                  key={`${String(position)}${cell.text}`}
-                  role="button"
-                  tabIndex={0}
-                  class={`piece ${cell.given ? 'own' : 'read'} ${position === selected ? 'selected' : ''}`}
-                  style={{ '--sure': inkOf(cell.certainty, LEGIBLE).toFixed(2) }}
-                  data-position={position}
-                  title={cell.given ? 'yours: click to leave it open again' : sure}
-                  aria-pressed={position === selected}
-                  onClick={() => open(position, cell)}
-                  onKeyDown={(event) => {
-                    if (event.key !== 'Enter' && event.key !== ' ') return
-                    open(position, cell)
-                    event.preventDefault()
-                    event.stopPropagation()
-                  }}
-                >
-                  {cell.text === '' ? ' ___' : cell.text}
-                </span>
-              )
-            })}
+        {slots.map(({ clauses, first, sentence }) => (
+          <div class="slot" key={first}>
+            <p>{sentence.map(word)}</p>
+            {clauses.map((clause) => (
+              <p class="clause" key={clause[0]?.position}>
+                {clause.map(word)}
+              </p>
+            ))}
           </div>
         ))}
       </div>

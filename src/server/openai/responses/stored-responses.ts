@@ -388,10 +388,10 @@ const isStep = (event: string): boolean =>
   (JSON.parse(event) as { type: string }).type === 'basin:refinement_step'
 
 /** After a restart, requests that were admitted before may find a full queue, or an engine that is not ready. */
-async function whenThereIsRoom(submit: () => SubmittedRequest): Promise<SubmittedRequest> {
+async function whenThereIsRoom(submit: () => Promise<SubmittedRequest>): Promise<SubmittedRequest> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return submit()
+      return await submit()
     } catch (error) {
       const code = error instanceof BasinError ? error.code : 'internal'
       const passes = code === 'queue_full' || code === 'engine_unavailable'
