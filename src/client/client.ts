@@ -21,6 +21,7 @@ import type {
   RerankRequest,
   ResponseEvent,
   ResponseRequest,
+  ResponseState,
   ScoreRequest,
   Scores,
   StoredResponse,
@@ -182,6 +183,11 @@ export class BasinClient {
 
   response(id: string, options?: CallOptions): Promise<StoredResponse> {
     return this.get(`/v1/responses/${encodeURIComponent(id)}`, options)
+  }
+
+  /** The response goes on; `respond({ resume_from: state })` goes on from here too, now or later. */
+  responseState(id: string, options?: CallOptions): Promise<ResponseState> {
+    return this.get(`/v1/responses/${encodeURIComponent(id)}/state`, options)
   }
 
   cancelResponse(id: string, options?: CallOptions): Promise<StoredResponse> {

@@ -359,6 +359,8 @@ export interface ResponseRequest extends Sampling {
   input?: string | { role: ChatMessage['role']; content: string }[]
   instructions?: string
   previous_response_id?: string
+  /** Of `responseState`: goes on from there. Beside it only what says how the response is followed and kept. */
+  resume_from?: string
   max_output_tokens?: number
   template?: string
   reasoning?: { effort?: Effort }
@@ -392,6 +394,17 @@ export interface StoredResponse {
   store: boolean
   seed: number
   refinement: Refinement | null
+}
+
+/** What a response that runs is, to go on with later or elsewhere. */
+export interface ResponseState {
+  id: string
+  object: 'response.state'
+  model: string
+  /** Descent steps that it has taken. */
+  steps: number
+  /** For `resume_from`. */
+  state: string
 }
 
 /** The events of a response, numbered from 0 on; docs/http.md lists their types. */

@@ -371,6 +371,8 @@ export type FromWorker =
       engine: EngineInfo
       capacity: EngineCapacity
       memory: number
+      /** `EnergyEngine.identity`. */
+      identity: Uint8Array
     } & ChatAbility)
   | {
       type: 'events'

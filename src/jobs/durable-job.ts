@@ -81,7 +81,7 @@ const ATTEMPTS = 3
  */
 type Interruption = 'lost' | 'left' | 'unfit'
 
-/** What an earlier process has left of a job. */
+/** What an earlier process has left of a job, or where another job has been. */
 export interface Earlier {
   events: readonly string[]
   checkpoint: Checkpoint | undefined
@@ -114,6 +114,8 @@ export class DurableJob {
   private left = false
   /** The store could not be written to for so long that the job has failed without it. */
   private unstored = false
+  /** Wait for the next checkpoint. */
+  private readonly askers: ((checkpoint: Checkpoint) => void)[] = []
   /** It leaves with the next checkpoint. */
   private leaving = false
   /** Ends the pause before a write is tried again. */
@@ -129,6 +131,7 @@ export class DurableJob {
   ) {
     this.journal = new Journal(earlier.events)
     this.checkpoint = earlier.checkpoint
+    this.unsaved = earlier.events.length === 0 && earlier.checkpoint !== undefined
     this.writer = spec.writer()
     this.done = new Promise((resolve) => (this.settle = resolve))
   }
@@ -154,7 +157,26 @@ export class DurableJob {
 
   /** It can be computed on or again: it has a checkpoint, or nothing but its seed has decided its course. */
   get resumable(): boolean {
-    return this.record.durable && (!this.record.steered || this.checkpoint !== undefined)
+    const { continued, durable, steered } = this.record
+    return durable && (this.checkpoint !== undefined || !(steered || continued))
+  }
+
+  /**
+   * The next checkpoint with all that has steered it. Throws `invalid_request` where it has not begun, or ends
+   * first.
+   */
+  async state(): Promise<Checkpoint> {
+    const param = 'id'
+    for (;;) {
+      if (!this.started || this.silent) {
+        const reason = `the response has ${this.silent ? 'ended' : 'not begun'}; only one that runs has a state`
+        throw new BasinError('invalid_request', { param, reason })
+      }
+      const next = new Promise<Checkpoint>((resolve) => this.askers.push(resolve))
+      this.save()
+      const given = await Promise.race([next, this.done])
+      if (given && given.steered === (this.record.steers ?? []).length) return given
+    }
   }
 
   /** Follows `run`, or submits one as soon as there is room. */
@@ -246,8 +268,9 @@ export class DurableJob {
     this.eventCount = checkpoint?.next ?? 0
     this.steered = checkpoint?.steered ?? 0
     this.writer = this.spec.writer(checkpoint?.writer)
-    this.started = checkpoint !== undefined
-    if (!checkpoint) this.say(this.writer.open())
+    // One that goes on from the state of another response has not begun itself.
+    this.started = this.eventCount > 0
+    if (!this.started) this.say(this.writer.open())
   }
 
   private async compute(first: RequestStream | undefined): Promise<void> {
@@ -330,7 +353,9 @@ export class DurableJob {
   private keep(saved: Of<'saved'>): void {
     const { limits, steered, steps, thought } = saved
     const { eventCount: next } = this
-    this.checkpoint = { next, writer: this.writer.memory(), thought, steps, steered, limits }
+    const checkpoint = { next, writer: this.writer.memory(), thought, steps, steered, limits }
+    this.checkpoint = checkpoint
+    for (const give of this.askers.splice(0)) give(checkpoint)
     this.asked = false
     this.unsaved = true
     this.spec.watch.saved(saved)
@@ -340,7 +365,7 @@ export class DurableJob {
 
   private interruptionBy(error: ErrorMessage, again: boolean): Interruption | undefined {
     const { code } = error
-    if (this.checkpoint && code === 'invalid_state') {
+    if (this.checkpoint && this.checkpoint.next > 0 && code === 'invalid_state') {
       this.spec.watch.unfit(this.record.id, String(error.facts['reason']))
       return 'unfit'
     }

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RequestStream } from '../generation/client/engine-client.js'
 import { DurableJob, type JobSpec } from './durable-job.js'
-import type { JobRecord, JobStore } from './store.js'
+import type { Checkpoint, JobRecord, JobStore } from './store.js'
 
 /** How many events of an ended job are read from the store at once. */
 const EVENTS_PER_READ = 256
@@ -36,9 +36,18 @@ export class DurableJobs {
     }, SWEEP_INTERVAL_MS).unref()
   }
 
-  /** Starts a job whose request has been submitted. `kept`: it is written to the store. */
-  start(record: JobRecord, spec: JobSpec, run: RequestStream, kept: boolean): DurableJob {
-    const job = new DurableJob(record, spec, kept ? this.store : undefined)
+  /**
+   * Starts a job whose request has been submitted. `kept`: it is written to the store; `checkpoint`: where it
+   * begins, if not at its prompt.
+   */
+  start(
+    record: JobRecord,
+    spec: JobSpec,
+    run: RequestStream,
+    { checkpoint, kept }: { kept: boolean; checkpoint: Checkpoint | undefined },
+  ): DurableJob {
+    const store = kept ? this.store : undefined
+    const job = new DurableJob(record, spec, store, { events: [], checkpoint })
     return this.enter(job, run)
   }
 

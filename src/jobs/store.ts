@@ -15,6 +15,8 @@ export interface JobRecord {
   steered: boolean
   /** By what, in this order. Absent: it was not. */
   steers?: Steer[]
+  /** It began at the checkpoint of another job, without which it cannot be computed again. */
+  continued?: boolean
   model: string
   job: Omit<EngineRequest, 'id'>
   /** The request body, as the API defines it. JSON. */

@@ -2,6 +2,7 @@
  * Builds the server from what it is given: models to answer with, limits, a logger. Opens no file, listens
  * on no port and handles no signal.
  */
+import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import type { EngineClient } from '../generation/client/engine-client.js'
 import type { JobStore } from '../jobs/store.js'
@@ -66,6 +67,8 @@ export interface AppOptions {
   store: JobStore
   /** Seconds between two checkpoints of a response in the background; 0: there are none. */
   checkpointSeconds?: number
+  /** Signs the states of responses that clients take away, 32 bytes at least; absent: one of this process. */
+  stateKey?: Uint8Array
   /** Where the usage of clients is counted; absent: in this process. Closed with the app. */
   usage?: UsageStore
   /** Where spans go; absent: nowhere. Closed with the app. */
@@ -138,6 +141,7 @@ function componentsFrom(options: AppOptions): Components {
     store,
     checkpointSeconds,
     metrics,
+    stateKey: options.stateKey ?? randomBytes(32),
     log: logger,
   })
   const draining = options.draining ?? (() => false)

@@ -54,6 +54,7 @@ export class ScriptedGeneration implements EngineClient {
   readonly engine = { name: 'scripted', backend: 'paper', threads: 1, reason: 'for tests' }
   readonly capacity
   readonly memory = 1024
+  readonly identity = new Uint8Array(32)
   readonly chat: boolean
   readonly maxQueue: number
   readonly jobs: EngineRequest[] = []

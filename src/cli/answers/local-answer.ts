@@ -1,28 +1,42 @@
 /** An answer of a model in this process. */
 import { fromErrorMessage } from '../../errors.js'
 import type { EngineClient, RequestStream } from '../../generation/client/engine-client.js'
-import type { RequestEvent } from '../../generation/protocol.js'
+import type { Of, RequestEvent } from '../../generation/protocol.js'
 import { settledAnswers } from '../../generation/settled-answers.js'
 import type { AnswerEvent, WatchedAnswer } from './answer-events.js'
 
 type Request = Omit<Parameters<EngineClient['submit']>[0], 'client' | 'hold' | 'reportSteps'>
 
-export function localAnswer(engine: EngineClient, request: Request): WatchedAnswer {
+/** Takes an answer to be gone on with, and the text that has settled since the last one. */
+export type Keep = (saved: Of<'saved'>, text: string) => void
+
+/** `keep`: in place of the end with the best so far, the answer is saved and left. */
+export function localAnswer(engine: EngineClient, request: Request, keep?: Keep): WatchedAnswer {
   const stream = engine.submit({ ...request, client: 'terminal', reportSteps: true, hold: false })
   return {
-    events: eventsOf(stream),
+    events: eventsOf(stream, keep),
     finish: () => {
-      stream.control({ type: 'finish' })
+      stream.control({ type: keep ? 'save' : 'finish' })
     },
   }
 }
 
-async function* eventsOf(stream: RequestStream): AsyncGenerator<AnswerEvent, void> {
+async function* eventsOf(
+  stream: RequestStream,
+  keep: Keep | undefined,
+): AsyncGenerator<AnswerEvent, void> {
+  let settled = ''
   for await (const event of everyEvent(stream.events)) {
     if (event.type === 'failed') throw fromErrorMessage(event.error)
     if (event.type === 'step') yield event
-    for (const { energy, seconds, text } of settledAnswers(event))
+    if (event.type === 'saved') {
+      keep?.(event, settled)
+      stream.control({ type: 'cancel' })
+    }
+    for (const { energy, seconds, text } of settledAnswers(event)) {
+      settled += text
       yield { type: 'settled', text, energy, seconds }
+    }
     if (event.type === 'finished') {
       const { refinement, text, usage } = event
       const { restarts = 0, steps, stop_reason: stopReason, terms = [] } = refinement

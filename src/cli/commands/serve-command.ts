@@ -22,6 +22,7 @@ import { openLog } from '../output/log.js'
 import { version } from '../../library/package.js'
 import { type ServeFlags, serveOptions } from '../options/serve-options.js'
 import { openTracing } from '../output/telemetry.js'
+import { openStateKey } from '../state-key.js'
 import { browserFiles } from '../model-files.js'
 import { checkNames, type FoundModel, modelNamed, scanModels } from '../../library/model-folder.js'
 import { closeAll, openAll, sourceOf } from '../../library/open-models.js'
@@ -47,6 +48,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const memoryBytes = flags.memoryMib === undefined ? Infinity : flags.memoryMib * 2 ** 20
   const tracing = flags.otlpEndpoint && (await openTracing(flags.otlpEndpoint, logger))
   const usage = flags.redisUrl && (await RedisUsageStore.open(flags.redisUrl, logger))
+  const stateKey = openStateKey(flags.stateKey, flags.dataDir)
   let models = new Map<string, EngineClient>()
   try {
     models = await openModels(sources, memoryBytes)
@@ -62,6 +64,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       store: await openStore(flags, logger),
       checkpointSeconds: flags.checkpointSeconds,
+      ...(stateKey && { stateKey }),
       ...(keys && { keys }),
       ...(flags.modelFiles === 'on' && { modelFiles: modelFilesOf(chosen) }),
       privateDocs: flags.docs === 'keys',

@@ -44,6 +44,7 @@ export interface ServeFlags extends WorkerFlags {
   memoryMib?: number
   dataDir?: string
   checkpointSeconds: number
+  stateKey?: string
   responseTtl: number
   responseMib: number
   otlpEndpoint?: string
@@ -290,6 +291,12 @@ export const serveOptions = (command: Command): Command =>
         [0, 86_400],
         CHECKPOINT_SECONDS,
       ),
+    )
+    .addOption(
+      new Option(
+        '--state-key <file>',
+        'file of a secret by which states of responses are signed, 32 bytes at least; default: one in --data-dir',
+      ).env('BASIN_STATE_KEY'),
     )
     .addOption(
       number(

@@ -27,6 +27,8 @@ export interface EngineClient {
   readonly capacity: EngineCapacity
   /** Bytes that the engine held when it was ready. */
   readonly memory: number
+  /** Of the model and its weights: thoughts that are saved here fit where this is equal. */
+  readonly identity: Uint8Array
   /** The model has a chat template, which `converse` needs. */
   readonly chat: boolean
   /** How it writes calls of tools; undefined where its template knows none. */
@@ -99,6 +101,7 @@ class WorkerEngineClient implements EngineClient {
   readonly engine: EngineInfo
   readonly capacity: EngineCapacity
   readonly memory: number
+  readonly identity: Uint8Array
   readonly chat: boolean
   readonly tools?: ToolFormat | undefined
   private readonly maxQueue: number
@@ -119,11 +122,12 @@ class WorkerEngineClient implements EngineClient {
     private readonly texts: TextPool,
     options: WorkerOptions,
   ) {
-    const { capacity, chat, engine, memory, model, tools } = first.ready
+    const { capacity, chat, engine, identity, memory, model, tools } = first.ready
     this.model = model
     this.engine = engine
     this.capacity = capacity
     this.memory = memory
+    this.identity = identity
     this.chat = chat
     this.tools = tools
     this.maxQueue = options.maxQueue

@@ -23,7 +23,7 @@ import {
   type RequestMemory,
   RequestState,
 } from './request-state.js'
-import { packThought, unpackThought } from './thought-bytes.js'
+import { packThought, unpackThought } from '../thought-bytes.js'
 import { refinementOf } from './token-selection.js'
 
 export interface RequestTableOptions {

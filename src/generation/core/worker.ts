@@ -89,6 +89,7 @@ try {
     engine: engine.info,
     capacity: engine.capacity,
     memory: engine.memory(),
+    identity: engine.identity,
     ...chatAbility(options.modelPath),
   })
 } catch (error) {

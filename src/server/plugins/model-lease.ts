@@ -5,6 +5,7 @@
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Requester } from '../requests/requester.js'
+import { modelOfState } from '../openai/responses/response-state.js'
 import type { ModelLease, ModelRegistry } from '../models/model-registry.js'
 import { whenReplyEnds } from '../pending-replies.js'
 
@@ -13,6 +14,12 @@ declare module 'fastify' {
     /** The model that answers. Throws for a route whose body has no field `model`. */
     readonly engine: Requester['engine']
   }
+}
+
+/** The fields by which a body names a model. */
+interface Named {
+  model?: string | null
+  resume_from?: string | null
 }
 
 export const modelLease = fp<{ models: ModelRegistry }>(
@@ -28,8 +35,8 @@ export const modelLease = fp<{ models: ModelRegistry }>(
     app.addHook('preHandler', async (request, { raw }) => {
       const schema = request.routeOptions.schema?.body as { properties?: object } | undefined
       if (!schema?.properties || !('model' in schema.properties)) return
-      const { model } = request.body as { model?: string | null }
-      const lease = await models.lease(model)
+      const { model, resume_from: state } = request.body as Named
+      const lease = await models.lease(model ?? (state ? modelOfState(state) : undefined))
       leases.set(request, lease)
       // The client may have left while the model was loaded.
       whenReplyEnds(raw, lease.release)

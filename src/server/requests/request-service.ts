@@ -28,6 +28,8 @@ export interface Submission {
   route: string
   /** Cancels the requests when it is aborted. */
   signal?: AbortSignal
+  /** What the present answers may take, where they go on with ones that may have been extended. */
+  granted?: Limited
 }
 
 export interface RequestServiceOptions {
@@ -57,7 +59,7 @@ export class RequestService {
   async submit(
     engine: EngineClient,
     requests: readonly NewRequest[],
-    { client, route, signal }: Submission,
+    { client, granted, route, signal }: Submission,
   ): Promise<SubmittedRequest[]> {
     refuseIfAborted(signal)
     this.checkCost(engine.model, requests)
@@ -73,7 +75,7 @@ export class RequestService {
       for (const request of tokenized) {
         const stream = engine.submit({ ...request, client })
         const observer = this.observerOf(engine, client, route)
-        submitted.push(this.watched(stream, request, observer, submitted.length))
+        submitted.push(this.watched(stream, request, observer, submitted.length, granted))
       }
     } catch (error) {
       cancelAll(submitted)

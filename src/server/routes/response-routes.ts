@@ -14,6 +14,7 @@ import {
   ResponseReply,
   ResponseRequest,
   Retrieval,
+  StateReply,
 } from '../schemas/response-schema.js'
 
 const Deleted = Type.Object({
@@ -119,6 +120,22 @@ export function responseRoutes(
       const reason = 'needs stream=true'
       throw new BasinError('invalid_request', { param: 'starting_after', reason })
     },
+  )
+  app.get(
+    '/v1/responses/:id/state',
+    {
+      schema: {
+        operationId: 'getResponseState',
+        summary: 'The state of a response that runs, to go on with later or elsewhere',
+        description:
+          'The response goes on. The text is signed: a server that has the key and the model takes it as ' +
+          'resume_from of POST /v1/responses.',
+        tags,
+        params,
+        response: replies(StateReply, 404, 410),
+      },
+    },
+    ({ owner, params: { id } }) => responses.state(id, owner),
   )
   app.post(
     '/v1/responses/:id/cancel',

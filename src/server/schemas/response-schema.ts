@@ -75,6 +75,13 @@ export const ResponseRequest = Type.Object(
     previous_response_id: Type.Optional(
       nullableString(128, { description: 'continues the conversation after that response' }),
     ),
+    resume_from: Type.Optional(
+      nullableString(1_048_576, {
+        description:
+          'a state of GET /v1/responses/{id}/state: goes on from there, with all that was asked then. Beside it ' +
+          'only background, stream, stream_options, include, store and metadata',
+      }),
+    ),
     ...sampling,
     max_output_tokens: Type.Optional(
       nullableInteger(1, LARGEST_COUNT, { description: 'default: what the context has room for' }),
@@ -241,6 +248,15 @@ export const ResponseReply = Type.Object(
   },
 )
 export type ResponseReply = Static<typeof ResponseReply>
+
+export const StateReply = Type.Object({
+  id: Type.String(),
+  object: Type.Literal('response.state'),
+  model: Type.String(),
+  steps: Type.Integer({ description: 'descent steps that it has taken' }),
+  state: Type.String({ description: 'for resume_from' }),
+})
+export type StateReply = Static<typeof StateReply>
 
 export const Retrieval = Type.Object(
   {

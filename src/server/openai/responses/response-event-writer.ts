@@ -36,6 +36,15 @@ export interface ResponseMeta {
   itemId: string
   /** Events of descent steps were asked for. */
   refinement: boolean
+  /** It goes on from the state of another response, which had said this. */
+  given?: Given
+}
+
+/** What a response has said. */
+export interface Given {
+  text: string
+  logprobs: Logprob[]
+  steps: number
 }
 
 const logprobOf = ({ logprob, token, top }: TokenLogprob): Logprob => ({
@@ -59,12 +68,9 @@ type Outcome = Partial<
 > & { status: Status }
 
 /** What has been written so far, from which another writer goes on. */
-interface Memory {
+export interface WriterMemory extends Given {
   status: Status
   begun: boolean
-  text: string
-  logprobs: Logprob[]
-  steps: number
 }
 
 export class ResponseEventWriter implements EventWriter {
@@ -80,10 +86,10 @@ export class ResponseEventWriter implements EventWriter {
     private readonly meta: ResponseMeta,
     memory?: unknown,
   ) {
-    if (memory !== undefined) Object.assign(this, memory as Memory)
+    if (memory !== undefined) Object.assign(this, memory as WriterMemory)
   }
 
-  memory(): Memory {
+  memory(): WriterMemory {
     const { begun, logprobs, status, steps, text } = this
     return { begun, logprobs: [...logprobs], status, steps, text }
   }
@@ -139,7 +145,16 @@ export class ResponseEventWriter implements EventWriter {
         item: { ...this.item('in_progress'), content: [] },
       },
       { type: 'response.content_part.added', ...this.place, part: this.part },
+      ...this.giveAgain(),
     ]
+  }
+
+  /** What the response had said whose state this one goes on from. */
+  private giveAgain(): object[] {
+    const { given } = this.meta
+    if (!given) return []
+    this.steps = given.steps
+    return this.say(given.text, given.logprobs)
   }
 
   private step(event: Of<'step'>): object[] {
@@ -151,7 +166,10 @@ export class ResponseEventWriter implements EventWriter {
   }
 
   private settle({ logprobs = [], text }: SettledAnswer): object[] {
-    const added = logprobs.map(logprobOf)
+    return this.say(text, logprobs.map(logprobOf))
+  }
+
+  private say(text: string, added: readonly Logprob[]): object[] {
     this.text += text
     this.logprobs.push(...added)
     if (text === '' && added.length === 0) return []

@@ -1,15 +1,18 @@
 /** From a request for a response to a request for an engine, and to the fields of the response that follow from it. */
 import { randomUUID } from 'node:crypto'
 import { BasinError } from '../../../errors.js'
+import type { EngineClient } from '../../../generation/client/engine-client.js'
+import { checkThought } from '../../../generation/thought-bytes.js'
 import type { ModelConfig } from '../../../model/config.js'
 import type { Limits } from '../../limits.js'
 import type { NewRequest } from '../../requests/request-service.js'
 import { requestFrom, roomAfter } from '../../requests/request-settings.js'
 import type { ResponseRequest } from '../../schemas/response-schema.js'
-import { responseRefusals } from '../../schemas/openai-fields.js'
+import { responseRefusals, withoutEffect } from '../../schemas/openai-fields.js'
 import type { ConversationPrompt } from '../chat-prompt.js'
 import { refuseFields } from '../refuse-fields.js'
 import type { ResponseMeta } from './response-event-writer.js'
+import type { StateContent } from './response-state.js'
 
 /** What the text of a response may be. */
 const formats: readonly string[] = ['text', 'json_object', 'json_schema']
@@ -63,6 +66,74 @@ export function engineRequestOf(
     ...(typeof body.template !== 'string' && { templateParam: 'input' }),
     hold: false,
     reportSteps: wantsRefinement(body),
+  }
+}
+
+/** What a request may have beside a state, which has all else. */
+const besideState: ReadonlySet<string> = new Set([
+  'background',
+  'include',
+  'metadata',
+  'model',
+  'resume_from',
+  'store',
+  'stream',
+  'stream_options',
+  ...Object.keys(withoutEffect),
+])
+
+/**
+ * The request that a state was saved of, as this client wants to follow it. Throws `invalid_request` for a field
+ * that the state has, `invalid_state` where it is of another model or of other weights, `out_of_range` beyond the
+ * operator's caps.
+ */
+export function engineRequestFrom(
+  body: ResponseRequest,
+  { limits: granted, model: name, request, thought }: StateContent,
+  { engine: info, identity, model }: Pick<EngineClient, 'engine' | 'identity' | 'model'>,
+  { caps }: Limits,
+): NewRequest {
+  for (const [param, value] of Object.entries(body)) {
+    if (value === null || value === undefined || besideState.has(param)) continue
+    const reason = 'it comes with resume_from; leave it out'
+    throw new BasinError('invalid_request', { param, reason })
+  }
+  if (name !== model.name) {
+    const reason = `it is of the model ${name}, and the request names ${model.name}`
+    throw new BasinError('invalid_state', { reason })
+  }
+  checkThought({ identity, info }, thought)
+  const budget = { ...request.budget, ...granted }
+  const check = (what: string, value: number | undefined, most: number) => {
+    if (value === undefined || value <= most) return
+    const bound = `of an answer of at most ${most} ${what}`
+    throw new BasinError('out_of_range', { param: 'resume_from', bound, value })
+  }
+  check('steps', budget.maxSteps, caps.maxSteps)
+  check('seconds', budget.maxSeconds, caps.maxSeconds)
+  check('candidates', budget.candidates, caps.candidates)
+  const reportSteps = wantsRefinement(body)
+  return { ...request, reportSteps, from: { thought, repeats: false } }
+}
+
+/** The response that goes on where the one of `content` was. */
+export function continuedMetaOf(
+  body: ResponseRequest,
+  { given, head }: StateContent,
+): ResponseMeta {
+  const continued = {
+    ...head,
+    id: `resp_${randomUUID()}`,
+    created_at: Math.floor(Date.now() / 1000),
+    background: body.background ?? false,
+    store: body.store ?? true,
+    metadata: body.metadata ?? {},
+  }
+  return {
+    head: continued,
+    itemId: `msg_${randomUUID()}`,
+    refinement: wantsRefinement(body),
+    given,
   }
 }
 

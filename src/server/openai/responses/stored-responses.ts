@@ -14,14 +14,31 @@ import type { Requester } from '../../requests/requester.js'
 import type { Limits } from '../../limits.js'
 import type { ModelRegistry } from '../../models/model-registry.js'
 import type { RequestObserver } from '../../requests/request-observer.js'
-import type { RequestService } from '../../requests/request-service.js'
+import type { NewRequest, RequestService } from '../../requests/request-service.js'
 import type { RunningRequests, Steerable } from '../../requests/running-requests.js'
 import type { SubmittedRequest } from '../../requests/request-service.js'
-import type { InputMessage, ResponseReply, ResponseRequest } from '../../schemas/response-schema.js'
+import type {
+  InputMessage,
+  ResponseReply,
+  ResponseRequest,
+  StateReply,
+} from '../../schemas/response-schema.js'
 import type { Turn } from '../chat-prompt.js'
 import { itemsOf, promptOf, turnOf } from './response-input.js'
-import { ResponseEventWriter, type ResponseMeta, saysTheSame } from './response-event-writer.js'
-import { engineRequestOf, refuseUnsupported, responseMetaOf } from './response-request.js'
+import {
+  ResponseEventWriter,
+  type ResponseMeta,
+  saysTheSame,
+  type WriterMemory,
+} from './response-event-writer.js'
+import {
+  continuedMetaOf,
+  engineRequestFrom,
+  engineRequestOf,
+  refuseUnsupported,
+  responseMetaOf,
+} from './response-request.js'
+import { type StateContent, StateSeal } from './response-state.js'
 
 /** What a record keeps of the HTTP request. Folders of data hold it under these names. */
 interface KeptRequest {
@@ -30,6 +47,17 @@ interface KeptRequest {
   /** The conversation before it. */
   history: Turn[]
 }
+
+/** A response before it is submitted. */
+interface Begun extends Pick<KeptRequest, 'items' | 'history'> {
+  asked: NewRequest
+  meta: ResponseMeta
+  /** Where it goes on. */
+  state?: StateContent
+}
+
+/** Bytes of a body that brings a state, beside the state. */
+const ROOM_BESIDE_STATE = 16_384
 
 export interface StoredResponsesOptions {
   requests: RequestService
@@ -40,6 +68,8 @@ export interface StoredResponsesOptions {
   /** Between two checkpoints of a response in the background; 0: there are none. */
   checkpointSeconds: number
   metrics: ResponseMetrics
+  /** Signs the states that clients take away: at least 32 bytes. */
+  stateKey: Uint8Array
   log: FastifyBaseLogger
 }
 
@@ -57,15 +87,25 @@ const MOST_ATTEMPTS = 1200
 const keptRequestOf = (record: JobRecord): KeptRequest => record.request as KeptRequest
 const replyOf = (record: JobRecord): ResponseReply => record.result as ResponseReply
 
+/** What was asked, without who asked and how it is kept. */
+function requestOf({ job }: JobRecord): NewRequest {
+  const request: Partial<JobRecord['job']> & NewRequest = { ...job }
+  delete request.client
+  delete request.saves
+  return request
+}
+
 const absent = (id: string, param = 'id'): BasinError =>
   new BasinError('not_found', { param, what: `The response ${id}` })
 
 export class StoredResponses {
   private readonly jobs: DurableJobs
+  private readonly seal: StateSeal
 
   constructor(private readonly options: StoredResponsesOptions) {
     const { checkpointSeconds, store } = options
     this.jobs = new DurableJobs(store, this.reportStoreError, checkpointSeconds)
+    this.seal = new StateSeal(options.stateKey)
   }
 
   /**
@@ -74,52 +114,105 @@ export class StoredResponses {
    */
   async create(body: ResponseRequest, requester: Requester): Promise<DurableJob> {
     refuseUnsupported(body)
-    const { limits, requests } = this.options
+    const { requests } = this.options
     const { client, disconnected, engine, owner } = requester
-    const items = itemsOf(body)
-    const history = this.historyOf(body, owner)
-    const prompt = await promptOf(body, history, items.map(turnOf), requester)
-    const durable = body.background ?? false
+    const begun =
+      typeof body.resume_from === 'string'
+        ? this.continued(body, body.resume_from, engine)
+        : await this.begun(body, requester)
+    const { meta, state } = begun
+    const durable = meta.head.background
     const saves = durable && this.options.checkpointSeconds > 0
-    const asked = {
-      ...engineRequestOf(body, prompt, engine.model, limits),
-      ...(saves && { saves }),
-    }
-    const meta = responseMetaOf(body, asked, engine.model.name)
+    const asked = { ...begun.asked, ...(saves && { saves }) }
     if (meta.head.store) await this.refuseWhileFailing()
     const request = await requests.submitOne(engine, asked, {
       client,
       route: 'responses',
       ...(!durable && { signal: disconnected }),
+      ...(state && { granted: state.limits }),
     })
+    const { from, ...job } = asked
     const record: JobRecord = {
       id: meta.head.id,
       owner,
       durable,
-      steered: false,
+      steered: state !== undefined && state.steers.length > 0,
+      ...(state && { steers: state.steers, continued: true }),
       model: meta.head.model,
-      job: { ...asked, client },
-      request: { telling: meta, items, history } satisfies KeptRequest,
+      job: { ...job, client },
+      request: { telling: meta, items: begun.items, history: begun.history } satisfies KeptRequest,
       result: null,
       expires: null,
     }
     const spec = this.specOf(record, engine, request.observer)
-    const job = this.jobs.start(record, spec, request, meta.head.store)
-    this.makeSteerable(job, request)
+    const { store: kept } = meta.head
+    const checkpoint = state && from && { ...state, next: 0, writer: undefined }
+    const response = this.jobs.start(record, spec, request, { kept, checkpoint })
+    this.makeSteerable(response, request)
     if (!durable) {
       disconnected.addEventListener(
         'abort',
         () => {
-          job.cancel()
+          response.cancel()
         },
         { once: true },
       )
     }
     // A worker answers in order: once it has answered this, it has looked at the request.
     await engine.ping()
-    await this.throwRefusal(job)
-    if (durable) await job.written()
-    return job
+    await this.throwRefusal(response)
+    if (durable) await response.written()
+    return response
+  }
+
+  /** What begins at its prompt. */
+  private async begun(body: ResponseRequest, requester: Requester): Promise<Begun> {
+    const { model } = requester.engine
+    const items = itemsOf(body)
+    const history = this.historyOf(body, requester.owner)
+    const prompt = await promptOf(body, history, items.map(turnOf), requester)
+    const asked = engineRequestOf(body, prompt, model, this.options.limits)
+    return { asked, meta: responseMetaOf(body, asked, model.name), items, history }
+  }
+
+  /** What goes on from a state. */
+  private continued(body: ResponseRequest, sealed: string, engine: EngineClient): Begun {
+    const state = this.seal.open(sealed)
+    const asked = engineRequestFrom(body, state, engine, this.options.limits)
+    const { history, items } = state
+    return { asked, meta: continuedMetaOf(body, state), items, history, state }
+  }
+
+  /** The state of one that runs, for `resume_from`. Throws `not_found`, `invalid_request`. */
+  async state(id: string, owner: string): Promise<StateReply> {
+    const record = this.record(id, owner)
+    const job = this.jobs.under(id, owner)
+    if (!job) {
+      const reason = 'the response has ended; only one that runs has a state'
+      throw new BasinError('invalid_request', { param: 'id', reason })
+    }
+    const { limits, steered, steps, thought, writer } = await job.state()
+    const { history, items, telling } = keptRequestOf(record)
+    const { logprobs, steps: shown, text } = writer as WriterMemory
+    const state = this.seal.seal({
+      model: record.model,
+      head: telling.head,
+      request: requestOf(record),
+      items,
+      history,
+      given: { text, logprobs, steps: shown },
+      limits,
+      steps,
+      steered,
+      steers: record.steers ?? [],
+      thought,
+    })
+    const { bodyBytes } = this.options.limits
+    if (state.length > bodyBytes - ROOM_BESIDE_STATE) {
+      const reason = `its state has ${state.length} characters, and a request that brings it back at most ${bodyBytes} bytes; fewer candidates have a smaller one`
+      throw new BasinError('not_supported', { param: 'id', reason })
+    }
+    return { id, object: 'response.state', model: record.model, steps, state }
   }
 
   /** Throws `not_found`. */

@@ -12,9 +12,9 @@
  *   56  uint32    CRC-32 of all other bytes
  *   60            the data as JSON, in UTF-8; then the bytes of its arrays of numbers
  */
-import { checksumAround } from '../../energy/crc.js'
-import type { EnergyEngine } from '../../energy/engine.js'
-import { BasinError } from '../../errors.js'
+import { checksumAround } from '../energy/crc.js'
+import type { EnergyEngine, EngineInfo } from '../energy/engine.js'
+import { BasinError } from '../errors.js'
 
 const MAGIC = 'BASINTHT'
 /** Of the layout and of the data: whoever changes either counts it up. */
@@ -26,7 +26,9 @@ const CHECKSUM_AT = 56
 const HEADER_BYTES = 60
 
 /** Whose state a thought is. */
-export type ThoughtOwner = Pick<EnergyEngine, 'identity' | 'info'>
+export interface ThoughtOwner extends Pick<EnergyEngine, 'identity'> {
+  info: Pick<EngineInfo, 'name'>
+}
 
 type Numbers = Float32Array | Uint8Array
 
@@ -46,6 +48,9 @@ const refuse = (reason: string): never => {
   throw new BasinError('invalid_state', { reason })
 }
 
+const viewOf = ({ buffer, byteLength, byteOffset }: Uint8Array): DataView =>
+  new DataView(buffer, byteOffset, byteLength)
+
 const asciiOf = (bytes: Uint8Array): string =>
   String.fromCharCode(...bytes.filter((byte) => byte !== 0))
 
@@ -61,7 +66,10 @@ export function packThought(owner: ThoughtOwner, data: object): Uint8Array {
   let length = 0
   const text = JSON.stringify(data, (_, value: unknown) => {
     if (typeof value === 'number' && !Number.isFinite(value)) return { $: String(value) }
-    if (!(value instanceof Float32Array || value instanceof Uint8Array)) return value
+    if (!(value instanceof Float32Array || value instanceof Uint8Array)) {
+      if (ArrayBuffer.isView(value)) throw new TypeError('a thought has no arrays of other numbers')
+      return value
+    }
     const before = found.get(value)
     if (before) return before
     const $ = value instanceof Float32Array ? 'f32' : 'u8'
@@ -86,13 +94,13 @@ export function packThought(owner: ThoughtOwner, data: object): Uint8Array {
 }
 
 /**
- * The data of a thought. Throws `invalid_state` for bytes that are no thought, are damaged, or are of another
- * version, kind of engine or model.
+ * Throws `invalid_state` for bytes that are no thought, are damaged, or are of another version, kind of engine or
+ * model.
  */
-export function unpackThought(owner: ThoughtOwner, bytes: Uint8Array): unknown {
+export function checkThought(owner: ThoughtOwner, bytes: Uint8Array): void {
   if (bytes.length < HEADER_BYTES || asciiOf(bytes.subarray(0, 8)) !== MAGIC)
     refuse('these bytes are not a thought')
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const view = viewOf(bytes)
   const version = view.getUint32(8, true)
   if (version !== VERSION) refuse(`it has version ${version}; this server reads ${VERSION}`)
   if (view.getUint32(CHECKSUM_AT, true) !== checksumAround(bytes, CHECKSUM_AT))
@@ -104,6 +112,12 @@ export function unpackThought(owner: ThoughtOwner, bytes: Uint8Array): unknown {
     )
   if (owner.identity.some((byte, i) => byte !== bytes[IDENTITY_AT + i]))
     refuse('it was saved by another model, or by other weights of this one')
+}
+
+/** The data of a thought. Throws as `checkThought` does. */
+export function unpackThought(owner: ThoughtOwner, bytes: Uint8Array): unknown {
+  checkThought(owner, bytes)
+  const view = viewOf(bytes)
   const numbersAt = HEADER_BYTES + view.getUint32(LENGTH_AT, true)
   const text = new TextDecoder().decode(bytes.subarray(HEADER_BYTES, numbersAt))
   const made = new Map<number, Numbers>()
