@@ -37,7 +37,7 @@ export interface TrainSettings extends ObjectiveSettings {
   tokenizer: string
   /** Directory of a model whose weights the run starts from; its blocks may have another length. */
   init?: string
-  /** Without `init`: weights begin so that attention tells distances first, and places later. */
+  /** What is not taken from `init` begins so that attention tells distances first, and places later. */
   distances?: true
   /** What requests call the model; default: the name in the configuration. */
   name?: string
@@ -226,14 +226,14 @@ function initialWith(
   { alpha, distances, init, seed }: TrainSettings,
   config: ModelConfig,
 ): Pick<TrainOptions, 'initial'> {
-  if (init !== undefined) return { initial: initialOf(init, config) }
-  if (!distances) return {}
-  if (config.answer.space === 'vocab')
+  if (distances && config.answer.space === 'vocab')
     throw new BasinError('not_supported', {
       param: '--distances',
       reason: 'answers in vocabulary space have no position queries',
     })
-  return { initial: distancesFirst(initialWeights(config, seed, alpha), config, seed) }
+  const drawn = distances && distancesFirst(initialWeights(config, seed, alpha), config, seed)
+  if (init === undefined) return drawn ? { initial: drawn } : {}
+  return { initial: new Map([...(drawn ?? []), ...initialOf(init, config)]) }
 }
 
 /**

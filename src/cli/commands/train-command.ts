@@ -45,7 +45,7 @@ export function registerTrain(program: Command): void {
     )
     .option(
       '--distances',
-      'without --init: begin with weights that tell distances between positions first, and places later',
+      'weights that are not from --init begin so that they tell distances between positions first, and places later',
     )
     .option(
       '--updates <n>',
