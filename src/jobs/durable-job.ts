@@ -155,10 +155,15 @@ export class DurableJob {
     await this.pumping
   }
 
-  /** It can be computed on or again: it has a checkpoint, or nothing but its seed has decided its course. */
+  /**
+   * It can be computed on or again: it has a checkpoint, or nothing but its seed has decided what readers have
+   * seen. An engine that saves does so before it shows anything of a control; so without a checkpoint none of the
+   * controls has shown yet.
+   */
   get resumable(): boolean {
-    const { continued, durable, steered } = this.record
-    return durable && (this.checkpoint !== undefined || !(steered || continued))
+    const { continued, durable, job, steered } = this.record
+    const unsteered = !steered || job.saves === true
+    return durable && (this.checkpoint !== undefined || (unsteered && !continued))
   }
 
   /**
@@ -251,6 +256,11 @@ export class DurableJob {
     return this.over || this.left
   }
 
+  /** What comes after the events of the journal may depend on more than the seed. */
+  private get isSteered(): boolean {
+    return this.checkpoint !== undefined || this.record.steered
+  }
+
   private get isRepeating(): boolean {
     return this.eventCount < this.again
   }
@@ -263,8 +273,9 @@ export class DurableJob {
   /** To where the next submission begins. */
   private rewind(): void {
     const { checkpoint } = this
+    this.run = undefined
     this.asked = false
-    this.again = checkpoint ? this.journal.length : 0
+    this.again = this.isSteered ? this.journal.length : 0
     this.eventCount = checkpoint?.next ?? 0
     this.steered = checkpoint?.steered ?? 0
     this.writer = this.spec.writer(checkpoint?.writer)
@@ -279,7 +290,7 @@ export class DurableJob {
       run ??= await this.submit()
       if (!run) break
       this.run = run
-      if (this.checkpoint && !this.isRepeating) this.goOn()
+      if (this.isSteered && !this.isRepeating) this.goOn()
       const interruption = await this.tell(run, attempt < ATTEMPTS)
       if (interruption !== 'lost' && interruption !== 'unfit') break
       if (interruption === 'unfit') this.checkpoint = undefined
@@ -385,7 +396,8 @@ export class DurableJob {
         this.fail({ code: 'engine_failed', facts })
         return
       }
-      if (this.eventCount === this.again) this.goOn()
+      // The events that open it come before there is a run.
+      if (this.eventCount === this.again && this.run) this.goOn()
       if (this.over) return
     }
     if (final !== undefined) {
