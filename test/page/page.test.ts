@@ -143,6 +143,7 @@ describe.skipIf(reason !== undefined)('the page', () => {
       let taken = await steps()
       await eventually(async () => {
         const before = taken
+        await page.waitForTimeout(150)
         taken = await steps()
         return taken - before
       }).toBe(0)
