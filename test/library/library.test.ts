@@ -56,7 +56,13 @@ describe('refine', () => {
     const refinement = model.refine({ prompt: 'a', maxTokens: 2, maxSteps: null, maxSeconds: 3000 })
     for await (const { step } of refinement) if (step === 2) break
     await expect(refinement.answer()).rejects.toThrow('was left')
-    const next = await model.generate({ prompt: 'a', maxTokens: 2, maxSteps: 1, candidates: 8 })
+    const next = await model.generate({
+      prompt: 'a',
+      maxTokens: 2,
+      maxSteps: 1,
+      candidates: 8,
+      temperature: 0,
+    })
     expect(next.text).toHaveLength(2)
   })
 
