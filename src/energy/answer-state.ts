@@ -4,10 +4,7 @@
  *
  * Layout, little-endian as every machine that the engines run on:
  *
- *   0   8 bytes   "BASINANS"
- *   8   uint32    version
- *   12  8 bytes   kind of engine, ASCII, padded with zeros
- *   20  32 bytes  identity of the model and its weights
+ *   0   52 bytes  header (saved-header.ts), of "BASINANS"
  *   52  uint32    count of numbers: 7 + K
  *   56  uint32    count of values
  *   60  uint32    CRC-32 of all other bytes
@@ -16,17 +13,27 @@
  *                 tokens, -1 where a position moves
  *       float32   values: the state, the best answer, and what else the engine keeps
  */
-import { BasinError } from '../errors.js'
 import { seedWords } from '../refine/random.js'
-import { checksumAround } from './crc.js'
+import {
+  checkFormat,
+  checkOwner,
+  checkWhole,
+  HEADER_END,
+  refuseSaved as refuse,
+  type SavedFormat,
+  type SavedOwner,
+  writeHeader,
+  viewOf,
+} from './saved-header.js'
 
-const MAGIC = 'BASINANS'
-const VERSION = 1
-const KIND_AT = 12
-const IDENTITY_AT = 20
-const COUNTS_AT = 52
-const CHECKSUM_AT = 60
-const HEADER_BYTES = 64
+const format: SavedFormat = {
+  magic: 'BASINANS',
+  version: 1,
+  name: 'saved answer',
+  checksumAt: HEADER_END + 8,
+}
+const COUNTS_AT = HEADER_END
+const BODY_AT = 64
 /** Numbers before the clamped tokens. */
 const FIXED_NUMBERS = 7
 
@@ -47,11 +54,7 @@ export interface AnswerState {
 }
 
 /** What must be equal where an answer is saved and where it is restored. */
-export interface StateOwner {
-  /** `EngineInfo.name` */
-  kind: string
-  /** `modelIdentity` of model-identity.ts. */
-  identity: Uint8Array
+export interface StateOwner extends SavedOwner {
   /** K and V of the model. */
   block: number
   vocabSize: number
@@ -59,35 +62,19 @@ export interface StateOwner {
   values: number
 }
 
-const refuse = (reason: string): never => {
-  throw new BasinError('invalid_state', { reason })
-}
-
-const asciiOf = (bytes: Uint8Array): string =>
-  String.fromCharCode(...bytes.filter((byte) => byte !== 0))
-
 export function encodeState(owner: StateOwner, state: AnswerState): Uint8Array {
   const numbers = numbersOf(state)
   const { values } = state
-  const bytes = new Uint8Array(HEADER_BYTES + numbers.byteLength + values.byteLength)
-  const view = new DataView(bytes.buffer)
-  const ascii = (at: number, text: string) =>
-    bytes.set(
-      Uint8Array.from(text, (c) => c.charCodeAt(0)),
-      at,
-    )
-  ascii(0, MAGIC)
-  view.setUint32(8, VERSION, true)
-  ascii(KIND_AT, owner.kind)
-  bytes.set(owner.identity, IDENTITY_AT)
+  const bytes = new Uint8Array(BODY_AT + numbers.byteLength + values.byteLength)
+  const view = viewOf(bytes)
   view.setUint32(COUNTS_AT, numbers.length, true)
   view.setUint32(COUNTS_AT + 4, values.length, true)
-  bytes.set(new Uint8Array(numbers.buffer), HEADER_BYTES)
+  bytes.set(new Uint8Array(numbers.buffer), BODY_AT)
   bytes.set(
     new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
-    HEADER_BYTES + numbers.byteLength,
+    BODY_AT + numbers.byteLength,
   )
-  view.setUint32(CHECKSUM_AT, checksumAround(bytes, CHECKSUM_AT), true)
+  writeHeader(bytes, format, owner)
   return bytes
 }
 
@@ -111,29 +98,19 @@ export const countOfNumbers = (block: number): number => FIXED_NUMBERS + block
  * engine or model. Nothing in the result is out of range.
  */
 export function decodeState(owner: StateOwner, bytes: Uint8Array): AnswerState {
-  if (bytes.length < HEADER_BYTES || asciiOf(bytes.subarray(0, 8)) !== MAGIC)
-    refuse('these bytes are not a saved answer')
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const version = view.getUint32(8, true)
-  if (version !== VERSION) refuse(`it has version ${version}; this server reads ${VERSION}`)
+  checkFormat(bytes, format, BODY_AT)
+  const view = viewOf(bytes)
   const numberCount = view.getUint32(COUNTS_AT, true)
   const valueCount = view.getUint32(COUNTS_AT + 4, true)
-  const expected = HEADER_BYTES + 8 * numberCount + 4 * valueCount
+  const expected = BODY_AT + 8 * numberCount + 4 * valueCount
   if (bytes.length !== expected)
     refuse(`it is incomplete: it has ${bytes.length} bytes and should have ${expected}`)
-  if (view.getUint32(CHECKSUM_AT, true) !== checksumAround(bytes, CHECKSUM_AT))
-    refuse('it is damaged: its checksum does not match')
-  const kind = asciiOf(bytes.subarray(KIND_AT, IDENTITY_AT))
-  if (kind !== owner.kind)
-    refuse(
-      `it was saved by the engine ${kind}, and this is ${owner.kind}; restore it on an engine of its kind`,
-    )
-  if (owner.identity.some((byte, i) => byte !== bytes[IDENTITY_AT + i]))
-    refuse('it was saved by another model, or by other weights of this one')
+  checkWhole(bytes, format)
+  checkOwner(bytes, owner, 'restore it on an engine of its kind')
   if (numberCount !== countOfNumbers(owner.block) || valueCount !== owner.values)
     refuse(`it has ${numberCount} numbers and ${valueCount} values, which do not fit this model`)
   // A copy, because the bytes of a caller need not be aligned.
-  const body = bytes.slice(HEADER_BYTES)
+  const body = bytes.slice(BODY_AT)
   const values = new Float32Array(body.buffer, 8 * numberCount, valueCount)
   return stateOf(owner, new Float64Array(body.buffer, 0, numberCount), values)
 }

@@ -4,26 +4,32 @@
  *
  * Layout, little-endian as every machine that the engines run on:
  *
- *   0   8 bytes   "BASINTHT"
- *   8   uint32    version
- *   12  8 bytes   kind of engine, ASCII, padded with zeros
- *   20  32 bytes  identity of the model and its weights
+ *   0   52 bytes  header (src/energy/saved-header.ts), of "BASINTHT"
  *   52  uint32    bytes of the text
  *   56  uint32    CRC-32 of all other bytes
  *   60            the data as JSON, in UTF-8; then the bytes of its arrays of numbers
  */
-import { checksumAround } from '../energy/crc.js'
 import type { EnergyEngine, EngineInfo } from '../energy/engine.js'
-import { BasinError } from '../errors.js'
+import {
+  checkFormat,
+  checkOwner,
+  checkWhole,
+  HEADER_END,
+  type SavedFormat,
+  type SavedOwner,
+  writeHeader,
+  viewOf,
+} from '../energy/saved-header.js'
 
-const MAGIC = 'BASINTHT'
-/** Of the layout and of the data: whoever changes either counts it up. */
-const VERSION = 1
-const KIND_AT = 12
-const IDENTITY_AT = 20
-const LENGTH_AT = 52
-const CHECKSUM_AT = 56
-const HEADER_BYTES = 60
+const format: SavedFormat = {
+  magic: 'BASINTHT',
+  // Of the layout and of the data: whoever changes either counts it up.
+  version: 1,
+  name: 'thought',
+  checksumAt: HEADER_END + 4,
+}
+const LENGTH_AT = HEADER_END
+const TEXT_AT = 60
 
 /** Whose state a thought is. */
 export interface ThoughtOwner extends Pick<EnergyEngine, 'identity'> {
@@ -44,21 +50,7 @@ interface Unusual {
   $: 'NaN' | 'Infinity' | '-Infinity'
 }
 
-const refuse = (reason: string): never => {
-  throw new BasinError('invalid_state', { reason })
-}
-
-const viewOf = ({ buffer, byteLength, byteOffset }: Uint8Array): DataView =>
-  new DataView(buffer, byteOffset, byteLength)
-
-const asciiOf = (bytes: Uint8Array): string =>
-  String.fromCharCode(...bytes.filter((byte) => byte !== 0))
-
-/** As the layout has room for it. */
-const kindOf = ({ info }: Pick<ThoughtOwner, 'info'>): string =>
-  info.name.slice(0, IDENTITY_AT - KIND_AT)
-
-const codesOf = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0))
+const ownerOf = ({ identity, info }: ThoughtOwner): SavedOwner => ({ identity, kind: info.name })
 
 /** `data`: objects, arrays, texts, numbers, and Float32Array and Uint8Array. An array that occurs twice is kept once. */
 export function packThought(owner: ThoughtOwner, data: object): Uint8Array {
@@ -79,17 +71,12 @@ export function packThought(owner: ThoughtOwner, data: object): Uint8Array {
     return reference
   })
   const head = new TextEncoder().encode(text)
-  const bytes = new Uint8Array(HEADER_BYTES + head.length + length)
-  const view = new DataView(bytes.buffer)
-  bytes.set(codesOf(MAGIC))
-  view.setUint32(8, VERSION, true)
-  bytes.set(codesOf(kindOf(owner)), KIND_AT)
-  bytes.set(owner.identity, IDENTITY_AT)
-  view.setUint32(LENGTH_AT, head.length, true)
-  bytes.set(head, HEADER_BYTES)
+  const bytes = new Uint8Array(TEXT_AT + head.length + length)
+  viewOf(bytes).setUint32(LENGTH_AT, head.length, true)
+  bytes.set(head, TEXT_AT)
   for (const [{ buffer, byteLength, byteOffset }, { at }] of found)
-    bytes.set(new Uint8Array(buffer, byteOffset, byteLength), HEADER_BYTES + head.length + at)
-  view.setUint32(CHECKSUM_AT, checksumAround(bytes, CHECKSUM_AT), true)
+    bytes.set(new Uint8Array(buffer, byteOffset, byteLength), TEXT_AT + head.length + at)
+  writeHeader(bytes, format, ownerOf(owner))
   return bytes
 }
 
@@ -98,28 +85,16 @@ export function packThought(owner: ThoughtOwner, data: object): Uint8Array {
  * model.
  */
 export function checkThought(owner: ThoughtOwner, bytes: Uint8Array): void {
-  if (bytes.length < HEADER_BYTES || asciiOf(bytes.subarray(0, 8)) !== MAGIC)
-    refuse('these bytes are not a thought')
-  const view = viewOf(bytes)
-  const version = view.getUint32(8, true)
-  if (version !== VERSION) refuse(`it has version ${version}; this server reads ${VERSION}`)
-  if (view.getUint32(CHECKSUM_AT, true) !== checksumAround(bytes, CHECKSUM_AT))
-    refuse('it is damaged: its checksum does not match')
-  const kind = asciiOf(bytes.subarray(KIND_AT, IDENTITY_AT))
-  if (kind !== kindOf(owner))
-    refuse(
-      `it was saved by the engine ${kind}, and this is ${kindOf(owner)}; an engine of its kind goes on with it`,
-    )
-  if (owner.identity.some((byte, i) => byte !== bytes[IDENTITY_AT + i]))
-    refuse('it was saved by another model, or by other weights of this one')
+  checkFormat(bytes, format, TEXT_AT)
+  checkWhole(bytes, format)
+  checkOwner(bytes, ownerOf(owner), 'an engine of its kind goes on with it')
 }
 
 /** The data of a thought. Throws as `checkThought` does. */
 export function unpackThought(owner: ThoughtOwner, bytes: Uint8Array): unknown {
   checkThought(owner, bytes)
-  const view = viewOf(bytes)
-  const numbersAt = HEADER_BYTES + view.getUint32(LENGTH_AT, true)
-  const text = new TextDecoder().decode(bytes.subarray(HEADER_BYTES, numbersAt))
+  const numbersAt = TEXT_AT + viewOf(bytes).getUint32(LENGTH_AT, true)
+  const text = new TextDecoder().decode(bytes.subarray(TEXT_AT, numbersAt))
   const made = new Map<number, Numbers>()
   return JSON.parse(text, (_, value: unknown) => {
     if (typeof value !== 'object' || value === null || !('$' in value)) return value
