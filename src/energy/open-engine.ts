@@ -9,6 +9,7 @@ import { modelIdentity } from './model-identity.js'
 import { loadAddon } from './native/addon.js'
 import { nativeEngine } from './native/engine.js'
 import { weightTypes, type WeightType } from './native/options.js'
+import { PAGE_POSITIONS } from './pages.js'
 import { loadBackend, type BackendChoice } from './tfjs/backend.js'
 import { TfjsEngine } from './tfjs/engine.js'
 import { Device } from './webgpu/device.js'
@@ -44,9 +45,6 @@ export interface OpenOptions {
 
 /** The direction in which a residual energy descends: as its checkpoint says, or one of the two. */
 export const refiners = ['model', 'exact', 'amortized'] as const
-
-/** Positions of a cache page of the tfjs engine. */
-const pageSize = 16
 
 function oneOf<T extends string>(choices: readonly T[], value: string, engine: string): T {
   const found = choices.find((choice) => choice === value)
@@ -88,7 +86,7 @@ export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
   const engine = oneOf(engineChoices, options.engine, options.engine)
   const weights = oneOf(weightTypes, options.weights ?? 'f32', `${engine} with these weights`)
   const refiner = oneOf(refiners, options.refiner ?? 'model', `${engine} with this refiner`)
-  const working = workingBytes(readConfig(directory), { slots, pages, pageSize })
+  const working = workingBytes(readConfig(directory), { slots, pages, pageSize: PAGE_POSITIONS })
   const what = `contexts and answers (${slots} slots, ${pages} pages)`
   refuseBeyondMemory(join(directory, 'config.json'), what, working)
   const checkpoint = withRefiner(openCheckpoint(directory), refiner)
@@ -170,6 +168,6 @@ async function openTfjs(
   const backend = await loadBackend(choice as BackendChoice, threads)
   const reason =
     engine === 'auto' ? `no native engine: ${noNative}; ${backend.reason}` : backend.reason
-  const capacity = { slots, contexts, pages, pageSize }
+  const capacity = { slots, contexts, pages, pageSize: PAGE_POSITIONS }
   return new TfjsEngine(checkpoint, { ...backend, reason }, capacity, threads)
 }

@@ -1,6 +1,7 @@
 /** Opens models, each in a worker thread of its own, and closes them. */
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
+import { pagesPerContext } from '../energy/pages.js'
 import { type EngineClient, startEngineClient } from '../generation/client/engine-client.js'
 import type { WorkerOptions } from '../generation/protocol.js'
 import { weightsFile } from '../model/checkpoint.js'
@@ -11,8 +12,6 @@ import type { FoundModel } from './model-folder.js'
 
 const entry = new URL('../generation/core/worker.js', import.meta.url)
 
-/** Positions in a page of the context cache. */
-export const PAGE_POSITIONS = 16
 /** Without --pages a model has at most so many, which hold 65,536 positions. */
 const MAX_DEFAULT_PAGES = 4096
 
@@ -23,7 +22,7 @@ export async function openEngineClient(
   directory: string,
   flags: WorkerFlags,
 ): Promise<EngineClient> {
-  const perSlot = Math.ceil(readConfig(directory).context_length / PAGE_POSITIONS)
+  const perSlot = pagesPerContext(readConfig(directory))
   const pages = flags.pages ?? Math.max(perSlot, Math.min(MAX_DEFAULT_PAGES, flags.slots * perSlot))
   return startEngineClient({ ...flags, modelPath: directory, pages }, entry)
 }

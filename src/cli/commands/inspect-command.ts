@@ -9,7 +9,7 @@ import { parameterCount, tensorShapes, weightsFile } from '../../model/checkpoin
 import { contextCaches, landscapeOf, readConfig, type ModelConfig } from '../../model/config.js'
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import { integer } from '../options/number-parsers.js'
-import { PAGE_POSITIONS } from '../../library/open-models.js'
+import { pagesPerContext } from '../../energy/pages.js'
 import { engineOption, threadsOption, weightsOption } from '../options/engine-options.js'
 
 interface InspectFlags {
@@ -110,7 +110,7 @@ async function measure(
   context: number,
   { engine: engineName, threads, weights }: InspectFlags,
 ): Promise<Measured> {
-  const pages = Math.ceil(config.context_length / PAGE_POSITIONS) + 1
+  const pages = pagesPerContext(config) + 1
   const engine = await openEngine({
     directory,
     engine: engineName,

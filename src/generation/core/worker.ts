@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { openEngine } from '../../energy/open-engine.js'
+import { pagesPerContext } from '../../energy/pages.js'
 import { BasinError, toErrorMessage } from '../../errors.js'
 import { readConfig } from '../../model/config.js'
 import { chatAbility, openChatTemplate } from '../../tokenizer/chat-template.js'
@@ -21,8 +22,6 @@ const port = parentPort
 const { interrupt, reportAck, ...options } = workerData as WorkerData
 /** Answers of another model that are evaluated together: more are hardly faster, and take memory. */
 const TERM_SLOTS = 16
-/** Positions of a cache page, of every engine that has pages. */
-const TERM_PAGE_POSITIONS = 16
 const send = (message: FromWorker) => {
   port.postMessage(message)
 }
@@ -30,7 +29,6 @@ const send = (message: FromWorker) => {
 /** An engine of the same kind for a model whose energy is a term. */
 async function openTermModel(directory: string): Promise<OpenedModel> {
   const slots = Math.min(options.slots, TERM_SLOTS)
-  const perContext = Math.ceil(readConfig(directory).context_length / TERM_PAGE_POSITIONS)
   const engine = await openEngine({
     directory,
     engine: options.engine,
@@ -38,7 +36,7 @@ async function openTermModel(directory: string): Promise<OpenedModel> {
     ...(options.weights !== undefined && { weights: options.weights }),
     slots,
     contexts: slots,
-    pages: slots * perContext,
+    pages: slots * pagesPerContext(readConfig(directory)),
   })
   return { engine, tokenizer: openTokenizer(directory) }
 }
