@@ -157,8 +157,8 @@ export class DurableJob {
 
   /**
    * It can be computed on or again: it has a checkpoint, or nothing but its seed has decided what readers have
-   * seen. An engine that saves does so before it shows anything of a control; so without a checkpoint none of the
-   * controls has shown yet.
+   * seen. An engine that saves does so before it shows anything of a control, so where there never was a
+   * checkpoint no control has shown. Where one was lost, the events differ from the journal, and the job fails then.
    */
   get resumable(): boolean {
     const { continued, durable, job, steered } = this.record
@@ -256,8 +256,8 @@ export class DurableJob {
     return this.over || this.left
   }
 
-  /** What comes after the events of the journal may depend on more than the seed. */
-  private get isSteered(): boolean {
+  /** The events of the journal come first, by the seed alone; controls that followed them, and the clock, come after. */
+  private get repeatsJournal(): boolean {
     return this.checkpoint !== undefined || this.record.steered
   }
 
@@ -275,7 +275,7 @@ export class DurableJob {
     const { checkpoint } = this
     this.run = undefined
     this.asked = false
-    this.again = this.isSteered ? this.journal.length : 0
+    this.again = this.repeatsJournal ? this.journal.length : 0
     this.eventCount = checkpoint?.next ?? 0
     this.steered = checkpoint?.steered ?? 0
     this.writer = this.spec.writer(checkpoint?.writer)
@@ -290,7 +290,7 @@ export class DurableJob {
       run ??= await this.submit()
       if (!run) break
       this.run = run
-      if (this.isSteered && !this.isRepeating) this.goOn()
+      if (this.repeatsJournal && !this.isRepeating) this.goOn()
       const interruption = await this.tell(run, attempt < ATTEMPTS)
       if (interruption !== 'lost' && interruption !== 'unfit') break
       if (interruption === 'unfit') this.checkpoint = undefined

@@ -74,9 +74,9 @@ export class LmdbStore implements JobStore {
   }
 
   /**
-   * `limit`: characters beyond which the oldest ended jobs are deleted. `sync`: without it, commits are not
-   * flushed to the disk; whoever closes the store must do it. Throws `in_use` where another process has the folder, `invalid_data` where
-   * it cannot be opened.
+   * `limit`: characters beyond which the oldest ended jobs are deleted. `readOnly`: nothing damaged is set apart.
+   * `sync`: without it, commits are not flushed to the disk; whoever closes the store must do it. Throws `in_use`
+   * where another process has the folder, `invalid_data` where it cannot be opened.
    */
   static open(
     folder: string,

@@ -11,7 +11,7 @@ export interface JobRecord {
   owner: string
   /** It goes on without its connection, and after a restart. */
   durable: boolean
-  /** A client has changed its budget while it ran, so computing it again would give another result. */
+  /** A client has changed its course while it ran, so its seed alone does not give its result. */
   steered: boolean
   /** By what, in this order. Absent: it was not. */
   steers?: Steer[]

@@ -128,13 +128,13 @@ function possibleEvents(
 /** How often an event of a kind happens where all kinds can: enter, follow, take, trade. */
 const FREQUENCIES: readonly number[] = [1, 2, 2, 4]
 
-/** `keen`: probability of an event of as many hops as any of its kind. */
-function drawEvent(kinds: readonly Event[][], keen: number, draws: Draws): Event | undefined {
+/** `deepShare`: how often the event is drawn from those with the most hops of its kind, and not from all of it. */
+function drawEvent(kinds: readonly Event[][], deepShare: number, draws: Draws): Event | undefined {
   const weights = FREQUENCIES.map((weight, kind) => (kinds[kind]?.length ? weight : 0))
   let at = draws.share() * weights.reduce((sum, weight) => sum + weight, 0)
   const events = kinds[weights.findIndex((weight) => (at -= weight) < 0)] ?? []
   const most = Math.max(...events.map(({ hops }) => hops))
-  const wanted = draws.share() < keen ? events.filter(({ hops }) => hops === most) : events
+  const wanted = draws.share() < deepShare ? events.filter(({ hops }) => hops === most) : events
   return wanted[draws.below(wanted.length)]
 }
 
@@ -156,11 +156,11 @@ function drawSlots(draws: Draws, sentences: number, hops: number): Slot[] | unde
     return { name, thing: { value: NOTHING, hops: 0 }, place: { value: AWAY, hops: 0 } }
   })
   const around = drawSome(places, draws.within({ min: 2, max: 4 }), draws)
-  const keen = draws.share()
+  const deepShare = draws.share()
   let deepest = 0
   const slots: Slot[] = []
   for (let i = 0; i < sentences; i++) {
-    const event = drawEvent(possibleEvents(state, around, hops, draws), keen, draws)
+    const event = drawEvent(possibleEvents(state, around, hops, draws), deepShare, draws)
     if (!event) return undefined
     deepest = Math.max(deepest, event.hops)
     slots.push({

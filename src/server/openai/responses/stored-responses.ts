@@ -252,8 +252,8 @@ export class StoredResponses {
   }
 
   /**
-   * Takes up what an earlier process left unfinished. A response fails if it was not in the background, its model
-   * is not there, or it was steered and has no checkpoint, since it cannot be computed again.
+   * Takes up what an earlier process left unfinished. A response fails if its model is not there, or if it cannot
+   * be computed on or again (`DurableJob.resumable`).
    */
   resume(): void {
     const { models, requests, store } = this.options
