@@ -45,12 +45,12 @@ struct Operand<bf16> {
   static inline __attribute__((always_inline)) F16 add(Pairs x, Pairs w, F16 sum) { return dot(x, w, sum); }
 };
 
-void narrowTo(const float* x, bf16* y, size_t n) {
+void roundToBf16(const float* x, bf16* y, size_t n) {
   for (size_t i = 0; i < n; i += lanes) store(y + i, load(x + i));
 }
-constexpr auto narrow = narrowTo;
+constexpr auto narrow = roundToBf16;
 #else
-constexpr void (*narrow)(const float*, bf16*, size_t) = nullptr;
+constexpr auto narrow = nullptr;
 #endif
 
 // R rows by T tiles (or halves of tiles) from `tile` on.

@@ -49,15 +49,13 @@ INLINE Pairs eachPair(const bf16* p) {
 INLINE Pairs loadHalf(const bf16* p) {
   return {(__m512bh)_mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i*)p))};
 }
-// (a_i, b_i) for the first sixteen numbers of a and b, and for the last sixteen.
-INLINE Pairs zipFirst(Pairs a, Pairs b) {
-  const __m512i each = _mm512_cvtepu16_epi32(_mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-  const __m512i order = _mm512_or_si512(each, _mm512_slli_epi32(_mm512_add_epi32(each, _mm512_set1_epi32(32)), 16));
-  return {(__m512bh)_mm512_permutex2var_epi16((__m512i)a.x, order, (__m512i)b.x)};
-}
-INLINE Pairs zipLast(Pairs a, Pairs b) {
-  const __m512i each = _mm512_cvtepu16_epi32(_mm256_setr_epi16(16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31));
-  const __m512i order = _mm512_or_si512(each, _mm512_slli_epi32(_mm512_add_epi32(each, _mm512_set1_epi32(32)), 16));
+// (a_i, b_i) for the sixteen numbers i of a and b from `first` on, which is 0 or 16.
+template <int first>
+INLINE Pairs zip(Pairs a, Pairs b) {
+  const __m256i counted = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i fromA = _mm512_add_epi32(_mm512_cvtepu16_epi32(counted), _mm512_set1_epi32(first));
+  const __m512i fromB = _mm512_add_epi32(fromA, _mm512_set1_epi32(32));
+  const __m512i order = _mm512_or_si512(fromA, _mm512_slli_epi32(fromB, 16));
   return {(__m512bh)_mm512_permutex2var_epi16((__m512i)a.x, order, (__m512i)b.x)};
 }
 // c + a_1 b_1 + a_2 b_2 for each pair, added in float32.

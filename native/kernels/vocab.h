@@ -123,12 +123,12 @@ struct VocabBlock<bf16> {
       const bf16* next = w + a.ld;
       Pairs part[C];
       if constexpr (C == 1) {
-        part[0] = zipFirst(loadHalf(w), loadHalf(next));
+        part[0] = zip<0>(loadHalf(w), loadHalf(next));
       } else {
         UNROLL for (int c = 0; c < C; c += 2) {
           const Pairs first = loadPairs(w + c * lanes), second = loadPairs(next + c * lanes);
-          part[c] = zipFirst(first, second);
-          part[c + 1] = zipLast(first, second);
+          part[c] = zip<0>(first, second);
+          part[c + 1] = zip<16>(first, second);
         }
       }
       if (ahead)

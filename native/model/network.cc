@@ -101,7 +101,7 @@ const void* Network::inputOf(const Matrix& w, const float* x, int ldx, int rows)
 void Network::multiply(const Matrix& w, const float* x, int ldx, int rows, float* y, int ldy, const float* add) {
   if (rows == 0) return;
   const char* input = static_cast<const char*>(inputOf(w, x, ldx, rows));
-  const size_t inputBytes = (w.paired ? 2 : 4) * size_t(ldx);
+  const size_t rowBytes = w.inputBytes() * ldx;
   const int blocks = rows <= rowBlock + rowBlock / 2 ? 1 : (rows + rowBlock - 1) / rowBlock;
   const int block = blocks == 1 ? rows : rowBlock;
   // Tasks take a few microseconds, so that no thread waits long at the end; where there is one block of
@@ -116,7 +116,7 @@ void Network::multiply(const Matrix& w, const float* x, int ldx, int rows, float
     const int tile = task % tasks * perGroup, row = task / tasks * block;
     const int column = tile * tileWidth;
     Matmul m{};
-    m.x = input + row * inputBytes;
+    m.x = input + row * rowBytes;
     m.ldx = ldx;
     m.rows = std::min(block, rows - row);
     m.tiles = w.from(tile);

@@ -28,6 +28,8 @@ struct Matrix {
 
   int columns() const { return count * tileWidth; }
   size_t weightBytes() const { return type == WeightType::f32 ? 4 : type == WeightType::bf16 ? 2 : 1; }
+  // Bytes of a number of the inputs, as products take them.
+  size_t inputBytes() const { return paired ? 2 : 4; }
   // The tiles from number `tile` on.
   const void* from(int tile) const { return static_cast<const char*>(tiles) + weightBytes() * size_t(tile) * k * tileWidth; }
   // Where the weight of input `i` for output `column` stands among the tiles.
