@@ -31,11 +31,6 @@ const folder = () => mkdtempSync(join(tmpdir(), 'basin-data-'))
 const start = async (data: string, ...more: string[]) =>
   (server = await Server.start(models, '--data-dir', data, '--checkpoint-seconds', '1', ...more))
 
-const kill = async (victim: Server) => {
-  victim.signal('SIGKILL')
-  await victim.ended
-}
-
 const asked = {
   input: 'once upon a time',
   temperature: 1,
@@ -110,7 +105,7 @@ describe('an answer without a limit', () => {
         .poll(() => reader.steps.at(-1) ?? 0, { timeout: 60_000 })
         .toBeGreaterThan(reached.at(-1) ?? 0)
       await checkpoints(present, (await present.metric('basin_checkpoints_total')) + 1)
-      await kill(present)
+      await present.kill()
       await reading
       reached.push(reader.steps.at(-1) ?? 0)
       present = await start(data)
@@ -138,7 +133,7 @@ describe('an answer without a limit', () => {
     const reader = new Reader(id)
     const reading = reader.read(first)
     await checkpoints(first, 4)
-    await kill(first)
+    await first.kill()
     await reading
     const second = await start(data)
     let began: number | undefined
@@ -163,7 +158,7 @@ describe('an answer without a limit', () => {
       await expect.poll(() => statusOf(first, id)).toBe('in_progress')
     expect((await first.post(`/v1/responses/${extended}/extend`, { steps: 7 })).status).toBe(200)
     expect((await first.post(`/v1/responses/${finished}/finish`, {})).status).toBe(200)
-    await kill(first)
+    await first.kill()
     const second = await start(data)
     for (const id of [extended, finished])
       await expect.poll(() => statusOf(second, id), { timeout: 120_000 }).toBe('incomplete')
@@ -184,7 +179,7 @@ describe('an answer without a limit', () => {
     const first = await start(data)
     const id = await begin(first, endless)
     await checkpoints(first, 1)
-    await kill(first)
+    await first.kill()
     const second = await start(data)
     expect((await second.post(`/v1/responses/${id}/cancel`, {})).status).toBe(200)
     const reader = new Reader(id)
@@ -224,7 +219,7 @@ describe('a text with a seed and a limit on steps', () => {
     const reader = new Reader(await begin(first, long))
     const reading = reader.read(first)
     await checkpoints(first, 2)
-    await kill(first)
+    await first.kill()
     await reading
     expect(reader.seen.length).toBeLessThan(whole.seen.length)
     const second = await start(data)
@@ -252,7 +247,7 @@ describe('a checkpoint that does not fit', () => {
     ))
     const id = await begin(first, body)
     await checkpoints(first, 1)
-    await kill(first)
+    await first.kill()
     return id
   }
 

@@ -28,11 +28,6 @@ const folder = () => mkdtempSync(join(tmpdir(), 'basin-data-'))
 const start = async (data: string, ...more: string[]) =>
   (server = await Server.start(models, '--data-dir', data, ...more))
 
-const kill = async (victim: Server) => {
-  victim.signal('SIGKILL')
-  await victim.ended
-}
-
 /** 20 answers of 100 steps each: more than the thousand steps of which every one has an event. */
 const long = {
   input: 'once upon a time',
@@ -102,7 +97,7 @@ describe('kill -9 during a background response', () => {
         await first.post('/v1/responses', { ...long, stream: true }),
         ({ delta }) => delta !== undefined && ++count === texts,
       )
-      await kill(first)
+      await first.kill()
       const { id } = before[0]?.response ?? {}
       const second = await start(data)
       const rest = await read(await after(second, id ?? '', before.length - 1))
@@ -125,7 +120,7 @@ describe('kill -9 during a background response', () => {
     const made = [await begin(), await begin(), await begin()]
     const [running, waiting, unwanted] = made.map(({ id }) => id)
     await first.post(`/v1/responses/${unwanted ?? ''}/cancel`, {})
-    await kill(first)
+    await first.kill()
     const second = await start(data, '--slots', '1')
     const statusOf = async (id = '') => (await retrieve(second, id)).status
     expect(await statusOf(unwanted)).toBe('cancelled')
@@ -144,7 +139,7 @@ describe('kill -9 during a background response', () => {
     const { id } = (await made.json()) as ResponseReply
     await expect.poll(async () => (await retrieve(first, id)).status).toBe('in_progress')
     expect((await first.post(`/v1/responses/${id}/extend`, { steps: 50 })).status).toBe(200)
-    await kill(first)
+    await first.kill()
     const second = await start(data, '--checkpoint-seconds', '0')
     expect(await retrieve(second, id)).toMatchObject({
       status: 'failed',
@@ -165,7 +160,7 @@ describe('kill -9 during a background response', () => {
       await first.post('/v1/responses', { ...long, stream: true, refinement: { max_steps: 300 } }),
       ({ delta }) => delta !== undefined && ++count === 2,
     )
-    await kill(first)
+    await first.kill()
     rmSync(path, { recursive: true })
     writeModel(own, 'letters', 2)
     const second = (server = await Server.start(own, '--data-dir', data))
@@ -183,7 +178,7 @@ describe('a response that is in progress after a restart', () => {
     const first = await start(data)
     const endless = { ...long, max_output_tokens: 2, refinement: { max_steps: null, tolerance: 0 } }
     const { id } = (await (await first.post('/v1/responses', endless)).json()) as ResponseReply
-    await kill(first)
+    await first.kill()
     const second = await start(data)
     const finish = async () => (await second.post(`/v1/responses/${id}/finish`, '')).status
     await expect.poll(finish, { timeout: 30_000 }).toBe(200)

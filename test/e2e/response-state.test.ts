@@ -216,8 +216,7 @@ it('a server with a folder signs with a key that is kept there', async () => {
   const second = await Server.start(models, '--data-dir', data)
   const again = await clientOf(second).respond({ resume_from: state, background: true })
   // It outlives the process as other responses do, from the state that it began with.
-  second.signal('SIGKILL')
-  await second.ended
+  await second.kill()
   const third = await Server.start(models, '--data-dir', data)
   await expect
     .poll(async () => (await third.post(`/v1/responses/${again.id}/finish`, {})).status)

@@ -66,6 +66,12 @@ export class BasinProcess {
     return this.child.pid
   }
 
+  /** Resolves when the process is gone. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL')
+    await this.ended
+  }
+
   signal(name: NodeJS.Signals): void {
     this.child.kill(name)
   }
