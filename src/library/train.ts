@@ -2,7 +2,7 @@
 import { EventEmitter, on } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Type } from 'typebox'
+import { type TSchema, Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { backendChoices } from '../energy/tfjs/backend.js'
 import { BasinError } from '../errors.js'
@@ -63,6 +63,7 @@ const oneOf = (choices: readonly string[]) => Type.Unsafe<string>({ enum: choice
 const flag = Type.Literal(true)
 const Files = Type.Array(Type.String(), { minItems: 1 })
 
+/** Every setting has its bounds here; the type says so where one is added. */
 const Settings = Type.Partial(
   Type.Object({
     init: Type.String(),
@@ -82,6 +83,8 @@ const Settings = Type.Partial(
     seed: count(),
     relabel: Type.String(),
     symmetries: flag,
+    distances: flag,
+    given: Type.Object({ min: real(1), max: real(1) }, exact),
     average: real(1),
     budgets: Type.Array(count(), { minItems: 1 }),
     validRows: count(1),
@@ -135,7 +138,7 @@ const Settings = Type.Partial(
     readoutWeight: real(),
     teacher: Type.String(),
     own: real(1),
-  }),
+  } satisfies Record<Exclude<keyof TrainSettings, Required>, TSchema>),
 )
 const Asked = Type.Object(
   {

@@ -119,6 +119,12 @@ describe('train', () => {
     expect(() => train({ ...request(), model: {} })).toThrow(/tokenizer: .* needs a directory/)
   })
 
+  it('takes given shares of blocks, and weights that tell distances first', async () => {
+    const more = { updates: 1, given: { min: 0.2, max: 0.8 }, distances: true } as const
+    const reports = await reportsOf(request(more))
+    expect(reports.map(({ type }) => type)).toEqual(['update', 'validation'])
+  })
+
   it('refuses what is wrong by the name of the field', () => {
     const refused = (more: object, message: RegExp) => {
       const asked = { ...request(), ...more }
