@@ -116,10 +116,15 @@ const sentences = (places: readonly Place[], layout: Sentences): string[] =>
   slotsOf(places, layout)
     .filter(({ sentence }) => sentence.some(({ text }) => /\p{L}/u.test(text)))
     .map(({ clauses, sentence }) => {
-      const parts = clauses.map((clause) => clause.map(inked).join('').trimStart())
+      const parts = clauses.map((clause) => withoutLeadingSpace(clause).map(inked).join(''))
       const width = Math.max(0, SENTENCE_WIDTH - sentence.map(({ text }) => text).join('').length)
-      return `${sentence.map(inked).join('').trimStart()}${' '.repeat(width)} ${parts.join(', ')}`
+      const words = withoutLeadingSpace(sentence).map(inked).join('')
+      return `${words}${' '.repeat(width)} ${parts.join(', ')}`
     })
+
+/** Trimmed before it is coloured: the space of a coloured word stands behind its colour's code. */
+const withoutLeadingSpace = ([first, ...rest]: readonly Place[]): readonly Place[] =>
+  first === undefined ? [] : [{ ...first, text: first.text.trimStart() }, ...rest]
 
 /** `width`: of a line of text, where there is no layout. */
 export function drawTemplate(
