@@ -100,7 +100,7 @@ export class DescentSeries {
   /** The candidate that stepped last. */
   private latest = -1
   private stored: StoredDescent | undefined
-  /** The stored descent is not the best one, but the one whose slot the best one has. */
+  /** The best descent is in a slot, and what is stored is the descent that had this slot before. */
   private displaced = false
   private readonly standings: Standing[]
   /** The first descent is over, so that it can be guessed what it has left in doubt. */
