@@ -134,13 +134,14 @@ export function planStep(
 ): StepPlan {
   const landscape = Math.min(Math.floor(step / (budget.landscapeSteps ?? 1)), landscapes - 1)
   const sized = budget.stepSizeOn !== 'last_landscape' || landscape === landscapes - 1
-  return {
+  const plan: StepPlan = {
     landscape,
     noise: step < (budget.noiseSteps ?? Infinity) ? budget.noise : 0,
     acceptLower: budget.acceptLower || budget.lineSearch === true,
-    ...(sized && budget.stepSize !== undefined && { stepSize: budget.stepSize }),
-    ...(stepShare !== 1 && { shrink: stepShare }),
   }
+  if (sized && budget.stepSize !== undefined) plan.stepSize = budget.stepSize
+  if (stepShare !== 1) plan.shrink = stepShare
+  return plan
 }
 
 /** The size of one step: the trained size, changed as the plan says. */

@@ -31,11 +31,13 @@ export interface AdmittedRequest extends ScheduledRequest, PagedContext {
 }
 
 export const newAdmittedRequest = (
-  fields: Pick<AdmittedRequest, 'requestId' | 'contextId' | 'paused'>,
+  { contextId, paused, requestId }: Pick<AdmittedRequest, 'requestId' | 'contextId' | 'paused'>,
   needs: RequestNeeds,
   names: PageNames,
 ): AdmittedRequest => ({
-  ...fields,
+  requestId,
+  contextId,
+  paused,
   needs,
   names,
   whole: needs.whole ?? false,
@@ -86,15 +88,17 @@ export const slotsFor = ({ order }: RequestNeeds, candidates: number): number =>
 
 /** Candidates that need slots now. */
 export function wantedCandidates(request: AdmittedRequest): number[] {
+  const { moving, needs, reading } = request
   if (request.phase !== 'refining' || request.paused) return []
-  const moving = [...request.moving]
-  const inTurn = moving.slice(0, slotsFor(request.needs, moving.length))
-  return request.reading.size === 0 ? inTurn : [...new Set([...request.reading, ...inTurn])]
+  const inTurn = [...moving].slice(0, slotsFor(needs, moving.size))
+  return reading.size === 0 ? inTurn : [...new Set([...reading, ...inTurn])]
 }
 
 /** Slots that it needs now, or will need when its context is observed. */
 export function claimedSlots(request: AdmittedRequest): number {
   if (!isActive(request)) return 0
-  if (request.phase === 'observing') return slotsFor(request.needs, request.needs.candidates)
-  return wantedCandidates(request).length
+  const { moving, needs, phase, reading } = request
+  if (phase === 'observing') return slotsFor(needs, needs.candidates)
+  // Asked of every request at every step: it makes no list of them where it need not.
+  return reading.size === 0 ? slotsFor(needs, moving.size) : wantedCandidates(request).length
 }

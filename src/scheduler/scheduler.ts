@@ -148,11 +148,12 @@ export class Scheduler {
     const begin = complete.filter(({ resumesAnswer }) => !resumesAnswer)
     for (const request of complete) request.phase = 'refining'
     for (const request of resumed) request.resumesAnswer = false
-    for (const request of begin) request.moving = new Set(request.slots.keys())
+    for (const request of begin) moveAll(request)
     // Held requests that were evicted meanwhile are in no slot.
     const { moveIn, moveOut } = this.slots.assign(running, new Set(begin))
     this.addMovedOut(moveOut)
-    const descend = running.flatMap(descending)
+    const descend: SlotRow[] = []
+    for (const request of running) addDescending(request, descend)
     const { evicted, movedOut, preempted, released: release } = this
     return {
       evicted,
@@ -241,7 +242,7 @@ export class Scheduler {
     this.held.delete(requestId)
     request.phase = 'refining'
     request.pinned = false
-    request.moving = new Set(request.slots.keys())
+    moveAll(request)
   }
 
   /** The answer is settled: its `tokens` tokens are observed before the next answer begins. */
@@ -331,6 +332,7 @@ export class Scheduler {
 
   /** The first request, in order of turns, whose client has a slot left. */
   private nextWaiting(shares: ClientShares): WaitingRequest | undefined {
+    if (this.queue.size === 0) return undefined
     return this.queue
       .heads(({ paused }) => !paused)
       .find(({ needs }) => shares.left(needs.client) > 0)
@@ -411,18 +413,20 @@ export class Scheduler {
       this.prefillChunk,
     )
     const granted = new Map(prefilling.map(({ requestId }, i) => [requestId, shares[i] as number]))
-    return requests.flatMap((request) => {
-      if (this.preempted.includes(request) || !this.hasContext(request)) return []
+    const ranges: ObserveRange[] = []
+    for (const request of requests) {
+      if (this.preempted.includes(request) || !this.hasContext(request)) continue
       // Pages that an earlier request of this list fills in this step can be shared already.
       this.adopt(request)
       const { contextId, observed: from, pages, requestId, target } = request
       const wanted = Math.min(target, from + (granted.get(requestId) ?? target - from))
       const to = this.takePages(request, this.tables.roundToPage(request, wanted))
-      if (to === from && (request.opened || target > 0)) return []
+      if (to === from && (request.opened || target > 0)) continue
       this.tables.advance(request, to)
       request.opened = true
-      return [{ requestId, contextId, pages, from, to }]
-    })
+      ranges.push({ requestId, contextId, pages, from, to })
+    }
+    return ranges
   }
 
   /** Gives a request that was preempted a context again, if one is free. */
@@ -483,12 +487,18 @@ export class Scheduler {
   }
 }
 
-/** Candidates in descent that are in slots. */
-function descending(request: AdmittedRequest): SlotRow[] {
+/** All its candidates descend. */
+function moveAll({ moving, slots }: AdmittedRequest): void {
+  moving.clear()
+  for (const candidate of slots.keys()) moving.add(candidate)
+}
+
+/** Adds its candidates in descent that are in slots. */
+function addDescending(request: AdmittedRequest, rows: SlotRow[]): void {
   const { moving, paused, phase, requestId, slots } = request
-  if (phase !== 'refining' || paused) return []
-  return [...moving].flatMap((candidate) => {
+  if (phase !== 'refining' || paused) return
+  for (const candidate of moving) {
     const slot = slots[candidate]
-    return slot === undefined ? [] : [{ requestId, candidate, slot }]
-  })
+    if (slot !== undefined) rows.push({ requestId, candidate, slot })
+  }
 }

@@ -49,17 +49,18 @@ import { nativePageSize, type NativeOptions, openConfig } from './options.js'
 /** The addon knows them by their place in this list. */
 const points = ['last', 'best', 'present'] as const
 
-const flatOf = (rows: readonly ObserveRow[]): Float64Array =>
-  Float64Array.from(
-    rows.flatMap(({ contextId, from, tokens, pages }) => [
-      contextId,
-      from ?? -1,
-      tokens.length,
-      pages.length,
-      ...tokens,
-      ...pages,
-    ]),
-  )
+/** Each row: its context, first position (-1: the end), two lengths, then its tokens and pages. */
+function flatOf(rows: readonly ObserveRow[]): Float64Array {
+  const length = rows.reduce((sum, { tokens, pages }) => sum + 4 + tokens.length + pages.length, 0)
+  const flat = new Float64Array(length)
+  let at = 0
+  for (const { contextId, from = -1, tokens, pages } of rows) {
+    for (const number of [contextId, from, tokens.length, pages.length]) flat[at++] = number
+    for (const token of tokens) flat[at++] = token
+    for (const page of pages) flat[at++] = page
+  }
+  return flat
+}
 
 const none = new Float32Array(0)
 

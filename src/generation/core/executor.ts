@@ -3,7 +3,14 @@
  * times each call and says which requests a failed call fails. It decides nothing, changes no request and
  * knows no text, so what it finds is applied in one place, whatever the engine did to find it.
  */
-import type { Awaitable, EnergyEngine, ObserveRow, Push, Readout } from '../../energy/engine.js'
+import type {
+  Awaitable,
+  DescendRow,
+  EnergyEngine,
+  ObserveRow,
+  Push,
+  Readout,
+} from '../../energy/engine.js'
 import { BasinError } from '../../errors.js'
 import type { Interrupt } from '../../energy/interrupt.js'
 import { landscapeOf } from '../../model/derived.js'
@@ -101,7 +108,8 @@ export class Executor {
   }
 
   private async observe(observations: readonly Observation[], outcome: Outcome): Promise<void> {
-    const calls = observations.flatMap((each) => this.observeCalls(each))
+    const calls: ObserveCall[] = []
+    for (const each of observations) this.addObserveCalls(each, calls)
     const plain = calls.filter(({ encode }) => !encode)
     if (plain.length > 0)
       await this.call('observe', plain, outcome, () => this.engine.observe(plain.map(rowOf)))
@@ -121,19 +129,22 @@ export class Executor {
   }
 
   /** The begin-of-text token is no part of a text whose states are wanted: it is observed apart. */
-  private observeCalls({ contextId, from, pages, state, to }: Observation): ObserveCall[] {
+  private addObserveCalls(
+    { contextId, from, pages, state, to }: Observation,
+    calls: ObserveCall[],
+  ): void {
     const tokens = state.context.slice(from, to)
-    if (!state.encodesPrompt)
-      return [
-        { state, row: { contextId, pages, tokens, ...(to > from && { from }) }, encode: false },
-      ]
+    if (!state.encodesPrompt) {
+      const row: ObserveRow = { contextId, pages, tokens }
+      if (to > from) row.from = from
+      calls.push({ state, row, encode: false })
+      return
+    }
     const start = from === 0 && this.bos !== undefined ? 1 : 0
     const head = { contextId, pages, from, tokens: tokens.slice(0, start) }
     const text = { contextId, pages, from: from + start, tokens: tokens.slice(start) }
-    return [
-      { state, row: head, encode: false },
-      { state, row: text, encode: true },
-    ].filter(({ row }) => row.tokens.length > 0)
+    if (head.tokens.length > 0) calls.push({ state, row: head, encode: false })
+    if (text.tokens.length > 0) calls.push({ state, row: text, encode: true })
   }
 
   private async clamp(clamping: Clamping, outcome: Outcome): Promise<void> {
@@ -276,7 +287,7 @@ export class Executor {
   }
 
   /** `ahead`: steps of this call before it. */
-  private descendRow(row: CandidateRow, ahead: number, outcome: Outcome) {
+  private descendRow(row: CandidateRow, ahead: number, outcome: Outcome): DescendRow {
     const { answer, candidate } = candidateOf(row)
     const { progress } = candidate
     const slot = slotOf(candidate)
@@ -285,7 +296,9 @@ export class Executor {
     const plan = planStep(answer.limits, step, landscapes, progress.stepShare)
     const noise = startNoise(candidate.start, step, plan.noise)
     const push = pushOf(row, outcome)
-    return { slot, step, ...plan, noise, ...(push && { push }) }
+    const descends: DescendRow = Object.assign(plan, { slot, step, noise })
+    if (push) descends.push = push
+    return descends
   }
 
   /** Puts back states whose steps are undone, and saves those from which steps are taken that may be. */

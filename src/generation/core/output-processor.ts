@@ -10,6 +10,7 @@ import type { ModelConfig } from '../../model/config.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Of } from '../protocol.js'
+import type { NewAnswer } from '../settled-answers.js'
 import type { Answer } from './answer.js'
 import type { Candidate } from './candidate.js'
 import { answerRepresentation } from './embedding.js'
@@ -324,7 +325,7 @@ export class OutputProcessor {
     state.termResults =
       candidate.terms && answer.terms?.finalResults(candidate.terms, completion.tokens, ends)
     const stopReason = candidate.stopped ?? 'finished'
-    const settled = {
+    const settled: NewAnswer = {
       position: answer.shape.position,
       text: certain.text,
       tokens: certain.tokens,
@@ -332,11 +333,11 @@ export class OutputProcessor {
       energy: energySummary(candidate),
       stopReason,
       seconds: answer.elapsed(at),
-      ...(request.logprobs !== undefined && { logprobs: certain.logprobs }),
-      ...(tokenEnergy !== undefined && { tokenEnergy }),
-      ...(state.termResults && { terms: state.termResults }),
-      ...(representation && { representation }),
     }
+    if (request.logprobs !== undefined) settled.logprobs = certain.logprobs
+    if (tokenEnergy !== undefined) settled.tokenEnergy = tokenEnergy
+    if (state.termResults) settled.terms = state.termResults
+    if (representation) settled.representation = representation
     this.events.pushAnswer(request, settled, at)
     if (request.probe) {
       this.scheduler.pin(state.requestId)

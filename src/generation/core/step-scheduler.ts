@@ -94,10 +94,12 @@ export class StepScheduler {
   }
 
   private observations({ observe }: Plan): Observation[] {
-    return observe.flatMap(({ contextId, from, pages, requestId, to }) => {
+    const observations: Observation[] = []
+    for (const { contextId, from, pages, requestId, to } of observe) {
       const state = this.requests.find(requestId)
-      return state ? [{ state, contextId, pages, from, to }] : []
-    })
+      if (state) observations.push({ state, contextId, pages, from, to })
+    }
+    return observations
   }
 
   private begin({ begin, resumed }: Plan): RequestState[] {
@@ -105,16 +107,17 @@ export class StepScheduler {
       const state = this.requests.find(requestId)
       if (state) state.contextId = contextId
     }
-    return begin.flatMap(({ contextId, requestId }) => {
+    const states: RequestState[] = []
+    for (const { contextId, requestId } of begin) {
       const state = this.requests.find(requestId)
-      if (!state) return []
+      if (!state) continue
       state.contextId = contextId
-      const { series } = state.begin()
+      const { series, turns } = state.begin()
       // An answer that goes on may be in the middle of a round.
-      if (series && series.steps > 0)
-        this.slotScheduler.takeTurns(requestId, state.answer?.turns ?? [])
-      return [state]
-    })
+      if (series && series.steps > 0) this.slotScheduler.takeTurns(requestId, turns)
+      states.push(state)
+    }
+    return states
   }
 
   /** Candidates that lose their slots. The clock of an answer stops while it has none. */
@@ -131,45 +134,55 @@ export class StepScheduler {
 
   /** Candidates that get slots. What is only to be scored or encoded needs none. */
   private moveIn({ moveIn }: Plan): SlotMove[] {
-    return this.movesOf(moveIn).flatMap((move) => {
+    const moves: SlotMove[] = []
+    for (const move of this.movesOf(moveIn)) {
       const { slot, state } = move
       if (state.encodesPrompt || state.scoresGiven) {
         this.slotScheduler.giveUpSlots(state.requestId)
-        return []
+        continue
       }
       const { candidate } = candidateOf(move)
-      const { saved } = candidate
+      if (candidate.saved) move.saved = candidate.saved
       candidate.slot = slot
       candidate.saved = undefined
-      return [{ ...move, ...(saved && { saved }) }]
-    })
+      moves.push(move)
+    }
+    return moves
   }
 
   private movesOf(rows: readonly SlotRow[]): SlotMove[] {
-    return rows.flatMap(({ candidate: index, requestId, slot }) => {
+    const moves: SlotMove[] = []
+    for (const { candidate: index, requestId, slot } of rows) {
       const state = this.requests.find(requestId)
-      return state ? [{ state, index, slot }] : []
-    })
+      if (state) moves.push({ state, index, slot })
+    }
+    return moves
   }
 
   private restarts(descend: readonly CandidateRow[]): RestartRow[] {
-    return descend.flatMap((row) => {
-      const restart = row.state.answer?.restart(row.index)
-      return restart ? [{ ...row, restart }] : []
-    })
+    const rows: RestartRow[] = []
+    for (const { index, state } of descend) {
+      const restart = state.answer?.restart(index)
+      if (restart) rows.push({ state, index, restart })
+    }
+    return rows
   }
 
   private changes(descend: readonly CandidateRow[]): ChangeRow[] {
-    return descend.flatMap((row) => {
-      const change = row.state.answer?.change(row.index)
-      return change ? [{ ...row, change }] : []
-    })
+    const rows: ChangeRow[] = []
+    for (const { index, state } of descend) {
+      const change = state.answer?.change(index)
+      if (change) rows.push({ state, index, change })
+    }
+    return rows
   }
 
   private descendingRows({ descend }: Plan): CandidateRow[] {
-    return descend.flatMap(({ candidate: index, requestId }) => {
+    const rows: CandidateRow[] = []
+    for (const { candidate: index, requestId } of descend) {
       const state = this.requests.find(requestId)
-      return state?.answer?.hasTurn(index) ? [{ state, index }] : []
-    })
+      if (state?.answer?.hasTurn(index)) rows.push({ state, index })
+    }
+    return rows
   }
 }

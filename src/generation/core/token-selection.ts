@@ -222,9 +222,9 @@ export function stepEvent(
 }
 
 export function energySummary(candidate: Candidate): EnergySummary {
-  const { final, initial, ...progress } = progressOf(candidate)
+  const { best: lowest, final, initial } = progressOf(candidate)
   // With terms it is the energy of the state that is returned.
-  const best = candidate.terms?.best?.standing.energy ?? progress.best
+  const best = candidate.terms?.best?.standing.energy ?? lowest
   const last = finiteOr(final, best)
   return { initial: finiteOr(initial, last), final: last, best: finiteOr(best, last) }
 }
