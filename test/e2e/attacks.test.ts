@@ -14,6 +14,7 @@ import { sumOfSamples } from '../support/metric-samples.js'
 import { Peer } from '../support/peer.js'
 import { Server, writeModels } from '../support/process.js'
 import { postText, RawClient } from '../support/raw-client.js'
+import { idleMachine, mostWait, slowest } from '../support/waits.js'
 
 // Long enough for a slow machine.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 })
@@ -21,9 +22,6 @@ const soon = { timeout: 60_000 }
 
 const scale = Number(process.env['BASIN_SCALE'] ?? 1)
 const REQUESTS = 60
-const idleMachine = process.env['BASIN_FIGURES'] !== undefined
-/** What the other client may have to wait, where three times the undisturbed wait is less. */
-const MOST_MS = idleMachine ? 500 : 5000
 const MEBIBYTE = 2 ** 20
 const MOST_MEBIBYTES = 256
 
@@ -65,17 +63,7 @@ async function complete(): Promise<void> {
   await reply.text()
 }
 
-/** The 99th percentile of what the victim waits for a reply, in milliseconds. */
-async function percentile(): Promise<number> {
-  const waits: number[] = []
-  for (let i = 0; i < REQUESTS; i++) {
-    const began = performance.now()
-    await complete()
-    waits.push(performance.now() - began)
-  }
-  waits.sort((a, b) => a - b)
-  return waits[Math.ceil(0.99 * REQUESTS) - 1] ?? Infinity
-}
+const percentile = (): Promise<number> => slowest(REQUESTS, complete)
 
 async function metric(name: string): Promise<number> {
   const headers = { 'x-api-key': operator }
@@ -239,7 +227,7 @@ it.each(attacks)('%s starve no other client and leave nothing behind', async (ti
     const [from, to] = [undisturbed, disturbed].map((ms) => ms.toFixed(0))
     console.info(`${title}: p99 of the other client ${from} to ${to} ms, ${grown.toFixed(0)} MiB`)
   }
-  expect(disturbed).toBeLessThan(Math.max(3 * undisturbed, MOST_MS))
+  expect(disturbed).toBeLessThan(mostWait(undisturbed))
   expect(grown).toBeLessThan(MOST_MEBIBYTES)
   for (const name of ['basin_slots_used', 'basin_sockets_open', 'basin_sockets_unfinished_bytes'])
     await expect.poll(() => metric(name), soon).toBe(0)
