@@ -10,6 +10,7 @@ const benchmarks = {
   overhead: "time that serving takes beside the engine's own time",
   checkpoints: 'time of a checkpoint of an answer in the background, beside that of a step',
   responsiveness: 'latency of a server whose engines are busy, beside that of an idle one',
+  page: 'frames a second of the page while many answers settle, and the wait for its first picture',
   training: 'time of a training update, beside the peak of the machine, by backend',
   'mixed-load': 'steps for each right answer of easy and hard boards, with and without early ends',
   structure: 'time of a token of a text that must match a grammar, and whether it does',

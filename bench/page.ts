@@ -1,17 +1,19 @@
 /**
  * How the page moves on this machine: seconds until something is drawn, until an energy falls, and the
  * frames a second while 64 answers settle at once, each over a socket of its own, with the server on the
- * same cores.
- *
- *   npm run build && tsc -p bench && node build/bench/page.js [model] [answers]
+ * same cores. Needs Chromium and the built page (`npm run build`).
  */
 import { type Page } from 'playwright-core'
 import { noChromium, openBrowser } from '../test/support/chromium.js'
+import { readFlags } from './command.js'
 import { measureMachine } from './machine.js'
 import { startServer } from './server.js'
 
+const { model, answers } = readFlags('page', 'Measures the page in Chromium.', {
+  model: { default: 'sudoku9', help: 'shipped model whose answers settle' },
+  answers: { default: '64', help: 'answers at once' },
+})
 if (noChromium !== undefined) throw new Error(noChromium)
-const [model = 'sudoku9', answers = '64'] = process.argv.slice(2)
 const { url, stop } = await startServer({ 'log-level': 'silent' })
 const browser = await openBrowser()
 const { commit, cores, cpu, load } = measureMachine()
