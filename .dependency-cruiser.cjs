@@ -57,6 +57,27 @@ module.exports = {
       to: { path: '^src/generation/client/' },
     },
     {
+      name: 'generation-core-answers-know-no-requests',
+      severity: 'error',
+      from: { path: '^src/generation/core/answers/' },
+      to: { path: '^src/generation/core/', pathNot: '^src/generation/core/answers/' },
+    },
+    {
+      name: 'generation-core-terms-know-no-requests',
+      severity: 'error',
+      from: { path: '^src/generation/core/terms/' },
+      to: { path: '^src/generation/core/', pathNot: '^src/generation/core/(answers|terms)/' },
+    },
+    {
+      name: 'generation-core-requests-know-no-step',
+      severity: 'error',
+      from: { path: '^src/generation/core/requests/' },
+      to: {
+        path: '^src/generation/core/',
+        pathNot: '^src/generation/core/(answers|requests|terms)/',
+      },
+    },
+    {
       name: 'client-stands-alone',
       comment: 'it runs in browsers: no file of another room, no package, nothing of Node',
       severity: 'error',

@@ -35,13 +35,13 @@ function modelIn(directory: string): FoundModel | SkippedDirectory {
   }
 }
 
-/** The model directories in `root`, and those that look like one. */
+const looksLikeModel = (directory: string): boolean => existsSync(join(directory, 'config.json'))
+
+/** The model directories in `root`, and those that look like one; or `root`, if that looks like one itself. */
 export function scanModels(root: string): ModelFolder {
   const names = existsSync(root) && statSync(root).isDirectory() ? readdirSync(root).sort() : []
-  const all = names
-    .map((name) => join(root, name))
-    .filter((directory) => existsSync(join(directory, 'config.json')))
-    .map(modelIn)
+  const directories = names.map((name) => join(root, name))
+  const all = (looksLikeModel(root) ? [root] : directories.filter(looksLikeModel)).map(modelIn)
   const found = all.filter((each) => 'model' in each)
   const skipped = all.filter((each) => 'reason' in each)
   return { found, skipped }

@@ -36,6 +36,12 @@ describe('a folder of models', () => {
     expect(scanModels(join(root, 'nowhere'))).toEqual({ found: [], skipped: [] })
   })
 
+  it('may be one model directory', () => {
+    const { found, skipped } = scanModels(join(root, 'one'))
+    expect(found.map(({ model }) => model.name)).toEqual(['one'])
+    expect(skipped).toEqual([])
+  })
+
   it('names both directories of a name that two models have', () => {
     mkdirSync(join(root, 'hidden'))
     writeModel(join(root, 'hidden'), 'one')

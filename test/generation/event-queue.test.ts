@@ -1,6 +1,6 @@
 /** Events on their way out of a worker: which join, and which are to be reported soon. */
 import { describe, expect, it } from 'vitest'
-import { EventQueue, type OtherEvent } from '../../src/generation/core/event-queue.js'
+import { EventQueue, type OtherEvent } from '../../src/generation/core/requests/event-queue.js'
 import type { RequestEvent } from '../../src/generation/protocol.js'
 import {
   requestAckMessage,

@@ -6,23 +6,10 @@
 import { place } from './place.js'
 import { addressOf, key, lost, reasonOf, Refusal, send } from './server.js'
 import { openTabChannel } from './tab-channel.js'
-import type { ClientFrame, Request, ServerEvent } from './wire.js'
+import type { Channel, Listener, Request, ServerEvent } from './wire.js'
 
 /** Tokens weighed at each position, as `logprobs` of a request. */
 const ALTERNATIVES = 4
-
-export interface Channel {
-  /** `socket`: everything works, as it does in the tab; `stream`: no pause. */
-  readonly kind: 'socket' | 'stream'
-  tell(frame: ClientFrame): void
-  close(): void
-}
-
-export interface Listener {
-  event(event: ServerEvent): void
-  /** It ended before the answer did, and why. */
-  broken(reason: string): void
-}
 
 /** A socket that never opened. */
 class Blocked extends Error {}

@@ -4,10 +4,10 @@
  * where it stands; where a text grows, it runs ahead of the picture by a bounded number of steps.
  */
 import { signal } from '@preact/signals'
-import { type Channel, openChannel } from './channel.js'
+import { openChannel } from './channel.js'
 import { Recording } from './recording.js'
 import { reasonOf } from './server.js'
-import type { Request, ServerEvent } from './wire.js'
+import type { Channel, Request, ServerEvent } from './wire.js'
 
 /** `held`: finished, and the server keeps it so that it can go on. */
 export type Phase = 'opening' | 'running' | 'held' | 'ended' | 'failed' | 'cancelled'

@@ -1,10 +1,9 @@
 /** Answers of the engine in this tab: the same frames as those of a socket, to and from a worker. */
 import { signal } from '@preact/signals'
 import type { FromTab, LandscapeQuestion, StartRequest, ToTab } from '../tab/protocol.js'
-import type { Channel, Listener } from './channel.js'
 import { filesOf } from './place.js'
 import { addressOf } from './server.js'
-import type { Landscape } from './wire.js'
+import type { Channel, Landscape, Listener } from './wire.js'
 
 /** What the engine in the tab is doing, in a sentence; empty while it has nothing to say. */
 export const tabNews = signal('')

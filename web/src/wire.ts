@@ -150,3 +150,17 @@ export interface ModelState {
   bytes: number
   idle_seconds: number
 }
+
+/** One answer, as the page follows and steers it. */
+export interface Channel {
+  /** `socket`: everything works, as it does in the tab; `stream`: no pause. */
+  readonly kind: 'socket' | 'stream'
+  tell(frame: ClientFrame): void
+  close(): void
+}
+
+export interface Listener {
+  event(event: ServerEvent): void
+  /** It ended before the answer did, and why. */
+  broken(reason: string): void
+}

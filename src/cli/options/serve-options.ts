@@ -88,7 +88,10 @@ export const serveOptions = (command: Command): Command =>
       ),
     )
     .addOption(
-      new Option('--models <directory>', 'directory of the model directories')
+      new Option(
+        '--models <directory>',
+        'directory of the model directories, or one model directory',
+      )
         .env('BASIN_MODELS')
         .default(shippedModels, 'the shipped models'),
     )

@@ -18,16 +18,21 @@ import { planStep } from '../../refine/budget.js'
 import { startNoise } from '../../refine/restarts.js'
 import { needPoints } from '../../refine/terms/composed.js'
 import type { TickStats } from '../protocol.js'
-import type { TermReading } from './answer-terms.js'
-import { slotOf } from './answer.js'
-import type { SavedAnswer } from './candidate.js'
-import { clampAnswers, type Clamping, clampPosition } from './clamp.js'
-import type { LandscapeProbe } from './landscape-probe.js'
+import type { TermReading } from './answers/answer-terms.js'
+import { slotOf } from './answers/answer.js'
+import type { SavedAnswer } from './answers/candidate.js'
+import { clampAnswers, type Clamping, clampPosition } from './requests/clamp.js'
+import type { LandscapeProbe } from './requests/landscape-probe.js'
 import { addModelReadings } from './model-readings.js'
 import { outcomesOf } from './multi-step.js'
-import { resolve } from './prepare-terms.js'
+import { resolve } from './requests/prepare-terms.js'
 import { changePositions, restartDescents, swapDescent } from './restart.js'
-import { beginRow, type CandidateRow, candidateOf, type RequestState } from './request-state.js'
+import {
+  beginRow,
+  type CandidateRow,
+  candidateOf,
+  type RequestState,
+} from './requests/request-state.js'
 import {
   type AnswersInARow,
   type ChangeRow,
@@ -40,7 +45,7 @@ import {
   type StepPlan,
   type TokensToScore,
 } from './step-plan.js'
-import { keptReadout, readRow, STEP_ALTERNATIVES } from './token-selection.js'
+import { keptReadout, readRow, STEP_ALTERNATIVES } from './requests/token-selection.js'
 
 /** Where terms are taken: at the answer, and where the next step begins if that is another place. */
 const lastOnly = ['last'] as const

@@ -16,7 +16,7 @@ import type { TokenMasks } from '../../tokenizer/grammar/token-masks.js'
 import type { Control, EngineRequest, FromWorker, ToWorker } from '../protocol.js'
 import { isAcknowledged, markSent, type ReportAck, requestAckMessage } from '../report-ack.js'
 import type { EngineCore } from './engine-core.js'
-import type { TermModels } from './term-models.js'
+import type { TermModels } from './terms/term-models.js'
 
 /**
  * Seconds that steps and tokens may wait for the next ones before they are reported: no screen shows more

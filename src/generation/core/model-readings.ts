@@ -1,11 +1,11 @@
 /** What the other models of requests say of candidates that have been read. Each model is asked once for all of them. */
 import type { ModelReading } from '../../refine/terms/model-energy.js'
 import { chancesOf } from '../../refine/terms/reading.js'
-import type { TermReading } from './answer-terms.js'
-import type { PreparedModelTerm } from './prepare-terms.js'
-import { BLANK } from './prepare.js'
-import { type CandidateRow, candidateOf } from './request-state.js'
-import type { ModelAsk, TermModel } from './term-model.js'
+import type { TermReading } from './answers/answer-terms.js'
+import type { PreparedModelTerm } from './requests/prepare-terms.js'
+import { BLANK } from './answers/answer-shape.js'
+import { type CandidateRow, candidateOf } from './requests/request-state.js'
+import type { ModelAsk, TermModel } from './terms/term-model.js'
 
 /** What a model is asked, and where its answer goes. */
 interface Question {

@@ -11,11 +11,11 @@ import { planStep } from '../../refine/budget.js'
 import { isGreedy, isPlainDraw, isWholeDraw } from '../../refine/sampling.js'
 import { beforeFirstStep, certainSteps } from '../../refine/stop.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
-import type { EventQueue } from './event-queue.js'
-import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
-import type { RequestTable } from './request-table.js'
+import type { EventQueue } from './requests/event-queue.js'
+import { type CandidateRow, candidateOf, type RequestState } from './requests/request-state.js'
+import type { RequestTable } from './requests/request-table.js'
 import { type AnswersInARow, emptyOutcome, type Outcome } from './step-plan.js'
-import { temperatureOf } from './token-selection.js'
+import { temperatureOf } from './requests/token-selection.js'
 
 /**
  * Seconds after which a call begins no further step or answer. The first holds where a client follows what

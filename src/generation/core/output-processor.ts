@@ -11,13 +11,13 @@ import type { Scheduler } from '../../scheduler/scheduler.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Of } from '../protocol.js'
 import type { NewAnswer } from '../settled-answers.js'
-import type { Answer } from './answer.js'
-import type { Candidate } from './candidate.js'
-import { answerRepresentation } from './embedding.js'
-import type { EventQueue } from './event-queue.js'
-import { LandscapeProbe, type ProbeQueue } from './landscape-probe.js'
-import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
-import type { RequestTable } from './request-table.js'
+import type { Answer } from './answers/answer.js'
+import type { Candidate } from './answers/candidate.js'
+import { answerRepresentation } from './requests/embedding.js'
+import type { EventQueue } from './requests/event-queue.js'
+import { LandscapeProbe, type ProbeQueue } from './requests/landscape-probe.js'
+import { type CandidateRow, candidateOf, type RequestState } from './requests/request-state.js'
+import type { RequestTable } from './requests/request-table.js'
 import {
   type Closing,
   type Descent,
@@ -31,7 +31,7 @@ import {
   type TokensToScore,
   type Work,
 } from './step-plan.js'
-import { energySummary, givenLogprobs, stepEvent, takeTokens } from './token-selection.js'
+import { energySummary, givenLogprobs, stepEvent, takeTokens } from './requests/token-selection.js'
 
 /** The tokens of a settled answer, before they become context. */
 interface ChosenTokens {

@@ -6,9 +6,9 @@
 import type { EnergyEngine } from '../../energy/engine.js'
 import { commits } from '../../refine/commit.js'
 import { startFrom } from '../../refine/restarts.js'
-import { clampedOf, slotOf } from './answer.js'
-import { BLANK } from './prepare.js'
-import { beginRow, type CandidateRow, candidateOf } from './request-state.js'
+import { clampedOf, slotOf } from './answers/answer.js'
+import { BLANK } from './answers/answer-shape.js'
+import { beginRow, type CandidateRow, candidateOf } from './requests/request-state.js'
 import type { Changed, ChangeRow, Restarted, RestartRow } from './step-plan.js'
 
 /** The positions that move, of K, with these commits. */

@@ -4,12 +4,12 @@
  */
 import type { EnergyResult, MultiStepRow, Readout, StepResult } from '../../energy/engine.js'
 import type { TickStats } from '../protocol.js'
-import type { TermReading } from './answer-terms.js'
-import type { SavedAnswer } from './candidate.js'
-import type { Clamping } from './clamp.js'
-import type { Change, Restart } from './descent-series.js'
-import type { LandscapeProbe } from './landscape-probe.js'
-import type { CandidateRow, RequestState } from './request-state.js'
+import type { TermReading } from './answers/answer-terms.js'
+import type { SavedAnswer } from './answers/candidate.js'
+import type { Clamping } from './requests/clamp.js'
+import type { Change, Restart } from './answers/descent-series.js'
+import type { LandscapeProbe } from './requests/landscape-probe.js'
+import type { CandidateRow, RequestState } from './requests/request-state.js'
 
 /** Tokens [from, to) of a context that are observed; none only for a context that begins empty. */
 export interface Observation {

@@ -6,13 +6,13 @@
  */
 import type { Plan, SlotRow } from '../../scheduler/plan.js'
 import type { Scheduler } from '../../scheduler/scheduler.js'
-import { inSlots } from './answer.js'
-import type { Clamping } from './clamp.js'
-import type { ProbeQueue } from './landscape-probe.js'
+import { inSlots } from './answers/answer.js'
+import type { Clamping } from './requests/clamp.js'
+import type { ProbeQueue } from './requests/landscape-probe.js'
 import type { MultiStep } from './multi-step.js'
 import type { OutputProcessor } from './output-processor.js'
-import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
-import type { RequestTable } from './request-table.js'
+import { type CandidateRow, candidateOf, type RequestState } from './requests/request-state.js'
+import type { RequestTable } from './requests/request-table.js'
 import {
   type ChangeRow,
   emptyPlan,

@@ -14,8 +14,8 @@ import type { FromWorker, WorkerData } from '../protocol.js'
 import { EngineCore } from './engine-core.js'
 import { MessageLoop } from './message-loop.js'
 import { yieldToServer } from './priority.js'
-import type { OpenedModel } from './term-model.js'
-import { TermModels } from './term-models.js'
+import type { OpenedModel } from './terms/term-model.js'
+import { TermModels } from './terms/term-models.js'
 
 if (!parentPort) throw new Error('worker.js runs in a worker thread')
 const port = parentPort

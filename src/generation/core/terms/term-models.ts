@@ -2,7 +2,7 @@
  * The other models of a worker, whose energies are terms of its requests. Each is opened once, when a request
  * first asks for it, and stays until the worker is closed.
  */
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import type { Tokenizer } from '../../../tokenizer/tokenizer.js'
 import { type OpenedModel, TermModel } from './term-model.js'
 
 export class TermModels {

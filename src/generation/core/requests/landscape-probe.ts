@@ -3,14 +3,14 @@
  * to the other candidates, along the descent, and in random directions. A probe takes part in a step with a
  * few points, as many as the answer has slots; ProbeQueue lets it take part where nobody has to wait for it.
  */
-import type { EnergyEngine } from '../../energy/engine.js'
-import { stateWidth } from '../../model/derived.js'
-import { normals } from '../../refine/random.js'
-import type { ProbeLine, ProbePlane, ProbeRequest } from '../protocol.js'
+import type { EnergyEngine } from '../../../energy/engine.js'
+import { stateWidth } from '../../../model/derived.js'
+import { normals } from '../../../refine/random.js'
+import type { ProbeLine, ProbePlane, ProbeRequest } from '../../protocol.js'
 import { PlaneProbe } from './plane-probe.js'
-import { inSlots } from './answer.js'
+import { inSlots } from '../answers/answer.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
-import { BLANK } from './prepare.js'
+import { BLANK } from '../answers/answer-shape.js'
 
 /** The stream of random numbers of the first random direction: no candidate has so high a number. */
 const RANDOM_DIRECTIONS = 2 ** 20

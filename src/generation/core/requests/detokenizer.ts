@@ -2,10 +2,10 @@
  * The text of a completion: takes tokens, and hands out text that is certain not to change. That is never
  * half a character, never part of a stop text, and nothing after the end-of-text token. Knows no request.
  */
-import { IncrementalDecoder } from '../../tokenizer/incremental-decoder.js'
-import { StopMatcher } from '../../tokenizer/stop-strings.js'
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import type { TokenLogprob } from '../protocol.js'
+import { IncrementalDecoder } from '../../../tokenizer/incremental-decoder.js'
+import { StopMatcher } from '../../../tokenizer/stop-strings.js'
+import type { Tokenizer } from '../../../tokenizer/tokenizer.js'
+import type { TokenLogprob } from '../../protocol.js'
 
 export interface Ends {
   /** Texts that end the completion. */

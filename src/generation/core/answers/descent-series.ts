@@ -8,10 +8,10 @@
  * or because candidates have no slot, is completed later: so an answer that is extended is that of one longer
  * run, and one that had to share its slots is that of one which had them to itself.
  */
-import { isAccepted } from '../../refine/acceptance.js'
-import type { Budget, Restarts } from '../../refine/budget.js'
-import { choose, type Outcome } from '../../refine/candidates.js'
-import { commitCount } from '../../refine/commit.js'
+import { isAccepted } from '../../../refine/acceptance.js'
+import type { Budget, Restarts } from '../../../refine/budget.js'
+import { choose, type Outcome } from '../../../refine/candidates.js'
+import { commitCount } from '../../../refine/commit.js'
 import {
   accepts,
   checkSteps,
@@ -23,8 +23,8 @@ import {
   type RestartReason,
   standsSomewhere,
   type Start,
-} from '../../refine/restarts.js'
-import { askedAnew, certainSteps } from '../../refine/stop.js'
+} from '../../../refine/restarts.js'
+import { askedAnew, certainSteps } from '../../../refine/stop.js'
 import type { Candidate } from './candidate.js'
 
 /** What belongs to a descent and not to the slot that it has. */

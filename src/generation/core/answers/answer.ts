@@ -2,13 +2,13 @@
  * One answer in descent: its candidates, how far each has come, and the time it has had. Applies the stop
  * rules of src/refine to the energies of steps; knows no engine, no text and no other answer.
  */
-import type { EnergyResult, StepResult } from '../../energy/engine.js'
-import { atRest, hasTurn, totalSteps } from '../../refine/allocation.js'
-import type { Budget, StopReason } from '../../refine/budget.js'
-import { isAccepted } from '../../refine/acceptance.js'
-import { choose, type Outcome } from '../../refine/candidates.js'
-import { modelStart, type Start } from '../../refine/restarts.js'
-import { chooseStanding } from '../../refine/terms/standing.js'
+import type { EnergyResult, StepResult } from '../../../energy/engine.js'
+import { atRest, hasTurn, totalSteps } from '../../../refine/allocation.js'
+import type { Budget, StopReason } from '../../../refine/budget.js'
+import { isAccepted } from '../../../refine/acceptance.js'
+import { choose, type Outcome } from '../../../refine/candidates.js'
+import { modelStart, type Start } from '../../../refine/restarts.js'
+import { chooseStanding } from '../../../refine/terms/standing.js'
 import {
   advance,
   askedAnew,
@@ -21,8 +21,8 @@ import {
   reopen,
   type Extra,
   type Progress,
-} from '../../refine/stop.js'
-import type { AnswerShape } from './answer-shape.js'
+} from '../../../refine/stop.js'
+import { type AnswerShape, BLANK } from './answer-shape.js'
 import {
   type AnswerTerms,
   type CandidateTerms,
@@ -39,7 +39,6 @@ import {
   type SeriesMemory,
 } from './descent-series.js'
 import { type Move, Moves, type MovesMemory, type StateBefore } from './metropolis.js'
-import { BLANK } from './prepare.js'
 
 /** A candidate outside of the engine. Numbers that are the same for every new one are left out. */
 export interface CandidateMemory extends Descent {

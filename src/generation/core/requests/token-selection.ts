@@ -2,9 +2,9 @@
  * From the readout of an answer to tokens: which row to read, which token at each position, with which
  * probability. Pure but for the completion that it appends to; makes no call and emits no event.
  */
-import type { ReadRow, Readout } from '../../energy/engine.js'
-import { readLogits } from '../../energy/readout.js'
-import type { StopReason } from '../../refine/budget.js'
+import type { ReadRow, Readout } from '../../../energy/engine.js'
+import { readLogits } from '../../../energy/readout.js'
+import type { StopReason } from '../../../refine/budget.js'
 import {
   chanceOf,
   type TokenLogProbs,
@@ -15,12 +15,12 @@ import {
   tokenLogProbs,
   sample,
   type Sampling,
-} from '../../refine/sampling.js'
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import type { EnergySummary, Of, Refinement, StepPosition, TokenLogprob } from '../protocol.js'
-import { finiteOr, progressOf, slotOf } from './answer.js'
-import type { Candidate } from './candidate.js'
-import { BLANK } from './prepare.js'
+} from '../../../refine/sampling.js'
+import type { Tokenizer } from '../../../tokenizer/tokenizer.js'
+import type { EnergySummary, Of, Refinement, StepPosition, TokenLogprob } from '../../protocol.js'
+import { finiteOr, progressOf, slotOf } from '../answers/answer.js'
+import type { Candidate } from '../answers/candidate.js'
+import { BLANK } from '../answers/answer-shape.js'
 import { type CandidateRow, candidateOf, type RequestState } from './request-state.js'
 
 /** Tokens of the first position in descent that a `step` event lists. */

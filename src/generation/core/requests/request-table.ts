@@ -3,17 +3,17 @@
  * passes through here, so that slots, pages and contexts are given back in one place. Takes no step, and
  * does not know what has settled: that is output-processor.ts.
  */
-import type { EnergyEngine } from '../../energy/engine.js'
-import { BasinError, toErrorMessage } from '../../errors.js'
-import type { Budget, StopReason } from '../../refine/budget.js'
-import type { Extra } from '../../refine/stop.js'
-import type { RequestNeeds, ScheduledRequest } from '../../scheduler/plan.js'
-import type { Scheduler } from '../../scheduler/scheduler.js'
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import type { TokenMask } from '../../tokenizer/grammar/grammar.js'
-import type { Control, EngineRequest, Of } from '../protocol.js'
-import { inSlots } from './answer.js'
-import type { Candidate } from './candidate.js'
+import type { EnergyEngine } from '../../../energy/engine.js'
+import { BasinError, toErrorMessage } from '../../../errors.js'
+import type { Budget, StopReason } from '../../../refine/budget.js'
+import type { Extra } from '../../../refine/stop.js'
+import type { RequestNeeds, ScheduledRequest } from '../../../scheduler/plan.js'
+import type { Scheduler } from '../../../scheduler/scheduler.js'
+import type { Tokenizer } from '../../../tokenizer/tokenizer.js'
+import type { TokenMask } from '../../../tokenizer/grammar/grammar.js'
+import type { Control, EngineRequest, Of } from '../../protocol.js'
+import { inSlots } from '../answers/answer.js'
+import type { Candidate } from '../answers/candidate.js'
 import { type Clamping, clampToken } from './clamp.js'
 import type { EventQueue } from './event-queue.js'
 import type { TermSetting } from './prepare-terms.js'
@@ -23,7 +23,7 @@ import {
   type RequestMemory,
   RequestState,
 } from './request-state.js'
-import { packThought, unpackThought } from '../thought-bytes.js'
+import { packThought, unpackThought } from '../../thought-bytes.js'
 import { refinementOf } from './token-selection.js'
 
 export interface RequestTableOptions {

@@ -3,13 +3,14 @@
  * stand, on the landscape of the new question. Energies before it are those of another question, so
  * the best answer is looked for from here on.
  */
-import type { EnergyEngine } from '../../energy/engine.js'
-import { BasinError } from '../../errors.js'
-import type { ModelConfig } from '../../model/config.js'
-import { encodeTemplate } from '../../tokenizer/answer-template.js'
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import { type Answer, inSlots } from './answer.js'
-import { BLANK, BLANK_MARK } from './prepare.js'
+import type { EnergyEngine } from '../../../energy/engine.js'
+import { BasinError } from '../../../errors.js'
+import type { ModelConfig } from '../../../model/config.js'
+import { encodeTemplate } from '../../../tokenizer/answer-template.js'
+import type { Tokenizer } from '../../../tokenizer/tokenizer.js'
+import { type Answer, inSlots } from '../answers/answer.js'
+import { BLANK } from '../answers/answer-shape.js'
+import { BLANK_MARK } from './prepare.js'
 import { beginRow, type CandidateRow, type RequestState } from './request-state.js'
 
 const invalid = (param: string, reason: string) =>

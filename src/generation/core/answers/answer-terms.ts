@@ -4,15 +4,14 @@
  * model alone, which is not the one that is wanted where terms are required, so it is kept here, as logits.
  * Makes no call of the engine and knows no text.
  */
-import type { Push, StepResult } from '../../energy/engine.js'
-import type { ModelConfig } from '../../model/config.js'
-import { compose, type Composed, resultOf } from '../../refine/terms/composed.js'
-import type { ModelReading } from '../../refine/terms/model-energy.js'
-import { chancesOf } from '../../refine/terms/reading.js'
-import { isBetter, judgedEnergy, type Standing } from '../../refine/terms/standing.js'
-import type { TermResult, WeightedTerm } from '../../refine/terms/term.js'
-import type { AnswerShape } from './answer-shape.js'
-import { BLANK } from './prepare.js'
+import type { Push, StepResult } from '../../../energy/engine.js'
+import type { ModelConfig } from '../../../model/config.js'
+import { compose, type Composed, resultOf } from '../../../refine/terms/composed.js'
+import type { ModelReading } from '../../../refine/terms/model-energy.js'
+import { chancesOf } from '../../../refine/terms/reading.js'
+import { isBetter, judgedEnergy, type Standing } from '../../../refine/terms/standing.js'
+import type { TermResult, WeightedTerm } from '../../../refine/terms/term.js'
+import { type AnswerShape, BLANK } from './answer-shape.js'
 
 /** What terms are told of one state. */
 interface StateReading {

@@ -2,21 +2,21 @@
  * From the terms of a request, in texts and positions, to functions of tokens (src/refine/terms/). What a
  * request can get wrong about them is found here, before it costs anything.
  */
-import { BasinError } from '../../errors.js'
-import { compare } from '../../refine/terms/compare.js'
-import { contains } from '../../refine/terms/contains.js'
-import { count } from '../../refine/terms/count.js'
-import type { ModelConfig } from '../../model/config.js'
-import { distinct } from '../../refine/terms/distinct.js'
-import { modelTerm } from '../../refine/terms/model-energy.js'
-import { similar } from '../../refine/terms/similar.js'
-import { sum, type Numbers } from '../../refine/terms/sum.js'
-import type { WeightedTerm } from '../../refine/terms/term.js'
-import { token } from '../../refine/terms/token.js'
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import type { TermRequest } from '../protocol.js'
+import { BasinError } from '../../../errors.js'
+import { compare } from '../../../refine/terms/compare.js'
+import { contains } from '../../../refine/terms/contains.js'
+import { count } from '../../../refine/terms/count.js'
+import type { ModelConfig } from '../../../model/config.js'
+import { distinct } from '../../../refine/terms/distinct.js'
+import { modelTerm } from '../../../refine/terms/model-energy.js'
+import { similar } from '../../../refine/terms/similar.js'
+import { sum, type Numbers } from '../../../refine/terms/sum.js'
+import type { WeightedTerm } from '../../../refine/terms/term.js'
+import { token } from '../../../refine/terms/token.js'
+import type { Tokenizer } from '../../../tokenizer/tokenizer.js'
+import type { TermRequest } from '../../protocol.js'
 import { parseTemplate } from './prepare.js'
-import type { TermContext, TermModel } from './term-model.js'
+import type { TermContext, TermModel } from '../terms/term-model.js'
 
 /** Whoever names no tolerance for a representation is content with a cosine of 0.8. */
 const SIMILAR_TOLERANCE = 0.2

@@ -4,7 +4,7 @@
  * is put back, and the next step draws other noise. Makes no call of the engine; the rule is in
  * refine/acceptance.ts.
  */
-import { keepsMove } from '../../refine/acceptance.js'
+import { keepsMove } from '../../../refine/acceptance.js'
 import type { CandidateTerms } from './answer-terms.js'
 
 /** A state before the noise of a step. */

@@ -1,7 +1,7 @@
 /** A candidate of an answer: the slot that it descends in, and how far its present descent has come. */
-import type { StopReason } from '../../refine/budget.js'
-import type { RestartReason, Start } from '../../refine/restarts.js'
-import type { Progress } from '../../refine/stop.js'
+import type { StopReason } from '../../../refine/budget.js'
+import type { RestartReason, Start } from '../../../refine/restarts.js'
+import type { Progress } from '../../../refine/stop.js'
 import type { CandidateTerms } from './answer-terms.js'
 import type { Moves } from './metropolis.js'
 

@@ -3,8 +3,8 @@
  * event. Knows when each event happened and whose it is; knows no engine and no scheduler, and does not
  * decide when a report is due.
  */
-import type { EngineRequest, FromWorker, RequestEvent } from '../protocol.js'
-import { type NewAnswer, settledEvent } from '../settled-answers.js'
+import type { EngineRequest, FromWorker, RequestEvent } from '../../protocol.js'
+import { type NewAnswer, settledEvent } from '../../settled-answers.js'
 
 type Content = Pick<Extract<FromWorker, { type: 'events' }>, 'events' | 'released'>
 

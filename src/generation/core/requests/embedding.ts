@@ -1,6 +1,6 @@
 /** Representations as means of state vectors [D]: of a text's tokens, or of an answer's positions. */
-import type { Answer } from './answer.js'
-import { BLANK } from './prepare.js'
+import type { Answer } from '../answers/answer.js'
+import { BLANK } from '../answers/answer-shape.js'
 
 /** The running mean of vectors. */
 export class MeanPool {

@@ -3,14 +3,12 @@
  * request can get wrong about texts, templates and lengths is found here, before it costs anything. Knows
  * no engine and no scheduler.
  */
-import { BasinError } from '../../errors.js'
-import type { ModelConfig } from '../../model/config.js'
-import { canonicalTemplate, encodeTemplate } from '../../tokenizer/answer-template.js'
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import type { EngineRequest } from '../protocol.js'
-
-/** Stands in a template, and in `clamped`, for a position that is to be inferred. */
-export const BLANK = -1
+import { BasinError } from '../../../errors.js'
+import type { ModelConfig } from '../../../model/config.js'
+import { canonicalTemplate, encodeTemplate } from '../../../tokenizer/answer-template.js'
+import type { Tokenizer } from '../../../tokenizer/tokenizer.js'
+import type { EngineRequest } from '../../protocol.js'
+import { BLANK } from '../answers/answer-shape.js'
 
 /** What marks a blank in the text of a template where the model does not say. */
 export const BLANK_MARK = '_'

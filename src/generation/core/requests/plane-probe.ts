@@ -5,13 +5,13 @@
  * directions are the principal components of the path about its end (Li et al. 2018, "Visualizing the
  * loss landscape of neural nets").
  */
-import type { EnergyEngine } from '../../energy/engine.js'
-import { planStep } from '../../refine/budget.js'
-import { answerSeed } from '../../refine/candidates.js'
-import { normals } from '../../refine/random.js'
-import type { PlaneRequest, ProbePlane } from '../protocol.js'
-import { type Answer, inSlots, slotOf } from './answer.js'
-import { BLANK } from './prepare.js'
+import type { EnergyEngine } from '../../../energy/engine.js'
+import { planStep } from '../../../refine/budget.js'
+import { answerSeed } from '../../../refine/candidates.js'
+import { normals } from '../../../refine/random.js'
+import type { PlaneRequest, ProbePlane } from '../../protocol.js'
+import { type Answer, inSlots, slotOf } from '../answers/answer.js'
+import { BLANK } from '../answers/answer-shape.js'
 import { type CandidateRow, candidateOf } from './request-state.js'
 
 /** Most points of the path that are kept, its ends included. */

@@ -1,3 +1,6 @@
+/** Stands in a template, and in `clamped`, for a position that is to be inferred. */
+export const BLANK = -1
+
 /** Which positions of a completion one answer stands for, and what is known of them. */
 export interface AnswerShape {
   /** How many answers of this completion came before. */

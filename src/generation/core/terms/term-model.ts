@@ -7,8 +7,8 @@
  * energies and the exact direction of residual ones this is the gradient of the energy (of disagreement, where
  * doubt counts too); along the amortized direction it is y - F(y), which leaves out how F depends on y.
  */
-import type { EnergyEngine } from '../../energy/engine.js'
-import { landscapeOf, stateWidth } from '../../model/derived.js'
+import type { EnergyEngine } from '../../../energy/engine.js'
+import { landscapeOf, stateWidth } from '../../../model/derived.js'
 import {
   addGivens,
   type ModelReading,
@@ -16,11 +16,11 @@ import {
   stateOf,
   translate,
   type Translation,
-} from '../../refine/terms/model-energy.js'
-import { encodeTemplate } from '../../tokenizer/answer-template.js'
-import { mapTokens, ordinaryTokens, type TokenMap } from '../../tokenizer/token-map.js'
-import type { Tokenizer } from '../../tokenizer/tokenizer.js'
-import { BLANK } from './prepare.js'
+} from '../../../refine/terms/model-energy.js'
+import { encodeTemplate } from '../../../tokenizer/answer-template.js'
+import { mapTokens, ordinaryTokens, type TokenMap } from '../../../tokenizer/token-map.js'
+import type { Tokenizer } from '../../../tokenizer/tokenizer.js'
+import { BLANK } from '../answers/answer-shape.js'
 
 /** A model that has been opened for terms; it is closed with the worker. */
 export interface OpenedModel {
