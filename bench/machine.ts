@@ -20,10 +20,19 @@ export function timed(act: () => void): number {
   return (performance.now() - began) / 1000
 }
 
+/** Seconds on the clock until it is done. */
+export async function timedUntilDone(act: () => Promise<unknown>): Promise<number> {
+  const began = performance.now()
+  await act()
+  return (performance.now() - began) / 1000
+}
+
 /** Seconds on the clock (`wall`), and of all threads of this process (`cpu`). */
-export function timedWithProcessor(act: () => void): { wall: number; cpu: number } {
+export async function timedWithProcessor(
+  act: () => Promise<unknown>,
+): Promise<{ wall: number; cpu: number }> {
   const before = process.cpuUsage()
-  const wall = timed(act)
+  const wall = await timedUntilDone(act)
   const { user, system } = process.cpuUsage(before)
   return { wall, cpu: (user + system) / 1e6 }
 }

@@ -13,7 +13,7 @@
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { stepCost } from '../src/energy/cost.js'
-import type { SynchronousEngine } from '../src/energy/engine.js'
+import type { EnergyEngine } from '../src/energy/engine.js'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { NativeEngine, nativeEngine } from '../src/energy/native/engine.js'
 import { nativePageSize, weightTypes } from '../src/energy/native/options.js'
@@ -22,7 +22,7 @@ import { TfjsEngine } from '../src/energy/tfjs/engine.js'
 import { landscapeOf } from '../src/model/config.js'
 import './addon.js'
 import { listOf, numberOf, numbersOf, readFlags } from './command.js'
-import { describeMachine, measureMachine, median, timed } from './machine.js'
+import { describeMachine, measureMachine, median, timedUntilDone } from './machine.js'
 import { clampedOf, operationsOf, type Subject, subjectOf } from './models.js'
 
 const NAME = 'steps'
@@ -89,7 +89,7 @@ const pagesPerRow = (subject: Subject): number =>
     (Math.max(...contextsOf(subject)) + subject.checkpoint.config.answer.block) / nativePageSize,
   )
 
-async function openEngine(subject: Subject, name: string): Promise<SynchronousEngine> {
+async function openEngine(subject: Subject, name: string): Promise<EnergyEngine> {
   const capacity = {
     slots: maxBatch,
     contexts: maxBatch,
@@ -114,13 +114,13 @@ async function openEngine(subject: Subject, name: string): Promise<SynchronousEn
 }
 
 /** Extends the context of every row from `before` to `context` tokens. */
-function observe(
-  engine: SynchronousEngine,
+async function observe(
+  engine: EnergyEngine,
   rows: number,
   before: number,
   context: number,
   perRow: number,
-): void {
+): Promise<void> {
   const { vocab_size: vocab } = engine.model
   for (let row = 0; row < rows; row++) {
     const pages = Array.from({ length: perRow }, (_, page) => row * perRow + page)
@@ -128,17 +128,17 @@ function observe(
       { length: context - before },
       (_, i) => ((before + i) * 7919 + row) % vocab,
     )
-    engine.observe([{ contextId: row, tokens, pages }])
+    await engine.observe([{ contextId: row, tokens, pages }])
   }
 }
 
 /** Seconds of each step, of at least three, and the mean processor seconds of a step, of all threads. */
-function time(
-  engine: SynchronousEngine,
+async function time(
+  engine: EnergyEngine,
   subject: Subject,
   batch: number,
-): { times: number[]; processor: number } {
-  engine.begin(
+): Promise<{ times: number[]; processor: number }> {
+  await engine.begin(
     Array.from({ length: batch }, (_, slot) => ({
       slot,
       contextId: slot,
@@ -148,30 +148,30 @@ function time(
     })),
   )
   let step = 0
-  const descend = () => {
+  const descend = async (): Promise<void> => {
     const landscape = landscapeOf(engine.model, step)
-    engine.descend(
+    await engine.descend(
       Array.from({ length: batch }, (_, slot) => ({ slot, landscape, noise: 0, step })),
     )
     step++
   }
   for (const warm = performance.now() + 100 * seconds; step < 2 || performance.now() < warm;)
-    descend()
+    await descend()
   const times: number[] = []
   const before = process.cpuUsage()
   const end = performance.now() + 1000 * seconds
-  while (times.length < 3 || performance.now() < end) times.push(timed(descend))
+  while (times.length < 3 || performance.now() < end) times.push(await timedUntilDone(descend))
   const { user, system } = process.cpuUsage(before)
   return { times: times.sort((a, b) => a - b), processor: (user + system) / 1e6 / times.length }
 }
 
-function measure(
-  engine: SynchronousEngine,
+async function measure(
+  engine: EnergyEngine,
   subject: Subject,
   limits: Limits,
   [context, batch]: [number, number],
-): Line {
-  const { times, processor } = time(engine, subject, batch)
+): Promise<Line> {
+  const { times, processor } = await time(engine, subject, batch)
   const { model, info } = engine
   const operations = operationsOf(model, context, batch, clampedOf(subject, batch))
   const bytes = limits.stepBytes + 4 * batch * stepCost(model, context).cache
@@ -215,11 +215,11 @@ const print = (line: Line) => {
 }
 
 /** Measures peak and bandwidth at this moment, which a native float32 engine does. */
-async function limitsOf(subject: Subject, engine: SynchronousEngine): Promise<Limits> {
+async function limitsOf(subject: Subject, engine: EnergyEngine): Promise<Limits> {
   if (engine instanceof NativeEngine) return engine.measure()
   const other = await openEngine(subject, 'f32')
   const limits = await limitsOf(subject, other)
-  other.close()
+  await other.close()
   return limits
 }
 
@@ -230,12 +230,12 @@ async function measureAll(subject: Subject, name: string, lines: Line[]): Promis
   for (const context of contextsOf(subject)) {
     const fits = (batch: number) =>
       engine instanceof NativeEngine || batch * context <= MAX_TFJS_POSITIONS
-    observe(engine, Math.max(...batches.filter(fits)), before, context, pagesPerRow(subject))
+    await observe(engine, Math.max(...batches.filter(fits)), before, context, pagesPerRow(subject))
     before = context
     for (const batch of batches.filter(fits))
-      lines.push(print(measure(engine, subject, limits, [context, batch])))
+      lines.push(print(await measure(engine, subject, limits, [context, batch])))
   }
-  engine.close()
+  await engine.close()
   const { flops, bytesPerSecond, stepBytes } = limits
   console.log(
     `  ${(flops / 1e9).toFixed(0)} GFLOP/s, ${(bytesPerSecond / 1e9).toFixed(1)} GB/s; ` +

@@ -9,33 +9,18 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { nativeEngine } from '../src/energy/native/engine.js'
-import {
-  loadBackend,
-  type BackendChoice,
-  type Tensor,
-  type Tf,
-} from '../src/energy/tfjs/backend.js'
-import { Network } from '../src/energy/tfjs/network.js'
+import { loadBackend, type BackendChoice, type Tf } from '../src/energy/tfjs/backend.js'
 import { openCheckpoint } from '../src/model/checkpoint.js'
-import { parseConfig, readConfig, type ModelConfig } from '../src/model/config.js'
-import { uniform } from '../src/refine/random.js'
-import { batchOfExamples, batchOfWindows, type Batch } from '../src/train/data/training-batch.js'
-import { initialWeights } from '../src/train/initial-weights.js'
-import { equilibrium } from '../src/train/objectives/equilibrium.js'
-import { inputsOf, type Objective } from '../src/train/objectives/objective.js'
-import { optimize } from '../src/train/objectives/optimize.js'
-import { stageOne } from '../src/train/objectives/recipe.js'
-import { Optimizer } from '../src/train/optimizer.js'
 import './addon.js'
 import { listOf, numberOf, numbersOf, readFlags } from './command.js'
 import { describeMachine, measureMachine, median, timedWithProcessor } from './machine.js'
-import { publishedAnswer, publishedEnergy } from './models.js'
+import { trainingCase, trainingOf } from './training-cases.js'
 
 const NAME = 'training'
 const flags = readFlags(NAME, 'Times updates of training, beside the peak of the machine.', {
   backends: {
     default: 'native,wasm',
-    help: 'TensorFlow.js backends: native, wasm, node, node-gpu',
+    help: 'TensorFlow.js backends: native, wasm, webgpu, node, node-gpu',
   },
   threads: { default: '1', help: 'threads of the native and wasm backends' },
   cases: { default: 'sudoku6,stories,s1', help: 'cases to train' },
@@ -49,9 +34,6 @@ const scale = numberOf(NAME, 'scale', flags.scale)
 const updates = numberOf(NAME, 'updates', flags.updates, 1)
 const sizes = numbersOf(NAME, 'products', flags.products, 1)
 const root = fileURLToPath(new URL('../../', import.meta.url))
-
-/** The number of rows of a case that has `rows` at full scale. */
-const rowsOf = (rows: number): number => Math.max(1, Math.round(rows / scale))
 
 /** Floating-point operations a second of this machine with these threads: the best of many short bursts. */
 function peakFlops(): number {
@@ -74,58 +56,8 @@ const sharesOf = (operations: number, { wall, cpu }: { wall: number; cpu: number
 const described = ({ share, shareOfProcessor }: ReturnType<typeof sharesOf>): string =>
   `share ${share.toFixed(0)} %, of the processor's time ${shareOfProcessor.toFixed(0)} %`
 
-interface Case {
-  config: ModelConfig
-  batch: Batch
-  objective: () => Objective
-}
-
-const tokens = (count: number, vocab: number): Int32Array =>
-  Int32Array.from({ length: count }, (_, i) => Math.floor(uniform(1, 2, i) * vocab))
-
-const windows = (config: ModelConfig, n: number, rows: number): Batch =>
-  batchOfWindows(config, tokens(rows * (n + 1), config.vocab_size), rows)
-
-const cases: Record<string, () => Case> = {
-  /** 64 boards of 36 cells, half of them given. */
-  sudoku6: () => {
-    const config = readConfig(`${root}models/sudoku6`)
-    const examples = Array.from({ length: rowsOf(64) }, () => {
-      const answer = [...tokens(36, 6)]
-      return { context: [6], answer, clamped: answer.map((token, i) => (i % 2 ? token : -1)) }
-    })
-    const batch = batchOfExamples(config, examples)
-    return { config, batch, objective: () => equilibrium({ ...iterated }) }
-  },
-  stories: () => {
-    const config = readConfig(`${root}models/stories`)
-    const batch = windows(config, 192, rowsOf(20))
-    return { config, batch, objective: () => equilibrium({ ...iterated }) }
-  },
-  /** The published recipe: 6 layers of width 256, 16 rows of 256 positions, 256 tokens. */
-  s1: () => {
-    const config = parseConfig(
-      {
-        ...readConfig(`${root}models/stories`),
-        name: 's1',
-        vocab_size: 256,
-        layers: 6,
-        ffn_dim: 1024,
-        steps: 2,
-        answer: publishedAnswer,
-        energy: publishedEnergy,
-      },
-      's1',
-    )
-    const batch = windows(config, 256, rowsOf(16))
-    return { config, batch, objective: () => optimize({ ...stageOne, steps: 2 }) }
-  },
-}
-/** Two steps without gradient (random draws below are 0.5, half of the horizon), then two with a loss. */
-const iterated = { horizon: 4, lossSteps: 2, noise: 0.1, replay: null }
-
 /** Operations of the matrix products that `act` runs; a multiply-add is two. */
-function countingProducts(tf: Tf, act: () => void): number {
+async function countingProducts(tf: Tf, act: () => Promise<unknown>): Promise<number> {
   let operations = 0
   const backendName = tf.getBackend()
   const restore: (() => void)[] = []
@@ -148,43 +80,20 @@ function countingProducts(tf: Tf, act: () => void): number {
       tf.registerKernel(config)
     })
   }
-  act()
+  await act()
   restore.forEach((undo) => {
     undo()
   })
   return operations
 }
 
-/** Starts the training of a case; each call of the result is one update. */
-function trainingOf(tf: Tf, { config, batch, objective }: Case): () => number {
-  const weights = new Map(
-    [...initialWeights(config, 1, 0.5)].map(([name, t]) => [
-      name,
-      tf.variable(tf.tensor(t.data, [...t.shape])) as Tensor & { assign(value: Tensor): void },
-    ]),
-  )
-  const network = new Network(tf, config, weights)
-  const made = objective()
-  const optimizer = new Optimizer(tf, {
-    optimizer: 'adamw',
-    learningRate: 1e-3,
-    beta1: 0.9,
-    beta2: 0.95,
-    warmup: 10,
-    updates: 1000,
-    weightDecay: 0.01,
-    clip: 1,
-    alphaMultiplier: 3,
-    muonStep: 0.2,
-  })
-  let done = 0
-  return () => {
-    tf.engine().startScope()
-    const { value, gradients } = made.update(network, inputsOf(network, batch), () => 0.5)
-    optimizer.apply(weights, gradients, done++)
-    tf.engine().endScope()
-    return value
-  }
+async function timesOf(
+  runs: number,
+  act: () => Promise<void>,
+): Promise<{ wall: number; cpu: number }[]> {
+  const times: { wall: number; cpu: number }[] = []
+  while (times.length < runs) times.push(await timedWithProcessor(act))
+  return times
 }
 
 const machine = measureMachine()
@@ -205,13 +114,11 @@ for (const choice of listOf(flags.backends) as BackendChoice[]) {
       [true, false],
     ] as const) {
       const runs = Math.max(5, Math.ceil(2e9 / (2 * n ** 3)))
-      const times = Array.from({ length: runs }, () =>
-        timedWithProcessor(() => {
-          const product = tf.matMul(a, b, turnA, turnB)
-          if (name !== 'native') product.dataSync()
-          product.dispose()
-        }),
-      )
+      const times = await timesOf(runs, async () => {
+        const product = tf.matMul(a, b, turnA, turnB)
+        if (name !== 'native') await product.data()
+        product.dispose()
+      })
       const [wall, cpu] = [median(times.map((t) => t.wall)), median(times.map((t) => t.cpu))]
       const shares = sharesOf(2 * n ** 3, { wall, cpu })
       const kind = `${turnA ? 'T' : 'N'}${turnB ? 'T' : 'N'}`
@@ -224,18 +131,16 @@ for (const choice of listOf(flags.backends) as BackendChoice[]) {
     b.dispose()
   }
   for (const label of listOf(flags.cases)) {
-    const make = cases[label]
-    if (!make)
-      throw new Error(`there is no case ${label}; there are ${Object.keys(cases).join(', ')}`)
-    const made = make()
+    const made = trainingCase(label, scale)
     const { config, batch } = made
     console.log(
       `${label}: ${batch.rows} rows of ${batch.answers * config.answer.block} positions, ` +
         `${batch.length} observed; ${made.objective().name}, ${config.steps} steps of the model`,
     )
-    const update = trainingOf(tf, made)
-    const operations = countingProducts(tf, update)
-    const times = Array.from({ length: updates }, () => timedWithProcessor(update))
+    const { update, dispose } = trainingOf(tf, made)
+    const operations = await countingProducts(tf, update)
+    const times = await timesOf(updates, update)
+    dispose()
     const [wall, cpu] = [median(times.map((t) => t.wall)), median(times.map((t) => t.cpu))]
     const shares = sharesOf(operations, { wall, cpu })
     console.log(

@@ -1,16 +1,17 @@
 /**
- * How fast does the WebGPU engine descend on this machine's GPU, and how far from what the GPU allows?
- * For each model and batch: the time of one step of the whole batch, beside the native engine on this
+ * How fast does the WebGPU engine descend on this machine's GPU, how far from what the GPU allows, and how fast
+ * does `basin train --backend webgpu` train? For each model and batch: the time of one step of the whole batch, beside the native engine on this
  * machine's cores, the floor that follows from the GPU's peak multiply-adds and bandwidth, and what its
  * dispatches alone would take. All of it is measured in the same run.
  *
  *   npx tsc -p bench; node build/bench/webgpu.js [--models sudoku9,stories,head-6-384-50277,head-12-768-50277]
  *     [--batches 1,8,64,256,1024] [--native 64] [--threads 2] [--seconds 1] [--steps 64]
- *     [--json file]
+ *     [--trainings sudoku6,stories,s1] [--updates 5] [--scale 1] [--json file]
  *
- * Prints the table of docs/webgpu.md. `--native`: the largest batch that the native engine is timed at; 0
+ * Prints the tables of docs/webgpu.md. `--native`: the largest batch that the native engine is timed at; 0
  * leaves it out. Contexts are empty, and a puzzle's givens are clamped. A step of the native engine is
- * one call; the WebGPU engine gets `--steps` of them at once.
+ * one call; the WebGPU engine gets `--steps` of them at once. Trainings are those of bench/training-cases.ts,
+ * beside the native backend; `--scale 8` takes an eighth of their rows.
  */
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -21,13 +22,15 @@ import type { DescendRow, EnergyEngine } from '../src/energy/engine.js'
 import { modelIdentity } from '../src/energy/model-identity.js'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { nativeEngine } from '../src/energy/native/engine.js'
+import { type BackendChoice, loadBackend } from '../src/energy/tfjs/backend.js'
 import { Device } from '../src/energy/webgpu/device.js'
 import { WebgpuEngine } from '../src/energy/webgpu/engine.js'
 import { nodeAdapter } from '../src/energy/webgpu/node.js'
 import { landscapeOf } from '../src/model/config.js'
 import { type DeviceLimits, measureDevice } from './gpu.js'
-import { measureMachine } from './machine.js'
+import { measureMachine, median, timedUntilDone } from './machine.js'
 import { clampedOf, operationsOf, type Subject, subjectOf } from './models.js'
+import { trainingCase, trainingOf } from './training-cases.js'
 
 const { values: flags } = parseArgs({
   options: {
@@ -37,6 +40,9 @@ const { values: flags } = parseArgs({
     threads: { type: 'string', default: String(availableParallelism()) },
     seconds: { type: 'string', default: '1' },
     steps: { type: 'string', default: '64' },
+    trainings: { type: 'string', default: 'sudoku6,stories,s1' },
+    updates: { type: 'string', default: '5' },
+    scale: { type: 'string', default: '1' },
     json: { type: 'string' },
   },
 })
@@ -153,6 +159,38 @@ async function measure(device: Device, limits: DeviceLimits, name: string): Prom
   return lines
 }
 
+interface TrainingLine {
+  training: string
+  rows: number
+  updatesPerSecond: number
+  native: number
+}
+
+/** Median updates a second, after one that compiles the kernels. */
+async function updatesPerSecond(choice: BackendChoice, label: string): Promise<number> {
+  const { tf } = await loadBackend(choice, Number(flags.threads))
+  const { update, dispose } = trainingOf(tf, trainingCase(label, Number(flags.scale)))
+  await update()
+  const times: number[] = []
+  while (times.length < Number(flags.updates)) times.push(await timedUntilDone(update))
+  dispose()
+  return 1 / median(times)
+}
+
+async function measureTraining(training: string): Promise<TrainingLine> {
+  const { batch } = trainingCase(training, Number(flags.scale))
+  const native = await updatesPerSecond('native', training)
+  const line = {
+    training,
+    rows: batch.rows,
+    updatesPerSecond: await updatesPerSecond('webgpu', training),
+    native,
+  }
+  const figures = [line.updatesPerSecond, native, line.updatesPerSecond / native]
+  console.log(row([training, String(line.rows), ...figures.map(figure)]))
+  return line
+}
+
 const figure = (x: number): string => (x < 1000 ? x.toPrecision(3) : x.toFixed(0))
 
 const row = (cells: readonly string[]): string =>
@@ -201,10 +239,17 @@ console.log(
 )
 console.log(row(['---', ...Array.from({ length: 8 }, () => '---:')]))
 const lines: Line[] = []
-for (const model of flags.models.split(',')) lines.push(...(await measure(device, limits, model)))
+for (const model of flags.models.split(',').filter((word) => word !== ''))
+  lines.push(...(await measure(device, limits, model)))
 await device.leave()
+console.log()
+console.log(row(['training', 'rows', 'updates/s', 'native', 'times']))
+console.log(row(['---', ...Array.from({ length: 4 }, () => '---:')]))
+const trainings: TrainingLine[] = []
+for (const label of flags.trainings.split(',').filter((word) => word !== ''))
+  trainings.push(await measureTraining(label))
 if (flags.json !== undefined)
   writeFileSync(
     flags.json,
-    `${JSON.stringify({ adapter: adapter.name, machine, limits, lines }, null, 2)}\n`,
+    `${JSON.stringify({ adapter: adapter.name, machine, limits, lines, trainings }, null, 2)}\n`,
   )

@@ -24,6 +24,7 @@ export const engineChoices = [
   'tfjs',
   'tfjs:native',
   'tfjs:wasm',
+  'tfjs:webgpu',
   'tfjs:node',
   'tfjs:node-gpu',
 ] as const

@@ -64,6 +64,11 @@ export class SlotTable<Slot extends { contextId: number } = BegunAnswer> {
     return slot
   }
 
+  /** Whether it still holds this: an engine that answers later may have been told to release it meanwhile. */
+  holds(index: number, slot: Slot): boolean {
+    return this.held.get(index) === slot
+  }
+
   set(index: number, slot: Slot): void {
     this.empty(index)
     this.held.set(index, slot)

@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Tensor, Tf } from '../energy/tfjs/backend.js'
 import { Network } from '../energy/tfjs/network.js'
+import { readTensors } from '../energy/tfjs/read-tensors.js'
 import { BasinError } from '../errors.js'
 import { tensorShapes, weightsFile, writeCheckpoint } from '../model/checkpoint.js'
 import type { ModelConfig } from '../model/config.js'
@@ -17,8 +18,9 @@ import { evaluateBatches } from './evaluation/evaluate.js'
 import type { BudgetScore } from './evaluation/answer-scores.js'
 import { WeightAverage, type Parameter } from './ema.js'
 import { initialWeights } from './initial-weights.js'
-import { inputsOf, type Objective } from './objectives/objective.js'
+import type { Objective } from './objectives/objective.js'
 import { Optimizer, type OptimizerOptions } from './optimizer.js'
+import { computeUpdate } from './update.js'
 import {
   checkSettings,
   readState,
@@ -126,41 +128,40 @@ export class Training {
   async run(): Promise<BudgetScore[]> {
     const { options } = this
     mkdirSync(options.out, { recursive: true })
-    if (this.update === 0) this.firstSpread = this.diagnosis()?.spread ?? NaN
+    if (this.update === 0) this.firstSpread = (await this.diagnosis())?.spread ?? NaN
     while (this.update < options.optimizer.updates && !options.stop(this.seconds)) {
-      this.step()
+      await this.step()
       // Signals are handled between updates.
       await new Promise((resolve) => setImmediate(resolve))
-      if (this.update % options.saveEvery === 0) this.save()
+      if (this.update % options.saveEvery === 0) await this.save()
       if (this.update % options.validateEvery === 0 && this.update < options.optimizer.updates)
-        this.validate()
+        await this.validate()
     }
-    this.save()
+    await this.save()
     return this.validate()
   }
 
-  private step(): void {
+  private async step(): Promise<void> {
     const { tf, options } = this
     const started = performance.now()
     const cpuBefore = process.cpuUsage()
     const batch = options.batch(this.update)
-    tf.engine().startScope()
     let draws = 0
     const draw = () => uniform(options.seed, this.update, draws++)
-    const inputs = inputsOf(this.network, batch)
-    const { value, losses, measures, gradients } = options.objective.update(
+    const { gradients, ...figures } = await computeUpdate(
       this.network,
-      inputs,
+      options.objective,
+      batch,
       draw,
     )
-    const gradientNorm = this.optimizer.apply(this.parameters, gradients, this.update)
-    this.average?.follow(this.parameters, this.update)
-    tf.engine().endScope()
-    if (!Number.isFinite(gradientNorm))
+    if (!Number.isFinite(figures.gradientNorm))
       throw new BasinError('training_diverged', {
         update: this.update,
         reason: 'the gradient is not finite',
       })
+    this.optimizer.apply(this.parameters, gradients, figures.gradientNorm, this.update)
+    this.average?.follow(this.parameters, this.update)
+    tf.dispose([...gradients.values()])
     this.update++
     this.seconds += (performance.now() - started) / 1000
     const { user, system } = process.cpuUsage(cpuBefore)
@@ -170,30 +171,27 @@ export class Training {
       updates: options.optimizer.updates,
       seconds: this.seconds,
       cpuSeconds: this.cpuSeconds,
-      losses,
-      value,
-      measures: measures ?? {},
-      gradientNorm,
+      ...figures,
       positions: batch.moving.reduce((a, b) => a + b, 0),
     })
   }
 
-  validate(): BudgetScore[] {
+  async validate(): Promise<BudgetScore[]> {
     const { options } = this
-    const scores = evaluateBatches(this.model, options.validation, {
+    const scores = await evaluateBatches(this.model, options.validation, {
       budgets: options.budgets,
       keep: 'last',
       seed: 7,
     })
     const { update, seconds, cpuSeconds } = this
-    const diagnosis = this.diagnosis()
+    const diagnosis = await this.diagnosis()
     options.onValidation({ update, seconds, cpuSeconds, scores, ...(diagnosis && { diagnosis }) })
     if (diagnosis && update > 0) this.refuseCollapse(diagnosis.spread)
     return scores
   }
 
   /** Of the first validation batch. */
-  private diagnosis(): Diagnosis | undefined {
+  private async diagnosis(): Promise<Diagnosis | undefined> {
     const { config, validation } = this.options
     const [batch] = validation
     if (config.feed_forward || !batch) return undefined
@@ -211,22 +209,23 @@ export class Training {
   }
 
   /** Writes the resumable state, then the model. Each is read back to check what was written. */
-  save(): void {
+  async save(): Promise<void> {
     const { options } = this
-    const weights = this.download(this.parameters)
+    const weights = await this.download(this.parameters)
     const prefixed = (prefix: string, tensors: ReadonlyMap<string, Float32Tensor>) =>
       [...tensors].map(([name, tensor]) => [`${prefix}/${name}`, tensor] as const)
     const { update, seconds, cpuSeconds, firstSpread } = this
+    const average = await this.download(this.average?.weights ?? new Map())
     const tensors = new Map([
       ...weights,
-      ...prefixed('first', this.download(this.optimizer.first)),
-      ...prefixed('second', this.download(this.optimizer.second)),
-      ...prefixed('average', this.average ? this.download(this.average.weights) : new Map()),
+      ...prefixed('first', await this.download(this.optimizer.first)),
+      ...prefixed('second', await this.download(this.optimizer.second)),
+      ...prefixed('average', average),
       ...prefixed('memory', options.objective.memory?.save() ?? new Map()),
     ])
     const settings = { '--seed': options.seed, ...options.settings }
     writeState(options.out, { update, seconds, cpuSeconds, firstSpread, settings, tensors })
-    const model = this.average ? this.download(this.average.weights) : weights
+    const model = this.average ? average : weights
     writeCheckpoint(options.out, { config: options.config, tensors: model })
     verifyTensors(join(options.out, weightsFile), model)
   }
@@ -270,12 +269,14 @@ export class Training {
     Object.assign(this, progress)
   }
 
-  private download(tensors: ReadonlyMap<string, Tensor>): Map<string, Float32Tensor> {
-    return new Map(
-      [...tensors].map(([name, t]) => [
-        name,
-        { shape: t.shape, data: t.dataSync() as Float32Array },
-      ]),
-    )
+  private async download(
+    tensors: ReadonlyMap<string, Tensor>,
+  ): Promise<Map<string, Float32Tensor>> {
+    const numbers = new Map<string, Float32Tensor>()
+    for (const [name, t] of tensors) {
+      const [data] = await readTensors(this.tf, () => [t])
+      numbers.set(name, { shape: t.shape, data: data as Float32Array })
+    }
+    return numbers
   }
 }

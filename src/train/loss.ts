@@ -1,4 +1,4 @@
-/** Losses, the stop-gradient and the memory scope that objectives and evaluation share. */
+/** Losses and the stop-gradient that objectives and evaluation share. */
 import type { Tensor, Tf } from '../energy/tfjs/backend.js'
 import { fused } from '../energy/tfjs/fused.js'
 import type { Network } from '../energy/tfjs/network.js'
@@ -48,13 +48,4 @@ export function answerNats({ tf, config }: Network, inputs: Inputs, logits: Tens
     tf.sum(tf.mul(tf.logSoftmax(logits), tf.oneHot(targets, config.vocab_size)), 2)
   const byPosition = tf.mul(picked, inputs.weights)
   return tf.neg(tf.sum(tf.reshape(byPosition, [rows, answers, config.answer.block]), 2))
-}
-
-/** Runs `compute`, frees every tensor that it made, and returns its result, which is plain data. */
-export function scoped<T>(tf: Tf, compute: () => T): T {
-  let result: T | undefined
-  tf.tidy(() => {
-    result = compute()
-  })
-  return result as T
 }

@@ -50,24 +50,18 @@ export class Optimizer {
     private readonly options: OptimizerOptions,
   ) {}
 
-  /** Applies one update in place; returns the global gradient norm before clipping. */
+  /** Applies one update in place. `norm`: the global norm of the gradients. */
   apply(
     parameters: ReadonlyMap<string, Parameter>,
     gradients: ReadonlyMap<string, Tensor>,
+    norm: number,
     update: number,
-  ): number {
-    const { tf } = this
-    const norm = tf.tidy(() => {
-      const squares = [...gradients.values()].map((g) => tf.sum(tf.square(g)))
-      return Math.sqrt(tf.addN(squares).dataSync()[0] as number)
-    })
-    if (!Number.isFinite(norm)) return norm
+  ): void {
     const scale = Math.min(1, this.options.clip / (norm + 1e-6))
     for (const [name, gradient] of gradients) {
       const parameter = parameters.get(name)
       if (parameter) this.updateOne(name, parameter, gradient, scale, update)
     }
-    return norm
   }
 
   private updateOne(

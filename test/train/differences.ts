@@ -4,8 +4,8 @@ import { loadBackend, type Tensor, type Tf } from '../../src/energy/tfjs/backend
 import { Network } from '../../src/energy/tfjs/network.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { batchOfExamples, batchOfWindows, type Batch } from '../../src/train/data/training-batch.js'
-import { inputsOf, type Objective } from '../../src/train/objectives/objective.js'
-import { scoped } from '../../src/train/loss.js'
+import type { Objective } from '../../src/train/objectives/objective.js'
+import { computeUpdate } from '../../src/train/update.js'
 import { normals, uniform } from '../../src/refine/random.js'
 
 export const backend = (): Promise<{ tf: Tf }> => loadBackend('wasm', 1)
@@ -42,18 +42,18 @@ type Variable = Tensor & { assign(value: Tensor): void }
  * (1 - f) of its norm in every one of them. An objective is made for each value, so that no
  * state is carried over. Differences are central, extrapolated (Richardson) to cancel the cubic term.
  */
-export function expectSlopes(
+export async function expectSlopes(
   network: Network,
   batch: Batch,
   objective: () => Objective,
   { tolerance = 0.01, patterns = 3 } = {},
-): void {
+): Promise<void> {
   const { tf } = network
   const update = () => {
     let draws = 0
-    return objective().update(network, inputsOf(network, batch), () => uniform(3, 0, draws++))
+    return computeUpdate(network, objective(), batch, () => uniform(3, 0, draws++))
   }
-  const { gradients, value } = update()
+  const { gradients, value } = await update()
   const normOf = (t: Tensor | undefined) => (t ? (tf.norm(t).dataSync()[0] as number) : 0)
   const largest = Math.max(...[...gradients.values()].map(normOf))
   expect(largest).toBeGreaterThan(0)
@@ -75,17 +75,22 @@ export function expectSlopes(
   const epsilons = [4e-3, 1e-3, 2.5e-4, (3e-4 * Math.abs(value)) / scale].sort((x, y) => y - x)
   for (let pattern = 0; pattern < patterns; pattern++) {
     const signs = parts.map((_, i) => (uniform(11, pattern, i) < 0.5 ? -1 : 1))
-    const valueAt = (step: number): number => {
-      parts.forEach(({ weight, kept, along }, i) => {
-        weight.assign(tf.add(kept, tf.mul(along, step * (signs[i] as number))))
+    const valueAt = async (step: number): Promise<number> => {
+      tf.tidy(() => {
+        parts.forEach(({ weight, kept, along }, i) => {
+          weight.assign(tf.add(kept, tf.mul(along, step * (signs[i] as number))))
+        })
       })
-      return scoped(tf, () => update().value)
+      const found = await update()
+      tf.dispose([...found.gradients.values()])
+      return found.value
     }
-    const difference = (h: number): number => (valueAt(h) - valueAt(-h)) / (2 * h)
+    const difference = async (h: number): Promise<number> =>
+      ((await valueAt(h)) - (await valueAt(-h))) / (2 * h)
     const wanted = parts.reduce((sum, { norm }, i) => sum + norm * (signs[i] as number), 0)
     let slope = Infinity
     for (const epsilon of epsilons) {
-      const found = (4 * difference(epsilon / 2) - difference(epsilon)) / 3
+      const found = (4 * (await difference(epsilon / 2)) - (await difference(epsilon))) / 3
       if (Math.abs(found - wanted) < Math.abs(slope - wanted)) slope = found
       if (Math.abs(slope - wanted) < tolerance * scale) break
     }

@@ -9,6 +9,7 @@ import { uniform } from '../../src/refine/random.js'
 import { Training, type TrainOptions } from '../../src/train/loop.js'
 import { equilibrium, type EquilibriumOptions } from '../../src/train/objectives/equilibrium.js'
 import { inputsOf } from '../../src/train/objectives/objective.js'
+import { computeUpdate } from '../../src/train/update.js'
 import { startNoise, towards } from '../../src/train/objectives/start-noise.js'
 import { readState } from '../../src/train/training-state.js'
 import { configOf, modelOf } from '../support/models.js'
@@ -34,13 +35,11 @@ describe('the gradients of equilibrium', () => {
     ['with a row left out', { trim: 0.4 }],
     ['through both', { damping: 0.2, pathNoise: 0.2, noise: 1, leastNoise: 0.5, still: 0.5 }],
   ]
-  it.each(cases)('%s are those of differences', (_, options) => {
+  it.each(cases)('%s are those of differences', async (_, options) => {
     const network = networkOf(tf, model)
-    tf.engine().startScope()
-    expectSlopes(network, batchFor(model), () =>
+    await expectSlopes(network, batchFor(model), () =>
       equilibrium({ ...plain, lossSteps: 3, through: true, ...options }),
     )
-    tf.engine().endScope()
   })
 })
 
@@ -86,28 +85,28 @@ describe('noise at the start', () => {
 })
 
 describe('the best of several descents', () => {
-  it('has no more loss than the first of them, and less where they differ', () => {
-    const lossOf = (bestOf: number): number => {
+  it('has no more loss than the first of them, and less where they differ', async () => {
+    const lossOf = async (bestOf: number): Promise<number> => {
       const network = networkOf(tf, model)
       const objective = equilibrium({ ...plain, horizon: 0, noise: 2, bestOf })
       // Rows are taken one by one from the best descent, so the mean falls with their number.
-      return objective.update(network, inputsOf(network, batchFor(model)), drawsFrom(2)).value
+      return (await computeUpdate(network, objective, batchFor(model), drawsFrom(2))).value
     }
-    const [two, eight] = [lossOf(2), lossOf(8)]
+    const [two, eight] = [await lossOf(2), await lossOf(8)]
     expect(eight).toBeLessThan(two)
   })
 })
 
 describe('a trimmed loss', () => {
-  it('is that of the rows of least loss', () => {
+  it('is that of the rows of least loss', async () => {
     const batch = batchFor(model)
-    const valueOf = (rows: Batch, trim: number): number => {
+    const valueOf = async (rows: Batch, trim: number): Promise<number> => {
       const network = networkOf(tf, model)
       const objective = equilibrium({ ...plain, lossSteps: 2, through: true, trim })
-      return objective.update(network, inputsOf(network, rows), drawsFrom(1)).value
+      return (await computeUpdate(network, objective, rows, drawsFrom(1))).value
     }
     const rows = [0, 1, 2].map((row) => rowOf(batch, row))
-    const nats = rows.map((row) => valueOf(row, 0))
+    const nats = await Promise.all(rows.map((row) => valueOf(row, 0)))
     const counts = rows.map(({ moving }) => moving.reduce((sum, x) => sum + x, 0))
     const worst = nats.indexOf(Math.max(...nats))
     const others = [0, 1, 2].filter((row) => row !== worst)
@@ -115,8 +114,8 @@ describe('a trimmed loss', () => {
     const wanted =
       sum((row) => (nats[row] as number) * (counts[row] as number)) /
       sum((row) => counts[row] as number)
-    expect(valueOf(batch, 0.4)).toBeCloseTo(wanted, 4)
-    expect(valueOf(batch, 0)).toBeGreaterThan(wanted)
+    expect(await valueOf(batch, 0.4)).toBeCloseTo(wanted, 4)
+    expect(await valueOf(batch, 0)).toBeGreaterThan(wanted)
   })
 })
 

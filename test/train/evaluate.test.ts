@@ -28,10 +28,10 @@ describe.each([
   const model = modelOf(label)
   const options = { budgets, seed: 5, candidates: 3, noise: 0.7, noiseSteps: 1 } as const
 
-  it('has the energies that serving has, for each candidate', () => {
+  it('has the energies that serving has, for each candidate', async () => {
     const network = networkOf(backend.tf, model)
     const batch = batchOfExamples(model.config, examples)
-    const found = [...scoreBatches(network, [batch], { ...options, keep: 'best' })]
+    const found = await scoreBatches(network, [batch], { ...options, keep: 'best' })
     const capacity = { slots: 9, contexts: 3, pages: 16, pageSize: 8 }
     const engine = new TfjsEngine(model, backend, capacity, 1)
     const answers = examples.flatMap(({ context, clamped }, contextId) => {
@@ -42,18 +42,18 @@ describe.each([
         return 3 * contextId + candidate
       })
     })
-    const best = [0, 1, 2, 3].map((step) =>
-      engine
-        .descend(
-          answers.map((slot) => ({
-            slot,
-            landscape: landscapeOf(model.config, step),
-            noise: step === 0 ? 0.7 : 0,
-            step,
-          })),
-        )
-        .map((result) => result.best),
-    )
+    const best: number[][] = []
+    for (const step of [0, 1, 2, 3]) {
+      const results = await engine.descend(
+        answers.map((slot) => ({
+          slot,
+          landscape: landscapeOf(model.config, step),
+          noise: step === 0 ? 0.7 : 0,
+          step,
+        })),
+      )
+      best.push(results.map((result) => result.best))
+    }
     expect(found.map(({ facts }) => facts)).toEqual([
       { blanks: 3, givens: 1 },
       { blanks: 4, givens: 0 },
@@ -80,40 +80,41 @@ describe.each([
     engine.close()
   })
 
-  it('does not depend on the size of batches', () => {
+  it('does not depend on the size of batches', async () => {
     const network = networkOf(backend.tf, model)
     const batches = (size: number) =>
       Array.from({ length: Math.ceil(3 / size) }, (_, i) =>
         batchOfExamples(model.config, examples.slice(i * size, (i + 1) * size)),
       )
-    const energies = (size: number) =>
-      [...scoreBatches(network, batches(size), { ...options, keep: 'last' })].flatMap(
-        ({ scores }) => scores.flat().map(({ energy }) => energy),
-      )
-    const whole = energies(3)
+    const energies = async (size: number) => {
+      const scored = await scoreBatches(network, batches(size), { ...options, keep: 'last' })
+      return scored.flatMap(({ scores }) => scores.flat().map(({ energy }) => energy))
+    }
+    const whole = await energies(3)
     expect(whole).toHaveLength(27)
     for (const size of [1, 2])
-      energies(size).forEach((energy, i) => {
+      (await energies(size)).forEach((energy, i) => {
         expect(energy).toBeCloseTo(whole[i] as number, 4)
       })
   })
 
-  it('keeps no tensor', () => {
+  it('keeps no tensor', async () => {
     const network = networkOf(backend.tf, model)
     const batch = batchOfExamples(model.config, examples)
-    evaluateBatches(network, [batch], { ...options, keep: 'best' })
+    await evaluateBatches(network, [batch], { ...options, keep: 'best' })
     const before = backend.tf.memory().numTensors
-    evaluateBatches(network, [batch, batch], { ...options, keep: 'best' })
+    await evaluateBatches(network, [batch, batch], { ...options, keep: 'best' })
     expect(backend.tf.memory().numTensors).toBe(before)
   })
 })
 
-it('has no higher energy at a larger budget when the best answer is kept', () => {
+it('has no higher energy at a larger budget when the best answer is kept', async () => {
   const model = modelOf('latent residual amortized, K 4')
   const network = networkOf(backend.tf, model)
   const batch = batchOfExamples(model.config, examples)
   const options = { budgets: [1, 2, 3, 4, 8, 16], keep: 'best', seed: 1 } as const
-  const energies = evaluateBatches(network, [batch], options).map(({ energy }) => energy)
+  const scores = await evaluateBatches(network, [batch], options)
+  const energies = scores.map(({ energy }) => energy)
   for (let i = 1; i < energies.length; i++)
     expect(energies[i]).toBeLessThanOrEqual(energies[i - 1] as number)
 })

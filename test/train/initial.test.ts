@@ -14,7 +14,9 @@ beforeAll(async () => {
 const config = configOf({ answer: { block: 1, start: 'draft', draft: 'observed', anchor: true } })
 
 /** The draft that an answer begins with, and the opinion: the state after a step of size 1. */
-function firstStep(checkpoint: Checkpoint): { draft: Float32Array; opinion: Float32Array } {
+async function firstStep(
+  checkpoint: Checkpoint,
+): Promise<{ draft: Float32Array; opinion: Float32Array }> {
   const engine = new TfjsEngine(
     checkpoint,
     backend,
@@ -23,23 +25,24 @@ function firstStep(checkpoint: Checkpoint): { draft: Float32Array; opinion: Floa
   )
   engine.observe([{ contextId: 0, tokens: [5, 3, 8, 1], pages: [0] }])
   engine.begin([{ slot: 0, contextId: 0, seed: 1, candidate: 0 }])
-  const point = () => engine.points([{ slot: 0, which: 'present' }])[0] ?? new Float32Array(0)
-  const draft = point().slice()
-  engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0, stepSize: 1 }])
-  const opinion = point().slice()
+  const point = async () =>
+    (await engine.points([{ slot: 0, which: 'present' }]))[0] ?? new Float32Array(0)
+  const draft = await point()
+  await engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0, stepSize: 1 }])
+  const opinion = await point()
   engine.close()
   return { draft, opinion }
 }
 
-it('an anchored model begins as a causal model: its opinion is the draft', () => {
-  const { draft, opinion } = firstStep({ config, tensors: initialWeights(config, 42, 0.5) })
+it('an anchored model begins as a causal model: its opinion is the draft', async () => {
+  const { draft, opinion } = await firstStep({ config, tensors: initialWeights(config, 42, 0.5) })
   expect(relativeError(opinion, draft)).toBeLessThan(1e-6)
 })
 
-it('anchoring a model keeps its draft and halves its opinion', () => {
+it('anchoring a model keeps its draft and halves its opinion', async () => {
   const before = modelOf('latent residual, K 1, draft from the context')
-  const then = firstStep(before)
-  const now = firstStep({ config, tensors: anchored(before.tensors, config) })
+  const then = await firstStep(before)
+  const now = await firstStep({ config, tensors: anchored(before.tensors, config) })
   expect(now.draft).toEqual(then.draft)
   const mean = then.draft.map((x, i) => (x + (then.opinion[i] ?? NaN)) / 2)
   expect(relativeError(now.opinion, mean)).toBeLessThan(1e-5)

@@ -42,8 +42,9 @@ describe('figures of a slice', () => {
 describe.each(variants)('around the answers of $label', ({ label }) => {
   const model = modelOf(label)
 
-  it('diagnoses finite figures, and shares between 0 and 1', () => {
-    const found = diagnose(networkOf(tf, model), batchFor(model), { seed: 1, wrong: 4, steps: 4 })
+  it('diagnoses finite figures, and shares between 0 and 1', async () => {
+    const options = { seed: 1, wrong: 4, steps: 4 }
+    const found = await diagnose(networkOf(tf, model), batchFor(model), options)
     for (const [name, value] of Object.entries(found)) expect(value, name).toBeTypeOf('number')
     expect(Object.values(found).every((value) => Number.isFinite(value))).toBe(true)
     expect(found.spread).toBeGreaterThan(0)
@@ -53,8 +54,8 @@ describe.each(variants)('around the answers of $label', ({ label }) => {
     }
   })
 
-  it('slices through the answer found, and projects its descent onto the plane', () => {
-    const { lines, plane } = sliceBatch(networkOf(tf, model), batchFor(model), {
+  it('slices through the answer found, and projects its descent onto the plane', async () => {
+    const { lines, plane } = await sliceBatch(networkOf(tf, model), batchFor(model), {
       seed: 1,
       steps: 4,
       points: 9,
@@ -79,10 +80,10 @@ describe.each(variants)('around the answers of $label', ({ label }) => {
 })
 
 describe('a descent of the potential energy', () => {
-  it('lowers the energy and the norm of the gradient', () => {
+  it('lowers the energy and the norm of the gradient', async () => {
     const model = modelOf('latent potential')
     const network = networkOf(tf, model)
-    const { firstEnergy, lastEnergy, firstGradient, lastGradient } = diagnose(
+    const { firstEnergy, lastEnergy, firstGradient, lastGradient } = await diagnose(
       network,
       batchFor(model),
       { seed: 1, wrong: 4, steps: 12 },

@@ -130,6 +130,20 @@ describe('Training', () => {
     },
   )
 
+  it('computes the same beside another training of its thread', async () => {
+    const [alone, beside] = [directory(), directory()]
+    const [one, other] = [objectives[0], objectives[2]] as [
+      (typeof objectives)[number],
+      (typeof objectives)[number],
+    ]
+    await trainTo(5, options(alone, one[1], one[2]()))
+    await Promise.all([
+      trainTo(5, options(beside, one[1], one[2]())),
+      trainTo(5, options(directory(), other[1], other[2]())),
+    ])
+    expect(readState(beside)?.tensors).toEqual(readState(alone)?.tensors)
+  })
+
   it('computes the same after a resume as without one: Muon', async () => {
     const [whole, parts] = [directory(), directory()]
     const make = () => equilibrium({ horizon: 1, lossSteps: 1, noise: 0, replay: null })

@@ -11,6 +11,7 @@ import { amortized } from '../../src/train/objectives/amortized.js'
 import { contrastive, corruptTokens } from '../../src/train/objectives/contrastive.js'
 import { equilibrium } from '../../src/train/objectives/equilibrium.js'
 import { inputsOf, landscapesOf } from '../../src/train/objectives/objective.js'
+import { computeUpdate } from '../../src/train/update.js'
 import { optimize } from '../../src/train/objectives/optimize.js'
 import { stageOne, type OptimizeOptions } from '../../src/train/objectives/recipe.js'
 import { positives } from '../../src/train/objectives/positives.js'
@@ -89,21 +90,24 @@ describe('objectives refuse', () => {
 })
 
 describe('optimize, truncated', () => {
-  it('has the gradient of its last step alone', () => {
+  it('has the gradient of its last step alone', async () => {
     const model = modelOf('latent potential')
     const network = networkOf(tf, model)
     const batch = batchFor(model)
     const options: OptimizeOptions = { ...stageOne, steps: 1, learnAlpha: false }
     const update = (given: Batch, more: Partial<OptimizeOptions>) =>
-      optimize({ ...options, ...more }).update(network, inputsOf(network, given), () => 0.5)
+      computeUpdate(network, optimize({ ...options, ...more }), given, () => 0.5)
     const begun = new Float32Array(3 * 4 * 16).fill(0.1)
-    const whole = update({ ...batch, start: begun }, { steps: 3, through: true, truncate: true })
+    const whole = await update(
+      { ...batch, start: begun },
+      { steps: 3, through: true, truncate: true },
+    )
     const landscape = landscapesOf(network, inputsOf(network, batch))(0)
     const alpha = tf.maximum(network.weight('alpha'), 1e-4)
     let state: Tensor = tf.tensor(begun, [3, 4, 16])
     for (let step = 0; step < 2; step++)
       state = descend(network, landscape, state, { alpha, first: step === 0, noise: null }).next
-    const last = update({ ...batch, start: state.dataSync() as Float32Array }, {})
+    const last = await update({ ...batch, start: state.dataSync() as Float32Array }, {})
     expect(whole.losses).toHaveLength(1)
     expect(whole.value).toBeCloseTo(last.value, 5)
     for (const [name, wanted] of last.gradients) {
@@ -120,32 +124,38 @@ describe('equilibrium along the exact direction', () => {
     ...batchFor(model),
     start: Float32Array.from({ length: size }, (_, i) => (i % 5) / 9),
   }
-  const lossesOf = (given: Batch, horizon: number, lossSteps: number, draw: number): number[] => {
+  const lossesOf = async (
+    given: Batch,
+    horizon: number,
+    lossSteps: number,
+    draw: number,
+  ): Promise<readonly number[]> => {
     const network = networkOf(tf, model)
     const objective = equilibrium({ horizon, lossSteps, noise: 0, replay: null })
-    return objective.update(network, inputsOf(network, given), () => draw).losses
+    return (await computeUpdate(network, objective, given, () => draw)).losses
   }
 
-  it('meets the states that serving reaches', () => {
+  it('meets the states that serving reaches', async () => {
     const network = networkOf(tf, model)
     const options = { budgets: [1, 2, 3], keep: 'last', seed: 1 } as const
-    const served = evaluateBatches(network, [batch], options).map(({ nats }) => nats)
-    const trained = lossesOf(batch, 0, 3, 0)
+    const scores = await evaluateBatches(network, [batch], options)
+    const served = scores.map(({ nats }) => nats)
+    const trained = await lossesOf(batch, 0, 3, 0)
     expect(trained).toHaveLength(3)
     trained.forEach((nats, i) => expect(nats).toBeCloseTo(served[i] as number, 4))
     // The states move. If they did not, the losses would agree for any direction.
     expect(Math.abs((served[0] as number) - (served[2] as number))).toBeGreaterThan(1e-3)
     // Two steps without a loss are followed by one with a loss.
-    expect(lossesOf(batch, 2, 1, 0.99)[0]).toBeCloseTo(served[2] as number, 4)
+    expect((await lossesOf(batch, 2, 1, 0.99))[0]).toBeCloseTo(served[2] as number, 4)
   })
 })
 
 describe('descents past the last landscape', () => {
-  it.each(variants)('are evaluated and trained on: $label', ({ label }) => {
+  it.each(variants)('are evaluated and trained on: $label', async ({ label }) => {
     const model = modelOf(label)
     const network = networkOf(tf, model)
     const batch = batchFor(model)
-    const [first, second] = evaluateBatches(network, [batch], {
+    const [first, second] = await evaluateBatches(network, [batch], {
       budgets: [1, 5],
       keep: 'last',
       seed: 1,
@@ -153,11 +163,11 @@ describe('descents past the last landscape', () => {
     expect(Number.isFinite(first?.nats)).toBe(true)
     expect(Number.isFinite(second?.nats)).toBe(true)
     const found = contrastive({ ...contrast, contrast: 'divergence', steps: 4, noise: 0.1 })
-    const { value } = found.update(network, inputsOf(network, batch), drawsFrom(1))
+    const { value } = await computeUpdate(network, found, batch, drawsFrom(1))
     expect(Number.isFinite(value)).toBe(true)
   })
 
-  it('are learned from teachers, at states of either model', () => {
+  it('are learned from teachers, at states of either model', async () => {
     const model = modelOf('latent residual amortized, K 4')
     const network = networkOf(tf, model)
     for (const label of ['latent potential', 'latent head, time_embed']) {
@@ -166,13 +176,10 @@ describe('descents past the last landscape', () => {
         const taught = amortized({ teacher, horizon: 4, own })
         // The first draw is the number of steps before the state: four.
         const draws = [0.99, 0.5, 0.5]
-        const { value, measures } = taught.update(
-          network,
-          inputsOf(network, batchFor(model)),
-          () => draws.shift() ?? 0.5,
-        )
+        const draw = () => draws.shift() ?? 0.5
+        const { value, measures } = await computeUpdate(network, taught, batchFor(model), draw)
         expect(Number.isFinite(value)).toBe(true)
-        expect(Math.abs(measures?.['agreement'] ?? NaN)).toBeLessThanOrEqual(1)
+        expect(Math.abs(measures['agreement'] ?? NaN)).toBeLessThanOrEqual(1)
       }
     }
   })

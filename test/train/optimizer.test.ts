@@ -56,6 +56,7 @@ describe('Muon', () => {
     new Optimizer(tf, { ...options, optimizer }).apply(
       new Map([[name, parameter]]),
       new Map([[name, gradient()]]),
+      1,
       0,
     )
     return parameter

@@ -62,13 +62,11 @@ function each(
   { detached = false, latent = false, held = true, tolerance = 0.01 } = {},
 ): void {
   describe(title, () => {
-    it.each(accepts(objective(), detached, latent))('$label', ({ label }) => {
+    it.each(accepts(objective(), detached, latent))('$label', async ({ label }) => {
       const model = modelOf(label)
       const network = networkOf(tf, model)
-      tf.engine().startScope()
       const batch = held ? startedBatch(model) : batchFor(model)
-      expectSlopes(network, batch, objective, { tolerance })
-      tf.engine().endScope()
+      await expectSlopes(network, batch, objective, { tolerance })
     })
   })
 }
@@ -135,26 +133,22 @@ each(
 )
 
 describe('feed-forward', () => {
-  it.each([1, 4])('K = %i', (block) => {
+  it.each([1, 4])('K = %i', async (block) => {
     const config = configOf({ answer: { block }, feed_forward: true })
     const model = { config, tensors: initialWeights(config, 42, 0.5) }
-    tf.engine().startScope()
-    expectSlopes(networkOf(tf, model), batchFor(model), () => feedForward)
-    tf.engine().endScope()
+    await expectSlopes(networkOf(tf, model), batchFor(model), () => feedForward)
   })
 })
 
 describe('amortized, at its start', () => {
   it.each(['latent potential', 'latent head, time_embed', 'latent residual exact, noise'])(
     'from %s',
-    (label) => {
+    async (label) => {
       const teacher = networkOf(tf, modelOf(label))
       const model = modelOf('latent residual amortized, K 4')
-      tf.engine().startScope()
-      expectSlopes(networkOf(tf, model), batchFor(model), () =>
+      await expectSlopes(networkOf(tf, model), batchFor(model), () =>
         amortized({ teacher, horizon: 0, own: 0 }),
       )
-      tf.engine().endScope()
     },
   )
 })

@@ -1,28 +1,18 @@
 /** Training on the native backend: the fused ops, the golden gradients, every objective, resuming. */
-import { mkdtempSync, readFileSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Tensor } from '../../src/energy/tfjs/backend.js'
 import { numbers, type Num } from '../../src/energy/tfjs/numbers.js'
 import { Network } from '../../src/energy/tfjs/network.js'
-import { batchOfWindows } from '../../src/train/data/training-batch.js'
-import { initialWeights } from '../../src/train/initial-weights.js'
 import { Training, type UpdateReport } from '../../src/train/loop.js'
-import { amortized } from '../../src/train/objectives/amortized.js'
-import { contrastive } from '../../src/train/objectives/contrastive.js'
-import { equilibrium } from '../../src/train/objectives/equilibrium.js'
-import { feedForward } from '../../src/train/objectives/feed-forward.js'
-import { inputsOf, type Objective } from '../../src/train/objectives/objective.js'
-import { optimize } from '../../src/train/objectives/optimize.js'
-import { stageOne, stageTwo } from '../../src/train/objectives/recipe.js'
-import { positives } from '../../src/train/objectives/positives.js'
-import { regularized } from '../../src/train/objectives/regularized.js'
 import { readState } from '../../src/train/training-state.js'
 import { crossEntropy } from '../../src/train/loss.js'
-import { golden, goldenGradients, normError } from '../support/golden.js'
-import { configOf, modelOf } from '../support/models.js'
-import { batchFor, networkOf } from '../train/differences.js'
+import { configOf } from '../support/models.js'
+import { batchFor } from '../train/differences.js'
+import { expectGoldenUpdate, goldenUpdates } from '../train/golden-updates.js'
+import { objectiveCases, trainedModel, type ObjectiveCase } from '../train/objective-cases.js'
 import { backends, expectSame, inherited, tf, type Draws } from './support.js'
 
 beforeEach(async () => {
@@ -161,81 +151,10 @@ describe('an op of one kernel equals the ops it replaces, and so do its gradient
 })
 
 describe('the gradients of the published implementation', () => {
-  it.each([
-    ['train_s1_time_embed', {}],
-    ['train_s2_through_steps', { through: true, learnAlpha: false }],
-    ['train_contrastive', { contrast: 0.5 }],
-  ])('%s', (name, options) => {
-    const { config, tensors, expected } = golden(name)
-    const data = JSON.parse(
-      readFileSync(new URL(`../golden/${name}/expected.json`, import.meta.url), 'utf8'),
-    ) as { tokens: number[][]; initial_logits: number[][][] }
-    const network = networkOf(tf, { config, tensors })
-    const batch = batchOfWindows(config, Int32Array.from(data.tokens.flat()), data.tokens.length)
-    batch.start = Float32Array.from(data.initial_logits.flat(2))
-    batch.moving = Float32Array.from(batch.targets, (token) => (token === 0 ? 0 : 1))
-    const objective = optimize({ ...stageOne, steps: config.steps, ...options })
-    const { value, gradients } = objective.update(network, inputsOf(network, batch), () => 0.5)
-    expect(Math.abs(value / (expected.loss ?? NaN) - 1)).toBeLessThan(1e-4)
-    let compared = 0
-    for (const [tensor, wanted] of goldenGradients(name)) {
-      if (tensor === 'langevin_dynamics_noise_std') continue
-      const actual = gradients.get(tensor)
-      expect(normError((actual as Tensor).dataSync(), wanted), tensor).toBeLessThan(1e-3)
-      compared++
-    }
-    expect(compared).toBeGreaterThan(10)
+  it.each(goldenUpdates)('%s', async (name, options) => {
+    await expectGoldenUpdate(tf, name, options, 1e-3)
   })
 })
-
-const contrast = {
-  negatives: 3,
-  corruption: 0.3,
-  temperature: 0.7,
-  margin: 2,
-  steps: 2,
-  noise: 0.1,
-  replay: null,
-  penalty: 0.05,
-  readout: 1,
-} as const
-const residual = 'latent residual amortized, K 4'
-const potential = 'latent potential'
-const objectives: [string, string, () => Objective][] = [
-  [
-    'equilibrium',
-    residual,
-    () => equilibrium({ horizon: 3, lossSteps: 2, noise: 0.1, replay: null }),
-  ],
-  ['optimize s1', potential, () => optimize({ ...stageOne, steps: 2 })],
-  [
-    'optimize s2',
-    potential,
-    () => optimize({ ...stageTwo, steps: 2, truncate: false, noise: 0.1, replay: null }),
-  ],
-  ['infonce', potential, () => contrastive({ ...contrast, contrast: 'infonce' })],
-  ['hinge', potential, () => contrastive({ ...contrast, contrast: 'hinge' })],
-  ['divergence', potential, () => contrastive({ ...contrast, contrast: 'divergence' })],
-  [
-    'regularized',
-    residual,
-    () =>
-      regularized({
-        variance: 1,
-        covariance: 0.5,
-        capacity: 'kl',
-        capacityWeight: 0.3,
-        readout: 1,
-      }),
-  ],
-  ['positives', potential, () => positives({ readout: 1 })],
-  [
-    'amortized',
-    residual,
-    () => amortized({ teacher: networkOf(tf, modelOf(potential)), horizon: 2, own: 0 }),
-  ],
-  ['feed-forward', 'control', () => feedForward],
-]
 
 interface Run {
   values: number[]
@@ -246,22 +165,16 @@ interface Run {
 /** Runs this many updates, in a new directory unless one is given. */
 async function run(
   label: string,
-  objective: () => Objective,
+  objective: ObjectiveCase[2],
   updates: number,
   out = mkdtempSync(join(tmpdir(), 'basin-native-training-')),
 ): Promise<Run> {
-  const model =
-    label === 'control'
-      ? (() => {
-          const config = configOf({ answer: { block: 4 }, feed_forward: true })
-          return { config, tensors: initialWeights(config, 42, 0.5) }
-        })()
-      : modelOf(label)
+  const model = trainedModel(label)
   const reports: UpdateReport[] = []
   const training = new Training(tf, {
     out,
     config: model.config,
-    objective: objective(),
+    objective: objective(tf),
     optimizer: {
       optimizer: 'adamw',
       learningRate: 3e-3,
@@ -296,7 +209,7 @@ async function run(
 }
 
 describe('runs', () => {
-  it.each(objectives)(
+  it.each(objectiveCases)(
     '%s has the losses it has on the CPU backend',
     async (_, label, objective) => {
       const before = new Map(inherited)
@@ -315,7 +228,7 @@ describe('runs', () => {
   )
 
   it('gives the same run after a stop and resume as without, on any number of threads', async () => {
-    const [, label, objective] = objectives[0] as (typeof objectives)[number]
+    const [, label, objective] = objectiveCases[0] as ObjectiveCase
     const whole = await run(label, objective, 8)
     const { out, values } = await run(label, objective, 3)
     await tf.setBackend(backends.two)

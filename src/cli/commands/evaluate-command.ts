@@ -99,11 +99,12 @@ async function evaluate(flags: Flags): Promise<void> {
   const opened = [{ directory: model, checkpoint: withRefiner(openCheckpoint(model), refiner) }]
   if (control !== undefined)
     opened.push({ directory: control, checkpoint: openCheckpoint(control) })
-  const evaluations = opened.map((one) => {
-    const evaluation = measure(backend, one, flags)
+  const evaluations: Evaluation[] = []
+  for (const one of opened) {
+    const evaluation = await measure(backend, one, flags)
     console.log(describeEvaluation(evaluation, flags.by))
-    return evaluation
-  })
+    evaluations.push(evaluation)
+  }
   if (flags.json === undefined) return
   const { data, rows, window, keep, candidates, noiseSteps, by, seed } = flags
   const report = {
@@ -123,11 +124,11 @@ async function evaluate(flags: Flags): Promise<void> {
   writeFileSync(flags.json, `${JSON.stringify(report, null, 2)}\n`)
 }
 
-function measure(
+async function measure(
   { tf }: Backend,
   { directory, checkpoint }: { directory: string; checkpoint: Checkpoint },
   flags: Flags,
-): Evaluation {
+): Promise<Evaluation> {
   const { config } = checkpoint
   const data = openData({
     ...flags,
@@ -140,7 +141,8 @@ function measure(
     tokenizer: openTokenizer(directory),
   })
   const network = loadNetwork(tf, checkpoint)
-  const answers = [...scoreBatches(network, data.validation, { ...flags, noise: noiseOf(flags) })]
+  const options = { ...flags, noise: noiseOf(flags) }
+  const answers = await scoreBatches(network, data.validation, options)
   const budgets = budgetsOf(network, flags.budgets)
   const counts = config.feed_forward ? [] : doublings(flags.candidates)
   const bytes = data.bytesPerPosition * Math.LN2

@@ -86,7 +86,8 @@ export function registerLandscape(program: Command): void {
 async function landscape(flags: Flags): Promise<void> {
   const backend = await loadBackend(flags.backend, flags.threads)
   console.error(`on ${backend.name}`)
-  const views = flags.model.flatMap((directory) => {
+  const views: View[] = []
+  for (const directory of flags.model) {
     const trained = openCheckpoint(directory)
     const { config, tensors } = trained
     if (config.feed_forward)
@@ -96,21 +97,20 @@ async function landscape(flags: Flags): Promise<void> {
       })
     const alpha = tensors.get('alpha')?.data[0] as number
     const random = { config, tensors: initialWeights(config, 1, alpha) }
-    return [
-      ...(flags.before ? [look(backend, directory, random, `${config.name} before`, flags)] : []),
-      look(backend, directory, trained, config.name, flags),
-    ]
-  })
+    if (flags.before)
+      views.push(await look(backend, directory, random, `${config.name} before`, flags))
+    views.push(await look(backend, directory, trained, config.name, flags))
+  }
   write(views, flags)
 }
 
-function look(
+async function look(
   { tf }: Backend,
   directory: string,
   checkpoint: Checkpoint,
   name: string,
   flags: Flags,
-): View {
+): Promise<View> {
   const { config } = checkpoint
   const data = openData({
     ...flags,
@@ -126,8 +126,8 @@ function look(
     throw new BasinError('invalid_data', { path: flags.data.join(), reason: 'it has no example' })
   const network = loadNetwork(tf, checkpoint)
   const steps = flags.steps ?? config.steps
-  const diagnosis = diagnose(network, batch, { seed: flags.seed, wrong: 16, steps })
-  const { lines, plane } = sliceBatch(network, batch, { ...flags, steps })
+  const diagnosis = await diagnose(network, batch, { seed: flags.seed, wrong: 16, steps })
+  const { lines, plane } = await sliceBatch(network, batch, { ...flags, steps })
   disposeNetwork(network)
   const slices = Object.fromEntries(lines.map((line) => [line.direction, figuresOf(line)]))
   return { name, diagnosis, slices: slices as View['slices'], lines, plane }

@@ -137,7 +137,10 @@ export function registerTrain(program: Command): void {
     )
     .addOption(backendOption())
     .addOption(backendThreadsOption())
-    .option('--profile', 'print the time of each kernel at the end')
+    .option(
+      '--profile',
+      'print the time of each kernel at the end; of a GPU, that of its recording',
+    )
     .option('--strict', 'fail at the first bad line of data')
     .option('--cache <dir>', 'keep the tokenised text in this directory for later runs')
     .option(

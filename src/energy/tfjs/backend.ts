@@ -6,6 +6,7 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type * as TfWasm from '@tensorflow/tfjs-backend-wasm'
+import type * as TfWebgpu from '@tensorflow/tfjs-backend-webgpu'
 import type * as TfCore from '@tensorflow/tfjs-core'
 import { BasinError } from '../../errors.js'
 import { findTraining } from './addon-backend/find.js'
@@ -14,12 +15,12 @@ import { registerGradients } from './op-gradients.js'
 export type Tf = typeof TfCore
 export type Tensor = TfCore.Tensor
 
-export const backendChoices = ['auto', 'native', 'wasm', 'node', 'node-gpu'] as const
+export const backendChoices = ['auto', 'native', 'wasm', 'webgpu', 'node', 'node-gpu'] as const
 export type BackendChoice = (typeof backendChoices)[number]
 
 export interface Backend {
   tf: Tf
-  /** `native`, `wasm` or `tensorflow`. */
+  /** `native`, `wasm`, `webgpu` or `tensorflow`. */
   name: string
   reason: string
   /** Calls of kernels that the native backend takes from the CPU backend, by name. */
@@ -27,7 +28,11 @@ export interface Backend {
 }
 
 const require = createRequire(import.meta.url)
-const optional = { 'node-gpu': '@tensorflow/tfjs-node-gpu', node: '@tensorflow/tfjs-node' } as const
+const optional = {
+  'node-gpu': '@tensorflow/tfjs-node-gpu',
+  node: '@tensorflow/tfjs-node',
+  webgpu: '@tensorflow/tfjs-backend-webgpu',
+} as const
 
 function installed(name: string): boolean {
   try {
@@ -38,10 +43,11 @@ function installed(name: string): boolean {
   }
 }
 
-function loadOptional(choice: keyof typeof optional): Tf {
+/** Throws `backend_missing` where the package is not installed, or does not load. */
+function loadOptional(choice: keyof typeof optional): unknown {
   const name = optional[choice]
   try {
-    return require(name) as Tf
+    return require(name)
   } catch (cause) {
     throw new BasinError(
       'backend_missing',
@@ -127,6 +133,7 @@ export async function loadBackend(choice: BackendChoice, threads: number): Promi
     return { ...(await loadNative(found, threads)), reason: 'asked for' }
   }
   if (choice === 'wasm') return { tf: await loadWasm(threads), name: 'wasm', reason: 'asked for' }
+  if (choice === 'webgpu') return loadWebgpu()
   if (choice !== 'auto') return loadTensorFlow(choice)
   const found = findTraining()
   if ('training' in found)
@@ -148,8 +155,17 @@ async function loadNative(
   return { tf, name: 'native', inherited }
 }
 
-async function loadTensorFlow(choice: keyof typeof optional): Promise<Backend> {
-  const tf = loadOptional(choice)
+/** Never chosen by itself: what is faster depends on the GPU and on the rows of an update. */
+async function loadWebgpu(): Promise<Backend> {
+  const tf = loadCore()
+  tf.enableProdMode()
+  const { openWebgpu } = await import('./webgpu-backend.js')
+  const adapter = await openWebgpu(tf, () => loadOptional('webgpu') as typeof TfWebgpu)
+  return { tf, name: 'webgpu', reason: `asked for, on ${adapter.name}` }
+}
+
+async function loadTensorFlow(choice: 'node' | 'node-gpu'): Promise<Backend> {
+  const tf = loadOptional(choice) as Tf
   await tf.ready()
   tf.enableProdMode()
   return { tf, name: tf.getBackend(), reason: `${optional[choice]} is installed` }

@@ -50,12 +50,14 @@ export class Contexts {
   }
 
   /** Observes, and returns the sum of norm(h) over the tokens on the last landscape, [D]. */
-  encode(contextId: number, tokens: readonly number[]): Float32Array {
+  encode(contextId: number, tokens: readonly number[]): Tensor {
     this.observe(contextId, [])
-    const sums = (this.byContext.get(contextId) ?? []).map((cache, landscape) =>
-      tokens.length > 0 ? this.append(cache, tokens, landscape, true) : undefined,
+    if (tokens.length === 0) return this.network.tf.zeros([this.config.dim])
+    const caches = this.byContext.get(contextId) ?? []
+    const sums = caches.flatMap((cache, landscape) =>
+      this.append(cache, tokens, landscape, landscape === caches.length - 1),
     )
-    return sums.at(-1) ?? new Float32Array(this.config.dim)
+    return sums[0] as Tensor
   }
 
   /** Forgets all tokens from the first `length` on. */
@@ -130,16 +132,15 @@ export class Contexts {
     return caches
   }
 
-  /** `null` appends the step token of `time_embed`. Returns the sum of the tokens' states, [D]. */
+  /** `null` appends the step token of `time_embed`. Returns the sum of the tokens' states, [D], if asked for. */
   private append(
     cache: Cache,
     tokens: readonly number[] | null,
     landscape: number,
     summed: boolean,
-  ): Float32Array | undefined {
+  ): Tensor[] {
     const { tf } = this.network
-    let sum: Float32Array | undefined
-    const [hidden, ...flat] = tf.tidy<Tensor[]>(() => {
+    const [hidden, ...others] = tf.tidy<Tensor[]>(() => {
       const conditioned = this.config.conditioning === 'adaln' || tokens === null
       const step = conditioned ? this.network.stepEmbedding([landscape]) : null
       const x = tokens
@@ -156,7 +157,6 @@ export class Contexts {
         rotary,
         this.config.conditioning === 'adaln' ? step : null,
       )
-      if (summed) sum = this.network.sumOfStates(seen.hidden).dataSync<'float32'>().slice()
       const last = tf.slice(seen.hidden, [0, count - 1, 0], [-1, 1, -1])
       const grown = seen.layers.flatMap((fresh, i) => {
         const old = past?.[i]
@@ -164,8 +164,9 @@ export class Contexts {
           ? [tf.concat([old.k, fresh.k], 2), tf.concat([old.v, fresh.v], 2)]
           : [fresh.k, fresh.v]
       })
-      return [last, ...grown]
+      return [last, ...grown, ...(summed ? [this.network.sumOfStates(seen.hidden)] : [])]
     })
+    const flat = others.slice(0, 2 * this.config.layers)
     disposeLayers(cache.layers)
     cache.hidden?.dispose()
     cache.layers = Array.from({ length: flat.length / 2 }, (_, i) => ({
@@ -174,7 +175,7 @@ export class Contexts {
     }))
     cache.hidden = hidden ?? null
     cache.length += tokens?.length ?? 1
-    return sum
+    return others.slice(flat.length)
   }
 
   private pad(caches: readonly (Cache | undefined)[], positions: number): Context | null {

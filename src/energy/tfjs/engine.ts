@@ -31,12 +31,20 @@ import { alphaOf, rowStepSize } from '../step-size.js'
 import type { Backend, Tensor, Tf } from './backend.js'
 import { Contexts } from './contexts.js'
 import { basePoint, descend, logitsOf, type Step } from './descent.js'
-import type { Landscape } from './landscape.js'
+import type { Landscape, Slope } from './landscape.js'
 import { Network } from './network.js'
-import { energyOf, resultsOf } from './results.js'
+import { constant } from './numbers.js'
 import { pushOf, vectorsOf } from './push.js'
+import { readTensors } from './read-tensors.js'
+import { energyAt, energyTensors, stepResults, stepTensors } from './results.js'
 import { landscapeOf, noiseOf, startOf } from './rows.js'
 import { Slots } from './slots.js'
+
+/** An energy that is asked for: what computes it in a scope, and what the best one is once it is known. */
+interface Evaluation {
+  evaluate: () => Omit<Slope, 'direction'>
+  bestOf: (energy: number) => number
+}
 
 export class TfjsEngine implements EnergyEngine {
   readonly model: ModelConfig
@@ -81,12 +89,16 @@ export class TfjsEngine implements EnergyEngine {
     }
   }
 
-  encode(rows: readonly ObserveRow[]): Float32Array[] {
-    return rows.map((row) => {
+  async encode(rows: readonly ObserveRow[]): Promise<Float32Array[]> {
+    const { tf } = this
+    const sums = rows.map((row) => {
       this.checkObserve(row)
       if (row.from !== undefined) this.contexts.truncate(row.contextId, row.from)
       return this.contexts.encode(row.contextId, row.tokens)
     })
+    const numbers = await readTensors(tf, () => sums)
+    tf.dispose(sums)
+    return numbers.map((sum) => sum.slice())
   }
 
   begin(rows: readonly BeginRow[]): void {
@@ -104,57 +116,68 @@ export class TfjsEngine implements EnergyEngine {
     }
   }
 
-  descend(rows: readonly DescendRow[], interrupt?: Interrupt): StepResult[] {
+  async descend(rows: readonly DescendRow[], interrupt?: Interrupt): Promise<StepResult[]> {
     for (const row of rows) checkPush(this.model, row)
     const results: StepResult[] = []
     for (const round of roundsOf(rows)) {
       if (results.length > 0 && interrupt && isRaised(interrupt)) break
       for (const group of this.groups(rows, round)) {
-        const stepped = this.descendTogether(group.map((i) => rows[i] as DescendRow))
+        const stepped = await this.descendTogether(group.map((i) => rows[i] as DescendRow))
         group.forEach((i, at) => (results[i] = stepped[at] as StepResult))
       }
     }
     return results
   }
 
-  energy(rows: readonly EnergyRow[]): EnergyResult[] {
-    return rows.map((row) => ('slot' in row ? this.energyOfSlot(row) : this.energyOfAnswer(row)))
-  }
-
-  read(rows: readonly ReadRow[]): Readout[] {
-    return rows.map(({ slot: index, which, ...wanted }) => {
-      const slot = this.slots.get(index)
-      const answer = which === 'present' ? slot.state : this.slots.answer(slot, which)
-      const logits = this.tf.tidy(() => logitsOf(this.network, answer).dataSync()) as Float32Array
-      return readLogits(logits.slice(), this.model.answer.block, wanted, slot.clamped)
+  async energy(rows: readonly EnergyRow[]): Promise<EnergyResult[]> {
+    const asked = rows.map((row) =>
+      'slot' in row ? this.energyOfSlot(row) : this.energyOfAnswer(row),
+    )
+    const numbers = await readTensors(this.tf, () =>
+      asked.flatMap(({ evaluate }) => energyTensors(evaluate())),
+    )
+    const parts = numbers.length / rows.length
+    return asked.map(({ bestOf }, i) => {
+      const result = energyAt(0, numbers.slice(i * parts, (i + 1) * parts))
+      return { ...result, best: bestOf(result.energy) }
     })
   }
 
-  points(rows: readonly PointRow[]): Float32Array[] {
+  async read(rows: readonly ReadRow[]): Promise<Readout[]> {
+    const answers = rows.map((row) => this.answerOf(row))
+    const logits = await readTensors(this.tf, () =>
+      answers.map(({ answer }) => logitsOf(this.network, answer)),
+    )
+    const { block } = this.model.answer
+    return rows.map((row, i) =>
+      readLogits((logits[i] as Float32Array).slice(), block, row, answers[i]?.slot.clamped),
+    )
+  }
+
+  async points(rows: readonly PointRow[]): Promise<Float32Array[]> {
     const { network, tf } = this
-    return rows.map(({ slot: index, which }) => {
-      const slot = this.slots.get(index)
-      if (which === 'present') return slot.state.dataSync<'float32'>().slice()
-      const answer = this.slots.answer(slot, which)
-      if (this.model.answer.space === 'latent') return answer.dataSync<'float32'>().slice()
-      return tf.tidy(() => {
-        const { value } = network.vocabInput({ value: tf.softmax(answer), tangent: null })
-        return value.dataSync<'float32'>().slice() as never
-      })
-    })
+    const answers = rows.map((row) => this.answerOf(row))
+    const points = await readTensors(tf, () =>
+      answers.map(({ answer }, i) =>
+        rows[i]?.which === 'present' || this.model.answer.space === 'latent'
+          ? answer
+          : network.vocabInput(constant(tf.softmax(answer))).value,
+      ),
+    )
+    return points.map((point) => point.slice())
   }
 
-  tokenVectors(tokens: readonly number[]): Float32Array[] {
+  async tokenVectors(tokens: readonly number[]): Promise<Float32Array[]> {
     for (const token of tokens) checkRange('token', token, this.model.vocab_size)
-    return vectorsOf(this.network, tokens)
+    const vectors = await this.readOne(() => vectorsOf(this.network, tokens))
+    const { dim } = this.model
+    return tokens.map((_, i) => vectors.slice(i * dim, (i + 1) * dim))
   }
 
-  save(index: number): Uint8Array {
+  async save(index: number): Promise<Uint8Array> {
     const slot = this.slots.get(index)
-    const tensors = [slot.state, slot.best, slot.last].map((t) => t.dataSync<'float32'>())
-    const { block, size } = this.answerSize()
-    const values = new Float32Array(3 * size)
-    tensors.forEach((data, i) => values.set(data, i * size))
+    const values = await this.readOne(() => this.tf.concat([slot.state, slot.best, slot.last]))
+    const { block } = this.answerSize()
     return encodeState(this.owner, {
       ...saved(slot, block),
       contextLength: this.contexts.length(slot.contextId),
@@ -225,11 +248,12 @@ export class TfjsEngine implements EnergyEngine {
     )
   }
 
-  private descendTogether(rows: readonly DescendRow[]): StepResult[] {
+  private async descendTogether(rows: readonly DescendRow[]): Promise<StepResult[]> {
     const { tf } = this
     const slots = rows.map((row) => this.slots.get(row.slot))
-    const results: StepResult[] = []
-    const [states, answers] = tf.tidy(() => {
+    let states: Tensor[] = []
+    let answers: Tensor[] = []
+    const numbers = await readTensors(tf, () => {
       const landscape = landscapeOf(this.network, this.contexts, slots, rows)
       const alpha = tf.tensor3d(
         rows.map((row) => rowStepSize(this.model, this.alpha, row)),
@@ -244,14 +268,16 @@ export class TfjsEngine implements EnergyEngine {
         push: pushOf(this.network, rows, slots),
       })
       const next = this.acceptLower(rows, landscape, step)
-      results.push(...resultsOf(tf, step.slope))
-      return [
-        tf.split(next, rows.length),
-        tf.split(step.slope.opinion ?? next, rows.length),
-      ] as never as [Tensor[], Tensor[]]
+      states = tf.split(next, rows.length).map((t) => tf.keep(t))
+      answers = tf.split(step.slope.opinion ?? next, rows.length).map((t) => tf.keep(t))
+      return stepTensors(tf, step.slope)
     })
+    const results = stepResults(numbers)
     slots.forEach((slot, i) => {
-      this.slots.advance(slot, results[i] as StepResult, states[i] as Tensor, answers[i] as Tensor)
+      const [next, answer] = [states[i] as Tensor, answers[i] as Tensor]
+      if (this.slots.holds((rows[i] as DescendRow).slot, slot))
+        this.slots.advance(slot, results[i] as StepResult, next, answer)
+      else tf.dispose([next, answer])
     })
     return results
   }
@@ -274,6 +300,11 @@ export class TfjsEngine implements EnergyEngine {
     return tf.where(tf.expandDims(tf.logicalOr(lower, always), 2), next, base)
   }
 
+  private answerOf({ slot: index, which }: Pick<ReadRow, 'slot' | 'which'>) {
+    const slot = this.slots.get(index)
+    return { slot, answer: which === 'present' ? slot.state : this.slots.answer(slot, which) }
+  }
+
   /** Closes a descent: the state after the last step enters the comparison. */
   private energyOfSlot({
     slot: index,
@@ -281,27 +312,28 @@ export class TfjsEngine implements EnergyEngine {
   }: {
     slot: number
     landscape: number
-  }): EnergyResult {
+  }): Evaluation {
     const slot = this.slots.get(index)
-    const result = this.tidy(() => {
+    const evaluate = () => {
       const base = basePoint(this.network, slot.state, !slot.stateIsAnswer)
-      return energyOf(
-        landscapeOf(this.network, this.contexts, [slot], [{ landscape }]).energy(base),
-      )
-    })
-    if (slot.stateIsAnswer && this.model.energy.kind !== 'residual')
-      this.slots.keepBest(slot, result.energy, slot.state)
-    return { ...result, best: slot.bestEnergy }
+      return landscapeOf(this.network, this.contexts, [slot], [{ landscape }]).energy(base)
+    }
+    const bestOf = (energy: number): number => {
+      const counts = slot.stateIsAnswer && this.model.energy.kind !== 'residual'
+      if (counts && this.slots.holds(index, slot)) this.slots.keepBest(slot, energy, slot.state)
+      return slot.bestEnergy
+    }
+    return { evaluate, bestOf }
   }
 
   private energyOfAnswer(row: {
     contextId: number
     answer: readonly number[]
     landscape: number
-  }): EnergyResult {
+  }): Evaluation {
     checkAnswer(this.model, this.capacity, row)
     const { tf, network } = this
-    const result = this.tidy(() => {
+    const evaluate = () => {
       const tokens = tf.tensor2d([...row.answer], [1, row.answer.length], 'int32')
       const state =
         this.model.answer.space === 'vocab'
@@ -309,14 +341,13 @@ export class TfjsEngine implements EnergyEngine {
             tf.cast(tf.oneHot(tokens, this.model.vocab_size, 1, 0, 'int32'), 'float32')
           : network.embed(tokens)
       const asked = { contextId: row.contextId, clamped: undefined }
-      return energyOf(
-        landscapeOf(this.network, this.contexts, [asked], [row], row.answer.length).energy(state),
-      )
-    })
-    return { ...result, best: result.energy }
+      return landscapeOf(network, this.contexts, [asked], [row], row.answer.length).energy(state)
+    }
+    return { evaluate, bestOf: (energy) => energy }
   }
 
-  private tidy<T>(compute: () => T): T {
-    return this.tf.tidy(compute as () => never)
+  private async readOne(compute: () => Tensor): Promise<Float32Array> {
+    const [numbers] = await readTensors(this.tf, () => [compute()])
+    return numbers as Float32Array
   }
 }

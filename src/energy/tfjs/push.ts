@@ -57,18 +57,13 @@ function byPoints(network: Network, points: Tensor, { state }: Slot): Tensor {
   return tf.grad(along)(state)
 }
 
-/** One [D] for each token. */
-export function vectorsOf(network: Network, tokens: readonly number[]): Float32Array[] {
+/** One row for each token, [tokens, D]. */
+export function vectorsOf(network: Network, tokens: readonly number[]): Tensor {
   const { config, tf } = network
-  const rows = tf.tidy(() => {
-    const ids = tf.tensor1d([...tokens], 'int32')
-    if (config.answer.space === 'latent')
-      return tf.gather(network.weight('answer.readout.weight'), ids)
-    if (config.answer.embed === 'embeddings')
-      return tf.gather(network.weight('embeddings.weight'), ids)
-    return tf.transpose(tf.gather(network.weight('vocab_to_embed.weight'), ids, 1))
-  })
-  const data = rows.dataSync<'float32'>()
-  rows.dispose()
-  return tokens.map((_, i) => data.slice(i * config.dim, (i + 1) * config.dim))
+  const ids = tf.tensor1d([...tokens], 'int32')
+  if (config.answer.space === 'latent')
+    return tf.gather(network.weight('answer.readout.weight'), ids)
+  if (config.answer.embed === 'embeddings')
+    return tf.gather(network.weight('embeddings.weight'), ids)
+  return tf.transpose(tf.gather(network.weight('vocab_to_embed.weight'), ids, 1))
 }

@@ -50,8 +50,26 @@ export interface ReadBack {
   bytes: number
 }
 
-const failed = (reason: string, cause?: unknown): BasinError =>
+export const webgpuFailed = (reason: string, cause?: unknown): BasinError =>
   new BasinError('engine_failed', { reason: `WebGPU: ${reason}` }, { cause })
+
+/** A device whose limits of these names are all that the adapter allows. Throws `backend_missing`. */
+export async function requestDevice(
+  { adapter, name }: Adapter,
+  engine: string,
+  limits: readonly Exclude<keyof GPUSupportedLimits, '__brand'>[],
+): Promise<GPUDevice> {
+  try {
+    return await adapter.requestDevice({
+      requiredLimits: Object.fromEntries(
+        limits.map((limit) => [limit, adapter.limits[limit] as number]),
+      ),
+    })
+  } catch (cause) {
+    const reason = `${name} gives no device: ${(cause as Error).message}`
+    throw new BasinError('backend_missing', { engine, reason }, { cause })
+  }
+}
 
 export class Device {
   /** Engines that use it; the last to leave destroys it. */
@@ -76,7 +94,7 @@ export class Device {
     void device.lost.then(({ message, reason }) => {
       if (this.closed) return
       this.fault = `the device was lost (${message || reason})`
-      const error = failed(this.fault)
+      const error = webgpuFailed(this.fault)
       void this.settled().then(() => lost(error))
     })
   }
@@ -89,21 +107,12 @@ export class Device {
     adapter: Adapter,
     lost: (error: BasinError) => void = () => undefined,
   ): Promise<Device> {
-    const { limits } = adapter.adapter
-    const wanted = [
+    const device = await requestDevice(adapter, 'webgpu', [
       'maxStorageBufferBindingSize',
       'maxBufferSize',
       'maxComputeWorkgroupsPerDimension',
-    ] as const
-    try {
-      const device = await adapter.adapter.requestDevice({
-        requiredLimits: Object.fromEntries(wanted.map((name) => [name, limits[name]])),
-      })
-      return new Device(adapter, device, lost)
-    } catch (cause) {
-      const reason = `${adapter.name} gives no device: ${(cause as Error).message}`
-      throw new BasinError('backend_missing', { engine: 'webgpu', reason }, { cause })
-    }
+    ])
+    return new Device(adapter, device, lost)
   }
 
   /** Most bytes of one buffer. */
@@ -114,8 +123,8 @@ export class Device {
 
   /** Throws `engine_failed` if anything went wrong so far. */
   check(): void {
-    if (this.fault !== undefined) throw failed(this.fault)
-    if (this.closed) throw failed('the device was closed')
+    if (this.fault !== undefined) throw webgpuFailed(this.fault)
+    if (this.closed) throw webgpuFailed('the device was closed')
   }
 
   /** Runs `work`, and returns why the device refused it: too little memory, or something invalid. */
@@ -229,7 +238,7 @@ export class Device {
     try {
       return await work
     } catch (cause) {
-      throw failed(this.fault ?? (cause as Error).message, cause)
+      throw webgpuFailed(this.fault ?? (cause as Error).message, cause)
     } finally {
       this.pending.delete(work)
     }
@@ -252,7 +261,7 @@ export class Device {
       const reasons = messages
         .map(({ lineNum, message }) => `line ${lineNum}: ${message}`)
         .join('; ')
-      throw failed(`${name} does not compile: ${reasons || (cause as Error).message}`, cause)
+      throw webgpuFailed(`${name} does not compile: ${reasons || (cause as Error).message}`, cause)
     }
   }
 

@@ -106,6 +106,14 @@ export function batchOfExamples(config: ModelConfig, examples: readonly Example[
   }
 }
 
+/** The number of moving positions of each answer, [B M]. */
+export function movingCounts({ answers, moving, rows }: Batch): number[] {
+  const block = moving.length / (rows * answers)
+  return Array.from({ length: rows * answers }, (_, answer) =>
+    moving.subarray(answer * block, (answer + 1) * block).reduce((sum, one) => sum + one, 0),
+  )
+}
+
 /** A list of one entry serves all rows. */
 const rowFrom = <T>(entries: readonly T[], row: number): T =>
   entries[entries.length === 1 ? 0 : row] as T

@@ -7,10 +7,11 @@ import type { Tensor } from '../../energy/tfjs/backend.js'
 import { basePoint, descend, logitsOf } from '../../energy/tfjs/descent.js'
 import type { Landscape, Slope } from '../../energy/tfjs/landscape.js'
 import type { Network } from '../../energy/tfjs/network.js'
+import { readTensors } from '../../energy/tfjs/read-tensors.js'
 import { stateWidth } from '../../model/config.js'
 import { normals, uniform } from '../../refine/random.js'
-import type { Batch } from '../data/training-batch.js'
-import { answerNats, scoped } from '../loss.js'
+import { movingCounts, type Batch } from '../data/training-batch.js'
+import { answerNats } from '../loss.js'
 import { corruptTokens } from '../objectives/contrastive.js'
 import { inputsOf, landscapesOf, startOf, type Inputs } from '../objectives/objective.js'
 import { stateOf } from '../objectives/start.js'
@@ -46,53 +47,61 @@ export interface DiagnoseOptions {
 /** Probability that a moving position of a wrong answer is replaced; one position is at least. */
 const CORRUPTION = 0.5
 
-export function diagnose(
+export async function diagnose(
   network: Network,
   batch: Batch,
-  { seed, wrong, steps }: DiagnoseOptions,
-): Diagnosis {
-  return scoped(network.tf, () => {
+  options: DiagnoseOptions,
+): Promise<Diagnosis> {
+  const { wrong } = options
+  const counts = movingCounts(batch)
+  const numbers = await readTensors(network.tf, () => {
     const inputs = inputsOf(network, batch)
     const landscapeAt = landscapesOf(network, inputs)
-    const last = landscapeAt(network.config.landscapes - 1)
-    return {
-      ...compareAnswers(network, inputs, last, seed, wrong),
-      ...followDescent(network, inputs, landscapeAt, seed, steps),
-    }
+    return [
+      ...comparedEnergies(network, inputs, landscapeAt(network.config.landscapes - 1), options),
+      ...descentFigures(network, inputs, landscapeAt, options),
+    ]
   })
+  /** [figures][answers that have a moving position] */
+  const figures = numbers.map((all) => [...all].filter((_, i) => counts[i] !== 0))
+  const moving = counts.filter((count) => count !== 0)
+  return {
+    ...comparison(figures.slice(0, 1 + 2 * wrong), wrong),
+    ...descentDiagnosis(figures.slice(1 + 2 * wrong), moving),
+  }
 }
 
-/** The values [B, M] of those answers that have a moving position. */
-function movingOnly(inputs: Inputs, byAnswer: Tensor): number[] {
-  const kept = inputs.answers.dataSync()
-  return [...byAnswer.dataSync()].filter((_, i) => kept[i] === 1)
-}
-
-function compareAnswers(
+/** The energies [B, M] of the true answer, of each wrong one, and of each random state. */
+function comparedEnergies(
   network: Network,
   inputs: Inputs,
   landscape: Landscape,
-  seed: number,
-  wrong: number,
-): Pick<Diagnosis, 'spread' | 'gap' | 'ranked' | 'volume'> {
-  const { tf } = network
+  { seed, wrong }: DiagnoseOptions,
+): Tensor[] {
   let draws = 0
   const draw = () => uniform(seed, 0, draws++)
-  const energyAt = (state: () => Tensor): number[] =>
-    scoped(tf, () => movingOnly(inputs, landscape.energy(state()).energy))
-  const truth = energyAt(() => stateOf(network, inputs.targets))
-  const others = Array.from({ length: wrong }, () =>
-    energyAt(() => stateOf(network, corruptTokens(network, inputs, CORRUPTION, draw))),
-  )
-  const random = Array.from({ length: wrong }, (_, i) =>
-    energyAt(() => randomState(network, inputs, seed + i)),
-  )
-  const pairs = others.flatMap((energies) => energies.map((e, i) => e - (truth[i] as number)))
-  const below = random.flatMap((energies) =>
-    energies.map((e, i) => (e < (truth[i] as number) ? 1 : 0)),
-  )
+  const energyAt = (state: () => Tensor): Tensor =>
+    network.tf.tidy(() => landscape.energy(state()).energy)
+  const each = (state: (i: number) => Tensor): Tensor[] =>
+    Array.from({ length: wrong }, (_, i) => energyAt(() => state(i)))
+  return [
+    energyAt(() => stateOf(network, inputs.targets)),
+    ...each(() => stateOf(network, corruptTokens(network, inputs, CORRUPTION, draw))),
+    ...each((i) => randomState(network, inputs, seed + i)),
+  ]
+}
+
+/** From the energies of `comparedEnergies`. */
+function comparison(
+  energies: readonly number[][],
+  wrong: number,
+): Pick<Diagnosis, 'spread' | 'gap' | 'ranked' | 'volume'> {
+  const [truth = [], ...all] = energies
+  const [others, random] = [all.slice(0, wrong), all.slice(wrong)]
+  const pairs = others.flatMap((each) => each.map((e, i) => e - (truth[i] as number)))
+  const below = random.flatMap((each) => each.map((e, i) => (e < (truth[i] as number) ? 1 : 0)))
   const spreads = truth.map((e, i) =>
-    standardDeviation([e, ...others.map((energies) => energies[i] as number)]),
+    standardDeviation([e, ...others.map((each) => each[i] as number)]),
   )
   return {
     spread: mean(spreads),
@@ -113,22 +122,21 @@ function randomState(network: Network, inputs: Inputs, seed: number): Tensor {
   return tf.mul(noise, tf.sqrt(tf.mean(tf.square(truth))))
 }
 
-function followDescent(
+/** Energies and gradient norms at the start and the end of a descent, then the answers' nats: [B, M] each. */
+function descentFigures(
   network: Network,
   inputs: Inputs,
   landscapeAt: (step: number) => Landscape,
-  seed: number,
-  steps: number,
-): Omit<Diagnosis, 'spread' | 'gap' | 'ranked' | 'volume'> {
+  { seed, steps }: DiagnoseOptions,
+): Tensor[] {
   const { tf } = network
   const alpha = alphaOf(network)
-  const figures = ({ energy, direction }: Slope) => ({
-    energies: movingOnly(inputs, energy),
-    gradient: mean(movingOnly(inputs, normByAnswer(network, inputs, direction))),
-  })
+  const figures = ({ energy, direction }: Slope): Tensor[] => [
+    energy,
+    normByAnswer(network, inputs, direction),
+  ]
   let state = startOf(network, inputs, landscapeAt(0), seed)
-  const firstBase = basePoint(network, state, true)
-  const begun = figures(landscapeAt(0).slope(firstBase))
+  const begun = figures(landscapeAt(0).slope(basePoint(network, state, true)))
   for (let step = 0; step < steps; step++) {
     const from = state
     const landscape = landscapeAt(step)
@@ -137,23 +145,24 @@ function followDescent(
     )
   }
   const slope = landscapeAt(steps).slope(basePoint(network, state, false))
-  const ended = figures(slope)
   const logits = logitsOf(network, slope.opinion ?? state)
-  const nats = movingOnly(inputs, answerNats(network, inputs, logits))
-  const positions = movingOnly(inputs, movingByAnswer(network, inputs))
-  const perPosition = (sums: number[]) => sums.map((sum, i) => sum / (positions[i] as number))
-  return {
-    firstEnergy: mean(begun.energies),
-    lastEnergy: mean(ended.energies),
-    firstGradient: begun.gradient,
-    lastGradient: ended.gradient,
-    calibration: rankCorrelation(perPosition(ended.energies), perPosition(nats)),
-  }
+  return [...begun, ...figures(slope), answerNats(network, inputs, logits)]
 }
 
-/** The number of moving positions of each answer, [B, M]. */
-function movingByAnswer({ tf, config }: Network, { batch, weights }: Inputs): Tensor {
-  return tf.sum(tf.reshape(weights, [batch.rows, batch.answers, config.answer.block]), 2)
+/** From the numbers of `descentFigures`. `moving`: the number of moving positions of each answer. */
+function descentDiagnosis(
+  figures: readonly number[][],
+  moving: readonly number[],
+): Omit<Diagnosis, 'spread' | 'gap' | 'ranked' | 'volume'> {
+  const [begun = [], firstNorms = [], ended = [], lastNorms = [], nats = []] = figures
+  const perPosition = (sums: readonly number[]) => sums.map((sum, i) => sum / (moving[i] as number))
+  return {
+    firstEnergy: mean(begun),
+    lastEnergy: mean(ended),
+    firstGradient: mean(firstNorms),
+    lastGradient: mean(lastNorms),
+    calibration: rankCorrelation(perPosition(ended), perPosition(nats)),
+  }
 }
 
 /** The Euclidean norm of the direction over the positions of each answer, [B, M]. */

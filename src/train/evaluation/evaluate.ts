@@ -5,8 +5,10 @@
  */
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import { descend, logitsOf } from '../../energy/tfjs/descent.js'
-import type { Landscape, Slope } from '../../energy/tfjs/landscape.js'
+import type { Landscape } from '../../energy/tfjs/landscape.js'
 import type { Network } from '../../energy/tfjs/network.js'
+import { holding, readTensors } from '../../energy/tfjs/read-tensors.js'
+import { energyAt, energyTensors } from '../../energy/tfjs/results.js'
 import { contextCaches, stateWidth, trainedStepSize } from '../../model/config.js'
 import { answerSeed } from '../../refine/candidates.js'
 import { normals } from '../../refine/random.js'
@@ -18,7 +20,7 @@ import {
   type ScoredAnswer,
 } from './answer-scores.js'
 import { feedForwardLogits } from '../objectives/feed-forward.js'
-import { inputsOf, landscapesOf, scalarOf, startOf, type Inputs } from '../objectives/objective.js'
+import { inputsOf, landscapesOf, startOf, type Inputs } from '../objectives/objective.js'
 import { SMALLEST_STEP_SIZE } from '../../energy/step-size.js'
 
 export interface EvaluateOptions {
@@ -42,44 +44,52 @@ export function budgetsOf({ config }: Network, budgets: readonly number[]): numb
 }
 
 /** One score for each budget of `budgetsOf`: means over answers and candidates. */
-export function evaluateBatches(
+export async function evaluateBatches(
   network: Network,
   batches: readonly Batch[],
   options: EvaluateOptions,
-): BudgetScore[] {
-  const answers = [...scoreBatches(network, batches, options)]
+): Promise<BudgetScore[]> {
+  const answers = await scoreBatches(network, batches, options)
   return budgetsOf(network, options.budgets).map((steps, budget) =>
     budgetScore(answers, steps, budget),
   )
 }
 
 /** The scores of every answer with a moving position, by budget of `budgetsOf` and candidate. */
-export function* scoreBatches(
+export async function scoreBatches(
   network: Network,
   batches: readonly Batch[],
   options: EvaluateOptions,
-): Generator<ScoredAnswer> {
+): Promise<ScoredAnswer[]> {
   const candidates = network.config.feed_forward ? 1 : (options.candidates ?? 1)
+  const answers: ScoredAnswer[] = []
   let rowsBefore = 0
   for (const batch of batches) {
+    const { held, free } = holding(network.tf, () => observed(network, batch))
     /** [candidates][budgets][answers] */
     const scores: AnswerScore[][][] = []
-    network.tf.tidy(() => {
-      const inputs = inputsOf(network, batch)
-      const landscapeAt = landscapesOf(network, inputs)
-      // Contexts are observed here, once for all candidates: within a candidate's tidy they would be
-      // freed with it.
-      if (!network.config.feed_forward)
-        for (let t = 0; t < contextCaches(network.config); t++) landscapeAt(t)
+    try {
       for (let candidate = 0; candidate < candidates; candidate++)
-        network.tf.tidy(() => {
-          const descent = { network, inputs, landscapeAt, candidate, rowsBefore, options }
-          scores.push(scoresAtBudgets(descent))
-        })
-    })
+        scores.push(await scoresAtBudgets({ network, ...held, candidate, rowsBefore, options }))
+    } finally {
+      free()
+    }
     rowsBefore += batch.rows
-    yield* scoredAnswers(batch, scores)
+    answers.push(...scoredAnswers(batch, scores))
   }
+  return answers
+}
+
+/** A batch, and its contexts: observed once for all candidates and steps, whose scopes would free them. */
+function observed(
+  network: Network,
+  batch: Batch,
+): Pick<CandidateDescent, 'inputs' | 'landscapeAt'> {
+  const inputs = inputsOf(network, batch)
+  const landscapeAt = landscapesOf(network, inputs)
+  if (!network.config.feed_forward)
+    for (let t = 0; t < contextCaches(network.config); t++) landscapeAt(t)
+  return { inputs, landscapeAt }
 }
 
 /** The descent of one candidate for every answer of a batch. */
@@ -94,12 +104,12 @@ interface CandidateDescent {
 }
 
 /** [budgets][answers] */
-function scoresAtBudgets(descent: CandidateDescent): AnswerScore[][] {
+async function scoresAtBudgets(descent: CandidateDescent): Promise<AnswerScore[][]> {
   const { network, options } = descent
   const budgets = budgetsOf(network, options.budgets)
   const found = new Map<number, AnswerScore[]>()
   let kept: AnswerScore[] = []
-  for (const { step, scores } of walk(descent, Math.max(...budgets))) {
+  for await (const { step, scores } of walk(descent, Math.max(...budgets))) {
     kept = options.keep === 'last' || step <= 1 ? scores : scores.map((s, i) => better(s, kept[i]))
     found.set(step, kept)
   }
@@ -128,42 +138,54 @@ function scoredAnswers(
   }).filter(({ moving }) => moving > 0)
 }
 
-/** Yields the scores of all answers after each step. It runs inside the caller's tidy. */
-function* walk(
+/** Yields the scores of all answers after each step. */
+async function* walk(
   descent: CandidateDescent,
-  steps: number,
-): Generator<{ step: number; scores: AnswerScore[] }> {
+  most: number,
+): AsyncGenerator<{ step: number; scores: AnswerScore[] }> {
   const { network, inputs, landscapeAt } = descent
   const { tf, config } = network
-  const score = (logits: Tensor, slope: SlopeFigures) =>
-    scoreAnswers(network, inputs, logits, slope)
+  const block = config.answer.block
   if (config.feed_forward) {
-    const energy = new Float32Array(inputs.batch.rows * inputs.batch.answers)
-    yield { step: 1, scores: score(feedForwardLogits(network, inputs), { energy }) }
+    const numbers = await readTensors(tf, () =>
+      readOutTensors(network, inputs, feedForwardLogits(network, inputs)),
+    )
+    yield { step: 1, scores: scoresOf(inputs.batch, block, numbers, []) }
     return
   }
-  const trained = Math.max(scalarOf(network.weight('alpha')), SMALLEST_STEP_SIZE)
+  const [alpha] = await readTensors(tf, () => [network.weight('alpha')])
+  const trained = Math.max(alpha?.[0] as number, SMALLEST_STEP_SIZE)
   // A residual energy is that of the opinion that the same step computes. A head or a potential is the
   // energy of the state that the previous step produced, so its answers come one step later.
   const lag = config.energy.kind === 'residual' ? 0 : 1
-  let state = startingPoint(descent)
-  for (let step = 0; step < steps + lag; step++) {
-    const landscape = landscapeAt(step)
-    const noise = noiseOf(descent, step)
-    let figures: SlopeFigures = { energy: [] }
-    const [next, answer] = tf.tidy(() => {
-      const alpha = tf.scalar(trainedStepSize(config, trained, step))
-      const taken = descend(network, landscape, state, { alpha, first: step === 0, noise })
-      figures = figuresOf(taken.slope)
-      return [taken.next, taken.slope.opinion ?? state] as [Tensor, Tensor]
-    })
-    if (step === 0 && config.answer.start === 'draft')
-      yield { step: 0, scores: score(logitsOf(network, state), figures) }
-    if (step >= lag)
-      yield { step: step + 1 - lag, scores: score(logitsOf(network, answer), figures) }
-    // Otherwise the tensors of thousands of steps would be held until the tidy ends.
-    tf.dispose([state, answer, ...(noise ? [noise] : [])])
-    state = next
+  let state = tf.tidy(() => startingPoint(descent))
+  try {
+    for (let step = 0; step < most + lag; step++) {
+      const isDraft = step === 0 && config.answer.start === 'draft'
+      /** The numbers of steps after which there are answers now. */
+      const after = [...(isDraft ? [0] : []), ...(step >= lag ? [step + 1 - lag] : [])]
+      let next = state
+      const numbers = await readTensors(tf, () => {
+        const taken = descend(network, landscapeAt(step), state, {
+          alpha: tf.scalar(trainedStepSize(config, trained, step)),
+          first: step === 0,
+          noise: noiseOf(descent, step),
+        })
+        next = tf.keep(taken.next)
+        const readOuts = after.flatMap((count) => {
+          const answer = count === 0 ? state : (taken.slope.opinion ?? state)
+          return readOutTensors(network, inputs, logitsOf(network, answer))
+        })
+        return [...readOuts, ...energyTensors(taken.slope)]
+      })
+      state.dispose()
+      state = next
+      const energies = numbers.splice(2 * after.length)
+      for (const count of after)
+        yield { step: count, scores: scoresOf(inputs.batch, block, numbers.splice(0, 2), energies) }
+    }
+  } finally {
+    state.dispose()
   }
 }
 
@@ -198,50 +220,28 @@ function normalsOf(
   return network.tf.tensor3d(values, [rows, n, width])
 }
 
-/** Energies of all answers, row-major, and the two parts of a residual energy. */
-interface SlopeFigures {
-  energy: ArrayLike<number>
-  disagreement?: ArrayLike<number>
-  doubt?: ArrayLike<number>
+/** The cross-entropy of each position in nats, and 1 where its most probable token is right: [B, N] each. */
+function readOutTensors({ tf, config }: Network, { targets }: Inputs, logits: Tensor): Tensor[] {
+  const picked = tf.mul(tf.logSoftmax(logits), tf.oneHot(targets, config.vocab_size))
+  return [tf.neg(tf.sum(picked, 2)), tf.cast(tf.equal(tf.argMax(logits, 2), targets), 'float32')]
 }
 
-const figuresOf = ({ energy, disagreement, doubt }: Slope): SlopeFigures => ({
-  energy: energy.dataSync(),
-  ...(disagreement && doubt && { disagreement: disagreement.dataSync(), doubt: doubt.dataSync() }),
-})
-
-function scoreAnswers(
-  network: Network,
-  inputs: Inputs,
-  logits: Tensor,
-  { energy, disagreement, doubt }: SlopeFigures,
-): AnswerScore[] {
-  const { tf, config } = network
-  const { batch } = inputs
-  let nats: ArrayLike<number> = []
-  let right: ArrayLike<number> = []
-  tf.tidy(() => {
-    const logProbs = tf.logSoftmax(logits)
-    nats = tf
-      .neg(tf.sum(tf.mul(logProbs, tf.oneHot(inputs.targets, config.vocab_size)), 2))
-      .dataSync()
-    right = tf.cast(tf.equal(tf.argMax(logits, 2), inputs.targets), 'float32').dataSync()
-  })
-  const block = config.answer.block
-  return Array.from({ length: batch.rows * batch.answers }, (_, a) => {
-    const score: AnswerScore = {
-      energy: energy[a] as number,
-      ...(disagreement && doubt && { disagreement: disagreement[a], doubt: doubt[a] }),
-      nats: 0,
-      right: 0,
-      solved: true,
-    }
+/** From the numbers of `readOutTensors` and of `energyTensors`; a control has no energies. */
+const scoresOf = (
+  { answers, moving, rows }: Batch,
+  block: number,
+  [nats, right]: readonly Float32Array[],
+  energies: readonly Float32Array[],
+): AnswerScore[] =>
+  Array.from({ length: rows * answers }, (_, a) => {
+    const { energy, parts } =
+      energies.length > 0 ? energyAt(a, energies) : { energy: 0, parts: undefined }
+    const score: AnswerScore = { energy, ...parts, nats: 0, right: 0, solved: true }
     for (let i = a * block; i < (a + 1) * block; i++) {
-      if (!batch.moving[i]) continue
-      score.nats += nats[i] as number
-      score.right += right[i] as number
-      score.solved &&= right[i] === 1
+      if (!moving[i]) continue
+      score.nats += nats?.[i] as number
+      score.right += right?.[i] as number
+      score.solved &&= right?.[i] === 1
     }
     return score
   })
-}

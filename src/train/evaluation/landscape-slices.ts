@@ -7,10 +7,11 @@ import type { Tensor } from '../../energy/tfjs/backend.js'
 import { basePoint, descend, logitsOf } from '../../energy/tfjs/descent.js'
 import type { Landscape } from '../../energy/tfjs/landscape.js'
 import type { Network } from '../../energy/tfjs/network.js'
+import { holding, readTensors } from '../../energy/tfjs/read-tensors.js'
 import { stateWidth } from '../../model/config.js'
 import { normals } from '../../refine/random.js'
-import { rowOf, type Batch } from '../data/training-batch.js'
-import { crossEntropy, scoped } from '../loss.js'
+import { movingCounts, rowOf, type Batch } from '../data/training-batch.js'
+import { crossEntropy } from '../loss.js'
 import { inputsOf, landscapesOf, startOf, type Inputs } from '../objectives/objective.js'
 import { stateOf } from '../objectives/start.js'
 import { alphaOf } from '../learned-step-size.js'
@@ -74,17 +75,26 @@ export const figuresOf = ({ energies }: Slice): SliceFigures => ({
 })
 
 /** Lines through every answer of the batch, and a plane through its first answer. */
-export function sliceBatch(
+export async function sliceBatch(
   network: Network,
   batch: Batch,
   options: SliceOptions,
-): { lines: Slice[]; plane: Plane } {
-  return scoped(network.tf, () => {
-    const slicer = new LandscapeSlicer(network, batch, options)
-    const lines = [slicer.line('random'), slicer.line('loss-gradient')]
-    // A plane has many points, and each is computed for one row only.
-    return { lines, plane: new LandscapeSlicer(network, rowOf(batch, 0), options).plane() }
-  })
+): Promise<{ lines: Slice[]; plane: Plane }> {
+  const sliced = async <T>(part: Batch, slices: (slicer: LandscapeSlicer) => Promise<T>) => {
+    const slicer = holding(network.tf, () => new LandscapeSlicer(network, part, options))
+    try {
+      return await slices(slicer.held)
+    } finally {
+      slicer.free()
+    }
+  }
+  const lines = await sliced(batch, async (slicer) => [
+    await slicer.line('random'),
+    await slicer.line('loss-gradient'),
+  ])
+  // A plane has many points, and each is computed for one row only.
+  const plane = await sliced(rowOf(batch, 0), (slicer) => slicer.plane())
+  return { lines, plane }
 }
 
 /** One batch, its descent, and the landscape around the states in which the descent ended. */
@@ -95,6 +105,8 @@ class LandscapeSlicer {
   private readonly path: Tensor[]
   /** Norm of the true answer's state, [B, M]: the unit of distance. */
   private readonly unit: Tensor
+  /** Indices in [B, M] of the answers with a moving position. */
+  private readonly counted: number[]
 
   constructor(
     private readonly network: Network,
@@ -107,46 +119,72 @@ class LandscapeSlicer {
     this.landscape = landscapeAt(options.steps)
     this.path = this.descent(landscapeAt)
     this.unit = tf.sqrt(this.byAnswer(tf.square(stateOf(network, this.inputs.targets))))
+    this.counted = movingCounts(batch).flatMap((count, i) => (count > 0 ? [i] : []))
   }
 
-  line(direction: Slice['direction']): Slice {
+  async line(direction: Slice['direction']): Promise<Slice> {
     const { tf } = this.network
     const { points, reach } = this.options
-    const along = this.normalize(direction === 'random' ? this.random(2) : this.lossGradient())
     const at = Array.from({ length: points }, (_, i) => reach * ((2 * i) / (points - 1) - 1))
-    const columns = at.map((t) => this.energiesAt(tf.add(this.found, tf.mul(along, t))))
-    const centre = this.energiesAt(this.found)
-    const answers = this.counted()
-    const energies = answers.map((a) =>
-      columns.map((column) => (column[a] as number) - (centre[a] as number)),
+    const [centre, ...columns] = await readTensors(tf, () => {
+      const along = this.normalize(direction === 'random' ? this.random(2) : this.lossGradient())
+      return [
+        this.energyAt(() => this.found),
+        ...at.map((t) => this.energyAt(() => tf.add(this.found, tf.mul(along, t)))),
+      ]
+    })
+    const energies = this.counted.map((a) =>
+      columns.map((column) => (column[a] as number) - (centre?.[a] as number)),
     )
     return { direction, at, energies }
   }
 
-  plane(): Plane {
+  async plane(): Promise<Plane> {
+    const { tf } = this.network
+    const [start, found] = [this.path[0] as Tensor, this.found]
+    const [apart] = await readTensors(tf, () => [tf.max(tf.abs(tf.sub(start, found)))])
+    const axes = holding(tf, () => {
+      const first = this.normalize(apart?.[0] === 0 ? this.random(3) : tf.sub(start, found))
+      return { first, second: this.normalize(this.without(this.lossGradient(), first)) }
+    })
+    try {
+      return await this.planeAlong(axes.held)
+    } finally {
+      axes.free()
+    }
+  }
+
+  private async planeAlong({ first, second }: Record<'first' | 'second', Tensor>): Promise<Plane> {
     const { tf } = this.network
     const { grid } = this.options
-    const [answer = 0] = this.counted()
-    const back = tf.sub(this.path[0] as Tensor, this.found)
-    const first = this.normalize(this.isZero(back) ? this.random(3) : back)
-    const second = this.normalize(this.without(this.lossGradient(), first))
-    const projected = (state: Tensor): [number, number] => {
-      const apart = tf.sub(state, this.found)
-      return [this.coordinate(apart, first, answer), this.coordinate(apart, second, answer)]
-    }
-    const path = this.path.map(projected)
-    const truth = projected(stateOf(this.network, this.inputs.targets))
-    const furthest = Math.max(...[...path, truth].flat().map(Math.abs), 0.5)
-    const at = Array.from({ length: grid }, (_, i) => 1.2 * furthest * ((2 * i) / (grid - 1) - 1))
-    const energies = at.map((v) =>
-      at.map((u) =>
-        scoped(tf, () => {
-          const away = tf.add(tf.mul(first, u), tf.mul(second, v))
-          return this.energiesAt(tf.add(this.found, away))[answer] as number
-        }),
-      ),
+    const [answer = 0] = this.counted
+    const coordinates = await readTensors(tf, () =>
+      [...this.path, stateOf(this.network, this.inputs.targets)].flatMap((state) => {
+        const apart = tf.sub(state, this.found)
+        return [this.coordinate(apart, first), this.coordinate(apart, second)]
+      }),
     )
-    return { at, energies, path, truth }
+    const at = (i: number): number => coordinates[i]?.[answer] as number
+    const projected = Array.from({ length: this.path.length + 1 }, (_, i): [number, number] => [
+      at(2 * i),
+      at(2 * i + 1),
+    ])
+    const furthest = Math.max(...projected.flat().map(Math.abs), 0.5)
+    const places = Array.from(
+      { length: grid },
+      (_, i) => 1.2 * furthest * ((2 * i) / (grid - 1) - 1),
+    )
+    const energies: number[][] = []
+    for (const v of places) {
+      const row = await readTensors(tf, () =>
+        places.map((u) =>
+          this.energyAt(() => tf.add(this.found, tf.add(tf.mul(first, u), tf.mul(second, v)))),
+        ),
+      )
+      energies.push(row.map((energy) => energy[answer] as number))
+    }
+    const truth = projected.pop() as [number, number]
+    return { at: places, energies, path: projected, truth }
   }
 
   private get found(): Tensor {
@@ -166,13 +204,9 @@ class LandscapeSlicer {
     return path
   }
 
-  /** Indices in [B, M] of the answers with a moving position. */
-  private counted(): number[] {
-    return [...this.inputs.answers.dataSync()].flatMap((kept, i) => (kept === 1 ? [i] : []))
-  }
-
-  private energiesAt(state: Tensor): number[] {
-    return scoped(this.network.tf, () => [...this.landscape.energy(state).energy.dataSync()])
+  /** [B, M] */
+  private energyAt(state: () => Tensor): Tensor {
+    return this.network.tf.tidy(() => this.landscape.energy(state()).energy)
   }
 
   /** Gradient of the cross-entropy of the read-out at the answer found; the loss rises along it. */
@@ -224,13 +258,9 @@ class LandscapeSlicer {
     return tf.sub(direction, tf.mul(axis, this.spread(share)))
   }
 
-  private coordinate(state: Tensor, axis: Tensor, answer: number): number {
+  /** [B, M] */
+  private coordinate(state: Tensor, axis: Tensor): Tensor {
     const { tf } = this.network
-    const share = tf.div(this.byAnswer(tf.mul(state, axis)), this.byAnswer(tf.square(axis)))
-    return share.dataSync()[answer] as number
-  }
-
-  private isZero(t: Tensor): boolean {
-    return (this.network.tf.max(this.network.tf.abs(t)).dataSync()[0] as number) === 0
+    return tf.div(this.byAnswer(tf.mul(state, axis)), this.byAnswer(tf.square(axis)))
   }
 }

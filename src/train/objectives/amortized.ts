@@ -11,13 +11,11 @@ import { constant } from '../../energy/tfjs/numbers.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
-import { scoped } from '../loss.js'
 import { alphaOf } from '../learned-step-size.js'
 import { gradientsOf } from './gradients.js'
 import {
   inputsOf,
   landscapesOf,
-  scalarOf,
   startOf,
   type Draw,
   type Inputs,
@@ -41,14 +39,14 @@ export function amortized(options: AmortizedOptions): Objective {
     update(network, inputs, draw) {
       const { tf } = network
       const taught = lesson(network, inputs, options, draw)
-      let agreement = 0
-      const { value, gradients } = gradientsOf(network, () => {
+      const { value, gradients, besides } = gradientsOf<[Tensor]>(network, () => {
         const at = landscapesOf(network, inputs)(taught.step)
         const opinion = at.opinion(constant(taught.state)).value
-        agreement = cosine(network, inputs, taught, opinion)
         const miss = tf.mul(tf.sum(tf.square(tf.sub(opinion, taught.next)), 2), 0.5)
-        return tf.div(tf.sum(tf.mul(miss, inputs.weights)), inputs.count)
+        return [tf.div(tf.sum(tf.mul(miss, inputs.weights)), inputs.count), opinion]
       })
+      const [opinion] = besides
+      const agreement = cosine(network, inputs, taught, opinion)
       return { value, losses: [], gradients, measures: { agreement } }
     },
   }
@@ -90,12 +88,12 @@ function lesson(
 }
 
 /** The cosine between the student's direction and the teacher's, over all moving positions. */
-function cosine({ tf }: Network, inputs: Inputs, taught: Lesson, opinion: Tensor): number {
-  return scoped(tf, () => {
+function cosine({ tf }: Network, inputs: Inputs, taught: Lesson, opinion: Tensor): Tensor {
+  return tf.tidy(() => {
     const kept = (t: Tensor) => tf.mul(t, tf.expandDims(inputs.weights, 2))
     const [a, b] = [kept(tf.sub(taught.state, opinion)), kept(tf.sub(taught.state, taught.next))]
     const norms = tf.mul(tf.norm(a), tf.norm(b))
-    return scalarOf(tf.div(tf.sum(tf.mul(a, b)), tf.add(norms, 1e-12)))
+    return tf.div(tf.sum(tf.mul(a, b)), tf.add(norms, 1e-12))
   })
 }
 

@@ -19,14 +19,13 @@ import { addAll, drawnLandscape, meanOver, needsEnergy, readoutLoss } from './en
 import { gradientsOf } from './gradients.js'
 import {
   landscapesOf,
-  scalarOf,
   startOf,
   type Draw,
   type Inputs,
   type Objective,
   type Update,
 } from './objective.js'
-import { noiseFor, seedFrom, stateOf, withReplay } from './start.js'
+import { noiseFor, remembering, seedFrom, stateOf, withReplay } from './start.js'
 
 export const contrasts = ['infonce', 'hinge', 'divergence'] as const
 
@@ -79,26 +78,26 @@ function compare(
   const wrong = Array.from({ length: options.negatives }, () =>
     corruptTokens(network, inputs, options.corruption, draw),
   )
-  let gap = 0
-  const { value, gradients } = gradientsOf(network, () => {
+  const { value, gradients, besides } = gradientsOf<[Tensor]>(network, () => {
     const at = landscapesOf(network, inputs)(landscape)
     const energies = [inputs.targets, ...wrong].map((t) => at.energy(stateOf(network, t)).energy)
     // [B, M, 1 + J], the true answer first.
     const all = tf.stack(energies, 2)
     const truth = tf.slice(all, [0, 0, 0], [-1, -1, 1])
     const apart = tf.sub(tf.slice(all, [0, 0, 1], [-1, -1, -1]), truth)
-    gap = scalarOf(meanOver(network, inputs, tf.mean(apart, 2)))
+    const gap = meanOver(network, inputs, tf.mean(apart, 2))
     const byAnswer =
       options.contrast === 'hinge'
         ? tf.mean(tf.relu(tf.sub(options.margin, apart)), 2)
         : negativeLog(network, all, options.temperature)
-    return addAll(network, [
+    const loss = addAll(network, [
       meanOver(network, inputs, byAnswer),
       penaltyOf(network, inputs, tf.mean(tf.square(all), 2), options.penalty),
       readoutLoss(network, inputs, options.readout),
     ])
+    return [loss, gap]
   })
-  return { value, losses: [], gradients, measures: { gap } }
+  return { value, losses: [], gradients, measures: { gap: besides[0] } }
 }
 
 /** -log softmax(-E / temperature) of the first of [B, M, 1 + J]. */
@@ -138,23 +137,27 @@ function diverge(
     }
     return state
   })
-  buffer?.add(inputs.batch, found.dataSync() as Float32Array)
   const wrong = basePoint(network, found, options.steps === 0)
-  let gap = 0
-  const { value, gradients } = gradientsOf(network, () => {
+  const { value, gradients, besides } = gradientsOf<[Tensor]>(network, () => {
     const at = landscapesOf(network, inputs)(options.steps)
     const down = at.energy(stateOf(network, inputs.targets)).energy
     const up = at.energy(wrong).energy
     const apart = meanOver(network, inputs, tf.sub(down, up))
-    gap = -scalarOf(apart)
     const squares = tf.add(tf.square(down), tf.square(up))
-    return addAll(network, [
+    const loss = addAll(network, [
       apart,
       penaltyOf(network, inputs, squares, options.penalty),
       readoutLoss(network, inputs, options.readout),
     ])
+    return [loss, tf.neg(apart)]
   })
-  return { value, losses: [], gradients, measures: { gap } }
+  return {
+    value,
+    losses: [],
+    gradients,
+    measures: { gap: besides[0] },
+    ...(buffer && remembering(buffer, inputs.batch, found)),
+  }
 }
 
 /** The targets [B, N] with some moving positions replaced by other tokens of the batch. */

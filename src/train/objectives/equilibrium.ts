@@ -15,10 +15,10 @@ import { draftsFromContext } from '../../model/config.js'
 import { answerNats, crossEntropy, withoutGradient } from '../loss.js'
 import { ReplayBuffer, type ReplayOptions } from '../replay.js'
 import { gradientsOf } from './gradients.js'
-import { landscapesOf, scalarOf, type Inputs, type Objective } from './objective.js'
+import { landscapesOf, type Inputs, type Objective } from './objective.js'
 import { bestArrival, stepper, trajectory, walk, type PathOptions } from './path.js'
 import { solvedRows, trimmedLoss } from './row-losses.js'
-import { withReplay } from './start.js'
+import { remembering, withReplay } from './start.js'
 
 export interface EquilibriumOptions extends PathOptions {
   /** P: the number of steps without gradient is drawn from 0..P. */
@@ -68,7 +68,6 @@ export function equilibrium(options: EquilibriumOptions): Objective {
       const first = Math.floor(draw() * (horizon + 1))
       const replayed = withReplay(network, given, buffer, draw)
       const { inputs, states } = replayed
-      const losses: number[] = []
       const exact = network.config.energy.direction === 'exact'
       const follow = stepper(network, inputs, options, draw)
       const best =
@@ -82,59 +81,56 @@ export function equilibrium(options: EquilibriumOptions): Objective {
           : undefined
       // A step along the true gradient records a tape, so these steps come before the tape below begins.
       const visited = exact ? trajectory(network, replayed, options, first, draw) : []
-      let late: Tensor | undefined
-      let answer: Tensor | undefined
-      const { value, gradients } = gradientsOf(network, () => {
-        const landscapeAt = landscapesOf(network, inputs)
-        // The observed stream belongs on the tape, the iterates before the loss do not.
-        const begun = landscapeAt(0)
-        const parts: Tensor[] = []
-        const byAnswer: Tensor[] = []
-        const count = (opinion: Tensor): void => {
-          const part = readLoss(network, inputs, opinion)
-          losses.push(scalarOf(part))
-          parts.push(part)
-          if (options.trim) byAnswer.push(answerNats(network, inputs, network.readout(opinion)))
-        }
-        const drafted = draftsFromContext(network.config)
-          ? begun.contextDraft(inputs.weights)
-          : undefined
-        if (drafted && !options.lastLoss) count(drafted)
-        const unchanged = first === 0 && options.noise === 0 && !states && !inputs.batch.start
-        const arrive = (): Tensor =>
-          withoutGradient(tf, () =>
-            walk(network, replayed, options, { landscapeAt, follow, first, draw }),
-          )
-        // If the steps with a loss begin at the draft, gradients go on through it.
-        const whole = options.through && unchanged ? drafted : undefined
-        let state = exact ? (visited[0] as Tensor) : (best ?? whole ?? arrive())
-        for (let step = first; step < first + lossSteps; step++) {
-          const opinion = landscapeAt(step).opinion(constant(state)).value
-          if (!options.lastLoss || step === first + lossSteps - 1) count(opinion)
-          answer = opinion
-          const next = follow(state, opinion, step)
-          const detached = () => withoutGradient(tf, () => tf.clone(next))
-          state = options.through ? next : (visited[step - first + 1] ?? detached())
-        }
-        late = tf.keep(state)
-        if (options.replayUnsolved) tf.keep(answer as unknown as Tensor)
-        return options.trim
-          ? trimmedLoss(network, inputs, byAnswer, options.trim)
-          : tf.div(tf.addN(parts), parts.length)
-      })
-      const left = late as unknown as Tensor
-      const solved = options.replayUnsolved
-        ? solvedRows(network, inputs, answer as unknown as Tensor)
-        : undefined
-      buffer?.add(
-        inputs.batch,
-        left.dataSync() as Float32Array,
-        inputs.batch.rows,
-        (row) => solved?.[row] !== 1,
+      const { value, gradients, besides } = gradientsOf<[Tensor, Tensor, ...Tensor[]]>(
+        network,
+        () => {
+          const landscapeAt = landscapesOf(network, inputs)
+          // The observed stream belongs on the tape, the iterates before the loss do not.
+          const begun = landscapeAt(0)
+          const parts: Tensor[] = []
+          const byAnswer: Tensor[] = []
+          const count = (opinion: Tensor): void => {
+            const part = readLoss(network, inputs, opinion)
+            parts.push(part)
+            if (options.trim) byAnswer.push(answerNats(network, inputs, network.readout(opinion)))
+          }
+          const drafted = draftsFromContext(network.config)
+            ? begun.contextDraft(inputs.weights)
+            : undefined
+          if (drafted && !options.lastLoss) count(drafted)
+          const unchanged = first === 0 && options.noise === 0 && !states && !inputs.batch.start
+          const arrive = (): Tensor =>
+            withoutGradient(tf, () =>
+              walk(network, replayed, options, { landscapeAt, follow, first, draw }),
+            )
+          // If the steps with a loss begin at the draft, gradients go on through it.
+          const whole = options.through && unchanged ? drafted : undefined
+          let state = exact ? (visited[0] as Tensor) : (best ?? whole ?? arrive())
+          let answer = state
+          for (let step = first; step < first + lossSteps; step++) {
+            const opinion = landscapeAt(step).opinion(constant(state)).value
+            if (!options.lastLoss || step === first + lossSteps - 1) count(opinion)
+            answer = opinion
+            const next = follow(state, opinion, step)
+            const detached = () => withoutGradient(tf, () => tf.clone(next))
+            state = options.through ? next : (visited[step - first + 1] ?? detached())
+          }
+          const loss = options.trim
+            ? trimmedLoss(network, inputs, byAnswer, options.trim)
+            : tf.div(tf.addN(parts), parts.length)
+          return [loss, state, answer, ...parts]
+        },
       )
-      left.dispose()
-      if (options.replayUnsolved) (answer as unknown as Tensor).dispose()
-      return { value, losses, gradients }
+      const [left, answer, ...losses] = besides
+      const { batch } = inputs
+      const solved =
+        buffer && options.replayUnsolved ? solvedRows(network, inputs, answer) : undefined
+      return {
+        value,
+        losses,
+        gradients,
+        ...(buffer && remembering(buffer, batch, left, solved ? { solved } : {})),
+      }
     },
   }
 }

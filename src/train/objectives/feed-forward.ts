@@ -24,7 +24,7 @@ export const feedForward: Objective = {
     const { tf } = network
     const { value, gradients } = gradientsOf(network, () => {
       const logits = feedForwardLogits(network, inputs)
-      return crossEntropy(tf, logits, inputs.targets, inputs.weights, inputs.count)
+      return [crossEntropy(tf, logits, inputs.targets, inputs.weights, inputs.count)]
     })
     return { value, losses: [value], gradients }
   },

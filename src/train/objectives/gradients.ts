@@ -9,20 +9,31 @@ import type { Tensor } from '../../energy/tfjs/backend.js'
 import { Landscape } from '../../energy/tfjs/landscape.js'
 import type { Context, Network } from '../../energy/tfjs/network.js'
 import { contextCaches, landscapeOf } from '../../model/config.js'
-import { contextOf, observeBatch, scalarOf, settingOf, type Inputs } from './objective.js'
+import { contextOf, observeBatch, settingOf, type Inputs } from './objective.js'
 
-/** One reverse pass: the value of a scalar, and its gradient for every weight that it depends on. */
-export function gradientsOf(
+/**
+ * One reverse pass: the value of a scalar, and its gradient for every weight that it depends on. What `compute`
+ * returns besides the scalar outlives the tape too: it belongs to the scope of the caller.
+ */
+export function gradientsOf<Besides extends readonly Tensor[]>(
   network: Network,
-  scalar: () => Tensor,
-): { value: number; gradients: Map<string, Tensor> } {
-  const { value, grads } = network.tf.variableGrads(() => scalar() as Scalar)
+  compute: () => readonly [scalar: Tensor, ...besides: Besides],
+): { value: Tensor; gradients: Map<string, Tensor>; besides: Besides } {
+  const { tf, weights } = network
+  let kept: Tensor[] = []
+  const { value, grads } = tf.variableGrads(() => {
+    const [scalar, ...besides] = compute()
+    kept = besides.map((t) => tf.keep(tf.clone(t)))
+    return scalar as Scalar
+  })
+  const besides = kept.map((t) => tf.clone(t))
+  tf.dispose(kept)
   const named = new Map<string, Tensor>()
-  for (const [name, weight] of network.weights) {
+  for (const [name, weight] of weights) {
     const gradient = grads[(weight as Tensor & { name: string }).name]
     if (gradient) named.set(name, gradient)
   }
-  return { value: scalarOf(value), gradients: named }
+  return { value, gradients: named, besides: besides as readonly Tensor[] as Besides }
 }
 
 /** Keys and values of every layer, in one list. */
@@ -54,7 +65,7 @@ export class GatheredGradients {
   }
 
   /** Adds the gradient of a scalar; returns its value, and its gradients with respect to `leaves`. */
-  add(scalar: () => Tensor, leaves: readonly Tensor[] = []): { value: number; slopes: Tensor[] } {
+  add(scalar: () => Tensor, leaves: readonly Tensor[] = []): { value: Tensor; slopes: Tensor[] } {
     const { tf, weights } = this.network
     const contexts = [...this.#contexts.values()]
     const seen = contexts.flatMap(({ context }) => tensorsOf(context))
@@ -69,7 +80,7 @@ export class GatheredGradients {
     }
     for (const name of weights.keys()) this.#addTo(name, grads[at++])
     const slopes = leaves.map((leaf, i) => grads[i] ?? tf.zerosLike(leaf))
-    return { value: scalarOf(value), slopes }
+    return { value, slopes }
   }
 
   set(name: string, gradient: Tensor): void {

@@ -17,18 +17,20 @@ import {
 } from '../../model/config.js'
 import type { Float32Tensor } from '../../model/safetensors.js'
 import { normals } from '../../refine/random.js'
-import type { Batch } from '../data/training-batch.js'
+import { movingCounts, type Batch } from '../data/training-batch.js'
 
-/** The result of an objective for one batch. */
+/** The result of an objective for one batch. Its tensors belong to the scope in which it was computed. */
 export interface Update {
   /** The scalar that is minimised. */
-  value: number
-  /** Cross-entropy in nats per moving position after each step with a loss, for the log. */
-  losses: number[]
-  /** Further figures of the update by name, for the log and the metrics. */
-  measures?: Readonly<Record<string, number>>
+  value: Tensor
+  /** Cross-entropy in nats per moving position after each step with a loss, scalars, for the log. */
+  losses: readonly Tensor[]
+  /** Further figures of the update by name, scalars, for the log and the metrics. */
+  measures?: Readonly<Record<string, Tensor>>
   /** By parameter name; parameters that take no part are absent. */
-  gradients: Map<string, Tensor>
+  gradients: ReadonlyMap<string, Tensor>
+  /** What the objective's memory takes in, once the tensors are read. */
+  remembered?: { tensors: readonly Tensor[]; take: (numbers: readonly Float32Array[]) => void }
 }
 
 /** Random numbers of one update: uniform in (0, 1), a function of (seed, update, draw). */
@@ -49,8 +51,6 @@ export interface Memory {
   restore(tensors: ReadonlyMap<string, Float32Tensor>): void
 }
 
-export const scalarOf = (t: Tensor): number => t.dataSync()[0] as number
-
 /** A batch on the backend. */
 export interface Inputs {
   batch: Batch
@@ -64,7 +64,7 @@ export interface Inputs {
   moving: Tensor | null
   /** Number of moving positions in the batch. */
   count: number
-  /** [B, M]: 1 for answers with a moving position. Their number is `answerCount`. */
+  /** [B, M]: 1 for answers with a moving position, of which there are `answerCount`. */
   answers: Tensor
   answerCount: number
   observedRotary: Rotary
@@ -78,8 +78,7 @@ export function inputsOf(network: Network, batch: Batch): Inputs {
   const offset = config.conditioning === 'time_embed' ? 1 : 0
   const span = Array.from({ length: batch.length + offset }, (_, i) => i)
   const weights = tf.tensor2d(batch.moving, [batch.rows, n])
-  const byAnswer = tf.reshape(weights, [batch.rows, batch.answers, config.answer.block])
-  const answers = tf.max(byAnswer, 2)
+  const moves = movingCounts(batch).map((count) => (count > 0 ? 1 : 0))
   return {
     batch,
     observed: tf.tensor2d(batch.observed, [batch.rows, batch.length], 'int32'),
@@ -87,8 +86,8 @@ export function inputsOf(network: Network, batch: Batch): Inputs {
     weights,
     moving: batch.clamped ? tf.expandDims(weights, 2) : null,
     count: batch.moving.reduce((a, b) => a + b, 0),
-    answers,
-    answerCount: scalarOf(tf.sum(answers)),
+    answers: tf.tensor2d(moves, [batch.rows, batch.answers]),
+    answerCount: moves.reduce<number>((sum, one) => sum + one, 0),
     observedRotary: network.rotary([span]),
     rotary: network.rotary(batch.positions),
     mask: prefixMask(

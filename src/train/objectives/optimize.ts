@@ -10,7 +10,7 @@ import { ReplayBuffer } from '../replay.js'
 import { GatheredGradients } from './gradients.js'
 import type { Objective } from './objective.js'
 import type { OptimizeOptions } from './recipe.js'
-import { withReplay } from './start.js'
+import { remembering, withReplay } from './start.js'
 import { Unrolled } from './unrolled.js'
 
 export function optimize(options: OptimizeOptions): Objective {
@@ -32,9 +32,13 @@ export function optimize(options: OptimizeOptions): Objective {
       const descent = new Unrolled(network, inputs, gradients, options)
       descent.start(states, fresh, draw)
       descent.forward(draw)
-      buffer?.add(inputs.batch, descent.last.dataSync() as Float32Array, fresh)
       const { value, losses } = descent.backward()
-      return { value, losses, gradients: gradients.finish() }
+      return {
+        value,
+        losses,
+        gradients: gradients.finish(),
+        ...(buffer && remembering(buffer, inputs.batch, descent.last, { rows: fresh })),
+      }
     },
   }
 }

@@ -20,12 +20,12 @@ export function positives({ readout }: PositivesOptions): Objective {
     check: (config) => needsEnergy('positives', config),
     update(network, inputs, draw) {
       const landscape = drawnLandscape(network.config, draw)
-      const { value, gradients } = gradientsOf(network, () =>
+      const { value, gradients } = gradientsOf(network, () => [
         addAll(network, [
           levelOf(network, inputs, landscape),
           readoutLoss(network, inputs, readout),
         ]),
-      )
+      ])
       return { value, losses: [], gradients }
     },
   }

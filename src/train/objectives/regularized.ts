@@ -16,7 +16,7 @@ import type { Network } from '../../energy/tfjs/network.js'
 import { BasinError } from '../../errors.js'
 import { addAll, drawnLandscape, meanOver, readoutLoss } from './energies.js'
 import { gradientsOf } from './gradients.js'
-import { landscapesOf, scalarOf, type Draw, type Inputs, type Objective } from './objective.js'
+import { landscapesOf, type Draw, type Inputs, type Objective } from './objective.js'
 import { noiseFor, stateOf } from './start.js'
 
 export const capacities = ['kl', 'e2', 'none'] as const
@@ -47,23 +47,24 @@ export function regularized(options: RegularizedOptions): Objective {
       const landscape = drawnLandscape(config, draw)
       const blur = blurOf(network, inputs, draw)
       const noise = tf.mul(noiseFor(network, inputs, 1, draw), blur)
-      let deviation = 0
-      const { value, gradients } = gradientsOf(network, () => {
+      const { value, gradients, besides } = gradientsOf<[Tensor]>(network, () => {
         const truth = stateOf(network, inputs.targets)
         const blurred = tf.add(tf.mul(truth, tf.sub(1, blur)), noise)
         const at = landscapesOf(network, inputs)(landscape)
         const opinion = at.opinion(constant(blurred)).value
-        const spread = [truth, opinion].map((t) => spreadOf(network, inputs, t, options))
-        deviation = spread[1]?.deviation ?? 0
+        const ofTruth = spreadOf(network, inputs, truth, options)
+        const ofOpinion = spreadOf(network, inputs, opinion, options)
         const miss = tf.mul(tf.mean(tf.square(tf.sub(truth, opinion)), 2), 0.5)
-        return addAll(network, [
+        const loss = addAll(network, [
           tf.div(tf.sum(tf.mul(miss, inputs.weights)), inputs.count),
-          ...spread.map((s) => s.loss),
+          ofTruth.loss,
+          ofOpinion.loss,
           capacityOf(network, inputs, truth, () => at.energy(blurred).energy, options),
           readoutLoss(network, inputs, options.readout),
         ])
+        return [loss, ofOpinion.deviation]
       })
-      return { value, losses: [], gradients, measures: { deviation } }
+      return { value, losses: [], gradients, measures: { deviation: besides[0] } }
     },
   }
 }
@@ -79,7 +80,7 @@ function spreadOf(
   { weights, count }: Inputs,
   representation: Tensor,
   options: RegularizedOptions,
-): { loss: Tensor; deviation: number } {
+): { loss: Tensor; deviation: Tensor } {
   const { dim } = config
   const flat = tf.reshape(representation, [-1, dim])
   const kept = tf.reshape(weights, [-1, 1])
@@ -93,7 +94,7 @@ function spreadOf(
     tf.mul(tf.mean(tf.relu(tf.sub(1, deviations))), options.variance),
     tf.mul(tf.div(tf.sum(tf.square(off)), dim), options.covariance),
   )
-  return { loss, deviation: scalarOf(tf.mean(deviations)) }
+  return { loss, deviation: tf.mean(deviations) }
 }
 
 function capacityOf(

@@ -1,16 +1,16 @@
 /** Which rows of a batch are solved, and a loss that leaves out those of most loss. */
-import type { Tensor } from '../../energy/tfjs/backend.js'
+import type { Tensor, Tf } from '../../energy/tfjs/backend.js'
 import type { Network } from '../../energy/tfjs/network.js'
-import { scoped } from '../loss.js'
+import { withoutGradient } from '../loss.js'
 import type { Inputs } from './objective.js'
 
 /** [B]: 1 where every moving position of a row reads as it should in `answer` [B, N, D]. */
-export function solvedRows(network: Network, inputs: Inputs, answer: Tensor): ArrayLike<number> {
+export function solvedRows(network: Network, inputs: Inputs, answer: Tensor): Tensor {
   const { tf } = network
   return tf.tidy(() => {
     const missed = tf.notEqual(tf.argMax(network.readout(answer), 2), inputs.targets)
     const counts = tf.sum(tf.mul(tf.cast(missed, 'float32'), inputs.weights), 1)
-    return tf.cast(tf.equal(counts, 0), 'float32').dataSync()
+    return tf.cast(tf.equal(counts, 0), 'float32')
   })
 }
 
@@ -26,16 +26,24 @@ export function trimmedLoss(
   trim: number,
 ): Tensor {
   const byRow = tf.sum(tf.div(tf.addN([...byAnswer]), byAnswer.length), 1)
-  const kept = scoped(tf, () => {
-    const counts = tf.sum(inputs.weights, 1).dataSync()
-    const nats = byRow.dataSync()
-    const each = Array.from(counts, (count, row) => (nats[row] as number) / Math.max(count, 1))
-    const order = each
-      .map((_, row) => row)
-      .sort((a, b) => (each[a] as number) - (each[b] as number))
-    const mask = new Float32Array(each.length)
-    for (const row of order.slice(0, each.length - Math.floor(each.length * trim))) mask[row] = 1
-    return { mask, count: mask.reduce((sum, keep, row) => sum + keep * (counts[row] as number), 0) }
+  const counts = tf.sum(inputs.weights, 1)
+  const { rows } = inputs.batch
+  const kept = withoutGradient(tf, () => {
+    const rank = ranks(tf, tf.div(byRow, tf.maximum(counts, 1)))
+    return tf.cast(tf.less(rank, rows - Math.floor(rows * trim)), 'float32')
   })
-  return tf.div(tf.sum(tf.mul(byRow, tf.tensor1d(kept.mask))), Math.max(kept.count, 1))
+  const count = tf.maximum(tf.sum(tf.mul(kept, counts)), 1)
+  return tf.div(tf.sum(tf.mul(byRow, kept)), count)
+}
+
+/** The place of each of x [B] in rising order, from 0; of equal ones the first comes first. */
+function ranks(tf: Tf, x: Tensor): Tensor {
+  const n = x.size
+  const [own, other] = [tf.reshape(x, [n, 1]), tf.reshape(x, [1, n])]
+  const earlier = Float32Array.from({ length: n * n }, (_, i) =>
+    i % n < Math.floor(i / n) ? 1 : 0,
+  )
+  const lower = tf.cast(tf.less(other, own), 'float32')
+  const equal = tf.mul(tf.cast(tf.equal(other, own), 'float32'), tf.tensor2d(earlier, [n, n]))
+  return tf.sum(tf.add(lower, equal), 1)
 }

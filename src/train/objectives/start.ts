@@ -3,9 +3,9 @@ import type { Tensor } from '../../energy/tfjs/backend.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { stateWidth } from '../../model/config.js'
 import { normals } from '../../refine/random.js'
-import { joinBatches } from '../data/training-batch.js'
+import { joinBatches, type Batch } from '../data/training-batch.js'
 import type { ReplayBuffer } from '../replay.js'
-import { inputsOf, type Draw, type Inputs } from './objective.js'
+import { inputsOf, type Draw, type Inputs, type Update } from './objective.js'
 
 /** A seed for `normals`, from one draw. */
 export const seedFrom = (draw: Draw): number => Math.floor(draw() * 2 ** 32)
@@ -34,6 +34,26 @@ export interface Replayed {
   fresh: number
   /** States of the R replayed rows, [R, N, W]; null if there are none. */
   states: Tensor | null
+}
+
+/**
+ * The part of an update by which a buffer takes the states [B, N, W] that a batch was left in: those of its
+ * first `rows` rows, without the ones that `solved` [B] has as 1.
+ */
+export function remembering(
+  buffer: ReplayBuffer,
+  batch: Batch,
+  states: Tensor,
+  { rows = batch.rows, solved }: { rows?: number; solved?: Tensor } = {},
+): Required<Pick<Update, 'remembered'>> {
+  return {
+    remembered: {
+      tensors: solved ? [states, solved] : [states],
+      take: ([left, right]) => {
+        buffer.add(batch, left as Float32Array, rows, (row) => right?.[row] !== 1)
+      },
+    },
+  }
 }
 
 /** The batch followed by rows that are sampled from the buffer. */

@@ -13,7 +13,6 @@ import type { Tensor } from '../../energy/tfjs/backend.js'
 import { basePoint } from '../../energy/tfjs/descent.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import type { GatheredGradients } from './gradients.js'
-import { scalarOf } from './objective.js'
 
 export interface StepSettings {
   /** 0-based, over the model's landscapes. */
@@ -26,8 +25,8 @@ export interface StepSettings {
   alphaScale: Tensor
   /** [B, N, W], or null. */
   noise: Tensor | null
-  /** Largest magnitude of g's elements; Infinity for no clamp. */
-  clamp: number
+  /** Largest magnitude of g's elements, a scalar; null for no clamp. */
+  clamp: Tensor | null
   /** Largest magnitude of r's elements; Infinity for no clamp. */
   absoluteClamp: number
   /** Divides the state after the step; 1 for none. */
@@ -56,7 +55,7 @@ export function stepForward(
   const noisy = noise ? tf.add(state, noise) : state
   const base = basePoint(network, noisy, settings.first)
   const { direction } = gradients.landscape(settings.landscape).slope(base)
-  const limited = Number.isFinite(clamp) ? tf.clipByValue(direction, -clamp, clamp) : direction
+  const limited = clamp ? tf.minimum(tf.maximum(direction, tf.neg(clamp)), clamp) : direction
   const moved = tf.sub(base, tf.mul(limited, alpha))
   const within = Number.isFinite(absoluteClamp)
     ? tf.clipByValue(moved, -absoluteClamp, absoluteClamp)
@@ -75,15 +74,17 @@ export function stepBackward(
   step: TakenStep,
   lambda: Tensor,
   options: { weights: boolean; atBase?: Tensor },
-): { state: Tensor; alpha: number } {
+): { state: Tensor; alpha: Tensor } {
   const { tf } = network
-  const inside = (t: Tensor, limit: number): Tensor | null =>
-    Number.isFinite(limit) ? tf.cast(tf.lessEqual(tf.abs(t), limit), 'float32') : null
-  const masked = (t: Tensor, mask: Tensor | null): Tensor => (mask ? tf.mul(t, mask) : t)
-  const mu = masked(tf.div(lambda, step.sharpen), inside(step.moved, step.absoluteClamp))
-  const free = masked(mu, inside(step.direction, step.clamp))
+  const inside = (t: Tensor, limit: Tensor | number): Tensor =>
+    tf.cast(tf.lessEqual(tf.abs(t), limit), 'float32')
+  const divided = tf.div(lambda, step.sharpen)
+  const mu = Number.isFinite(step.absoluteClamp)
+    ? tf.mul(divided, inside(step.moved, step.absoluteClamp))
+    : divided
+  const free = step.clamp ? tf.mul(mu, inside(step.direction, step.clamp)) : mu
   // A clamped element of g is +-change / alpha: its product with alpha does not depend on alpha.
-  const alpha = -scalarOf(tf.sum(tf.mul(tf.mul(free, step.alphaScale), step.direction)))
+  const alpha = tf.neg(tf.sum(tf.mul(tf.mul(free, step.alphaScale), step.direction)))
   const atBase = options.atBase ? tf.add(mu, options.atBase) : mu
   if (!options.weights) return { state: throughSoftmax(network, step, atBase), alpha }
   const nu = tf.mul(free, step.alpha)

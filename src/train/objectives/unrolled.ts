@@ -8,8 +8,9 @@ import type { Network } from '../../energy/tfjs/network.js'
 import { stateWidth } from '../../model/config.js'
 import { crossEntropy } from '../loss.js'
 import { SMALLEST_STEP_SIZE } from '../../energy/step-size.js'
+import { alphaOf } from '../learned-step-size.js'
 import type { GatheredGradients } from './gradients.js'
-import { scalarOf, startOf, type Draw, type Inputs } from './objective.js'
+import { startOf, type Draw, type Inputs } from './objective.js'
 import type { OptimizeOptions } from './recipe.js'
 import { noiseFor, seedFrom, stateOf } from './start.js'
 import { stepBackward, stepForward, type StepSettings, type TakenStep } from './unroll.js'
@@ -17,7 +18,7 @@ import { stepBackward, stepForward, type StepSettings, type TakenStep } from './
 /** The descent of one batch: `start`, `forward`, then `backward`. */
 export class Unrolled {
   private readonly taken: TakenStep[] = []
-  private readonly alpha: number
+  private readonly alpha: Tensor
   private state!: Tensor
   /** True if the network computed the starting point, which then has a loss of its own. */
   private drafted = false
@@ -28,7 +29,7 @@ export class Unrolled {
     private readonly gradients: GatheredGradients,
     private readonly options: OptimizeOptions,
   ) {
-    this.alpha = Math.max(scalarOf(network.weight('alpha')), SMALLEST_STEP_SIZE)
+    this.alpha = alphaOf(network)
   }
 
   /** The state after the last step. */
@@ -80,13 +81,13 @@ export class Unrolled {
   }
 
   /** Gathers all gradients; returns the loss of every step that has one, and the minimised value. */
-  backward(): { value: number; losses: number[] } {
+  backward(): { value: Tensor; losses: Tensor[] } {
     const { network, options, taken } = this
     const { tf } = network
     const counted = options.truncate ? 1 : taken.length + (this.drafted ? 1 : 0)
-    const losses: number[] = []
-    let alpha = 0
-    let besides = 0
+    const losses: Tensor[] = []
+    const alphas: Tensor[] = []
+    const besides: Tensor[] = []
     let behind: Tensor | null = null
     for (let i = taken.length - 1; i >= 0; i--) {
       const step = taken[i] as TakenStep
@@ -101,25 +102,28 @@ export class Unrolled {
       const rise = isLast && options.rise > 0 ? this.rise(step) : undefined
       if (rise) lambda = tf.add(lambda, rise.atNext)
       const contrast = isLast && options.contrast > 0 ? this.contrast(step) : undefined
-      besides += (contrast?.value ?? 0) + (rise?.value ?? 0)
+      besides.push(...[contrast?.value, rise?.value].filter((t) => t !== undefined))
       const atBase = [contrast?.slope, rise?.atBase].filter((t) => t !== undefined)
       const weights = isLast || !options.truncate
       const back = stepBackward(network, this.gradients, step, lambda, {
         weights,
         ...(atBase.length > 0 && { atBase: tf.addN(atBase) }),
       })
-      alpha += back.alpha
+      alphas.push(back.alpha)
       behind = options.through ? back.state : null
     }
     this.draftBackward(behind, counted, losses)
-    if (options.learnAlpha)
-      this.gradients.set('alpha', tf.scalar(this.alpha > SMALLEST_STEP_SIZE ? alpha : 0))
-    const value = losses.reduce((sum, loss) => sum + loss, 0) / counted + besides
+    if (options.learnAlpha) {
+      // A step size at its least stays there.
+      const above = tf.sub(network.weight('alpha'), SMALLEST_STEP_SIZE)
+      this.gradients.set('alpha', tf.mul(tf.addN(alphas), tf.step(above)))
+    }
+    const value = tf.addN([tf.div(tf.addN(losses), counted), ...besides])
     return { value, losses }
   }
 
   /** The gradient of the draft, from its own loss and from the steps after it (`behind` = dL/dy). */
-  private draftBackward(behind: Tensor | null, counted: number, losses: number[]): void {
+  private draftBackward(behind: Tensor | null, counted: number, losses: Tensor[]): void {
     if (!this.drafted) return
     const { network, inputs, options } = this
     const { tf } = network
@@ -130,22 +134,22 @@ export class Unrolled {
       const own = options.truncate ? [] : [tf.div(readLoss(network, inputs, y), counted)]
       return behind ? [...own, tf.sum(tf.mul(y, behind))] : own
     }
-    if (!options.truncate) losses.unshift(scalarOf(readLoss(network, inputs, compute())))
+    if (!options.truncate) losses.unshift(readLoss(network, inputs, compute()))
     if (!options.truncate || behind) this.gradients.add(() => tf.addN(parts()))
   }
 
   /** Adds the gradient of an answer's weighted loss; returns the unweighted loss and lambda = dL/dz. */
-  private loss(answer: Tensor, weight: number): { loss: number; lambda: Tensor } {
+  private loss(answer: Tensor, weight: number): { loss: Tensor; lambda: Tensor } {
     const { network, inputs, gradients } = this
     const { value, slopes } = gradients.add(
       () => network.tf.mul(readLoss(network, inputs, answer), weight),
       [answer],
     )
-    return { loss: value / weight, lambda: slopes[0] as Tensor }
+    return { loss: network.tf.div(value, weight), lambda: slopes[0] as Tensor }
   }
 
   /** The contrastive term, and its gradient at the last step's base. */
-  private contrast(step: TakenStep): { value: number; slope: Tensor } {
+  private contrast(step: TakenStep): { value: Tensor; slope: Tensor } {
     const { network, inputs, gradients, options } = this
     const { tf } = network
     const landscape = (): ReturnType<typeof gradients.landscape> =>
@@ -166,7 +170,7 @@ export class Unrolled {
    * its gradients at both ends of the step. A step of size alpha lowers 1/2 |y|^2 - phi(y) wherever the
    * curvature of phi is above 1 - 2 / alpha; this term raises the curvature along the descent.
    */
-  private rise(step: TakenStep): { value: number; atBase: Tensor; atNext: Tensor } {
+  private rise(step: TakenStep): { value: Tensor; atBase: Tensor; atNext: Tensor } {
     const { network, inputs, gradients, options } = this
     const { tf } = network
     const energyAt = (state: Tensor): Tensor =>
@@ -183,7 +187,7 @@ export class Unrolled {
   private stepSizes(draw: Draw): Pick<StepSettings, 'alpha' | 'alphaScale'> {
     const { tf } = this.network
     const { stepSizeScale } = this.options
-    if (stepSizeScale === 1) return { alpha: tf.scalar(this.alpha), alphaScale: tf.scalar(1) }
+    if (stepSizeScale === 1) return { alpha: this.alpha, alphaScale: tf.scalar(1) }
     const [rows, n] = this.inputs.targets.shape as [number, number]
     const [low, high] = [1 / stepSizeScale, stepSizeScale]
     const scales = Float32Array.from({ length: rows * n }, () => low + draw() * (high - low))
@@ -192,10 +196,11 @@ export class Unrolled {
   }
 
   private settings(draw: Draw): Omit<StepSettings, 'landscape' | 'first' | 'alpha' | 'alphaScale'> {
+    const { tf } = this.network
     const { noise, clamp, absoluteClamp, sharpen } = this.options
     return {
       noise: noise > 0 ? noiseFor(this.network, this.inputs, noise, draw) : null,
-      clamp: clamp > 0 ? clamp / this.alpha : Infinity,
+      clamp: clamp > 0 ? tf.div(clamp, this.alpha) : null,
       absoluteClamp: absoluteClamp || Infinity,
       sharpen: sharpen || 1,
     }

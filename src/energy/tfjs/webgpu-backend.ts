@@ -1,0 +1,163 @@
+/**
+ * The WebGPU backend of TensorFlow.js in Node, on the adapter that the package `webgpu` finds. Its own way to a
+ * device is a browser's, so it is given one here, with all that the adapter allows. What the device refuses or
+ * loses becomes an error of the table at the next read; the backend by itself would go on with zeros.
+ */
+import type * as TfCore from '@tensorflow/tfjs-core'
+import type { KernelConfig, KernelFunc, TensorInfo } from '@tensorflow/tfjs-core'
+import type * as TfWebgpu from '@tensorflow/tfjs-backend-webgpu'
+import { BasinError } from '../../errors.js'
+import { requestDevice, webgpuFailed, type Adapter } from '../webgpu/device.js'
+import { nodeAdapter } from '../webgpu/node.js'
+
+type Tf = typeof TfCore
+type WebGPUBackend = TfWebgpu.WebGPUBackend
+
+const BACKEND = 'webgpu'
+
+/** What the backend binds at once is bounded by the first of these, and the size of a tensor by the next two. */
+const wantedLimits = [
+  'maxStorageBuffersPerShaderStage',
+  'maxStorageBufferBindingSize',
+  'maxBufferSize',
+  'maxComputeWorkgroupsPerDimension',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeInvocationsPerWorkgroup',
+] as const
+
+let opened: Promise<Adapter> | undefined
+
+/** Makes it the current backend; one device serves the process. Throws `backend_missing`. */
+export async function openWebgpu(tf: Tf, load: () => typeof TfWebgpu): Promise<Adapter> {
+  opened ??= register(tf, load)
+  const adapter = await opened
+  await tf.setBackend(BACKEND)
+  return adapter
+}
+
+async function register(tf: Tf, load: () => typeof TfWebgpu): Promise<Adapter> {
+  const engine = `tfjs:${BACKEND}`
+  const adapter = await nodeAdapter()
+  if ('missing' in adapter)
+    throw new BasinError('backend_missing', { engine, reason: adapter.missing })
+  const webgpu = load()
+  const device = await requestDevice(adapter, engine, wantedLimits)
+  const { globals } = await import('webgpu')
+  // The backend knows buffers by their class, and the bits of their use by the names that browsers have.
+  Object.assign(globalThis, globals)
+  const backend = asInBrowser(() => new webgpu.WebGPUBackend(device, adapter.adapter.info))
+  failOnFaults(backend)
+  setFlags(tf, webgpu)
+  tf.registerBackend(BACKEND, () => backend)
+  replaceKernel(tf, 'AddN', addInGroups)
+  replaceKernel(tf, 'UnsortedSegmentSum', () => segmentSum(webgpu))
+  return adapter
+}
+
+/** The backend refuses to be made where `navigator` has no `gpu`; that it has one in Node should not be seen. */
+function asInBrowser<T>(make: () => T): T {
+  const own = Object.getOwnPropertyDescriptor(globalThis, 'navigator')
+  Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { gpu: true } })
+  try {
+    return make()
+  } finally {
+    if (own) Object.defineProperty(globalThis, 'navigator', own)
+    else Reflect.deleteProperty(globalThis, 'navigator')
+  }
+}
+
+function failOnFaults(backend: WebGPUBackend): void {
+  let fault: string | undefined
+  backend.device.addEventListener('uncapturederror', ({ error }) => {
+    fault ??= error.message
+  })
+  void backend.device.lost.then(({ message, reason }) => {
+    fault ??= `the device was lost (${message || reason})`
+  })
+  const read = backend.read.bind(backend)
+  backend.read = async (id) => {
+    try {
+      const values = await read(id)
+      if (fault === undefined) return values
+    } catch (cause) {
+      throw webgpuFailed(fault ?? (cause as Error).message, cause)
+    }
+    throw webgpuFailed(fault)
+  }
+}
+
+/** Flags that make results a function of the numbers alone, so that a resumed run goes on as if never stopped. */
+function setFlags(tf: Tf, { webgpu_util }: typeof TfWebgpu): void {
+  // Small tensors that were never on the device, as after a resume, would be computed with by the CPU.
+  tf.env().set('WEBGPU_CPU_FORWARD', false)
+  // Long products of few numbers would be split, and their parts added in the order in which they are done.
+  tf.env().set('WEBGPU_MATMUL_PROGRAM_TYPE', webgpu_util.MatMulProgramType.MatMulPackedProgram)
+}
+
+/** What the kernels below need of the backend. */
+type Shaders = Pick<WebGPUBackend, 'device' | 'disposeData' | 'runWebGPUProgram'>
+
+function replaceKernel(tf: Tf, name: string, kernel: (own: KernelFunc) => KernelFunc): void {
+  const own: KernelConfig = tf.getKernel(name, BACKEND)
+  tf.unregisterKernel(name, BACKEND)
+  tf.registerKernel({ ...own, kernelFunc: kernel(own.kernelFunc) })
+}
+
+/** A sum of more tensors than a shader can bind, in groups. */
+const addInGroups =
+  (own: KernelFunc): KernelFunc =>
+  (call) => {
+    const backend = call.backend as unknown as Shaders
+    const most = backend.device.limits.maxStorageBuffersPerShaderStage - 1
+    const sum = (terms: readonly TensorInfo[]): TensorInfo => {
+      if (terms.length <= most) return own({ ...call, inputs: terms as never }) as TensorInfo
+      const first = sum(terms.slice(0, most))
+      const whole = sum([first, ...terms.slice(most)])
+      backend.disposeData(first.dataId)
+      return whole
+    }
+    return sum(call.inputs as unknown as TensorInfo[])
+  }
+
+/**
+ * Sums rows of x by their id, each in the order of rows: the gradient of a gather. The backend's own kernel adds
+ * in the order in which threads come, so that its last digits differ from run to run.
+ */
+function segmentSum({ webgpu_util }: typeof TfWebgpu): KernelFunc {
+  return ({ attrs, backend: given, inputs }) => {
+    const backend = given as unknown as Shaders
+    const { x, segmentIds } = inputs as Record<'x' | 'segmentIds', TensorInfo>
+    const { numSegments } = attrs as unknown as { numSegments: number }
+    const rows = segmentIds.shape[0] as number
+    const width = x.shape.slice(1).reduce((a, b) => a * b, 1)
+    const outputShape = [numSegments, ...x.shape.slice(1)]
+    const dispatchLayout = webgpu_util.flatDispatchLayout(outputShape)
+    const workgroupSize: [number, number, number] = [64, 1, 1]
+    const program: TfWebgpu.WebGPUProgram = {
+      shaderKey: 'basinSegmentSum',
+      variableNames: ['x', 'segmentIds'],
+      uniforms: 'rows : i32, width : i32,',
+      size: true,
+      outputShape,
+      dispatchLayout,
+      dispatch: webgpu_util.computeDispatch(dispatchLayout, outputShape, workgroupSize),
+      workgroupSize,
+      getUserCode: () => `
+fn main(index : i32) {
+  if (index >= uniforms.size) { return; }
+  let segment = index / uniforms.width;
+  let column = index % uniforms.width;
+  var sum = 0.0;
+  for (var row = 0; row < uniforms.rows; row++) {
+    if (segmentIds[row] == segment) { sum += x[row * uniforms.width + column]; }
+  }
+  result[index] = sum;
+}`,
+    }
+    return backend.runWebGPUProgram(program, [x, segmentIds], 'float32', [
+      { type: 'int32', data: [rows] },
+      { type: 'int32', data: [width] },
+    ])
+  }
+}
