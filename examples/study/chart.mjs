@@ -3,8 +3,8 @@ import * as vega from 'vega'
 import { compile } from 'vega-lite'
 
 /** A colour for each data set. Its control is dashed, in a darker shade that shows on the model's line. */
-export const setColours = ['#4a90d9', '#e0697a']
-export const controlColours = ['#0b3c66', '#8c1d2f']
+export const setColours = ['#4a90d9', '#e0697a', '#6fa35a']
+export const controlColours = ['#0b3c66', '#8c1d2f', '#2f5a22']
 /** From few to many: light to dark. */
 export const rampColours = ['#9ecae1', '#5aa2d2', '#2171b5', '#08306b']
 

@@ -40,6 +40,25 @@ async function answersSection(docs, plan, figures) {
       ...(controlRow ? [controlRow] : []),
     ],
   )
+  const parts =
+    plan.parts &&
+    table(
+      ['steps', ...sets.map((set) => set.name)],
+      [
+        ...budgets.map((steps, i) => [
+          steps,
+          ...sets.map(({ scores }) => percent(scores[i].accuracy)),
+        ]),
+        ...(control
+          ? [
+              [
+                'control, one pass',
+                ...sets.map((set) => percent(control.scores[set.name].accuracy)),
+              ],
+            ]
+          : []),
+      ],
+    )
   await draw(docs, `${name}-steps`, axes(plan.title, 'answers that are wholly right', 'steps'), [
     ...sets.map((set, i) => ({
       name: set.name,
@@ -121,6 +140,7 @@ async function answersSection(docs, plan, figures) {
     ),
     `Answers that are wholly right, where the answer is the one of lowest energy so far, and the AUROC of that energy (the area under the ROC curve, right answers against wrong ones):`,
     quality,
+    ...(parts ? [`The ${plan.parts} in them that are right:`, parts] : []),
     `![right answers against steps](thinking/${name}-steps.svg)`,
     sets.map((set) => `${set.name}: ${growth(set.scores, (s) => s.solved)}`).join(' '),
     `Far beyond the trained number of steps (${long.rows} answers held out). ${percent(long.converged.share)} of them count as converged (the energy changes by at most 1e-3 of itself three steps in a row, or the best energy does in 16 times the trained steps) within ${long.scores.at(-1).steps} steps${byStep(long.converged)}${long.target === null ? '' : `; ${percent(long.onTarget.share)} reach the model's energy target of ${long.target}${byStep(long.onTarget)}`}; the highest energy at the last step is ${long.highestLastEnergy.toPrecision(3)}. ${growth(long.scores, (s) => s.solved)}`,
@@ -181,7 +201,7 @@ async function section(docs, name, plan) {
     : ' No control has been recorded.'
   return [
     `## ${plan.title}`,
-    `[models/${name}](../models/${name}/README.md), ${engine}, ${machine}, ${seconds} s, commit ${commit}.${recorded}`,
+    `[models/${name}](../models/${name}/README.md), ${engine}, ${machine}, ${seconds} s, commit ${commit}.${recorded}${plan.note ? ` ${plan.note}` : ''}`,
     ...(await (figures.text ? textSection : answersSection)(docs, plan, figures)),
   ]
 }
@@ -264,11 +284,21 @@ target, right or wrong. Seed 7; native, avx512 f32; measured at commits 3f0daf0,
 
     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS REFINEMENT...`
 
+/** Language first, then boards and sums. */
 export async function writeReport(docs, names, plans) {
-  const sections = []
-  for (const name of names) sections.push(...(await section(docs, name, plans[name])))
-  writeFileSync(
-    join(docs, 'thinking.md'),
-    `${[introduction, ...sections, ...policiesSection(docs), ...targetsSection(docs), ...endingsSection(docs)].join('\n\n')}\n`,
-  )
+  const language = []
+  const others = []
+  for (const name of names) {
+    const sections = plans[name].language ? language : others
+    sections.push(...(await section(docs, name, plans[name])))
+  }
+  const parts = [
+    introduction,
+    ...language,
+    ...endingsSection(docs),
+    ...others,
+    ...policiesSection(docs),
+    ...targetsSection(docs),
+  ]
+  writeFileSync(join(docs, 'thinking.md'), `${parts.join('\n\n')}\n`)
 }

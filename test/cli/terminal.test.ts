@@ -115,9 +115,23 @@ describe('a story', () => {
       certainty: 1,
     }))
     expect(words).toHaveLength(2 + 8 + 8)
-    expect(drawTemplate(words, layout, 40).map(plain)).toEqual([
+    expect(drawTemplate(words, layout, 80).map(plain)).toEqual([
       'Tom took milk.            Tom milk, Anna nothing',
     ])
+  })
+
+  it('names those whom clauses are about once, where a line does not hold them', () => {
+    const layout = { kind: 'sentences', head: 0, sentence: 4, clauses: 2, clause: 3 } as const
+    const clauses = ' Tom milk garden Anna nothing cellar'
+    const story = `Tom took milk.${clauses} Anna took bread.${clauses}`
+    const words = positionTexts(story, layout).map((text) => ({ text, given: true, certainty: 1 }))
+    const drawn = drawTemplate(words, layout, 60).map(plain)
+    expect(drawn.map((line) => line.trimEnd())).toEqual([
+      '                          Tom             Anna',
+      'Tom took milk.            milk garden     nothing cellar',
+      'Anna took bread.          milk garden     nothing cellar',
+    ])
+    for (const line of drawn) expect(line.length).toBeLessThanOrEqual(60)
   })
 })
 
@@ -136,7 +150,7 @@ const examples = [
   ['sudoku6', '_4______6__1_5__2___45____1__63_____'],
   ['addition', '03347.......+93152.......=_____________'],
 ] as const
-const others = ['sudoku6-exact', 'sudoku9'] as const
+const others = ['sudoku6-exact', 'sudoku9', 'worlds'] as const
 const exampleOf = (model: string): string => {
   const path = join(shippedModels, model, 'config.json')
   const { template } = JSON.parse(readFileSync(path, 'utf8')) as { template: { example: string } }

@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { additionTask } from '../../src/train/tasks/addition.js'
 import { isSolution, sudokuTask } from '../../src/train/tasks/sudoku.js'
 import { drawExamples } from '../../src/train/tasks/task.js'
+import { worldTask } from '../../src/train/tasks/world.js'
+import { positionTexts } from '../../src/tokenizer/template-positions.js'
 import { Peer, type StepFrame } from '../support/peer.js'
 import { Server, shipped, shippedModels } from '../support/process.js'
 
@@ -13,6 +15,15 @@ const puzzles = Array.from(
 )
 
 const longer = additionTask({ digits: { min: 9, max: 12 }, width: 12 })
+
+/** Of six to eight sentences and two hops, as in the training of `worlds`. */
+const worlds = Array.from(
+  drawExamples(worldTask({ sentences: { min: 6, max: 8 }, hops: { min: 2, max: 2 }, room: 12 }), {
+    count: 12,
+    seed: 2026,
+  }),
+)
+const wordsOf = (text: string) => positionTexts(text, { kind: 'sentences' })
 
 interface Line {
   length: number
@@ -72,6 +83,25 @@ describe.skipIf(!shipped)('the shipped models', () => {
     const settled = await right({})
     expect(settled).toBeGreaterThan(sums.length * 0.7)
     expect(await right({ max_steps: 1 })).toBeLessThan(settled)
+  })
+
+  it('know more of what is true in a story with more steps (worlds)', async () => {
+    const known = async (refinement: object) => {
+      const ask = ({ template }: { template?: string }) =>
+        server.complete({ model: 'worlds', template, refinement })
+      const replies = await Promise.all(worlds.map(ask))
+      const facts = replies.flatMap(({ choices }, i) => {
+        const [blanks, truth] = [worlds[i]?.template, worlds[i]?.completion].map((text) =>
+          wordsOf(text ?? ''),
+        )
+        return wordsOf(choices[0]?.text ?? '')
+          .map((word, position) => word === truth?.[position])
+          .filter((_, position) => blanks?.[position] === ' _')
+      })
+      return facts.filter(Boolean).length / facts.length
+    }
+    expect(await known({ max_steps: 1 })).toBeLessThan(0.85)
+    expect(await known({})).toBeGreaterThan(0.93)
   })
 
   it.each(['sudoku6', 'sudoku6-exact'])(

@@ -231,6 +231,31 @@ describe.skipIf(reason !== undefined)('the page', () => {
       expect(await page.locator('.piece').count()).toBe(7)
     })
 
+    it('keeps a fact of a story that is chosen among those weighed for it', async () => {
+      const told = [' Tom entered the hall.', ' Anna went to Tom.', ' Anna took the milk.']
+      const input = `Story:${told.map((sentence) => `${sentence} Mary _ _ Tom _ _ Anna _ _`).join('')}${' -'.repeat(9 * 14)}`
+      const { complaints, page } = await open(link({ model: 'worlds', input, pace: 0, run: 1 }))
+      await settled(page)
+      const facts = page.locator('.slot').last().locator('.clause')
+      expect((await facts.allTextContents()).map((text) => text.trim())).toEqual([
+        'Mary nothing away',
+        'Tom nothing hall',
+        'Anna milk hall',
+      ])
+      const first = page.locator('.slot').first().locator('.piece')
+      expect(await first.count()).toBe(6)
+      await first.nth(3).click()
+      await page.getByText('Weighed for this word').waitFor()
+      const word = page.locator('.replacement button').first()
+      // A token begins with its space, which is drawn.
+      expect(await word.locator('.token').textContent()).toBe('\u2423hall')
+      await word.click()
+      await eventually(() => first.nth(3).getAttribute('class')).toContain('own')
+      expect(await first.nth(3).textContent()).toBe(' hall')
+      await settled(page)
+      expect(complaints).toEqual([])
+    })
+
     it('works from the keyboard alone', async () => {
       const { page } = await open(link({ model: 'sudoku6', input: TEMPLATE, pace: 0 }))
       const focused = (attribute: string) =>

@@ -225,8 +225,8 @@ describe('a recording', () => {
     recording.take(step({ step: 1 }))
     recording.take(step({ step: 2 }))
     recording.edit(2, '4')
-    expect(recording.templateAt(0)).toBe('1__')
-    expect(recording.templateAt(1)).toBe('1_4')
+    expect(recording.templateAt(0, null)).toBe('1__')
+    expect(recording.templateAt(1, null)).toBe('1_4')
   })
 })
 

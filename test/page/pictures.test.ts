@@ -31,7 +31,7 @@ const tasks = {
 
 function modelsOfAllKinds(): string {
   const root = mkdtempSync(join(tmpdir(), 'basin-kinds-'))
-  for (const name of ['addition', 'stories', 'sudoku6', 'sudoku9'])
+  for (const name of ['addition', 'stories', 'sudoku6', 'sudoku9', 'worlds'])
     cpSync(join(shippedModels, name), join(root, name), { recursive: true })
   for (const [name, task] of Object.entries(tasks)) {
     const directory = join(root, name)
@@ -58,7 +58,16 @@ describe.skipIf(reason !== undefined)('a picture', () => {
     await server.stop()
   })
 
-  const kinds = ['sudoku6', 'sudoku9', 'addition', 'stories', 'maze', 'brackets', 'sorting']
+  const kinds = [
+    'sudoku6',
+    'sudoku9',
+    'addition',
+    'stories',
+    'worlds',
+    'maze',
+    'brackets',
+    'sorting',
+  ]
   const screens = [
     { width: 1280, height: 900, dark: false },
     { width: 390, height: 844, dark: true },

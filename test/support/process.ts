@@ -18,7 +18,7 @@ export const shippedModels =
   process.env['BASIN_MODELS'] ?? fileURLToPath(new URL('../../models', import.meta.url))
 
 /** Whether the trained weights are there. */
-export const shipped = ['sudoku6', 'sudoku6-exact', 'addition', 'stories'].every((name) =>
+export const shipped = ['sudoku6', 'sudoku6-exact', 'addition', 'stories', 'worlds'].every((name) =>
   existsSync(join(shippedModels, name, weightsFile)),
 )
 

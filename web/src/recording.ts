@@ -1,7 +1,9 @@
 /** What happened in one run, step by step, so that it can be drawn at any moment, live or later. */
+import { positionTexts } from '../../src/tokenizer/template-positions.js'
 import type {
   CommittedEvent,
   FinishedEvent,
+  Layout,
   Position,
   Request,
   ServerEvent,
@@ -62,9 +64,9 @@ export class Recording {
     return restarts?.keep ?? candidates
   }
 
-  /** The template as it was at a moment. */
-  templateAt(moment: number): string {
-    const template = Array.from(this.request.template ?? '')
+  /** The template as it was at a moment; `layout`: of the model. */
+  templateAt(moment: number, layout: Layout | null): string {
+    const template = [...positionTexts(this.request.template ?? '', layout)]
     for (const { from, position, text } of this.edits) if (from <= moment) template[position] = text
     return template.join('')
   }

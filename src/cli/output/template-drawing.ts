@@ -17,8 +17,11 @@ const DOUBTFUL = 0.5
 /** Stands where a column of a sum has no digit, and before and after brackets. */
 const PAD = '.'
 
-/** Column in which the clauses after a sentence begin, where the sentence is no longer. */
-const SENTENCE_WIDTH = 26
+/** Columns for a sentence, and for a clause without its first word, where they are no longer. */
+const SENTENCE_WIDTH = 25
+const CLAUSE_WIDTH = 15
+/** Most columns of a line of text. */
+const TEXT_WIDTH = 64
 
 /** Certainty as colour. */
 export function coloured(text: string, certainty: number): string {
@@ -111,22 +114,55 @@ function brackets(places: readonly Place[]): string[] {
   )
 }
 
-/** A sentence and its clauses a line; slots without one are left out. */
-const sentences = (places: readonly Place[], layout: Sentences): string[] =>
-  slotsOf(places, layout)
+/**
+ * A sentence and its clauses a line; slots without one are left out. Where that is wider than `width` and the clauses
+ * begin with the same words after every sentence, these words stand once, above columns of what follows them.
+ */
+function sentences(places: readonly Place[], layout: Sentences, width: number): string[] {
+  const slots = slotsOf(places, layout)
     .filter(({ sentence }) => sentence.some(({ text }) => /\p{L}/u.test(text)))
-    .map(({ clauses, sentence }) => {
-      const parts = clauses.map((clause) => withoutLeadingSpace(clause).map(inked).join(''))
-      const width = Math.max(0, SENTENCE_WIDTH - sentence.map(({ text }) => text).join('').length)
-      const words = withoutLeadingSpace(sentence).map(inked).join('')
-      return `${words}${' '.repeat(width)} ${parts.join(', ')}`
-    })
+    .map(({ clauses, sentence }) => ({
+      sentence: withoutLeadingSpace(sentence),
+      clauses: clauses.map(withoutLeadingSpace),
+    }))
+  const firstWords = slots.map(({ clauses }) => clauses.map(([first]) => first?.text ?? ''))
+  const [names = []] = firstWords
+  const widest = Math.max(
+    ...slots.map(({ clauses }) => total(clauses.map((clause) => lengthOf(clause) + 2)) - 2),
+  )
+  if (SENTENCE_WIDTH + 1 + widest <= width || new Set(firstWords.map(String)).size > 1)
+    return slots.map(
+      ({ clauses, sentence }) =>
+        `${filled(sentence, SENTENCE_WIDTH)} ${clauses.map(drawn).join(', ')}`,
+    )
+  const heads = names.map((name) => name.padEnd(CLAUSE_WIDTH)).join(' ')
+  return [
+    picocolors.dim(`${' '.repeat(SENTENCE_WIDTH)} ${heads}`),
+    ...slots.map(({ clauses, sentence }) =>
+      [
+        filled(sentence, SENTENCE_WIDTH),
+        ...clauses.map(([, ...facts]) => filled(withoutLeadingSpace(facts), CLAUSE_WIDTH)),
+      ].join(' '),
+    ),
+  ]
+}
+
+const drawn = (words: readonly Place[]): string => words.map(inked).join('')
+
+/** Characters that `drawn` takes; a word that is not read yet takes one. */
+const lengthOf = (words: readonly Place[]): number =>
+  total(words.map(({ text }) => Math.max(1, text.length)))
+
+const filled = (words: readonly Place[], width: number): string =>
+  drawn(words) + ' '.repeat(Math.max(0, width - lengthOf(words)))
+
+const total = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)
 
 /** Trimmed before it is coloured: the space of a coloured word stands behind its colour's code. */
 const withoutLeadingSpace = ([first, ...rest]: readonly Place[]): readonly Place[] =>
   first === undefined ? [] : [{ ...first, text: first.text.trimStart() }, ...rest]
 
-/** `width`: of a line of text, where there is no layout. */
+/** `width`: most columns of a line. */
 export function drawTemplate(
   places: readonly Place[],
   layout: TemplateLayout | undefined,
@@ -140,20 +176,19 @@ export function drawTemplate(
     case 'sum':
       return sum(places, layout.columns)
     case 'sentences':
-      return sentences(places, layout)
+      return sentences(places, layout, width)
     case 'brackets':
       // Where a line does not hold them all, they are text.
-      if (places.length <= width) return brackets(places)
+      if (places.length <= Math.min(TEXT_WIDTH, width)) return brackets(places)
       return lines(places, width)
     case undefined:
       return lines(places, width)
   }
 }
 
-const lines = (places: readonly Place[], width: number): string[] =>
-  Array.from({ length: Math.ceil(places.length / width) }, (_, row) =>
-    places
-      .slice(row * width, (row + 1) * width)
-      .map(inked)
-      .join(''),
+function lines(places: readonly Place[], most: number): string[] {
+  const width = Math.min(TEXT_WIDTH, most)
+  return Array.from({ length: Math.ceil(places.length / width) }, (_, row) =>
+    drawn(places.slice(row * width, (row + 1) * width)),
   )
+}

@@ -29,7 +29,7 @@ export class TemplateScreen {
   draw(step: ReadAnswer | undefined, energies: readonly number[]): void {
     const columns = this.out.columns
     const curve = this.curveOf(energies)
-    const drawing = drawTemplate(this.placesOf(step), this.shape.layout, Math.min(64, columns - 1))
+    const drawing = drawTemplate(this.placesOf(step), this.shape.layout, columns - 1)
     const width = Math.max(...drawing.map(visible))
     const beside = width + GAP.length + CURVE.width < columns
     const rows = beside

@@ -33,7 +33,7 @@ export function AnswerDrawing(props: AnswerProps) {
   const { template } = model.capabilities
   const moment = recording?.moments[cursor]
   const step = stepAt(moment, candidate)
-  const asked = template && recording ? recording.templateAt(cursor) : input
+  const asked = template && recording ? recording.templateAt(cursor, template.layout) : input
   const cells = useMemo(
     () => (template ? cellsOf(asked, template, step) : []),
     [template, asked, step],
