@@ -1,6 +1,7 @@
 /** The section of docs/thinking.md on endings of stories, from the figures that endings.mjs has recorded. */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { table } from './report-table.mjs'
 
 const introduction = (stories) => `## True endings
 
@@ -32,7 +33,5 @@ export function endingsSection(docs) {
     measure,
     ...kinds.flatMap((kind) => ways.map((way) => percent(right[kind][`${measure}, ${way}`]))),
   ])
-  const rows = [heads, heads.map(() => '---:'), ...lines]
-  const table = rows.map((cells) => `| ${cells.join(' | ')} |`).join('\n')
-  return [introduction(stories), table, conclusion]
+  return [introduction(stories), table(heads, lines), conclusion]
 }

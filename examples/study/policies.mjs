@@ -2,14 +2,15 @@
  * Compares ways to spend the same number of steps on an answer: depth alone, and descents that begin anew.
  *
  *     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS
- *       [--out FILE] [--record NAME] REFINEMENT...
+ *       [--out FILE] [--record NAME] [--against REFINEMENT] REFINEMENT...
  *
  * A REFINEMENT is JSON as in a request (docs/http.md), such as '{"restarts":{"policy":"noise","after":32}}'.
  * Every row of data is a request to the engine core that also serves requests. It is held when its steps are
  * spent, and extended to the next number of steps: 64, 128, ... up to MOST_STEPS, steps of all its descents
  * together. An answer is accepted when its energy reaches the model's energy target. Printed are the shares of
  * answers whose best state so far is right, and of those that were accepted; and the number of accepted ones
- * that are wrong. With --out each answer is a line of FILE, and answers that FILE has already are not
+ * that are wrong. With --against also by how many percentage points each solves more than that one, which is among
+ * them, on the same rows, and the standard error of this difference. With --out each answer is a line of FILE, and answers that FILE has already are not
  * computed again. --record keeps the figures as those of NAME for docs/thinking.md, which
  * `npm run study -- --draw` writes again.
  */
@@ -21,7 +22,11 @@ import { coreRequest, openCore, percent, readExamples, SEED } from './measure.mj
 const SLOTS = 64
 const FIRST_BUDGET = 64
 const { positionals, values } = parseArgs({
-  options: { out: { type: 'string' }, record: { type: 'string' } },
+  options: {
+    out: { type: 'string' },
+    record: { type: 'string' },
+    against: { type: 'string' },
+  },
   allowPositionals: true,
 })
 const [directory, data, rows, most, ...refinements] = positionals
@@ -44,7 +49,7 @@ function recorded(refinement) {
   return found
 }
 
-/** The answers of all examples: steps, energy, whether it is right, at each budget. */
+/** The answers of all examples, by row: steps, energy, whether it is right, at each budget. */
 async function search({ core, engine }, refinement) {
   const found = recorded(refinement)
   const asked = { ...JSON.parse(refinement), max_steps: budgets[0] }
@@ -89,7 +94,7 @@ async function search({ core, engine }, refinement) {
       submit()
     }
   }
-  return [...found.values()].map(({ steps }) => steps)
+  return found
 }
 
 const figuresPath = new URL('../../docs/thinking/policies.json', import.meta.url).pathname
@@ -103,6 +108,23 @@ function record(name, found) {
   writeFileSync(figuresPath, `${JSON.stringify(all, null, 2)}\n`)
 }
 
+/** How an answer stood when so many steps were spent. */
+const at = (answer, budget) => answer.findLast(({ steps }) => steps <= budget) ?? answer[0]
+const isRight = (answer, budget) => at(answer, budget).right && at(answer, budget).steps <= budget
+
+/** In how many rows more than the other this one is right at a budget, as a share, and its standard error. */
+function difference(found, other, budget) {
+  const changes = Array.from(found, ([row, { steps }]) => {
+    const before = other.get(row).steps
+    return Number(isRight(steps, budget)) - Number(isRight(before, budget))
+  })
+  const mean = changes.reduce((sum, change) => sum + change, 0) / changes.length
+  const squares = changes.reduce((sum, change) => sum + (change - mean) ** 2, 0)
+  const rounded = (share) => Number(share.toFixed(4))
+  return { mean: rounded(mean), error: rounded(Math.sqrt(squares) / changes.length) }
+}
+
+const all = new Map()
 for (const refinement of refinements) {
   const opened = await openCore(directory, {
     slots: SLOTS,
@@ -110,14 +132,12 @@ for (const refinement of refinements) {
     pages: SLOTS * 8,
     holdSeconds: 1e6,
   })
-  const answers = await search(opened, refinement)
+  all.set(refinement, await search(opened, refinement))
   opened.engine.close()
-  const at = (answer, budget) => answer.findLast(({ steps }) => steps <= budget) ?? answer[0]
-  const right = budgets.map(
-    (budget) =>
-      answers.filter((answer) => at(answer, budget).right && at(answer, budget).steps <= budget)
-        .length,
-  )
+}
+for (const [refinement, found] of all) {
+  const answers = Array.from(found.values(), ({ steps }) => steps)
+  const right = budgets.map((budget) => answers.filter((answer) => isRight(answer, budget)).length)
   const isAccepted = (answer, budget) =>
     answer.at(-1).reason === 'energy_target' && answer.at(-1).steps <= budget
   const accepted = budgets.map((b) => answers.filter((answer) => isAccepted(answer, b)).length)
@@ -129,6 +149,12 @@ for (const refinement of refinements) {
   console.log(`| right | ${shares(right)} |`)
   console.log(`| accepted | ${shares(accepted)} |`)
   console.log(`accepted wrongly: ${wrong.length}`)
+  const other = refinement === values.against ? undefined : all.get(values.against)
+  const more = other && budgets.map((budget) => difference(found, other, budget))
+  if (more) {
+    const points = ({ error, mean }) => `${(100 * mean).toFixed(1)} ± ${(100 * error).toFixed(1)}`
+    console.log(`| more than ${values.against} | ${more.map(points).join(' | ')} |`)
+  }
   if (values.record !== undefined) {
     const share = (counts) => counts.map((count) => Number((count / answers.length).toFixed(4)))
     record(values.record, {
@@ -139,6 +165,7 @@ for (const refinement of refinements) {
       right: share(right),
       accepted: share(accepted),
       wrong: wrong.length,
+      ...(more && { against: values.against, more }),
     })
   }
 }

@@ -175,6 +175,7 @@ export type TemplateLayout =
   | { kind: 'sum'; columns: number }
   | { kind: 'brackets' }
   | { kind: 'sentences'; head: number; sentence: number; clauses: number; clause: number }
+  | { kind: 'graph'; edges: number }
 
 export interface CompletionRequest extends AnswerSettings {
   prompt?: Text | string[] | number[][]

@@ -47,6 +47,13 @@ export const TemplateLayout = Type.Union(
       },
       exact,
     ),
+    Type.Object(
+      {
+        kind: Type.Literal('graph'),
+        edges: count(1024, 'edges that there is room for'),
+      },
+      exact,
+    ),
   ],
   { description: 'how a template is drawn; absent: as text' },
 )
@@ -219,6 +226,9 @@ function positionsOf(layout: TemplateLayout): number | undefined {
     case 'sum':
       // Two terms, the sum with its carry, and the signs between them.
       return 3 * layout.columns + 3
+    case 'graph':
+      // Name and colour of both ends.
+      return 4 * layout.edges
     case 'brackets':
     case 'sentences':
       return undefined

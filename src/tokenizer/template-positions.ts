@@ -20,6 +20,18 @@ export interface SentenceLayout {
   clause: number
 }
 
+/** Positions of an edge of a graph: name and colour of one end, then of the other. */
+export const EDGE_LENGTH = 4
+
+/** What stands at the positions of a graph, by its edges, as the two ends of each; `at`: the position of the colour. */
+export function edgesOf<T>(positions: readonly T[]) {
+  const endAt = (at: number) => ({ name: positions[at - 1] as T, colour: positions[at] as T, at })
+  return Array.from({ length: Math.floor(positions.length / EDGE_LENGTH) }, (_, edge) => {
+    const first = edge * EDGE_LENGTH
+    return [endAt(first + 1), endAt(first + 3)] as const
+  })
+}
+
 export const slotLength = ({ clause, clauses, sentence }: SentenceLayout): number =>
   sentence + clauses * clause
 

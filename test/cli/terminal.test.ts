@@ -90,6 +90,18 @@ describe('a template', () => {
     )
     expect(drawTemplate(cells, layout, 40).map(plain)).toEqual(['██████', 'S ••G ', '██████'])
   })
+
+  it('of a graph has a line for each vertex, with the colours of its neighbours', () => {
+    const layout = { kind: 'graph', edges: 3 } as const
+    const cells = places('c_aR....bGc_').map((cell) =>
+      cell.text === '_' ? { text: '', given: false, certainty: 0 } : cell,
+    )
+    expect(drawTemplate(cells, layout, 40).map(plain)).toEqual([
+      'a R   c·',
+      'b G   c·',
+      'c ·   aR bG',
+    ])
+  })
 })
 
 describe('brackets', () => {

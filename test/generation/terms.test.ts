@@ -1,5 +1,5 @@
 /** Requests with terms, on the shipped model of 6x6 sudokus and on an engine that takes none. */
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { readFileSync } from 'node:fs'
 import { loadAddon } from '../../src/energy/native/addon.js'
 import { nativeEngine } from '../../src/energy/native/engine.js'
@@ -255,6 +255,29 @@ describe('steps with terms', () => {
     const beside = await run([plain(), request('termed', { terms: [diagonals] })])
     expect(finishedOf(beside.get('plain'))).toEqual(alone)
     expect(alone.refinement.terms).toBeUndefined()
+  })
+
+  it('cost nothing where a request has none: no readout, point or push is asked for at a step', async () => {
+    const descend = vi.spyOn(engine, 'descend')
+    const read = vi.spyOn(engine, 'read')
+    const points = vi.spyOn(engine, 'points')
+    const limits = budget({ maxSteps: 12, candidates: 2, noise: 1, noiseSteps: 1 })
+    const callsOf = async (terms: readonly TermRequest[] | undefined) => {
+      for (const spy of [descend, read, points]) spy.mockClear()
+      await run([request('a', { budget: limits, ...(terms && { terms }) })])
+      return {
+        pushed: descend.mock.calls.filter(([rows]) => rows.flat().some(({ push }) => push)).length,
+        read: read.mock.calls.length,
+        points: points.mock.calls.length,
+      }
+    }
+    const near: TermRequest = { type: 'similar', text: '123', weight: 1, required: false }
+    expect(await callsOf(undefined)).toEqual({ pushed: 0, read: 1, points: 0 })
+    const calls = await callsOf([diagonals, near])
+    expect(calls.pushed).toBe(12)
+    expect(calls.read).toBeGreaterThanOrEqual(12)
+    expect(calls.points).toBeGreaterThanOrEqual(12)
+    vi.restoreAllMocks()
   })
 
   it('are the same for the same seed, and on an engine that answers later', async () => {

@@ -1,9 +1,10 @@
 /** What the page is made of, where no browser is needed. */
 import { describe, expect, it } from 'vitest'
-import { cellsOf } from '../../web/src/cells.js'
+import { type Cell, cellsOf } from '../../web/src/cells.js'
 import { codeOf } from '../../web/src/code.js'
 import { contoursOf, interpolate } from '../../web/src/contours.js'
 import { pairsOf } from '../../web/src/drawings/pairs.js'
+import { ringOf, vertexCell } from '../../web/src/drawings/ring.js'
 import { parseMetrics, sumOf } from '../../web/src/metrics.js'
 import { anotherInput, isEntry } from '../../web/src/puzzles.js'
 import { Recording } from '../../web/src/recording.js'
@@ -97,6 +98,7 @@ describe('another input', () => {
   it.each<[Layout, number, RegExp]>([
     [{ kind: 'sum', columns: 12 }, 39, /^[0-9]+\.*\+[0-9]+\.*=_{13}$/],
     [{ kind: 'maze', columns: 11 }, 121, /^[#_SG]+$/],
+    [{ kind: 'graph', edges: 28 }, 112, /^(?:[a-n][RGB_][a-n][RGB_]|\.{4}){28}$/],
     [{ kind: 'brackets' }, 24, /^[([{)\]}]+_+$/],
     [{ kind: 'sudoku', ...six }, 36, /^[1-6_]+$/],
   ])('fits a model of $kind', (layout, length, form) => {
@@ -137,6 +139,50 @@ describe('another input', () => {
       true,
       false,
     ])
+  })
+})
+
+describe('a graph', () => {
+  const template = 'aRc_....c_bGc_d_'
+  const ring = ringOf(Array.from(template))
+
+  it('has each vertex once, in a circle, joined as its edges say', () => {
+    expect(ring.vertices.map(({ at, name }) => [name, at])).toEqual([
+      ['a', [1]],
+      ['b', [11]],
+      ['c', [3, 9, 13]],
+      ['d', [15]],
+    ])
+    expect(ring.edges.map((ends) => ends.map(({ name }) => name).join(''))).toEqual([
+      'ac',
+      'cb',
+      'cd',
+    ])
+    const distances = ring.vertices.map(({ x, y }) => Math.hypot(x - 0.5, y - 0.5))
+    for (const distance of distances) expect(distance).toBeCloseTo(distances[0] as number)
+  })
+
+  it('shows the mean of what is read wherever a vertex is mentioned', () => {
+    const read = new Map([
+      [3, [0.6, 0.4]],
+      [9, [0.2, 0.8]],
+      [13, [0.4, 0.6]],
+    ])
+    const cells = Array.from(template, (text, position): Cell => {
+      const [g, b] = read.get(position) ?? []
+      if (g === undefined || b === undefined)
+        return { text, given: text !== '_', certainty: 1, weighed: [] }
+      const weighed = [
+        { token: 'G', probability: g },
+        { token: 'B', probability: b },
+      ]
+      return { text: g > b ? 'G' : 'B', given: false, certainty: Math.max(g, b), weighed }
+    })
+    const [a, , c] = ring.vertices.map((vertex) => vertexCell(vertex, cells))
+    expect(a).toMatchObject({ text: 'R', given: true })
+    expect(c).toMatchObject({ text: 'B', given: false })
+    expect(c?.certainty).toBeCloseTo(0.6)
+    expect(c?.weighed.map(({ token }) => token)).toEqual(['B', 'G'])
   })
 })
 

@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeTaskModel } from '../../src/cli/task-model.js'
 import { writeCheckpoint } from '../../src/model/checkpoint.js'
 import { parseConfig } from '../../src/model/config.js'
+import { colouringTask } from '../../src/train/tasks/colouring.js'
 import { dyckTask } from '../../src/train/tasks/dyck.js'
 import { initialWeights } from '../../src/train/initial-weights.js'
 import { pathTask } from '../../src/train/tasks/paths.js'
@@ -26,6 +27,13 @@ const pictures = fileURLToPath(new URL('../../build/page/', import.meta.url))
 const tasks = {
   maze: pathTask({ rooms: { min: 4, max: 5 }, side: 11, loops: 0 }),
   brackets: dyckTask({ length: { min: 8, max: 12 }, kinds: 3, block: 24 }),
+  graph: colouringTask({
+    vertices: { min: 12, max: 14 },
+    room: 14,
+    degree: 4,
+    colours: 3,
+    givens: { min: 3, max: 4 },
+  }),
   sorting: sortingTask({ items: { min: 8, max: 10 }, width: 12 }),
 }
 
@@ -65,6 +73,7 @@ describe.skipIf(reason !== undefined)('a picture', () => {
     'stories',
     'worlds',
     'maze',
+    'graph',
     'brackets',
     'sorting',
   ]

@@ -7,6 +7,8 @@ import { readConfig } from '../../src/model/config.js'
 import { parseTemplate } from '../../src/generation/core/requests/prepare.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 import { additionTask } from '../../src/train/tasks/addition.js'
+import { colouringTask } from '../../src/train/tasks/colouring.js'
+import { countColourings, eliminate } from '../../src/train/tasks/colouring-graph.js'
 import { dyckTask } from '../../src/train/tasks/dyck.js'
 import { pathTask, shortestPath } from '../../src/train/tasks/paths.js'
 import { sortingTask } from '../../src/train/tasks/sorting.js'
@@ -30,7 +32,7 @@ const checks = {
   },
   /** Follows every way from S, shortest first, without the generator's search. */
   paths({ template, completion, facts }: TaskExample) {
-    const side = 11
+    const side = Math.sqrt(template.length)
     const beside = (a: number, b: number) => {
       const [rows, columns] = [Math.floor(a / side) - Math.floor(b / side), (a % side) - (b % side)]
       return Math.abs(rows) + Math.abs(columns) === 1
@@ -57,6 +59,36 @@ const checks = {
     expect(completion).toBe(expected.join(''))
     expect(facts['length']).toBe((shortest[0]?.length ?? 0) - 1)
   },
+  /** Tries every colouring of the blanks, without the generator's search. */
+  colouring({ template, completion, facts }: TaskExample) {
+    const mentions = (text: string) =>
+      (text.match(/.{2}/g) ?? []).filter((mention) => mention !== '..')
+    const names = [...new Set(mentions(template).map((mention) => mention.charAt(0)))]
+    const edges = (template.match(/.{4}/g) ?? [])
+      .filter((edge) => edge !== '....')
+      .map((edge) => [names.indexOf(edge.charAt(0)), names.indexOf(edge.charAt(2))] as const)
+    const pairs = edges.map((ends) => ends.toSorted((a, b) => a - b).join())
+    expect(new Set(pairs).size).toBe(edges.length)
+    const colours = new Map(mentions(template).map(([name, colour]) => [name, colour]))
+    expect(mentions(template)).toEqual(
+      mentions(template).map(([name = '']) => `${name}${String(colours.get(name))}`),
+    )
+    const found: string[][] = []
+    const complete = (known: readonly string[]): void => {
+      if (edges.some(([a, b]) => known[a] === known[b] && known[a] !== '_')) return
+      const open = known.indexOf('_')
+      if (open < 0) found.push([...known])
+      else for (const colour of 'RGB') complete(known.with(open, colour))
+    }
+    complete(names.map((name) => colours.get(name) as string))
+    expect(found).toHaveLength(1)
+    const coloured = template.replace(/([a-z])_/g, (_, name: string) => {
+      return name + (found[0]?.[names.indexOf(name)] ?? '')
+    })
+    expect(completion).toBe(coloured)
+    expect(facts['vertices']).toBe(names.length)
+    expect(facts['givens']).toBe([...colours.values()].filter((colour) => colour !== '_').length)
+  },
   dyck({ template, completion, facts }: TaskExample) {
     const given = template.replace(/_+$/, '')
     expect(completion.startsWith(given)).toBe(true)
@@ -79,6 +111,8 @@ const checks = {
   },
 }
 
+const graphs = { room: 14, degree: 4, colours: 3, givens: { min: 2, max: 4 } }
+
 const tasks: [keyof typeof checks, Task, Task][] = [
   [
     'addition',
@@ -89,6 +123,11 @@ const tasks: [keyof typeof checks, Task, Task][] = [
     'paths',
     pathTask({ rooms: { min: 2, max: 4 }, side: 11, loops: 0 }),
     pathTask({ rooms: { min: 5, max: 6 }, side: 11, loops: 0.1 }),
+  ],
+  [
+    'colouring',
+    colouringTask({ ...graphs, vertices: { min: 7, max: 10 } }),
+    colouringTask({ ...graphs, vertices: { min: 12, max: 14 } }),
   ],
   [
     'dyck',
@@ -176,6 +215,16 @@ describe('canonical forms', () => {
     expect(task.form(same[2] as string)).not.toBe(task.form(maze))
   })
 
+  it('of graphs do not depend on names, places, colours or the order of neighbours', () => {
+    const task = colouringTask({ ...graphs, vertices: { min: 4, max: 4 }, room: 5, degree: 3 })
+    const form = task.form('aRb_aRc_b_c_b_d_c_d_')
+    expect(task.form('d_c_....b_d_....b_eGc_b_c_eG')).toBe(form)
+    for (const other of ['aRb_aRc_b_c_b_d_aRd_', 'a_bRa_c_bRc_bRd_c_d_'])
+      expect(task.form(other)).not.toBe(form)
+    const [alike, unlike] = ['aRb_aRc_b_c_b_dRc_dR', 'aRb_aRc_b_c_b_dGc_dG']
+    expect(task.form(alike)).not.toBe(task.form(unlike))
+  })
+
   it('of brackets do not depend on the kinds', () => {
     const task = dyckTask({ length: { min: 2, max: 4 }, kinds: 3, block: 8 })
     expect(task.form('..[({___')).toBe(task.form('{[(_____'))
@@ -189,6 +238,23 @@ describe('difficulty', () => {
     const carries = draw(task, 500).map(({ facts }) => facts['carry'] as number)
     expect(carries.filter((carry) => carry >= 6).length).toBeGreaterThan(50)
     expect(carries.filter((carry) => carry <= 2).length).toBeGreaterThan(50)
+  })
+
+  it('tells how many rounds of elimination a graph takes, and what they leave open', () => {
+    // A chain of triangles: each round gives the next vertex its colour.
+    const chain = [
+      [1, 2],
+      [0, 2, 3],
+      [0, 1, 3, 4],
+      [1, 2, 4],
+      [2, 3],
+    ]
+    const given = (...colours: number[]) => Uint8Array.from(colours)
+    expect(eliminate(chain, given(1, 2, 0, 0, 0), 3)).toEqual({ rounds: 3, open: 0 })
+    expect(eliminate(chain, given(1, 0, 0, 0, 0), 3)).toEqual({ rounds: 0, open: 4 })
+    expect(countColourings(chain, given(1, 2, 0, 0, 0), 3)).toBe(1)
+    expect(countColourings(chain, given(1, 0, 0, 0, 0), 3)).toBe(2)
+    expect(countColourings(chain, given(1, 0, 0, 2, 0), 3)).toBe(0)
   })
 
   it('gives the number of columns that a carry travels', () => {
@@ -215,6 +281,23 @@ describe('difficulty', () => {
     expect(open(0.3)).toBeGreaterThan(open(0) + 50)
   })
 
+  it('leaves out graphs that have more edges than a block has room for', () => {
+    const task = colouringTask({ ...graphs, vertices: { min: 6, max: 10 }, edges: 15 })
+    expect(task.block).toBe(60)
+    const edges = draw(task, 200).map(
+      ({ template }) => (template.match(/[a-n]./g) ?? []).length / 2,
+    )
+    expect(Math.max(...edges)).toBe(15)
+  })
+
+  it('makes mazes of 29 x 29 squares, with loops, and their one shortest path', () => {
+    const large = pathTask({ rooms: { min: 15, max: 15 }, side: 30, loops: 0.02 })
+    for (const example of draw(large, 5)) {
+      expect(example.template).toHaveLength(900)
+      checks.paths(example)
+    }
+  })
+
   it('finds no path if there are two shortest ones, or none', () => {
     const square = { height: 3, width: 3, open: Array.from('111101111', (c) => c === '1') }
     expect(shortestPath(square, 0, 8)).toBeUndefined()
@@ -229,6 +312,11 @@ it.each([
   [() => additionTask({ digits: { min: 1, max: 2 }, width: 1e9 }), /width .*within 1 to 1364/],
   [() => pathTask({ rooms: { min: 2, max: 7 }, side: 11, loops: 0 }), /rooms .*within 2 to 6/],
   [() => pathTask({ rooms: { min: 2, max: 7 }, side: 65, loops: 0 }), /side .*within 3 to 64/],
+  [() => colouringTask({ ...graphs, vertices: { min: 2, max: 15 } }), /vertices .*within 2 to 14/],
+  [
+    () => colouringTask({ ...graphs, vertices: { min: 2, max: 3 }, colours: 5 }),
+    /colours .*2 to 4/,
+  ],
   [() => dyckTask({ length: { min: 1, max: 5 }, kinds: 3, block: 9 }), /length .*within 1 to 4/],
   [() => dyckTask({ length: { min: 1, max: 5 }, kinds: 5, block: 48 }), /kinds .*within 1 to 4/],
   [() => sortingTask({ items: { min: 1, max: 5 }, width: 9 }), /items .*within 2 to 9/],

@@ -172,11 +172,12 @@ function Input({ model }: { model: Model }) {
         <button type="button" onClick={() => another(false)}>
           Another
         </button>
-        {template?.layout && ['sudoku', 'sum', 'sentences'].includes(template.layout.kind) && (
-          <button type="button" onClick={() => another(true)}>
-            A harder one
-          </button>
-        )}
+        {template?.layout &&
+          ['sudoku', 'sum', 'sentences', 'graph'].includes(template.layout.kind) && (
+            <button type="button" onClick={() => another(true)}>
+              A harder one
+            </button>
+          )}
       </div>
     </div>
   )

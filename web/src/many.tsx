@@ -2,8 +2,9 @@
 import { signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { slotLength } from '../../src/tokenizer/template-positions.js'
-import { cellsOf } from './cells.js'
+import { type Cell, cellsOf } from './cells.js'
 import { Switch } from './controls.js'
+import { ringOf, VERTEX_SIZE, vertexCell, vertexStyles } from './drawings/ring.js'
 import { eachFrame } from './frames.js'
 import { anotherInput } from './puzzles.js'
 import { stepAt } from './recording.js'
@@ -66,6 +67,8 @@ interface Colours {
   accent: string
   wrong: string
   font: string
+  /** Of the vertices of a graph, by the text of their colour. */
+  vertices: Readonly<Record<string, string>>
 }
 
 /** 1 at the first energy, 0 where it is as good as right, evenly in its logarithm. */
@@ -103,6 +106,10 @@ function paintOne(
   const question = each.request.template ?? ''
   const cells = cellsOf(question, template, step)
   const { layout } = template
+  if (layout?.kind === 'graph') {
+    paintGraph(context, cells, colours, [left, top, size])
+    return
+  }
   const columns =
     layout?.kind === 'sudoku' || layout?.kind === 'maze'
       ? layout.columns
@@ -140,6 +147,44 @@ function paintOne(
     context.font = `${given ? '700' : '400'} ${String(Math.round(unit * 0.72))}px ${colours.font}`
     context.fillText(text, x, y)
   })
+  context.globalAlpha = 1
+}
+
+/** Edges, and at each vertex the colour that it has by now, as darkly as it is sure. */
+function paintGraph(
+  context: CanvasRenderingContext2D,
+  cells: readonly Cell[],
+  colours: Colours,
+  [left, top, size]: readonly [number, number, number],
+): void {
+  const inset = 0.06 * size
+  const at = (x: number, y: number): [number, number] => [
+    left + inset + (size - 2 * inset) * x,
+    top + inset + (size - 2 * inset) * y,
+  ]
+  const { edges, vertices } = ringOf(cells.map(({ given, text }) => (given ? text : '')))
+  context.strokeStyle = colours.line
+  context.lineWidth = 1
+  context.strokeRect(left + 0.5, top + 0.5, size - 1, size - 1)
+  context.beginPath()
+  for (const [a, b] of edges) {
+    context.moveTo(...at(a.x, a.y))
+    context.lineTo(...at(b.x, b.y))
+  }
+  context.stroke()
+  for (const vertex of vertices) {
+    const { certainty, given, text } = vertexCell(vertex, cells)
+    context.globalAlpha = 0.15 + 0.85 * certainty ** 2
+    context.fillStyle = colours.vertices[text] ?? colours.line
+    context.beginPath()
+    context.arc(
+      ...at(vertex.x, vertex.y),
+      ((given ? 0.5 : 0.4) * VERTEX_SIZE + 0.01) * size,
+      0,
+      2 * Math.PI,
+    )
+    context.fill()
+  }
   context.globalAlpha = 1
 }
 
@@ -210,6 +255,9 @@ class Wall {
         accent: styleOf('--accent'),
         wrong: styleOf('--wrong'),
         font: styleOf('--sans'),
+        vertices: Object.fromEntries(
+          Object.entries(vertexStyles).map(([text, name]) => [text, styleOf(name)]),
+        ),
       }
     }
     const { colours } = this

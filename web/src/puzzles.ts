@@ -1,5 +1,6 @@
 /** New inputs for each kind of model, and the characters that may be typed into its drawing. */
 import { Draws } from '../../src/train/tasks/draws.js'
+import { COLOURS, drawGraph, NAMES } from '../../src/train/tasks/colouring-graph.js'
 import { drawStory } from '../../src/train/tasks/world-story.js'
 import { slotLength } from '../../src/tokenizer/template-positions.js'
 import { newPuzzle } from './sudoku.js'
@@ -90,6 +91,21 @@ function newWorld(layout: Sentences, length: number, hard: boolean): string {
   }
 }
 
+/** Neighbours of a vertex, as the data of the task has by default. */
+const DEGREE = 4
+
+/** A graph of three colours; a hard one has as many vertices as there is room for. */
+function newGraph(edges: number, hard: boolean): string {
+  const seed = integer(2 ** 32)
+  const room = Math.min(NAMES.length, Math.floor((2 * edges) / DEGREE))
+  const vertices = hard ? room : Math.ceil((2 / 3) * room)
+  const plan = { vertices, room, edges, degree: DEGREE, colours: 3, givens: { min: 2, max: 4 } }
+  for (let attempt = 0; ; attempt++) {
+    const graph = drawGraph(new Draws(seed, attempt), plan)
+    if (graph) return graph.template
+  }
+}
+
 const OPENINGS = [
   'Once upon a time',
   'One day, a little girl',
@@ -121,6 +137,8 @@ export function anotherInput(model: Model, hard: boolean, previous: string): str
       return newBrackets(length ?? 16, blank)
     case 'sentences':
       return newWorld(layout, length ?? 0, hard)
+    case 'graph':
+      return newGraph(layout.edges, hard)
     case undefined:
       return example ?? ''
   }
@@ -146,6 +164,8 @@ export function isEntry(layout: Layout | null, character: string): boolean {
       return false
     case 'brackets':
       return /^[()[\]{}<>.]$/.test(character)
+    case 'graph':
+      return character.length === 1 && COLOURS.includes(character)
     case undefined:
       return character.length === 1
   }

@@ -5,6 +5,7 @@
 import { positionTexts, slotLength } from '../../src/tokenizer/template-positions.js'
 import { cellsOf } from './cells.js'
 import { inkOf } from './drawings/props.js'
+import { ringOf, VERTEX_SIZE } from './drawings/ring.js'
 import { type Recording, stepAt } from './recording.js'
 import type { Layout, Model } from './wire.js'
 
@@ -28,9 +29,13 @@ interface Places {
   y: (position: number) => number
   size: number
   frame: string
+  /** Positions that are drawn in the frame; absent: none. */
+  framed?: (position: number) => boolean
 }
 
-function placesOf(layout: Layout | null, length: number): Places {
+/** `texts`: what is asked at each position. */
+function placesOf(layout: Layout | null, texts: readonly string[]): Places {
+  const { length } = texts
   switch (layout?.kind) {
     case 'sudoku':
     case 'maze': {
@@ -85,6 +90,29 @@ function placesOf(layout: Layout | null, length: number): Places {
         frame: '',
       }
     }
+    case 'graph': {
+      const { edges, vertices } = ringOf(texts)
+      // A vertex is drawn once, where it is mentioned first.
+      const at = new Map(vertices.map((vertex) => [vertex.at[0], vertex]))
+      const across = (share: number): string => fixed(20 + SIZE * share)
+      const lines = edges.map(
+        ([a, b]) =>
+          `<path d="M${across(a.x)} ${across(a.y)}L${across(b.x)} ${across(b.y)}" class="axis"/>`,
+      )
+      const size = SIZE * VERTEX_SIZE
+      const discs = vertices.map(
+        ({ name, x, y }) =>
+          `<circle cx="${across(x)}" cy="${across(y)}" r="${fixed(size / 2)}" class="vertex"/>` +
+          `<text x="${fixed(20 + SIZE * x - size * 0.2)}" y="${across(y)}" font-size="${fixed(size * 0.4)}">${escape(name)}</text>`,
+      )
+      return {
+        x: (position) => 20 + SIZE * (at.get(position)?.x ?? 0) + size * 0.15,
+        y: (position) => 20 + SIZE * (at.get(position)?.y ?? 0),
+        size,
+        frame: [...lines, ...discs].join(''),
+        framed: (position) => !at.has(position),
+      }
+    }
     case 'brackets':
     case undefined: {
       const columns = Math.min(length, 24)
@@ -132,12 +160,13 @@ function boardOf(
   /** Stands where nothing is. */
   const empty = layout?.kind === 'sentences' ? ' -' : '.'
   const at = frames.map((i) => cellsOf(input, template, stepAt(recording.moments[i])))
-  const places = placesOf(layout, asked.length)
+  const places = placesOf(layout, asked)
   const maze = layout?.kind === 'maze'
   return (
     places.frame +
     asked
       .map((given, position) => {
+        if (places.framed?.(position)) return ''
         const [x, y] = [fixed(places.x(position)), fixed(places.y(position))]
         if (maze) {
           const half = places.size / 2
@@ -242,7 +271,7 @@ export function animatedSvg(recording: Recording, model: Model): string {
     '.value{text-anchor:start;font-size:26px;font-weight:600;fill:#c2410c;font-variant-numeric:tabular-nums}',
     '.label{text-anchor:end;font-size:13px;fill:#6b675e}',
     '.ground{fill:#fffdf9}.line{stroke:#1b1a17;fill:none}.wall{fill:#3a3833}.path,.dot{fill:#c2410c}',
-    '.curve{fill:none;stroke:#c2410c;stroke-width:2.5;stroke-linejoin:round}.axis{fill:none;stroke:#cfcac0}',
+    '.vertex{fill:#fffdf9;stroke:#1b1a17;stroke-width:1.5}.curve{fill:none;stroke:#c2410c;stroke-width:2.5;stroke-linejoin:round}.axis{fill:none;stroke:#cfcac0}',
   ].join('')
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${String(WIDTH)} ${String(HEIGHT)}" width="${String(WIDTH)}" height="${String(HEIGHT)}" role="img" aria-label="${escape(model.id)}: an answer settles while its energy falls">`,

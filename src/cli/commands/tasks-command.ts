@@ -7,6 +7,7 @@ import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import { BasinError } from '../../errors.js'
 import { additionTask } from '../../train/tasks/addition.js'
+import { colouringTask, type ColouringOptions } from '../../train/tasks/colouring.js'
 import { dyckTask } from '../../train/tasks/dyck.js'
 import { pathTask } from '../../train/tasks/paths.js'
 import { sortingTask } from '../../train/tasks/sorting.js'
@@ -275,6 +276,26 @@ export function registerTasks(program: Command): void {
     .option('--loops <share>', 'share of the other walls that are opened', real(0, 1), 0)
     .action((flags: TaskFlags & { rooms: Range; side: number; loops: number }) => {
       makeExamples('paths', pathTask(flags), flags)
+    })
+  withTaskFlags(tasks.command('colouring'))
+    .description(`make graphs to be coloured, each in one way, ${JSON_LINES}`)
+    .addOption(rangeOption('--vertices <range>', 'number of vertices', { min: 6, max: 10 }))
+    .addOption(
+      rangeOption('--givens <range>', 'vertices whose colour is given; more where needed', {
+        min: 2,
+        max: 5,
+      }),
+    )
+    .option('--degree <n>', 'neighbours of a vertex, at most', integer(1), 4)
+    .option('--colours <n>', 'number of colours, 2 to 4', integer(2), 3)
+    .option('--room <n>', 'vertices that there are names for, at most 26', integer(2), 14)
+    .option(
+      '--edges <n>',
+      'edges that a block has room for (default: as many as there can be)',
+      integer(1),
+    )
+    .action((flags: TaskFlags & ColouringOptions) => {
+      makeExamples('colouring', colouringTask(flags), flags)
     })
   withTaskFlags(tasks.command('dyck'))
     .description(`make brackets to be closed, ${JSON_LINES}`)

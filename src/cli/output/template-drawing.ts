@@ -1,6 +1,6 @@
-/** A template on a terminal, drawn as its layout says: boards, mazes, sums; else as text. */
+/** A template on a terminal, drawn as its layout says: boards, mazes, sums, graphs; else as text. */
 import picocolors from 'picocolors'
-import { slotsOf } from '../../tokenizer/template-positions.js'
+import { edgesOf, slotsOf } from '../../tokenizer/template-positions.js'
 import type { TemplateLayout } from '../../model/config.js'
 
 /** What stands at a position. */
@@ -14,7 +14,7 @@ export interface Place {
 /** Above the first a reading is as good as certain; below the second it is hardly one. */
 const SURE = 0.9
 const DOUBTFUL = 0.5
-/** Stands where a column of a sum has no digit, and before and after brackets. */
+/** Stands where a column of a sum has no digit, before and after brackets, and where a graph has no edge. */
 const PAD = '.'
 
 /** Columns for a sentence, and for a clause without its first word, where they are no longer. */
@@ -158,6 +158,19 @@ const filled = (words: readonly Place[], width: number): string =>
 
 const total = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0)
 
+/** A vertex a line: its name, its colour where it is mentioned first, and its neighbours with theirs. */
+function graph(places: readonly Place[]): string[] {
+  const lines = new Map<string, string[]>()
+  const edges = edgesOf(places).filter(([{ name }]) => name.text !== PAD)
+  for (const [one, other] of edges.flatMap(([a, b]) => [[a, b] as const, [b, a] as const])) {
+    const line = lines.get(one.name.text) ?? [
+      `${picocolors.bold(one.name.text)} ${inked(one.colour)}  `,
+    ]
+    lines.set(one.name.text, [...line, picocolors.dim(other.name.text) + inked(other.colour)])
+  }
+  return [...lines].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, line]) => line.join(' '))
+}
+
 /** Trimmed before it is coloured: the space of a coloured word stands behind its colour's code. */
 const withoutLeadingSpace = ([first, ...rest]: readonly Place[]): readonly Place[] =>
   first === undefined ? [] : [{ ...first, text: first.text.trimStart() }, ...rest]
@@ -177,6 +190,8 @@ export function drawTemplate(
       return sum(places, layout.columns)
     case 'sentences':
       return sentences(places, layout, width)
+    case 'graph':
+      return graph(places)
     case 'brackets':
       // Where a line does not hold them all, they are text.
       if (places.length <= Math.min(TEXT_WIDTH, width)) return brackets(places)

@@ -4,7 +4,8 @@
  * obey it. This file knows no model and reads no files.
  */
 import { BasinError } from '../../errors.js'
-import { boardTask, canonicalForm, formatBoard, removeGivens, sudokuBoxes } from './sudoku.js'
+import { removeGivens } from './remove-givens.js'
+import { boardTask, canonicalForm, formatBoard, sudokuBoxes } from './sudoku.js'
 import { noRules, plainGroups, RuleSearch, type SudokuRules } from './sudoku-rules.js'
 import type { Draws, Range, Task, TaskExample } from './task.js'
 

@@ -4,6 +4,7 @@
  * no files.
  */
 import { BasinError } from '../../errors.js'
+import { removeGivens } from './remove-givens.js'
 import { bitCounts, digitsIn, unitsOf } from './sudoku-rules.js'
 import { checkRange, type Draws, type Range, type Task, type TaskExample } from './task.js'
 
@@ -187,30 +188,6 @@ export const puzzleExample = (puzzle: string, solution: string): TaskExample => 
   completion: solution,
   facts: { givens: puzzle.length - (puzzle.split('_').length - 1) },
 })
-
-/**
- * Blanks cells of a full board in random order, each unless the board is not allowed then, until the number of
- * givens is one of `givens`. Returns that number, which is larger where too few cells may be blanked.
- */
-export function removeGivens(
-  cells: Uint8Array,
-  givens: Range,
-  draws: Draws,
-  isAllowed: () => boolean,
-): number {
-  const order = [...cells.keys()]
-  draws.shuffle(order)
-  const target = draws.within(givens)
-  let left = cells.length
-  for (const cell of order) {
-    if (left <= target) break
-    const digit = cells[cell] as number
-    cells[cell] = 0
-    if (isAllowed()) left--
-    else cells[cell] = digit
-  }
-  return left
-}
 
 /** Draws a full board and removes givens in random order, as long as there is only one solution. */
 function drawPuzzle({ size, givens }: SudokuOptions, draws: Draws): TaskExample {

@@ -4,6 +4,7 @@ import { cellsOf, certaintyOf } from '../cells.js'
 import { type Recording, stepAt } from '../recording.js'
 import type { Model } from '../wire.js'
 import { BracketsDrawing } from './brackets.js'
+import { GraphDrawing } from './graph.js'
 import { MazeDrawing } from './maze.js'
 import { PlainDrawing } from './plain.js'
 import type { DrawingProps } from './props.js'
@@ -66,6 +67,8 @@ export function AnswerDrawing(props: AnswerProps) {
         return <BracketsDrawing {...shared} layout={layout} />
       case 'sentences':
         return <SentencesDrawing {...shared} layout={layout} />
+      case 'graph':
+        return <GraphDrawing {...shared} layout={layout} />
       case undefined:
         return <PlainDrawing {...shared} layout={null} />
     }

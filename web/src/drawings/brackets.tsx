@@ -1,6 +1,6 @@
 /** Brackets with an arc from each to the one that closes it: the arcs nest as the brackets do. */
 import { CellText, GridCell } from './grid.js'
-import { useGridKeys } from './grid-keys.js'
+import { inRows, useGridKeys } from './grid-keys.js'
 import { PAD, pairsOf } from './pairs.js'
 import { type DrawingProps, inkOf } from './props.js'
 
@@ -11,7 +11,7 @@ const LEVEL = 15
 
 export function BracketsDrawing(props: DrawingProps) {
   const { cells, label, own } = props
-  const keys = useGridKeys(props, cells.length)
+  const keys = useGridKeys(props, inRows(cells.length))
   const { alone, arcs } = pairsOf(cells.map(({ text }) => text))
   const top = LEVEL * Math.max(3, ...arcs.map(({ height }) => height)) + 6
   const middle = (position: number): number => (position + 0.5) * WIDTH

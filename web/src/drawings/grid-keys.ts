@@ -18,13 +18,29 @@ export interface GridKeys {
   focus: (position: number) => void
 }
 
+/** The position so many cells further down and to the right; undefined or out of range where there is none. */
+export type Move = (position: number, down: number, right: number) => number | undefined
+
 /** `columns`: positions of a row; what lies in a row has ascending positions, or descending ones. */
+export const inRows =
+  (columns: number, mirrored = false): Move =>
+  (position, down, right) =>
+    position + down * columns + (mirrored ? -right : right)
+
+/** From one to the next, and back. */
+export const inOrder =
+  (positions: readonly number[]): Move =>
+  (position, down, right) =>
+    positions[positions.indexOf(position) + down + right]
+
+/** `has`: whether a position has a cell. */
 export function useGridKeys(
   { cells, edit, layout }: DrawingProps,
-  columns: number,
-  mirrored = false,
+  move: Move,
+  has: (position: number) => boolean = () => true,
 ): GridKeys {
-  const [current, setCurrent] = useState(0)
+  const [focused, setCurrent] = useState(0)
+  const current = has(focused) ? focused : cells.findIndex((_, position) => has(position))
   const ref = useRef<HTMLDivElement>(null)
   const focus = (position: number): void => {
     setCurrent(position)
@@ -32,11 +48,10 @@ export function useGridKeys(
   }
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey) return
-    const move = MOVES[event.key]
-    if (move) {
-      const [down, right] = move
-      const next = current + down * columns + (mirrored ? -right : right)
-      if (next >= 0 && next < cells.length) focus(next)
+    const way = MOVES[event.key]
+    if (way) {
+      const next = move(current, ...way)
+      if (next !== undefined && next >= 0 && next < cells.length) focus(next)
       event.preventDefault()
       event.stopPropagation()
     } else if (edit && (event.key === 'Backspace' || event.key === 'Delete')) {

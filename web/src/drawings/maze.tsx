@@ -2,7 +2,7 @@
 import type { Cell } from '../cells.js'
 import type { Layout } from '../wire.js'
 import { Grid, GridCell } from './grid.js'
-import { useGridKeys } from './grid-keys.js'
+import { inRows, useGridKeys } from './grid-keys.js'
 import type { DrawingProps } from './props.js'
 
 type Maze = Extract<Layout, { kind: 'maze' }>
@@ -26,7 +26,7 @@ function describe(cell: Cell): string {
 export function MazeDrawing(props: DrawingProps & { layout: Maze }) {
   const { cells, label, layout, own } = props
   const { columns } = layout
-  const keys = useGridKeys(props, columns)
+  const keys = useGridKeys(props, inRows(columns))
   const rows = Array.from({ length: columns }, (_, row) =>
     cells.slice(row * columns, (row + 1) * columns),
   )

@@ -1,11 +1,11 @@
 /** A template without a layout: its positions in a row that wraps. */
 import { CellText, GridCell } from './grid.js'
-import { useGridKeys } from './grid-keys.js'
+import { inRows, useGridKeys } from './grid-keys.js'
 import type { DrawingProps } from './props.js'
 
 export function PlainDrawing(props: DrawingProps) {
   const { cells, label, own } = props
-  const keys = useGridKeys(props, 1)
+  const keys = useGridKeys(props, inRows(1))
   return (
     <div class="plain" ref={keys.ref} onKeyDown={keys.onKeyDown} role="grid" aria-label={label}>
       <div class="row" role="row">

@@ -3,7 +3,7 @@ import type { Cell } from '../cells.js'
 import { conflictsOf } from '../sudoku.js'
 import type { Layout } from '../wire.js'
 import { CellText, Grid, GridCell } from './grid.js'
-import { useGridKeys } from './grid-keys.js'
+import { inRows, useGridKeys } from './grid-keys.js'
 import { type DrawingProps, inkOf } from './props.js'
 
 /** Above this certainty a cell shows its digit alone. */
@@ -74,7 +74,7 @@ function Content({ cell, layout }: { cell: Cell; layout: Sudoku }) {
 export function SudokuDrawing(props: DrawingProps & { layout: Sudoku }) {
   const { cells, label, layout, own } = props
   const { box_columns, box_rows, columns } = layout
-  const keys = useGridKeys(props, columns)
+  const keys = useGridKeys(props, inRows(columns))
   const wrong = conflictsOf(
     cells.map(({ certainty, given, text }) => (given || certainty >= UNSURE ? text : '')),
     layout,

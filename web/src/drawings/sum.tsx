@@ -2,7 +2,7 @@
 import type { Cell } from '../cells.js'
 import type { Layout } from '../wire.js'
 import { CellText, Grid, GridCell } from './grid.js'
-import { useGridKeys } from './grid-keys.js'
+import { inRows, useGridKeys } from './grid-keys.js'
 import type { DrawingProps } from './props.js'
 
 type Sum = Extract<Layout, { kind: 'sum' }>
@@ -38,7 +38,7 @@ function Digit({ cell }: { cell: Cell }) {
 export function SumDrawing(props: DrawingProps & { layout: Sum }) {
   const { cells, label, layout, own } = props
   const { columns } = layout
-  const keys = useGridKeys(props, columns + 1, true)
+  const keys = useGridKeys(props, inRows(columns + 1, true))
   /** First positions of the two terms and of the result. */
   const starts = [0, columns + 1, 2 * (columns + 1)] as const
   const place = (position: number) => {
