@@ -8,6 +8,7 @@
 const benchmarks = {
   steps: 'time of a descent step, beside the limit that the machine sets and the tfjs engine',
   overhead: "time that serving takes beside the engine's own time",
+  fleet: 'what it costs to share background responses through Redis',
   checkpoints: 'time of a checkpoint of an answer in the background, beside that of a step',
   responsiveness: 'latency of a server whose engines are busy, beside that of an idle one',
   page: 'frames a second of the page while many answers settle, and the wait for its first picture',

@@ -53,6 +53,16 @@ const table = {
     'server_error',
     'The response cannot be stored now ({reason}); ask again later, or with store: false',
   ],
+  idempotency_unavailable: [
+    503,
+    'server_error',
+    'Whether {param} was used before cannot be looked up now; ask again later, or without it',
+  ],
+  owner_unavailable: [
+    503,
+    'server_error',
+    'The server that runs {what} does not answer now, or the response still waits for one; ask again later',
+  ],
   no_room: [503, 'server_error', 'There is no room for {model} now: other models are in use'],
   invalid_checkpoint: [500, 'server_error', '{path}: {reason}'],
   invalid_tokenizer: [500, 'server_error', '{path}: {reason}'],

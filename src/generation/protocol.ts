@@ -360,6 +360,8 @@ export type ToWorker =
   | { type: 'control'; id: string; control: Control }
   /** Is answered in order: whoever has the answer knows that all messages before were looked at. */
   | { type: 'ping'; id: number }
+  /** Answered as a ping is, with what is wrong with the request, which is not computed. */
+  | { type: 'check'; id: number; request: EngineRequest }
   /** The last report has been dealt with; sent only to a worker that waits for it (report-ack.ts). */
   | { type: 'acknowledged' }
   | { type: 'close' }
@@ -381,7 +383,7 @@ export type FromWorker =
       released: readonly string[]
       stats: TickStats
     }
-  | { type: 'pong'; id: number }
+  | { type: 'pong'; id: number; error?: ErrorMessage }
   | { type: 'fatal'; error: ErrorMessage }
   | { type: 'closed' }
 

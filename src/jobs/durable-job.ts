@@ -13,7 +13,14 @@ import { BasinError, type ErrorMessage, toErrorMessage } from '../errors.js'
 import type { RequestStream } from '../generation/client/engine-client.js'
 import type { EngineRequest, Of, RequestEvent, Steer } from '../generation/protocol.js'
 import { Journal } from './journal.js'
-import type { Checkpoint, Entry, JobRecord, JobStore } from './store.js'
+import {
+  type Checkpoint,
+  type Entry,
+  EventsMissing,
+  type JobRecord,
+  type JobStore,
+  JobTaken,
+} from './store.js'
 
 /** What one event of the engine adds to the journal. */
 export interface EmittedEvents {
@@ -27,6 +34,8 @@ export interface EventWriter {
   /** The events that precede those of the engine. */
   open(): EmittedEvents
   take(event: RequestEvent): EmittedEvents
+  /** Another writer has written this event, which comes after those of this one. */
+  recall(event: object): void
   /** The events of a cancelled job. */
   cancel(): EmittedEvents
   /** The result so far. */
@@ -69,6 +78,10 @@ const FIRST_RETRY_MS = 100
 const LONGEST_RETRY_MS = 5000
 /** Milliseconds after which a job that lives only as long as its connection fails for want of the store. */
 const STORE_PATIENCE_MS = 10_000
+
+/** An event as journals have it. */
+export const textOfEvent = (event: object, number: number): string =>
+  JSON.stringify({ ...event, sequence_number: number })
 
 export const NOT_RESUMABLE = 'the server was restarted before it had ended'
 
@@ -211,14 +224,14 @@ export class DurableJob {
   /** Ends the job for good: later events of its run are ignored. */
   cancel(): void {
     if (this.over) return
-    this.eventCount = this.journal.length
+    this.catchUp()
     this.say(this.writer.cancel())
     this.run?.control({ type: 'cancel' })
   }
 
   fail(error: ErrorMessage): void {
     if (this.over) return
-    this.eventCount = this.journal.length
+    this.catchUp()
     this.failure = error
     this.say(this.writer.take({ type: 'failed', error }))
     this.run?.control({ type: 'cancel' })
@@ -263,6 +276,13 @@ export class DurableJob {
 
   private get isRepeating(): boolean {
     return this.eventCount < this.again
+  }
+
+  /** What is written next follows all that readers may have seen. */
+  private catchUp(): void {
+    for (const line of this.journal.from(this.eventCount))
+      this.writer.recall(JSON.parse(line) as object)
+    this.eventCount = this.journal.length
   }
 
   private give(control: Steer): void {
@@ -390,7 +410,7 @@ export class DurableJob {
       const number = this.eventCount++
       const before = this.journal.at(number)
       if (before === undefined) {
-        this.journal.write(JSON.stringify({ ...event, sequence_number: number }))
+        this.journal.write(textOfEvent(event, number))
       } else if (!this.spec.same(JSON.parse(before) as object, event)) {
         const facts = { reason: 'computed again after an interruption, it came out differently' }
         this.fail({ code: 'engine_failed', facts })
@@ -436,17 +456,26 @@ export class DurableJob {
 
   /**
    * Writes an entry, as often as it takes: nothing is published before it is stored. False where this
-   * process goes down first; the next one computes again what is missing. A job that would not survive its
-   * connection has failed by then, and its readers are told without the store.
+   * process goes down first, or another one has the job; that one computes again what is missing. A job that
+   * would not survive its connection has failed by then, and its readers are told without the store.
    */
-  private async stored(entry: Entry): Promise<boolean> {
+  private async stored(changes: Entry): Promise<boolean> {
     const { record, store } = this
     const began = performance.now()
+    let entry = changes
     for (let pause = FIRST_RETRY_MS; ; pause = Math.min(2 * pause, LONGEST_RETRY_MS)) {
       try {
         if (!this.deleted && !this.unstored) await store?.write(record.id, entry)
         return true
       } catch (error) {
+        if (error instanceof JobTaken) {
+          this.leave()
+          return false
+        }
+        if (error instanceof EventsMissing) {
+          entry = this.all(error.count)
+          continue
+        }
         if (pause === FIRST_RETRY_MS) this.spec.report(error)
         if (!record.durable && performance.now() - began > STORE_PATIENCE_MS)
           this.giveUpStore(error)
@@ -454,6 +483,13 @@ export class DurableJob {
       if (this.left) return false
       await this.pausing(pause)
     }
+  }
+
+  /** Everything, with the events from this number on. */
+  private all(from: number): Entry {
+    const { checkpoint, journal, record } = this
+    const events = journal.from(from)
+    return { record, from, events, ...(checkpoint && !this.over && { checkpoint }) }
   }
 
   private giveUpStore(error: unknown): void {

@@ -1,10 +1,12 @@
 /**
  * All durable jobs: those that run in this process, and the records of the others in the store. Ended
- * jobs are deleted when they expire, and the oldest of them earlier when the store exceeds its limit.
+ * jobs are deleted when they expire, and the oldest of them earlier when the store exceeds its limit. Where
+ * several processes share the store, jobs that run elsewhere are followed there.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { RequestStream } from '../generation/client/engine-client.js'
 import { DurableJob, type JobSpec } from './durable-job.js'
+import type { SharedJobs } from './shared-jobs.js'
 import type { Checkpoint, JobRecord, JobStore } from './store.js'
 
 /** How many events of an ended job are read from the store at once. */
@@ -14,18 +16,23 @@ const SWEEP_INTERVAL_MS = 30_000
 const LAST_CHECKPOINTS_MS = 2000
 
 /** Those of a running job come when they come. */
-export type JobEvents = AsyncIterable<string> | Iterable<string>
+export type JobEvents = AsyncIterable<string>
 
 export class DurableJobs {
   private readonly running = new Map<string, DurableJob>()
   private readonly sweeping: NodeJS.Timeout
   private readonly saving: NodeJS.Timeout | undefined
+  private closing = false
 
-  /** `checkpointSeconds`: between two checkpoints of each durable job; 0: there are none. */
+  /**
+   * `checkpointSeconds`: between two checkpoints of each durable job; 0: there are none. `shared`: absent where
+   * this process alone has the store.
+   */
   constructor(
     readonly store: JobStore,
     private readonly report: (error: unknown) => void,
     checkpointSeconds: number,
+    private readonly shared?: SharedJobs,
   ) {
     if (checkpointSeconds > 0)
       this.saving = setInterval(() => {
@@ -51,21 +58,30 @@ export class DurableJobs {
     return this.enter(job, run)
   }
 
-  /** Goes on with a job of an earlier process; it is submitted as soon as there is room. */
-  resume(record: JobRecord, spec: JobSpec): DurableJob {
-    const events = this.store.events(record.id, 0, Infinity)
-    const checkpoint = this.saving && this.store.checkpoint(record.id)
-    return this.enter(new DurableJob(record, spec, this.store, { events, checkpoint }))
+  /**
+   * Goes on with a job of an earlier process; it is submitted as soon as there is room, unless `decide` ends it.
+   */
+  async resume(
+    record: JobRecord,
+    spec: JobSpec,
+    decide: (job: DurableJob) => void,
+  ): Promise<DurableJob> {
+    const events = await this.store.events(record.id, 0, Infinity)
+    const checkpoint = this.saving && (await this.store.checkpoint(record.id))
+    const job = this.enter(new DurableJob(record, spec, this.store, { events, checkpoint }))
+    decide(job)
+    return job
   }
 
   /**
-   * This process is going down: jobs that another process can go on with end here with a last checkpoint, as far as
-   * these come in time.
+   * Jobs that another process can go on with end here with a last checkpoint, as far as these come in time.
+   * `handsOver`: which of them do; absent: all, since this process is going down.
    */
-  async handOver(): Promise<void> {
+  async handOver(handsOver: (record: JobRecord) => boolean = () => true): Promise<void> {
     if (!this.saving || !this.store.durable) return
+    const jobs = this.durable.filter(({ record }) => handsOver(record))
     const pause = sleep(LAST_CHECKPOINTS_MS, undefined, { ref: false })
-    await Promise.race([Promise.all(this.durable.map((job) => job.handOver())), pause])
+    await Promise.race([Promise.all(jobs.map((job) => job.handOver())), pause])
   }
 
   under(id: string, owner: string): DurableJob | undefined {
@@ -73,9 +89,14 @@ export class DurableJobs {
     return job?.record.owner === owner ? job : undefined
   }
 
+  /** Undefined for a job that does not run in this process. */
+  runningJob(id: string): DurableJob | undefined {
+    return this.running.get(id)
+  }
+
   /** Undefined for a job that does not exist, has expired or belongs to another owner. */
-  find(id: string, owner: string): JobRecord | undefined {
-    const record = this.running.get(id)?.record ?? this.store.get(id)
+  async find(id: string, owner: string): Promise<JobRecord | undefined> {
+    const record = this.running.get(id)?.record ?? (await this.store.get(id))
     if (!record || record.owner !== owner) return undefined
     return record.expires !== null && record.expires <= Date.now() ? undefined : record
   }
@@ -84,10 +105,11 @@ export class DurableJobs {
    * Events after number `after`. Of a running job they are followed to its end, until `left` aborts. Of an
    * ended one the first are read now, so that damage among them is thrown before any is sent.
    */
-  events(id: string, after: number, left: AbortSignal): JobEvents {
+  async events(id: string, after: number, left: AbortSignal): Promise<JobEvents> {
+    if (this.shared) return this.followed(this.shared, id, after, left)
     const job = this.running.get(id)
     if (job) return job.journal.follow(after, left)
-    const first = this.store.events(id, after + 1, EVENTS_PER_READ)
+    const first = await this.store.events(id, after + 1, EVENTS_PER_READ)
     return this.storedEvents(id, after + 1, first, left)
   }
 
@@ -99,6 +121,7 @@ export class DurableJobs {
 
   /** Jobs that run stay in the store as they are, for the next process. */
   async close(): Promise<void> {
+    this.closing = true
     clearInterval(this.sweeping)
     clearInterval(this.saving)
     for (const job of this.running.values()) job.leave()
@@ -106,18 +129,37 @@ export class DurableJobs {
     await this.store.close()
   }
 
+  /** Where the job leaves this process, its events go on to come from the others. */
+  private async *followed(
+    shared: SharedJobs,
+    id: string,
+    after: number,
+    left: AbortSignal,
+  ): AsyncGenerator<string, void> {
+    let last = after
+    for (let job = this.running.get(id); job && !left.aborted; job = this.running.get(id)) {
+      for await (const event of job.journal.follow(last, left)) {
+        last++
+        yield event
+      }
+      if (job.ended || this.closing) return
+      await job.done
+    }
+    yield* shared.follow(id, last, left)
+  }
+
   /** `first`: those from `number` on. */
-  private *storedEvents(
+  private async *storedEvents(
     id: string,
     number: number,
     first: readonly string[],
     left: AbortSignal,
-  ): Generator<string, void> {
+  ): AsyncGenerator<string, void> {
     let next = number
     for (let events = first; events.length > 0 && !left.aborted;) {
       yield* events
       next += events.length
-      events = this.store.events(id, next, EVENTS_PER_READ)
+      events = await this.store.events(id, next, EVENTS_PER_READ)
     }
   }
 
@@ -125,7 +167,9 @@ export class DurableJobs {
     const { id } = job.record
     this.running.set(id, job)
     job.begin(run)
-    void job.done.then(() => this.running.delete(id))
+    void job.done.then(() => {
+      if (this.running.get(id) === job) this.running.delete(id)
+    })
     return job
   }
 

@@ -5,6 +5,7 @@
  */
 import { type Database, open, type RootDatabase } from 'lmdb'
 import { BasinError } from '../errors.js'
+import { checkpointIn, checkpointText } from './checkpoint-text.js'
 import { seal, unseal } from './checksum.js'
 import { lockFolder } from './folder-lock.js'
 import type { Checkpoint, Entry, JobRecord, JobStore } from './store.js'
@@ -124,7 +125,7 @@ export class LmdbStore implements JobStore {
       })
       void this.weights.put(id, seal(JSON.stringify(after)))
       if (after.expires !== null) void this.checkpoints.remove(id)
-      else if (checkpoint) void this.checkpoints.put(id, seal(textOf(checkpoint)))
+      else if (checkpoint) void this.checkpoints.put(id, seal(checkpointText(checkpoint)))
       return after.record + after.events - before.record - before.events
     })
   }
@@ -326,16 +327,6 @@ export class LmdbStore implements JobStore {
       void this.about.put('format', FORMAT)
     })
   }
-}
-
-const textOf = (checkpoint: Checkpoint): string =>
-  JSON.stringify({ ...checkpoint, thought: Buffer.from(checkpoint.thought).toString('base64') })
-
-function checkpointIn(text: string): Checkpoint {
-  const { thought, ...others } = JSON.parse(text) as Omit<Checkpoint, 'thought'> & {
-    thought: string
-  }
-  return { ...others, thought: new Uint8Array(Buffer.from(thought, 'base64')) }
 }
 
 function openRoot(folder: string, sync: boolean): RootDatabase {

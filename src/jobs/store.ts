@@ -1,8 +1,9 @@
 /**
- * Where the request, the events and the result of each job are kept. Two stores implement one interface:
- * one in the memory of the process, one in a folder. A store knows no engine and no transport; requests,
- * results and events are JSON to it.
+ * Where the request, the events and the result of each job are kept. Three stores implement one interface: in
+ * the memory of the process, in a folder, and in a Redis that several processes share. A store knows no engine
+ * and no transport; requests, results and events are JSON to it.
  */
+import type { Awaitable } from '../energy/engine.js'
 import type { EngineRequest, Of, Steer } from '../generation/protocol.js'
 
 export interface JobRecord {
@@ -43,25 +44,41 @@ export interface Entry {
   checkpoint?: Checkpoint
 }
 
+/** Another process runs the job now, or it has ended: who wrote to it has no part in it any more. */
+export class JobTaken extends Error {
+  constructor(readonly id: string) {
+    super(`the job ${id} has been taken by another process`)
+  }
+}
+
+/** The store has lost events that were written before, as a Redis may that was killed. */
+export class EventsMissing extends Error {
+  /** `count`: of the events that it has. */
+  constructor(readonly count: number) {
+    super(`the store has only ${count} events`)
+  }
+}
+
 export interface JobStore {
   /** Whether what is written outlives this process. */
   readonly durable: boolean
   /** The last write failed; so will the next one, unless the cause is gone. */
   readonly failing: boolean
   /** Throws `damaged` for a job whose stored values are. */
-  get(id: string): JobRecord | undefined
+  get(id: string): Awaitable<JobRecord | undefined>
   /**
    * Writes events from number `from` on and, if they have changed, the record and the checkpoint, all or
-   * nothing. Resolves when they would survive the death of the process (if the store is durable).
+   * nothing. Resolves when they would survive the death of the process (if the store is durable). Rejects with
+   * `JobTaken` or `EventsMissing` where the store is shared.
    */
   write(id: string, entry: Entry): Promise<void>
   /** At most `most` events from number `from` on, in order. Throws `damaged`. */
-  events(id: string, from: number, most: number): string[]
+  events(id: string, from: number, most: number): Awaitable<string[]>
   /** The latest one; undefined where there is none, or it is damaged. */
-  checkpoint(id: string): Checkpoint | undefined
+  checkpoint(id: string): Awaitable<Checkpoint | undefined>
   delete(id: string): Promise<void>
   /** Records of jobs that have not ended. */
-  unfinished(): JobRecord[]
+  unfinished(): Awaitable<JobRecord[]>
   /** Deletes expired jobs, and the oldest ended jobs while the store exceeds its limit on characters. */
   sweep(now: number): Promise<void>
   close(): Promise<void>

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { FastifyBaseLogger } from 'fastify'
 import type { EngineClient } from '../generation/client/engine-client.js'
+import type { SharedJobs } from '../jobs/shared-jobs.js'
 import type { JobStore } from '../jobs/store.js'
 import type { ApiKeys } from './api-keys.js'
 import type { App, AppContext } from './context.js'
@@ -25,7 +26,7 @@ import { webSockets } from './plugins/web-sockets.js'
 import { Quotas } from './requests/quotas.js'
 import { RequestService } from './requests/request-service.js'
 import { Traces, type Tracing } from './requests/request-trace.js'
-import { RunningRequests } from './requests/running-requests.js'
+import { notRunning, RunningRequests, type SteerElsewhere } from './requests/running-requests.js'
 import type { UsageStore } from './requests/usage-store.js'
 import { chatRoutes } from './routes/chat-routes.js'
 import { completionRoutes } from './routes/completion-routes.js'
@@ -65,6 +66,8 @@ export interface AppOptions {
   privateDocs?: boolean
   /** Where responses are kept. Closed with the app. */
   store: JobStore
+  /** The servers that share the store and run what is in the background; absent: this one alone. Closed with the app. */
+  shared?: SharedJobs
   /** Seconds between two checkpoints of a response in the background; 0: there are none. */
   checkpointSeconds?: number
   /** Signs the states of responses that clients take away, 32 bytes at least; absent: one of this process. */
@@ -83,6 +86,16 @@ declare module 'fastify' {
     handOver: () => Promise<void>
   }
 }
+
+/** For clients of a response that another server runs. */
+const steeringElsewhere =
+  (shared: SharedJobs): SteerElsewhere =>
+  async (id, owner, control) => {
+    const record = await shared.store.get(id)
+    if (record?.owner !== owner || record.expires !== null) throw notRunning(id)
+    const { choices } = (await shared.control(id, control)) as { choices: number }
+    return choices
+  }
 
 /** Everything on one port. */
 export async function buildApp(options: AppOptions): Promise<App> {
@@ -109,8 +122,10 @@ interface Components {
 }
 
 function componentsFrom(options: AppOptions): Components {
-  const { keys, limits, logger, origins = {}, store, tracing, version } = options
+  const { keys, limits, logger, origins = {}, shared, store, tracing, version } = options
   const metrics = new Metrics(version)
+  // Models come and go before there is anything that stores responses.
+  const later: { responses?: StoredResponses } = {}
   const models = new ModelRegistry(
     {
       inMemory: options.models,
@@ -118,7 +133,9 @@ function componentsFrom(options: AppOptions): Components {
       ...(options.sources && { sources: options.sources }),
       ...(options.memoryBytes !== undefined && { memoryBytes: options.memoryBytes }),
     },
-    modelListener(metrics, logger),
+    modelListener(metrics, logger, () => {
+      later.responses?.modelsChanged()
+    }),
   )
   const limited = Object.keys(limits.rates).length > 0
   const quotas = limited ? new Quotas(limits.rates, options.usage) : undefined
@@ -131,7 +148,8 @@ function componentsFrom(options: AppOptions): Components {
     metrics,
     traces,
   })
-  const running = new RunningRequests()
+  const running = new RunningRequests(shared && steeringElsewhere(shared))
+  shared?.listen(metrics.fleet)
   const { checkpointSeconds = CHECKPOINT_SECONDS } = options
   const responses = new StoredResponses({
     requests,
@@ -139,11 +157,13 @@ function componentsFrom(options: AppOptions): Components {
     limits,
     models,
     store,
+    shared,
     checkpointSeconds,
     metrics,
     stateKey: options.stateKey ?? randomBytes(32),
     log: logger,
   })
+  later.responses = responses
   const draining = options.draining ?? (() => false)
   return {
     context: {
@@ -155,6 +175,7 @@ function componentsFrom(options: AppOptions): Components {
       failures: new FailureLog(logger),
       limits,
       metrics,
+      shared,
       version,
       draining,
     },
@@ -201,7 +222,7 @@ async function addApi(
   await guardApp(app, guards)
   await app.register(clientDisconnect)
   await app.register(modelLease, { models })
-  await app.register(idempotency)
+  await app.register(idempotency, { shared: options.shared?.replies })
   await addPages()
   const { modelFiles = new Map() } = options
   modelRoutes(app, context, modelFiles)
@@ -224,7 +245,7 @@ async function addApi(
     await options.usage?.close()
     await options.tracing?.close()
   })
-  responses.resume()
+  await responses.resume()
 }
 
 /** `restricted`: clients with keys of their own reach the port. */
@@ -239,7 +260,12 @@ function addOperationRoutes(
 }
 
 /** Counts what happens to models and their workers, and logs it with its reason. */
-const modelListener = (metrics: Metrics, logger: FastifyBaseLogger): ModelListener => ({
+const modelListener = (
+  metrics: Metrics,
+  logger: FastifyBaseLogger,
+  listed: () => void,
+): ModelListener => ({
+  listed,
   loaded: (model, engine) => {
     metrics.followModel(model, engine)
     logger.debug({ model, bytes: engine.memory }, 'a model is in memory')

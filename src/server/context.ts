@@ -8,6 +8,7 @@ import type {
   RawServerDefault,
 } from 'fastify'
 import type { OpenSockets } from './basin/open-sockets.js'
+import type { SharedJobs } from '../jobs/shared-jobs.js'
 import type { FailureLog } from './failure-log.js'
 import type { Limits } from './limits.js'
 import type { Metrics } from './metrics/metrics.js'
@@ -33,6 +34,8 @@ export interface AppContext {
   failures: FailureLog
   limits: Limits
   metrics: Metrics
+  /** The servers that run what is in the background; undefined: this one alone does. */
+  shared: SharedJobs | undefined
   /** Of this software. */
   version: string
   /** True while the server goes down: it finishes the answers that run and refuses new ones. */

@@ -16,6 +16,8 @@ export interface ListenOptions {
   /** Most seconds that running answers may still take. */
   drainSeconds: number
   logger: FastifyBaseLogger
+  /** Other servers go on with what runs in the background, so that it is left to them at once. */
+  shared: boolean
   /** Called once, when the server begins to go down. */
   onDrain: () => void
 }
@@ -26,11 +28,12 @@ const CLOSING_SECONDS = 5
 /** Resolves with the address, such as `http://127.0.0.1:8000`. */
 export async function listen(app: App, options: ListenOptions): Promise<string> {
   const address = await app.listen({ host: options.host, port: options.port })
-  const { drainSeconds, logger, models, onDrain, operations } = options
+  const { drainSeconds, logger, models, onDrain, operations, shared } = options
   const close = async ({ err, signal }: { err?: Error; signal?: string }) => {
     if (err) logger.fatal({ err }, 'going down')
     else logger.info({ signal, drainSeconds }, 'draining')
     onDrain()
+    if (shared) await app.handOver()
     const engines = [...models.values()]
     await withDeadline(Promise.all(engines.map((each) => each.drain())), drainSeconds)
     await app.handOver()

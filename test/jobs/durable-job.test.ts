@@ -29,6 +29,11 @@ class Echo implements EventWriter {
     return this.end(event.type)
   }
 
+  recall(event: object) {
+    const { type } = event as { type: string }
+    if (type !== 'open' && type !== 'text') this.status = type
+  }
+
   cancel() {
     return this.end('cancelled')
   }

@@ -56,7 +56,7 @@ describe.each(stores)('%s', (_, open) => {
     await store.write('open', { record: recordOf('open'), from: 0, events: [] })
     await store.write('old', { record: recordOf('old', 1000), from: 0, events: [] })
     await store.write('new', { record: recordOf('new', 3000), from: 0, events: [] })
-    expect(store.unfinished().map(({ id }) => id)).toEqual(['open'])
+    expect((await store.unfinished()).map(({ id }) => id)).toEqual(['open'])
     await store.sweep(2000)
     expect(store.get('old')).toBeUndefined()
     expect(store.get('new')).toBeDefined()

@@ -72,7 +72,7 @@ interface Compose {
   services: Record<
     string,
     {
-      ports: string[]
+      ports?: string[]
       volumes?: string[]
       environment?: Record<string, string>
       stop_grace_period?: string
@@ -81,12 +81,12 @@ interface Compose {
   volumes: Record<string, null>
 }
 
-describe('the compose file', () => {
-  const [compose] = yamlOf('docker/compose.yaml') as [Compose]
+describe.each(['docker/compose.yaml', 'docker/compose-fleet.yaml'])('%s', (path) => {
+  const [compose] = yamlOf(path) as [Compose]
   const { basin, grafana } = compose.services
 
   it('mounts existing files, and publishes to this machine only', () => {
-    for (const { ports, volumes = [] } of Object.values(compose.services)) {
+    for (const { ports = [], volumes = [] } of Object.values(compose.services)) {
       for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:/)
       for (const [source = ''] of volumes.map((volume) => volume.split(':'))) {
         const known = source.startsWith('.')
@@ -113,10 +113,56 @@ describe('the compose file', () => {
     ]
     const { hostname } = new URL(source.datasources[0]?.url ?? '')
     expect(Object.keys(compose.services)).toContain(hostname)
-    const [prometheus] = yamlOf('docker/prometheus/prometheus.yml') as [
-      { scrape_configs: { static_configs: { targets: string[] }[] }[] },
+  })
+})
+
+describe('Prometheus', () => {
+  interface Scraped {
+    scrape_configs: {
+      static_configs?: { targets: string[] }[]
+      dns_sd_configs?: { names: string[]; port: number }[]
+    }[]
+  }
+  const scraped = (name: string) => {
+    const [{ scrape_configs: configs }] = yamlOf(`docker/prometheus/${name}.yml`) as [Scraped]
+    return configs[0]
+  }
+
+  it('scrapes the one server, and each of several', () => {
+    expect(scraped('prometheus')?.static_configs?.[0]?.targets).toEqual(['basin:8000'])
+    expect(scraped('fleet')?.dns_sd_configs).toEqual([{ names: ['basin'], type: 'A', port: 8000 }])
+  })
+})
+
+describe('the files of several servers', () => {
+  interface Patch {
+    spec: { template: { spec: { containers: { env: { name: string; value: string }[] }[] } } }
+  }
+  const redisIn = (url = '') => new URL(url).hostname
+
+  it('name a Redis that is there', () => {
+    const [compose] = yamlOf('docker/compose-fleet.yaml') as [Compose]
+    const { basin, redis } = compose.services
+    expect(basin?.environment).toMatchObject({ BASIN_FLEET: 'on' })
+    expect(redisIn(basin?.environment?.['BASIN_REDIS_URL'])).toBe('redis')
+    expect(redis).toBeDefined()
+    const [patch] = yamlOf('docker/kubernetes-fleet/deployment.yaml') as [Patch]
+    const env = patch.spec.template.spec.containers[0]?.env ?? []
+    const url = env.find(({ name }) => name === 'BASIN_REDIS_URL')?.value
+    const [service] = yamlOf('docker/kubernetes-fleet/redis.yaml') as [Manifest]
+    expect(redisIn(url)).toBe(service.metadata.name)
+  })
+
+  it('scale on a metric that the adapter provides', () => {
+    const [scaler] = yamlOf('docker/kubernetes-fleet/autoscaler.yaml') as [
+      { spec: { metrics: { external?: { metric: { name: string } } }[] } },
     ]
-    expect(prometheus.scrape_configs[0]?.static_configs[0]?.targets).toEqual(['basin:8000'])
+    const [adapter] = yamlOf('docker/kubernetes-fleet/adapter-values.yaml') as [
+      { rules: { external: { name: { as: string } }[] } },
+    ]
+    expect(scaler.spec.metrics.flatMap(({ external }) => external?.metric.name ?? [])).toEqual(
+      adapter.rules.external.map(({ name }) => name.as),
+    )
   })
 })
 

@@ -77,6 +77,7 @@ describe('metrics', () => {
     const known = new Set(metrics.map(({ name }) => name))
     // The name that the autoscaler's rule gives to a metric, and those of recording rules.
     known.add('basin_requests_waiting')
+    known.add('basin_fleet_waiting')
     const asked = named(everyFile, /(?<![\w:])(basin_\w+)/g)
     expect(asked.length).toBeGreaterThan(30)
     const groups = /^basin_(load|speed|answers|failures|alerts)$/

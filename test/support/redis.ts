@@ -33,17 +33,21 @@ export function findRedis(): RedisBinary | string {
   return works(unpacked()) ? unpacked() : 'the redis-server that was unpacked does not run'
 }
 
-/** A server that keeps nothing on disk. */
 export class RedisServer {
   private constructor(
     private readonly child: ChildProcess,
     readonly url: string,
   ) {}
 
-  /** Resolves when it accepts connections. */
-  static async start({ env, path }: RedisBinary, port: number): Promise<RedisServer> {
-    const quiet = ['--save', '', '--appendonly', 'no']
-    const args = ['--port', String(port), '--bind', '127.0.0.1', ...quiet]
+  /** Resolves when it accepts connections. `folder`: of its log of all writes; without it, it keeps nothing on disk. */
+  static async start(
+    { env, path }: RedisBinary,
+    port: number,
+    folder?: string,
+  ): Promise<RedisServer> {
+    const kept =
+      folder === undefined ? ['--appendonly', 'no'] : ['--appendonly', 'yes', '--dir', folder]
+    const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', ...kept]
     const child = spawn(path, args, { env, stdio: ['ignore', 'pipe', 'ignore'] })
     let said = ''
     child.stdout.on('data', (data: Buffer) => (said += data.toString()))
@@ -52,6 +56,13 @@ export class RedisServer {
       await Promise.race([once(child.stdout, 'data'), once(child, 'close')])
     }
     return new RedisServer(child, `redis://127.0.0.1:${port}`)
+  }
+
+  /** Resolves when it is gone, having written what it had to. */
+  async stop(): Promise<void> {
+    const gone = once(this.child, 'close')
+    this.child.kill('SIGTERM')
+    await gone
   }
 
   async kill(): Promise<void> {

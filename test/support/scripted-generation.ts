@@ -127,6 +127,12 @@ export class ScriptedGeneration implements EngineClient {
     await new Promise(setImmediate)
   }
 
+  async check(request: Omit<EngineRequest, 'id'>): Promise<void> {
+    await this.ping()
+    const wrong = this.refusal({ ...request, id: '' })
+    if (wrong) throw wrong
+  }
+
   async tokenize(text: string): Promise<readonly number[]> {
     await new Promise(setImmediate)
     return Array.from(text, (character) => character.codePointAt(0) ?? 0)

@@ -8,6 +8,7 @@ import type { EngineClient } from '../../generation/client/engine-client.js'
 import { LmdbStore } from '../../jobs/lmdb-store.js'
 import { MemoryStore } from '../../jobs/memory-store.js'
 import { recoverFolder } from '../../jobs/recover.js'
+import type { Fleet } from '../../jobs/fleet/fleet.js'
 import type { JobStore } from '../../jobs/store.js'
 import { type AppOptions, buildApart, buildApp } from '../../server/app.js'
 import { exampleOf } from '../../server/api-examples.js'
@@ -47,8 +48,9 @@ async function serve(flags: ServeFlags): Promise<void> {
   const [defaultModel = ''] = sources.keys()
   const memoryBytes = flags.memoryMib === undefined ? Infinity : flags.memoryMib * 2 ** 20
   const tracing = flags.otlpEndpoint && (await openTracing(flags.otlpEndpoint, logger))
+  const fleet = flags.fleet === 'on' ? await openFleet(flags, logger) : undefined
   const usage = flags.redisUrl && (await RedisUsageStore.open(flags.redisUrl, logger))
-  const stateKey = openStateKey(flags.stateKey, flags.dataDir)
+  const stateKey = openStateKey(flags.stateKey, flags.dataDir) ?? (await fleet?.stateKey())
   let models = new Map<string, EngineClient>()
   try {
     models = await openModels(sources, memoryBytes)
@@ -62,7 +64,8 @@ async function serve(flags: ServeFlags): Promise<void> {
       logger,
       version,
       limits: limitsOf(flags),
-      store: await openStore(flags, logger),
+      store: fleet?.store ?? (await openStore(flags, logger)),
+      ...(fleet && { shared: fleet }),
       checkpointSeconds: flags.checkpointSeconds,
       ...(stateKey && { stateKey }),
       ...(keys && { keys }),
@@ -81,14 +84,15 @@ async function serve(flags: ServeFlags): Promise<void> {
         ? { app: await buildApp(options), operations: undefined }
         : await buildApart(options)
     const onDrain = () => (draining = true)
-    const address = await listen(app, { ...flags, models, logger, onDrain, operations })
+    const shared = fleet !== undefined
+    const address = await listen(app, { ...flags, models, logger, onDrain, operations, shared })
     console.log(greeting(models, address))
     if (operations && flags.adminPort !== undefined) {
       const at = await operations.listen({ host: flags.adminHost, port: flags.adminPort })
       console.log(`metrics and administration are at ${at}`)
     }
   } catch (error) {
-    await closeAll([...models.values(), ...(usage ? [usage] : [])])
+    await closeAll([...models.values(), ...(usage ? [usage] : []), ...(fleet ? [fleet] : [])])
     throw error
   }
 }
@@ -132,6 +136,16 @@ async function openStore({ dataDir, responseMib }: ServeFlags, logger: Logger): 
   return LmdbStore.open(dataDir, limit, (id, reason) => {
     logger.error({ response: id }, `a stored response is damaged: ${reason}`)
   })
+}
+
+/** BullMQ is loaded only where it is asked for. */
+async function openFleet(flags: ServeFlags, logger: Logger): Promise<Fleet> {
+  const { dataDir, fleetJobs: jobs, fleetLeaseSeconds: leaseSeconds, redisUrl: url } = flags
+  const refuse = (reason: string) => new BasinError('invalid_data', { path: '--fleet', reason })
+  if (url === undefined) throw refuse('needs --redis-url, the Redis that the servers share')
+  if (dataDir !== undefined) throw refuse('keeps responses in Redis; leave out --data-dir')
+  const { Fleet } = await import('../../jobs/fleet/fleet.js')
+  return Fleet.open({ url, limit: flags.responseMib * 2 ** 20, jobs, leaseSeconds, log: logger })
 }
 
 const ratesOf = (flags: ServeFlags): Rates => ({

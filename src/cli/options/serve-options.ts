@@ -35,6 +35,9 @@ export interface ServeFlags extends WorkerFlags {
   concurrent?: number
   socketsPerClient: number
   redisUrl?: string
+  fleet: 'on' | 'off'
+  fleetJobs: number
+  fleetLeaseSeconds: number
   keys?: string
   docs: 'all' | 'keys'
   allowedHost?: string[]
@@ -267,6 +270,33 @@ export const serveOptions = (command: Command): Command =>
         '--redis-url <url>',
         'count the use of each client in this Redis, which several servers can share',
       ).env('BASIN_REDIS_URL'),
+    )
+    .addOption(
+      new Option(
+        '--fleet <switch>',
+        'whether all servers on the Redis of --redis-url share their responses: each computes what is in the background, and answers for all',
+      )
+        .choices(['on', 'off'])
+        .env('BASIN_FLEET')
+        .default('off'),
+    )
+    .addOption(
+      number(
+        '--fleet-jobs <n>',
+        'background responses of each model that this server of a fleet computes at once',
+        'BASIN_FLEET_JOBS',
+        [1, 65_536],
+        16,
+      ),
+    )
+    .addOption(
+      number(
+        '--fleet-lease-seconds <n>',
+        'seconds after which others take the background responses of a server that does not answer',
+        'BASIN_FLEET_LEASE_SECONDS',
+        [1, 3600],
+        10,
+      ),
     )
     .addOption(
       new Option(

@@ -46,6 +46,8 @@ export interface EngineClient {
   submit(request: Omit<EngineRequest, 'id'> & { id?: string }): RequestStream
   /** Resolves when the worker has looked at all that was submitted before. */
   ping(): Promise<void>
+  /** Rejects with what is wrong with a request, as far as the model itself can say it; nothing is computed. */
+  check(request: Omit<EngineRequest, 'id'>): Promise<void>
   /** `param`: what errors call the text. Texts of different clients take turns: see text-pool.ts. */
   tokenize(text: string, client: string, param?: string): Promise<readonly number[]>
   detokenize(tokens: readonly number[], client: string): Promise<string>
@@ -196,6 +198,10 @@ class WorkerEngineClient implements EngineClient {
 
   ping(): Promise<void> {
     return this.worker.ping()
+  }
+
+  check(request: Omit<EngineRequest, 'id'>): Promise<void> {
+    return this.worker.check({ ...request, id: randomUUID() })
   }
 
   tokenize(text: string, client: string, param = 'text'): Promise<readonly number[]> {

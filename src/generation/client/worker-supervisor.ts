@@ -3,8 +3,8 @@
  * starts a new one for one that is gone, after a delay that doubles while threads do not last. Carries
  * messages and pings; what is lost with a thread is for its owner to say.
  */
-import { BasinError, type ErrorMessage, toErrorMessage } from '../../errors.js'
-import type { ToWorker } from '../protocol.js'
+import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../../errors.js'
+import type { EngineRequest, ToWorker } from '../protocol.js'
 import type { Report, WorkerThread } from './worker-thread.js'
 
 /** `died`: its thread ended. `stalled`: it did not answer, and was ended. */
@@ -89,15 +89,12 @@ export class WorkerSupervisor {
 
   /** Rejects with `engine_unavailable` where there is no thread, or the thread is lost meanwhile. */
   ping(): Promise<void> {
-    const id = this.asked++
-    return new Promise((resolve, reject) => {
-      if (!this.thread) {
-        reject(this.unavailable())
-        return
-      }
-      this.pings.set(id, { resolve, reject })
-      this.thread.send({ type: 'ping', id })
-    })
+    return this.ask((id) => ({ type: 'ping', id }))
+  }
+
+  /** Rejects with what is wrong with the request too. */
+  check(request: EngineRequest): Promise<void> {
+    return this.ask((id) => ({ type: 'check', id, request }))
   }
 
   unavailable(): BasinError {
@@ -115,15 +112,29 @@ export class WorkerSupervisor {
     await Promise.all([thread?.close(), starting])
   }
 
+  private ask(message: (id: number) => ToWorker): Promise<void> {
+    const id = this.asked++
+    return new Promise((resolve, reject) => {
+      if (!this.thread) {
+        reject(this.unavailable())
+        return
+      }
+      this.pings.set(id, { resolve, reject })
+      this.thread.send(message(id))
+    })
+  }
+
   private adopt(thread: WorkerThread): void {
     this.thread = thread
     this.startedAt = performance.now()
     this.heartbeatAt = undefined
     thread.listen({
       report: this.listener.report,
-      pong: (id) => {
-        this.pings.get(id)?.resolve()
+      pong: (id, error) => {
+        const ping = this.pings.get(id)
         this.pings.delete(id)
+        if (error) ping?.reject(fromErrorMessage(error))
+        else ping?.resolve()
       },
       ended: (error) => {
         this.lose('died', error)

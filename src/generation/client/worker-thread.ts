@@ -18,8 +18,8 @@ const CLOSE_TIMEOUT_MS = 5000
 
 export interface ThreadListener {
   report: (report: Report) => void
-  /** The ping with this number is answered. */
-  pong: (id: number) => void
+  /** The ping or check with this number is answered. `error`: what is wrong with the request that was checked. */
+  pong: (id: number, error?: ErrorMessage) => void
   /** Once, and never after `terminate`. */
   ended: (error: ErrorMessage) => void
 }
@@ -116,7 +116,7 @@ export class WorkerThread {
         setImmediate(() => this.acknowledge())
         return
       case 'pong':
-        this.listener?.pong(message.id)
+        this.listener?.pong(message.id, message.error)
         return
       case 'fatal':
         this.finish(message.error)

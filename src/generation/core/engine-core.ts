@@ -100,6 +100,11 @@ export class EngineCore {
     this.requests.submit(request, mask)
   }
 
+  /** Throws what is wrong with a request. Nothing changes, so a step may be in flight. */
+  check(request: EngineRequest): void {
+    this.requests.check(request)
+  }
+
   /** Tells the client of a request why it was not taken. */
   refuse(id: string, error: unknown): void {
     this.events.push({ id }, { type: 'failed', error: toErrorMessage(error) }, this.now())

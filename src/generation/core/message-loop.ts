@@ -10,7 +10,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import { clear, type Interrupt } from '../../energy/interrupt.js'
 import type { Awaitable } from '../../energy/engine.js'
-import { BasinError } from '../../errors.js'
+import { BasinError, type ErrorMessage, toErrorMessage } from '../../errors.js'
 import type { Grammar, TokenMask } from '../../tokenizer/grammar/grammar.js'
 import type { TokenMasks } from '../../tokenizer/grammar/token-masks.js'
 import type { Control, EngineRequest, FromWorker, ToWorker } from '../protocol.js'
@@ -93,6 +93,9 @@ export class MessageLoop {
         // Needs no engine: answered at once, even while a step is in flight.
         this.send({ type: 'pong', id: message.id })
         break
+      case 'check':
+        this.send({ type: 'pong', id: message.id, ...this.objection(message.request) })
+        break
       case 'close':
         this.change(() => void this.close())
     }
@@ -116,6 +119,17 @@ export class MessageLoop {
     } catch (error) {
       mask?.close()
       this.core.refuse(request.id, error)
+    }
+  }
+
+  /** What is wrong with a request, as far as no other model and no grammar has to say it. */
+  private objection(request: EngineRequest): { error?: ErrorMessage } {
+    try {
+      const terms = request.terms?.filter(({ type }) => type !== 'model')
+      this.core.check({ ...request, ...(terms && { terms }) })
+      return {}
+    } catch (error) {
+      return { error: toErrorMessage(error) }
     }
   }
 

@@ -237,6 +237,28 @@ export function instrumentsIn(registry: Registry) {
       'Steps that readers had been shown and that were computed again, since the checkpoint was older',
       'model',
     ),
+    fleetReplica: gauge(
+      'fleet_replica',
+      '1 while this server takes background responses that it shares with others; 0: it goes down, cannot reach their Redis, or shares none',
+    ),
+    fleetJobs: gauge(
+      'fleet_jobs',
+      'Background responses of all servers that share them, by state: waiting in the queue or running; each of these servers shows the same',
+      'model',
+      'state',
+    ),
+    fleetTaken: counter(
+      'fleet_taken_total',
+      'Background responses that this server took, by how: queued (new), left (another server went down in good order) or lost (another one did not answer)',
+      'model',
+      'how',
+    ),
+    fleetMoveSeconds: histogram(
+      'fleet_move_duration_seconds',
+      'From the moment when another server began to leave a response until this one took it',
+      WAIT_SECONDS,
+      'model',
+    ),
     restarts: counter(
       'engine_restarts_total',
       'Workers that were started again, by what happened to the one before: died or stalled',

@@ -1,10 +1,11 @@
 /** The registry of all metrics, and what the engines' reports and their workers' fates add to it. */
 import { setImmediate } from 'node:timers/promises'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import type { ErrorCode } from '../../errors.js'
+import { BasinError, type ErrorCode } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { LossReason } from '../../generation/client/worker-supervisor.js'
 import type { Of, TickStats } from '../../generation/protocol.js'
+import type { FleetListener, SharedJobs, TakenHow } from '../../jobs/shared-jobs.js'
 import type { StopReason } from '../../refine/budget.js'
 import { restartReasons } from '../../refine/restarts.js'
 import type { SocketRefusal } from '../basin/open-sockets.js'
@@ -12,6 +13,8 @@ import type { UnloadReason } from '../models/model-registry.js'
 import { type Instruments, instrumentsIn } from './instruments.js'
 import { type FinishReason, RequestMetrics } from './request-metrics.js'
 
+const takenHows: TakenHow[] = ['queued', 'left', 'lost']
+const jobStates = ['waiting', 'running'] as const
 const states = ['running', 'waiting', 'paused', 'held'] as const
 
 /**
@@ -57,6 +60,12 @@ const misnamed = [
   'active_requests_total',
   'active_resources_total',
 ]
+
+/** Redis does not answer; any other error is thrown on. */
+function unavailable(error: unknown): undefined {
+  if (error instanceof BasinError && error.code === 'storage_unavailable') return undefined
+  throw error
+}
 
 export class Metrics {
   readonly registry = new Registry()
@@ -117,12 +126,38 @@ export class Metrics {
     this.instruments.repeatedSteps.inc({ model }, repeated)
   }
 
+  /** Counts background responses that this server takes, of those that it shares with others. */
+  readonly fleet: FleetListener = {
+    taken: (model, how) => {
+      this.instruments.fleetTaken.inc({ model, how })
+    },
+    moved: (model, seconds) => {
+      this.instruments.fleetMoveSeconds.observe({ model }, seconds)
+    },
+  }
+
+  /** What is true of all servers that share background responses. */
+  private async observeFleet(shared: SharedJobs): Promise<void> {
+    const { fleetJobs, fleetReplica } = this.instruments
+    fleetReplica.set(1)
+    // What was known before Redis was lost is not shown as if it still held.
+    fleetJobs.reset()
+    const counts = shared.takes ? await shared.counts().catch(unavailable) : undefined
+    if (!counts) {
+      fleetReplica.set(0)
+      return
+    }
+    for (const [model, count] of counts)
+      for (const state of jobStates) fleetJobs.set({ model, state }, count[state])
+  }
+
   /**
    * The exposition, with all that has happened by now (request-metrics.ts counts in a later turn). What an
    * engine that hangs would not report is measured here.
    */
-  async text(engines: ReadonlyMap<string, EngineClient>): Promise<string> {
+  async text(engines: ReadonlyMap<string, EngineClient>, shared?: SharedJobs): Promise<string> {
     await setImmediate()
+    if (shared) await this.observeFleet(shared)
     for (const [model, { lastTick, waiting }] of engines) {
       this.instruments.sinceTick.set({ model }, (performance.now() - lastTick) / 1000)
       this.instruments.requests.set({ model, state: 'waiting' }, waiting)
@@ -159,6 +194,8 @@ export class Metrics {
     const { instruments } = this
     instruments.up.set({ model }, 1)
     for (const reason of lossReasons) instruments.restarts.inc({ model, reason }, 0)
+    for (const how of takenHows) instruments.fleetTaken.inc({ model, how }, 0)
+    for (const state of jobStates) instruments.fleetJobs.set({ model, state }, 0)
     for (const stop_reason of stopReasons) instruments.answers.inc({ model, stop_reason }, 0)
     for (const reason of restartReasons) {
       instruments.descentsGivenUp.inc({ model, reason }, 0)

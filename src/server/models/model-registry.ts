@@ -34,6 +34,8 @@ export type UnloadReason = 'asked' | 'room'
 export interface ModelListener {
   loaded: (name: string, engine: EngineClient) => void
   unloaded: (name: string, reason: UnloadReason) => void
+  /** Requests may name other models than before. */
+  listed: () => void
 }
 
 /** Keeps a model in memory until it is released. */
@@ -177,6 +179,7 @@ export class ModelRegistry {
     const entry = this.entry(name)
     if (entry.state === 'leaving') await entry.change
     entry.withdrawn = false
+    this.listener.listed()
     await this.bring(name, entry)
   }
 
@@ -187,6 +190,7 @@ export class ModelRegistry {
   async unload(name: string): Promise<void> {
     const entry = this.entry(name)
     entry.withdrawn = true
+    this.listener.listed()
     await entry.change?.catch(() => undefined)
     // Both may have changed meanwhile.
     const { state, withdrawn } = this.entry(name)
@@ -217,6 +221,7 @@ export class ModelRegistry {
       if (entry?.state === 'unloaded') entry.profile = profileOf(source)
       if (!entry) this.entries.set(name, entryOf(source, source, undefined))
     }
+    this.listener.listed()
     return { added, removed }
   }
 

@@ -1,12 +1,14 @@
 /**
  * `Idempotency-Key`: the second of two requests with one key waits for the first and gets its reply.
- * Successful replies are kept in the memory of this process, by the client, the URL and the key. Failures
- * are not kept, so that a client can try again.
+ * Successful replies are kept in the memory of this process, by the client, the URL and the key, and where
+ * servers share replies for all of them. Failures are not kept, so that a client can try again.
  */
 import { createHash } from 'node:crypto'
-import type { FastifyRequest } from 'fastify'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { BasinError } from '../../errors.js'
+import type { SharedReplies } from '../../jobs/shared-jobs.js'
 import { whenReplyEnds } from '../pending-replies.js'
 
 interface SavedReply {
@@ -25,6 +27,8 @@ interface Entry {
   saved: SavedReply | undefined
   /** Milliseconds of Unix time. */
   began: number
+  /** By which other servers know that it runs here. */
+  claim: string | undefined
 }
 
 const LONGEST_KEY = 255
@@ -45,7 +49,8 @@ class ReplyCache {
   begin(name: string, hash: string): Entry {
     let settle: Entry['settle'] = () => undefined
     const reply = new Promise<SavedReply | undefined>((resolve) => (settle = resolve))
-    const entry = { name, hash, reply, settle, saved: undefined, began: Date.now() }
+    const began = Date.now()
+    const entry = { name, hash, reply, settle, saved: undefined, began, claim: undefined }
     this.byName.set(name, entry)
     return entry
   }
@@ -78,6 +83,11 @@ declare module 'fastify' {
   }
 }
 
+function replay(reply: FastifyReply, { body, status, type }: SavedReply): FastifyReply {
+  void reply.header('idempotent-replayed', 'true').code(status).type(type)
+  return reply.send(body)
+}
+
 function keyOf({ body, headers }: FastifyRequest): string | undefined {
   const key = headers['idempotency-key']
   if (key === undefined) return undefined
@@ -94,8 +104,29 @@ function keyOf({ body, headers }: FastifyRequest): string | undefined {
   return key
 }
 
-export const idempotency = fp(
-  (app, _, done) => {
+/** Between looks for the reply of a request that runs on another server. */
+const LOOK_MS = 200
+
+const mismatch = (): BasinError =>
+  new BasinError('idempotency_mismatch', { param: 'idempotency-key' })
+
+/** Lets the entry run here, or resolves with the reply that another server has given or will give. */
+async function claimed(shared: SharedReplies, entry: Entry): Promise<SavedReply | undefined> {
+  for (;;) {
+    const found = await shared.claim(entry.name, entry.hash)
+    if (found.state === 'mine') {
+      entry.claim = found.claim
+      return undefined
+    }
+    if (found.hash !== entry.hash) throw mismatch()
+    if (found.state === 'kept') return JSON.parse(found.reply) as SavedReply
+    await sleep(LOOK_MS)
+  }
+}
+
+/** `shared`: absent where this server shares no replies with others. */
+export const idempotency = fp<{ shared: SharedReplies | undefined }>(
+  (app, { shared }, done) => {
     const cache = new ReplyCache()
     app.decorateRequest('idempotencyEntry', undefined)
     app.addHook('preHandler', async (request, reply) => {
@@ -106,26 +137,44 @@ export const idempotency = fp(
         .update(JSON.stringify(request.body ?? null))
         .digest('hex')
       for (let entry = cache.find(name); entry; entry = cache.find(name)) {
-        if (entry.hash !== hash)
-          throw new BasinError('idempotency_mismatch', { param: 'idempotency-key' })
+        if (entry.hash !== hash) throw mismatch()
         const saved = await entry.reply
-        if (!saved) continue
-        void reply.header('idempotent-replayed', 'true').code(saved.status).type(saved.type)
-        return reply.send(saved.body)
+        if (saved) return replay(reply, saved)
       }
       const entry = cache.begin(name, hash)
       request.idempotencyEntry = entry
       // Whatever becomes of this request, those that wait for it go on.
       whenReplyEnds(reply.raw, () => {
-        cache.end(entry, undefined)
+        void end(request, entry, undefined)
       })
+      const saved = shared && (await claimed(shared, entry))
+      // The client may have left meanwhile.
+      if (reply.raw.destroyed) await end(request, entry, undefined)
+      if (!saved) return
+      cache.end(entry, saved)
+      return replay(reply, saved)
     })
+    /** Other servers are told first: a client that has the reply may ask any of them. */
+    const end = async (request: FastifyRequest, entry: Entry, saved: SavedReply | undefined) => {
+      const { claim, name } = entry
+      entry.claim = undefined
+      try {
+        if (claim !== undefined && saved)
+          await shared?.keep(name, claim, JSON.stringify(saved), KEPT_MS)
+        else if (claim !== undefined) await shared?.forget(name, claim)
+      } catch (error) {
+        // The claim runs out; until then a request with the key waits.
+        request.log.warn({ err: error }, 'other servers could not be told of a reply')
+      }
+      cache.end(entry, saved)
+    }
     app.addHook('onSend', async (request, reply, payload) => {
       const { statusCode: status } = reply
-      if (!request.idempotencyEntry) return
+      const { idempotencyEntry: entry } = request
+      if (!entry) return
       const succeeded = status >= 200 && status < 300 && typeof payload === 'string'
       const type = String(reply.getHeader('content-type') ?? 'application/json')
-      cache.end(request.idempotencyEntry, succeeded ? { status, type, body: payload } : undefined)
+      await end(request, entry, succeeded ? { status, type, body: payload } : undefined)
     })
     done()
   },

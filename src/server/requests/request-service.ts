@@ -62,14 +62,12 @@ export class RequestService {
     { client, granted, route, signal }: Submission,
   ): Promise<SubmittedRequest[]> {
     refuseIfAborted(signal)
-    this.checkCost(engine.model, requests)
-    const { quotas } = this.options
-    await quotas?.enter(client)
+    await this.admit(engine.model, requests, client)
     const placed = await this.withPlaces(engine, requests)
     const tokenized = await withTokens(engine, placed, client)
     // The client may have left meanwhile.
     refuseIfAborted(signal)
-    quotas?.checkConcurrent(this.runningOf(client), candidatesOf(requests))
+    this.options.quotas?.checkConcurrent(this.runningOf(client), candidatesOf(requests))
     const submitted: SubmittedRequest[] = []
     try {
       for (const request of tokenized) {
@@ -121,6 +119,16 @@ export class RequestService {
     return this.watched(engine.submit(placed), request, observer, 0, granted)
   }
 
+  /**
+   * Checks and counts a request that may be computed by another process. Throws what `submit` throws, and what is
+   * wrong with the request itself.
+   */
+  async admitElsewhere(engine: EngineClient, request: NewRequest, client: string): Promise<void> {
+    await this.admit(engine.model, [request], client)
+    const [placed = request] = await this.withPlaces(engine, [request])
+    await engine.check({ ...placed, client })
+  }
+
   /** Metrics, traces and quotas of one request. */
   observerOf(engine: EngineClient, client: string, route: string): RequestObserver {
     const { metrics, quotas, traces } = this.options
@@ -134,6 +142,15 @@ export class RequestService {
         quotas?.count(client, event)
       },
     }
+  }
+
+  private async admit(
+    model: ModelConfig,
+    requests: readonly NewRequest[],
+    client: string,
+  ): Promise<void> {
+    this.checkCost(model, requests)
+    await this.options.quotas?.enter(client)
   }
 
   private watched(

@@ -21,8 +21,24 @@ interface Entry {
   changed: () => Promise<void>
 }
 
+/**
+ * Steers a request that runs in another process. Returns how many choices it has; throws `not_found` where there
+ * is none.
+ */
+export type SteerElsewhere = (id: string, owner: string, control: Steer) => Promise<number>
+
+export const notRunning = (id: string): BasinError =>
+  new BasinError('not_found', { param: 'id', what: `A running request ${id}` })
+
 export class RunningRequests {
   private readonly byId = new Map<string, Entry>()
+
+  /** `elsewhere`: absent where all requests run in this process. */
+  constructor(private readonly elsewhere?: SteerElsewhere) {}
+
+  has(id: string): boolean {
+    return this.byId.has(id)
+  }
 
   /**
    * Until what it returns is called, `owner` and nobody else finds these requests. `changed`: called when
@@ -39,27 +55,28 @@ export class RunningRequests {
   }
 
   /** Lets each of them settle with its best answer so far. Returns their count; throws `not_found`. */
-  async finish(id: string, owner: string): Promise<number> {
-    const { changed, running } = this.find(id, owner)
-    for (const request of running) request.steer({ type: 'finish' })
-    await changed()
-    return running.length
+  finish(id: string, owner: string): Promise<number> {
+    return this.steer(id, owner, { type: 'finish' })
   }
 
   /** Extends the present answer of each of them, or of none. Throws `not_found`, `out_of_range`. */
-  async extend(id: string, owner: string, extra: Extra): Promise<number> {
-    const { changed, running } = this.find(id, owner)
-    for (const request of running) request.checkExtension(extra)
-    for (const request of running) request.steer({ type: 'extend', ...extra })
-    await changed()
+  extend(id: string, owner: string, extra: Extra): Promise<number> {
+    return this.steer(id, owner, { type: 'extend', ...extra })
+  }
+
+  /** For requests of this process alone. */
+  async steerHere(id: string, owner: string, control: Steer): Promise<number> {
+    const entry = this.byId.get(id)
+    const running = entry?.owner === owner ? entry.requests.filter(({ ended }) => !ended) : []
+    if (!entry || running.length === 0) throw notRunning(id)
+    if (control.type === 'extend') for (const request of running) request.checkExtension(control)
+    for (const request of running) request.steer(control)
+    await entry.changed()
     return running.length
   }
 
-  /** Those that have not ended, at least one. */
-  private find(id: string, owner: string) {
-    const entry = this.byId.get(id)
-    const running = entry?.owner === owner ? entry.requests.filter(({ ended }) => !ended) : []
-    if (entry && running.length > 0) return { changed: entry.changed, running }
-    throw new BasinError('not_found', { param: 'id', what: `A running request ${id}` })
+  private steer(id: string, owner: string, control: Steer): Promise<number> {
+    if (this.elsewhere && !this.byId.has(id)) return this.elsewhere(id, owner, control)
+    return this.steerHere(id, owner, control)
   }
 }

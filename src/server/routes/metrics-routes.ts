@@ -8,7 +8,7 @@ import { replies } from '../schemas/reply-schema.js'
 /** `restricted`: for administrators only, because clients reach the port and figures tell of other clients. */
 export function metricsRoutes(
   app: App,
-  { metrics, models }: Pick<AppContext, 'metrics' | 'models'>,
+  { metrics, models, shared }: Pick<AppContext, 'metrics' | 'models' | 'shared'>,
   restricted: boolean,
 ): void {
   const schema = {
@@ -28,6 +28,6 @@ export function metricsRoutes(
     done(restricted && !administrator ? new BasinError('forbidden', { reason }) : undefined)
   }
   app.get('/metrics', { onRequest, schema }, async (_, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.text(models.inMemory)),
+    reply.type(metrics.registry.contentType).send(await metrics.text(models.inMemory, shared)),
   )
 }

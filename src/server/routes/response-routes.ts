@@ -2,7 +2,7 @@
 import type { FastifyReply } from 'fastify'
 import { Readable } from 'node:stream'
 import { Type } from 'typebox'
-import { BasinError, fromErrorMessage } from '../../errors.js'
+import { BasinError } from '../../errors.js'
 import type { JobEvents } from '../../jobs/durable-jobs.js'
 import type { App, AppContext } from '../context.js'
 import { asBasinError, publicError } from '../error-boundary.js'
@@ -92,13 +92,8 @@ export function responseRoutes(
     },
     async (request, reply) => {
       const { body, disconnected } = request
-      const job = await responses.create(body, request)
-      if (body.stream) return stream(reply, job.journal.follow(-1, disconnected))
-      if (body.background) return job.present as ResponseReply
-      await job.done
-      const { failure } = job
-      if (failure) throw fromErrorMessage(failure)
-      return job.present as ResponseReply
+      const asked = await responses.create(body, request)
+      return body.stream ? stream(reply, asked.events(disconnected)) : asked.reply()
     },
   )
   app.get(
@@ -115,7 +110,8 @@ export function responseRoutes(
     },
     async ({ disconnected, owner, params: { id }, query }, reply) => {
       const { starting_after: after } = query
-      if (query.stream) return stream(reply, responses.events(id, owner, after ?? -1, disconnected))
+      if (query.stream)
+        return stream(reply, await responses.events(id, owner, after ?? -1, disconnected))
       if (after === undefined) return responses.retrieve(id, owner)
       const reason = 'needs stream=true'
       throw new BasinError('invalid_request', { param: 'starting_after', reason })
@@ -179,9 +175,9 @@ export function responseRoutes(
         response: replies(Items, 404, 410),
       },
     },
-    ({ owner, params: { id }, query }) => {
+    async ({ owner, params: { id }, query }) => {
       const { after, limit = 20, order = 'desc' } = query
-      const all = [...responses.items(id, owner)]
+      const all = [...(await responses.items(id, owner))]
       if (order === 'desc') all.reverse()
       const from = after === undefined ? 0 : all.findIndex((item) => item.id === after) + 1
       if (after !== undefined && from === 0) {

@@ -65,14 +65,7 @@ export class RequestTable {
       const reason = `a request with the id ${request.id} is running`
       throw new BasinError('invalid_request', { param: 'id', reason })
     }
-    if (request.terms && this.engine.capacity.takesPushes !== true) {
-      const reason = `the engine ${this.engine.info.name} adds no terms to an energy; serve the model with native or tfjs`
-      throw new BasinError('not_supported', { param: 'energy_terms', reason })
-    }
-    const { termModels } = this.options
-    const { model } = this.engine
-    const now = this.now()
-    const state = new RequestState(request, model, this.tokenizer, now, mask, termModels)
+    const state = this.stateOf(request, mask)
     const { from } = request
     if (from) {
       const memory = unpackThought(this.engine, from.thought) as RequestMemory
@@ -88,6 +81,11 @@ export class RequestTable {
     })
     this.byId.set(request.id, state)
     this.byRequestId.set(state.requestId, state)
+  }
+
+  /** Throws what is wrong with the request by itself. */
+  check(request: EngineRequest): void {
+    this.stateOf(request)
   }
 
   /**
@@ -284,6 +282,17 @@ export class RequestTable {
       if (end !== undefined && end < (next ?? Infinity)) next = end
     }
     return next
+  }
+
+  /** Throws what is wrong with the request. */
+  private stateOf(request: EngineRequest, mask?: TokenMask): RequestState {
+    if (request.terms && this.engine.capacity.takesPushes !== true) {
+      const reason = `the engine ${this.engine.info.name} adds no terms to an energy; serve the model with native or tfjs`
+      throw new BasinError('not_supported', { param: 'energy_terms', reason })
+    }
+    const { termModels } = this.options
+    const { model } = this.engine
+    return new RequestState(request, model, this.tokenizer, this.now(), mask, termModels)
   }
 
   private cancel(state: RequestState): void {

@@ -47,6 +47,13 @@ export interface Given {
   steps: number
 }
 
+/** What of an event changes the response. */
+interface Told {
+  type: string
+  delta?: string
+  logprobs?: Logprob[]
+}
+
 const logprobOf = ({ logprob, token, top }: TokenLogprob): Logprob => ({
   token,
   logprob,
@@ -86,7 +93,10 @@ export class ResponseEventWriter implements EventWriter {
     private readonly meta: ResponseMeta,
     memory?: unknown,
   ) {
-    if (memory !== undefined) Object.assign(this, memory as WriterMemory)
+    if (memory === undefined) return
+    const { logprobs, ...others } = memory as WriterMemory
+    Object.assign(this, others)
+    this.logprobs.push(...logprobs)
   }
 
   memory(): WriterMemory {
@@ -122,6 +132,25 @@ export class ResponseEventWriter implements EventWriter {
       case 'probed':
       case 'declined':
         return { events: [] }
+    }
+  }
+
+  recall(event: object): void {
+    const { delta = '', logprobs = [], type } = event as Told
+    switch (type) {
+      case 'response.queued':
+        this.status = 'queued'
+        return
+      case 'response.in_progress':
+        this.begun = true
+        this.status = 'in_progress'
+        return
+      case 'response.output_text.delta':
+        this.text += delta
+        this.logprobs.push(...logprobs)
+        return
+      case 'basin:refinement_step':
+        this.steps++
     }
   }
 
