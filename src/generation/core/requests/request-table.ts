@@ -375,7 +375,7 @@ export class RequestTable {
   }
 }
 
-function orderOf({ allocation, restarts }: Budget): Pick<RequestNeeds, 'order'> {
+export function orderOf({ allocation, restarts }: Budget): Pick<RequestNeeds, 'order'> {
   if (restarts) return { order: 'rounds' }
   return allocation === 'adaptive' ? { order: 'sequence' } : {}
 }
