@@ -1,17 +1,24 @@
 /**
  * What does it cost to hold a text to a structure, and is it always kept? Starts the real server and asks for
- * completions of the same length: free ones that are drawn from all logits too, ones that must match an
- * expression which allows everything, and the JSON of a schema. Prints the time of a token of each, by
- * the clock, of the processor, and of the processor in the engine's thread (which Linux tells), and how many of
- * the JSON texts match their schema.
+ * completions of the same length: free ones, whose answers are computed several in a call; free ones of one
+ * answer in a call, as those with a mask are; ones that must match an expression which allows everything; and the
+ * JSON of a schema. Prints the time of a token of each, by the clock, of the processor, and of the processor in
+ * the engine's thread (which Linux tells); what the mask costs, in the time of a descent step; and how many JSON
+ * texts match their schema, of this model and of an imported one with random weights and a tokenizer of
+ * Hugging Face.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-
-import { readConfig } from '../src/model/config.js'
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Schema from 'typebox/schema'
+import { readConfig } from '../src/model/config.js'
+import type { Grammar } from '../src/tokenizer/grammar/grammar.js'
+import { rulesOfSchema } from '../src/tokenizer/grammar/json-rules.js'
+import './addon.js'
+import { importModel } from '../test/support/imported-model.js'
 import { numberOf, readFlags } from './command.js'
 import { describeMachine, measureMachine, median } from './machine.js'
+import { maskCost } from './mask-cost.js'
 import { readMetrics, shippedModels, startServer } from './server.js'
 
 const NAME = 'structure'
@@ -20,6 +27,7 @@ const flags = readFlags(NAME, 'Measures texts that must match a grammar, and che
   model: { default: 'stories', help: 'name of a model of text' },
   draws: { default: '1000', help: 'JSON texts to draw and check' },
   rounds: { default: '40', help: 'completions of each kind that are timed, in turns' },
+  tokens: { default: '4000', help: 'tokens over which the parts of the mask are timed' },
   threads: { default: '1', help: 'threads of the engine' },
 })
 const { model, models, threads } = flags
@@ -27,8 +35,9 @@ const draws = numberOf(NAME, 'draws', flags.draws, 1)
 const rounds = numberOf(NAME, 'rounds', flags.rounds, 2)
 /** Unlike the clock, it depends little on what else the machine does. */
 const CPU = 'basin_process_cpu_seconds_total'
-/** Of a timed completion. */
+/** Tokens of a timed completion. */
 const TOKENS = 100
+const maskedTokens = numberOf(NAME, 'tokens', flags.tokens, 100)
 
 const schema = {
   type: 'object',
@@ -53,6 +62,8 @@ const schema = {
   additionalProperties: false,
 }
 
+const imported = mkdtempSync(join(tmpdir(), 'basin-imported-'))
+await importModel(imported, 'imported')
 const { pid, stop, url } = await startServer({ models, model, threads, 'log-level': 'warn' })
 
 interface Reply {
@@ -60,21 +71,23 @@ interface Reply {
   usage: { completion_tokens: number }
 }
 
-async function complete(body: object): Promise<Reply> {
-  const reply = await fetch(`${url}/v1/completions`, {
+async function complete(body: object, address = url): Promise<Reply> {
+  const reply = await fetch(`${address}/v1/completions`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model, prompt: 'Once upon a time', ...body }),
+    body: JSON.stringify({ prompt: 'Once upon a time', ...body }),
   })
   if (reply.status !== 200) throw new Error(await reply.text())
   return (await reply.json()) as Reply
 }
 
-/** A presence penalty of next to nothing: the token is drawn from all logits, as with a mask. */
+const ANY = 'any text, masked'
+const FREE = 'free, one answer a call'
+/** A text that stops nothing, since no answer has it, keeps the engine from computing answers in a row. */
 const kinds: Record<string, object> = {
-  'drawn in the engine': {},
-  'drawn from all logits': { presence_penalty: 1e-9 },
-  'any text, masked': { guided_regex: '[^\\x00]{0,4000}' },
+  'free, answers in a row': {},
+  [FREE]: { stop: '\u0001' },
+  [ANY]: { guided_regex: '[^\\x00]*' },
   'a JSON text': {
     guided_json: { type: 'array', items: { type: 'string', minLength: 20, maxLength: 60 } },
   },
@@ -103,7 +116,7 @@ async function timed(body: object, seed: number): Promise<TokenTime> {
   const before = (await readMetrics(url))(CPU)
   const threadsBefore = threadTimes()
   const began = performance.now()
-  const { usage } = await complete({ ...body, max_tokens: TOKENS, seed })
+  const { usage } = await complete({ ...body, model, max_tokens: TOKENS, seed })
   const passed = performance.now() - began
   const ran = [...threadTimes()].map(([id, time]): [string, number] => [
     id,
@@ -118,26 +131,56 @@ async function timed(body: object, seed: number): Promise<TokenTime> {
 const busiest = ({ threads }: TokenTime): string | undefined =>
   [...threads].sort(([, one], [, other]) => other - one)[0]?.[0]
 
-/** How many of them match the schema; a text that was cut off does not. */
-async function valid(count: number): Promise<number> {
+/**
+ * Whether all of them match the schema; a text that was cut off does not. `longest`: no text of the schema has more
+ * tokens, in this model's vocabulary.
+ */
+async function valid(
+  count: number,
+  name: string,
+  address: string,
+  longest: number,
+): Promise<boolean> {
+  const began = performance.now()
   let matching = 0
   for (let from = 0; from < count; from += 50) {
     const n = Math.min(50, count - from)
-    const asked = { guided_json: schema, max_tokens: 200, temperature: 1, seed: from, n }
-    const { choices } = await complete(asked)
+    const asked = { guided_json: schema, max_tokens: longest, temperature: 1, seed: from, n }
+    const { choices } = await complete({ ...asked, model: name, prompt: 'Once' }, address)
     for (const { finish_reason: reason, text } of choices) {
       if (reason === 'stop' && Schema.Check(schema, JSON.parse(text))) matching++
       else console.log(`does not match (${reason}): ${text}`)
     }
   }
-  return matching
+  const seconds = (performance.now() - began) / 1000
+  console.log(`${matching} of ${count} JSON texts of ${name} match (${seconds.toFixed(0)} s)`)
+  return matching === count
 }
+
+async function reportMaskCost(): Promise<void> {
+  const grammars: Record<string, Grammar> = {
+    'any text': { type: 'regex', pattern: '[^\\x00]*', param: 'guided_regex' },
+    JSON: { type: 'ebnf', rules: rulesOfSchema(schema, 'guided_json'), param: 'guided_json' },
+  }
+  for (const [kind, grammar] of Object.entries(grammars)) {
+    const { draw, step, tell, token, wait } = await maskCost(models, model, grammar, maskedTokens)
+    const cost = wait + draw + tell
+    console.log(
+      `the mask of ${kind}: ${cost.toFixed(1)} us a token (${wait.toFixed(1)} until it is there, ` +
+        `${draw.toFixed(1)} to draw by it, ${tell.toFixed(1)} to tell the token), ` +
+        `${share(cost, step)} of a step (${step.toFixed(0)} us), ${share(cost, token)} of a token ` +
+        `(${token.toFixed(0)} us)`,
+    )
+  }
+}
+const share = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`
 
 const { steps, vocab_size } = readConfig(join(models, model))
 console.log(describeMachine(measureMachine()))
 console.log(
   `model ${model}: ${vocab_size} tokens, ${steps} steps a token; ${threads} engine thread(s)`,
 )
+await reportMaskCost()
 for (const body of Object.values(kinds)) await timed(body, 0)
 const engine = busiest(await timed({}, 0)) ?? ''
 const times = Object.entries(kinds).map(([kind, body]) => ({ kind, body, all: [] as TokenTime[] }))
@@ -155,9 +198,9 @@ for (const { all, kind } of times) {
       `${own?.toFixed(0)} us of it in the engine's thread`,
   )
 }
-const began = performance.now()
-const matching = await valid(draws)
-const seconds = (performance.now() - began) / 1000
-console.log(`${matching} of ${draws} JSON texts match their schema (${seconds.toFixed(0)} s)`)
+const ofModel = await valid(draws, model, url, 200)
 stop()
-process.exitCode = matching === draws ? 0 : 1
+const other = await startServer({ models: imported, model: 'imported', 'log-level': 'warn' })
+const ofImported = await valid(draws, 'imported', other.url, 900)
+other.stop()
+process.exitCode = ofModel && ofImported ? 0 : 1

@@ -254,7 +254,8 @@ napi_value read(const Call& call) {
     if (drawn < k || tokens < k || top != 0 || temperature == 0)
       throw Refusal{"draws", "one number for each position, with a temperature", double(drawn)};
   }
-  engine.read(slot, which, top, float(temperature), tokenData, logProbData, logits ? logitData : nullptr, draws);
+  const int32_t* allowed = call.absent(9) ? nullptr : call.arrayOfAtLeast<int32_t>(9, (vocab + 31) / 32, "allowed");
+  engine.read(slot, which, top, float(temperature), tokenData, logProbData, logits ? logitData : nullptr, draws, allowed);
   return none(call.env);
 }
 

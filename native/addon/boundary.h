@@ -13,7 +13,7 @@
 
 namespace basin {
 
-constexpr size_t mostArguments = 9;
+constexpr size_t mostArguments = 10;
 
 // A call to Node failed: a JavaScript exception is pending, or `what` becomes one.
 struct Failure {

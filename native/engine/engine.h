@@ -75,9 +75,10 @@ class Engine {
   void energy(const std::vector<EnergyRow>& rows, RowResult* results);
   // With `top` above 0, the most probable `tokens` [K][top] and their `logProbs` [K][top]. With `top` 0,
   // `logits` [K][V]: logits, or with a temperature above 0 softmax weights. With `draws` [K], numbers in
-  // (0, 1), the `tokens` [K] drawn by those weights; -1 where the weights are not finite.
+  // (0, 1), the `tokens` [K] drawn by those weights; -1 where the weights are not finite. With `allowed`, one bit for
+  // each token, the others have weight 0 and are not among the most probable; logits are as they are.
   void read(int slot, Which which, int top, float temperature, int32_t* tokens, float* logProbs, float* logits,
-            const double* draws = nullptr);
+            const double* draws = nullptr, const int32_t* allowed = nullptr);
   // Fills `out` [most][row.width()]; returns the number of answers. It ends before an answer whose energies
   // or read-out are not finite: the verbs, called one by one, report that.
   int multiStep(MultiStepRow row, double* out, const Interrupt& interrupt);

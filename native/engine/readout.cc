@@ -26,6 +26,23 @@ int drawAmong(const float* weights, int count, double draw) {
   return last;
 }
 
+// Gives tokens whose bit is not set in `allowed` [V / 32] this value in `row` [V].
+void replaceOthers(float* row, int vocab, const int32_t* allowed, float value) {
+  for (int from = 0; from < vocab; from += 32) {
+    const uint32_t word = uint32_t(allowed[from / 32]);
+    if (word == ~0u) continue;
+    const int count = std::min(32, vocab - from);
+    // Nearly all words of a mask are full or empty.
+    if (word == 0) std::fill_n(row + from, count, value);
+    else
+      for (int i = 0; i < count; i++)
+        if (!(word >> i & 1)) row[from + i] = value;
+  }
+}
+
+// Below every logit, and finite, as the kernels want it.
+constexpr float impossible = -1e9f;
+
 }  // namespace
 
 const float* Engine::answerOf(const Slot& slot, Which which) const {
@@ -35,7 +52,7 @@ const float* Engine::answerOf(const Slot& slot, Which which) const {
 }
 
 void Engine::read(int index, Which which, int top, float temperature, int32_t* tokens, float* logProbs, float* logits,
-                  const double* draws) {
+                  const double* draws, const int32_t* allowed) {
   Slot& slot = begunSlot(index);
   const float* answer = answerOf(slot, which);
   const Config& c = model.config;
@@ -48,11 +65,14 @@ void Engine::read(int index, Which which, int top, float temperature, int32_t* t
       float* row = readLogits + i * wide;
       const int clamped = slot.clamped[from + i];
       if (clamped >= 0) {
-        std::fill(row, row + c.vocab, -1e9f);
+        std::fill(row, row + c.vocab, impossible);
         row[clamped] = 0;
       }
+      const int32_t* mask = clamped < 0 && (top > 0 || temperature > 0) ? allowed : nullptr;
+      if (mask) replaceOthers(row, c.vocab, mask, impossible);
       if (top > 0) mostProbable(row, top, tokens + size_t(from + i) * top, logProbs + size_t(from + i) * top);
       if (temperature > 0) kernels.weigh(row, c.vocab, temperature);
+      if (mask && temperature > 0) replaceOthers(row, c.vocab, mask, 0);
       if (draws) tokens[from + i] = drawAmong(row, c.vocab, draws[from + i]);
       if (logits) memcpy(logits + size_t(from + i) * c.vocab, row, sizeof(float) * c.vocab);
     }

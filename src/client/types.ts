@@ -356,8 +356,22 @@ export interface Embeddings {
   usage: { prompt_tokens: number; total_tokens: number }
 }
 
+/** A call of a tool in the output of a response, which may be sent back in the input. */
+export interface FunctionCall {
+  type: 'function_call'
+  call_id: string
+  name: string
+  /** JSON. */
+  arguments: string
+}
+
+export type InputItem =
+  | { type?: 'message'; role: ChatMessage['role']; content: string }
+  | FunctionCall
+  | { type: 'function_call_output'; call_id: string; output: string }
+
 export interface ResponseRequest extends Sampling {
-  input?: string | { role: ChatMessage['role']; content: string }[]
+  input?: string | InputItem[]
   instructions?: string
   previous_response_id?: string
   /** Of `responseState`: goes on from there. Beside it only what says how the response is followed and kept. */
@@ -365,6 +379,9 @@ export interface ResponseRequest extends Sampling {
   max_output_tokens?: number
   template?: string
   reasoning?: { effort?: Effort }
+  /** Of models whose chat template knows tools. `parameters`: a JSON schema. */
+  tools?: { type: 'function'; name: string; description?: string; parameters?: object }[]
+  tool_choice?: 'auto' | 'none' | 'required' | { type: 'function'; name: string }
   /** More in events and in the result, such as `basin:refinement_step`. */
   include?: string[]
   /** It runs on without this connection. */
@@ -385,12 +402,15 @@ export interface StoredResponse {
   error: { code: string; message: string } | null
   incomplete_details: { reason: 'max_output_tokens' | 'unsatisfied' } | null
   model: string
-  output: {
-    type: 'message'
-    id: string
-    role: 'assistant'
-    content: { type: 'output_text'; text: string }[]
-  }[]
+  output: (
+    | {
+        type: 'message'
+        id: string
+        role: 'assistant'
+        content: { type: 'output_text'; text: string }[]
+      }
+    | (FunctionCall & { id: string })
+  )[]
   previous_response_id: string | null
   store: boolean
   seed: number
@@ -422,6 +442,13 @@ export type ResponseEvent = { sequence_number: number } & (
     }
   | { type: 'response.output_text.delta'; item_id: string; delta: string }
   | { type: 'response.output_text.done'; item_id: string; text: string }
+  | { type: 'response.function_call_arguments.delta'; item_id: string; delta: string }
+  | {
+      type: 'response.function_call_arguments.done'
+      item_id: string
+      name: string
+      arguments: string
+    }
   | ({ type: 'basin:refinement_step'; item_id: string } & StepFields)
   | {
       type:

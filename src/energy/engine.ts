@@ -156,6 +156,11 @@ export interface ReadRow {
   temperature?: number
   /** With a temperature: a number in (0, 1) for each position, by which its token is drawn; no weights are returned. */
   draws?: readonly number[]
+  /**
+   * One bit for each token, 32 to a word, lowest first. Where it is not set, the token has weight 0 and is among
+   * no most probable ones, unless its position is clamped. Logits are returned as they are.
+   */
+  allowed?: Int32Array
 }
 
 export interface Readout {

@@ -1,5 +1,5 @@
 /** Turns logits into the most probable tokens, weights or drawn tokens. Engines without kernels for it share it. */
-import { drawAmong } from '../refine/sampling.js'
+import { drawAmong, forbidOthers } from '../refine/sampling.js'
 import type { Readout, ReadRow } from './engine.js'
 
 const none = new Float32Array(0)
@@ -8,7 +8,7 @@ const none = new Float32Array(0)
 export function readLogits(
   logits: Float32Array,
   positions: number,
-  { draws, top, temperature = 0 }: Pick<ReadRow, 'draws' | 'top' | 'temperature'>,
+  { allowed, draws, top, temperature = 0 }: Omit<ReadRow, 'slot' | 'which'>,
   clamped: readonly number[] | undefined,
 ): Readout {
   const vocab = logits.length / positions
@@ -21,7 +21,7 @@ export function readLogits(
     if (token >= 0) {
       row.fill(-1e9)
       row[token] = 0
-    }
+    } else if (allowed && (count > 0 || temperature > 0)) forbidOthers(row, allowed)
     if (count > 0)
       readTop(
         row,

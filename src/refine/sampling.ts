@@ -142,7 +142,8 @@ function adjust(
   return adjusted
 }
 
-function forbidOthers(logits: Float32Array, allowed: Int32Array): void {
+/** Gives tokens a logit of -Infinity whose bit in `allowed`, 32 to a word, is not set. */
+export function forbidOthers(logits: Float32Array, allowed: Int32Array): void {
   for (let id = 0; id < logits.length; id++) {
     if (((allowed[id >> 5] as number) >>> (id & 31)) % 2 === 0) logits[id] = -Infinity
   }

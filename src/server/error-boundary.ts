@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { BasinError } from '../errors.js'
 import type { FailureLog } from './failure-log.js'
+import { meantPath } from './other-servers.js'
 import { owesReply } from './pending-replies.js'
 import { refusal } from './schema-errors.js'
 
@@ -122,8 +123,13 @@ export function installErrorBoundary(
   app.setNotFoundHandler((request, reply) => {
     const [url = '/'] = request.url.split('?')
     const allowed = methods.filter((method) => app.hasRoute({ method, url }))
-    if (allowed.length === 0)
-      return sendError(reply, new BasinError('not_found', { what: 'This path' }))
+    if (allowed.length === 0) {
+      const isThere = (path: string) =>
+        methods.some((method) => app.hasRoute({ method, url: path }))
+      const meant = meantPath(url, isThere)
+      const what = meant === undefined ? 'This path' : `This path (the API has ${meant})`
+      return sendError(reply, new BasinError('not_found', { what }))
+    }
     void reply.header('allow', allowed.join(', '))
     return sendError(reply, new BasinError('method_not_allowed', { method: request.method }))
   })

@@ -4,6 +4,7 @@
  */
 import { Pointer } from 'typebox/value'
 import { BasinError, type Facts } from '../errors.js'
+import { meantField } from './other-servers.js'
 
 /** The fields of a validation error that are used here; those of ajv and typebox agree. */
 export interface SchemaError {
@@ -42,8 +43,10 @@ function facts(first: SchemaError, errors: readonly SchemaError[], whole: string
   const names = first.params?.['additionalProperties'] ?? first.params?.['requiredProperties']
   if (Array.isArray(names)) {
     const param = parameter(`${first.instancePath}/${String(names[0])}`)
-    const known = first.keyword === 'required'
-    return { param, reason: known ? 'is required' : 'is not a field of this request' }
+    if (first.keyword === 'required') return { param, reason: 'is required' }
+    const meant = meantField(param)
+    const hint = meant === undefined ? '' : `; use ${meant}`
+    return { param, reason: `is not a field of this request${hint}` }
   }
   const param = parameter(first.instancePath) || whole
   if (first.keyword === 'type' || first.keyword === 'anyOf') {

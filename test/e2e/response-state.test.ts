@@ -12,6 +12,7 @@ import type {
   StoredResponse,
 } from '../../src/client/types.js'
 import { Server, writeModel, writeModels } from '../support/process.js'
+import { outputText } from '../support/responses.js'
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
 
@@ -78,14 +79,13 @@ async function eventsOf(server: Server, id: string): Promise<ResponseEvent[]> {
 const stepsIn = (events: readonly ResponseEvent[]) =>
   events.flatMap((event) => (event.type === 'basin:refinement_step' ? [event.step] : []))
 
-const textOf = ({ output }: StoredResponse) =>
-  output.flatMap(({ content }) => content.map(({ text }) => text)).join('')
-
 describe('a state', () => {
   it('goes on in another process, to the text of the response that went on at home', async () => {
     const made = await begun(home, long)
     await expect
-      .poll(async () => textOf(await clientOf(home).response(made.id)).length, { timeout: 60_000 })
+      .poll(async () => outputText(await clientOf(home).response(made.id)).length, {
+        timeout: 60_000,
+      })
       .toBeGreaterThan(2)
     const { model, state, steps } = await stateOf(home, made.id)
     expect(model).toBe('letters')
@@ -98,8 +98,8 @@ describe('a state', () => {
       await clientOf(home).response(made.id),
       await clientOf(away).response(again.id),
     ]
-    expect(textOf(second)).toHaveLength(12)
-    expect(textOf(second)).toBe(textOf(first))
+    expect(outputText(second)).toHaveLength(12)
+    expect(outputText(second)).toBe(outputText(first))
     expect(second.refinement?.steps).toBe(first.refinement?.steps)
     expect(first.refinement?.steps).toBeGreaterThan(steps)
     expect(stepsIn(rest).length).toBeLessThan(stepsIn(whole).length)
@@ -128,7 +128,7 @@ describe('a state', () => {
     const { state } = await stateOf(home, made.id)
     const whole = await clientOf(away).respond({ resume_from: state })
     await eventsOf(home, made.id)
-    expect(textOf(whole)).toBe(textOf(await clientOf(home).response(made.id)))
+    expect(outputText(whole)).toBe(outputText(await clientOf(home).response(made.id)))
   })
 })
 

@@ -1,6 +1,13 @@
-/** Texts that must match a structure, from the built server with `stories` and a model of whole answers. */
+/**
+ * Texts that must match a structure, from the built server with `stories`, a model of whole answers, and an
+ * imported one.
+ */
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import Schema from 'typebox/schema'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { importModel } from '../support/imported-model.js'
 import { Peer } from '../support/peer.js'
 import { type CompletionBody, Server, shipped, shippedModels } from '../support/process.js'
 import type { ErrorBody } from '../support/server.js'
@@ -171,5 +178,26 @@ describe.skipIf(!shipped)('a text with a structure', () => {
     await expect(left).rejects.toThrow('abort')
     expect((await others).flat()).toHaveLength(3)
     await expect.poll(() => server.metric('basin_slots_used')).toBe(0)
+  })
+})
+
+describe('a text of an imported model with a tokenizer of Hugging Face', () => {
+  let server: Server
+  beforeAll(async () => {
+    const root = mkdtempSync(join(tmpdir(), 'basin-structure-'))
+    await importModel(root, 'imported')
+    server = await Server.start(root)
+  })
+  afterAll(() => server.stop())
+
+  it('is JSON of its schema in every one of 30 draws', async () => {
+    const asked = { prompt: 'Once', guided_json: schema, max_tokens: 400, n: 10 }
+    for (let seed = 0; seed < 30; seed += 10) {
+      const { choices } = await server.complete({ ...asked, model: 'imported', seed })
+      for (const { finish_reason, text } of choices) {
+        expect([text, finish_reason]).toEqual([text, 'stop'])
+        expect([text, Schema.Check(schema, JSON.parse(text))]).toEqual([text, true])
+      }
+    }
   })
 })

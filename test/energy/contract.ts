@@ -595,6 +595,45 @@ export function engineContract(name: string, open: Open, chosen = variants): voi
     await engine.close()
   })
 
+  it.each(['latent residual amortized, K 4', 'vocab head'])(
+    `${name}: gives tokens that are not allowed no weight and no place: %s`,
+    async (label) => {
+      const engine = await open(modelOf(label))
+      const { vocab_size: vocab, answer } = engine.model
+      await engine.observe([{ contextId: 0, tokens: [1, 2], pages: pagesFor(0, 8) }])
+      const clamped = Array.from({ length: answer.block }, (_, i) => (i === 1 ? 3 : -1))
+      const given = answer.block > 1 ? { clamped } : {}
+      await engine.begin([{ slot: 0, contextId: 0, seed: 4, candidate: 0, ...given }])
+      await engine.descend([{ slot: 0, landscape: 0, noise: 0, step: 0 }])
+      const row = { slot: 0, which: 'last', top: 'all' } as const
+      const odd = Int32Array.from({ length: Math.ceil(vocab / 32) }, () => 0xaaaaaaaa | 0)
+      const [plain, masked, likeliest] = await engine.read([
+        row,
+        { ...row, temperature: 0.7, allowed: odd },
+        { ...row, top: 1, allowed: odd },
+      ])
+      for (let i = 0; i < answer.block; i++) {
+        const isClamped = i === 1
+        const logits = [...(plain?.logits.subarray(i * vocab, (i + 1) * vocab) ?? [])]
+        const left = logits.map((z, v) => (isClamped || v % 2 === 1 ? z : -Infinity))
+        const largest = Math.max(...left)
+        const own = masked?.weights.subarray(i * vocab, (i + 1) * vocab) ?? new Float32Array(0)
+        left.forEach((z, v) => {
+          if (z === -Infinity) expect(own[v]).toBe(0)
+          else expect(own[v]).toBeCloseTo(Math.exp((z - largest) / 0.7), 5)
+        })
+        expect(likeliest?.tokens[i]).toBe(left.indexOf(largest))
+        for (const draw of [1e-9, 0.3, 0.7, 1 - 1e-9]) {
+          const draws = new Array<number>(answer.block).fill(draw)
+          const asked = { ...row, temperature: 0.7, draws, allowed: odd }
+          const [drawn] = await engine.read([asked])
+          expect(drawn?.tokens[i]).toBe(drawAmong(own, draw))
+        }
+      }
+      await engine.close()
+    },
+  )
+
   describe(`${name}: saved answers that cannot be restored`, () => {
     const tokens = [1, 2, 3]
     const refused = (reason: RegExp): Error =>

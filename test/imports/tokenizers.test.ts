@@ -8,9 +8,9 @@ import { BasinError } from '../../src/errors.js'
 import { importTokenizer } from '../../src/tokenizer/import-tokenizer.js'
 import { encodingNames } from '../../src/tokenizer/descriptor.js'
 import { openEncoding } from '../../src/tokenizer/encodings.js'
-import type { Ranks } from '../../src/tokenizer/ranks.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 import { writeTokenizer } from '../../src/tokenizer/bpe-training.js'
+import { huggingFace, range } from '../support/huggingface.js'
 import { samples, trainSmall } from '../tokenizer/samples.js'
 
 const temporary = () => mkdtempSync(join(tmpdir(), 'basin-adopt-'))
@@ -22,71 +22,6 @@ function adopted(source: string, bos?: string) {
   const directory = temporary()
   importTokenizer(source, directory, bos)
   return openTokenizer(directory)
-}
-
-// GPT-2's mapping from bytes to characters, as published.
-const printable = [...range(33, 127), ...range(161, 173), ...range(174, 256)]
-const others = range(0, 256).filter((byte) => !printable.includes(byte))
-const letters = new Map([
-  ...printable.map((byte) => [byte, String.fromCharCode(byte)] as const),
-  ...others.map((byte, i) => [byte, String.fromCharCode(256 + i)] as const),
-])
-const spelled = (bytes: Uint8Array) => Array.from(bytes, (byte) => letters.get(byte)).join('')
-function range(from: number, to: number): number[] {
-  return Array.from({ length: to - from }, (_, i) => from + i)
-}
-
-/** The two tokens from which each token is merged: what earlier merges make of its bytes. */
-function mergesOf(ranks: Ranks): [string, string][] {
-  const rankOf = new Map(Array.from(ranks, ([rank, bytes]) => [spelled(bytes), rank]))
-  return Array.from(ranks).flatMap(([rank, bytes]): [string, string][] => {
-    const parts = Array.from(spelled(bytes))
-    if (parts.length === 1) return []
-    while (parts.length > 2) {
-      let best = { at: -1, rank }
-      parts.forEach((part, at) => {
-        const found = rankOf.get(part + (parts[at + 1] ?? '?'.repeat(99))) ?? Infinity
-        if (found < best.rank) best = { at, rank: found }
-      })
-      parts.splice(best.at, 2, (parts[best.at] as string) + (parts[best.at + 1] as string))
-    }
-    return [[parts[0] as string, parts[1] as string]]
-  })
-}
-
-function huggingFace(
-  { ranks, special }: { ranks: Ranks; special: ReadonlyMap<string, number> },
-  changes: object = {},
-): object {
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: Array.from(special, ([content, id]) => ({
-      id,
-      content,
-      special: true,
-      normalized: false,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-    })),
-    normalizer: null,
-    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true },
-    post_processor: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: false },
-    decoder: { type: 'ByteLevel' },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      vocab: Object.fromEntries(Array.from(ranks, ([rank, bytes]) => [spelled(bytes), rank])),
-      merges: mergesOf(ranks),
-    },
-    ...changes,
-  }
 }
 
 function written(json: unknown): string {

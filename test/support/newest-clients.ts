@@ -16,6 +16,7 @@ const run = promisify(execFile)
 const packages = {
   openai: '7',
   ai: '7',
+  '@ai-sdk/openai': '4',
   '@ai-sdk/openai-compatible': '3',
   '@langchain/openai': '1',
   '@langchain/core': '1',

@@ -109,7 +109,9 @@ export interface Addon {
     logProbs: Float32Array,
     logits: Float32Array,
     /** [K] numbers in (0, 1): `tokens` [K] are those drawn by the weights. */
-    draws?: Float64Array,
+    draws: Float64Array | undefined,
+    /** One bit for each token, 32 to a word: the others have weight 0 and are among no `tokens`. */
+    allowed: Int32Array | undefined,
   ): void
   /** `which`: 0 the last answer, 1 the best, both [K, D]; 2 the present state, [K, W]. */
   point(engine: Handle, slot: number, which: number, point: Float32Array): void

@@ -203,7 +203,7 @@ export class NativeEngine implements EnergyEngine {
   read(rows: readonly ReadRow[]): Readout[] {
     const { vocab_size: vocab, answer } = this.model
     const { block } = answer
-    return rows.map(({ draws, slot, which, top, temperature = 0 }) => {
+    return rows.map(({ allowed, draws, slot, which, top, temperature = 0 }) => {
       const count = top === 'all' ? 0 : Math.min(top, vocab)
       const tokens = new Int32Array(draws ? block : block * count)
       const logProbs = count > 0 ? new Float32Array(block * count) : none
@@ -211,7 +211,18 @@ export class NativeEngine implements EnergyEngine {
       const place = points.indexOf(which)
       const given = draws && Float64Array.from(draws)
       refusing(() =>
-        this.addon.read(this.handle, slot, place, count, temperature, tokens, logProbs, all, given),
+        this.addon.read(
+          this.handle,
+          slot,
+          place,
+          count,
+          temperature,
+          tokens,
+          logProbs,
+          all,
+          given,
+          allowed,
+        ),
       )
       return temperature > 0
         ? { tokens, logProbs, logits: none, weights: all }

@@ -18,7 +18,9 @@ const none = new Float32Array(0)
 /** How a row is read: what crosses to the host is as little as it asks for. */
 type Way = 'draw' | 'top' | 'logits'
 
-const wayOf = ({ draws, top }: ReadRow): Way => {
+const wayOf = ({ allowed, draws, top }: ReadRow): Way => {
+  // The kernels that draw and sort know of no tokens that are not allowed.
+  if (allowed) return 'logits'
   if (draws) return 'draw'
   return top === 'all' || top > mostTop ? 'logits' : 'top'
 }

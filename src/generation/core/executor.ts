@@ -406,8 +406,11 @@ export class Executor {
     })
   }
 
-  private async read(rows: readonly CandidateRow[], outcome: Outcome): Promise<void> {
+  private async read(asked: readonly CandidateRow[], outcome: Outcome): Promise<void> {
     const { block } = this.engine.model.answer
+    for (const row of asked)
+      if (row.state.mask) await this.call('read', [row], outcome, () => row.state.mask?.allowed())
+    const rows = withoutFailed(asked, outcome)
     const kept = rows.map((row) => keptReadout(row, block))
     const others = rows.filter((_, i) => !kept[i])
     const read =

@@ -10,7 +10,8 @@ import { chatRefusals } from '../schemas/openai-fields.js'
 import type { ChunkChoice, CompletionApi } from './completion-run.js'
 import type { ConversationPrompt, Turn } from './chat-prompt.js'
 import { refuseFields } from './refuse-fields.js'
-import { type ReadText, ToolCallReader } from './tool-calls.js'
+import { apart, argumentsOf, type ReadText, ToolCallReader } from './tool-calls.js'
+import type { AskedTools } from './tools.js'
 
 /** Throws `invalid_request` for a message without a content, `not_supported` for one that is not a text. */
 function textOf({ content }: Message, param: string): string {
@@ -71,16 +72,14 @@ function calledIn(message: Message, param: string): Turn['called'] {
   }
 }
 
-function argumentsOf(text: string, param: string): Readonly<Record<string, unknown>> {
-  let json: unknown
-  try {
-    json = JSON.parse(text === '' ? '{}' : text)
-  } catch (cause) {
-    throw new BasinError('invalid_request', { param, reason: 'is not JSON' }, { cause })
+export function toolsOf({ tool_choice: choice, tools }: ChatRequest): AskedTools {
+  return {
+    functions: tools?.map((tool) => tool.function),
+    choice:
+      choice && typeof choice === 'object'
+        ? { name: choice.function.name, param: 'tool_choice.function.name' }
+        : (choice ?? 'auto'),
   }
-  if (typeof json === 'object' && json !== null && !Array.isArray(json))
-    return json as Readonly<Record<string, unknown>>
-  throw new BasinError('invalid_request', { param, reason: 'must be a JSON object' })
 }
 
 /** `room`: the default of `max_tokens`. */
@@ -146,8 +145,7 @@ export const chatOf = ({ choices, ...head }: Completion, format?: ToolFormat): C
 
 function callsIn(text: string, format: ToolFormat): ReadText {
   const reader = new ToolCallReader(format)
-  const { calls, content } = reader.read(text)
-  return { calls, content: content + reader.end().content }
+  return apart([...reader.read(text), ...reader.end()])
 }
 
 /** The first chunk of a choice names the role. */
@@ -170,8 +168,11 @@ export function chatCompletionsWithTools(format: ToolFormat): CompletionApi {
   const chunkChoice = ({ finish_reason, first, index, logprobs, text }: ChunkChoice): object => {
     const choice = readers.get(index) ?? { reader: new ToolCallReader(format), calls: 0 }
     readers.set(index, choice)
-    const { calls, content: before } = choice.reader.read(text)
-    const content = before + (finish_reason === null ? '' : choice.reader.end().content)
+    const { reader } = choice
+    const { calls, content } = apart([
+      ...reader.read(text),
+      ...(finish_reason === null ? [] : reader.end()),
+    ])
     const numbered = calls.map((call, i) => ({ index: choice.calls + i, ...call }))
     choice.calls += calls.length
     return {

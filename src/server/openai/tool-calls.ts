@@ -1,8 +1,10 @@
 /**
  * Calls of tools in the text of a reply. Text around them is content; what only looks like a call is content
- * too. A reader takes text as it comes: a call is given when its last character is there.
+ * too. A reader takes text as it comes: a call is given when its last character is there. In which pieces the
+ * text comes changes nothing of what is found.
  */
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
+import { BasinError } from '../../errors.js'
 import type { ToolFormat } from '../../tokenizer/chat-template.js'
 
 export interface ToolCall {
@@ -12,10 +14,19 @@ export interface ToolCall {
   function: { name: string; arguments: string }
 }
 
+/** Content, or a call. */
+export type ReplyPart = string | ToolCall
+
 export interface ReadText {
   content: string
   calls: ToolCall[]
 }
+
+/** Content and calls apart. */
+export const apart = (parts: readonly ReplyPart[]): ReadText => ({
+  content: parts.filter((part) => typeof part === 'string').join(''),
+  calls: parts.filter((part) => typeof part !== 'string'),
+})
 
 interface Marks {
   /** Before a call, or before all of them. Text that may become one is held back. */
@@ -51,34 +62,48 @@ const marks: Readonly<Record<ToolFormat, Marks>> = {
 /** After a call of `hermes`; its beginning may come before the rest of it. */
 const CLOSING = '</tool_call>'
 
+/** Templates of Mistral's models refuse ids of any other length. */
+const MISTRAL_ID_LENGTH = 9
+
+/** Of the call with this number in the reply that `reply` names. */
+function callId(format: ToolFormat, reply: string, number: number): string {
+  const digest = createHash('sha256').update(`${reply}/${number}`).digest('hex')
+  return format === 'mistral' ? digest.slice(0, MISTRAL_ID_LENGTH) : `call_${digest.slice(0, 24)}`
+}
+
 export class ToolCallReader {
   /** Text that may belong to a call. */
   private held = ''
   private inCalls = false
   private anyText = false
+  private calls = 0
   private readonly marks: Marks
 
-  constructor(format: ToolFormat) {
+  constructor(
+    private readonly format: ToolFormat,
+    /** A name of the reply, from which those of its calls follow. */
+    private readonly reply: string = randomUUID(),
+  ) {
     this.marks = marks[format]
   }
 
-  /** The content and the calls that are certain with this text. */
-  read(text: string): ReadText {
+  /** The content and the calls that are certain with this text, in their order. */
+  read(text: string): ReplyPart[] {
     this.held += text
-    const found: ReadText = { content: '', calls: [] }
+    const found: ReplyPart[] = []
     while (this.inCalls ? this.readCall(found) : this.readContent(found));
     return found
   }
 
   /** What is left when no text follows: the beginning of a call that did not end is content. */
-  end(): ReadText {
+  end(): ReplyPart[] {
     const content = this.inCalls ? this.held.replace(this.marks.between, '') : this.held
     this.held = ''
-    return { content, calls: [] }
+    return content === '' ? [] : [content]
   }
 
   /** True where a call begins. */
-  private readContent(found: ReadText): boolean {
+  private readContent(found: ReplyPart[]): boolean {
     const { bare, before } = this.marks
     if (bare && !this.anyText) {
       // A list may still become one of calls.
@@ -91,14 +116,14 @@ export class ToolCallReader {
     const end = mark ? mark.at : this.held.length - beginning(this.held, before)
     const content = this.held.slice(0, end)
     this.anyText ||= content.trim() !== ''
-    found.content += content
+    if (content !== '') found.push(content)
     this.held = this.held.slice(mark ? mark.at + mark.each.length : end)
     this.inCalls = mark !== undefined
     return this.inCalls
   }
 
   /** True where there may be more. */
-  private readCall(found: ReadText): boolean {
+  private readCall(found: ReplyPart[]): boolean {
     const { arguments: field, between } = this.marks
     const rest = this.held.replace(between, '')
     if (rest === '') return false
@@ -112,12 +137,14 @@ export class ToolCallReader {
     const length = objectLength(rest)
     if (length === undefined) return false
     const text = rest.slice(0, length)
-    const call = callOf(text, field)
-    if (call) found.calls.push(call)
-    else {
+    const called = calledIn(text, field)
+    if (called) {
+      const id = callId(this.format, this.reply, this.calls++)
+      found.push({ id, type: 'function', function: called })
+    } else {
       this.inCalls = false
       this.anyText = true
-      found.content += text
+      found.push(text)
     }
     this.held = rest.slice(length)
     return true
@@ -148,7 +175,7 @@ function objectLength(text: string): number | undefined {
   return undefined
 }
 
-function callOf(text: string, field: Marks['arguments']): ToolCall | undefined {
+function calledIn(text: string, field: Marks['arguments']): ToolCall['function'] | undefined {
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -157,6 +184,18 @@ function callOf(text: string, field: Marks['arguments']): ToolCall | undefined {
   }
   const { name, [field]: given = {} } = json as Record<string, unknown>
   if (typeof name !== 'string' || typeof given !== 'object' || given === null) return undefined
-  const id = `call_${randomUUID().replaceAll('-', '').slice(0, 24)}`
-  return { id, type: 'function', function: { name, arguments: JSON.stringify(given) } }
+  return { name, arguments: JSON.stringify(given) }
+}
+
+/** The arguments of a call that a client sends back. `param`: the field that holds them. */
+export function argumentsOf(text: string, param: string): Readonly<Record<string, unknown>> {
+  let json: unknown
+  try {
+    json = JSON.parse(text === '' ? '{}' : text)
+  } catch (cause) {
+    throw new BasinError('invalid_request', { param, reason: 'is not JSON' }, { cause })
+  }
+  if (typeof json === 'object' && json !== null && !Array.isArray(json))
+    return json as Readonly<Record<string, unknown>>
+  throw new BasinError('invalid_request', { param, reason: 'must be a JSON object' })
 }

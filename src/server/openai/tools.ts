@@ -1,13 +1,26 @@
 /**
- * The tools of a chat request: which the model is told of, and the rules that its text follows where it must
- * call one.
+ * The tools of a request: which the model is told of, and the rules that its text follows where it must call
+ * one.
  */
 import { BasinError } from '../../errors.js'
 import type { EngineClient } from '../../generation/client/engine-client.js'
 import type { Tool, ToolFormat } from '../../tokenizer/chat-template.js'
 import { type Grammar, literal } from '../../tokenizer/grammar/grammar.js'
 import { rulesOfSchema } from '../../tokenizer/grammar/json-rules.js'
-import type { ChatRequest } from '../schemas/chat-schema.js'
+
+export interface AskedFunction {
+  name: string
+  description?: string | null | undefined
+  /** A JSON schema. */
+  parameters?: Readonly<Record<string, unknown>> | null | undefined
+}
+
+/** What a request says of tools, in the words of either API. */
+export interface AskedTools {
+  functions: readonly AskedFunction[] | undefined
+  /** One that has to be called comes with the field that names it. */
+  choice: 'auto' | 'none' | 'required' | { name: string; param: string }
+}
 
 export interface OfferedTools {
   format: ToolFormat
@@ -21,20 +34,19 @@ export interface OfferedTools {
  * `invalid_request` for a choice that is no tool.
  */
 export function offeredTools(
-  { tool_choice: choice, tools: asked }: ChatRequest,
+  { choice, functions }: AskedTools,
   { model, tools: format }: Pick<EngineClient, 'model' | 'tools'>,
 ): OfferedTools | undefined {
-  if (asked && !format) {
-    const reason = `${model.name} calls no tools: it has no chat template that knows them`
-    throw new BasinError('not_supported', { param: 'tools', reason })
-  }
-  if (!asked?.length || !format) {
-    if (choice === undefined || choice === null || choice === 'none' || choice === 'auto')
-      return undefined
+  if (!functions?.length) {
+    if (choice === 'none' || choice === 'auto') return undefined
     throw new BasinError('invalid_request', { param: 'tool_choice', reason: 'needs tools' })
   }
   if (choice === 'none') return undefined
-  const tools = asked.map(({ function: { description, name, parameters } }): Tool => ({
+  if (!format) {
+    const reason = `${model.name} calls no tools: it has no chat template that knows them`
+    throw new BasinError('not_supported', { param: 'tools', reason })
+  }
+  const tools = functions.map(({ description, name, parameters }): Tool => ({
     type: 'function',
     function: {
       name,
@@ -42,17 +54,13 @@ export function offeredTools(
       parameters: parameters ?? { type: 'object', properties: {} },
     },
   }))
-  if (choice === undefined || choice === null || choice === 'auto') return { format, tools }
-  const wanted = choice === 'required' ? tools : tools.filter(isNamed(choice.function.name))
+  if (choice === 'auto') return { format, tools }
+  if (choice === 'required') return { format, tools, grammar: callGrammar(tools, format) }
+  const wanted = tools.filter((tool) => tool.function.name === choice.name)
   if (wanted.length > 0) return { format, tools, grammar: callGrammar(wanted, format) }
-  const reason = `there is no tool ${typeof choice === 'string' ? '' : choice.function.name} among tools`
-  throw new BasinError('invalid_request', { param: 'tool_choice.function.name', reason })
+  const reason = `there is no tool ${choice.name} among tools`
+  throw new BasinError('invalid_request', { param: choice.param, reason })
 }
-
-const isNamed =
-  (name: string) =>
-  (tool: Tool): boolean =>
-    tool.function.name === name
 
 const around: Readonly<Record<ToolFormat, readonly [string, string]>> = {
   hermes: ['<tool_call>\n', '\n</tool_call>'],

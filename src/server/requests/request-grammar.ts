@@ -11,11 +11,14 @@ import { nestsBeyond } from '../json-nesting.js'
 
 /** Characters of a schema, of rules, and of all choices together. */
 const LONGEST_GRAMMAR = 65_536
+/** Of the rules that a schema makes. */
+const LONGEST_RULES = 262_144
 const DEEPEST_SCHEMA = 32
 
 /** A schema may come as its text, as vLLM allows. */
 function schemaGrammar(schema: unknown, param: string): Grammar {
   const text = typeof schema === 'string' ? schema : JSON.stringify(schema)
+  checkLength(text, LONGEST_GRAMMAR, param)
   if (nestsBeyond(text, DEEPEST_SCHEMA)) {
     const bound = `nested at most ${DEEPEST_SCHEMA} deep`
     throw new BasinError('out_of_range', { param, bound, value: 'more' })
@@ -26,7 +29,15 @@ function schemaGrammar(schema: unknown, param: string): Grammar {
   } catch (cause) {
     throw new BasinError('invalid_request', { param, reason: 'is not JSON' }, { cause })
   }
-  return { type: 'ebnf', rules: rulesOfSchema(parsed, param), param }
+  const rules = rulesOfSchema(parsed, param)
+  checkLength(rules, LONGEST_RULES, param)
+  return { type: 'ebnf', rules, param }
+}
+
+function checkLength({ length }: string, most: number, param: string): void {
+  if (length <= most) return
+  const bound = `at most ${most} characters long`
+  throw new BasinError('out_of_range', { param, bound, value: length })
 }
 
 const anyObject = (param: string): Grammar => ({ type: 'ebnf', rules: rulesOfObject(), param })
@@ -58,7 +69,11 @@ function* grammarsIn(fields: StructureFields): Generator<Grammar> {
   for (const [prefix, { choice, grammar, json, regex }] of wanted) {
     if (json !== undefined && json !== null) yield schemaGrammar(json, `${prefix}json`)
     if (typeof regex === 'string') yield { type: 'regex', pattern: regex, param: `${prefix}regex` }
-    if (choice) yield { type: 'choice', choices: choice, param: `${prefix}choice` }
+    if (choice) {
+      const param = `${prefix}choice`
+      checkLength(choice.join(''), LONGEST_GRAMMAR, param)
+      yield { type: 'choice', choices: choice, param }
+    }
     if (typeof grammar === 'string')
       yield { type: 'ebnf', rules: grammar, param: `${prefix}grammar` }
   }
@@ -82,11 +97,6 @@ export function grammarOf(
   if (positions === undefined && typeof fields.template === 'string') {
     const reason = 'what is known of an answer that fills a template belongs into the template'
     throw new BasinError('not_supported', { param, reason })
-  }
-  const { length } = JSON.stringify(grammar)
-  if (length > LONGEST_GRAMMAR) {
-    const bound = `at most ${LONGEST_GRAMMAR} characters long`
-    throw new BasinError('out_of_range', { param, bound, value: length })
   }
   return grammar
 }

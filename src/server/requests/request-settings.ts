@@ -37,7 +37,7 @@ function logitBias(asked: Settings, model: ModelConfig): Readonly<Record<number,
 const sampling = (asked: Settings, model: ModelConfig): Sampling => ({
   temperature: asked.temperature ?? model.temperature ?? 1,
   topP: asked.top_p ?? 1,
-  topK: asked.top_k ?? 0,
+  topK: Math.max(0, asked.top_k ?? 0),
   seed: asked.seed ?? randomSeed(),
   ...(asked.min_p && { minP: asked.min_p }),
   ...(asked.repetition_penalty && { repetitionPenalty: asked.repetition_penalty }),

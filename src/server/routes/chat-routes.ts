@@ -8,6 +8,7 @@ import {
   chatCompletionsWithTools,
   chatOf,
   completionRequestOf,
+  toolsOf,
   turnsOf,
 } from '../openai/chat-completion.js'
 import { requestedChoices } from '../openai/completion-choices.js'
@@ -33,7 +34,7 @@ export function chatRoutes(app: App, context: AppContext): void {
     },
     async (request, reply) => {
       const { body, engine, log } = request
-      const offered = offeredTools(body, engine)
+      const offered = offeredTools(toolsOf(body), engine)
       const turns = turnsOf(body, engine)
       const asked = await conversationPrompt(turns, request, 'messages', null, offered?.tools)
       const room = roomAfter(asked.prompt.length, engine.model)

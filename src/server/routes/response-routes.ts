@@ -9,7 +9,7 @@ import { asBasinError, publicError } from '../error-boundary.js'
 import { eventText, sendEvents, streamOpening } from '../event-stream.js'
 import { bodyErrors, replies } from '../schemas/reply-schema.js'
 import {
-  InputMessage,
+  StoredItem,
   ItemQuery,
   ResponseReply,
   ResponseRequest,
@@ -25,7 +25,7 @@ const Deleted = Type.Object({
 
 const Items = Type.Object({
   object: Type.Literal('list'),
-  data: Type.Array(InputMessage),
+  data: Type.Array(StoredItem),
   first_id: Type.Union([Type.String(), Type.Null()]),
   last_id: Type.Union([Type.String(), Type.Null()]),
   has_more: Type.Boolean(),
@@ -168,7 +168,7 @@ export function responseRoutes(
     {
       schema: {
         operationId: 'listResponseInputItems',
-        summary: 'The messages of a request',
+        summary: 'The items of a request',
         tags,
         params,
         querystring: ItemQuery,

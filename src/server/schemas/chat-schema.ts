@@ -6,6 +6,7 @@ import { Logprob, RefinementReply, Usage } from './reply-schema.js'
 import { responseFormat } from './structure-schema.js'
 import { nullableBoolean, nullableInteger, nullableString } from './nullable-schema.js'
 import { efforts, exact, sharedSettings } from './settings-schema.js'
+import { functionFields, ToolName } from './tool-schema.js'
 
 /** Parts of other types are refused where messages are read, with their type. */
 const Part = Type.Object({
@@ -15,8 +16,6 @@ const Part = Type.Object({
 })
 
 const chatRoles = ['system', 'developer', 'user', 'assistant', 'tool'] as const
-
-const ToolName = Type.String({ minLength: 1, maxLength: 64 })
 
 const ToolCall = Type.Object(
   {
@@ -33,24 +32,7 @@ const ToolCall = Type.Object(
 const FunctionTool = Type.Object(
   {
     type: Type.Literal('function'),
-    function: Type.Object(
-      {
-        name: ToolName,
-        description: Type.Optional(nullableString(65_536, {})),
-        parameters: Type.Optional(
-          Type.Unsafe<Record<string, unknown> | null>({
-            type: ['object', 'null'],
-            description: 'a JSON schema of the arguments',
-          }),
-        ),
-        strict: Type.Optional(
-          nullableBoolean({
-            description: 'without effect: calls that are required are held to the schema',
-          }),
-        ),
-      },
-      exact,
-    ),
+    function: Type.Object({ name: ToolName, ...functionFields }, exact),
   },
   exact,
 )

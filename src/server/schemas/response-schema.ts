@@ -5,6 +5,7 @@ import { Logprob, RefinementReply } from './reply-schema.js'
 import { type ResponseFormat, textFormat } from './structure-schema.js'
 import { nullableBoolean, nullableInteger, nullableString } from './nullable-schema.js'
 import { efforts, exact, LARGEST_COUNT, settings } from './settings-schema.js'
+import { functionFields, ToolName } from './tool-schema.js'
 
 /** A client may send back parts of an earlier answer as they were; only their texts are read. */
 const Part = Type.Object({
@@ -15,10 +16,16 @@ const Part = Type.Object({
 const roles = ['user', 'assistant', 'system', 'developer'] as const
 export type Role = (typeof roles)[number]
 
+const CallId = Type.String({ minLength: 1, maxLength: 128 })
+
 /** Items of types that models here cannot read are refused where the input is read, with their type. */
 const InputItem = Type.Object({
   type: Type.Optional(
-    Type.String({ maxLength: 64, description: 'default message; reasoning has no effect' }),
+    Type.String({
+      maxLength: 64,
+      description:
+        'message (default), function_call or function_call_output; reasoning has no effect',
+    }),
   ),
   role: Type.Optional(Type.Unsafe<Role>({ enum: roles })),
   content: Type.Optional(
@@ -26,11 +33,43 @@ const InputItem = Type.Object({
       description: 'a text, or parts of type input_text or output_text',
     }),
   ),
+  call_id: Type.Optional(CallId),
+  name: Type.Optional(
+    Type.String({ maxLength: 64, description: 'of the function that was called' }),
+  ),
+  arguments: Type.Optional(Type.String({ description: 'of a function_call: JSON' })),
+  output: Type.Optional(
+    Type.Union([Type.String(), Type.Array(Part, { maxItems: 1024 })], {
+      description: 'of a function_call_output: a text, or parts of type input_text',
+    }),
+  ),
   id: Type.Optional(nullableString(128, { description: 'without effect' })),
   status: Type.Optional(nullableString(32, { description: 'without effect' })),
   phase: Type.Optional(nullableString(32, { description: 'without effect' })),
 })
 export type InputItem = Static<typeof InputItem>
+
+/** Tools of other types have other fields; they are refused where the request is read, with their type. */
+const Tool = Type.Object(
+  {
+    type: Type.String({ maxLength: 64, description: 'function is the only one' }),
+    name: Type.Optional(ToolName),
+    ...functionFields,
+  },
+  { additionalProperties: true },
+)
+export type Tool = Static<typeof Tool>
+
+const ToolChoice = Type.Union([
+  Type.Literal('none'),
+  Type.Literal('auto'),
+  Type.Literal('required'),
+  Type.Object(
+    { type: Type.String({ maxLength: 64 }), name: Type.Optional(ToolName) },
+    { additionalProperties: true },
+  ),
+])
+type ToolChoice = Static<typeof ToolChoice>
 
 /** Values of OpenAI's `include`, and one of ours. Those of tools and images are accepted without effect. */
 const includable = [
@@ -125,8 +164,17 @@ export const ResponseRequest = Type.Object(
         verbosity: { type: ['string', 'null'], maxLength: 32, description: 'without effect' },
       }),
     ),
-    tools: Type.Optional(Type.Union([Type.Array(Type.Unknown(), { maxItems: 1024 }), Type.Null()])),
-    tool_choice: Type.Optional(Type.Unknown()),
+    tools: Type.Optional(
+      Type.Union([Type.Array(Tool, { maxItems: 128 }), Type.Null()], {
+        description: 'functions that the model may call, if its chat template knows tools',
+      }),
+    ),
+    tool_choice: Type.Optional(
+      Type.Union([ToolChoice, Type.Null()], {
+        description:
+          'required, or {type: "function", name}: the text is one call, with arguments of its schema',
+      }),
+    ),
     parallel_tool_calls: Type.Optional(nullableBoolean({ description: 'without effect' })),
     max_tool_calls: Type.Optional(
       nullableInteger(0, LARGEST_COUNT, { description: 'without effect' }),
@@ -159,7 +207,7 @@ const status = (...names: readonly string[]) => Type.Unsafe<string>({ enum: name
 const orNull = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
   Type.Union([schema, Type.Null()])
 
-export const OutputItem = Type.Object({
+const OutputMessage = Type.Object({
   type: Type.Literal('message'),
   id: Type.String(),
   status: status('in_progress', 'completed', 'incomplete'),
@@ -173,9 +221,23 @@ export const OutputItem = Type.Object({
     }),
   ),
 })
+export type OutputMessage = Static<typeof OutputMessage>
+
+const FunctionCall = Type.Object({
+  type: Type.Literal('function_call'),
+  id: Type.String(),
+  call_id: Type.String(),
+  name: Type.String(),
+  arguments: Type.String({ description: 'JSON' }),
+  status: Type.Literal('completed'),
+})
+export type FunctionCall = Static<typeof FunctionCall>
+
+/** What a model says: texts, and calls of tools. */
+const OutputItem = Type.Union([OutputMessage, FunctionCall])
 export type OutputItem = Static<typeof OutputItem>
 
-export const InputMessage = Type.Object({
+const InputMessage = Type.Object({
   type: Type.Literal('message'),
   id: Type.String(),
   status: Type.Literal('completed'),
@@ -188,6 +250,18 @@ export const InputMessage = Type.Object({
   ),
 })
 export type InputMessage = Static<typeof InputMessage>
+
+const FunctionCallOutput = Type.Object({
+  type: Type.Literal('function_call_output'),
+  id: Type.String(),
+  call_id: Type.String(),
+  output: Type.String(),
+  status: Type.Literal('completed'),
+})
+
+/** An item of a request's input, as it is kept. */
+export const StoredItem = Type.Union([InputMessage, FunctionCall, FunctionCallOutput])
+export type StoredItem = Static<typeof StoredItem>
 
 const ResponseUsage = Type.Object({
   input_tokens: Type.Integer(),
@@ -232,8 +306,8 @@ export const ResponseReply = Type.Object(
     text: Type.Object({
       format: Type.Unsafe<ResponseFormat>({ type: 'object', additionalProperties: true }),
     }),
-    tool_choice: Type.Literal('none'),
-    tools: Type.Array(Type.Unknown()),
+    tool_choice: Type.Unsafe<ToolChoice>({ description: 'as it was asked' }),
+    tools: Type.Array(Type.Unsafe<Tool>({ type: 'object', additionalProperties: true })),
     top_p: Type.Number(),
     truncation: Type.Literal('disabled'),
     usage: orNull(ResponseUsage),

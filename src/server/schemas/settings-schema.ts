@@ -175,7 +175,9 @@ export const sharedSettings = {
     }),
   ),
   top_p: Type.Optional(nullableNumber(0, 1, { description: 'default 1' })),
-  top_k: Type.Optional(nullableInteger(0, LARGEST_COUNT, { description: '0 (default): no limit' })),
+  top_k: Type.Optional(
+    nullableInteger(-1, LARGEST_COUNT, { description: '0 (default) and -1: no limit' }),
+  ),
   stop: Type.Optional(
     Type.Union(
       [

@@ -1,7 +1,7 @@
 /** What crosses the threads between token-masks.ts and grammar-thread.ts. */
 import type { ErrorMessage } from '../../errors.js'
 import type { Grammar } from './grammar.js'
-import type { MaskMemory } from './mask-memory.js'
+import type { Wakeup, MaskMemory } from './mask-memory.js'
 
 /** Which tokens the grammars of a thread are over. */
 export interface GrammarThreadData {
@@ -9,14 +9,13 @@ export interface GrammarThreadData {
   directory: string
   /** Tokens of the model, which may be more than those of the tokenizer. */
   tokens: number
+  /** Woken after each message, and after a change of a text where the thread sleeps. */
+  wakeup: Wakeup
 }
 
-/** `id`: of a text. A text that was opened is followed by the tokens that become part of it. */
+/** `id`: of a text, whose changes are in its memory. */
 export type ToGrammarThread =
-  | { type: 'open'; id: number; grammar: Grammar; memory: MaskMemory }
-  | { type: 'accept'; id: number; tokens: readonly number[] }
-  | { type: 'rewind'; id: number; count: number }
-  | { type: 'close'; id: number }
+  { type: 'open'; id: number; grammar: Grammar; memory: MaskMemory } | { type: 'close'; id: number }
 
 /** The reply to `open`. */
 export type FromGrammarThread = { id: number; error?: ErrorMessage }

@@ -44,11 +44,21 @@ const keywords: Readonly<Record<string, readonly string[]>> = {
 const fraction = `[0-9]{1,${FREE_DIGITS}}`
 const whole = `("0" | [1-9] [0-9]{0,${FREE_DIGITS - 1}})`
 
+const QUOTE = '"\\""'
+
+/**
+ * The characters of a text, of which each is followed by `next`. The plain ones stand in the rule itself, and what
+ * follows within it: so the compiler knows for each place in a text, once and for all, which tokens fit. A rule for
+ * one character would make it ask for nearly all of them again at every token.
+ */
+const characterThen = (next: string): string => `${PLAIN} ${next} | "\\\\" escape ${next}`
+
 /** Values of any kind. A \\u escape is a character of its own: no half of a pair. */
 const basics: Readonly<Record<string, string>> = {
   hex: '[0-9A-Fa-f]',
-  character: `${PLAIN} | "\\\\" (["\\\\/bfnrt] | "u" ([0-9A-Ca-cEeFf] hex hex hex | [Dd] [0-7] hex hex))`,
-  string: '"\\"" character* "\\""',
+  escape: '["\\\\/bfnrt] | "u" ([0-9A-Ca-cEeFf] hex hex hex | [Dd] [0-7] hex hex)',
+  rest: `${QUOTE} | ${characterThen('rest')}`,
+  string: `${QUOTE} rest`,
   integer: `"0" | "-"? [1-9] [0-9]{0,${FREE_DIGITS - 1}}`,
   number: `"-"? ${whole} ("." ${fraction})? ([eE] [+-]? [0-9]{1,2})?`,
   boolean: '"true" | "false"',
@@ -81,6 +91,11 @@ const formats: Readonly<Record<string, string>> = {
 
 /** Of a text or a list; a longer one would take too long to compile. */
 const LARGEST_COUNT = 2000
+/**
+ * Characters of a text that are counted one by one, each with a rule of its own; of a longer one, so many at a time.
+ * A rule takes a millisecond to compile with 4,096 tokens.
+ */
+const BLOCK = 32
 const LARGEST_INTEGER = 10 ** FREE_DIGITS - 1
 
 class RuleWriter {
@@ -225,7 +240,39 @@ class RuleWriter {
     }
     if (typeof pattern === 'string') return `"\\"" ${this.pattern(pattern, path)} "\\""`
     if (rules.length === 0) return 'string'
-    return `"\\"" character${this.times(schema, 'minLength', 'maxLength', path)} "\\""`
+    const { high, low } = this.bounds(schema, 'minLength', 'maxLength', path)
+    return `${QUOTE} ${this.charactersAndQuote(low, high)}`
+  }
+
+  /** The rule of so many characters and the closing quote. */
+  private charactersAndQuote(low: number, high = Infinity): string {
+    if (low > BLOCK) return `${this.block()} ${this.charactersAndQuote(low - BLOCK, high - BLOCK)}`
+    if (high === Infinity || high <= 2 * BLOCK) return this.countedRule(low, high)
+    const rest = this.charactersAndQuote(0, high - BLOCK)
+    return this.shared(
+      `text-${low}-${high}`,
+      () => `${this.countedRule(low, BLOCK)} | ${this.block()} ${rest}`,
+    )
+  }
+
+  private countedRule(low: number, high: number): string {
+    if (low === 0 && high === Infinity) return 'rest'
+    return this.shared(`text-${low}-${high}`, () => {
+      const more = () => characterThen(this.countedRule(Math.max(0, low - 1), high - 1))
+      return [...(low === 0 ? [QUOTE] : []), ...(high > 0 ? [more()] : [])].join(' | ')
+    })
+  }
+
+  /** The rule of BLOCK characters, or of the last of them from number `from` on. */
+  private block(from = 0): string {
+    return this.shared(`block-${from}`, () =>
+      characterThen(from + 1 < BLOCK ? this.block(from + 1) : '""'),
+    )
+  }
+
+  private shared(name: string, expression: () => string): string {
+    if (!this.rules.has(name)) this.rules.set(name, expression())
+    return name
   }
 
   private pattern(pattern: string, path: string): string {
@@ -236,14 +283,17 @@ class RuleWriter {
     }
   }
 
+  private bounds(schema: Schema, least: string, most: string, path: string) {
+    const low = this.count(schema, least, path) ?? 0
+    const high = this.count(schema, most, path)
+    if (high === undefined || high >= low) return { low, high }
+    const reason = `is below ${least}`
+    throw new BasinError('invalid_request', { param: `${path}.${most}`, reason })
+  }
+
   /** `{least,most}`, less `taken` of each. */
   private times(schema: Schema, least: string, most: string, path: string, taken = 0): string {
-    const low = Math.max(0, this.count(schema, least, path) ?? 0)
-    const high = this.count(schema, most, path)
-    if (high !== undefined && high < low) {
-      const reason = `is below ${least}`
-      throw new BasinError('invalid_request', { param: `${path}.${most}`, reason })
-    }
+    const { high, low } = this.bounds(schema, least, most, path)
     return `{${Math.max(0, low - taken)},${high === undefined ? '' : Math.max(0, high - taken)}}`
   }
 

@@ -6,7 +6,16 @@ import { Worker } from 'node:worker_threads'
 import { BasinError, fromErrorMessage } from '../../errors.js'
 import type { Grammar, TokenMask } from './grammar.js'
 import type { FromGrammarThread, GrammarThreadData, ToGrammarThread } from './grammar-messages.js'
-import { createMaskMemory, type MaskMemory, readMask } from './mask-memory.js'
+import {
+  type Wakeup,
+  createWakeup,
+  createMaskMemory,
+  type MaskMemory,
+  readMask,
+  wake,
+  wakeIfAsleep,
+  writeChange,
+} from './mask-memory.js'
 
 /** A grammar that takes longer to compile is refused, and its thread is ended. */
 const COMPILE_SECONDS = 10
@@ -23,10 +32,12 @@ const tooComplex = ({ param }: Grammar, what: string): BasinError =>
 class GrammarThread {
   private readonly worker: Worker
   private readonly waiting = new Map<number, (message: FromGrammarThread) => void>()
+  readonly wakeup: Wakeup = createWakeup()
   ended = false
 
-  constructor(data: GrammarThreadData, onEnd: () => void) {
-    this.worker = new Worker(entry, { workerData: data })
+  constructor(data: Omit<GrammarThreadData, 'wakeup'>, onEnd: () => void) {
+    const workerData: GrammarThreadData = { ...data, wakeup: this.wakeup }
+    this.worker = new Worker(entry, { workerData })
     this.worker.unref()
     this.worker.on('message', (message: FromGrammarThread) => {
       this.waiting.get(message.id)?.(message)
@@ -43,7 +54,9 @@ class GrammarThread {
   }
 
   send(message: ToGrammarThread): void {
-    if (!this.ended) this.worker.postMessage(message)
+    if (this.ended) return
+    this.worker.postMessage(message)
+    wake(this.wakeup)
   }
 
   /** Resolves with the reply; undefined where there is none in time. */
@@ -69,7 +82,7 @@ export class TokenMasks {
   private thread: GrammarThread | undefined
   private opened = 0
 
-  constructor(private readonly data: GrammarThreadData) {}
+  constructor(private readonly data: Omit<GrammarThreadData, 'wakeup'>) {}
 
   /** Throws what is wrong with the grammar. */
   async open(grammar: Grammar): Promise<TokenMask> {
@@ -99,8 +112,6 @@ export class TokenMasks {
 }
 
 class FollowedText implements TokenMask {
-  private changes = 0
-
   constructor(
     private readonly thread: GrammarThread,
     private readonly id: number,
@@ -110,23 +121,30 @@ class FollowedText implements TokenMask {
 
   allowed(): Int32Array {
     if (this.thread.ended) throw new BasinError('engine_failed', { reason: GRAMMARS_ENDED })
-    const mask = readMask(this.memory, this.changes, MASK_SECONDS)
+    const mask = readMask(this.memory, MASK_SECONDS)
     if (mask?.some((word) => word !== 0)) return mask
     if (mask) {
       const reason = 'no text can match it'
       throw new BasinError('invalid_request', { param: this.grammar.param, reason })
     }
-    throw tooComplex(this.grammar, `it took more than ${MASK_SECONDS} s to find the next tokens`)
+    throw this.tooSlow()
   }
 
   accept(tokens: readonly number[]): void {
-    this.changes++
-    this.thread.send({ type: 'accept', id: this.id, tokens })
+    for (const token of tokens) this.change(token)
   }
 
   rewind(count: number): void {
-    this.changes++
-    this.thread.send({ type: 'rewind', id: this.id, count })
+    if (count > 0) this.change(-count)
+  }
+
+  private change(change: number): void {
+    if (!writeChange(this.memory, change, MASK_SECONDS)) throw this.tooSlow()
+    wakeIfAsleep(this.thread.wakeup)
+  }
+
+  private tooSlow(): BasinError {
+    return tooComplex(this.grammar, `it took more than ${MASK_SECONDS} s to find the next tokens`)
   }
 
   close(): void {

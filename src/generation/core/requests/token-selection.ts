@@ -35,15 +35,18 @@ export const temperatureOf = ({ temperature }: Sampling): number =>
 
 /**
  * What is read of a settled answer. Greedy choices need the most probable tokens; draws among all tokens
- * need the token drawn, and other plain draws the weights; everything else needs all logits. `block`: K.
+ * need the token drawn, and other plain draws the weights; everything else needs all logits, and so do several
+ * positions with a mask, where each depends on the tokens before it. `block`: K.
  */
 export function readRow(row: CandidateRow, block: number): ReadRow {
-  const { completion, givenTokens, request } = row.state
+  const { completion, givenTokens, mask, request } = row.state
   const { answer, candidate } = candidateOf(row)
   const { sampling } = request
-  const asked = { slot: slotOf(candidate), which: answer.reads(candidate) }
-  if (givenTokens.length > 0 || row.state.mask) return { ...asked, top: 'all' }
-  if (isGreedy(sampling)) return { ...asked, top: Math.max(1, request.logprobs ?? 0) }
+  const place = { slot: slotOf(candidate), which: answer.reads(candidate) }
+  if (givenTokens.length > 0 || (mask && block > 1)) return { ...place, top: 'all' }
+  const asked = { ...place, ...(mask && { allowed: mask.allowed() }) }
+  if (isGreedy(sampling) && (!mask || request.logprobs === undefined))
+    return { ...asked, top: Math.max(1, request.logprobs ?? 0) }
   if (request.logprobs !== undefined || !isPlainDraw(sampling)) return { ...asked, top: 'all' }
   const temperature = temperatureOf(sampling)
   if (!isWholeDraw(sampling)) return { ...asked, top: 'all', temperature }

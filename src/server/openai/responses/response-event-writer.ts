@@ -14,7 +14,8 @@ import { isRecorded } from '../../../jobs/thinning.js'
 import { publicError } from '../../error-boundary.js'
 import { stepFields, tokenBytes } from '../../event-fields.js'
 import type { Logprob } from '../../schemas/reply-schema.js'
-import type { OutputItem, ResponseReply } from '../../schemas/response-schema.js'
+import type { ResponseReply } from '../../schemas/response-schema.js'
+import { type OutputMeta, type RecalledEvent, ResponseOutput } from './response-output.js'
 
 /** The fields of a response that do not change. */
 export type ResponseHead = Omit<
@@ -30,10 +31,8 @@ export type ResponseHead = Omit<
 >
 
 /** What its events and its object contain besides what the engine reports. */
-export interface ResponseMeta {
+export interface ResponseMeta extends OutputMeta {
   head: ResponseHead
-  /** Of its one message. */
-  itemId: string
   /** Events of descent steps were asked for. */
   refinement: boolean
   /** It goes on from the state of another response, which had said this. */
@@ -48,12 +47,6 @@ export interface Given {
 }
 
 /** What of an event changes the response. */
-interface Told {
-  type: string
-  delta?: string
-  logprobs?: Logprob[]
-}
-
 const logprobOf = ({ logprob, token, top }: TokenLogprob): Logprob => ({
   token,
   logprob,
@@ -87,16 +80,21 @@ export class ResponseEventWriter implements EventWriter {
   private readonly logprobs: Logprob[] = []
   /** Of which an event was written or, among many, left out. */
   private steps = 0
+  private readonly output: ResponseOutput
 
   /** `memory`: of the writer that it goes on from. */
   constructor(
     private readonly meta: ResponseMeta,
     memory?: unknown,
   ) {
+    this.output = new ResponseOutput(meta)
     if (memory === undefined) return
     const { logprobs, ...others } = memory as WriterMemory
     Object.assign(this, others)
     this.logprobs.push(...logprobs)
+    // Its events were written by the other.
+    if (this.begun) this.output.begin()
+    this.output.say(this.text, this.logprobs)
   }
 
   memory(): WriterMemory {
@@ -136,7 +134,9 @@ export class ResponseEventWriter implements EventWriter {
   }
 
   recall(event: object): void {
-    const { delta = '', logprobs = [], type } = event as Told
+    const told = event as RecalledEvent
+    const { delta = '', logprobs = [], type } = told
+    this.output.recall(told)
     switch (type) {
       case 'response.queued':
         this.status = 'queued'
@@ -166,16 +166,7 @@ export class ResponseEventWriter implements EventWriter {
     this.begun = true
     this.status = 'in_progress'
     const response = this.reply({ status: 'in_progress' }, [])
-    return [
-      { type: 'response.in_progress', response },
-      {
-        type: 'response.output_item.added',
-        output_index: 0,
-        item: { ...this.item('in_progress'), content: [] },
-      },
-      { type: 'response.content_part.added', ...this.place, part: this.part },
-      ...this.giveAgain(),
-    ]
+    return [{ type: 'response.in_progress', response }, ...this.output.begin(), ...this.giveAgain()]
   }
 
   /** What the response had said whose state this one goes on from. */
@@ -201,9 +192,7 @@ export class ResponseEventWriter implements EventWriter {
   private say(text: string, added: readonly Logprob[]): object[] {
     this.text += text
     this.logprobs.push(...added)
-    if (text === '' && added.length === 0) return []
-    const delta = { delta: text, logprobs: added }
-    return [{ type: 'response.output_text.delta', ...this.place, ...delta }]
+    return this.output.say(text, added)
   }
 
   private finish({ finishReason, refinement, usage }: Of<'finished'>): EmittedEvents {
@@ -221,37 +210,15 @@ export class ResponseEventWriter implements EventWriter {
    */
   private end(outcome: Outcome): EmittedEvents {
     this.status = outcome.status
-    const final = this.reply(outcome)
     const name = outcome.status === 'cancelled' ? 'incomplete' : outcome.status
-    const closing = this.begun && outcome.status !== 'failed' ? this.close() : []
+    const closing =
+      this.begun && outcome.status !== 'failed' ? this.output.end(this.itemStatus) : []
+    const final = this.reply(outcome)
     return { events: [...closing, { type: `response.${name}`, response: final }], final }
-  }
-
-  private close(): object[] {
-    const { logprobs, place, text } = this
-    return [
-      { type: 'response.output_text.done', ...place, text, logprobs },
-      { type: 'response.content_part.done', ...place, part: this.part },
-      { type: 'response.output_item.done', output_index: 0, item: this.item() },
-    ]
   }
 
   private statusEvent(name: 'created' | 'queued'): object {
     return { type: `response.${name}`, response: this.reply({ status: this.status }) }
-  }
-
-  private get place() {
-    return { item_id: this.meta.itemId, output_index: 0, content_index: 0 }
-  }
-
-  private get part(): OutputItem['content'][number] {
-    const { logprobs, text } = this
-    return { type: 'output_text', text, annotations: [], logprobs: [...logprobs] }
-  }
-
-  private item(status = this.itemStatus): OutputItem {
-    const content = [this.part]
-    return { type: 'message', id: this.meta.itemId, status, role: 'assistant', content }
   }
 
   private get itemStatus(): string {
@@ -259,7 +226,7 @@ export class ResponseEventWriter implements EventWriter {
     return 'incomplete'
   }
 
-  private reply(outcome: Outcome, output = this.begun ? [this.item()] : []): ResponseReply {
+  private reply(outcome: Outcome, output = this.output.present(this.itemStatus)): ResponseReply {
     const { head } = this.meta
     const ended = outcome.status !== 'queued' && outcome.status !== 'in_progress'
     return {
@@ -278,8 +245,16 @@ export class ResponseEventWriter implements EventWriter {
 
 /** The fields that a run which is computed again must repeat: its times, and last digits of its energies, may differ. */
 function repeatedFields(event: object): string {
-  const { delta, position, step, candidate, text, type } = event as Record<string, unknown>
-  return JSON.stringify({ type, delta, position, step, candidate, text })
+  const {
+    arguments: given,
+    delta,
+    position,
+    step,
+    candidate,
+    text,
+    type,
+  } = event as Record<string, unknown>
+  return JSON.stringify({ type, delta, position, step, candidate, text, given })
 }
 
 export const saysTheSame = (first: object, again: object): boolean =>

@@ -11,7 +11,8 @@ import type { ResponseRequest } from '../../schemas/response-schema.js'
 import { responseRefusals, withoutEffect } from '../../schemas/openai-fields.js'
 import type { ConversationPrompt } from '../chat-prompt.js'
 import { refuseFields } from '../refuse-fields.js'
-import type { ResponseMeta } from './response-event-writer.js'
+import type { AskedTools, OfferedTools } from '../tools.js'
+import type { ResponseHead, ResponseMeta } from './response-event-writer.js'
 import type { StateContent } from './response-state.js'
 
 /** What the text of a response may be. */
@@ -23,9 +24,6 @@ export function refuseUnsupported(body: ResponseRequest): void {
   const refuse = (param: string, reason: string) => {
     throw new BasinError('not_supported', { param, reason })
   }
-  if (body.tools && body.tools.length > 0) refuse('tools', 'models here use none')
-  const choice = body.tool_choice ?? 'none'
-  if (choice !== 'none' && choice !== 'auto') refuse('tool_choice', 'models here use no tools')
   const format = body.text?.format?.type ?? 'text'
   if (!formats.includes(format))
     refuse('text.format.type', `it must be one of ${formats.join(', ')}`)
@@ -34,6 +32,27 @@ export function refuseUnsupported(body: ResponseRequest): void {
     const reason = 'needs store: true'
     throw new BasinError('invalid_request', { param: 'background', reason })
   }
+}
+
+/** Throws `not_supported` for a tool, or a choice of one, that is no function. */
+export function toolsOf({ tool_choice: choice, tools }: ResponseRequest): AskedTools {
+  const refuse = (param: string, type: string) =>
+    new BasinError('not_supported', {
+      param,
+      reason: `models here call functions, and no tool of type ${type}`,
+    })
+  const required = (value: string | undefined, param: string): string => {
+    if (value !== undefined) return value
+    throw new BasinError('invalid_request', { param, reason: 'is required' })
+  }
+  const functions = tools?.map(({ description, name, parameters, type }, i) => {
+    if (type !== 'function') throw refuse('tools', type)
+    return { name: required(name, `tools.${i}.name`), description, parameters }
+  })
+  if (!choice || typeof choice === 'string') return { functions, choice: choice ?? 'auto' }
+  if (choice.type !== 'function') throw refuse('tool_choice', choice.type)
+  const param = 'tool_choice.name'
+  return { functions, choice: { name: required(choice.name, param), param } }
 }
 
 const wantsLogprobs = ({ include, top_logprobs: top }: ResponseRequest): number | null =>
@@ -52,13 +71,21 @@ export function engineRequestOf(
   { prompt, template }: ConversationPrompt,
   model: ModelConfig,
   limits: Limits,
+  offered?: OfferedTools,
 ): NewRequest {
+  const logprobs = wantsLogprobs(body)
+  if (offered && logprobs !== null) {
+    const param = typeof body.top_logprobs === 'number' ? 'top_logprobs' : 'include'
+    const reason = 'calls have no log-probabilities; leave it or tools out'
+    throw new BasinError('not_supported', { param, reason })
+  }
   const settings = {
     ...body,
     template: template ?? null,
     max_tokens: body.max_output_tokens ?? roomAfter(prompt.length, model),
     reasoning_effort: effortOf(body),
-    logprobs: wantsLogprobs(body),
+    logprobs,
+    ...(offered?.grammar && { implied: offered.grammar }),
   }
   return {
     ...requestFrom(settings, model, limits),
@@ -116,10 +143,26 @@ export function engineRequestFrom(
   return { ...request, reportSteps, from: { thought, repeats: false } }
 }
 
+/** Its model knows the tools in `head`, if it may call any. */
+function metaOf(
+  head: ResponseHead,
+  body: ResponseRequest,
+  { tools }: Pick<EngineClient, 'tools'>,
+): ResponseMeta {
+  const offers = head.tools.length > 0 && head.tool_choice !== 'none'
+  return {
+    head,
+    itemId: `msg_${randomUUID()}`,
+    refinement: wantsRefinement(body),
+    ...(offers && tools && { calls: tools }),
+  }
+}
+
 /** The response that goes on where the one of `content` was. */
 export function continuedMetaOf(
   body: ResponseRequest,
   { given, head }: StateContent,
+  engine: Pick<EngineClient, 'tools'>,
 ): ResponseMeta {
   const continued = {
     ...head,
@@ -129,38 +172,34 @@ export function continuedMetaOf(
     store: body.store ?? true,
     metadata: body.metadata ?? {},
   }
-  return {
-    head: continued,
-    itemId: `msg_${randomUUID()}`,
-    refinement: wantsRefinement(body),
-    given,
-  }
+  return { ...metaOf(continued, body, engine), given }
 }
 
 export function responseMetaOf(
   body: ResponseRequest,
   { sampling }: NewRequest,
-  model: string,
+  engine: Pick<EngineClient, 'model' | 'tools'>,
 ): ResponseMeta {
+  const tools = body.tools ?? []
   const head = {
     id: `resp_${randomUUID()}`,
     created_at: Math.floor(Date.now() / 1000),
     background: body.background ?? false,
     instructions: body.instructions ?? null,
     max_output_tokens: body.max_output_tokens ?? null,
-    model,
-    parallel_tool_calls: false,
+    model: engine.model.name,
+    parallel_tool_calls: tools.length > 0,
     previous_response_id: body.previous_response_id ?? null,
     reasoning: { effort: effortOf(body), summary: null },
     store: body.store ?? true,
     temperature: sampling.temperature,
     text: { format: body.text?.format ?? { type: 'text' as const } },
-    tool_choice: 'none' as const,
-    tools: [],
+    tool_choice: body.tool_choice ?? (tools.length > 0 ? ('auto' as const) : ('none' as const)),
+    tools,
     top_p: sampling.topP,
     truncation: 'disabled' as const,
     metadata: body.metadata ?? {},
     seed: sampling.seed,
   }
-  return { head, itemId: `msg_${randomUUID()}`, refinement: wantsRefinement(body) }
+  return metaOf(head, body, engine)
 }

@@ -14,7 +14,7 @@ import { BasinError } from '../../../errors.js'
 import type { Steer } from '../../../generation/protocol.js'
 import type { Checkpoint } from '../../../jobs/store.js'
 import type { NewRequest } from '../../requests/request-service.js'
-import type { InputMessage } from '../../schemas/response-schema.js'
+import type { StoredItem } from '../../schemas/response-schema.js'
 import type { Turn } from '../chat-prompt.js'
 import type { Given, ResponseHead } from './response-event-writer.js'
 
@@ -33,7 +33,7 @@ export interface SavedAnswer extends Pick<Checkpoint, 'limits' | 'steered' | 'st
 
 export interface StateContent extends SavedAnswer {
   head: ResponseHead
-  items: InputMessage[]
+  items: StoredItem[]
   history: Turn[]
 }
 

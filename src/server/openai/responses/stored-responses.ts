@@ -24,13 +24,14 @@ import type { NewRequest, RequestService } from '../../requests/request-service.
 import type { RunningRequests, Steerable } from '../../requests/running-requests.js'
 import type { SubmittedRequest } from '../../requests/request-service.js'
 import type {
-  InputMessage,
   ResponseReply,
   ResponseRequest,
   StateReply,
+  StoredItem,
 } from '../../schemas/response-schema.js'
 import type { Turn } from '../chat-prompt.js'
-import { itemsOf, promptOf, turnOf } from './response-input.js'
+import { offeredTools } from '../tools.js'
+import { itemsOf, promptOf, turnsOf } from './response-input.js'
 import {
   ResponseEventWriter,
   type ResponseMeta,
@@ -43,13 +44,14 @@ import {
   engineRequestOf,
   refuseUnsupported,
   responseMetaOf,
+  toolsOf,
 } from './response-request.js'
 import { type StateContent, StateSeal } from './response-state.js'
 
 /** What a record keeps of the HTTP request. Folders of data hold it under these names. */
 interface KeptRequest {
   telling: ResponseMeta
-  items: InputMessage[]
+  items: StoredItem[]
   /** The conversation before it. */
   history: Turn[]
 }
@@ -207,12 +209,13 @@ export class StoredResponses {
 
   /** What begins at its prompt. */
   private async begun(body: ResponseRequest, requester: Requester): Promise<Begun> {
-    const { model } = requester.engine
-    const items = itemsOf(body)
-    const history = await this.historyOf(body, requester.owner)
-    const prompt = await promptOf(body, history, items.map(turnOf), requester)
-    const asked = engineRequestOf(body, prompt, model, this.options.limits)
-    return { asked, meta: responseMetaOf(body, asked, model.name), items, history }
+    const { engine, owner } = requester
+    const offered = offeredTools(toolsOf(body), engine)
+    const items = itemsOf(body, engine)
+    const history = await this.historyOf(body, owner)
+    const prompt = await promptOf(body, history, turnsOf(items), requester, offered?.tools)
+    const asked = engineRequestOf(body, prompt, engine.model, this.options.limits, offered)
+    return { asked, meta: responseMetaOf(body, asked, engine), items, history }
   }
 
   /** What goes on from a state. */
@@ -220,7 +223,7 @@ export class StoredResponses {
     const state = this.seal.open(sealed)
     const asked = engineRequestFrom(body, state, engine, this.options.limits)
     const { history, items } = state
-    return { asked, meta: continuedMetaOf(body, state), items, history, state }
+    return { asked, meta: continuedMetaOf(body, state, engine), items, history, state }
   }
 
   /** The state of one that runs, for `resume_from`. Throws `not_found`, `invalid_request`. */
@@ -301,8 +304,8 @@ export class StoredResponses {
     await this.jobs.delete(id)
   }
 
-  /** The messages of its request. Throws `not_found`. */
-  async items(id: string, owner: string): Promise<readonly InputMessage[]> {
+  /** The items of its request. Throws `not_found`. */
+  async items(id: string, owner: string): Promise<readonly StoredItem[]> {
     return keptRequestOf(await this.record(id, owner)).items
   }
 
@@ -488,10 +491,7 @@ export class StoredResponses {
       throw new BasinError('invalid_request', { param, reason: `the response is ${status}` })
     }
     const { history, items } = keptRequestOf(record)
-    const text = replyOf(record)
-      .output.flatMap(({ content }) => content.map((part) => part.text))
-      .join('')
-    return [...history, ...items.map(turnOf), { role: 'assistant', text }]
+    return [...history, ...turnsOf(items), ...turnsOf(replyOf(record).output)]
   }
 
   /** `engine`, `observer`: undefined where the model is not in memory. Then nothing can be submitted. */
