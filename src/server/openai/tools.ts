@@ -37,14 +37,14 @@ export function offeredTools(
   { choice, functions }: AskedTools,
   { model, tools: format }: Pick<EngineClient, 'model' | 'tools'>,
 ): OfferedTools | undefined {
-  if (!functions?.length) {
-    if (choice === 'none' || choice === 'auto') return undefined
-    throw new BasinError('invalid_request', { param: 'tool_choice', reason: 'needs tools' })
-  }
   if (choice === 'none') return undefined
-  if (!format) {
+  if (functions && !format) {
     const reason = `${model.name} calls no tools: it has no chat template that knows them`
     throw new BasinError('not_supported', { param: 'tools', reason })
+  }
+  if (!functions?.length || !format) {
+    if (choice === 'auto') return undefined
+    throw new BasinError('invalid_request', { param: 'tool_choice', reason: 'needs tools' })
   }
   const tools = functions.map(({ description, name, parameters }): Tool => ({
     type: 'function',

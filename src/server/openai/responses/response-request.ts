@@ -45,10 +45,13 @@ export function toolsOf({ tool_choice: choice, tools }: ResponseRequest): AskedT
     if (value !== undefined) return value
     throw new BasinError('invalid_request', { param, reason: 'is required' })
   }
-  const functions = tools?.map(({ description, name, parameters, type }, i) => {
-    if (type !== 'function') throw refuse('tools', type)
-    return { name: required(name, `tools.${i}.name`), description, parameters }
-  })
+  // Clients send an empty list where they have none.
+  const functions = (tools?.length ? tools : undefined)?.map(
+    ({ description, name, parameters, type }, i) => {
+      if (type !== 'function') throw refuse('tools', type)
+      return { name: required(name, `tools.${i}.name`), description, parameters }
+    },
+  )
   if (!choice || typeof choice === 'string') return { functions, choice: choice ?? 'auto' }
   if (choice.type !== 'function') throw refuse('tool_choice', choice.type)
   const param = 'tool_choice.name'
