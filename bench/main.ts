@@ -7,6 +7,7 @@
  */
 const benchmarks = {
   steps: 'time of a descent step, beside the limit that the machine sets and the tfjs engine',
+  onnxruntime: 'time of a descent step, beside the same step as a graph of ONNX Runtime',
   overhead: "time that serving takes beside the engine's own time",
   fleet: 'what it costs to share background responses through Redis',
   checkpoints: 'time of a checkpoint of an answer in the background, beside that of a step',
