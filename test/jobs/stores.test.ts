@@ -5,15 +5,17 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { LmdbStore } from '../../src/jobs/lmdb-store.js'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
-import type { JobStore } from '../../src/jobs/store.js'
 import { recordOf } from './records.js'
 
 const folder = () => join(mkdtempSync(join(tmpdir(), 'basin-jobs-')), 'kept')
 
-let store: JobStore
+/** Both answer at once. */
+type LocalStore = LmdbStore | MemoryStore
+
+let store: LocalStore
 afterEach(() => store.close())
 
-const stores: [string, (limit: number) => JobStore][] = [
+const stores: [string, (limit: number) => LocalStore][] = [
   ['in memory', (limit) => new MemoryStore(limit)],
   ['in a folder', (limit) => LmdbStore.open(folder(), limit)],
 ]
@@ -56,7 +58,7 @@ describe.each(stores)('%s', (_, open) => {
     await store.write('open', { record: recordOf('open'), from: 0, events: [] })
     await store.write('old', { record: recordOf('old', 1000), from: 0, events: [] })
     await store.write('new', { record: recordOf('new', 3000), from: 0, events: [] })
-    expect((await store.unfinished()).map(({ id }) => id)).toEqual(['open'])
+    expect(store.unfinished().map(({ id }) => id)).toEqual(['open'])
     await store.sweep(2000)
     expect(store.get('old')).toBeUndefined()
     expect(store.get('new')).toBeDefined()
