@@ -33,8 +33,15 @@ const templateOf = ({ blank, example, length = 1 }: Template): string =>
 /** A text that the model has tokens for, as long as an answer of it where that is fixed. */
 function answerOf({ template }: ModelConfig): string {
   if (template?.length === undefined) return ' there was a little girl.'
-  const known = template.example?.replaceAll(template.blank, '') ?? '1'
-  return templateOf(template).replaceAll(template.blank, Array.from(known)[0] ?? '1')
+  return templateOf(template).replaceAll(template.blank, knownOf(template))
+}
+
+/** What may stand in place of a blank: a word of the example where blanks are words, else a character. */
+function knownOf({ blank, example = '' }: Template): string {
+  const known = blank.startsWith(' ')
+    ? / \p{L}+/u.exec(example)?.[0]
+    : Array.from(example.replaceAll(blank, ''))[0]
+  return known ?? '1'
 }
 
 type BodyOf = (model: ModelConfig, puzzle: string | undefined) => object
