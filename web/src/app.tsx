@@ -20,7 +20,7 @@ import {
   views,
 } from './state.js'
 import { MetricsStrip } from './strip.js'
-import type { Model } from './wire.js'
+import type { Layout, Model } from './wire.js'
 import { theme, toggleTheme } from './theme.js'
 import { endTour, Tour, tourIsNew } from './tour.js'
 import { WatchView } from './watch.js'
@@ -34,9 +34,17 @@ const names: Record<View, string> = {
 
 /** What a newcomer sees first: a small board that takes its time, if there is a model of one. */
 function firstModel(): Model | undefined {
-  const kinds = ['sudoku', 'maze', 'sum', 'brackets']
+  const ranks: Record<Layout['kind'] | 'none', number> = {
+    sudoku: 0,
+    maze: 1,
+    sum: 2,
+    graph: 3,
+    sentences: 4,
+    brackets: 5,
+    none: 6,
+  }
   const rank = ({ capabilities: { template } }: Model): number =>
-    template?.layout ? kinds.indexOf(template.layout.kind) : kinds.length
+    ranks[template?.layout?.kind ?? 'none']
   const length = ({ capabilities }: Model): number => capabilities.template?.length ?? Infinity
   return [...models.value].sort(
     (a, b) =>
