@@ -35,7 +35,7 @@ const short = {
 const long = {
   ...short,
   max_output_tokens: 40,
-  refinement: { max_steps: 1500 },
+  refinement: { max_steps: 6000 },
   include: ['basin:refinement_step'],
 }
 const endless = { ...short, max_output_tokens: 2, refinement: { max_steps: null, tolerance: 0 } }
