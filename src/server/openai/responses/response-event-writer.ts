@@ -134,9 +134,9 @@ export class ResponseEventWriter implements EventWriter {
   }
 
   recall(event: object): void {
-    const told = event as RecalledEvent
-    const { delta = '', logprobs = [], type } = told
-    this.output.recall(told)
+    const written = event as RecalledEvent
+    const { delta = '', logprobs = [], type } = written
+    this.output.recall(written)
     switch (type) {
       case 'response.queued':
         this.status = 'queued'
