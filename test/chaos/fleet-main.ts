@@ -1,6 +1,6 @@
 /**
- * `npm run fleet-chaos`: servers that share a Redis, killed one after another (fleet-run.ts). Prints what was seen;
- * ends with 1 if anything was violated, or if more was lost at a kill than the time between two checkpoints.
+ * `npm run fleet-chaos`: servers that share a Redis, killed one after another (fleet-run.ts). Prints what was seen,
+ * and how much of an answer was lost at a kill; ends with 1 if anything was violated.
  */
 import { parseArgs } from 'node:util'
 import { findRedis } from '../support/redis.js'
