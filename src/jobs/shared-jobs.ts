@@ -2,6 +2,7 @@
  * Durable jobs of several processes: a queue from which each of them takes what it can run, and the store that they
  * share. Implemented in fleet/, which is loaded only where it is asked for.
  */
+import { BasinError } from '../errors.js'
 import type { Steer } from '../generation/protocol.js'
 import type { Checkpoint, JobRecord, JobStore } from './store.js'
 
@@ -93,3 +94,7 @@ export interface SharedJobs {
   readonly takes: boolean
   close: () => Promise<void>
 }
+
+/** Of a request that is to be steered and runs nowhere. */
+export const notRunning = (id: string): BasinError =>
+  new BasinError('not_found', { param: 'id', what: `A running request ${id}` })

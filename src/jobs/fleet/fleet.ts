@@ -7,14 +7,15 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../../errors.js'
 import { type LinkLog, RedisLink } from '../redis-link.js'
-import type {
-  FirstEntry,
-  FleetListener,
-  JobRunner,
-  Outcome,
-  QueueCounts,
-  RemoteControl,
-  SharedJobs,
+import {
+  type FirstEntry,
+  type FleetListener,
+  type JobRunner,
+  notRunning,
+  type Outcome,
+  type QueueCounts,
+  type RemoteControl,
+  type SharedJobs,
 } from '../shared-jobs.js'
 import { type JobRecord, JobTaken } from '../store.js'
 import { JobQueues, type TakenJob } from './job-queues.js'
@@ -336,9 +337,6 @@ export class Fleet implements SharedJobs {
 }
 
 const repliesTo = (name: string): string => `basin:replies:${name}`
-
-const notRunning = (id: string): BasinError =>
-  new BasinError('not_found', { param: 'id', what: `A running request ${id}` })
 
 /** Undefined where it has not come within so many milliseconds. */
 async function within<T>(promise: Promise<T>, milliseconds: number): Promise<T | undefined> {

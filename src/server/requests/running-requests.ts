@@ -2,9 +2,9 @@
  * Running requests by the ids that their clients know. The owner of one may end its answers early or let
  * them descend longer. Knows no transport.
  */
-import { BasinError } from '../../errors.js'
 import type { Extra } from '../../refine/stop.js'
 import type { Steer } from '../../generation/protocol.js'
+import { notRunning } from '../../jobs/shared-jobs.js'
 
 /** A request whose course its client may change. */
 export interface Steerable {
@@ -26,9 +26,6 @@ interface Entry {
  * is none.
  */
 export type SteerElsewhere = (id: string, owner: string, control: Steer) => Promise<number>
-
-export const notRunning = (id: string): BasinError =>
-  new BasinError('not_found', { param: 'id', what: `A running request ${id}` })
 
 export class RunningRequests {
   private readonly byId = new Map<string, Entry>()
