@@ -408,6 +408,7 @@ export class Executor {
 
   private async read(asked: readonly CandidateRow[], outcome: Outcome): Promise<void> {
     const { block } = this.engine.model.answer
+    // A mask that cannot be found fails its own request, and not all that are read with it.
     for (const row of asked)
       if (row.state.mask) await this.call('read', [row], outcome, () => row.state.mask?.allowed())
     const rows = withoutFailed(asked, outcome)

@@ -10,6 +10,7 @@ import { type ClientUsage, noUsage, usageKinds, type UsageStore } from './usage-
 
 /** For which Redis keeps a window: longer than the clocks of servers disagree. */
 const KEPT_S = 180
+
 export class RedisUsageStore implements UsageStore {
   private window = -1
   /** What Redis last answered, of the latest window. */

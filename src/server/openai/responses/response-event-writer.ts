@@ -46,7 +46,6 @@ export interface Given {
   steps: number
 }
 
-/** What of an event changes the response. */
 const logprobOf = ({ logprob, token, top }: TokenLogprob): Logprob => ({
   token,
   logprob,
