@@ -9,14 +9,14 @@ import './addon.js'
 import { join } from 'node:path'
 import { openEngine } from '../src/energy/open-engine.js'
 import { EngineCore } from '../src/generation/core/engine-core.js'
-import type { EngineRequest } from '../src/generation/protocol.js'
 import { readConfig } from '../src/model/config.js'
-import { type RefinementRequest, resolveBudget } from '../src/refine/presets.js'
+import type { RefinementRequest } from '../src/refine/presets.js'
 import { openTokenizer } from '../src/tokenizer/tokenizer.js'
 import { sudokuTask } from '../src/train/tasks/sudoku.js'
 import { drawExamples } from '../src/train/tasks/task.js'
 import { numberOf, numbersOf, readFlags } from './command.js'
 import { shippedModels } from './server.js'
+import { boardRequest, budgetOf } from './simulation/searching.js'
 
 const NAME = 'mixed-load'
 const flags = readFlags(
@@ -62,23 +62,9 @@ async function serve(refinement: RefinementRequest): Promise<Load> {
     holdSeconds: 0,
     pauseSeconds: 1,
   })
-  const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 1e9, candidates: CANDIDATES }
-  const budget = resolveBudget(engine.model, 'medium', refinement, caps)
-  const sampling = { temperature: 0, topP: 1, topK: 0, presencePenalty: 0, frequencyPenalty: 0 }
+  const budget = budgetOf(engine.model, { reasoning_effort: 'medium', refinement })
   order.forEach(({ example }, i) => {
-    const request: EngineRequest = {
-      id: String(i),
-      client: 'bench',
-      prompt: '',
-      template: example.template,
-      maxTokens: engine.model.answer.block,
-      sampling: { ...sampling, seed: i, logitBias: {} },
-      stop: [],
-      budget,
-      reportSteps: false,
-      hold: false,
-    }
-    core.submit(request)
+    core.submit(boardRequest(String(i), example.template, i, budget, 'bench'))
   })
   const load: Load = { rows: 0, calls: 0, right: { easy: 0, hard: 0 } }
   for (let more = true; more;) {

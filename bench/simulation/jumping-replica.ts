@@ -8,6 +8,7 @@
  * round, not those of each candidate; an answer goes on from a checkpoint as though it had kept its present pace
  * since then; and a round that is cut short is not completed before the next phase.
  */
+import { PAGE_POSITIONS } from '../../src/energy/pages.js'
 import { Scheduler } from '../../src/scheduler/scheduler.js'
 import { orderOf } from '../../src/generation/core/requests/request-table.js'
 import type { SimulatedRequest } from './jobs.js'
@@ -18,6 +19,7 @@ import {
   type Ended,
   type Left,
   leftUnread,
+  PREFILL_CHUNK,
   type Replica,
   type ReplicaOptions,
   type ReplicaWork,
@@ -50,9 +52,6 @@ interface Jump {
   rows: number
 }
 
-const PREFILL_CHUNK = 256
-const PAGE_SIZE = 16
-
 export class JumpingReplica implements Replica {
   readonly work: ReplicaWork = { busy: 0, steps: 0, slotSeconds: 0 }
   nextAt = Infinity
@@ -69,7 +68,7 @@ export class JumpingReplica implements Replica {
     private readonly slowdown: Slowdown = () => 1,
   ) {
     const { slots } = options
-    const capacity = { slots, contexts: 2 * slots, pages: 2 * slots, pageSize: PAGE_SIZE }
+    const capacity = { slots, contexts: 2 * slots, pages: 2 * slots, pageSize: PAGE_POSITIONS }
     this.scheduler = new Scheduler(capacity, PREFILL_CHUNK)
   }
 
@@ -230,7 +229,7 @@ export class JumpingReplica implements Replica {
     const needs = {
       client: job.client,
       context,
-      positions: PAGE_SIZE,
+      positions: PAGE_POSITIONS,
       candidates: budget.candidates,
     }
     const requestId = this.scheduler.submit({ ...needs, ...order })

@@ -3,6 +3,7 @@
  * request on a modelled engine. It does not depend on others (a result is a function of request and seed), so a
  * simulation that jumps over steps takes it from here.
  */
+import { PAGE_POSITIONS } from '../../src/energy/pages.js'
 import { EngineCore } from '../../src/generation/core/engine-core.js'
 import { type Kind } from './jobs.js'
 import { ModelledEngine } from './modelled-engine.js'
@@ -34,7 +35,7 @@ export async function profilesOf(
       return { phases: [{ width: kind.budget.candidates, steps: equal }], right: known.right }
     })
   const slots = kind.budget.candidates
-  const capacity = { slots, contexts: slots, pages: 16 * slots, pageSize: 16 }
+  const capacity = { slots, contexts: slots, pages: 16 * slots, pageSize: PAGE_POSITIONS }
   const engine = new ModelledEngine(model, tokenizer, recording, capacity)
   const options = { prefillChunk: 256, holdSeconds: 0, pauseSeconds: 0 }
   const core = new EngineCore(engine, tokenizer, options, () => engine.now)

@@ -68,6 +68,9 @@ export const streamOf = ({ client, kind }: SimulatedRequest, stage: Waiting['sta
   stage,
 })
 
+/** Prompt tokens that a step observes, by the default of `--prefill-chunk`. */
+export const PREFILL_CHUNK = 256
+
 /** A request that its replica had not begun. */
 export const leftUnread = (job: SimulatedRequest): Left => ({
   job,

@@ -5,6 +5,7 @@
 import { EngineCore } from '../../src/generation/core/engine-core.js'
 import type { RequestEvent } from '../../src/generation/protocol.js'
 import { createInterrupt } from '../../src/energy/interrupt.js'
+import { PAGE_POSITIONS, pagesPerContext } from '../../src/energy/pages.js'
 import type { ModelConfig } from '../../src/model/config.js'
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.js'
 import type { SimulatedRequest, Kept } from './jobs.js'
@@ -14,6 +15,7 @@ import {
   type Ended,
   type Left,
   leftUnread,
+  PREFILL_CHUNK,
   type Replica,
   type ReplicaOptions,
   type ReplicaWork,
@@ -28,9 +30,6 @@ export interface ServedModel {
   tokenizer: Tokenizer
   recording: Recording
 }
-
-const PREFILL_CHUNK = 256
-const PAGE_SIZE = 16
 
 interface TakenRequest {
   job: SimulatedRequest
@@ -56,8 +55,9 @@ export class SteppedReplica implements Replica {
   ) {
     const { slots } = options
     const { model, recording, tokenizer } = served
-    const pages = 2 * slots * Math.ceil(model.context_length / PAGE_SIZE)
-    const capacity = { slots, contexts: 2 * slots, pages, pageSize: PAGE_SIZE }
+    const contexts = 2 * slots
+    const pages = contexts * pagesPerContext(model)
+    const capacity = { slots, contexts, pages, pageSize: PAGE_POSITIONS }
     this.engine = new ModelledEngine(model, tokenizer, recording, capacity, slowdown)
     const limits = { prefillChunk: PREFILL_CHUNK, holdSeconds: 0, pauseSeconds: 0 }
     const clock = () => this.engine.now
