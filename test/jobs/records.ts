@@ -1,5 +1,5 @@
-/** A record of a job, for tests of stores. */
-import type { JobRecord } from '../../src/jobs/store.js'
+/** A record of a job and a checkpoint, for tests of stores. */
+import type { Checkpoint, JobRecord } from '../../src/jobs/store.js'
 
 export const recordOf = (id: string, expires: number | null = null): JobRecord => ({
   id,
@@ -29,3 +29,12 @@ export const recordOf = (id: string, expires: number | null = null): JobRecord =
   request: { input: 'é' },
   result: null,
 })
+
+export const checkpoint: Checkpoint = {
+  next: 1,
+  writer: { text: 'é' },
+  thought: Uint8Array.of(0, 255, 7),
+  steps: 3,
+  steered: 0,
+  limits: { maxSteps: 9 },
+}

@@ -9,7 +9,7 @@ import { RedisLink } from '../../src/jobs/redis-link.js'
 import { EventsMissing, JobTaken } from '../../src/jobs/store.js'
 import { freePort } from '../operations/prometheus.js'
 import { findRedis, RedisServer } from '../support/redis.js'
-import { recordOf } from './records.js'
+import { checkpoint, recordOf } from './records.js'
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 
@@ -44,20 +44,15 @@ describe.skipIf(missing)(`jobs in Redis${missing ? ` (skipped: ${missing})` : ''
     store = new RedisStore(link, 1e6)
     other = new RedisStore(link, 1e6)
   })
-  afterEach(() => store.close())
+  afterEach(async () => {
+    await store.close()
+    await other.close()
+  })
 
   const connected = (expires: number | null = null) => ({
     ...recordOf('a', expires),
     durable: false,
   })
-  const checkpoint = {
-    next: 1,
-    writer: { text: 'é' },
-    thought: Uint8Array.of(0, 255, 7),
-    steps: 3,
-    steered: 0,
-    limits: { maxSteps: 9 },
-  }
 
   it('returns what was written, also to other servers', async () => {
     await store.write('a', { record: recordOf('a'), from: 0, events: ['{"n":0}', '{"n":1}'] })

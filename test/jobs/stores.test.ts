@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { LmdbStore } from '../../src/jobs/lmdb-store.js'
 import { MemoryStore } from '../../src/jobs/memory-store.js'
-import { recordOf } from './records.js'
+import { checkpoint, recordOf } from './records.js'
 
 const folder = () => join(mkdtempSync(join(tmpdir(), 'basin-jobs-')), 'kept')
 
@@ -98,14 +98,6 @@ describe('the store in a folder', () => {
   it('keeps the latest checkpoint of a job until its end', async () => {
     const path = folder()
     store = LmdbStore.open(path, 1e6)
-    const checkpoint = {
-      next: 1,
-      writer: { text: 'é' },
-      thought: Uint8Array.of(0, 255, 7),
-      steps: 3,
-      steered: 0,
-      limits: { maxSteps: 9 },
-    }
     await store.write('a', { record: recordOf('a'), from: 0, events: ['1'], checkpoint })
     const later = { ...checkpoint, next: 2, thought: new Uint8Array(5000) }
     await store.write('a', { record: undefined, from: 1, events: ['2'], checkpoint: later })

@@ -6,21 +6,13 @@ import type { Profile } from '../../bench/simulation/profiles.js'
 import type { Timing } from '../../bench/simulation/recording.js'
 import type { Replica } from '../../bench/simulation/replica.js'
 import { Draws } from '../../src/train/tasks/draws.js'
+import { budget } from '../support/engine-bench.js'
 
 export const plainKind: Kind = {
   name: 'plain',
   share: 1,
   levels: {},
-  budget: {
-    maxSteps: 64,
-    minSteps: 0,
-    patience: 3,
-    candidates: 1,
-    select: 'min',
-    noise: 0,
-    keep: 'best',
-    acceptLower: false,
-  },
+  budget: budget({ maxSteps: 64 }),
 }
 
 /** A step takes the same time whatever the number of rows. */

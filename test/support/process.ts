@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { weightsFile, writeCheckpoint } from '../../src/model/checkpoint.js'
 import { initialWeights } from '../../src/train/initial-weights.js'
+import { outputOrEnd } from './child-output.js'
 import { characterDescriptor } from './engine-bench.js'
 import { sumOfSamples } from './metric-samples.js'
 import { configOf } from './models.js'
@@ -82,7 +83,7 @@ export class BasinProcess {
       const match = pattern.exec(this.stdout)
       if (match) return match[1] ?? match[0]
       if (this.child.exitCode !== null) throw new Error(`ended: ${this.stderr}`)
-      await Promise.race([once(this.child, 'close'), once(this.child.stdout ?? this.child, 'data')])
+      await outputOrEnd(this.child)
     }
   }
 }

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { outputOrEnd } from './child-output.js'
 import { fetchPackages, folderOf, run } from './debian.js'
 
 export interface RedisBinary {
@@ -53,7 +54,7 @@ export class RedisServer {
     child.stdout.on('data', (data: Buffer) => (said += data.toString()))
     while (!said.includes('Ready to accept connections')) {
       if (child.exitCode !== null) throw new Error(`redis-server ended: ${said}`)
-      await Promise.race([once(child.stdout, 'data'), once(child, 'close')])
+      await outputOrEnd(child)
     }
     return new RedisServer(child, `redis://127.0.0.1:${port}`)
   }

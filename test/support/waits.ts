@@ -7,7 +7,7 @@ export const idleMachine = process.env['BASIN_FIGURES'] !== undefined
 const MOST_MS = idleMachine ? 500 : 5000
 
 /** The 99th percentile of the time that `ask` takes, in milliseconds. */
-export async function slowest(count: number, ask: () => Promise<unknown>): Promise<number> {
+export async function percentile99(count: number, ask: () => Promise<unknown>): Promise<number> {
   const waits: number[] = []
   for (let i = 0; i < count; i++) {
     const began = performance.now()

@@ -5,6 +5,7 @@ import { Network } from '../../src/energy/tfjs/network.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { batchOfExamples, batchOfWindows, type Batch } from '../../src/train/data/training-batch.js'
 import type { Objective } from '../../src/train/objectives/objective.js'
+import type { OptimizerOptions } from '../../src/train/optimizer.js'
 import { computeUpdate } from '../../src/train/update.js'
 import { normals, uniform } from '../../src/refine/random.js'
 
@@ -25,6 +26,20 @@ export function batchFor({ config }: Checkpoint, seed = 1): Batch {
   })
   return batchOfExamples(config, examples)
 }
+
+/** Of a short run of a small model. */
+export const muon = (updates: number): OptimizerOptions => ({
+  optimizer: 'muon',
+  learningRate: 1e-2,
+  beta1: 0.9,
+  beta2: 0.95,
+  weightDecay: 0.01,
+  clip: 1,
+  warmup: 2,
+  updates,
+  alphaMultiplier: 3,
+  muonStep: 1,
+})
 
 export function networkOf(tf: Tf, { config, tensors }: Checkpoint): Network {
   const weights = new Map<string, Tensor>(

@@ -14,7 +14,8 @@ import { regularized } from '../../src/train/objectives/regularized.js'
 import { configOf, modelOf } from '../support/models.js'
 import { networkOf } from './differences.js'
 
-const contrast = {
+/** Options of `contrastive`, whatever it contrasts by. */
+export const contrastOptions = {
   negatives: 3,
   corruption: 0.3,
   temperature: 0.7,
@@ -42,9 +43,9 @@ export const objectiveCases: readonly ObjectiveCase[] = [
     potential,
     () => optimize({ ...stageTwo, steps: 2, truncate: false, noise: 0.1, replay: null }),
   ],
-  ['infonce', potential, () => contrastive({ ...contrast, contrast: 'infonce' })],
-  ['hinge', potential, () => contrastive({ ...contrast, contrast: 'hinge' })],
-  ['divergence', potential, () => contrastive({ ...contrast, contrast: 'divergence' })],
+  ['infonce', potential, () => contrastive({ ...contrastOptions, contrast: 'infonce' })],
+  ['hinge', potential, () => contrastive({ ...contrastOptions, contrast: 'hinge' })],
+  ['divergence', potential, () => contrastive({ ...contrastOptions, contrast: 'divergence' })],
   [
     'regularized',
     residual,

@@ -15,23 +15,14 @@ import type { Objective } from '../../src/train/objectives/objective.js'
 import { initialWeights } from '../../src/train/initial-weights.js'
 import { configOf, modelOf, variants } from '../support/models.js'
 import { backend, batchFor, expectSlopes, networkOf } from './differences.js'
+import { contrastOptions } from './objective-cases.js'
 
 let tf: Tf
 beforeAll(async () => {
   ;({ tf } = await backend())
 })
 
-const contrastiveOptions = {
-  negatives: 3,
-  corruption: 0.3,
-  temperature: 0.7,
-  margin: 2,
-  steps: 2,
-  noise: 0.1,
-  replay: null,
-  penalty: 0.05,
-  readout: 0,
-}
+const contrastiveOptions = { ...contrastOptions, readout: 0 }
 
 /**
  * The variants that an objective accepts. Finite differences cannot be compared with gradients if detached

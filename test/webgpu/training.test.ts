@@ -15,7 +15,7 @@ import { computeUpdate } from '../../src/train/update.js'
 import { engineContract } from '../energy/contract.js'
 import { normError, relativeError } from '../support/golden.js'
 import { configOf, modelOf } from '../support/models.js'
-import { batchFor, networkOf } from '../train/differences.js'
+import { batchFor, muon, networkOf } from '../train/differences.js'
 import { expectGoldenUpdate, goldenUpdates } from '../train/golden-updates.js'
 import { objectiveCases, trainedModel, type ObjectiveCase } from '../train/objective-cases.js'
 import { describeWebgpu, everything } from './support.js'
@@ -132,18 +132,7 @@ describeWebgpu('training on webgpu', () => {
           replay: { size: 5, share: 1 },
           replayUnsolved: true,
         }),
-        optimizer: {
-          optimizer: 'muon',
-          learningRate: 1e-2,
-          beta1: 0.9,
-          beta2: 0.95,
-          weightDecay: 0.01,
-          clip: 1,
-          warmup: 2,
-          updates,
-          alphaMultiplier: 3,
-          muonStep: 1,
-        },
+        optimizer: muon(updates),
         seed: 3,
         settings: {},
         alpha: 1,
