@@ -40,7 +40,7 @@ export interface FleetOptions {
   noticeSeconds: number
   /** From the start of a replica until it takes requests. */
   startSeconds: number
-  /** That requests may take which clients wait for, when a replica is removed. */
+  /** How long a replica that is removed may still take for requests that clients wait for. */
   drainSeconds: number
   /** Absent: the number of replicas stays. */
   scaling?: ScalingRule
@@ -138,7 +138,7 @@ export class Fleet {
     for (let i = 0; i < options.replicas; i++) this.start()
   }
 
-  /** Replicas in whose step the clock is. */
+  /** How many replicas compute a step at this moment. */
   get stepping(): number {
     return this.busy.size
   }

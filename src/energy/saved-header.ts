@@ -1,6 +1,6 @@
 /**
- * How the bytes of saved answers and thoughts begin: what they are, and whose. Writes and checks it; what follows
- * is for others to know.
+ * How the bytes of saved answers and thoughts begin: what they are, and whose. Writes and checks the header; what
+ * follows it is up to its callers.
  *
  * Layout, little-endian as every machine that the engines run on:
  *

@@ -12,7 +12,7 @@ import type { Checkpoint, JobRecord, JobStore } from './store.js'
 /** How many events of an ended job are read from the store at once. */
 const EVENTS_PER_READ = 256
 const SWEEP_INTERVAL_MS = 30_000
-/** That a process which goes down waits for last checkpoints. */
+/** How long a process that goes down waits for last checkpoints. */
 const LAST_CHECKPOINTS_MS = 2000
 
 /** Those of a running job come when they come. */

@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis'
 import { BasinError } from '../errors.js'
 
-/** That a client waits for Redis at most. */
+/** How long a client waits for Redis at most. */
 const REDIS_TIMEOUT_MS = 2000
 /** Between attempts to reach it again, milliseconds. */
 const retryDelay = (attempt: number): number => Math.min(100 * attempt, 2000)

@@ -55,7 +55,7 @@ async function register(tf: Tf, load: () => typeof TfWebgpu): Promise<Adapter> {
   return adapter
 }
 
-/** The backend refuses to be made where `navigator` has no `gpu`; that it has one in Node should not be seen. */
+/** The backend can only be made where there is a `navigator.gpu`; other code must not see one in Node, so it is taken back. */
 function asInBrowser<T>(make: () => T): T {
   const own = Object.getOwnPropertyDescriptor(globalThis, 'navigator')
   Object.defineProperty(globalThis, 'navigator', { configurable: true, value: { gpu: true } })

@@ -34,14 +34,14 @@ export interface FleetOptions {
   log: LinkLog & { warn: (details: object, line: string) => void }
 }
 
-/** That a reader waits before it looks again by itself, in case the news was lost. */
+/** How long a reader waits for news before it looks by itself: news may be lost. */
 const LOOK_AGAIN_MS = 5000
-/** Before Redis is asked again that did not answer. */
+/** How long a Redis that did not answer is left alone. */
 const RETRY_MS = 500
 const EVENTS_PER_READ = 256
-/** That the process which runs a job has for an answer to a control. */
+/** How long the process that runs a job may take to answer a control. */
 const CONTROL_MS = 10_000
-/** Between looks for jobs that are stored and not queued, since a process died between the two. */
+/** How often jobs are looked for that are stored but not queued: their process died between the two. */
 const REQUEUE_MS = 15_000
 /** Jobs younger than this may still be on their way into the queue. */
 const REQUEUE_AFTER_S = 10
@@ -324,7 +324,7 @@ export class Fleet implements SharedJobs {
     return undefined
   }
 
-  /** Queues what was stored and is not in the queue: its process died, or Redis was lost, between the two. */
+  /** Queues jobs that are stored but not queued: their process died, or Redis was lost, between the two. */
   private async requeue(): Promise<void> {
     if (!this.link.ready || this.draining) return
     try {

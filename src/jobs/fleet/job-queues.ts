@@ -9,7 +9,7 @@ import type { Outcome, QueueCounts } from '../shared-jobs.js'
 const PREFIX = 'basin:queue'
 /** All models that jobs were queued for. */
 const MODELS = 'basin:models'
-/** Before a job is looked at again for which a process had no room. */
+/** How long a job is left alone for which a process had no room. */
 const BUSY_MS = 1000
 /** What BullMQ keeps of what has happened in a queue: nothing here reads it. */
 const MOST_EVENTS = 100

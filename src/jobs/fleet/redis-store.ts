@@ -23,7 +23,7 @@ import { CONTROL, DELETE, DROP_CONTROL, TAKE, TAKE_CONTROL, TAKEN, WRITE } from 
 const MOST_EVENTS = 131_072
 /** Redis deletes by itself what no server has deleted for so long after its time. */
 const LEFT_OVER_MS = 3_600_000
-/** That a write waits for a Redis that cannot be reached, before it fails and is tried again. */
+/** How long a write waits for a Redis that cannot be reached, before it fails and is tried again. */
 const PATIENCE_MS = 5000
 /** Ended jobs that one sweep looks at. */
 const SWEPT_AT_ONCE = 256

@@ -104,7 +104,7 @@ function keyOf({ body, headers }: FastifyRequest): string | undefined {
   return key
 }
 
-/** Between looks for the reply of a request that runs on another server. */
+/** How often the reply of a request that runs on another server is looked for. */
 const LOOK_MS = 200
 
 const mismatch = (): BasinError =>

@@ -113,7 +113,7 @@ const LOOK_INTERVAL_MS = 0.05
 /** Milliseconds without a change after which the thread sleeps. */
 const AWAKE_MS = 20
 
-/** Its event loop runs only while a grammar is compiled: messages are taken, and waited for, by hand. */
+/** Takes messages and changes in turn. The event loop of the thread runs only while a grammar is compiled. */
 async function run(): Promise<never> {
   let changedAt = -Infinity
   for (;;) {
