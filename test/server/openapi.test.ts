@@ -86,7 +86,9 @@ describe.skipIf(!shipped)('the OpenAPI document', () => {
         ([kind, { value }]) => ({ path: name.replace('post ', ''), kind, value }),
       ),
     )
-    expect(new Set(offered.map(({ kind }) => kind))).toEqual(new Set(['text', 'sentences', 'sudoku', 'sum']))
+    expect(new Set(offered.map(({ kind }) => kind))).toEqual(
+      new Set(['text', 'sentences', 'sudoku', 'sum']),
+    )
     expect(offered.length).toBeGreaterThanOrEqual(9 * 4)
     for (const { kind, path, value } of offered) {
       const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` }
