@@ -14,10 +14,10 @@
  * computed again. --record keeps the figures as those of NAME for docs/thinking.md, which
  * `npm run study -- --draw` writes again.
  */
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { resolveBudget } from '../../dist/refine/presets.js'
-import { coreRequest, openCore, percent, readExamples, SEED } from './measure.mjs'
+import { keepFigures } from './figures.mjs'
+import { coreRequest, openCore, percent, readExamples, searchBudget, SEED } from './measure.mjs'
 
 const SLOTS = 64
 const FIRST_BUDGET = 64
@@ -33,8 +33,6 @@ const [directory, data, rows, most, ...refinements] = positionals
 const examples = readExamples(data, Number(rows))
 const budgets = []
 for (let steps = FIRST_BUDGET; steps <= Number(most); steps *= 2) budgets.push(steps)
-
-const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 1e9, candidates: SLOTS }
 
 /** Answers of FILE, by row, for one refinement. */
 function recorded(refinement) {
@@ -52,14 +50,7 @@ function recorded(refinement) {
 /** The answers of all examples, by row: steps, energy, whether it is right, at each budget. */
 async function search({ core, engine }, refinement) {
   const found = recorded(refinement)
-  const asked = { ...JSON.parse(refinement), max_steps: budgets[0] }
-  const target = engine.model.energy_target
-  const budget = resolveBudget(
-    engine.model,
-    'medium',
-    target === undefined ? asked : { energy_target: target, ...asked },
-    caps,
-  )
+  const budget = searchBudget(engine.model, JSON.parse(refinement), budgets[0])
   const waiting = examples.flatMap((_, row) => (found.has(row) ? [] : [row]))
   const running = new Map()
   const submit = () => {
@@ -95,17 +86,6 @@ async function search({ core, engine }, refinement) {
     }
   }
   return found
-}
-
-const figuresPath = new URL('../../docs/thinking/policies.json', import.meta.url).pathname
-
-/** Keeps figures under a name, in the order in which names came first. */
-function record(name, found) {
-  const all = existsSync(figuresPath) ? JSON.parse(readFileSync(figuresPath, 'utf8')) : []
-  const same = (each) => each.name === name && each.refinement === found.refinement
-  const at = all.findIndex(same)
-  all.splice(at < 0 ? all.length : at, at < 0 ? 0 : 1, { name, ...found })
-  writeFileSync(figuresPath, `${JSON.stringify(all, null, 2)}\n`)
 }
 
 /** How an answer stood when so many steps were spent. */
@@ -157,7 +137,8 @@ for (const [refinement, found] of all) {
   }
   if (values.record !== undefined) {
     const share = (counts) => counts.map((count) => Number((count / answers.length).toFixed(4)))
-    record(values.record, {
+    const figures = {
+      name: values.record,
       refinement,
       answers: answers.length,
       mean: Math.round(mean),
@@ -166,6 +147,8 @@ for (const [refinement, found] of all) {
       accepted: share(accepted),
       wrong: wrong.length,
       ...(more && { against: values.against, more }),
-    })
+    }
+    const isSame = (each) => each.name === figures.name && each.refinement === refinement
+    keepFigures('policies.json', figures, isSame)
   }
 }
