@@ -2,10 +2,10 @@
  * Compares ways to spend the same number of steps on an answer: depth alone, and descents that begin anew.
  *
  *     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS
- *       [--out FILE] [--record NAME] [--against REFINEMENT] REFINEMENT...
+ *       [--from ROW] [--out FILE] [--record NAME] [--against REFINEMENT] REFINEMENT...
  *
  * A REFINEMENT is JSON as in a request (docs/http.md), such as '{"restarts":{"policy":"noise","after":32}}'.
- * Every row of data is a request to the engine core that also serves requests. It is held when its steps are
+ * Every row of data, from row ROW (else 0) to row ROWS - 1, is a request to the engine core that also serves requests. It is held when its steps are
  * spent, and extended to the next number of steps: 64, 128, ... up to MOST_STEPS, steps of all its descents
  * together. An answer is accepted when its energy reaches the model's energy target. Printed are the shares of
  * answers whose best state so far is right, and of those that were accepted; and the number of accepted ones
@@ -23,6 +23,7 @@ const SLOTS = 64
 const FIRST_BUDGET = 64
 const { positionals, values } = parseArgs({
   options: {
+    from: { type: 'string', default: '0' },
     out: { type: 'string' },
     record: { type: 'string' },
     against: { type: 'string' },
@@ -31,6 +32,7 @@ const { positionals, values } = parseArgs({
 })
 const [directory, data, rows, most, ...refinements] = positionals
 const examples = readExamples(data, Number(rows))
+const isAsked = (row) => row >= Number(values.from) && row < examples.length
 const budgets = []
 for (let steps = FIRST_BUDGET; steps <= Number(most); steps *= 2) budgets.push(steps)
 
@@ -42,7 +44,7 @@ function recorded(refinement) {
     const answer = JSON.parse(line)
     const same =
       answer.data === data && answer.most === Number(most) && answer.refinement === refinement
-    if (same && answer.row < examples.length) found.set(answer.row, answer)
+    if (same && isAsked(answer.row)) found.set(answer.row, answer)
   }
   return found
 }
@@ -51,7 +53,7 @@ function recorded(refinement) {
 async function search({ core, engine }, refinement) {
   const found = recorded(refinement)
   const budget = searchBudget(engine.model, JSON.parse(refinement), budgets[0])
-  const waiting = examples.flatMap((_, row) => (found.has(row) ? [] : [row]))
+  const waiting = [...examples.keys()].filter((row) => isAsked(row) && !found.has(row))
   const running = new Map()
   const submit = () => {
     const row = waiting.shift()

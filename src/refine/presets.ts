@@ -90,10 +90,8 @@ const PLATEAU_IN_TRAINED_STEPS = 16
 /** Candidates at a time where descents begin anew, if the request does not say: more hardly step faster together. */
 const RESTART_CANDIDATES = 8
 /**
- * Steps of the first descent of `mixed` before the others begin, in units of T. Of what one descent finds within T steps the
- * shipped models find all but 0.3 to 2.3 points of their harder splits in half of them. On 160 harder boards of
- * sudoku9 86.9 % are right within 2 T steps in all where it has T for itself, and 93.1 % where it has half; to
- * end it when its energy stands still loses 4 points within T (docs/research-log.md).
+ * Steps that the first descent of `mixed` has for itself, in units of T. Of what one descent finds within T steps
+ * the shipped models find all but 0.3 to 2.3 points of their harder splits in half of them.
  */
 const ALONE_IN_TRAINED_STEPS = 0.5
 /** Most steps of the efforts `high` and `xhigh` where descents begin anew, in units of T. */
