@@ -5,14 +5,14 @@
  *       [--from ROW] [--out FILE] [--record NAME] [--against REFINEMENT] REFINEMENT...
  *
  * A REFINEMENT is JSON as in a request (docs/http.md), such as '{"restarts":{"policy":"noise","after":32}}'.
- * Every row of data, from row ROW (else 0) to row ROWS - 1, is a request to the engine core that also serves requests. It is held when its steps are
- * spent, and extended to the next number of steps: 64, 128, ... up to MOST_STEPS, steps of all its descents
- * together. An answer is accepted when its energy reaches the model's energy target. Printed are the shares of
- * answers whose best state so far is right, and of those that were accepted; and the number of accepted ones
- * that are wrong. With --against also by how many percentage points each solves more than that one, which is among
- * them, on the same rows, and the standard error of this difference. With --out each answer is a line of FILE, and answers that FILE has already are not
- * computed again. --record keeps the figures as those of NAME for docs/thinking.md, which
- * `npm run study -- --draw` writes again.
+ * Every row of data, from row ROW (else 0) to row ROWS - 1, is a request to the engine core that also serves requests.
+ * It is held when its steps are spent, and extended to the next number of steps: 64, 128, ... up to MOST_STEPS, steps
+ * of all its descents together. An answer is accepted when its energy reaches the model's energy target. Printed are
+ * the shares of answers whose best state so far is right, and of those that were accepted; and the number of accepted
+ * ones that are wrong. With --against also by how many percentage points each solves more than that one, which is
+ * among them, on the same rows, and the standard error of this difference. With --out each answer is a line of FILE,
+ * and answers that FILE has already are not computed again. --record keeps the figures as those of NAME for
+ * docs/thinking.md, which `npm run study -- --draw` writes again.
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'

@@ -1,17 +1,18 @@
 /**
  * How long answers take on this machine, which should do nothing else:
  *
- *     npm run build && node examples/study/seconds.mjs [--threads 1,2] [--record NAME] MODEL DATA.jsonl ROWS MOST_STEPS REFINEMENT...
+ *     npm run build && node examples/study/seconds.mjs [--threads 1,2] [--record NAME]
+ *       MODEL DATA.jsonl ROWS MOST_STEPS REFINEMENT...
  *
- * A REFINEMENT is JSON as for policies.mjs, and every row a request to the engine core that also serves requests, of at
- * most so many steps; it ends at the model's energy target. The rows are asked one after the other, as somebody
- * does who waits for each answer; and then all at once, which is what the machine carries. Printed are the mean and the median of
- * milliseconds of an answer that is alone, and the milliseconds of all answers for each that is right, alone and together. HTTP is not
- * part of it (`npm run bench -- overhead`). --record keeps the figures as those of NAME for docs/thinking.md, which
- * `npm run study -- --draw` writes again.
+ * A REFINEMENT is JSON as for policies.mjs, and every row a request to the engine core that also serves requests, of
+ * at most so many steps; it ends at the model's energy target. The rows are asked one after the other, as somebody does
+ * who waits for each answer; and then all at once, which is what the machine carries. Printed are the mean and the
+ * median of milliseconds of an answer that is alone, and the milliseconds of all answers for each that is right, alone
+ * and together. HTTP is not part of it (`npm run bench -- overhead`). --record keeps the figures as those of NAME for
+ * docs/thinking.md, which `npm run study -- --draw` writes again.
  */
 import { execFileSync } from 'node:child_process'
-import { cpus, loadavg } from 'node:os'
+import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { keepFigures } from './figures.mjs'
 import { coreRequest, openCore, percent, readExamples, searchBudget, SEED } from './measure.mjs'
@@ -23,7 +24,6 @@ const { positionals, values } = parseArgs({
 })
 const [directory, data, rows, most, ...refinements] = positionals
 const examples = readExamples(data, Number(rows))
-const load = loadavg()[0]
 
 /** Asks for these rows at once; the steps that they take, and how many answers are right. */
 async function answer({ core, engine }, budget, asked) {
@@ -91,7 +91,7 @@ for (const refinement of refinements) {
     const cells = [threads, percent(found.right, examples.length), found.steps]
     console.log(`| ${[refinement, ...cells, ...times.map((ms) => ms.toFixed(1))].join(' | ')} |`)
     if (values.record === undefined) continue
-    const machine = `${cpus()[0].model}, load ${load.toFixed(1)}`
+    const machine = `${cpus()[0].model}, ${cpus().length} cores`
     const name = values.record
     const answers = examples.length
     const limits = { most: Number(most), refinement, threads }
