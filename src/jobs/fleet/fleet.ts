@@ -5,6 +5,7 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Queue } from 'bullmq'
 import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../../errors.js'
 import { type LinkLog, RedisLink } from '../redis-link.js'
 import {
@@ -210,6 +211,11 @@ export class Fleet implements SharedJobs {
 
   counts(): Promise<ReadonlyMap<string, QueueCounts>> {
     return this.asked(() => this.queues.counts())
+  }
+
+  /** For a page that shows them. */
+  allQueues(): Promise<readonly Queue[]> {
+    return this.asked(() => this.queues.all())
   }
 
   async close(): Promise<void> {
