@@ -51,7 +51,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const tracing = flags.otlpEndpoint && (await openTracing(flags.otlpEndpoint, logger))
   const fleet = flags.fleet === 'on' ? await openFleet(flags, logger) : undefined
   const queueBoard = fleet && keys ? await openBoard(fleet, logger) : undefined
-  const usage = flags.redisUrl && (await RedisUsageStore.open(flags.redisUrl, logger))
+  const usage = await openUsage(flags, logger)
   const stateKey = openStateKey(flags.stateKey, flags.dataDir) ?? (await fleet?.stateKey())
   let models = new Map<string, EngineClient>()
   try {
@@ -164,6 +164,13 @@ async function openBoard(fleet: Fleet, logger: Logger): Promise<QueueBoard | und
   if (!('missing' in board)) return board
   logger.info(`fleet: ${board.missing}`)
   return undefined
+}
+
+/** In a fleet without limits nothing is counted: there the servers have a connection that serves all else. */
+async function openUsage(flags: ServeFlags, logger: Logger): Promise<RedisUsageStore | undefined> {
+  const { fleet, redisUrl } = flags
+  const counts = fleet === 'off' || Object.keys(ratesOf(flags)).length > 0
+  return counts && redisUrl ? RedisUsageStore.open(redisUrl, logger) : undefined
 }
 
 const ratesOf = (flags: ServeFlags): Rates => ({
