@@ -1,5 +1,5 @@
 /**
- * CRC-32 (IEEE 802.3), by which saved states show that they are whole. Node's own is fourteen times faster than
+ * CRC-32 (IEEE 802.3), by which saved states show that they are whole. Node's own is many times faster than
  * a table, and most of what it costs to save an answer is this; browsers, in which the WebGPU engine runs too, have none.
  */
 
