@@ -3,7 +3,12 @@ import { Type, type Static } from 'typebox'
 import { refusedFields, responseRefusals, withoutEffect } from './openai-fields.js'
 import { Logprob, RefinementReply } from './reply-schema.js'
 import { type TextFormat, textFormat } from './structure-schema.js'
-import { nullableBoolean, nullableInteger, nullableString } from './nullable-schema.js'
+import {
+  nullableAnyObject,
+  nullableBoolean,
+  nullableInteger,
+  nullableString,
+} from './nullable-schema.js'
 import { efforts, exact, LARGEST_COUNT, settings } from './settings-schema.js'
 import { functionFields, ToolName } from './tool-schema.js'
 
@@ -192,12 +197,8 @@ export const ResponseRequest = Type.Object(
         description: 'comes back with the response',
       }),
     ),
-    access_programs: Type.Optional(
-      Type.Unsafe<object | null>({ type: ['object', 'null'], description: 'without effect' }),
-    ),
-    image: Type.Optional(
-      Type.Unsafe<object | null>({ type: ['object', 'null'], description: 'without effect' }),
-    ),
+    access_programs: Type.Optional(nullableAnyObject({ description: 'without effect' })),
+    image: Type.Optional(nullableAnyObject({ description: 'without effect' })),
   },
   exact,
 )

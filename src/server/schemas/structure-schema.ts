@@ -43,6 +43,7 @@ const guides = {
   json: Type.Optional(
     Type.Unsafe<unknown>({
       type: ['object', 'string', 'boolean', 'null'],
+      additionalProperties: true,
       description: 'a JSON schema, or its text',
     }),
   ),
