@@ -126,7 +126,7 @@ function bodyOf(request: object, names: ReadonlyMap<string, string>): object {
     const detail = refinementNames.get(name)
     const field = names.get(name)
     if (value === undefined) continue
-    else if (detail !== undefined) refinement[detail] = value
+    if (detail !== undefined) refinement[detail] = value
     else if (field !== undefined) body[field] = value
     else throw new BasinError('invalid_request', { param: name, reason: 'there is no such field' })
   }

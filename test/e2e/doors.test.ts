@@ -165,7 +165,7 @@ describe.skipIf(!shipped)('every door', () => {
       return (await run(process.execPath, args)).stdout.replace(/\n$/, '')
     }
 
-    it('holds a text to each structure', async () => {
+    it('holds a text to each structure', { timeout: 120_000 }, async () => {
       const asked: [string[], (text: string) => boolean][] = [
         [['--json'], isObject],
         [['--json-schema', file('schema.json', JSON.stringify(schema))], isAnimal],
@@ -179,7 +179,7 @@ describe.skipIf(!shipped)('every door', () => {
       }
     })
 
-    it('draws as it is asked to', async () => {
+    it('draws as it is asked to', { timeout: 120_000 }, async () => {
       const short = ['--max-tokens', '24']
       const likely = await generate(...short, '--temperature', '0')
       expect(await generate(...short, '--temperature', '1', '--min-p', '1')).toBe(likely)
