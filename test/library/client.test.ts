@@ -126,6 +126,7 @@ describe('the client', () => {
       | 'parallel_tool_calls'
       | 'max_tool_calls'
       | 'access_programs'
+      | 'background_options'
     expectTypeOf<Exclude<keyof Completion, Other | 'stream_options'>>().toExtend<
       keyof Sent.CompletionRequest
     >()

@@ -197,6 +197,7 @@ export const ResponseRequest = Type.Object(
         description: 'comes back with the response',
       }),
     ),
+    background_options: Type.Optional(nullableAnyObject({ description: 'without effect' })),
     access_programs: Type.Optional(nullableAnyObject({ description: 'without effect' })),
     image: Type.Optional(nullableAnyObject({ description: 'without effect' })),
   },
