@@ -216,6 +216,7 @@ const adapter = await nodeAdapter()
 if ('missing' in adapter) throw new Error(adapter.missing)
 const device = await Device.open(adapter)
 device.enter()
+const { name: gpuName } = adapter
 const machine = measureMachine()
 const limits = await measureDevice(device)
 console.log(
@@ -239,17 +240,37 @@ console.log(
 )
 console.log(row(['---', ...Array.from({ length: 8 }, () => '---:')]))
 const lines: Line[] = []
-for (const model of flags.models.split(',').filter((word) => word !== ''))
-  lines.push(...(await measure(device, limits, model)))
+const trainings: TrainingLine[] = []
+
+/** After each part, so that a machine that is lent for minutes leaves what it has measured. */
+function save(): void {
+  if (flags.json === undefined) return
+  const measured = { adapter: gpuName, machine, limits, lines, trainings }
+  writeFileSync(flags.json, `${JSON.stringify(measured, null, 2)}\n`)
+}
+
+/** What one part cannot do, such as a batch for which the GPU has no memory, does not end the others. */
+async function part(name: string, measured: () => Promise<void>): Promise<void> {
+  try {
+    await measured()
+  } catch (error) {
+    process.exitCode = 1
+    console.log(`${name} failed: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  save()
+}
+
+const words = (list: string): string[] => list.split(',').filter((word) => word !== '')
+
+for (const model of words(flags.models))
+  await part(model, async () => {
+    lines.push(...(await measure(device, limits, model)))
+  })
 await device.leave()
 console.log()
 console.log(row(['training', 'rows', 'updates/s', 'native', 'times']))
 console.log(row(['---', ...Array.from({ length: 4 }, () => '---:')]))
-const trainings: TrainingLine[] = []
-for (const label of flags.trainings.split(',').filter((word) => word !== ''))
-  trainings.push(await measureTraining(label))
-if (flags.json !== undefined)
-  writeFileSync(
-    flags.json,
-    `${JSON.stringify({ adapter: adapter.name, machine, limits, lines, trainings }, null, 2)}\n`,
-  )
+for (const label of words(flags.trainings))
+  await part(label, async () => {
+    trainings.push(await measureTraining(label))
+  })

@@ -51,7 +51,7 @@ const table = {
   storage_unavailable: [
     503,
     'server_error',
-    'The response cannot be stored now ({reason}); ask again later, or with store: false',
+    'Stored responses cannot be reached now ({reason}); ask again later, or with store: false',
   ],
   idempotency_unavailable: [
     503,

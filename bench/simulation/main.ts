@@ -72,6 +72,11 @@ const number = (flags: string, about: string, parse: (text: string) => number, v
 const choice = (flags: string, about: string, choices: readonly string[], value: string) =>
   new Option(flags, about).choices(choices).default(value)
 
+const loadsOption = (value: readonly number[]) =>
+  new Option('--loads <share,...>', 'work that comes, in shares of what the replicas can do')
+    .argParser((text: string) => text.split(',').map((each) => real(0.01, 10)(each)))
+    .default(value)
+
 async function run(flags: RunFlags): Promise<void> {
   const { clients, failureHours, load, period, replicas, seed, slots, trace } = flags
   const served = open(flags)
@@ -156,7 +161,7 @@ withServed(program.command('run', { isDefault: true }).description('one simulati
 interface CheckFlags extends ServedFlags {
   replicas: number[]
   seconds: number
-  load: number
+  loads: number[]
   slots: number
   clients: number
   seed: number
@@ -171,7 +176,7 @@ withServed(
       .default([1, 2, 4]),
   )
   .addOption(number('--seconds <n>', 'in which requests come, of each run', real(1), 20))
-  .addOption(number('--load <share>', 'as in run', real(0.01, 2), 0.8))
+  .addOption(loadsOption([0.3, 0.6, 0.9]))
   .addOption(number('--slots <n>', 'as basin serve', integer(8, 64), 16))
   .addOption(number('--clients <n>', 'clients that ask', integer(1, 200), 4))
   .addOption(number('--seed <n>', 'the same seed gives the same requests', integer(0), 1))
@@ -194,11 +199,7 @@ withServed(program.command('study').description('the tables of docs/simulation.m
       .argParser(integerList)
       .default([1, 10, 100, 1000, 10_000]),
   )
-  .addOption(
-    new Option('--loads <share,...>', 'of the table load')
-      .argParser((text: string) => text.split(',').map(real(0.01, 10)))
-      .default([0.5, 0.7, 0.85, 0.95, 1.1]),
-  )
+  .addOption(loadsOption([0.5, 0.7, 0.85, 0.95, 1.1]))
   .addOption(number('--seed <n>', 'the same seed gives the same figures', integer(0), 1))
   .action(async ({ part, ...flags }: StudyFlags) => {
     await study(open(flags), { ...flags, parts: part, rule: readScalingRule(scalingManifest) })

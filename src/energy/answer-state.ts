@@ -62,20 +62,32 @@ export interface StateOwner extends SavedOwner {
   values: number
 }
 
-export function encodeState(owner: StateOwner, state: AnswerState): Uint8Array {
-  const numbers = numbersOf(state)
-  const { values } = state
-  const bytes = new Uint8Array(BODY_AT + numbers.byteLength + values.byteLength)
+/** Bytes of the layout with no answer in them yet, and where its numbers and values go. */
+export function unsealedState({ block, values: valueCount }: StateOwner) {
+  const numberCount = countOfNumbers(block)
+  const valuesAt = BODY_AT + 8 * numberCount
+  const bytes = new Uint8Array(valuesAt + 4 * valueCount)
   const view = viewOf(bytes)
-  view.setUint32(COUNTS_AT, numbers.length, true)
-  view.setUint32(COUNTS_AT + 4, values.length, true)
-  bytes.set(new Uint8Array(numbers.buffer), BODY_AT)
-  bytes.set(
-    new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
-    BODY_AT + numbers.byteLength,
-  )
+  view.setUint32(COUNTS_AT, numberCount, true)
+  view.setUint32(COUNTS_AT + 4, valueCount, true)
+  return {
+    bytes,
+    numbers: new Float64Array(bytes.buffer, BODY_AT, numberCount),
+    values: new Float32Array(bytes.buffer, valuesAt, valueCount),
+  }
+}
+
+/** Makes bytes of `unsealedState`, whose numbers and values have been written, a saved answer. */
+export function sealState(owner: StateOwner, bytes: Uint8Array): Uint8Array {
   writeHeader(bytes, format, owner)
   return bytes
+}
+
+export function encodeState(owner: StateOwner, state: AnswerState): Uint8Array {
+  const { bytes, numbers, values } = unsealedState(owner)
+  numbers.set(numbersOf(state))
+  values.set(state.values)
+  return sealState(owner, bytes)
 }
 
 /** The numbers of the layout above. */
@@ -91,11 +103,11 @@ export const numbersOf = (state: AnswerState): Float64Array =>
   )
 
 /** How many numbers the layout has for K positions. */
-export const countOfNumbers = (block: number): number => FIXED_NUMBERS + block
+const countOfNumbers = (block: number): number => FIXED_NUMBERS + block
 
 /**
  * Throws `invalid_state` for bytes that are no saved answer, are damaged, or are of another version, kind of
- * engine or model. Nothing in the result is out of range.
+ * engine or model. Nothing in the result is out of range; its values may be a view of `bytes`.
  */
 export function decodeState(owner: StateOwner, bytes: Uint8Array): AnswerState {
   checkFormat(bytes, format, BODY_AT)
@@ -109,18 +121,15 @@ export function decodeState(owner: StateOwner, bytes: Uint8Array): AnswerState {
   checkOwner(bytes, owner, 'restore it on an engine of its kind')
   if (numberCount !== countOfNumbers(owner.block) || valueCount !== owner.values)
     refuse(`it has ${numberCount} numbers and ${valueCount} values, which do not fit this model`)
-  // A copy, because the bytes of a caller need not be aligned.
-  const body = bytes.slice(BODY_AT)
-  const values = new Float32Array(body.buffer, 8 * numberCount, valueCount)
-  return stateOf(owner, new Float64Array(body.buffer, 0, numberCount), values)
+  // Numbers are read where they are, unless these bytes, as those of a caller may, begin in between two.
+  const aligned = (bytes.byteOffset + BODY_AT) % Float64Array.BYTES_PER_ELEMENT === 0
+  const { buffer, byteOffset } = aligned ? bytes.subarray(BODY_AT) : bytes.slice(BODY_AT)
+  const values = new Float32Array(buffer, byteOffset + 8 * numberCount, valueCount)
+  return stateOf(owner, new Float64Array(buffer, byteOffset, numberCount), values)
 }
 
 /** The inverse of `numbersOf`. Throws `invalid_state` for a number that is out of range. */
-export function stateOf(
-  owner: StateOwner,
-  numbers: Float64Array,
-  values: Float32Array,
-): AnswerState {
+function stateOf(owner: StateOwner, numbers: Float64Array, values: Float32Array): AnswerState {
   const whole = (at: number, name: string, limit: number, from = 0): number => {
     const value = numbers[at] as number
     if (!Number.isInteger(value) || value < from || value >= limit)

@@ -86,9 +86,10 @@ export class ApiKeys {
     return this.entries.length
   }
 
-  /** Whose key a request carries. Throws `unauthorized`. */
-  identify(headers: IncomingHttpHeaders): KeyHolder {
-    const hash = hashOf(presented(headers) ?? '')
+  /** Whose key a request carries. `page`: as browsers send it by themselves, too. Throws `unauthorized`. */
+  identify(headers: IncomingHttpHeaders, page = false): KeyHolder {
+    const key = presented(headers) ?? (page ? passwordIn(headers) : undefined)
+    const hash = hashOf(key ?? '')
     let found: KeyHolder | undefined
     for (const entry of this.entries) if (timingSafeEqual(hash, entry.hash)) found = entry.holder
     if (found === undefined) throw new BasinError('unauthorized')
@@ -111,6 +112,15 @@ function presented(headers: IncomingHttpHeaders): string | undefined {
   return (
     bearer ?? offered?.find((name) => name.startsWith(KEY_PROTOCOL))?.slice(KEY_PROTOCOL.length)
   )
+}
+
+/**
+ * The password of HTTP's basic authentication, with any user name. A browser sends it with every request to this
+ * server once it has asked for it, other pages' requests included, so only pages that change nothing take it.
+ */
+function passwordIn({ authorization }: IncomingHttpHeaders): string | undefined {
+  const pair = /^Basic +(\S+) *$/i.exec(authorization ?? '')?.[1] ?? ''
+  return /^[^:]*:(.*)$/s.exec(Buffer.from(pair, 'base64').toString())?.[1]
 }
 
 /** Adds a new key to a file, which may not exist yet. Returns the key, which is written nowhere. */

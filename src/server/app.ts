@@ -18,6 +18,7 @@ import { adminRoutes } from './models/admin-routes.js'
 import { type ModelListener, ModelRegistry, type ModelSource } from './models/model-registry.js'
 import { StoredResponses } from './openai/responses/stored-responses.js'
 import { apiDocs } from './plugins/api-docs.js'
+import type { QueueBoard } from './plugins/queue-board.js'
 import { clientDisconnect } from './plugins/client-disconnect.js'
 import { idempotency } from './plugins/idempotency.js'
 import { modelLease } from './plugins/model-lease.js'
@@ -68,6 +69,8 @@ export interface AppOptions {
   store: JobStore
   /** The servers that share the store and run what is in the background; absent: this one alone. Closed with the app. */
   shared?: SharedJobs
+  /** Shows what waits for them; absent: there is no such page. */
+  queueBoard?: QueueBoard
   /** Seconds between two checkpoints of a response in the background; 0: there are none. */
   checkpointSeconds?: number
   /** Signs the states of responses that clients take away, 32 bytes at least; absent: one of this process. */
@@ -101,7 +104,7 @@ const steeringElsewhere =
 export async function buildApp(options: AppOptions): Promise<App> {
   const components = componentsFrom(options)
   const app = await openPublicApp(components, options)
-  addOperationRoutes(app, components.context, options, options.keys !== undefined)
+  await addOperationRoutes(app, components.context, options, options.keys !== undefined)
   return app
 }
 
@@ -112,7 +115,7 @@ export async function buildApart(options: AppOptions): Promise<Record<'app' | 'o
   const operations = await createApp(components.context, options.logger)
   await guardApp(operations, components.guards)
   healthRoutes(operations, components.context)
-  addOperationRoutes(operations, components.context, options, false)
+  await addOperationRoutes(operations, components.context, options, false)
   return { app, operations }
 }
 
@@ -249,14 +252,15 @@ async function addApi(
 }
 
 /** `restricted`: clients with keys of their own reach the port. */
-function addOperationRoutes(
+async function addOperationRoutes(
   app: App,
   context: AppContext,
-  { rescan }: AppOptions,
+  { queueBoard, rescan }: AppOptions,
   restricted: boolean,
-): void {
+): Promise<void> {
   metricsRoutes(app, context, restricted)
   adminRoutes(app, context, rescan)
+  await queueBoard?.(app)
 }
 
 /** Counts what happens to models and their workers, and logs it with its reason. */

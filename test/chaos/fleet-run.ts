@@ -16,7 +16,8 @@ import { isEnd, pathOf, type ResponseEvent, startReplica, textOf } from '../supp
 import { freePort } from '../operations/prometheus.js'
 import { streamedEvents } from '../support/events.js'
 import { Server, writeModels } from '../support/process.js'
-import { type RedisBinary, RedisServer } from '../support/redis.js'
+import type { Program } from '../support/debian.js'
+import { RedisServer } from '../support/redis.js'
 
 export interface FleetRun {
   answers: number
@@ -32,7 +33,7 @@ export interface FleetRun {
 }
 
 interface Options {
-  binary: RedisBinary
+  binary: Program
   /** For which servers are killed. */
   seconds: number
   answers: number

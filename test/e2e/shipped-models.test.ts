@@ -55,6 +55,14 @@ describe.skipIf(!shipped)('the shipped models', () => {
 
   afterAll(() => server.stop())
 
+  it('were made before today', async () => {
+    const reply = await fetch(`${server.url}/v1/models`)
+    const { data } = (await reply.json()) as { data: { id: string; created: number }[] }
+    const first = Date.UTC(2026, 10, 23) / 1000
+    for (const { created, id } of data)
+      expect([id, created > first && created < Date.now() / 1000]).toEqual([id, true])
+  })
+
   async function solved(model: string, refinement: object): Promise<number> {
     const replies = await Promise.all(
       puzzles.map(({ puzzle: template }) => server.complete({ model, template, refinement })),

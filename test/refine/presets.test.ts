@@ -62,7 +62,7 @@ describe('reasoning_effort', () => {
 
 describe('restarts', () => {
   const sure = { ...plain, energy_target: 0.5 }
-  const mixed = { after: 6, policy: 'mixed', alone: 6 }
+  const mixed = { after: 6, policy: 'mixed', alone: 3 }
 
   it.each([
     ['medium', undefined, 6, 1],

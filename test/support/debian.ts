@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const build = fileURLToPath(new URL('../../build/', import.meta.url))
@@ -31,4 +32,43 @@ export function fetchPackages(name: string, packages: readonly string[]): string
   }
   run('apt-get', ['update'])
   return unpack(name, packages) ? undefined : `apt-get has no ${name} to download`
+}
+
+/** A program, and the environment in which it finds its libraries. */
+export interface Program {
+  path: string
+  env: NodeJS.ProcessEnv
+}
+
+const works = ({ env, path }: Program, ask: string): boolean =>
+  run(path, [ask], { env }).status === 0
+
+/** What was unpacked, run with the libraries that were unpacked with it. `place`: of it, below /usr. */
+function unpackedProgram(name: string, place: string): Program {
+  const usr = join(folderOf(name), 'usr')
+  const libraries = join(usr, 'lib')
+  const paths = existsSync(libraries) ? readdirSync(libraries) : []
+  const LD_LIBRARY_PATH = paths.map((folder) => join(libraries, folder)).join(':')
+  return { path: join(usr, place), env: { ...process.env, LD_LIBRARY_PATH } }
+}
+
+/**
+ * The installed program, or that of Debian's packages, or the reason why there is none. `ask`: the argument by which
+ * it tells its version.
+ */
+export function findProgram(
+  name: string,
+  place: string,
+  packages: readonly string[],
+  ask = '--version',
+): Program | string {
+  const installed = { path: basename(place), env: process.env }
+  if (works(installed, ask)) return installed
+  const unpacked = () => unpackedProgram(name, place)
+  if (works(unpacked(), ask)) return unpacked()
+  const missing = fetchPackages(name, packages)
+  if (missing !== undefined) return missing
+  return works(unpacked(), ask)
+    ? unpacked()
+    : `the ${basename(place)} that was unpacked does not run`
 }

@@ -15,6 +15,7 @@ import { exampleOf } from '../../server/api-examples.js'
 import { ApiKeys } from '../../server/api-keys.js'
 import { defaultLimits, type Limits } from '../../server/limits.js'
 import { listen } from '../../server/listen.js'
+import type { QueueBoard } from '../../server/plugins/queue-board.js'
 import type { Rates } from '../../server/requests/quotas.js'
 import { RedisUsageStore } from '../../server/requests/redis-usage-store.js'
 import type { ModelFiles } from '../../server/routes/model-file-routes.js'
@@ -49,7 +50,8 @@ async function serve(flags: ServeFlags): Promise<void> {
   const memoryBytes = flags.memoryMib === undefined ? Infinity : flags.memoryMib * 2 ** 20
   const tracing = flags.otlpEndpoint && (await openTracing(flags.otlpEndpoint, logger))
   const fleet = flags.fleet === 'on' ? await openFleet(flags, logger) : undefined
-  const usage = flags.redisUrl && (await RedisUsageStore.open(flags.redisUrl, logger))
+  const queueBoard = fleet && keys ? await openBoard(fleet, logger) : undefined
+  const usage = await openUsage(flags, logger)
   const stateKey = openStateKey(flags.stateKey, flags.dataDir) ?? (await fleet?.stateKey())
   let models = new Map<string, EngineClient>()
   try {
@@ -66,6 +68,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       limits: limitsOf(flags),
       store: fleet?.store ?? (await openStore(flags, logger)),
       ...(fleet && { shared: fleet }),
+      ...(queueBoard && { queueBoard }),
       checkpointSeconds: flags.checkpointSeconds,
       ...(stateKey && { stateKey }),
       ...(keys && { keys }),
@@ -87,10 +90,16 @@ async function serve(flags: ServeFlags): Promise<void> {
     const shared = fleet !== undefined
     const address = await listen(app, { ...flags, models, logger, onDrain, operations, shared })
     console.log(greeting(models, address))
+    let administration = address
     if (operations && flags.adminPort !== undefined) {
-      const at = await operations.listen({ host: flags.adminHost, port: flags.adminPort })
-      console.log(`metrics and administration are at ${at}`)
+      const { adminHost: host, adminPort: port } = flags
+      administration = await operations.listen({ host, port })
+      console.log(`metrics and administration are at ${administration}`)
     }
+    if (queueBoard)
+      console.log(
+        `the queues are at ${administration}/admin/queues; the password is an administrator's key`,
+      )
   } catch (error) {
     await closeAll([...models.values(), ...(usage ? [usage] : []), ...(fleet ? [fleet] : [])])
     throw error
@@ -138,14 +147,33 @@ async function openStore({ dataDir, responseMib }: ServeFlags, logger: Logger): 
   })
 }
 
-/** BullMQ is loaded only where it is asked for. */
+/** BullMQ is installed and loaded only where it is asked for. */
 async function openFleet(flags: ServeFlags, logger: Logger): Promise<Fleet> {
   const { dataDir, fleetJobs: jobs, fleetLeaseSeconds: leaseSeconds, redisUrl: url } = flags
   const refuse = (reason: string) => new BasinError('invalid_data', { path: '--fleet', reason })
   if (url === undefined) throw refuse('needs --redis-url, the Redis that the servers share')
   if (dataDir !== undefined) throw refuse('keeps responses in Redis; leave out --data-dir')
-  const { Fleet } = await import('../../jobs/fleet/fleet.js')
+  const { Fleet } = await import('../../jobs/fleet/fleet.js').catch((error: unknown) => {
+    if (!/^Cannot find package 'bullmq'/.test((error as Error).message)) throw error
+    throw refuse('needs the package bullmq, which is not installed: npm install bullmq')
+  })
   return Fleet.open({ url, limit: flags.responseMib * 2 ** 20, jobs, leaseSeconds, log: logger })
+}
+
+/** Its users need an administrator's key, so a server without keys has none. */
+async function openBoard(fleet: Fleet, logger: Logger): Promise<QueueBoard | undefined> {
+  const { openQueueBoard } = await import('../../server/plugins/queue-board.js')
+  const board = await openQueueBoard(() => fleet.allQueues())
+  if (!('missing' in board)) return board
+  logger.info(`fleet: ${board.missing}`)
+  return undefined
+}
+
+/** In a fleet without limits nothing is counted: there the servers have a connection that serves all else. */
+async function openUsage(flags: ServeFlags, logger: Logger): Promise<RedisUsageStore | undefined> {
+  const { fleet, redisUrl } = flags
+  const counts = fleet === 'off' || Object.keys(ratesOf(flags)).length > 0
+  return counts && redisUrl ? RedisUsageStore.open(redisUrl, logger) : undefined
 }
 
 const ratesOf = (flags: ServeFlags): Rates => ({

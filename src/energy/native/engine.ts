@@ -9,12 +9,11 @@ import { seedWords } from '../../refine/random.js'
 import type { Interrupt } from '../interrupt.js'
 import {
   checkContextLength,
-  countOfNumbers,
   decodeState,
-  encodeState,
   numbersOf,
-  stateOf,
+  sealState,
   type StateOwner,
+  unsealedState,
 } from '../answer-state.js'
 import type {
   BeginRow,
@@ -248,10 +247,9 @@ export class NativeEngine implements EnergyEngine {
   }
 
   save(slot: number): Uint8Array {
-    const numbers = new Float64Array(countOfNumbers(this.owner.block))
-    const values = new Float32Array(this.owner.values)
+    const { bytes, numbers, values } = unsealedState(this.owner)
     refusing(() => this.addon.save(this.handle, slot, numbers, values))
-    return encodeState(this.owner, stateOf(this.owner, numbers, values))
+    return sealState(this.owner, bytes)
   }
 
   restore(slot: number, contextId: number, bytes: Uint8Array): void {

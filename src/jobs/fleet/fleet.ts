@@ -5,6 +5,7 @@
  */
 import { randomBytes, randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Queue } from 'bullmq'
 import { BasinError, type ErrorMessage, fromErrorMessage, toErrorMessage } from '../../errors.js'
 import { type LinkLog, RedisLink } from '../redis-link.js'
 import {
@@ -212,6 +213,11 @@ export class Fleet implements SharedJobs {
     return this.asked(() => this.queues.counts())
   }
 
+  /** For a page that shows them. */
+  allQueues(): Promise<readonly Queue[]> {
+    return this.asked(() => this.queues.all())
+  }
+
   async close(): Promise<void> {
     clearInterval(this.requeueing)
     await this.queues.close()
@@ -246,7 +252,7 @@ export class Fleet implements SharedJobs {
       if (error instanceof BasinError && error.code === 'storage_unavailable') return 'busy'
       throw error
     }
-    this.count(model, from)
+    this.count(id, model, from)
     try {
       return await runner.run(id, tries)
     } finally {
@@ -254,12 +260,16 @@ export class Fleet implements SharedJobs {
     }
   }
 
-  private count(model: string, from: TakenJob['from']): void {
+  private count(id: string, model: string, from: TakenJob['from']): void {
+    const { log } = this.options
     if (typeof from !== 'object') {
       this.listener.taken(model, from === 'queue' ? 'queued' : 'lost')
+      const of = 'a server that does not answer any more'
+      if (from === 'lost') log.warn({ response: id, model }, `fleet: a response of ${of} goes on`)
       return
     }
     this.listener.taken(model, 'left')
+    log.debug({ response: id, model }, 'fleet: a response that a server has left goes on')
     // Clocks of different machines may disagree.
     this.listener.moved(model, Math.max(0, Date.now() - from.leftAt) / 1000)
   }

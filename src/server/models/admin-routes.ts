@@ -1,8 +1,8 @@
 /** `/admin`: loads and unloads models, for the holders of an administrator's key only. */
-import type { onRequestHookHandler } from 'fastify'
 import { Type } from 'typebox'
 import { BasinError } from '../../errors.js'
 import type { App, AppContext } from '../context.js'
+import { forAdministrators } from '../plugins/auth.js'
 import { replies } from '../schemas/reply-schema.js'
 import type { ModelSource, ModelState } from './model-registry.js'
 
@@ -27,10 +27,7 @@ export function adminRoutes(
 ): void {
   const tags = ['administration']
   const params = Type.Object({ model: Type.String() })
-  const onRequest: onRequestHookHandler = ({ administrator }, _, done) => {
-    const reason = 'This needs the key of an administrator'
-    done(administrator ? undefined : new BasinError('forbidden', { reason }))
-  }
+  const onRequest = forAdministrators
   const list = () =>
     models.states.map(({ idleSeconds, name, ...rest }) => ({
       id: name,

@@ -1,5 +1,7 @@
 /** Identifies the client of each request, by its API key where the server has keys. */
+import type { onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
+import { BasinError } from '../../errors.js'
 import type { ApiKeys } from '../api-keys.js'
 import type { Requester } from '../requests/requester.js'
 import { livenessPaths } from '../routes/health-routes.js'
@@ -16,7 +18,15 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The route needs no key: its replies say nothing of models or of clients. */
     public?: boolean
+    /** A page that a browser opens by itself: it asks for the key and sends it as a password. */
+    page?: boolean
   }
+}
+
+/** For routes that are for administrators only. Where the server has no keys nobody is one. */
+export const forAdministrators: onRequestHookHandler = ({ administrator }, _, done) => {
+  const reason = 'This needs the key of an administrator'
+  done(administrator ? undefined : new BasinError('forbidden', { reason }))
 }
 
 /** Without keys everybody who reaches the server may ask. */
@@ -27,10 +37,11 @@ export const auth = fp<{ keys: ApiKeys | undefined }>(
     app.decorateRequest('administrator', false)
     app.addHook('onRequest', async (request, reply) => {
       request.client = request.ip
-      if (!keys || request.routeOptions.config.public) return
+      const { page = false, public: open } = request.routeOptions.config
+      if (!keys || open) return
       if (livenessPaths.includes(request.routeOptions.url)) return
-      void reply.header('www-authenticate', 'Bearer')
-      const { admin, name } = keys.identify(request.headers)
+      void reply.header('www-authenticate', page ? 'Basic realm="Basin"' : 'Bearer')
+      const { admin, name } = keys.identify(request.headers, page)
       request.client = name
       request.owner = name
       request.administrator = admin

@@ -531,7 +531,11 @@ export class StoredResponses {
   }
 
   private readonly reportStoreError = (error: unknown): void => {
-    this.options.log.error({ err: error }, 'a response could not be written to the store')
+    const { log } = this.options
+    // The store has said why in a line of its own, and is asked again.
+    if (error instanceof BasinError && error.code === 'storage_unavailable')
+      log.warn(error.facts, 'a response waits until it can be written to the store')
+    else log.error({ err: error }, 'a response could not be written to the store')
   }
 
   /** Its client may finish and extend it while it runs. */
