@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { operationsSection } from './operations-section.mjs'
+import { blocksSection } from './blocks-section.mjs'
 import { endingsSection } from './endings-section.mjs'
 import { chart, controlColours, rampColours, setColours } from './chart.mjs'
 import { table } from './report-table.mjs'
@@ -312,6 +313,7 @@ export async function writeReport(docs, names, plans) {
   const parts = [
     introduction,
     ...language,
+    ...blocksSection(docs),
     ...endingsSection(docs),
     ...others,
     ...policiesSection(docs),

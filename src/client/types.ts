@@ -29,10 +29,10 @@ export interface RefinementSettings {
     share?: number
     count?: number
     by?: 'entropy'
-    draw?: 'most' | 'sample'
+    draw?: 'most' | 'temperature' | 'sample'
     after?: number
     reopen?: boolean
-  }
+  } | null
   step_size?: number
   step_size_on?: 'every_landscape' | 'last_landscape'
   noise?: number

@@ -35,7 +35,7 @@ export interface AnswerBudget {
   /** Descents that are over give their slots to new ones; null: never. */
   restarts?: RestartsRequest | null
   /** Positions that become certain while the others go on. */
-  commit?: CommitRequest
+  commit?: CommitRequest | null
   /** A step that raises the energy by d is kept with probability exp(-d / metropolis). */
   metropolis?: number
   stepSize?: number

@@ -105,8 +105,11 @@ export interface Commit {
   /** Positions that are committed at a time: a number, or a share of the blanks of the answer. */
   count?: number
   share?: number
-  /** `most`: the most certain positions get their most probable tokens. `sample`: positions that are not sure get drawn ones. */
-  draw: 'most' | 'sample'
+  /**
+   * `most`: the most certain positions get their most probable tokens. `temperature`: they get tokens drawn at the
+   * temperature of the request. `sample`: positions that are not sure get drawn ones.
+   */
+  draw: 'most' | 'temperature' | 'sample'
   /** Steps before the first commit, and after each. */
   after: number
   /** Commits are opened when the energy target is reached, or nothing is left to commit. */
