@@ -1,6 +1,6 @@
 {
   "variables": {
-    "flags": ["-std=c++17", "-O3", "-fPIC", "-fexceptions", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-maybe-uninitialized", "-Wno-unused-function"],
+    "flags": ["-std=c++17", "-O3", "-fPIC", "-fexceptions", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-function"],
     "x64": "<!(node -p \"(process.env.npm_config_arch ?? process.arch) === 'x64' ? 1 : 0\")"
   },
   "target_defaults": {
@@ -47,7 +47,7 @@
         "native/training/trainer.cc"
       ],
       "dependencies": ["kernels_baseline"],
-      "conditions": [["x64==1", { "dependencies": ["kernels_avx512bf16", "kernels_avx512", "kernels_avx2"] }]]
+      "conditions": [["x64==1", { "dependencies": ["kernels_avx512bf16", "kernels_avx512vnni", "kernels_avx2vnni", "kernels_avx512", "kernels_avx2"] }]]
     },
     {
       "target_name": "kernels_baseline",
@@ -66,6 +66,22 @@
           "defines": ["BASIN_ISA=avx512bf16"],
           "cflags_cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mavx2", "-mfma", "-mprefer-vector-width=512"],
           "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512bf16", "-mavx2", "-mfma"] }
+        },
+        {
+          "target_name": "kernels_avx512vnni",
+          "type": "static_library",
+          "sources": ["native/kernels/kernels.cc"],
+          "defines": ["BASIN_ISA=avx512vnni"],
+          "cflags_cc": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx2", "-mfma", "-mprefer-vector-width=512"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni", "-mavx2", "-mfma"] }
+        },
+        {
+          "target_name": "kernels_avx2vnni",
+          "type": "static_library",
+          "sources": ["native/kernels/kernels.cc"],
+          "defines": ["BASIN_ISA=avx2vnni"],
+          "cflags_cc": ["-mavx2", "-mfma", "-mavxvnni"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-mavx2", "-mfma", "-mavxvnni"] }
         },
         {
           "target_name": "kernels_avx512",

@@ -18,7 +18,7 @@ const benchmarks = {
   structure: 'time of a token of a text that must match a grammar, and whether it does',
   'key-timing': 'whether the time of a refusal tells how much of an API key was right',
   'native-memory': 'whether the memory of the native engine grows from step to step',
-  'native-weights': 'errors of bf16 and int8 weights, beside float32',
+  'native-weights': 'errors of bf16 and int8 weights and context caches, beside float32',
 } as const
 
 const isBenchmark = (name: string): name is keyof typeof benchmarks =>

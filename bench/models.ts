@@ -7,8 +7,9 @@ import { type Checkpoint, openCheckpoint } from '../src/model/checkpoint.js'
 import { type ModelConfig, parseConfig } from '../src/model/config.js'
 import { openTokenizer } from '../src/tokenizer/tokenizer.js'
 import { initialWeights } from '../src/train/initial-weights.js'
+import { additionTask } from '../src/train/tasks/addition.js'
 import { sudokuTask } from '../src/train/tasks/sudoku.js'
-import { BLANK, drawExamples } from '../src/train/tasks/task.js'
+import { BLANK, drawExamples, type Task } from '../src/train/tasks/task.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -49,6 +50,8 @@ export interface Subject {
   checkpoint: Checkpoint
   /** The puzzle of a row: the tokens of its givens, -1 elsewhere. Absent for models of text. */
   givens?: (row: number) => number[]
+  /** The tokens of the only right answer of a row, where there are givens. */
+  solution?: (row: number) => number[]
 }
 
 /** The published architecture of other sizes, by a name such as head-12-768-50277: layers, width, vocabulary. */
@@ -60,8 +63,26 @@ function publishedOfSize(name: string): typeof published | undefined {
   return { ...published, name, layers, dim, heads, ffn_dim: dim, vocab_size: vocabulary }
 }
 
-/** A model by its directory or the name of a shipped one, or the published architecture by its sizes. */
-export function subjectOf(name: string): Subject {
+/** The task whose answers fill a template, drawn as widely as a shipped model was trained. */
+function taskOf({ template }: ModelConfig): Task | undefined {
+  if (template?.length === undefined) return undefined
+  const size = ([4, 6, 9] as const).find((each) => each * each === template.length)
+  if (!size) {
+    const width = (template.length - 3) / 3
+    return additionTask({ digits: { min: 1, max: width }, width })
+  }
+  const cells = size * size
+  return sudokuTask({
+    size,
+    givens: { min: Math.round(0.22 * cells), max: Math.round(0.53 * cells) },
+  })
+}
+
+/**
+ * A model by its directory or the name of a shipped one, or the published architecture by its sizes. `count`: puzzles
+ * that are drawn; more rows get them again.
+ */
+export function subjectOf(name: string, count = 64): Subject {
   const sized = publishedOfSize(name)
   if (sized) {
     const config = parseConfig(sized, 'bench')
@@ -69,16 +90,23 @@ export function subjectOf(name: string): Subject {
   }
   const directory = existsSync(name) ? name : join(root, 'models', name)
   const checkpoint = openCheckpoint(directory)
-  const length = checkpoint.config.template?.length
-  const size = ([4, 6, 9] as const).find((each) => each * each === length)
-  if (!size) return { checkpoint }
-  const range = { min: Math.round(0.22 * size * size), max: Math.round(0.53 * size * size) }
-  const drawn = drawExamples(sudokuTask({ size, givens: range }), { count: 64, seed: 1 })
+  const task = taskOf(checkpoint.config)
+  if (!task) return { checkpoint }
+  const drawn = drawExamples(task, { count, seed: 1 })
   const tokenizer = openTokenizer(directory)
-  const puzzles = [...drawn].map(({ template }) =>
-    Array.from(template, (cell) => (cell === BLANK ? -1 : (tokenizer.encode(cell)[0] ?? -1))),
-  )
-  return { checkpoint, givens: (row) => puzzles[row % puzzles.length] as number[] }
+  const tokensOf = (text: string): number[] =>
+    Array.from(text, (cell) => (cell === BLANK ? -1 : (tokenizer.encode(cell)[0] ?? -1)))
+  const puzzles = [...drawn].map(({ template, completion }) => ({
+    givens: tokensOf(template),
+    solution: tokensOf(completion),
+  }))
+  const puzzleOf = (row: number): (typeof puzzles)[number] =>
+    puzzles[row % puzzles.length] as (typeof puzzles)[number]
+  return {
+    checkpoint,
+    givens: (row) => puzzleOf(row).givens,
+    solution: (row) => puzzleOf(row).solution,
+  }
 }
 
 /** The number of clamped positions in a batch. */

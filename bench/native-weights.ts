@@ -1,74 +1,69 @@
 /**
- * What do bf16 and int8 weights cost? For answers that settle in the model's own number of steps, compares
- * their energies with those of float32 weights in the same run, and counts how often the most probable
- * token is the same.
+ * What do bf16 and int8 weights and context caches cost? For answers that settle in the model's own number of steps,
+ * compares their energies with those of float32 in the same run, and counts how often the most probable
+ * token is the same and, where a task has one right answer, how many answers are right.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { nativeEngine } from '../src/energy/native/engine.js'
-import { nativePageSize, type WeightType } from '../src/energy/native/options.js'
-import { openCheckpoint, type Checkpoint } from '../src/model/checkpoint.js'
+import { nativePageSize, type NumberType } from '../src/energy/native/options.js'
+import type { Checkpoint } from '../src/model/checkpoint.js'
 import { landscapeOf, type ModelConfig } from '../src/model/config.js'
-import { uniform } from '../src/refine/random.js'
 import { openTokenizer, type Tokenizer } from '../src/tokenizer/tokenizer.js'
 import './addon.js'
 import { listOf, numberOf, readFlags } from './command.js'
 import { describeMachine, measureMachine } from './machine.js'
+import { type Subject, subjectOf } from './models.js'
 import { shippedModels } from './server.js'
 
 const NAME = 'native-weights'
 const flags = readFlags(
   NAME,
-  'Compares energies and tokens of bf16 and int8 weights with float32.',
+  'Compares energies and tokens of bf16 and int8 weights and context caches with float32.',
   {
-    models: { default: 'sudoku6,stories', help: 'names of shipped models' },
+    models: {
+      default: 'sudoku6,sudoku6-exact,sudoku9,addition,stories',
+      help: 'names of shipped models',
+    },
     answers: { default: '256', help: 'answers of each model' },
+    steps: { default: '0', help: "steps of each answer; 0: the model's own number" },
     threads: { default: '2', help: 'threads of the engine' },
   },
 )
 const answers = numberOf(NAME, 'answers', flags.answers, 1)
 const threads = numberOf(NAME, 'threads', flags.threads, 1)
+const stepsOf = ({ steps }: ModelConfig): number => numberOf(NAME, 'steps', flags.steps) || steps
 const BATCH = 32
 const PROMPT =
   'Once upon a time, there was a little girl who loved to play in the garden. One day she found a small box ' +
   'under the big tree. She was very happy and ran to her mom. "Look what I found!" she said. Her mom smiled and ' +
   'they opened the box together. Inside there was an old toy train. The little girl wanted to share it with her friend.'
 
-/** A valid 6x6 board with about half of its cells blank: rows of a shifted pattern, digits permuted. */
-function boardOf(index: number): string[] {
-  const digits = [0, 1, 2, 3, 4, 5]
-  for (let i = 5; i > 0; i--) {
-    const j = Math.floor(uniform(index, 1, i) * (i + 1))
-    const other = digits[j] as number
-    digits[j] = digits[i] as number
-    digits[i] = other
-  }
-  return Array.from({ length: 36 }, (_, cell) => {
-    const row = Math.floor(cell / 6)
-    const shift = (row % 2) * 3 + Math.floor(row / 2)
-    const given = uniform(index, 2, cell) < 0.5
-    return given ? String((digits[((cell % 6) + shift) % 6] as number) + 1) : '_'
-  })
-}
-
 /** An answer to settle. */
 interface Case {
   context: number[]
   /** Given tokens of a puzzle, -1 for a blank; absent for text. */
   clamped?: number[]
+  /** The only right answer of a puzzle. */
+  solution?: number[]
 }
 
-function casesOf(config: ModelConfig, tokenizer: Tokenizer): Case[] {
-  if (config.template?.length === undefined) {
-    const tokens = tokenizer.encode(PROMPT)
+function casesOf(subject: Subject, tokenizer: Tokenizer): Case[] {
+  const { givens, solution } = subject
+  const { config } = subject.checkpoint
+  if (givens && solution)
     return Array.from({ length: answers }, (_, i) => ({
-      context: tokens.slice(0, 8 + (i % (tokens.length - 8))),
+      context: [],
+      clamped: givens(i),
+      solution: solution(i),
     }))
-  }
+  if (config.template)
+    throw new Error(`${config.name} fills templates of a task that is not drawn here`)
+  const tokens = tokenizer.encode(PROMPT)
+  const longest = tokens.length - 8
   return Array.from({ length: answers }, (_, i) => ({
-    context: [],
-    clamped: boardOf(i).map((cell) => (cell === '_' ? -1 : (tokenizer.encode(cell)[0] as number))),
+    context: tokens.slice(0, 8 + (i % longest)),
   }))
 }
 
@@ -78,13 +73,18 @@ interface Settled {
   tokens: ArrayLike<number>
 }
 
-function settle(checkpoint: Checkpoint, weights: WeightType, cases: readonly Case[]): Settled[] {
+function settle(
+  checkpoint: Checkpoint,
+  [weights, cacheType]: readonly [NumberType, NumberType],
+  cases: readonly Case[],
+): Settled[] {
   const { config } = checkpoint
   const pagesPerRow = Math.ceil(config.context_length / nativePageSize)
   const engine = nativeEngine(checkpoint, loadAddon(), {
     capacity: { slots: BATCH, contexts: BATCH, pages: BATCH * pagesPerRow },
     threads,
     weights,
+    cacheType,
     reason: 'benchmark',
   })
   const settled: Settled[] = []
@@ -98,7 +98,7 @@ function settle(checkpoint: Checkpoint, weights: WeightType, cases: readonly Cas
       ])
     })
     let energies: number[] = []
-    for (let step = 0; step < config.steps; step++) {
+    for (let step = 0; step < stepsOf(config); step++) {
       const landscape = landscapeOf(config, step)
       const rows = part.map((_, slot) => ({ slot, landscape, noise: 0, step }))
       energies = engine.descend(rows).map(({ energy }) => energy)
@@ -115,6 +115,15 @@ function settle(checkpoint: Checkpoint, weights: WeightType, cases: readonly Cas
 }
 
 const isClamped = ({ clamped }: Case, position: number): boolean => (clamped?.[position] ?? -1) >= 0
+
+/** How many of the answers are right, as text; empty where the task has no right ones. */
+function rightOf(cases: readonly Case[], settled: readonly Settled[]): string {
+  if (!cases[0]?.solution) return ''
+  const right = settled.filter(({ tokens }, i) =>
+    cases[i]?.solution?.every((token, k) => token === tokens[k]),
+  )
+  return `, ${right.length} right`
+}
 
 /** Prints how far `actual` is from `expected`. */
 function compare(
@@ -134,7 +143,7 @@ function compare(
   console.log(
     `${label}: energy off by ${mean.toPrecision(3)} on average (${Math.max(...apart).toPrecision(3)} at most; ` +
       `mean |E| ${scale.toPrecision(3)}), ` +
-      `${((100 * same.filter(Boolean).length) / same.length).toFixed(2)} % of ${same.length} greedy tokens the same`,
+      `${((100 * same.filter(Boolean).length) / same.length).toFixed(2)} % of ${same.length} greedy tokens the same${rightOf(cases, actual)}`,
   )
 }
 
@@ -145,14 +154,19 @@ for (const name of listOf(flags.models)) {
     console.log(`${name}: there are no weights in ${directory}`)
     continue
   }
-  const checkpoint = openCheckpoint(directory)
-  const { answer, steps } = checkpoint.config
+  const subject = subjectOf(name, answers)
+  const { checkpoint } = subject
+  const { answer, template } = checkpoint.config
+  const cases = casesOf(subject, openTokenizer(directory))
+  const expected = settle(checkpoint, ['f32', 'f32'], cases)
   console.log(
-    `${name}: ${answers} answers of ${answer.block} position(s) in ${steps} steps, batch ${BATCH}, ` +
-      `${threads} thread(s); compared with float32`,
+    `${name}: ${answers} answers of ${answer.block} position(s) in ${stepsOf(checkpoint.config)} steps, ` +
+      `batch ${BATCH}, ${threads} thread(s); compared with float32${rightOf(cases, expected)}`,
   )
-  const cases = casesOf(checkpoint.config, openTokenizer(directory))
-  const expected = settle(checkpoint, 'f32', cases)
-  for (const weights of ['bf16', 'int8'] as const)
-    compare(`${name} ${weights}`, cases, expected, settle(checkpoint, weights, cases))
+  for (const type of ['bf16', 'int8'] as const) {
+    compare(`${name}, ${type} weights`, cases, expected, settle(checkpoint, [type, 'f32'], cases))
+    // Templates are filled without a context.
+    if (template) continue
+    compare(`${name}, ${type} cache`, cases, expected, settle(checkpoint, ['f32', type], cases))
+  }
 }

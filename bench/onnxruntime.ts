@@ -11,7 +11,7 @@ import { writeFileSync } from 'node:fs'
 import type { DescendRow, SynchronousEngine } from '../src/energy/engine.js'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { nativeEngine } from '../src/energy/native/engine.js'
-import { nativePageSize, weightTypes } from '../src/energy/native/options.js'
+import { nativePageSize, numberTypes } from '../src/energy/native/options.js'
 import { alphaOf, rowStepSize } from '../src/energy/step-size.js'
 import { stateWidth } from '../src/model/config.js'
 import { normals } from '../src/refine/random.js'
@@ -153,8 +153,8 @@ function resultsOf({ subject, batch }: Inputs): Record<'next' | 'energy' | 'norm
 }
 
 function openEngine(subject: Subject, weights: string, threads: number): SynchronousEngine {
-  const type = weightTypes.find((each) => each === weights)
-  if (!type) throw new Error(`there are no weights ${weights}; there are ${weightTypes.join(', ')}`)
+  const type = numberTypes.find((each) => each === weights)
+  if (!type) throw new Error(`there are no weights ${weights}; there are ${numberTypes.join(', ')}`)
   const pages = Math.ceil(
     (Math.max(...contextsOf(subject)) + subject.checkpoint.config.answer.block) / nativePageSize,
   )

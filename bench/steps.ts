@@ -7,6 +7,7 @@
  * The floor of a step is the larger of bytes (weights, each once per use, and cache) over bandwidth and
  * operations over peak; the floor of the tfjs engine is that of float32. `ms` is a median and `least` the
  * fastest step; `cpu` is processor time of all threads, in which a busy machine differs from a slow kernel.
+ * With --candidates, so many rows after each other are candidates of one answer, on one context.
  * A context that is too long for a model is cut to what it holds; a puzzle has none, and its givens are
  * clamped.
  */
@@ -16,7 +17,12 @@ import { stepCost } from '../src/energy/cost.js'
 import type { EnergyEngine } from '../src/energy/engine.js'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { NativeEngine, nativeEngine } from '../src/energy/native/engine.js'
-import { nativePageSize, weightTypes } from '../src/energy/native/options.js'
+import {
+  nativePageSize,
+  numberBytes,
+  type NumberType,
+  numberTypes,
+} from '../src/energy/native/options.js'
 import { type BackendChoice, loadBackend } from '../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../src/energy/tfjs/engine.js'
 import { landscapeOf } from '../src/model/config.js'
@@ -40,6 +46,8 @@ const flags = readFlags(
     },
     batches: { default: '1,8,32,64', help: 'answers that descend together' },
     contexts: { default: '0,256,1024', help: 'tokens before the answer' },
+    candidates: { default: '1', help: 'rows of a batch that share a context' },
+    'cache-type': { default: 'f32', help: 'number type of the context cache of the native engine' },
     threads: { default: String(availableParallelism()), help: 'threads of the engine' },
     seconds: { default: '0.7', help: 'seconds of each measurement' },
     json: { default: '', help: 'also write the figures to this file' },
@@ -49,9 +57,17 @@ const threads = numberOf(NAME, 'threads', flags.threads, 1)
 const seconds = numberOf(NAME, 'seconds', flags.seconds)
 const batches = numbersOf(NAME, 'batches', flags.batches, 1)
 const contexts = numbersOf(NAME, 'contexts', flags.contexts)
+const candidates = numberOf(NAME, 'candidates', flags.candidates, 1)
+const cacheType = numberTypeOf(flags['cache-type'])
 const maxBatch = Math.max(...batches)
 /** The most observed positions of the tfjs engine; more do not fit in the memory of wasm. */
 const MAX_TFJS_POSITIONS = 16_384
+
+function numberTypeOf(name: string): NumberType {
+  const type = numberTypes.find((each) => each === name)
+  if (type) return type
+  throw new Error(`there is no number type ${name}; there are ${numberTypes.join(', ')}`)
+}
 
 /** What the machine does at most, and the bytes of weights that one step reads. */
 interface Limits {
@@ -104,12 +120,13 @@ async function openEngine(subject: Subject, name: string): Promise<EnergyEngine>
       threads,
     )
   }
-  const weights = weightTypes.find((type) => type === name)
-  if (!weights)
-    throw new Error(
-      `there is no engine ${name}; there are ${weightTypes.join(', ')}, tfjs:wasm, tfjs:native`,
-    )
-  const options = { capacity, threads, weights, reason: 'benchmark' }
+  const options = {
+    capacity,
+    threads,
+    weights: numberTypeOf(name),
+    cacheType,
+    reason: 'benchmark',
+  }
   return nativeEngine(subject.checkpoint, loadAddon(), options)
 }
 
@@ -141,9 +158,9 @@ async function time(
   await engine.begin(
     Array.from({ length: batch }, (_, slot) => ({
       slot,
-      contextId: slot,
+      contextId: Math.floor(slot / candidates),
       seed: slot,
-      candidate: 0,
+      candidate: slot % candidates,
       ...(subject.givens && { clamped: subject.givens(slot) }),
     })),
   )
@@ -174,7 +191,8 @@ async function measure(
   const { times, processor } = await time(engine, subject, batch)
   const { model, info } = engine
   const operations = operationsOf(model, context, batch, clampedOf(subject, batch))
-  const bytes = limits.stepBytes + 4 * batch * stepCost(model, context).cache
+  const cached = stepCost(model, context).cache * numberBytes[cacheType]
+  const bytes = limits.stepBytes + Math.ceil(batch / candidates) * cached
   const floor = Math.max(bytes / limits.bytesPerSecond, operations / limits.flops)
   const typical = median(times)
   return {
@@ -247,7 +265,7 @@ async function measureAll(subject: Subject, name: string, lines: Line[]): Promis
 const machine = measureMachine()
 const measured: (Limits & { model: string; engine: string })[] = []
 console.log(
-  `${describeMachine(machine)}, ${threads} engine thread(s)\n` +
+  `${describeMachine(machine)}, ${threads} engine thread(s), ${candidates} candidate(s) of a context\n` +
     'ms, least, cpu: of one step of the whole batch; of peak, x floor: against the limits below\n',
 )
 const heads = ['model', 'engine', 'context', 'batch', 'ms', 'least', 'cpu', 'steps/s', 'answers/s']
@@ -263,5 +281,5 @@ for (const name of listOf(flags.models)) {
 if (flags.json !== '')
   writeFileSync(
     flags.json,
-    `${JSON.stringify({ machine, threads, limits: measured, lines }, null, 2)}\n`,
+    `${JSON.stringify({ machine, threads, candidates, limits: measured, lines }, null, 2)}\n`,
   )

@@ -50,9 +50,10 @@ napi_value open(const Call& call) {
   const Config config = configOf(env, options);
   const Capacity capacity{whole(env, options, "slots", 1e9), whole(env, options, "contexts", 1e9),
                           whole(env, options, "pages", 1e9), whole(env, options, "threads", 1e9)};
-  const WeightType type = WeightType(whole(env, options, "weights", weightTypes));
+  const NumberTypes types{NumberType(whole(env, options, "weights", numberTypes)),
+                          NumberType(whole(env, options, "cache", numberTypes))};
   static const char* const caps[] = {"", "avx512", "avx2", "baseline"};
-  const Kernels& kernels = chooseKernels(caps[whole(env, options, "kernels", 4)], type);
+  const Kernels& kernels = chooseKernels(caps[whole(env, options, "kernels", 4)], types.weights);
   const Tensors lookup = [&](const std::string& name) {
     napi_value value;
     bool has = false;
@@ -63,7 +64,7 @@ napi_value open(const Call& call) {
     tensor.data = Call::arrayOf<float>(env, value, tensor.count);
     return tensor;
   };
-  auto engine = std::make_unique<Engine>(config, capacity, type, kernels, lookup);
+  auto engine = std::make_unique<Engine>(config, capacity, types, kernels, lookup);
   napi_value handle;
   require(napi_create_object(env, &handle) == napi_ok, "no handle");
   require(napi_type_tag_object(env, handle, &engineTag) == napi_ok, "no tag");

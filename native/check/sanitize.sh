@@ -34,7 +34,7 @@ works() {
 compile() {
   local out=$1 name=$2 source=$3
   shift 3
-  g++ -std=c++17 -O1 -g -fPIC -fno-omit-frame-pointer -ffp-contract=off -Wno-maybe-uninitialized -Inative \
+  g++ -std=c++17 -O1 -g -fPIC -fno-omit-frame-pointer -ffp-contract=off -Inative \
     -I"$headers" "$@" -c "$source" -o "$out/$name.o"
 }
 export -f compile
@@ -47,15 +47,17 @@ objects() {
   shift
   rm -rf "$out"
   mkdir -p "$out"
-  [ "$(uname -m)" = x86_64 ] && names=(baseline avx2 avx512 avx512bf16)
+  [ "$(uname -m)" = x86_64 ] && names=(baseline avx2 avx2vnni avx512 avx512bf16 avx512vnni)
   {
     for name in "${names[@]}"; do
       local isa=""
       [ "$name" = avx2 ] && isa="-mavx2 -mfma"
       [ "$name" = avx512 ] && isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma"
+      [ "$name" = avx2vnni ] && isa="-mavx2 -mfma -mavxvnni"
+      [ "$name" = avx512vnni ] && isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma"
       [ "$name" = avx512bf16 ] && isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma"
       for source in native/kernels/kernels.cc native/training/training_kernels.cc; do
-        [ "$name-$source" = avx512bf16-native/training/training_kernels.cc ] && continue
+        [[ $name = *bf16 || $name = *vnni ]] && [ "$source" = native/training/training_kernels.cc ] && continue
         echo "$out $name-$(basename "${source%.cc}") $source $* $isa -DBASIN_ISA=$name"
       done
     done

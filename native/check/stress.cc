@@ -52,7 +52,8 @@ Config boardConfig() {
   return c;
 }
 
-std::vector<double> energies(const Config& c, int rows, int threads) {
+// Every two answers share a context.
+std::vector<double> energies(const Config& c, NumberType cache, int rows, int threads) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal(0, 0.2f);
   std::vector<float> numbers(size_t(1) << 16);
@@ -72,13 +73,13 @@ std::vector<double> energies(const Config& c, int rows, int threads) {
     const size_t count = known != sizes.end() ? known->second : norm ? c.dim : size_t(c.dim) * (square ? c.dim : c.ffn);
     return {numbers.data(), count};
   };
-  Engine engine(c, {rows, rows, rows * 3, threads}, WeightType::f32, chooseKernels("", WeightType::f32), tensors);
+  Engine engine(c, {rows, rows, rows * 3, threads}, {NumberType::f32, cache}, chooseKernels("", NumberType::f32), tensors);
   std::vector<DescendRow> batch;
   for (int i = 0; i < rows; i++) {
     engine.observe({{i, -1, std::vector<int>(5 * (i % 9), i % c.vocab), {3 * i, 3 * i + 1, 3 * i + 2}}});
     std::vector<int> clamped;
     for (int k = 0; k < c.block && c.block > 1; k++) clamped.push_back((i + k) % 3 == 0 ? k % c.vocab : -1);
-    engine.begin({i, i, uint64_t(i), 0, clamped, nullptr, 0});
+    engine.begin({i, i / 2 * 2, uint64_t(i), 0, clamped, nullptr, 0});
     batch.push_back({i, 0, 1, 0.5f, i % 2 ? 0.01 : 0, i % 3 == 0});
   }
   std::vector<double> out;
@@ -123,7 +124,7 @@ std::vector<float> trained(int threads) {
 int main() {
   for (int threads = 2; threads <= 8; threads *= 2) stressPool(threads, 4000);
   const auto descents = [](int threads) {
-    return std::vector{energies(smallConfig(), 9, threads), energies(boardConfig(), 24, threads)};
+    return std::vector{energies(smallConfig(), NumberType::f32, 9, threads), energies(boardConfig(), NumberType::bf16, 24, threads)};
   };
   const auto expected = descents(1);
   const std::vector<float> learned = trained(1);

@@ -60,15 +60,14 @@ void Pass::computeDoubt(const float* f, int given) {
   const Matrix& u = model.readout;
   const int blocks = (given + doubtRows - 1) / doubtRows;
   const int chunks = (u.columns() + doubtColumns - 1) / doubtColumns, tiles = doubtColumns / tileWidth;
-  const char* input = static_cast<const char*>(network.inputOf(u, f, int(ld()), given));
-  const size_t rowBytes = u.inputBytes() * ld();
+  const Network::Input input = network.inputOf(u, f, int(ld()), given);
   pool.run(blocks * chunks, [&](int task, int thread) {
     const int chunk = task % chunks, row = task / chunks * doubtRows;
     const int tile = chunk * tiles, column = chunk * doubtColumns;
     const int count = std::min(doubtRows, given - row);
     float* logits = logitScratch[thread];
     Matmul m{};
-    m.x = input + row * rowBytes;
+    input.enter(m, row);
     m.ldx = int(ld());
     m.rows = count;
     m.tiles = u.from(tile);

@@ -40,12 +40,12 @@ int answerPositions(const Config& c, const Capacity& capacity, int wanted) {
 
 }  // namespace
 
-Engine::Engine(const Config& config, const Capacity& wanted, WeightType type, const Kernels& table, const Tensors& tensors)
+Engine::Engine(const Config& config, const Capacity& wanted, const NumberTypes& types, const Kernels& table, const Tensors& tensors)
     : capacity(checked(wanted)),
       pool(capacity.threads),
       kernels(table),
-      model(config, type, type == WeightType::bf16 && kernels.narrow, tensors, rotaryPositions(config, capacity)),
-      cache(model.config, capacity, arena),
+      model(config, types.weights, types.weights == kernels.narrows ? kernels.together : 1, tensors, rotaryPositions(config, capacity)),
+      cache(model.config, capacity, types.cache, arena),
       sharedPass(model, kernels, pool, cache, {answerPositions(config, capacity, widePositions), prefillPositions}, arena),
       slots(capacity.slots) {
   const Config& c = model.config;

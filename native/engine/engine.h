@@ -61,9 +61,13 @@ struct EnergyRow {
   std::vector<int> answer;
 };
 
+struct NumberTypes {
+  NumberType weights, cache;
+};
+
 class Engine {
  public:
-  Engine(const Config& config, const Capacity& capacity, WeightType type, const Kernels& kernels, const Tensors& tensors);
+  Engine(const Config& config, const Capacity& capacity, const NumberTypes& types, const Kernels& kernels, const Tensors& tensors);
 
   // `sums`: for each row the sum of norm(h) over its tokens on the last landscape, [rows][D]; or null.
   void observe(const std::vector<ObserveRow>& rows, float* sums = nullptr);

@@ -19,12 +19,15 @@ InstructionSet widestInstructionSet(const char* wanted) {
   return InstructionSet::baseline;
 }
 
-const Kernels& chooseKernels(const char* wanted, WeightType type) {
+const Kernels& chooseKernels(const char* wanted, NumberType type) {
 #if defined(__x86_64__)
   const InstructionSet widest = widestInstructionSet(wanted);
-  const bool paired = type == WeightType::bf16 && wanted[0] == '\0' && __builtin_cpu_supports("avx512bf16");
-  if (widest == InstructionSet::avx512 && paired) return avx512bf16::table;
-  if (widest == InstructionSet::avx512) return avx512::table;
+  const bool any = wanted[0] == '\0';
+  const bool wide = widest == InstructionSet::avx512;
+  if (wide && any && type == NumberType::bf16 && __builtin_cpu_supports("avx512bf16")) return avx512bf16::table;
+  if (wide && any && type == NumberType::int8 && __builtin_cpu_supports("avx512vnni")) return avx512vnni::table;
+  if (wide) return avx512::table;
+  if (widest == InstructionSet::avx2 && type == NumberType::int8 && __builtin_cpu_supports("avxvnni")) return avx2vnni::table;
   if (widest == InstructionSet::avx2) return avx2::table;
 #else
   (void)wanted, (void)type;

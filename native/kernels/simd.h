@@ -4,8 +4,14 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include "kernels/kernels.h"
 #if defined(__AVX2__)
+// GCC 12 warns of operands that its own header leaves undefined on purpose (its bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
@@ -34,34 +40,6 @@ INLINE F16 load(const int8_t* p) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)))};
 }
 INLINE void store(float* p, F16 a) { _mm512_storeu_ps(p, a.x); }
-#if defined(__AVX512BF16__)
-// Sixteen pairs of bf16 numbers.
-struct Pairs {
-  __m512bh x;
-};
-INLINE Pairs loadPairs(const bf16* p) { return {(__m512bh)_mm512_loadu_si512(p)}; }
-INLINE Pairs eachPair(const bf16* p) {
-  int32_t pair;
-  memcpy(&pair, p, sizeof pair);
-  return {(__m512bh)_mm512_set1_epi32(pair)};
-}
-// Eight pairs, and zeros.
-INLINE Pairs loadHalf(const bf16* p) {
-  return {(__m512bh)_mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i*)p))};
-}
-// (a_i, b_i) for the sixteen numbers i of a and b from `first` on, which is 0 or 16.
-template <int first>
-INLINE Pairs zip(Pairs a, Pairs b) {
-  const __m256i counted = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i fromA = _mm512_add_epi32(_mm512_cvtepu16_epi32(counted), _mm512_set1_epi32(first));
-  const __m512i fromB = _mm512_add_epi32(fromA, _mm512_set1_epi32(32));
-  const __m512i order = _mm512_or_si512(fromA, _mm512_slli_epi32(fromB, 16));
-  return {(__m512bh)_mm512_permutex2var_epi16((__m512i)a.x, order, (__m512i)b.x)};
-}
-// c + a_1 b_1 + a_2 b_2 for each pair, added in float32.
-INLINE F16 dot(Pairs a, Pairs b, F16 c) { return {_mm512_dpbf16_ps(c.x, a.x, b.x)}; }
-INLINE void store(bf16* p, F16 a) { _mm256_storeu_si256((__m256i*)p, (__m256i)_mm512_cvtneps_pbh(a.x)); }
-#endif
 INLINE F16 add(F16 a, F16 b) { return {_mm512_add_ps(a.x, b.x)}; }
 INLINE F16 sub(F16 a, F16 b) { return {_mm512_sub_ps(a.x, b.x)}; }
 INLINE F16 mul(F16 a, F16 b) { return {_mm512_mul_ps(a.x, b.x)}; }
@@ -80,10 +58,25 @@ INLINE F16 addExponent(F16 a, F16 biased) {
 INLINE F16 zeroBelow(F16 a, F16 x, F16 floor) {
   return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.x, floor.x, _CMP_NLT_UQ), a.x)};
 }
+INLINE bool anyAbove(F16 a, F16 b) { return _mm512_cmp_ps_mask(a.x, b.x, _CMP_GT_OQ) != 0; }
 // The first n lanes of a, `fill` in the rest.
 INLINE F16 keep(F16 a, int n, float fill) {
   const __mmask16 mask = n >= 16 ? 0xffff : (__mmask16)((1u << n) - 1);
   return {_mm512_mask_mov_ps(_mm512_set1_ps(fill), mask, a.x)};
+}
+// All lanes combined by `op`: those that are eight apart, then four, two and one.
+template <class Op>
+INLINE float allLanes(__m512 a, const Op& op) {
+  a = op(a, _mm512_shuffle_f32x4(a, a, 0x4e));
+  a = op(a, _mm512_shuffle_f32x4(a, a, 0xb1));
+  a = op(a, _mm512_permute_ps(a, 0x4e));
+  return _mm512_cvtss_f32(op(a, _mm512_permute_ps(a, 0xb1)));
+}
+INLINE float sum(F16 a) {
+  return allLanes(a.x, [](__m512 p, __m512 q) __attribute__((always_inline)) { return _mm512_add_ps(p, q); });
+}
+INLINE float largest(F16 a) {
+  return allLanes(a.x, [](__m512 p, __m512 q) __attribute__((always_inline)) { return _mm512_max_ps(p, q); });
 }
 // Sums of sixteen vectors at once: lane i of the result is the sum over the lanes of a[i].
 INLINE F16 sums(const F16* a) {
@@ -141,11 +134,29 @@ INLINE F16 zeroBelow(F16 v, F16 x, F16 floor) {
   return {_mm256_and_ps(v.a, _mm256_cmp_ps(x.a, floor.a, _CMP_NLT_UQ)),
           _mm256_and_ps(v.b, _mm256_cmp_ps(x.b, floor.b, _CMP_NLT_UQ))};
 }
+INLINE bool anyAbove(F16 x, F16 y) {
+  const __m256 above = _mm256_or_ps(_mm256_cmp_ps(x.a, y.a, _CMP_GT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_GT_OQ));
+  return _mm256_movemask_ps(above) != 0;
+}
 INLINE F16 keep(F16 x, int n, float fill) {
   alignas(32) float lanes[16];
   store(lanes, x);
   for (int i = n < 0 ? 0 : n; i < 16; i++) lanes[i] = fill;
   return load(lanes);
+}
+// All lanes combined by `op`: those that are eight apart, then four, two and one.
+template <class Op>
+INLINE float allLanes(F16 x, const Op& op) {
+  __m256 a = op(x.a, x.b);
+  a = op(a, _mm256_permute2f128_ps(a, a, 0x01));
+  a = op(a, _mm256_permute_ps(a, 0x4e));
+  return _mm256_cvtss_f32(op(a, _mm256_permute_ps(a, 0xb1)));
+}
+INLINE float sum(F16 a) {
+  return allLanes(a, [](__m256 p, __m256 q) __attribute__((always_inline)) { return _mm256_add_ps(p, q); });
+}
+INLINE float largest(F16 a) {
+  return allLanes(a, [](__m256 p, __m256 q) __attribute__((always_inline)) { return _mm256_max_ps(p, q); });
 }
 INLINE F16 sums(const F16* a) {
   alignas(32) float out[16];
@@ -203,19 +214,32 @@ INLINE F16 addExponent(F16 a, F16 biased) { EACH((V4)((I4)a.v[i] + ((I4)biased.v
 INLINE F16 zeroBelow(F16 a, F16 x, F16 floor) {
   EACH((V4)((I4)a.v[i] & ~(I4)(x.v[i] < floor.v[i])));
 }
+INLINE bool anyAbove(F16 a, F16 b) {
+  I4 above = {};
+  UNROLL for (int i = 0; i < 4; i++) above |= (I4)(a.v[i] > b.v[i]);
+  return (above[0] | above[1] | above[2] | above[3]) != 0;
+}
 INLINE F16 keep(F16 a, int n, float fill) {
   float lanes[16];
   store(lanes, a);
   for (int i = n < 0 ? 0 : n; i < 16; i++) lanes[i] = fill;
   return load(lanes);
 }
+INLINE float sum(F16 a) {
+  const V4 s = (a.v[0] + a.v[2]) + (a.v[1] + a.v[3]);
+  return (s[0] + s[2]) + (s[1] + s[3]);
+}
 INLINE F16 sums(const F16* a) {
   float out[16];
-  for (int i = 0; i < 16; i++) {
-    const V4 s = (a[i].v[0] + a[i].v[1]) + (a[i].v[2] + a[i].v[3]);
-    out[i] = (s[0] + s[2]) + (s[1] + s[3]);
-  }
+  for (int i = 0; i < 16; i++) out[i] = sum(a[i]);
   return load(out);
+}
+INLINE float largest(F16 a) {
+  float x[16];
+  store(x, a);
+  UNROLL for (int width = 8; width > 0; width /= 2)
+    UNROLL for (int i = 0; i < width; i++) x[i] = x[i + width] > x[i] ? x[i + width] : x[i];
+  return x[0];
 }
 #undef EACH
 
@@ -225,23 +249,6 @@ INLINE F16 sums(const F16* a) {
 INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 INLINE F16 zero() { return set1(0); }
-
-INLINE float sum(F16 a) {
-  float x[16];
-  store(x, a);
-  UNROLL for (int width = 8; width > 0; width /= 2)
-    UNROLL for (int i = 0; i < width; i++) x[i] += x[i + width];
-  return x[0];
-}
-
-// The largest lane; NaN is ignored.
-INLINE float largest(F16 a) {
-  float x[16];
-  store(x, a);
-  UNROLL for (int width = 8; width > 0; width /= 2)
-    UNROLL for (int i = 0; i < width; i++) x[i] = x[i + width] > x[i] ? x[i + width] : x[i];
-  return x[0];
-}
 
 // e^x to 2 units in the last place: 2^n e^r with |r| <= ln 2 / 2 and a polynomial of degree 7
 // (coefficients of Cephes, Moshier). 0 below -87.3, the largest finite power above 88.3, NaN for NaN.

@@ -1,5 +1,6 @@
 #include "model/model.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace basin {
@@ -17,8 +18,8 @@ const float* checked(const Tensors& tensors, const std::string& name, size_t cou
 
 }  // namespace
 
-Model::Model(const Config& c, WeightType weightType, bool inPairs, const Tensors& tensors, size_t positions)
-    : config((c.check(), c)), type(weightType), paired(inPairs) {
+Model::Model(const Config& c, NumberType weightType, int inputs, const Tensors& tensors, size_t positions)
+    : config((c.check(), c)), type(weightType), together(inputs) {
   // Rows of `descend` carry the step size; the checkpoint must have one all the same.
   checked(tensors, "alpha", 1);
   embeddings = rows(tensors, "embeddings.weight", c.vocab, c.dim);
@@ -43,15 +44,15 @@ Model::Model(const Config& c, WeightType weightType, bool inPairs, const Tensors
   } else {
     query = rows(tensors, "answer.query.weight", c.block, c.dim);
     blank = rows(tensors, "answer.blank.weight", 1, c.dim);
-    readout = Stack(arena, type, paired, {source(tensors, "answer.readout.weight", c.vocab, c.dim)}).forward();
+    readout = Stack(arena, type, together, {source(tensors, "answer.readout.weight", c.vocab, c.dim)}).forward();
     if (c.kind == EnergyKind::residual) {
-      const Stack stack(arena, type, paired, {source(tensors, "answer.opinion.weight", c.dim, c.dim)});
+      const Stack stack(arena, type, together, {source(tensors, "answer.opinion.weight", c.dim, c.dim)});
       opinion = stack.forward();
       if (c.needsGradient()) opinionBack = stack.backward();
     }
-    if (c.anchor) anchor = Stack(arena, type, paired, {source(tensors, "answer.anchor.weight", c.dim, c.dim)}).forward();
+    if (c.anchor) anchor = Stack(arena, type, together, {source(tensors, "answer.anchor.weight", c.dim, c.dim)}).forward();
     if (c.anchor || (c.start == Start::draft && c.kind != EnergyKind::residual))
-      draft = Stack(arena, type, paired, {source(tensors, "answer.draft.weight", c.dim, c.dim)}).forward();
+      draft = Stack(arena, type, together, {source(tensors, "answer.draft.weight", c.dim, c.dim)}).forward();
     if (c.kind == EnergyKind::potential) potentialScale = checked(tensors, "answer.scale", 1)[0];
   }
   makeRotary(positions);
@@ -87,12 +88,12 @@ void Model::makeLayer(const Tensors& tensors, int index) {
   Layer layer{};
   layer.attentionNorm = rows(tensors, at + ".attention_norm.weight", 1, c.dim);
   layer.ffnNorm = rows(tensors, at + ".ffn_norm.weight", 1, c.dim);
-  const Stack qkv(arena, type, paired, {square("wq"), square("wk"), square("wv")});
-  const Stack out(arena, type, paired, {square("wo")});
-  const Stack gates(arena, type, paired,
+  const Stack qkv(arena, type, together, {square("wq"), square("wk"), square("wv")});
+  const Stack out(arena, type, together, {square("wo")});
+  const Stack gates(arena, type, together,
                     {source(tensors, at + ".feed_forward.w1.weight", c.ffn, c.dim),
                      source(tensors, at + ".feed_forward.w3.weight", c.ffn, c.dim)});
-  const Stack down(arena, type, paired, {source(tensors, at + ".feed_forward.w2.weight", c.dim, c.ffn)});
+  const Stack down(arena, type, together, {source(tensors, at + ".feed_forward.w2.weight", c.dim, c.ffn)});
   layer.qkv = qkv.forward();
   layer.out = out.forward();
   layer.gates = gates.forward();
@@ -135,55 +136,47 @@ void Model::makeVocab(const Tensors& tensors) {
   // vocab_to_embed is stored [D, V], token embeddings [V, D].
   const size_t perToken = own ? 1 : c.dim;
   const size_t perColumn = own ? c.vocab : 1;
-  const size_t ld = c.ld();
-  const auto fill = [&](auto* table, const auto& convert) {
-    for (int v = 0; v < c.vocab; v++)
-      for (int j = 0; j < c.dim; j++) table[v * ld + j] = convert(v, w[v * perToken + j * perColumn]);
-    vocab.rows = table;
-    vocab.bytes = sizeof(*table) * size_t(c.vocabPadded()) * ld;
-  };
   vocab.type = type;
-  const size_t size = size_t(c.vocabPadded()) * ld;
-  if (type == WeightType::f32) {
-    fill(arena.take<float>(size), [](int, float x) { return x; });
-  } else if (type == WeightType::bf16) {
-    fill(arena.take<uint16_t>(size), [](int, float x) { return toBf16(x); });
+  vocab.ld = padded(c.ld(), lanes * together);
+  const auto fill = [&](auto zero, const auto& convert) {
+    const size_t size = size_t(c.vocabPadded()) * vocab.ld;
+    auto* table = arena.take<decltype(zero)>(size);
+    std::fill_n(table, size, zero);
+    for (int v = 0; v < c.vocab; v++)
+      for (int j = 0; j < c.dim; j++) table[size_t(v) * vocab.ld + j] = convert(v, w[v * perToken + j * perColumn]);
+    vocab.rows = table;
+    vocab.bytes = sizeof(zero) * size;
+  };
+  if (type == NumberType::f32) {
+    fill(0.f, [](int, float x) { return x; });
+  } else if (type == NumberType::bf16) {
+    fill(uint16_t(0), [](int, float x) { return toBf16(x); });
   } else {
     float* scale = arena.take<float>(c.vocabPadded());
-    for (int v = 0; v < c.vocab; v++) scale[v] = rowScale(w + v * perToken, c.dim, int(perColumn));
-    fill(arena.take<int8_t>(size), [&](int v, float x) { return int8_t(std::lrintf(x / scale[v])); });
+    for (int v = 0; v < c.vocab; v++) scale[v] = int8Scale(w + v * perToken, c.dim, int(perColumn));
+    const uint8_t offset = int8Offset(together);
+    fill(offset, [&](int v, float x) { return uint8_t(toInt8(x, scale[v]) + offset); });
     vocab.rowScale = scale;
   }
 }
 
+// Number `at` of weights, without its scale.
+float Model::stored(const void* weights, size_t at) const {
+  if (type == NumberType::f32) return static_cast<const float*>(weights)[at];
+  if (type == NumberType::bf16) return fromBf16(static_cast<const uint16_t*>(weights)[at]);
+  return float(int8_t(static_cast<const uint8_t*>(weights)[at] - int8Offset(together)));
+}
+
 void Model::vocabRow(int token, float* e) const {
-  const size_t from = size_t(token) * config.ld();
-  for (int j = 0; j < config.ld(); j++) {
-    if (type == WeightType::f32) {
-      e[j] = static_cast<const float*>(vocab.rows)[from + j];
-    } else if (type == WeightType::bf16) {
-      const uint32_t bits = uint32_t(static_cast<const uint16_t*>(vocab.rows)[from + j]) << 16;
-      memcpy(e + j, &bits, 4);
-    } else {
-      e[j] = float(static_cast<const int8_t*>(vocab.rows)[from + j]) * vocab.rowScale[token];
-    }
-  }
+  const float scale = vocab.rowScale ? vocab.rowScale[token] : 1.f;
+  for (int j = 0; j < config.ld(); j++) e[j] = stored(vocab.rows, size_t(token) * vocab.ld + j) * scale;
 }
 
 void Model::tokenVector(int token, float* e) const {
   if (config.space == Space::vocab) return vocabRow(token, e);
   memset(e, 0, sizeof(float) * config.ld());
-  for (int j = 0; j < config.dim; j++) {
-    const size_t at = readout.at(token, j);
-    if (type == WeightType::f32) {
-      e[j] = static_cast<const float*>(readout.tiles)[at];
-    } else if (type == WeightType::bf16) {
-      const uint32_t bits = uint32_t(static_cast<const uint16_t*>(readout.tiles)[at]) << 16;
-      memcpy(e + j, &bits, 4);
-    } else {
-      e[j] = float(static_cast<const int8_t*>(readout.tiles)[at]) * readout.after[token];
-    }
-  }
+  const float scale = readout.after ? readout.after[token] : 1.f;
+  for (int j = 0; j < config.dim; j++) e[j] = stored(readout.tiles, readout.at(token, j)) * scale;
 }
 
 void Model::makeRotary(size_t positions) {

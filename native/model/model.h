@@ -26,21 +26,22 @@ struct Layer {
 
 // The matrix of the vocabulary space: row v is what probability on token v adds to the embedding.
 struct VocabTable {
-  WeightType type;
-  const void* rows;       // [V padded][ld]
+  NumberType type;
+  const void* rows;       // [V padded][ld]; int8, padding included, with int8Offset added
+  int ld;                 // Vocab::ldTable
   const float* rowScale;  // int8: [V padded]
   size_t bytes;
 };
 
 class Model {
  public:
-  // `paired`: bf16 weights are multiplied in pairs (weights.h). `positions`: the number of rotary positions that
-  // may occur.
-  Model(const Config& config, WeightType type, bool paired, const Tensors& tensors, size_t positions);
+  // `together`: inputs of products that are multiplied at once (weights.h). `positions`: the number of rotary positions
+  // that may occur.
+  Model(const Config& config, NumberType type, int together, const Tensors& tensors, size_t positions);
 
   const Config config;
-  const WeightType type;
-  const bool paired;
+  const NumberType type;
+  const int together;
   std::vector<Layer> layers;
   const float* norm;             // [ld]
   const float* finalModulation;  // adaLN: [T][2][ld]: shift, scale
@@ -69,6 +70,7 @@ class Model {
   Source source(const Tensors& tensors, const std::string& name, int rows, int columns) const;
   void makeLayer(const Tensors& tensors, int index);
   void makeVocab(const Tensors& tensors);
+  float stored(const void* weights, size_t at) const;
   void makeRotary(size_t positions);
   const float* makeModulation(const Tensors& tensors, const std::string& at, int parts);
 

@@ -41,10 +41,12 @@ Network::Network(const Model& m, const Kernels& k, Pool& p, ContextCache& paged,
   normed = arena.take<float>(most * ld);
   hidden = arena.take<float>(most * ldFfn);
   temporary = arena.take<float>(most * ld);
-  prescaled = model.type == WeightType::int8 && gradient
+  prescaled = model.type == NumberType::int8 && gradient
                   ? arena.take<float>(most * std::max({ldQkv, ldGates, ldFfn, ld}))
                   : nullptr;
-  narrowed = model.paired ? arena.take<uint16_t>(most * std::max({ldQkv, ldGates, ldFfn, ld})) : nullptr;
+  const bool narrows = model.together > 1;
+  narrowed = narrows ? arena.take<char>(most * std::max({ldQkv, ldGates, ldFfn, ld}) * numberBytes(model.type)) : nullptr;
+  scaled = narrows ? arena.take<Scaled>(most) : nullptr;
   dx = dWide = dHidden = nullptr;
   if (gradient) {
     dx = arena.take<float>(most * ld);
@@ -52,7 +54,8 @@ Network::Network(const Model& m, const Kernels& k, Pool& p, ContextCache& paged,
     dHidden = arena.take<float>(most * std::max(ldFfn, ld));
   }
   const size_t d = cache.d, dp = cache.dp;
-  const size_t own = padded(config.block, pageSize) / pageSize;
+  // Those of several answers of one position are computed together.
+  const size_t own = std::max(padded(config.block, pageSize) / pageSize, attentionQueries);
   // A context never takes more pages than there are; one block more for the step token.
   const size_t context = std::min<size_t>(config.contextLength / pageSize + 1, cache.pages) + 1;
   const size_t q = attentionQueries;
@@ -69,13 +72,16 @@ Network::Network(const Model& m, const Kernels& k, Pool& p, ContextCache& paged,
     s.out = arena.take<float>(q * dp);
     s.dout = arena.take<float>(q * dp);
     s.dq = arena.take<float>(q * dp);
-    s.lanesOfDq = arena.take<float>(q * d * pageSize);
+    s.lanesOfDq = arena.take<float>(q * dp * pageSize);
     s.scores = arena.take<float>(q * (context + own) * pageSize);
     s.narrow = arena.take<float>(runs * dp);
+    s.narrowValues = arena.take<float>(pageSize * dp);
     s.logSum = arena.take<float>(q);
-    s.blocks = arena.take<KeyBlock>(context + own);
+    s.context = arena.take<KeyBlock>(context);
+    s.own = arena.take<KeyBlock>(own);
     scratch.push_back(s);
   }
+  groups.reserve(most);
   shifts.resize(most);
   lastOfRuns.reserve(most);
   scales.resize(most);
@@ -86,22 +92,25 @@ int Network::positionsOf(const std::vector<Run>& runs) const {
   return runs.empty() ? 0 : runs.back().first + runs.back().positions;
 }
 
-const void* Network::inputOf(const Matrix& w, const float* x, int ldx, int rows) {
-  if (!w.before && !w.paired) return x;
+Network::Input Network::inputOf(const Matrix& w, const float* x, int ldx, int rows) {
+  const bool narrows = w.together > 1;
+  const size_t rowBytes = ldx * (narrows ? numberBytes(w.type) : sizeof(float));
+  if (!w.before && !narrows) return {reinterpret_cast<const char*>(x), rowBytes, nullptr};
   pool.runRows(rows, [&](int from, int count) {
     for (size_t row = from; row < size_t(from + count); row++) {
-      if (w.paired) kernels.narrow(x + row * ldx, narrowed + row * ldx, padded(w.k, lanes));
-      else kernels.multiply(x + row * ldx, w.before, prescaled + row * ldx, w.k);
+      const float* source = x + row * ldx;
+      if (w.before) kernels.multiply(source, w.before, prescaled + row * ldx, w.k);
+      if (w.before) source = prescaled + row * ldx;
+      if (narrows) scaled[row] = kernels.narrow(source, narrowed + row * rowBytes, padded(w.k, lanes));
     }
   });
-  if (w.paired) return narrowed;
-  return prescaled;
+  if (narrows) return {narrowed, rowBytes, scaled};
+  return {reinterpret_cast<const char*>(prescaled), rowBytes, nullptr};
 }
 
 void Network::multiply(const Matrix& w, const float* x, int ldx, int rows, float* y, int ldy, const float* add) {
   if (rows == 0) return;
-  const char* input = static_cast<const char*>(inputOf(w, x, ldx, rows));
-  const size_t rowBytes = w.inputBytes() * ldx;
+  const Input input = inputOf(w, x, ldx, rows);
   const int blocks = rows <= rowBlock + rowBlock / 2 ? 1 : (rows + rowBlock - 1) / rowBlock;
   const int block = blocks == 1 ? rows : rowBlock;
   // Tasks take a few microseconds, so that no thread waits long at the end; where there is one block of
@@ -116,12 +125,14 @@ void Network::multiply(const Matrix& w, const float* x, int ldx, int rows, float
     const int tile = task % tasks * perGroup, row = task / tasks * block;
     const int column = tile * tileWidth;
     Matmul m{};
-    m.x = input + row * rowBytes;
+    input.enter(m, row);
     m.ldx = ldx;
     m.rows = std::min(block, rows - row);
     m.tiles = w.from(tile);
     m.k = w.k;
     m.count = std::min(perGroup, w.count - tile);
+    const int next = tile + perGroup * pool.threads();
+    m.ahead = next < w.count ? w.from(next) : nullptr;
     m.scale = w.after ? w.after + column : nullptr;
     m.add = add ? add + size_t(row) * ldy + column : nullptr;
     m.y = y + size_t(row) * ldy + column;
@@ -254,6 +265,7 @@ void Network::projectFirst(const Selection& only) {
 
 void Network::forward(const std::vector<Run>& runs, const Selection* only) {
   int rows = positionsOf(runs);
+  groupRuns(runs);
   for (int i = 0; i < config.layers; i++) {
     Activations& l = layer(i);
     const Layer& w = model.layers[i];

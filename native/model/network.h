@@ -75,8 +75,19 @@ class Network {
   // holds norm(h) at every position, [positions][ld], or at the last position of each run, [runs][ld].
   void observe(const std::vector<Run>& runs, bool asStepToken, FinalStates wanted = FinalStates::none);
 
-  // x as a product with w takes it, [rows][ldx]: itself, or a copy that is valid until the next call.
-  const void* inputOf(const Matrix& w, const float* x, int ldx, int rows);
+  // Rows of inputs as a product takes them, or of a copy that is valid until the next call of `inputOf`.
+  struct Input {
+    const char* x;         // [rows][rowBytes]
+    size_t rowBytes;
+    const Scaled* scaled;  // [rows]; null where Kernels narrows to no int8
+
+    // Of the rows from `row` on, for `m`.
+    void enter(Matmul& m, int row) const {
+      m.x = x + row * rowBytes;
+      m.scaled = scaled ? scaled + row : nullptr;
+    }
+  };
+  Input inputOf(const Matrix& w, const float* x, int ldx, int rows);
   // y = x W^T (+ add), x [rows][ldx], y [rows][ldy].
   void multiply(const Matrix& w, const float* x, int ldx, int rows, float* y, int ldy, const float* add);
 
@@ -92,16 +103,25 @@ class Network {
     float* gates;     // both halves of SwiGLU, [positions][ldGates]
     float *inverse1, *inverse2;  // 1 / root mean square of x and of h, [positions]
   };
-  // What one thread needs for one head of one answer. Own blocks are those of the answer's K positions.
+  // Consecutive runs of one context whose attention is one task.
+  struct Group {
+    int from, count;
+  };
+  // What one thread needs for one head of a group. Own blocks are those of the answers' K positions.
   struct Scratch {
     float *ownKeys, *dOwnKeys;      // [own blocks][d][16]
-    float *ownValues, *dOwnValues;  // [own blocks * 16][dp]
+    float *ownValues, *dOwnValues;  // [own blocks][16][dp]
     float *q, *out, *dout, *dq;     // [queries][dp]
-    float* lanesOfDq;               // [queries][d][16]
+    float* lanesOfDq;               // [queries][dp][16]
     float* scores;                  // [queries][16 blocks]
-    float* narrow;                  // one head of K positions, or of a page, [K or 16][dp]
+    float *narrow, *narrowValues;   // one head of K positions, or of a page, [K or 16][dp]
     float* logSum;                  // [queries]
-    KeyBlock* blocks;               // [blocks of the context, then own blocks]
+    KeyBlock *context, *own;        // [blocks]
+  };
+  // A query of an answer: its run, and its position in it.
+  struct Query {
+    const Run* run;
+    int position;
   };
 
   Activations& layer(int i) { return activations[gradient ? i : 0]; }
@@ -114,18 +134,24 @@ class Network {
   const float* gated(const float* x, int rows);
   void project(Activations& l, const Layer& w, int rows);
   void projectFirst(const Selection& only);
+  void groupRuns(const std::vector<Run>& runs);
+  int gatherContext(const Run& run, int index, int head, Scratch& s);
+  int gatherOwn(const Run& run, int index, int head, int slot, Scratch& s);
+  template <class Gather, class Attend>
+  void eachFour(const Run* runs, int count, const Selection* only, const Gather& gather, const Attend& attend);
   // With `only`, queries are those of the positions that move.
   void attend(const std::vector<Run>& runs, int index, const Selection* only);
-  void attendHead(const Run& run, int index, int head, const Selection* only, Scratch& s);
+  void attendHead(const Run* runs, int count, int index, int head, const Selection* only, Scratch& s);
   void attendGradient(const std::vector<Run>& runs, int index);
-  void attendHeadGradient(const Run& run, int index, int head, Scratch& s);
-  int gatherBlocks(const Run& run, int index, int head, Scratch& s);
+  void attendHeadGradient(const Run* runs, int count, int index, int head, Scratch& s);
+  void scatterOwn(const Run& run, int head, int slot, Scratch& s);
   void storeKeysValues(const Run& run, int index, int head, bool asStepToken, Scratch& s);
   void attendObserved(const Run& run, int index, int head, int from, bool asStepToken, Scratch& s);
   int moveToFront(Activations& l, const std::vector<int>& wanted);
   void feedForward(Activations& l, int index, int rows, float* next);
   Head headOf(float* qkv, const Run& run, int from, int count, int part, int head, float factor, float* narrow) const;
-  Attention attention(Scratch& s, int blocks, int context, int queries) const;
+  // `context`, `own`: blocks of the context, and of each answer; `ofSeveral`: whether each query is of another answer.
+  Attention attention(Scratch& s, int queries, int context, int own, bool ofSeveral) const;
 
   const Model& model;
   const Config& config;
@@ -142,6 +168,7 @@ class Network {
   const int ldGates, ldFfn;
   std::vector<Activations> activations;  // [layers], or one
   std::vector<Scratch> scratch;          // by thread
+  std::vector<Group> groups;             // of the present pass
   float* last;          // output of the last layer, [positions][ld]
   float* final;         // norm of it, [positions][ld]
   float* finalInverse;  // [positions]
@@ -149,7 +176,8 @@ class Network {
   float* hidden;        // [positions][ldFfn]
   float* temporary;     // [positions][ld]
   float* prescaled;     // int8 with a gradient: rows times the scales of inputs, [positions][widest]
-  uint16_t* narrowed;   // products in pairs: rows rounded to bf16, [positions][widest]
+  char* narrowed;       // rows as Kernels narrows them, [positions][widest]
+  Scaled* scaled;       // of those in int8, [positions]
   float* dx;            // [positions][ld]
   float* dWide;         // gradient of qkv or of the gates, [positions][ldQkv or ldGates]
   float* dHidden;       // [positions][ldFfn or ld]

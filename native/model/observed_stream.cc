@@ -6,21 +6,21 @@
 
 namespace basin {
 
-// Writes keys and values of one head of a run to its pages, or those of the step token to the model's own block.
+// Stores keys and values of one head of a run on its pages, or those of the step token in the model's own block.
 void Network::storeKeysValues(const Run& run, int index, int head, bool asStepToken, Scratch& s) {
   float* qkv = activations[0].qkv;
   const int landscape = std::min(run.landscape, config.caches() - 1);
   for (int from = 0; from < run.positions;) {
     const int position = run.before + from, lane = position % pageSize;
     const int count = std::min(pageSize - lane, run.positions - from);
-    float* keys = asStepToken ? cache.stepTokenKeys(landscape, index, head)
-                         : cache.keys(landscape, index, head, cache.contexts[run.contextId].pages[position / pageSize]);
+    char* block = asStepToken ? cache.stepToken(landscape, index, head)
+                              : cache.page(landscape, index, head, cache.contexts[run.contextId].pages[position / pageSize]);
     Head k = headOf(qkv, run, from, count, 1, head, 1, s.narrow);
     if (asStepToken) k.cos = model.cos, k.sin = model.sin;
     kernels.rotate(k);
+    kernels.rotate(headOf(qkv, run, from, count, 2, head, 1, s.narrowValues));
     for (int t = 0; t < count; t++)
-      for (int j = 0; j < cache.d; j++) keys[size_t(j) * pageSize + lane + t] = s.narrow[size_t(t) * cache.dp + j];
-    kernels.rotate(headOf(qkv, run, from, count, 2, head, 1, cache.valuesOf(keys) + size_t(lane) * cache.dp));
+      cache.store(block, lane + t, s.narrow + size_t(t) * cache.dp, s.narrowValues + size_t(t) * cache.dp);
     from += count;
   }
 }
@@ -31,21 +31,17 @@ void Network::attendObserved(const Run& run, int index, int head, int from, bool
   const int queries = std::min(attentionQueries, run.positions - from);
   const int landscape = std::min(run.landscape, config.caches() - 1);
   int blocks = 1;
-  if (asStepToken) {
-    float* k = cache.stepTokenKeys(landscape, index, head);
-    s.blocks[0] = {k, cache.valuesOf(k), 1};
-  } else {
-    blocks = cache.blocks(cache.contexts[run.contextId], landscape, index, head, run.before + from + queries, s.blocks);
-  }
+  if (asStepToken) s.context[0] = cache.blockOf(cache.stepToken(landscape, index, head), 1);
+  else blocks = cache.blocks(cache.contexts[run.contextId], landscape, index, head, run.before + from + queries, s.context);
   Head q = headOf(l.qkv, run, from, queries, 0, head, 1.f / std::sqrt(float(cache.d)), s.q);
   if (asStepToken) q.cos = model.cos, q.sin = model.sin;
   kernels.rotate(q);
   int limit[attentionQueries];
   for (int i = 0; i < queries; i++)
     limit[i] = asStepToken ? 1 : (cache.hasStepToken ? pageSize : 0) + run.before + from + i + 1;
-  Attention a = attention(s, blocks, blocks, queries);
+  Attention a = attention(s, queries, blocks, 0, false);
   a.limit = limit;
-  kernels.attention(a);
+  kernels.attention[int(cache.type)](a);
   for (int i = 0; i < queries; i++)
     memcpy(l.attended + size_t(run.first + from + i) * ld + head * cache.d, s.out + size_t(i) * cache.dp, sizeof(float) * cache.d);
 }

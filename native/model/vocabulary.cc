@@ -14,19 +14,32 @@ constexpr int mergeParts = 4;
 }  // namespace
 
 Vocabulary::Vocabulary(const Model& m, const Kernels& k, Pool& p, int positions, Arena& arena)
-    : model(m), kernels(k), pool(p), ld(m.config.ld()), chunks((m.config.vocabPadded() + vocabChunk - 1) / vocabChunk) {
+    : model(m),
+      kernels(k),
+      pool(p),
+      ld(m.config.ld()),
+      chunks((m.config.vocabPadded() + vocabChunk - 1) / vocabChunk),
+      narrows(m.together > 1),
+      inputBytes(narrows ? numberBytes(m.type) : sizeof(float)) {
   const size_t fits = std::max<size_t>(4, mergeFloats / (size_t(chunks) * ld));
   most = int(std::min<size_t>({fits / 4 * 4, size_t(mostPositions), size_t(padded(positions, 4))}));
-  g = arena.take<float>(size_t(most) * ld);
-  e = arena.take<float>(size_t(chunks) * most * ld);
-  top = arena.take<float>(size_t(chunks) * most);
-  total = arena.take<float>(size_t(chunks) * most);
-  squares = arena.take<float>(size_t(chunks) * most);
-  for (int t = 0; t < pool.threads(); t++) weights.push_back(arena.take<float>(size_t(most) * tileWidth));
-  const bool paired = model.paired;
-  gNarrow = paired ? arena.take<uint16_t>(size_t(most) * ld) : nullptr;
-  for (int t = 0; t < pool.threads(); t++)
-    weightsNarrow.push_back(paired ? arena.take<uint16_t>(size_t(most) * tileWidth) : nullptr);
+  const size_t rows = most, ldTable = model.vocab.ld;
+  g = arena.take<char>(rows * ldTable * inputBytes);
+  gScaled = narrows ? arena.take<Scaled>(rows) : nullptr;
+  e = arena.take<float>(chunks * rows * ld);
+  top = arena.take<float>(chunks * rows);
+  total = arena.take<float>(chunks * rows);
+  squares = arena.take<float>(chunks * rows);
+  for (int t = 0; t < pool.threads(); t++) {
+    Scratch s{};
+    s.weights = arena.take<float>(rows * tileWidth);
+    s.lanesOfSquares = arena.take<float>(rows * lanes);
+    if (narrows) {
+      s.narrowWeights = arena.take<char>(rows * tileWidth * inputBytes);
+      s.scaledWeights = arena.take<Scaled>(rows);
+    }
+    scratch.push_back(s);
+  }
   in.resize(most);
   out.resize(most);
   logSum.resize(most);
@@ -34,6 +47,7 @@ Vocabulary::Vocabulary(const Model& m, const Kernels& k, Pool& p, int positions,
 }
 
 void Vocabulary::pass(const std::vector<VocabPosition>& positions, bool update, bool normalizedIn, bool normalizedOut) {
+  const size_t rowBytes = model.vocab.ld * inputBytes;
   for (size_t from = 0; from < positions.size(); from += most) {
     const int rows = int(std::min<size_t>(most, positions.size() - from));
     for (int row = 0; row < rows; row++) {
@@ -42,8 +56,8 @@ void Vocabulary::pass(const std::vector<VocabPosition>& positions, bool update, 
       out[row] = p.out;
       logSum[row] = p.logSum;
       alpha[row] = p.alpha;
-      if (update && gNarrow) kernels.narrow(p.g, gNarrow + size_t(row) * ld, ld);
-      else if (update) memcpy(g + size_t(row) * ld, p.g, sizeof(float) * ld);
+      if (update && narrows) gScaled[row] = kernels.narrow(p.g, g + row * rowBytes, ld);
+      else if (update) memcpy(g + row * rowBytes, p.g, sizeof(float) * ld);
     }
     pool.run(chunks, [&](int index, int thread) { chunk(index, thread, rows, update, normalizedIn, normalizedOut); });
     pool.run(rows * mergeParts, [&](int task, int) {
@@ -58,6 +72,7 @@ void Vocabulary::chunk(int index, int thread, int rows, bool update, bool normal
   v.table = model.vocab.rows;
   v.rowScale = model.vocab.rowScale;
   v.ld = ld;
+  v.ldTable = model.vocab.ld;
   v.from = index * vocabChunk;
   v.to = std::min(v.from + vocabChunk, model.config.vocabPadded());
   v.size = model.config.vocab;
@@ -67,11 +82,13 @@ void Vocabulary::chunk(int index, int thread, int rows, bool update, bool normal
   v.logSum = logSum.data();
   v.alpha = alpha.data();
   v.g = g;
-  v.gNarrow = gNarrow;
   v.normalizedIn = normalizedIn;
   v.normalizedOut = normalizedOut;
-  v.weights = weights[thread];
-  v.weightsNarrow = weightsNarrow[thread];
+  v.gScaled = gScaled;
+  v.weights = scratch[thread].weights;
+  v.lanesOfSquares = scratch[thread].lanesOfSquares;
+  v.narrowWeights = scratch[thread].narrowWeights;
+  v.scaledWeights = scratch[thread].scaledWeights;
   v.e = e + at * ld;
   v.top = top + at;
   v.total = total + at;

@@ -39,14 +39,20 @@ class Vocabulary {
   const Kernels& kernels;
   Pool& pool;
   const int ld, chunks;
-  int most;  // positions of one run over the matrix
-  float* g;                              // [most][ld]
-  float* e;                              // [chunks][most][ld]
-  float *top, *total, *squares;          // [chunks][most] each
-  std::vector<float*> weights;           // by thread: [most][tileWidth]
-  // Products in pairs: `g` and `weights` in bf16; else null.
-  uint16_t* gNarrow;
-  std::vector<uint16_t*> weightsNarrow;
+  const bool narrows;            // whether products take other inputs than float32
+  const size_t inputBytes;       // of one of them
+  int most;                      // positions of one run over the matrix
+  char* g;                       // [most][ldTable], float32 or as Kernels narrows it
+  Scaled* gScaled;               // [most]; null where they are not narrowed
+  float* e;                      // [chunks][most][ld]
+  float *top, *total, *squares;  // [chunks][most] each
+  // What kernels need for one thread, as in Vocab.
+  struct Scratch {
+    float *weights, *lanesOfSquares;
+    char* narrowWeights;
+    Scaled* scaledWeights;
+  };
+  std::vector<Scratch> scratch;  // by thread
   // As in VocabPosition, [most] each.
   std::vector<const float*> in;
   std::vector<float*> out;

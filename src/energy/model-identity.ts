@@ -12,11 +12,11 @@ const canonical = (value: unknown): string =>
 
 /**
  * SHA-256 of what decides the numbers of a descent: the configuration without name, description and date, the
- * type that weights are held in, and the weights.
+ * types that weights and the context cache are held in, and the weights.
  */
-export function modelIdentity({ config, tensors }: Checkpoint, weights: string): Uint8Array {
+export function modelIdentity({ config, tensors }: Checkpoint, numbers: string): Uint8Array {
   const decisive = { ...config, name: '', description: '', created: 0 }
-  const hash = createHash('sha256').update(canonical([decisive, weights]))
+  const hash = createHash('sha256').update(canonical([decisive, numbers]))
   for (const [name, { shape, data }] of [...tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
     hash.update(canonical([name, shape]))
     hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))

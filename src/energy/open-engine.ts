@@ -8,7 +8,7 @@ import type { EnergyEngine } from './engine.js'
 import { modelIdentity } from './model-identity.js'
 import { loadAddon } from './native/addon.js'
 import { nativeEngine } from './native/engine.js'
-import { weightTypes, type WeightType } from './native/options.js'
+import { numberBytes, numberTypes } from './native/options.js'
 import { PAGE_POSITIONS } from './pages.js'
 import { loadBackend, type BackendChoice } from './tfjs/backend.js'
 import { TfjsEngine } from './tfjs/engine.js'
@@ -38,8 +38,9 @@ export interface OpenOptions {
   slots: number
   contexts: number
   pages: number
-  /** One of `weightTypes`; absent: f32. Others than f32 need the native engine. */
+  /** Of `numberTypes`, of the weights and of the context cache; absent: f32. Others need the native engine. */
   weights?: string
+  cacheType?: string
   /** One of `refiners`; absent: `model`. */
   refiner?: string
 }
@@ -85,9 +86,21 @@ export function withRefiner(checkpoint: Checkpoint, refiner: string): Checkpoint
 export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
   const { directory, threads, slots, contexts, pages } = options
   const engine = oneOf(engineChoices, options.engine, options.engine)
-  const weights = oneOf(weightTypes, options.weights ?? 'f32', `${engine} with these weights`)
+  const weights = oneOf(numberTypes, options.weights ?? 'f32', `${engine} with these weights`)
+  const cacheType = oneOf(numberTypes, options.cacheType ?? 'f32', `${engine} with this cache`)
+  const special =
+    weights !== 'f32'
+      ? `${weights} weights`
+      : cacheType !== 'f32'
+        ? `a ${cacheType} context cache`
+        : undefined
   const refiner = oneOf(refiners, options.refiner ?? 'model', `${engine} with this refiner`)
-  const working = workingBytes(readConfig(directory), { slots, pages, pageSize: PAGE_POSITIONS })
+  const working = workingBytes(readConfig(directory), {
+    slots,
+    pages,
+    pageSize: PAGE_POSITIONS,
+    cachedBytes: numberBytes[cacheType],
+  })
   const what = `contexts and answers (${slots} slots, ${pages} pages)`
   refuseBeyondMemory(join(directory, 'config.json'), what, working)
   const checkpoint = withRefiner(openCheckpoint(directory), refiner)
@@ -97,26 +110,27 @@ export async function openEngine(options: OpenOptions): Promise<EnergyEngine> {
       reason: 'a feed-forward control has no energy to serve',
     })
   const capacity = { slots, contexts, pages }
-  const onGpu = await openWebgpu(checkpoint, engine, weights, capacity)
+  const onGpu = await openWebgpu(checkpoint, engine, special, capacity)
   if (!('missing' in onGpu)) return onGpu
   const loaded =
     engine === 'auto' || engine === 'native' ? loadAddon() : { missing: 'not asked for' }
   if (engine === 'native' || 'addon' in loaded) {
     const reason =
       engine === 'native' ? 'asked for' : `its addon is built; no WebGPU: ${onGpu.missing}`
-    return nativeEngine(checkpoint, loaded, { capacity, threads, weights, reason })
+    return nativeEngine(checkpoint, loaded, { capacity, threads, weights, cacheType, reason })
   }
-  return openTfjs(checkpoint, engine, loaded.missing, weights, options)
+  return openTfjs(checkpoint, engine, loaded.missing, special, options)
 }
 
 /**
  * The engine on a GPU, or why `engine` does not take it. Throws `backend_missing` where it was asked for by
- * name and cannot be had. Only where it was asked for by name may its adapter compute on the CPU.
+ * name and cannot be had. Only where it was asked for by name may its adapter compute on the CPU. `special`: what is
+ * asked for that the native engine alone has.
  */
 async function openWebgpu(
   checkpoint: Checkpoint,
   engine: string,
-  weights: WeightType,
+  special: string | undefined,
   capacity: Pick<OpenOptions, 'slots' | 'contexts' | 'pages'>,
 ): Promise<EnergyEngine | { missing: string }> {
   if (engine !== 'webgpu' && engine !== 'auto') return { missing: 'not asked for' }
@@ -124,15 +138,14 @@ async function openWebgpu(
     if (engine === 'webgpu') throw new BasinError('backend_missing', { engine, reason })
     return { missing: reason }
   }
-  if (weights !== 'f32')
-    return without(`it computes with f32 weights, and ${weights} are asked for`)
+  if (special !== undefined) return without(`it has f32 numbers only, not ${special}`)
   if (engine === 'auto' && !mayHaveGpu()) return { missing: 'there is no GPU' }
   const adapter = await nodeAdapter()
   if ('missing' in adapter) return without(adapter.missing)
   if (adapter.software && engine === 'auto')
     return { missing: `${adapter.name} computes on the CPU` }
   const reason = engine === 'auto' ? 'there is a GPU' : 'asked for'
-  const identity = modelIdentity(checkpoint, weights)
+  const identity = modelIdentity(checkpoint, 'f32')
   try {
     const device = await Device.open(adapter, endThread)
     return await WebgpuEngine.open(checkpoint, device, { capacity, reason, identity })
@@ -157,13 +170,13 @@ async function openTfjs(
   checkpoint: ReturnType<typeof openCheckpoint>,
   engine: string,
   noNative: string,
-  weights: WeightType,
+  special: string | undefined,
   { threads, slots, contexts, pages }: OpenOptions,
 ): Promise<EnergyEngine> {
-  if (weights !== 'f32')
+  if (special !== undefined)
     throw new BasinError('backend_missing', {
       engine,
-      reason: `${weights} weights need the native engine (${noNative})`,
+      reason: `${special} can be had of the native engine alone (${noNative})`,
     })
   const [, choice = 'auto'] = engine === 'auto' ? ['tfjs'] : engine.split(':')
   const backend = await loadBackend(choice as BackendChoice, threads)

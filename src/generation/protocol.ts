@@ -396,6 +396,8 @@ export interface WorkerOptions {
   threads: number
   /** float32 if absent; the others need the native engine. */
   weights?: string
+  /** As `weights`, of the context cache. */
+  cacheType?: string
   /** What a residual energy descends along; as the model says if absent. */
   refiner?: string
   slots: number

@@ -29,6 +29,8 @@ export interface OpenModelOptions {
   threads?: number
   /** Number type of the weights: `f32` (default), `bf16` or `int8`. */
   weights?: string
+  /** Number type of the context cache, as `weights`. */
+  cacheType?: string
   /** The direction in which a residual energy descends. */
   refiner?: string
   /** Candidates that descend at once, of all requests together; default 8. */
@@ -187,7 +189,7 @@ export class Model {
 }
 
 export function workerFlags(options: OpenModelOptions): WorkerFlags {
-  const { engine, maxQueue, pages, refiner, slots, threads, weights } = options
+  const { cacheType, engine, maxQueue, pages, refiner, slots, threads, weights } = options
   return {
     engine: engine ?? 'auto',
     threads: threads ?? Math.max(1, availableParallelism() - 1),
@@ -199,6 +201,7 @@ export function workerFlags(options: OpenModelOptions): WorkerFlags {
     pauseSeconds: 600,
     watchdogSeconds: 30,
     ...(weights !== undefined && { weights }),
+    ...(cacheType !== undefined && { cacheType }),
     ...(refiner !== undefined && { refiner }),
     ...(pages !== undefined && { pages }),
   }

@@ -18,14 +18,17 @@ export interface MemoryUse {
   pages: number
   /** Positions of a page. */
   pageSize: number
+  /** Bytes of a number of the context cache. */
+  cachedBytes: number
 }
 
 /** Bytes of the contexts and answers of a model, at least. */
-export function workingBytes(config: ModelConfig, { pageSize, pages, slots }: MemoryUse): number {
+export function workingBytes(config: ModelConfig, use: MemoryUse): number {
   const { answer, dim, layers } = config
+  const { cachedBytes, pageSize, pages, slots } = use
   const keysAndValues = 2 * contextCaches(config) * layers * dim * pages * pageSize
   const statesAndBest = 2 * slots * answer.block * stateWidth(config)
-  return BYTES_PER_NUMBER * (keysAndValues + statesAndBest)
+  return cachedBytes * keysAndValues + BYTES_PER_NUMBER * statesAndBest
 }
 
 /** Throws `invalid_checkpoint` where `bytes` for `what` are more than there are. */

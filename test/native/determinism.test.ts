@@ -3,7 +3,7 @@
  * the number of threads, or on the chunks in which its context was observed. So equality is exact here.
  */
 import { describe, it } from 'vitest'
-import { weightTypes, type NativeOptions } from '../../src/energy/native/options.js'
+import { numberTypes, type NativeOptions } from '../../src/energy/native/options.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
 import { initialWeights } from '../../src/train/initial-weights.js'
 import { capacity, descendRows, everyRow, expectSame, watched } from '../energy/same-bits.js'
@@ -24,7 +24,7 @@ const models: [string, Checkpoint][] = [
 ]
 
 describe.each(models)('gives the same bits: %s', (_, checkpoint) => {
-  it.each(weightTypes)(
+  it.each(numberTypes)(
     '%s: alone, among 63 others, and for 1, 2 and 3 threads',
     async (weights) => {
       const together = await run(checkpoint, everyRow, { weights, threads: 2 })
@@ -43,7 +43,7 @@ describe.each(models)('gives the same bits: %s', (_, checkpoint) => {
 })
 
 describe('gives the same bits: a vocabulary of several chunks', () => {
-  it.each(weightTypes)(
+  it.each(numberTypes)(
     '%s: alone, among 63 others, and for 1, 2 and 3 threads',
     async (weights) => {
       const config = configOf({

@@ -37,6 +37,7 @@ const small: OpenConfig = {
   direction: 0,
   anchor: 0,
   weights: 0,
+  cache: 0,
   kernels: 0,
   slots: 3,
   contexts: 3,

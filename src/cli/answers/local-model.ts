@@ -10,6 +10,7 @@ import type { Limits } from '../../server/limits.js'
 import { LARGEST_TERM_COUNT } from '../../server/schemas/terms-schema.js'
 import { caps } from '../options/answer-options.js'
 import {
+  cacheTypeOption,
   engineOption,
   refinerOption,
   threadsOption,
@@ -24,6 +25,7 @@ export interface LocalModelFlags {
   engine: string
   threads: number
   weights: string
+  cacheType: string
   refiner: string
 }
 
@@ -34,6 +36,7 @@ export const localModelOptions = (): Option[] => [
   engineOption(),
   threadsOption(),
   weightsOption(),
+  cacheTypeOption(),
   refinerOption(),
 ]
 
@@ -54,13 +57,14 @@ export interface LocalModel {
 /** Whoever opens it closes its engine. */
 export async function openLocalModel(
   model: string,
-  { engine: name, models, refiner, threads, weights }: LocalModelFlags,
+  { cacheType, engine: name, models, refiner, threads, weights }: LocalModelFlags,
   slots: number,
 ): Promise<LocalModel> {
   const engine = await openEngineClient(directoryOf(model, models), {
     engine: name,
     threads,
     weights,
+    cacheType,
     refiner,
     slots,
     maxQueue: 1,

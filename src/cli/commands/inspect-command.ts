@@ -10,12 +10,18 @@ import { contextCaches, landscapeOf, readConfig, type ModelConfig } from '../../
 import { openTokenizer } from '../../tokenizer/tokenizer.js'
 import { integer } from '../options/number-parsers.js'
 import { pagesPerContext } from '../../energy/pages.js'
-import { engineOption, threadsOption, weightsOption } from '../options/engine-options.js'
+import {
+  cacheTypeOption,
+  engineOption,
+  threadsOption,
+  weightsOption,
+} from '../options/engine-options.js'
 
 interface InspectFlags {
   engine: string
   threads: number
   weights: string
+  cacheType: string
   context: number
   measure: boolean
   json?: boolean
@@ -37,6 +43,7 @@ export function registerInspect(program: Command): void {
     .addOption(engineOption())
     .addOption(threadsOption())
     .addOption(weightsOption())
+    .addOption(cacheTypeOption())
     .action(inspect)
 }
 
@@ -108,7 +115,7 @@ async function measure(
   directory: string,
   config: ModelConfig,
   context: number,
-  { engine: engineName, threads, weights }: InspectFlags,
+  { cacheType, engine: engineName, threads, weights }: InspectFlags,
 ): Promise<Measured> {
   const pages = pagesPerContext(config) + 1
   const engine = await openEngine({
@@ -116,6 +123,7 @@ async function measure(
     engine: engineName,
     threads,
     weights,
+    cacheType,
     slots: 1,
     contexts: 1,
     pages,

@@ -1,7 +1,7 @@
 /** Options of the engines, for the verbs that answer: serve, generate, inspect, evaluate. */
 import { availableParallelism } from 'node:os'
 import { Option } from 'commander'
-import { weightTypes } from '../../energy/native/options.js'
+import { numberTypes } from '../../energy/native/options.js'
 import { engineChoices, refiners } from '../../energy/open-engine.js'
 import { prefixSharings } from '../../generation/protocol.js'
 import { integer } from './number-parsers.js'
@@ -23,8 +23,17 @@ export const threadsOption = () =>
 
 export const weightsOption = () =>
   new Option('--weights <type>', 'number type of the weights; bf16 and int8 need the native engine')
-    .choices(weightTypes)
+    .choices(numberTypes)
     .env('BASIN_WEIGHTS')
+    .default('f32')
+
+export const cacheTypeOption = () =>
+  new Option(
+    '--cache-type <type>',
+    'number type of the context cache; bf16 and int8 need the native engine',
+  )
+    .choices(numberTypes)
+    .env('BASIN_CACHE_TYPE')
     .default('f32')
 
 export const directionOption = () =>

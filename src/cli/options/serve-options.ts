@@ -9,6 +9,7 @@ import { logLevels } from '../output/log.js'
 import { integer } from './number-parsers.js'
 import { shippedModels } from '../../library/package.js'
 import {
+  cacheTypeOption,
   engineOption,
   prefixSharingOption,
   refinerOption,
@@ -118,6 +119,7 @@ export const serveOptions = (command: Command): Command =>
     .addOption(engineOption())
     .addOption(threadsOption())
     .addOption(weightsOption())
+    .addOption(cacheTypeOption())
     .addOption(refinerOption())
     .addOption(
       number(

@@ -39,6 +39,7 @@ export interface OpenConfig {
   /** 0 or 1 */
   anchor: number
   weights: number
+  cache: number
   kernels: number
   slots: number
   contexts: number

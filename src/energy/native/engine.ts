@@ -92,13 +92,14 @@ export class NativeEngine implements EnergyEngine {
     const tensors = Object.fromEntries([...checkpoint.tensors].map(([name, t]) => [name, t.data]))
     this.handle = refusing(() => addon.open(openConfig(this.model, options), tensors))
     const { backend, bytes } = addon.describe(this.handle)
-    const { threads, reason, weights } = options
-    this.info = { name: 'native', backend: `${backend} ${weights}`, threads, reason }
+    const { threads, reason, weights, cacheType = 'f32' } = options
+    const numbers = cacheType === 'f32' ? weights : `${weights}, ${cacheType} cache`
+    this.info = { name: 'native', backend: `${backend} ${numbers}`, threads, reason }
     this.bytes = bytes
     this.alpha = alphaOf(checkpoint)
     const { block, space } = this.model.answer
     const answer = block * stateWidth(this.model)
-    this.identity = modelIdentity(checkpoint, weights)
+    this.identity = modelIdentity(checkpoint, numbers)
     this.owner = {
       kind: this.info.name,
       identity: this.identity,

@@ -3,8 +3,10 @@ import { draftsFromContext, type ModelConfig } from '../../model/config.js'
 import type { EngineCapacity } from '../engine.js'
 import type { OpenConfig } from './addon.js'
 
-export const weightTypes = ['f32', 'bf16', 'int8'] as const
-export type WeightType = (typeof weightTypes)[number]
+/** Number formats of weights and of the context cache, in the order of the enumeration in native/kernels/kernels.h. */
+export const numberTypes = ['f32', 'bf16', 'int8'] as const
+export type NumberType = (typeof numberTypes)[number]
+export const numberBytes: Readonly<Record<NumberType, number>> = { f32: 4, bf16: 2, int8: 1 }
 /** `auto` takes the widest vectors that the machine has. */
 export const kernelSets = ['auto', 'avx512', 'avx2', 'baseline'] as const
 export type KernelSet = (typeof kernelSets)[number]
@@ -24,7 +26,9 @@ const directions = ['exact', 'amortized'] as const
 export interface NativeOptions {
   capacity: Omit<EngineCapacity, 'pageSize'>
   threads: number
-  weights: WeightType
+  weights: NumberType
+  /** Keys and values of the context; f32 where it is left out. */
+  cacheType?: NumberType
   reason: string
   /** For tests: run on narrower vectors than the machine has. */
   kernels?: KernelSet
@@ -55,7 +59,8 @@ export function openConfig(model: ModelConfig, options: NativeOptions): OpenConf
     kind: kinds.indexOf(energy.kind),
     direction: directions.indexOf(energy.direction),
     anchor: Number(answer.anchor ?? false),
-    weights: weightTypes.indexOf(options.weights),
+    weights: numberTypes.indexOf(options.weights),
+    cache: numberTypes.indexOf(options.cacheType ?? 'f32'),
     kernels: kernelSets.indexOf(options.kernels ?? 'auto'),
     slots,
     contexts,

@@ -34,6 +34,7 @@ async function openTermModel(directory: string): Promise<OpenedModel> {
     engine: options.engine,
     threads: options.threads,
     ...(options.weights !== undefined && { weights: options.weights }),
+    ...(options.cacheType !== undefined && { cacheType: options.cacheType }),
     slots,
     contexts: slots,
     pages: slots * pagesPerContext(readConfig(directory)),
@@ -49,6 +50,7 @@ try {
     engine: options.engine,
     threads: options.threads,
     ...(options.weights !== undefined && { weights: options.weights }),
+    ...(options.cacheType !== undefined && { cacheType: options.cacheType }),
     ...(options.refiner !== undefined && { refiner: options.refiner }),
     slots: options.slots,
     // Requests that have lost their slots to others keep their contexts as long as there are enough.
