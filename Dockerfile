@@ -6,8 +6,11 @@ FROM node:24-bookworm AS build
 WORKDIR /basin
 COPY . .
 # `npm ci` succeeds without the native engine if it cannot be built; the build of this image must not.
+# `npm prune` would remove BullMQ, which is for `--fleet on`, with the other packages of development.
 RUN --mount=type=cache,target=/root/.npm npm ci --no-audit --no-fund \
   && grep '"built":true' build/native.json \
+  && npm pkg set "dependencies.bullmq=$(node -p 'require("bullmq/package.json").version')" \
+  && npm pkg delete devDependencies.bullmq \
   && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
   && rm -rf src web build/Release/obj.target build/Release/.deps build/Release/*.a
 

@@ -1,7 +1,7 @@
 {
   "variables": {
     "flags": ["-std=c++17", "-O3", "-fPIC", "-fexceptions", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-maybe-uninitialized", "-Wno-unused-function"],
-    "x64": "<!(node -p \"process.arch === 'x64' ? 1 : 0\")"
+    "x64": "<!(node -p \"(process.env.npm_config_arch ?? process.arch) === 'x64' ? 1 : 0\")"
   },
   "target_defaults": {
     "cflags!": ["-fno-exceptions", "-O2", "-O3"],

@@ -3,7 +3,8 @@
 // says why there is no addon, for the server to repeat.
 const { spawnSync } = require('node:child_process')
 const { existsSync, mkdirSync, writeFileSync } = require('node:fs')
-const { dirname, join } = require('node:path')
+const { join } = require('node:path')
+const { nodeGyp } = require('./node-gyp.cjs')
 
 const root = join(__dirname, '..')
 const report = (built, reason) => {
@@ -25,23 +26,7 @@ function prebuiltProblem() {
 }
 const problem = prebuiltProblem()
 
-const npm = process.env.npm_execpath
-const candidates = [
-  process.env.npm_config_node_gyp,
-  npm && join(dirname(npm), '..', 'node_modules', 'node-gyp', 'bin', 'node-gyp.js'),
-  join(
-    dirname(process.execPath),
-    '..',
-    'lib',
-    'node_modules',
-    'npm',
-    'node_modules',
-    'node-gyp',
-    'bin',
-    'node-gyp.js',
-  ),
-]
-const gyp = candidates.find((path) => path && existsSync(path))
+const { gyp, headers } = nodeGyp()
 
 if (problem === null) {
   report(true, 'prebuilt')
@@ -50,14 +35,9 @@ if (problem === null) {
 } else if (!gyp) {
   report(false, 'node-gyp was not found beside npm')
 } else {
-  // Headers that came with this Node spare a download.
-  const prefix = join(dirname(process.execPath), '..')
-  const own = existsSync(join(prefix, 'include', 'node', 'node_api.h'))
-    ? [`--nodedir=${prefix}`]
-    : []
   const { status, stderr, error } = spawnSync(
     process.execPath,
-    [gyp, 'rebuild', '--jobs', 'max', ...own],
+    [gyp, 'rebuild', '--jobs', 'max', ...headers],
     { cwd: root, encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'], maxBuffer: 1 << 28 },
   )
   if (status === 0) {

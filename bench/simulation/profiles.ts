@@ -48,25 +48,26 @@ export async function profilesOf(
     const { text, ticks } = await settle(core, request)
     const right = text === completion
     const endless = kind.budget.maxSteps === undefined && maxSeconds !== undefined && !right
-    profiles.push({ phases: phasesOf(ticks, slots, endless), right })
+    profiles.push({ phases: phasesOf(ticks, endless), right })
   }
   return profiles
 }
 
-/** The first candidate alone, then all of them. */
+/** More and more candidates, each number until there are more. `endless`: the last phase has no end. */
 function phasesOf(
   ticks: readonly { rows: number; steps: number }[],
-  candidates: number,
   endless: boolean,
-): Phase[] {
-  const together = candidates === 1 ? 0 : ticks.findIndex(({ rows }) => rows > 1)
-  const alone = together < 0 ? ticks.length : together
-  const sum = (part: typeof ticks) => part.reduce((all, { rows, steps }) => all + rows * steps, 0)
-  const phases = [
-    { width: 1, steps: sum(ticks.slice(0, alone)) },
-    { width: candidates, steps: endless ? Infinity : sum(ticks.slice(alone)) },
-  ]
-  return phases.filter(({ steps }) => steps > 0)
+): readonly Phase[] {
+  const phases: Phase[] = []
+  for (const { rows, steps } of ticks) {
+    const last = phases.at(-1)
+    // The last round may be cut short.
+    if (last && rows <= last.width) last.steps += rows * steps
+    else phases.push({ width: rows, steps: rows * steps })
+  }
+  const last = phases.at(-1)
+  if (endless && last) last.steps = Infinity
+  return phases
 }
 
 /** Of the phases before phase `phase`. */

@@ -10,11 +10,12 @@
  * of each the sum, the mean over tokens, and the difference to the same without the story. --record keeps the
  * figures for docs/thinking.md, which `npm run study -- --draw` writes again.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
 import { openModel } from '../../dist/library/library.js'
 import { percent } from './measure.mjs'
+import { storiesOf } from './stories-of.mjs'
 
 const { positionals, values } = parseArgs({
   options: { record: { type: 'boolean', default: false } },
@@ -22,24 +23,7 @@ const { positionals, values } = parseArgs({
 })
 const [directory, text, count] = positionals
 const OTHERS = 3
-const MOST_PROMPT = 600
-const OPENING = 'Once upon a time'
 const STEPS = [0, 1, 2, 4, 8]
-
-/** Stories as a prompt and its last sentence, which has at least 20 characters. */
-function storiesOf(path) {
-  const [, ...parts] = readFileSync(path, 'utf8').split(OPENING)
-  return parts.flatMap((part) => {
-    const story = `${OPENING}${part}`.replaceAll('<|endoftext|>', '').trim()
-    const at = story.slice(0, -20).search(/[.!?]["']?\s[^.!?]*[.!?]+["']?\s?[^.!?]*$/)
-    const cut = at < 0 ? -1 : story.slice(at).search(/\s/) + at
-    if (cut < 200) return []
-    const before = story.slice(Math.max(0, cut - MOST_PROMPT), cut)
-    // A prompt that does not begin with its story begins with a whole sentence.
-    const prompt = cut > MOST_PROMPT ? before.slice(before.search(/[.!?]\s/) + 2) : before
-    return [{ prompt, ending: ` ${story.slice(cut).trim()}` }]
-  })
-}
 
 /** How well each ending fits, by each measure; lower is better. */
 async function measuresOf(model, prompt, answers) {

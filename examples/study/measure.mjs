@@ -21,7 +21,7 @@ const OTHER_SLOTS = 16
 export const SEED = 7
 const NOISE = 1
 /** No limits by an operator. */
-const CAPS = { maxSteps: Infinity, maxSeconds: Infinity, candidates: 1 }
+const CAPS = { maxSteps: Infinity, maxSeconds: Infinity, candidates: 64 }
 
 export const percent = (part, whole) => `${((100 * part) / whole).toFixed(1)} %`
 
@@ -47,15 +47,15 @@ export async function openModel(directory) {
 }
 
 /**
- * The engine core that also serves requests, with its engine on one thread. `holdSeconds`: of a finished answer.
- * `others`: directories of models whose energies are terms.
+ * The engine core that also serves requests. `holdSeconds`: of a finished answer. `others`: directories of models
+ * whose energies are terms.
  */
 export async function openCore(
   directory,
-  { slots, contexts, pages, holdSeconds = 0, others = [] },
+  { slots, contexts, pages, threads = 1, holdSeconds = 0, others = [] },
 ) {
   const tokenizer = openTokenizer(directory)
-  const engine = await openEngine({ directory, engine: ENGINE, threads: 1, slots, contexts, pages })
+  const engine = await openEngine({ directory, engine: ENGINE, threads, slots, contexts, pages })
   const openOther = async (other) => ({
     engine: await openEngine({
       directory: other,
@@ -95,6 +95,13 @@ export const coreRequest = ({ id, template, seed = 1, engine, budget, ...more })
   hold: false,
   ...more,
 })
+
+/** The budget of `refinement` of a request, which ends at the model's energy target if it names no other. */
+export function searchBudget(model, refinement, maxSteps) {
+  const { energy_target: target } = model
+  const asked = { ...(target !== undefined && { energy_target: target }), ...refinement }
+  return resolveBudget(model, 'medium', { ...asked, max_steps: maxSteps }, CAPS)
+}
 
 /** A budget of so many steps from noise of unit deviation, with nothing that ends it earlier. */
 export const noisyBudget = ({ maxSteps, candidates, ...more }) => ({
@@ -152,8 +159,8 @@ function descendTogether(engine, descents, budgets, noise) {
     }),
   )
   const most = Math.max(...budgets)
-  /** The conditions that end an answer of effort `max`. */
-  const { energyTarget, ...rest } = resolveBudget(engine.model, 'max', undefined, CAPS)
+  /** The conditions that end one descent of effort `max`. */
+  const { energyTarget, ...rest } = resolveBudget(engine.model, 'max', { restarts: null }, CAPS)
   for (let step = 0; step < most; step++) {
     const landscape = landscapeOf(engine.model, step)
     const results = engine.descend(

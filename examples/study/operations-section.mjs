@@ -42,9 +42,67 @@ const published = [
 ]
 const CELLS = 81
 
+/** Published times of a puzzle, in milliseconds, by the links' own words. */
+const publishedTimes = [
+  {
+    name: '[Kona 1.0](https://logicalintelligence.com/blog/energy-based-model-sudoku-demo)',
+    weights: 'not said',
+    machine: 'not said',
+    time: '313, mean',
+    right: '96.2 %, puzzles of its visitors',
+  },
+  {
+    name: '[Graph of Models](https://w4m.ai/blog/gom-sudoku/), with a search of its own',
+    weights: '97 k',
+    machine: 'Apple M5',
+    time: '160, mean; 120, median',
+    right: '99.82 %, 13,000 of Sudoku-Extreme, neither its easiest half nor its hardest tenth',
+  },
+]
+
 const billions = (operations) => {
   const value = operations / 1e9
   return value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString('en')
+}
+
+/** Times of answers, as examples/study/seconds.mjs has recorded them. */
+function secondsPart(docs) {
+  const path = join(docs, 'thinking', 'seconds.json')
+  if (!existsSync(path)) return []
+  const all = JSON.parse(readFileSync(path, 'utf8'))
+  const places = new Set(all.map(({ commit, machine }) => `${machine}, commit ${commit}`))
+  const milliseconds = (value) =>
+    value < 100 ? value.toFixed(1) : Math.round(value).toLocaleString('en')
+  const lines = all.map((each) => [
+    each.name,
+    `\`${each.refinement}\``,
+    each.most,
+    each.threads,
+    `${each.right} of ${each.answers}`,
+    each.steps,
+    ...[each.mean, each.median, each.perRight, each.perRightTogether].map(milliseconds),
+  ])
+  return [
+    `**Milliseconds** of an answer that has the machine to itself, mean and median; and of all answers, right or not, for each right one: where they are asked one after the other, and
+where all are asked at once of 64 slots. The engine core that also serves requests, float32, without HTTP (${[...places].join('; ')}; nothing else was running):
+
+    npm run build && node examples/study/seconds.mjs MODEL DATA.jsonl ROWS MOST_STEPS REFINEMENT...`,
+    table(
+      [
+        'answers',
+        'refinement',
+        'most steps',
+        'threads',
+        'right',
+        'steps each',
+        'mean',
+        'median',
+        'for each right one',
+        'at once',
+      ],
+      lines,
+    ),
+  ]
 }
 
 /** Observed tokens: the start token alone. */
@@ -84,6 +142,7 @@ takes is in [native.md](native.md#number-formats-of-the-weights).`,
       ['answers', 'refinement', 'most steps', 'right', '10^9 operations for each right one'],
       lines,
     ),
+    ...secondsPart(docs),
     `**Published figures**, not measured here, and on other puzzles: Sudoku-Extreme, whose test set has puzzles of all ratings from hard on, where the hardest
 boards above all have a rating of 11 and more. The operations are an estimate from the published numbers of weights and passes, for each puzzle asked, right or not.`,
     table(
@@ -96,8 +155,19 @@ boards above all have a rating of 11 and more. The operations are an estimate fr
         right,
       ]),
     ),
-    `Orders of magnitude of operations can be compared, since all of these repeat one small network on 81 cells. Shares cannot, since the puzzles differ, nor can times, since
-none of the others states one on a CPU. TRM states some 18 hours of a GPU for its training, and EqR's is for several GPUs; \`sudoku9\` was trained on puzzles of 22 to 45 givens of its own generator, for
+    `Published times of a puzzle, not measured here either:`,
+    table(
+      ['system', 'weights', 'machine', 'milliseconds', 'right'],
+      publishedTimes.map(({ machine, name, right, time, weights }) => [
+        name,
+        weights,
+        machine,
+        time,
+        right,
+      ]),
+    ),
+    `Orders of magnitude of operations can be compared, since those of the first table repeat one small network on 81 cells. Shares cannot, since the puzzles differ, nor can times, since
+puzzles and machines differ, and a program that searches is part of some. TRM states some 18 hours of a GPU for its training, and EqR's is for several GPUs; \`sudoku9\` was trained on puzzles of 22 to 45 givens of its own generator, for
 less than three hours of one core, and solves harder ones by breadth.`,
   ]
 }

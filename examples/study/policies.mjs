@@ -2,27 +2,28 @@
  * Compares ways to spend the same number of steps on an answer: depth alone, and descents that begin anew.
  *
  *     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS
- *       [--out FILE] [--record NAME] [--against REFINEMENT] REFINEMENT...
+ *       [--from ROW] [--out FILE] [--record NAME] [--against REFINEMENT] REFINEMENT...
  *
  * A REFINEMENT is JSON as in a request (docs/http.md), such as '{"restarts":{"policy":"noise","after":32}}'.
- * Every row of data is a request to the engine core that also serves requests. It is held when its steps are
- * spent, and extended to the next number of steps: 64, 128, ... up to MOST_STEPS, steps of all its descents
- * together. An answer is accepted when its energy reaches the model's energy target. Printed are the shares of
- * answers whose best state so far is right, and of those that were accepted; and the number of accepted ones
- * that are wrong. With --against also by how many percentage points each solves more than that one, which is among
- * them, on the same rows, and the standard error of this difference. With --out each answer is a line of FILE, and answers that FILE has already are not
- * computed again. --record keeps the figures as those of NAME for docs/thinking.md, which
- * `npm run study -- --draw` writes again.
+ * Every row of data, from row ROW (else 0) to row ROWS - 1, is a request to the engine core that also serves requests.
+ * It is held when its steps are spent, and extended to the next number of steps: 64, 128, ... up to MOST_STEPS, steps
+ * of all its descents together. An answer is accepted when its energy reaches the model's energy target. Printed are
+ * the shares of answers whose best state so far is right, and of those that were accepted; and the number of accepted
+ * ones that are wrong. With --against also by how many percentage points each solves more than that one, which is
+ * among them, on the same rows, and the standard error of this difference. With --out each answer is a line of FILE,
+ * and answers that FILE has already are not computed again. --record keeps the figures as those of NAME for
+ * docs/thinking.md, which `npm run study -- --draw` writes again.
  */
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { resolveBudget } from '../../dist/refine/presets.js'
-import { coreRequest, openCore, percent, readExamples, SEED } from './measure.mjs'
+import { keepFigures } from './figures.mjs'
+import { coreRequest, openCore, percent, readExamples, searchBudget, SEED } from './measure.mjs'
 
 const SLOTS = 64
 const FIRST_BUDGET = 64
 const { positionals, values } = parseArgs({
   options: {
+    from: { type: 'string', default: '0' },
     out: { type: 'string' },
     record: { type: 'string' },
     against: { type: 'string' },
@@ -31,10 +32,9 @@ const { positionals, values } = parseArgs({
 })
 const [directory, data, rows, most, ...refinements] = positionals
 const examples = readExamples(data, Number(rows))
+const isAsked = (row) => row >= Number(values.from) && row < examples.length
 const budgets = []
 for (let steps = FIRST_BUDGET; steps <= Number(most); steps *= 2) budgets.push(steps)
-
-const caps = { maxSteps: 2 ** 31 - 1, maxSeconds: 1e9, candidates: SLOTS }
 
 /** Answers of FILE, by row, for one refinement. */
 function recorded(refinement) {
@@ -44,7 +44,7 @@ function recorded(refinement) {
     const answer = JSON.parse(line)
     const same =
       answer.data === data && answer.most === Number(most) && answer.refinement === refinement
-    if (same && answer.row < examples.length) found.set(answer.row, answer)
+    if (same && isAsked(answer.row)) found.set(answer.row, answer)
   }
   return found
 }
@@ -52,15 +52,8 @@ function recorded(refinement) {
 /** The answers of all examples, by row: steps, energy, whether it is right, at each budget. */
 async function search({ core, engine }, refinement) {
   const found = recorded(refinement)
-  const asked = { ...JSON.parse(refinement), max_steps: budgets[0] }
-  const target = engine.model.energy_target
-  const budget = resolveBudget(
-    engine.model,
-    'medium',
-    target === undefined ? asked : { energy_target: target, ...asked },
-    caps,
-  )
-  const waiting = examples.flatMap((_, row) => (found.has(row) ? [] : [row]))
+  const budget = searchBudget(engine.model, JSON.parse(refinement), budgets[0])
+  const waiting = [...examples.keys()].filter((row) => isAsked(row) && !found.has(row))
   const running = new Map()
   const submit = () => {
     const row = waiting.shift()
@@ -95,17 +88,6 @@ async function search({ core, engine }, refinement) {
     }
   }
   return found
-}
-
-const figuresPath = new URL('../../docs/thinking/policies.json', import.meta.url).pathname
-
-/** Keeps figures under a name, in the order in which names came first. */
-function record(name, found) {
-  const all = existsSync(figuresPath) ? JSON.parse(readFileSync(figuresPath, 'utf8')) : []
-  const same = (each) => each.name === name && each.refinement === found.refinement
-  const at = all.findIndex(same)
-  all.splice(at < 0 ? all.length : at, at < 0 ? 0 : 1, { name, ...found })
-  writeFileSync(figuresPath, `${JSON.stringify(all, null, 2)}\n`)
 }
 
 /** How an answer stood when so many steps were spent. */
@@ -157,7 +139,8 @@ for (const [refinement, found] of all) {
   }
   if (values.record !== undefined) {
     const share = (counts) => counts.map((count) => Number((count / answers.length).toFixed(4)))
-    record(values.record, {
+    const figures = {
+      name: values.record,
       refinement,
       answers: answers.length,
       mean: Math.round(mean),
@@ -166,6 +149,8 @@ for (const [refinement, found] of all) {
       accepted: share(accepted),
       wrong: wrong.length,
       ...(more && { against: values.against, more }),
-    })
+    }
+    const isSame = (each) => each.name === figures.name && each.refinement === refinement
+    keepFigures('policies.json', figures, isSame)
   }
 }

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { operationsSection } from './operations-section.mjs'
+import { blocksSection } from './blocks-section.mjs'
 import { endingsSection } from './endings-section.mjs'
 import { chart, controlColours, rampColours, setColours } from './chart.mjs'
 import { table } from './report-table.mjs'
@@ -293,10 +294,11 @@ right at or below this energy, and the number of wrong rests of all descents at 
 const policiesIntroduction = `## Restarts
 
 The same number of steps, spent in one descent (\`{"candidates":1}\`) or in descents that begin anew (\`refinement.restarts\`,
-[http.md](http.md#restarts-and-commits)), eight at a time. Columns are steps of all descents of an answer together; an answer ends when it
+[http.md](http.md#restarts-and-commits)), eight at a time; \`mixed\` begins with one and doubles how many go at a time as its steps double. Columns are steps of all descents of an answer together; an answer ends when it
 reaches the model's energy target. First line: answers whose state of lowest energy so far is right. Second line: those that reached the
 target, right or wrong. Third line, where it is measured: by how many percentage points more are right than with the refinement that is named, on the
-same answers, and the standard error of that difference. Seed 7; native, avx512 f32; measured at commits 3f0daf0, 951fb94 and 218f4e4 by
+same answers, and the standard error of that difference; a share s of n answers has one of the root of s (1 - s) / n. Seed 7; native, avx512 f32; measured
+at commits 951fb94 and 218f4e4, and the default, \`mixed\`, at 6b57657, by
 
     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS REFINEMENT...`
 
@@ -311,6 +313,7 @@ export async function writeReport(docs, names, plans) {
   const parts = [
     introduction,
     ...language,
+    ...blocksSection(docs),
     ...endingsSection(docs),
     ...others,
     ...policiesSection(docs),

@@ -10,7 +10,9 @@
  * A request has `candidates` descents of `steps` steps from noise, and ends when one of them falls below the
  * model's energy target; with terms, one that obeys the rules. Without an end it is asked again with another
  * seed, `tries` times at most. Told are the share of puzzles whose one valid board was found, the share whose
- * found board disobeys the rule or the plain rules, and the steps of all descents together.
+ * found board disobeys the rule or the plain rules, the steps of all descents together, and how well the energy of
+ * the model tells right boards from wrong ones, as an AUROC over the replies to all requests: of those boards where
+ * the rule holds, and of all (a rule that is not kept counts as an infinite energy).
  *
  * --weight gives all terms one weight; absent: the default of requests. --noise-steps N has noise in the first N
  * steps and not in the first alone; --metropolis T undoes steps by the composed energy. --restarts STEPS asks once,
@@ -18,6 +20,7 @@
  * outcome of every puzzle.
  */
 import { parseArgs } from 'node:util'
+import { areaUnderCurve } from '../../dist/train/evaluation/answer-scores.js'
 import { openEngineClient } from '../../dist/library/open-models.js'
 import { requestFrom } from '../../dist/server/requests/request-settings.js'
 import { ENGINE, readExamples } from './measure.mjs'
@@ -58,8 +61,11 @@ const client = await openEngineClient(directory, {
   watchdogSeconds: 0,
 })
 
-/** One request: its text, whether it ended at the energy target, and the steps of all candidates. */
-async function ask({ energy_terms: terms, template }, seed, withTerms) {
+/**
+ * One request: whether its board is right, its energy, whether it ended at the energy target, and the steps of
+ * all candidates.
+ */
+async function ask({ completion, energy_terms: terms, template }, seed, withTerms) {
   const weighted = terms.map((term) =>
     values.weight === undefined ? term : { ...term, weight: Number(values.weight) },
   )
@@ -94,22 +100,26 @@ async function ask({ energy_terms: terms, template }, seed, withTerms) {
     if (event.type === 'failed') throw new Error(JSON.stringify(event.error))
     if (event.type !== 'finished') continue
     const { finishReason, refinement, text } = event
-    const ended = refinement.stop_reason === 'energy_target' && finishReason !== 'unsatisfied'
+    const obeys = finishReason !== 'unsatisfied'
+    const ended = refinement.stop_reason === 'energy_target' && obeys
     // Of the chosen candidate, or of all descents where they begin anew.
     const steps = values.restarts ? refinement.steps : refinement.steps * candidates
-    return { text, ended, steps }
+    const energy = obeys ? refinement.energy.best : Infinity
+    return { right: text === completion, energy, ended, steps }
   }
   throw new Error('the request had no end')
 }
 
 async function solve(example, row, withTerms) {
   let steps = 0
+  const replies = []
   for (let attempt = 0; attempt < tries; attempt++) {
     const found = await ask(example, row * 1000 + attempt, withTerms)
     steps += found.steps
-    if (found.ended) return { right: found.text === example.completion, found: true, steps }
+    replies.push(found)
+    if (found.ended) return { right: found.right, found: true, steps, replies }
   }
-  return { right: false, found: false, steps }
+  return { right: false, found: false, steps, replies }
 }
 
 async function measure(withTerms) {
@@ -121,12 +131,23 @@ async function measure(withTerms) {
   await Promise.all(Array.from({ length: ABREAST }, work))
   const share = (holds) => (100 * outcomes.filter(holds).length) / outcomes.length
   const steps = outcomes.reduce((sum, each) => sum + each.steps, 0) / outcomes.length
+  const area = (replies) => {
+    const rights = replies.map(({ right }) => right)
+    const value = areaUnderCurve(
+      replies.map(({ energy }) => energy),
+      rights,
+    )
+    const count = rights.filter(Boolean).length
+    return `${value?.toFixed(4) ?? '-'} (${count} right, ${rights.length - count} wrong)`
+  }
+  const replies = outcomes.flatMap((each) => each.replies)
+  const obedient = replies.filter(({ energy }) => energy < Infinity)
   if (values.each) console.log(outcomes.map(({ right }) => (right ? '1' : '0')).join(''))
   console.log(
     `${withTerms ? 'with terms' : 'without'}: ${share(({ right }) => right).toFixed(1)} % right, ` +
       `${share(({ found, right }) => found && !right).toFixed(1)} % wrong, ` +
       `${share(({ found }) => !found).toFixed(1)} % nothing found, of ${outcomes.length}; ` +
-      `${steps.toFixed(0)} steps each at most`,
+      `${steps.toFixed(0)} steps each at most; AUROC ${area(obedient)}, of all ${area(replies)}`,
   )
 }
 

@@ -10,9 +10,10 @@
  * descents are at or below it; at the end the lowest energies of wrong rests and the highest of right ones. --record keeps
  * the figures for docs/thinking.md, which `npm run study -- --draw` writes again.
  */
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parseArgs } from 'node:util'
+import { keepFigures } from './figures.mjs'
 import { openModel, percent, readExamples, scoreExamples } from './measure.mjs'
 
 const NOISY = 3
@@ -96,10 +97,5 @@ for (const { accepted, acceptedWrong, answers, data, right, wrong } of tables) {
 }
 console.log(`lowest wrong: ${found.lowestWrong.join(', ')}`)
 console.log(`highest right: ${found.highestRight.join(', ')}`)
-if (values.record) {
-  const path = new URL('../../docs/thinking/targets.json', import.meta.url).pathname
-  const others = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : []
-  const kept = others.filter((each) => each.model !== found.model)
-  writeFileSync(path, `${JSON.stringify([...kept, found], null, 2)}\n`)
-}
+if (values.record) keepFigures('targets.json', found, ({ model: name }) => name === found.model)
 model.engine.close()

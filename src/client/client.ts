@@ -15,6 +15,9 @@ import type {
   CompletionRequest,
   EmbeddingRequest,
   Embeddings,
+  Extension,
+  Landscape,
+  LandscapeRequest,
   ModelInfo,
   RefineRequest,
   Reranked,
@@ -24,6 +27,7 @@ import type {
   ResponseState,
   ScoreRequest,
   Scores,
+  SteeredRequest,
   StoredResponse,
   StreamOptions,
 } from './types.js'
@@ -85,9 +89,22 @@ export class BasinClient {
     return this.stream('/v1/chat/completions', request, options)
   }
 
-  /** Ends a chat that runs, by the id of its chunks, with the best so far. */
-  async finishChat(id: string, options?: CallOptions): Promise<void> {
-    await this.post(`/v1/chat/completions/${encodeURIComponent(id)}/finish`, {}, options)
+  /**
+   * Ends what runs with the best so far: a completion, a chat or a response, by the id of its chunks or of the
+   * response.
+   */
+  finish(id: string, options?: CallOptions): Promise<SteeredRequest> {
+    return this.post(`${pathOf(id)}/finish`, {}, options)
+  }
+
+  /** Lets the answer that descends now take so many more steps, or seconds. */
+  extend(id: string, by: Extension, options?: CallOptions): Promise<SteeredRequest> {
+    return this.post(`${pathOf(id)}/extend`, by, options)
+  }
+
+  /** The energy along lines around an answer. */
+  landscape(request: LandscapeRequest, options?: CallOptions): Promise<Landscape> {
+    return this.post('/v1/landscape', request, options)
   }
 
   score(request: ScoreRequest, options?: CallOptions): Promise<Scores> {
@@ -268,6 +285,16 @@ export class BasinClient {
     const text = await reply.text()
     throw errorFrom(parsed(text), reply.status)
   }
+}
+
+/** Where a running request is steered, which its id tells. */
+function pathOf(id: string): string {
+  const resource = id.startsWith('chatcmpl-')
+    ? 'chat/completions'
+    : id.startsWith('resp_')
+      ? 'responses'
+      : 'completions'
+  return `/v1/${resource}/${encodeURIComponent(id)}`
 }
 
 /** What a server that is not Basin, such as a proxy, may reply with is no JSON. */

@@ -29,10 +29,10 @@ export interface RefinementSettings {
     share?: number
     count?: number
     by?: 'entropy'
-    draw?: 'most' | 'sample'
+    draw?: 'most' | 'temperature' | 'sample'
     after?: number
     reopen?: boolean
-  }
+  } | null
   step_size?: number
   step_size_on?: 'every_landscape' | 'last_landscape'
   noise?: number
@@ -48,18 +48,56 @@ export interface RefinementSettings {
 /** A text, or the tokens of one. */
 export type Text = string | number[]
 
+/** What a text must match. One of these fields, or a format, for each request. */
+export interface StructuredOutputs {
+  /** A JSON schema, or its text. */
+  json?: object | string | boolean
+  json_object?: boolean
+  /** An expression for the whole text. */
+  regex?: string
+  /** The text is one of these. */
+  choice?: string[]
+  /** Rules in the notation of GBNF, from `root` on. */
+  grammar?: string
+}
+
+interface NamedSchema {
+  name: string
+  /** A JSON schema; docs/http.md lists the keywords. */
+  schema: object | boolean
+  description?: string
+  strict?: boolean
+}
+
+/** What a text is: anything, a JSON object, or JSON of a schema. */
+export type ResponseFormat =
+  { type: 'text' | 'json_object' } | { type: 'json_schema'; json_schema: NamedSchema }
+
+/** The same, as responses have it. */
+export type TextFormat = { type: 'text' | 'json_object' } | ({ type: 'json_schema' } & NamedSchema)
+
 interface Sampling {
   /** Default: the model that the server lists first. */
   model?: string
   temperature?: number
   top_p?: number
   top_k?: number
+  /** Tokens less probable than this share of the most probable one are not drawn. */
+  min_p?: number
   /** The same seed gives the same answer. */
   seed?: number
   stop?: string | string[]
   logit_bias?: Record<string, number>
   presence_penalty?: number
   frequency_penalty?: number
+  /** Divides positive logits of tokens that were seen, multiplies negative ones. */
+  repetition_penalty?: number
+  guided_json?: object | string | boolean
+  guided_regex?: string
+  guided_choice?: string[]
+  guided_grammar?: string
+  structured_outputs?: StructuredOutputs
+  reasoning_effort?: Effort
   refinement?: RefinementSettings
   /** Terms that are added to the energy; docs/composition.md lists them. */
   energy_terms?: EnergyTerm[]
@@ -67,7 +105,7 @@ interface Sampling {
 
 interface Settings extends Sampling {
   max_tokens?: number
-  reasoning_effort?: Effort
+  response_format?: ResponseFormat
 }
 
 interface AnswerSettings extends Settings {
@@ -248,19 +286,49 @@ export interface StreamOptions {
   include_refinement?: boolean
 }
 
-export interface ChatMessage {
-  role: 'system' | 'developer' | 'user' | 'assistant'
-  content: string
+/** A call of a tool in a conversation, which is sent back with what the tool said. */
+export interface ChatToolCall {
+  id: string
+  type: 'function'
+  /** `arguments`: JSON. */
+  function: { name: string; arguments: string }
+}
+
+export type ChatMessage =
+  | { role: 'system' | 'developer' | 'user'; content: string }
+  /** `content`: null where there are only calls. */
+  | { role: 'assistant'; content: string | null; tool_calls?: ChatToolCall[] }
+  | { role: 'tool'; content: string; tool_call_id: string }
+
+interface Tool {
+  name: string
+  description?: string
+  /** A JSON schema of the arguments. */
+  parameters?: Record<string, unknown>
 }
 
 export interface ChatRequest extends Settings {
   messages: ChatMessage[]
   n?: number
+  max_completion_tokens?: number
   /** Of every token; `top_logprobs` alternatives, 0 to 20. */
   logprobs?: boolean
   top_logprobs?: number
-  template?: string
+  /** Of models whose chat template knows tools. */
+  tools?: { type: 'function'; function: Tool }[]
+  tool_choice?: 'auto' | 'none' | 'required' | { type: 'function'; function: { name: string } }
 }
+
+/** The log-probability of a token, and of its alternatives. */
+export interface TokenLogprob {
+  token: string
+  logprob: number
+  /** UTF-8. */
+  bytes: number[]
+  top_logprobs: { token: string; logprob: number; bytes: number[] }[]
+}
+
+type ChatFinishReason = FinishReason | 'tool_calls'
 
 export interface ChatCompletion {
   id: string
@@ -269,11 +337,14 @@ export interface ChatCompletion {
   model: string
   choices: {
     index: number
-    message: { role: 'assistant'; content: string }
-    finish_reason: FinishReason
+    message: Extract<ChatMessage, { role: 'assistant' }>
+    logprobs: { content: TokenLogprob[] } | null
+    finish_reason: ChatFinishReason
     refinement: Refinement
   }[]
   usage: Usage
+  /** Of the choice whose answer has the lowest energy. */
+  refinement: Refinement
 }
 
 export interface ChatChunk {
@@ -283,8 +354,14 @@ export interface ChatChunk {
   model: string
   choices: {
     index: number
-    delta: { role?: 'assistant'; content?: string }
-    finish_reason: FinishReason | null
+    /** A call comes whole, in one delta. */
+    delta: {
+      role?: 'assistant'
+      content?: string
+      tool_calls?: (ChatToolCall & { index: number })[]
+    }
+    logprobs?: { content: TokenLogprob[] } | null
+    finish_reason: ChatFinishReason | null
   }[]
   usage?: Usage | null
   refinement?: ChunkRefinement
@@ -356,6 +433,63 @@ export interface Embeddings {
   usage: { prompt_tokens: number; total_tokens: number }
 }
 
+export interface LandscapeRequest {
+  model?: string
+  prompt?: Text
+  template?: string
+  seed?: number
+  reasoning_effort?: Effort
+  refinement?: RefinementSettings
+  /** Default: all. */
+  directions?: ('candidates' | 'gradient' | 'random')[]
+  /** How many random directions, 1 to 16. */
+  random?: number
+  /** Of each line. */
+  points?: number
+  /** Lines go from -reach to reach. */
+  reach?: number
+  /** The energy on the plane in which most of the descent lies. */
+  plane?: { points?: number }
+}
+
+/** Energies are null where they are not finite. */
+export interface Landscape {
+  object: 'landscape'
+  model: string
+  /** The answer at the centre of all lines. */
+  text: string
+  lines: {
+    direction: 'candidate' | 'gradient' | 'random'
+    candidate?: number
+    length: number
+    at: number[]
+    energies: (number | null)[]
+  }[]
+  plane?: {
+    x: number[]
+    y: number[]
+    energies: (number | null)[][]
+    path: { x: number; y: number; energy: number | null }[]
+    explained: number
+  }
+  refinement: Refinement
+  usage: Usage
+}
+
+/** What `finish` and `extend` of a running request did: how many choices still ran. */
+export interface SteeredRequest {
+  id: string
+  object: 'steering'
+  action: 'finish' | 'extend'
+  choices: number
+}
+
+/** What an extension adds to the limits of the present answer. */
+export interface Extension {
+  steps?: number
+  seconds?: number
+}
+
 /** A call of a tool in the output of a response, which may be sent back in the input. */
 export interface FunctionCall {
   type: 'function_call'
@@ -366,7 +500,7 @@ export interface FunctionCall {
 }
 
 export type InputItem =
-  | { type?: 'message'; role: ChatMessage['role']; content: string }
+  | { type?: 'message'; role: 'system' | 'developer' | 'user' | 'assistant'; content: string }
   | FunctionCall
   | { type: 'function_call_output'; call_id: string; output: string }
 
@@ -379,8 +513,12 @@ export interface ResponseRequest extends Sampling {
   max_output_tokens?: number
   template?: string
   reasoning?: { effort?: Effort }
-  /** Of models whose chat template knows tools. `parameters`: a JSON schema. */
-  tools?: { type: 'function'; name: string; description?: string; parameters?: object }[]
+  /** What the text is. */
+  text?: { format?: TextFormat }
+  /** Alternatives of every token, 0 to 20; `include: ['message.output_text.logprobs']` asks for them. */
+  top_logprobs?: number
+  /** Of models whose chat template knows tools. */
+  tools?: ({ type: 'function' } & Tool)[]
   tool_choice?: 'auto' | 'none' | 'required' | { type: 'function'; name: string }
   /** More in events and in the result, such as `basin:refinement_step`. */
   include?: string[]
@@ -407,11 +545,15 @@ export interface StoredResponse {
         type: 'message'
         id: string
         role: 'assistant'
-        content: { type: 'output_text'; text: string }[]
+        content: { type: 'output_text'; text: string; logprobs: TokenLogprob[] }[]
       }
     | (FunctionCall & { id: string })
   )[]
   previous_response_id: string | null
+  text: { format: TextFormat }
+  /** Null until it ends. */
+  usage: { input_tokens: number; output_tokens: number; total_tokens: number } | null
+  metadata: Record<string, string>
   store: boolean
   seed: number
   refinement: Refinement | null

@@ -24,7 +24,7 @@ import {
 const format: SavedFormat = {
   magic: 'BASINTHT',
   // Of the layout and of the data: whoever changes either counts it up.
-  version: 1,
+  version: 2,
   name: 'thought',
   checksumAt: HEADER_END + 4,
 }

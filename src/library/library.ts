@@ -5,6 +5,7 @@ export type { EnergySummary, TokenLogprob } from '../generation/protocol.js'
 export type { ModelConfig } from '../model/config.js'
 export type { CommitRequest, ReasoningEffort, RestartsRequest } from '../refine/presets.js'
 export type { TermResult } from '../refine/terms/term.js'
+export type { ResponseFormat, StructuredOutputs } from '../server/schemas/structure-schema.js'
 export type { EnergyTerm } from '../server/schemas/terms-schema.js'
 export {
   openModel,

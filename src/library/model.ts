@@ -20,13 +20,7 @@ import { scanModels } from './model-folder.js'
 import { openEngineClient, type WorkerFlags } from './open-models.js'
 import { shippedModels } from './package.js'
 import { Refinement, type Answer } from './refinement.js'
-import {
-  type AnswerBudget,
-  type AnswerRequest,
-  budgetFields,
-  refuseUnknown,
-  settingsOf,
-} from './request.js'
+import { type AnswerBudget, type AnswerRequest, budgetFields, settingsOf } from './request.js'
 
 export interface OpenModelOptions {
   /** `auto` (default) takes the fastest engine that this machine has; others are named in `basin serve --help`. */
@@ -172,11 +166,11 @@ export class Model {
     await this.close()
   }
 
-  private submit(request: AnswerRequest, watched: boolean): Refinement {
-    refuseUnknown(request)
-    request.signal?.throwIfAborted()
+  private submit({ signal, ...request }: AnswerRequest, watched: boolean): Refinement {
+    const settings = settingsOf(request)
+    signal?.throwIfAborted()
     const asked = {
-      ...requestFrom(settingsOf(request), this.client.model, this.context.limits),
+      ...requestFrom(settings, this.client.model, this.context.limits),
       prompt: request.prompt ?? '',
       client: 'library',
       reportSteps: watched,
@@ -184,7 +178,7 @@ export class Model {
       hold: false,
     }
     const stream = this.client.submit(placeTermModels(asked, directoryOf))
-    return new Refinement(stream, request.signal)
+    return new Refinement(stream, signal)
   }
 
   private requester(signal: AbortSignal = never) {

@@ -1,16 +1,12 @@
 /** What the library is asked for, and the settings of the HTTP API that it means. */
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { BasinError } from '../errors.js'
 import type { Allocation, Selection, StepSizeOn } from '../refine/budget.js'
-import type {
-  CommitRequest,
-  ReasoningEffort,
-  RefinementRequest,
-  RestartsRequest,
-} from '../refine/presets.js'
+import type { CommitRequest, ReasoningEffort, RestartsRequest } from '../refine/presets.js'
 import { refusal } from '../server/schema-errors.js'
-import { settings, Token, exact } from '../server/schemas/settings-schema.js'
+import { exact, RefinementSettings, settings, Token } from '../server/schemas/settings-schema.js'
+import type { ResponseFormat, StructuredOutputs } from '../server/schemas/structure-schema.js'
 import type { EnergyTerm } from '../server/schemas/terms-schema.js'
 import type { Settings } from '../server/requests/request-settings.js'
 
@@ -39,7 +35,7 @@ export interface AnswerBudget {
   /** Descents that are over give their slots to new ones; null: never. */
   restarts?: RestartsRequest | null
   /** Positions that become certain while the others go on. */
-  commit?: CommitRequest
+  commit?: CommitRequest | null
   /** A step that raises the energy by d is kept with probability exp(-d / metropolis). */
   metropolis?: number
   stepSize?: number
@@ -65,6 +61,8 @@ export interface AnswerRequest extends AnswerBudget {
   temperature?: number
   topP?: number
   topK?: number
+  /** Tokens less probable than this share of the most probable one are not drawn. */
+  minP?: number
   /** The same seed gives the same answer. Default: a random one. */
   seed?: number
   /** Texts that end the completion and are not part of it. */
@@ -72,6 +70,20 @@ export interface AnswerRequest extends AnswerBudget {
   logitBias?: Readonly<Record<number, number>>
   presencePenalty?: number
   frequencyPenalty?: number
+  /** Divides positive logits of tokens that were seen, multiplies negative ones. */
+  repetitionPenalty?: number
+  /** What the text is: JSON, or JSON of a schema. A request has one structure, by this field or one below. */
+  responseFormat?: ResponseFormat
+  /** A regular expression for the whole text. */
+  guidedRegex?: string
+  /** The text is one of these. */
+  guidedChoice?: string[]
+  /** Rules in the notation of GBNF, from `root` on. */
+  guidedGrammar?: string
+  /** A JSON schema, or its text. */
+  guidedJson?: object | string | boolean
+  /** The same, by the names of newer versions of vLLM. */
+  structuredOutputs?: StructuredOutputs
   /** Terms that are added to the energy. One of type `model` names a directory, or a model of the package. */
   energyTerms?: readonly EnergyTerm[]
   /** Alternatives reported for every token, 0 to 5. */
@@ -80,86 +92,57 @@ export interface AnswerRequest extends AnswerBudget {
   signal?: AbortSignal
 }
 
-/** Without the fields that are undefined. */
-const present = <T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>
-  }
+/** The name of a field of the API in camel case. */
+const ownName = (field: string): string =>
+  field.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 
-export const budgetFields = (
-  asked: AnswerBudget,
-): Pick<Settings, 'reasoning_effort' | 'refinement'> => {
-  const refinement: RefinementRequest = present({
-    max_steps: asked.maxSteps,
-    min_steps: asked.minSteps,
-    max_seconds: asked.maxSeconds,
-    tolerance: asked.tolerance,
-    patience: asked.patience,
-    plateau: asked.plateau,
-    gradient_tolerance: asked.gradientTolerance,
-    energy_target: asked.energyTarget,
-    candidates: asked.candidates,
-    select: asked.select,
-    allocation: asked.allocation,
-    restarts: asked.restarts,
-    commit: asked.commit,
-    metropolis: asked.metropolis,
-    step_size: asked.stepSize,
-    step_size_on: asked.stepSizeOn,
-    noise: asked.noise,
-    noise_steps: asked.noiseSteps,
-    landscape_steps: asked.landscapeSteps,
-    keep: asked.keep,
-    accept_lower: asked.acceptLower,
-    line_search: asked.lineSearch,
-  })
-  return present({ reasoning_effort: asked.effort, refinement }) as Settings
-}
+const namesOf = ({ properties }: { properties: object }): Map<string, string> =>
+  new Map(Object.keys(properties).map((field) => [ownName(field), field]))
 
-const Asked = Type.Object(
+const budgetSettings = Type.Object(
+  { reasoning_effort: settings.reasoning_effort, refinement: settings.refinement },
+  exact,
+)
+const answerSettings = Type.Object(
   { ...settings, prompt: Type.Optional(Type.Union([Type.String(), Type.Array(Token)])) },
   exact,
 )
-const asked = Compile(Asked)
+const checkedBudget = Compile(budgetSettings)
+const checkedAnswer = Compile(answerSettings)
 
-/** Checked as the HTTP API checks them. Throws `invalid_request` or `out_of_range` with the API's name of the field. */
-export function settingsOf(request: AnswerRequest): Settings {
-  const body = {
-    ...present({
-      prompt: request.prompt,
-      template: request.template,
-      max_tokens: request.maxTokens,
-      temperature: request.temperature,
-      top_p: request.topP,
-      top_k: request.topK,
-      seed: request.seed,
-      stop: request.stop,
-      logit_bias: request.logitBias,
-      presence_penalty: request.presencePenalty,
-      frequency_penalty: request.frequencyPenalty,
-      logprobs: request.logprobs,
-      energy_terms: request.energyTerms,
-    }),
-    ...budgetFields(request),
+/** The fields of `refinement`, by their names here, where they stand beside the others. */
+const refinementNames = namesOf(RefinementSettings)
+/** All others. The model is known, and the effort has a shorter name. */
+const answerNames = namesOf(
+  Type.Omit(answerSettings, ['model', 'reasoning_effort', 'refinement']),
+).set('effort', 'reasoning_effort')
+const budgetNames = new Map([['effort', 'reasoning_effort']])
+
+/** What a request says in the words of the API. Throws `invalid_request` for a field that `names` has not. */
+function bodyOf(request: object, names: ReadonlyMap<string, string>): object {
+  const body: Record<string, unknown> = {}
+  const refinement: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(request)) {
+    const detail = refinementNames.get(name)
+    const field = names.get(name)
+    if (value === undefined) continue
+    if (detail !== undefined) refinement[detail] = value
+    else if (field !== undefined) body[field] = value
+    else throw new BasinError('invalid_request', { param: name, reason: 'there is no such field' })
   }
-  if (asked.Check(body)) return body
-  throw refusal(asked.Errors(body), body, 'request')
+  return { ...body, refinement }
 }
 
-/** The names of the fields of a request, to refuse what is misspelt. */
-const known = new Set(
-  (
-    'prompt template maxTokens temperature topP topK seed stop logitBias presencePenalty frequencyPenalty ' +
-    'logprobs energyTerms signal effort maxSteps minSteps maxSeconds tolerance patience plateau gradientTolerance ' +
-    'energyTarget candidates select allocation restarts commit metropolis stepSize stepSizeOn noise noiseSteps ' +
-    'landscapeSteps keep acceptLower lineSearch'
-  ).split(' '),
-)
+/** Checked as the HTTP API checks it. Throws with the API's name of the field. */
+export function budgetFields(budget: AnswerBudget): Static<typeof budgetSettings> {
+  const body = bodyOf(budget, budgetNames)
+  if (checkedBudget.Check(body)) return body
+  throw refusal(checkedBudget.Errors(body), body, 'request')
+}
 
-/** A field that the library does not have would be without effect: it throws `invalid_request`. */
-export function refuseUnknown(request: AnswerRequest): void {
-  const unknown = Object.keys(request).find((name) => !known.has(name))
-  if (unknown === undefined) return
-  const reason = 'there is no such field'
-  throw new BasinError('invalid_request', { param: unknown, reason })
+/** Checked as the HTTP API checks them. Throws with the API's name of the field, or for one that there is not. */
+export function settingsOf(request: Omit<AnswerRequest, 'signal'>): Settings {
+  const body = bodyOf(request, answerNames)
+  if (checkedAnswer.Check(body)) return body
+  throw refusal(checkedAnswer.Errors(body), body, 'request')
 }

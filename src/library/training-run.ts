@@ -12,7 +12,7 @@ import { openTokenizer } from '../tokenizer/tokenizer.js'
 import type { GivenShare } from '../train/data/given-positions.js'
 import { openData, type TrainingData } from '../train/data/training-data.js'
 import type { BudgetScore } from '../train/evaluation/answer-scores.js'
-import { anchored, distancesFirst, initialWeights } from '../train/initial-weights.js'
+import { anchored, distancesFirst, initialWeights, withOpinion } from '../train/initial-weights.js'
 import { type TrainOptions, Training } from '../train/loop.js'
 import {
   chooseObjective,
@@ -252,7 +252,9 @@ function initialOf(init: string, config: ModelConfig): Checkpoint['tensors'] {
         reason: `${name} is [${given.shape.join(', ')}] in ${init}, and [${shape.join(', ')}] in --config`,
       })
   }
-  return config.answer.anchor ? anchored(tensors, config) : tensors
+  if (config.answer.anchor) return anchored(tensors, config)
+  const begins = before.feed_forward && !config.feed_forward && config.energy.kind === 'residual'
+  return begins ? withOpinion(tensors, config) : tensors
 }
 
 /** `not_written` if a disk, a quota or the largest file size was exceeded, otherwise the error itself. */

@@ -189,6 +189,16 @@ export const ModelConfig = Type.Object(
         { additionalProperties: false },
       ),
     ),
+    commit: Type.Optional(
+      Type.Object(
+        { after: count(4096, 'steps before the first commit and after each') },
+        {
+          additionalProperties: false,
+          description:
+            'answers commit their positions, the most certain first, evenly over their steps and with tokens drawn at the temperature of the request, unless it says otherwise',
+        },
+      ),
+    ),
     temperature: Type.Optional(
       Type.Number({
         minimum: 0,

@@ -77,7 +77,7 @@ export const restartPolicies = [
  *
  * | policy | where descents begin |
  * |---|---|
- * | `mixed` | the first one as the model does; the others in turn from noise and from guesses |
+ * | `mixed` | the first one as the model does, the others in turn from noise and from guesses; few at first |
  * | `model` | where the model's answers do |
  * | `noise` | noise of unit deviation |
  * | `guess` | the first one as the model does; the others with a few positions committed that it left in doubt |
@@ -93,7 +93,10 @@ export interface Restarts {
   /** Most descents of an answer beyond the first one of each candidate. Absent: no limit. */
   most?: number
   policy: RestartPolicy
-  /** Steps that the first candidate takes before the others begin; it needs no other where they suffice. */
+  /**
+   * Steps that the first candidate takes before a second one begins; it needs no other where they suffice. More
+   * begin as the steps of the answer double: `breadth` of restarts.ts. 0: all begin together.
+   */
   alone: number
 }
 
@@ -102,8 +105,11 @@ export interface Commit {
   /** Positions that are committed at a time: a number, or a share of the blanks of the answer. */
   count?: number
   share?: number
-  /** `most`: the most certain positions get their most probable tokens. `sample`: positions that are not sure get drawn ones. */
-  draw: 'most' | 'sample'
+  /**
+   * `most`: the most certain positions get their most probable tokens. `temperature`: they get tokens drawn at the
+   * temperature of the request. `sample`: positions that are not sure get drawn ones.
+   */
+  draw: 'most' | 'temperature' | 'sample'
   /** Steps before the first commit, and after each. */
   after: number
   /** Commits are opened when the energy target is reached, or nothing is left to commit. */

@@ -58,9 +58,19 @@ const ranked = (
 export const commitCount = ({ count, share }: Commit, blanks: number, left: number): number =>
   Math.max(0, Math.min(count ?? Math.ceil((share ?? 1) * blanks), left - 1))
 
+/** A token by the weights of temperature 1, each to the power of 1 / temperature; at 0 the most probable one. */
+function drawAt(temperature: number, weights: Float32Array, chance: number): number {
+  if (temperature === 0) return argmax(weights)
+  const most = weights[argmax(weights)] as number
+  return drawAmong(
+    weights.map((weight) => (weight / most) ** (1 / temperature)),
+    chance,
+  )
+}
+
 /**
  * Positions and their tokens. `weights`: [K, V], of temperature 1; `blanks`: positions that move; `draw`: a
- * number that no other draw of the answer has.
+ * number that no other draw of the answer has; `temperature`: of the request.
  */
 export function commits(
   { draw: how }: Pick<Commit, 'draw'>,
@@ -70,14 +80,16 @@ export function commits(
   blanks: readonly number[],
   seed: number,
   draw: number,
+  temperature = 0,
 ): { position: number; token: number }[] {
   const all = ranked(weights, blanks, positions)
-  if (how === 'most')
-    return all
-      .slice(0, count)
-      .map(({ position, weights: own }) => ({ position, token: argmax(own) }))
-  const unsure = all.filter(({ most }) => most < SURE)
   const chance = (i: number): number => uniform(seed, STREAMS.commits + draw, i)
+  if (how !== 'sample')
+    return all.slice(0, count).map(({ position, weights: own }) => ({
+      position,
+      token: drawAt(how === 'most' ? 0 : temperature, own, chance(position)),
+    }))
+  const unsure = all.filter(({ most }) => most < SURE)
   const chosen: { position: number; token: number }[] = []
   while (chosen.length < count && unsure.length > 0) {
     const i = 2 * chosen.length

@@ -48,6 +48,18 @@ const guessStart: Start = { noise: 0.5, share: 1, anew: false, guess: GUESSES }
 const GUESS_SHARE = 0.375
 const CHECK_SHARE = 0.25
 
+/**
+ * How many candidates descend at a time (`width`) when an answer has taken `steps` steps in all, and until how many
+ * steps. One does until `alone` steps; from there on twice as many do whenever the steps have doubled. So no
+ * budget is spent on one descent that has settled, nor on many that have hardly begun.
+ */
+export function breadth({ alone }: Restarts, steps: number): { width: number; until: number } {
+  if (alone === 0) return { width: Infinity, until: Infinity }
+  let width = 1
+  while (steps >= alone * width) width *= 2
+  return { width, until: alone * width }
+}
+
 /** Whether the policy guesses what the first descent of an answer has left in doubt. */
 export const guesses = ({ policy }: Restarts): boolean => policy === 'mixed' || policy === 'guess'
 

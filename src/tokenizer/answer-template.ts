@@ -16,6 +16,37 @@ export function encodeTemplate(
     ])
 }
 
+/** A blank of free text: `_` for one token, `_{12}` for twelve. */
+const freeBlank = '_(?:\\{([1-9]\\d{0,3})\\})?'
+
+/**
+ * A template of free text. Where the tokens of words have the space before them, so has a blank: what fills it
+ * begins with a space if it is a word, and ends a word if it is not.
+ */
+function encodeFreeTemplate(tokenizer: Tokenizer, template: string, param: string): number[] {
+  const mark = new RegExp(joinsSpaces(tokenizer) ? ` ?${freeBlank}` : freeBlank, 'u')
+  // Known text and the counts of the blanks between take turns.
+  return template.split(mark).flatMap((part: string | undefined, index) => {
+    if (index % 2 === 1) return new Array<number>(Number(part ?? 1)).fill(-1)
+    return part ? tokenizer.encode(part, { param }) : []
+  })
+}
+
+/** Whether a word and the space before it are one token. */
+const joinsSpaces = (tokenizer: Tokenizer): boolean =>
+  charactersOf(tokenizer).has(' ') && tokenizer.encode(' a').length === 1
+
+/** A template as a model reads it: with the model's mark of a blank, or as free text where it has none. */
+export const encodeTemplateOf = (
+  { template: form }: { template?: { blank: string } },
+  tokenizer: Tokenizer,
+  template: string,
+  param = 'template',
+): number[] =>
+  form
+    ? encodeTemplate(tokenizer, template, form.blank, param)
+    : encodeFreeTemplate(tokenizer, template, param)
+
 /** Marks of a blank in puzzles as people write them. */
 const usualBlanks = ['_', '.', '0']
 

@@ -37,6 +37,13 @@ function identitiesAndZeros(config: ModelConfig): { identities: string[]; zeros:
   return { identities: ['answer.draft.weight', 'answer.anchor.weight'], zeros: [opinion] }
 }
 
+/** [dim, dim], `scale` on its diagonal. */
+function identity(dim: number, scale = 1): Float32Array<ArrayBuffer> {
+  const data = new Float32Array(dim * dim)
+  for (let i = 0; i < dim; i++) data[i * (dim + 1)] = scale
+  return data
+}
+
 export function initialWeights(
   config: ModelConfig,
   seed: number,
@@ -51,8 +58,7 @@ export function initialWeights(
     if (name === 'alpha') data.fill(alpha)
     else if (name === 'answer.scale') data.fill(10)
     else if (name.endsWith('norm.weight')) data.fill(1)
-    else if (identities.includes(name))
-      for (let i = 0; i < config.dim; i++) data[i * (config.dim + 1)] = 1
+    else if (identities.includes(name)) data = identity(config.dim)
     else if (!name.endsWith('bias') && !zeros.includes(name)) {
       const scale = deviation(name, shape, config)
       data = normals(seed, index, 0, size).map((x) => x * scale)
@@ -103,10 +109,18 @@ export function anchored(
 ): ReadonlyMap<string, Float32Tensor> {
   const opinion = tensors.get('answer.opinion.weight')
   if (!opinion || tensors.has('answer.anchor.weight')) return tensors
-  const anchor = new Float32Array(dim * dim)
-  for (let i = 0; i < dim; i++) anchor[i * (dim + 1)] = 0.5
   return new Map(tensors)
     .set('answer.draft.weight', opinion)
     .set('answer.opinion.weight', { ...opinion, data: opinion.data.map((x) => x / 2) })
-    .set('answer.anchor.weight', { ...opinion, data: anchor })
+    .set('answer.anchor.weight', { ...opinion, data: identity(dim, 0.5) })
 }
+
+/**
+ * Converts the weights of a model without an energy to those of one with the residual energy: an opinion is at
+ * first what the model without an energy reads out.
+ */
+export const withOpinion = (
+  tensors: ReadonlyMap<string, Float32Tensor>,
+  { dim }: ModelConfig,
+): ReadonlyMap<string, Float32Tensor> =>
+  new Map(tensors).set('answer.opinion.weight', { shape: [dim, dim], data: identity(dim) })

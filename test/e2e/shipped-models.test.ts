@@ -55,6 +55,14 @@ describe.skipIf(!shipped)('the shipped models', () => {
 
   afterAll(() => server.stop())
 
+  it('were made before today', async () => {
+    const reply = await fetch(`${server.url}/v1/models`)
+    const { data } = (await reply.json()) as { data: { id: string; created: number }[] }
+    const first = Date.UTC(2026, 10, 23) / 1000
+    for (const { created, id } of data)
+      expect([id, created > first && created < Date.now() / 1000]).toEqual([id, true])
+  })
+
   async function solved(model: string, refinement: object): Promise<number> {
     const replies = await Promise.all(
       puzzles.map(({ puzzle: template }) => server.complete({ model, template, refinement })),
@@ -102,6 +110,38 @@ describe.skipIf(!shipped)('the shipped models', () => {
     }
     expect(await known({ max_steps: 1 })).toBeLessThan(0.85)
     expect(await known({})).toBeGreaterThan(0.93)
+  })
+
+  const said = { model: 'tales', temperature: 0, seed: 1 }
+
+  it('fill blanks between known text, and keep the text (tales)', async () => {
+    const template =
+      'Once upon a time there was a _{3} named Tom. He was very sad because he lost his _. His mom said, "Do not cry."'
+    const { choices } = await server.complete({ ...said, template })
+    const form = template.replaceAll('.', '\\.').replaceAll(/ _(\{3\})?/g, '.+')
+    expect(choices[0]?.text).toMatch(new RegExp(`^${form}$`, 's'))
+  })
+
+  it('write more different words in rounds than at once, over several blocks (tales)', async () => {
+    const different = async (refinement: object) => {
+      const prompt = 'One day, a little girl named Lily went to the park.'
+      const ask = { ...said, prompt, max_tokens: 80, refinement }
+      const { choices } = await server.complete(ask)
+      const words = (choices[0]?.text ?? '').split(/[^a-z]+/i).filter(Boolean)
+      return new Set(words).size
+    }
+    expect(await different({})).toBeGreaterThan(await different({ commit: null }))
+  })
+
+  it('show the words of a block change until they are committed (tales)', async () => {
+    const peer = await Peer.connect(server.socket)
+    const steps = await descend(peer, { ...said, prompt: 'Once upon a time', max_tokens: 32 })
+    await peer.close()
+    expect(steps).toHaveLength(32)
+    const committed = steps.map((step) => step.committed ?? 0)
+    expect(committed).toEqual(committed.toSorted((a, b) => a - b))
+    expect(committed.at(-1)).toBe(31)
+    expect(new Set(steps.map(({ text }) => text)).size).toBeGreaterThan(4)
   })
 
   it.each(['sudoku6', 'sudoku6-exact'])(

@@ -161,6 +161,55 @@ describe.each(enginesInTime)('with an engine that answers $when', ({ late }) => 
       expect(bench.settled('a').map(({ position }) => position)).toEqual([1, 3, 4, 9])
     })
 
+    it.each([
+      // The block begins where the known text on the right of the first blank still fits.
+      ['abcdefgh_jklm', 4, ['abcdefgh', 4]],
+      ['abcdefgh_j', 4, ['abcdef', 4]],
+      ['a_cdefghijk_m', 4, ['a', 4, 'fghi', 4]],
+      ['_b', 4, [4]],
+    ] as const)(
+      'settle blanks in blocks that see what follows them: %s',
+      async (text, block, parts) => {
+        const bench = benchOf({ vocabulary: 27, model: { answer: { block } } })
+        const begun: string[] = []
+        const begin = bench.engine.begin.bind(bench.engine)
+        const observe = bench.engine.observe.bind(bench.engine)
+        const seen: number[] = []
+        bench.engine.observe = (rows) => {
+          for (const { tokens } of rows) seen.push(...tokens)
+          observe(rows)
+        }
+        bench.engine.begin = (rows) => {
+          for (const { clamped } of rows) begun.push(`${seen.length}:${(clamped ?? []).join()}`)
+          begin(rows)
+        }
+        await bench.run(requestOf('a', { prompt: '', template: text }))
+        const start = 1
+        let at = 0
+        const expected: string[] = []
+        for (const part of parts) {
+          if (typeof part === 'string') at += part.length
+          else {
+            const known = Array.from({ length: block }, (_, i) => {
+              const letter = text[at + i]
+              return letter === undefined || letter === '_' ? -1 : letter.charCodeAt(0) - 97
+            })
+            expected.push(`${start + at}:${known.join()}`)
+            at += block
+          }
+        }
+        expect(begun).toEqual(expected)
+        expect(bench.finished('a').text).toMatch(new RegExp(`^${text.replaceAll('_', '.')}$`))
+      },
+    )
+
+    it('of free text take no more room than their blocks reach', async () => {
+      const model = { context_length: 16, answer: { block: 4 } }
+      const bench = benchOf({ vocabulary: 27, model })
+      await bench.run(requestOf('a', { prompt: '', template: 'a_cdefghijk_m' }))
+      expect(bench.finished('a').text).toHaveLength(13)
+    })
+
     it('need no prompt, and no begin-of-text token', async () => {
       const bench = benchOf({ vocabulary: 27, tokenizer: letters(false) })
       await bench.run(requestOf('a', { prompt: '', template: '____' }))

@@ -194,13 +194,39 @@ describe('restarts', () => {
     expect(refinement).toMatchObject({ restarts: 5, steps: 9 * 3, stop_reason: 'max_steps' })
   })
 
-  it('let the first candidate step alone before the others begin', async () => {
+  it('let the first candidate step alone at first, and others join as the steps double', async () => {
     const bench = new EngineBench(kinds.residual)
-    await bench.run(ask(search({ restarts: restarts({ alone: 5, after: 9 }) })))
+    await bench.run(ask(search({ restarts: restarts({ alone: 4, after: 9 }) })))
     const order = stepsOf(bench.events.get('a')).map(({ candidate }) => candidate)
-    expect(order.slice(0, 5)).toEqual([0, 0, 0, 0, 0])
-    expect(order.slice(5, 9).sort()).toEqual([0, 1, 2, 3])
+    expect(order.slice(0, 4)).toEqual([0, 0, 0, 0])
+    expect(order.slice(4, 8)).toEqual([0, 1, 0, 1])
+    expect(order.slice(8, 12)).toEqual([0, 1, 2, 3])
+    expect(new Set(order.slice(8)).size).toBe(4)
   })
+
+  it.each([1, 2, 3, 5])(
+    'complete a round that others joined before the next one, in pieces of %i steps',
+    async (piece) => {
+      const limits = (maxSteps: number) =>
+        search({ maxSteps, restarts: restarts({ alone: 3, after: 5 }) })
+      const whole = new EngineBench(kinds.residual)
+      await whole.run(ask(limits(40)))
+      const parts = new EngineBench(kinds.residual)
+      await parts.run(ask(limits(piece), { hold: true }))
+      for (let steps = piece; steps < 40; steps += piece) {
+        parts.core.control('a', { type: 'extend', steps: Math.min(piece, 40 - steps) })
+        await parts.settle()
+      }
+      const taken = (bench: EngineBench) =>
+        stepsOf(bench.events.get('a')).map(({ candidate, energy, restart, step }) => [
+          candidate,
+          restart,
+          step,
+          energy,
+        ])
+      expect(taken(parts)).toEqual(taken(whole))
+    },
+  )
 
   it('begin a new descent in place of one that diverges', async () => {
     const bench = new EngineBench({ ...kinds.residual, nanAt: 1, nanFrom: 2 })

@@ -6,10 +6,21 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { once } from 'node:events'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { WebSocket } from 'ws'
+import type * as Sent from '../../src/client/index.js'
 import type { BasinClient as Client, ResponseEvent } from '../../src/client/index.js'
 import { addKey } from '../../src/server/api-keys.js'
+import type { ChatRequest as Chat } from '../../src/server/schemas/chat-schema.js'
+import type { CompletionRequest as Completion } from '../../src/server/schemas/completion-schema.js'
+import type { StartFrame } from '../../src/server/schemas/frame-schema.js'
+import type { LandscapeRequest as Landscape } from '../../src/server/schemas/landscape-schema.js'
+import type {
+  chatRefusals,
+  responseRefusals,
+  withoutEffect,
+} from '../../src/server/schemas/openai-fields.js'
+import type { ResponseRequest as Answer } from '../../src/server/schemas/response-schema.js'
 import { basin, BasinClient, BasinClientError } from '../support/built-library.js'
 import { writeModels } from '../support/process.js'
 
@@ -97,6 +108,78 @@ describe('the client', () => {
     expect(data[0]?.embedding.length).toBeGreaterThan(0)
     const tokens = await client.tokenize({ text: 'abc' })
     expect(await client.detokenize({ tokens })).toBe('abc')
+  })
+
+  it('has every field that a request of the API has, with values that it takes', () => {
+    /** Those that no client here needs: OpenAI's accounts, other names of the same, and what is refused. */
+    type Other =
+      | keyof typeof withoutEffect
+      | keyof typeof chatRefusals
+      | keyof typeof responseRefusals
+      | 'stream'
+      | 'suffix'
+      | 'verbosity'
+      | 'prediction'
+      | 'modalities'
+      | 'truncation'
+      | 'image'
+      | 'parallel_tool_calls'
+      | 'max_tool_calls'
+      | 'access_programs'
+      | 'background_options'
+    expectTypeOf<Exclude<keyof Completion, Other | 'stream_options'>>().toExtend<
+      keyof Sent.CompletionRequest
+    >()
+    expectTypeOf<Exclude<keyof Chat, Other | 'stream_options' | 'reasoning'>>().toExtend<
+      keyof Sent.ChatRequest
+    >()
+    expectTypeOf<Exclude<keyof Answer, Other>>().toExtend<keyof Sent.ResponseRequest>()
+    expectTypeOf<Exclude<keyof StartFrame, 'type'>>().toExtend<keyof Sent.RefineRequest>()
+    expectTypeOf<keyof Landscape>().toExtend<keyof Sent.LandscapeRequest>()
+    expectTypeOf<Sent.CompletionRequest>().toExtend<Completion>()
+    expectTypeOf<Sent.ChatRequest>().toExtend<Chat>()
+    expectTypeOf<Omit<Sent.ResponseRequest, 'include'>>().toExtend<Answer>()
+    expectTypeOf<Sent.RefineRequest & { type: 'start' }>().toExtend<StartFrame>()
+    expectTypeOf<Sent.LandscapeRequest>().toExtend<Landscape>()
+  })
+
+  it('ends and extends what runs, by its id', async () => {
+    const endless = { refinement: { max_steps: 50_000, max_seconds: 200 }, max_tokens: 1 }
+    const shown = { stream_options: { include_refinement: true } }
+    const chunks = client.streamCompletion({ prompt: 'a', ...endless, ...shown })
+    const actions = []
+    for await (const { id, refinement } of chunks) {
+      if (refinement?.type !== 'step' || refinement.step !== 3) continue
+      actions.push(await client.extend(id, { steps: 5 }), await client.finish(id))
+    }
+    const chat = client.streamChat({
+      messages: [{ role: 'user', content: 'a' }],
+      ...endless,
+      ...shown,
+    })
+    for await (const { id, refinement } of chat)
+      if (refinement?.type === 'step' && refinement.step === 3)
+        actions.push(await client.finish(id))
+    const { refinement } = endless
+    const thinking = { input: 'a', refinement, background: true, max_output_tokens: 1 }
+    const { id } = await client.respond(thinking)
+    actions.push(await client.finish(id))
+    expect(actions.map(({ action, choices }) => [action, choices])).toEqual([
+      ['extend', 1],
+      ['finish', 1],
+      ['finish', 1],
+      ['finish', 1],
+    ])
+  })
+
+  it('gives the landscape around an answer', async () => {
+    const { lines } = await client.landscape({
+      prompt: 'a',
+      points: 5,
+      directions: ['random'],
+      random: 2,
+    })
+    expect(lines.map(({ energies }) => energies.length)).toEqual([5, 5])
   })
 
   it('says what the server refuses, and which field', async () => {

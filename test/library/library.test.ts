@@ -1,6 +1,8 @@
 /** `basin-ebt`: a model in one's own program, with the worker and the engine that the server has. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Model } from '../../src/library/library.js'
+import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
+import type { AnswerRequest, Model } from '../../src/library/library.js'
+import type { RefinementRequest } from '../../src/refine/presets.js'
+import type { StartFrame } from '../../src/server/schemas/frame-schema.js'
 import { BasinError, openModel } from '../support/built-library.js'
 import { shipped, writeModels } from '../support/process.js'
 
@@ -75,6 +77,20 @@ describe('refine', () => {
     refused({ prompt: 'a', temperature: 3 }, /temperature/)
     refused({ prompt: 'a', candidates: 9 }, /refinement\.candidates must be .* to 8, got 9/)
     refused({ prompt: 'a', max_steps: 3 }, /max_steps: there is no such field/)
+    refused({ prompt: 'a', model: 'letters' }, /model: there is no such field/)
+    refused({ prompt: 'a', minP: 2 }, /min_p must be <= 1, got 2/)
+  })
+
+  it('has every field that a request of the API has', () => {
+    type Camel<S extends string> = S extends `${infer A}_${infer B}`
+      ? `${A}${Capitalize<Camel<B>>}`
+      : S
+    type Fields = Exclude<
+      keyof StartFrame,
+      'type' | 'hold' | 'model' | 'reasoning_effort' | 'refinement'
+    >
+    expectTypeOf<Camel<Fields>>().toExtend<keyof AnswerRequest>()
+    expectTypeOf<Camel<keyof RefinementRequest>>().toExtend<keyof AnswerRequest>()
   })
 
   it('throws what is found out later in the loop', async () => {
@@ -88,6 +104,13 @@ it('scores answers: lower fits better, as the energy of the model says', async (
   expect(first?.tokens).toBe(2)
   expect(first?.energyPerToken).toBeCloseTo((first?.energy ?? 0) / 2)
   expect(first?.energy).not.toBe(second?.energy)
+})
+
+it('refuses a budget of scores and embeddings that the API refuses', async () => {
+  const scored = model.score({ answers: ['b'], maxSteps: 1.5 })
+  await expect(scored).rejects.toThrow(/refinement.max_steps: must be integer or null/)
+  const misspelt = { input: 'a', maxstep: 3 }
+  await expect(model.embed(misspelt)).rejects.toThrow(/maxstep: there is no such field/)
 })
 
 it('embeds texts as vectors of length 1', async () => {

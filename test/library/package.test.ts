@@ -14,7 +14,9 @@ import {
   copyFileSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -137,7 +139,26 @@ describe('in an empty project without a compiler', () => {
     return environment(programsWith(node, `programs-${major}`))
   }
 
-  const majors = process.platform === 'linux' && process.arch === 'x64' ? ['22', '24'] : []
+  const [ownMajor = ''] = process.versions.node.split('.')
+  const others = ['20', '22', '24'].filter((major) => major !== ownMajor)
+  const majors = process.platform === 'linux' && process.arch === 'x64' ? others : []
+
+  it('weighs less than 220 MB, dependencies included', ({ skip }) => {
+    if (missing) skip()
+    const files = readdirSync(project, { recursive: true, withFileTypes: true })
+    const bytes = files
+      .filter((file) => file.isFile())
+      .map((file) => statSync(join(file.parentPath, file.name)).size)
+    expect(bytes.reduce((sum, size) => sum + size, 0)).toBeLessThan(220e6)
+  })
+
+  it('says what to install for a fleet', async ({ skip }) => {
+    if (missing) skip()
+    const flags = ['--fleet', 'on', '--redis-url', 'redis://127.0.0.1:1']
+    await expect(run('npx', ['basin', 'serve', ...flags], { cwd: project, env })).rejects.toThrow(
+      '--fleet: needs the package bullmq, which is not installed: npm install bullmq',
+    )
+  })
 
   it.for([undefined, ...majors])(
     'runs the library, npx basin serve and the client, on the addon that the package brings (Node %s)',
@@ -147,9 +168,8 @@ describe('in an empty project without a compiler', () => {
       const own = await environmentOf(major)
       const node = async (...args: string[]) =>
         (await run('node', args, { cwd: project, env: own, timeout: 60_000 })).stdout
-      const version = major ?? process.versions.node.split('.')[0]
       expect(await node('engine.mjs')).toMatch(
-        new RegExp(`^v${String(version)}\\..* native [1-6]{36}\n$`),
+        new RegExp(`^v${major ?? ownMajor}\\..* native [1-6]{36}\n$`),
       )
       expect(await node('solve.mjs')).toMatch(/after \d+ steps \(energy_target\)/)
       const models = ['--model', 'stories', '--model', 'sudoku6']

@@ -64,6 +64,12 @@ describe.each(['Dockerfile', 'docker/Dockerfile.gpu', 'docker/Dockerfile.webgpu'
     const { dependencies } = JSON.parse(read('package.json')) as {
       dependencies: Record<string, string>
     }
+    // What prune is to leave is no package of development then: npm installs none of these, even by name.
+    const kept = [...text.matchAll(/npm pkg set "dependencies\.(\w+)=/g)].map(([, name]) => name)
+    const [, dropped = ''] = /npm pkg delete ((?:devDependencies\.\w+ ?)+)/.exec(text) ?? []
+    expect(dropped.trim().split(' ')).toEqual(kept.map((name) => `devDependencies.${name ?? ''}`))
+    expect(kept).toContain('bullmq')
+    expect(text.indexOf('npm pkg delete')).toBeLessThan(text.indexOf('npm prune'))
     if (gpu !== undefined) expect(gpu).toBe(`${String(dependencies['@tensorflow/tfjs-core'])}.0`)
   })
 })

@@ -237,11 +237,13 @@ describe.skipIf(reason !== undefined)('the page', () => {
       const { complaints, page } = await open(link({ model: 'worlds', input, pace: 0, run: 1 }))
       await settled(page)
       const facts = page.locator('.slot').last().locator('.clause')
-      expect((await facts.allTextContents()).map((text) => text.trim())).toEqual([
+      expect(await facts.allTextContents()).toEqual([
         'Mary nothing away',
         'Tom nothing hall',
         'Anna milk hall',
       ])
+      const sentence = page.locator('.slot').first().locator('p').first()
+      expect(await sentence.textContent()).toBe('Tom entered the hall.')
       const first = page.locator('.slot').first().locator('.piece')
       expect(await first.count()).toBe(6)
       await first.nth(3).click()

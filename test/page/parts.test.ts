@@ -7,7 +7,7 @@ import { pairsOf } from '../../web/src/drawings/pairs.js'
 import { ringOf, vertexCell } from '../../web/src/drawings/ring.js'
 import { parseMetrics, sumOf } from '../../web/src/metrics.js'
 import { anotherInput, isEntry } from '../../web/src/puzzles.js'
-import { Recording } from '../../web/src/recording.js'
+import { beforeBlock, Recording } from '../../web/src/recording.js'
 import { conflictsOf, groupsOf, newPuzzle } from '../../web/src/sudoku.js'
 import { slotsOf } from '../../src/tokenizer/template-positions.js'
 import type { Layout, Model, StepEvent } from '../../web/src/wire.js'
@@ -308,4 +308,11 @@ describe('code', () => {
     expect(codeOf('curl', request, 'http://host')).toContain(`Tom'\\''s \\"big\\" dog`)
     expect(codeOf('Python', request, 'http://host')).toContain(`"Tom's \\"big\\" dog"`)
   })
+})
+
+it('shows what stands before a block of a text with blanks once', () => {
+  const template = 'Once upon a time there was a _{2} named Tom.'
+  expect(beforeBlock(template, 'Once upon a time there was a big dog named Tom.')).toBe('')
+  expect(beforeBlock(template, ' there was a big dog named Tom.')).toBe('Once upon a time')
+  expect(beforeBlock(template, ' big dog named Tom.')).toBe('Once upon a time there was a')
 })

@@ -39,7 +39,7 @@ const tasks = {
 
 function modelsOfAllKinds(): string {
   const root = mkdtempSync(join(tmpdir(), 'basin-kinds-'))
-  for (const name of ['addition', 'stories', 'sudoku6', 'sudoku9', 'worlds'])
+  for (const name of ['addition', 'stories', 'sudoku6', 'sudoku9', 'tales', 'worlds'])
     cpSync(join(shippedModels, name), join(root, name), { recursive: true })
   for (const [name, task] of Object.entries(tasks)) {
     const directory = join(root, name)
@@ -71,6 +71,7 @@ describe.skipIf(reason !== undefined)('a picture', () => {
     'sudoku9',
     'addition',
     'stories',
+    'tales',
     'worlds',
     'maze',
     'graph',

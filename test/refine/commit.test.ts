@@ -31,6 +31,24 @@ describe('commits', () => {
     ])
   })
 
+  it('of temperature are the same positions, with tokens drawn at that temperature', () => {
+    const made = (temperature: number, seed: number) =>
+      commits({ draw: 'temperature' }, 2, readout(most), 5, all, seed, 0, temperature)
+    expect(made(0, 7)).toEqual(commits({ draw: 'most' }, 2, readout(most), 5, all, 7, 0))
+    const right = (temperature: number) => {
+      const weights = readout([0.7])
+      const tokens = Array.from({ length: 400 }, (_, seed) =>
+        commits({ draw: 'temperature' }, 1, weights, 1, [0], seed, 0, temperature),
+      )
+      return tokens.filter(([first]) => first?.token === 0).length / 400
+    }
+    expect(right(1)).toBeCloseTo(0.7, 1)
+    // 0.7^2 / (0.7^2 + 3 * 0.1^2)
+    expect(right(0.5)).toBeCloseTo(0.942, 1)
+    for (const [first, second] of Array.from({ length: 20 }, (_, seed) => made(1, seed)))
+      expect([first?.position, second?.position]).toEqual([1, 3])
+  })
+
   it('leave out positions that are known', () => {
     const made = commits({ draw: 'most' }, 2, readout(most), 5, [0, 2], 7, 0)
     expect(made.map(({ position }) => position)).toEqual([2, 0])

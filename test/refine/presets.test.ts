@@ -62,7 +62,7 @@ describe('reasoning_effort', () => {
 
 describe('restarts', () => {
   const sure = { ...plain, energy_target: 0.5 }
-  const mixed = { after: 6, policy: 'mixed', alone: 6 }
+  const mixed = { after: 6, policy: 'mixed', alone: 3 }
 
   it.each([
     ['medium', undefined, 6, 1],
@@ -105,6 +105,27 @@ describe('restarts', () => {
     ['refinement.allocation', { allocation: 'adaptive', restarts: {} }],
   ] as const)('that cannot be are refused, naming %s', (param, asked) => {
     expect(() => resolve(asked)).toThrow(expect.objectContaining({ param }))
+  })
+})
+
+describe('commits of a model', () => {
+  const committing = { ...plain, steps: 16, commit: { after: 2 } }
+  const of = (asked: RefinementRequest, effort?: 'low' | 'max') =>
+    resolveBudget(committing, effort, asked, caps).commit
+
+  it('are spread evenly over the steps of an answer', () => {
+    const own = { after: 2, draw: 'temperature', reopen: false }
+    expect(of({})).toEqual({ ...own, share: 2 / 16 })
+    expect(of({}, 'low')).toEqual({ ...own, share: 2 / 8 })
+    expect(of({ max_steps: 1 })).toEqual({ ...own, share: 1 })
+    expect(of({}, 'max')).toEqual({ ...own, share: 2 / 128 })
+    expect(resolve({}).commit).toBeUndefined()
+  })
+
+  it('give way to what the request says', () => {
+    expect(of({ commit: { count: 3 } })).toMatchObject({ count: 3, after: 16, draw: 'most' })
+    for (const asked of [{ commit: null }, { restarts: {} }, { allocation: 'adaptive' }] as const)
+      expect(of(asked)).toBeUndefined()
   })
 })
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type Budget, restartPolicies, type Restarts } from '../../src/refine/budget.js'
 import {
   accepts,
+  breadth,
   firstStart,
   givesUp,
   modelStart,
@@ -109,6 +110,22 @@ describe('a start', () => {
     expect(startNoise(noisy, 0, 4)).toBe(5)
     expect(startNoise(noisy, 1, 4)).toBe(4)
     expect(startNoise({ ...noisy, from: 0 }, 0, 4)).toBe(4)
+  })
+})
+
+describe('the number of candidates that descend at a time', () => {
+  it('is one at first, and doubles whenever the steps have doubled', () => {
+    const widthAt = (steps: number) => breadth(restarts({ alone: 6 }), steps).width
+    expect([0, 5, 6, 11, 12, 23, 24, 47, 48].map(widthAt)).toEqual([1, 1, 2, 2, 4, 4, 8, 8, 16])
+    for (let steps = 0; steps < 100; steps++) {
+      const { until, width } = breadth(restarts({ alone: 6 }), steps)
+      expect(widthAt(until - 1)).toBe(width)
+      expect(widthAt(until)).toBe(2 * width)
+    }
+  })
+
+  it('has no bound where none goes alone', () => {
+    expect(breadth(restarts({ alone: 0 }), 0).width).toBe(Infinity)
   })
 })
 

@@ -31,11 +31,24 @@ import type { operations, paths } from './basin.js'
 type Body = operations['createCompletion']['requestBody']['content']['application/json']
 type Reply = operations['createCompletion']['responses'][200]['content']['application/json']
 type Chat = paths['/v1/chat/completions']['post']['requestBody']['content']['application/json']
+type Answer = paths['/v1/responses']['post']['requestBody']['content']['application/json']
 
 export const body: Body = { model: 'stories', prompt: 'Once', refinement: { max_steps: 4 } }
 export const chat: Chat = { messages: [{ role: 'user', content: 'Hi' }], temperature: null }
 export const textOf = (reply: Reply): string => reply.choices.map(({ text }) => text).join('')
 export const stepsOf = ({ refinement }: Reply): number => refinement.steps
+const held = {
+  guided_json: { type: 'integer' }, guided_regex: 'a+', guided_choice: ['a'], guided_grammar: 'root ::= "a"',
+  structured_outputs: { json_object: true, regex: 'a', choice: ['a'], grammar: 'root ::= "a"', json: {} },
+  min_p: 0.1, repetition_penalty: 1.1,
+}
+const schema = { name: 'number', schema: { type: 'integer' } }
+const response_format = { type: 'json_schema' as const, json_schema: schema }
+export const heldBody: Body = { ...held, prompt: 'Once', response_format }
+export const heldChat: Chat = { ...held, messages: [{ role: 'user', content: 'Hi' }], response_format }
+export const heldAnswer: Answer = { ...held, input: 'Once', text: { format: { type: 'json_schema', ...schema } } }
+// @ts-expect-error: a choice is a list
+export const wrongChoice: Answer = { structured_outputs: { choice: 'a' } }
 // @ts-expect-error: a number is no temperature where it is a text
 export const wrong: Body = { temperature: 'high' }
 // @ts-expect-error: there is no such role

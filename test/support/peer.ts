@@ -29,6 +29,7 @@ export interface StepFrame extends Frame {
   best_energy: number
   gradient_norm: number
   text: string
+  committed?: number
 }
 
 export class Peer {

@@ -19,8 +19,8 @@ export const shippedModels =
   process.env['BASIN_MODELS'] ?? fileURLToPath(new URL('../../models', import.meta.url))
 
 /** Whether the trained weights are there. */
-export const shipped = ['sudoku6', 'sudoku6-exact', 'addition', 'stories', 'worlds'].every((name) =>
-  existsSync(join(shippedModels, name, weightsFile)),
+export const shipped = ['sudoku6', 'sudoku6-exact', 'addition', 'stories', 'tales', 'worlds'].every(
+  (name) => existsSync(join(shippedModels, name, weightsFile)),
 )
 
 /** A directory with the model `letters`, small and random, for texts of a to z and spaces. */

@@ -3,7 +3,11 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { BasinError } from '../../src/errors.js'
 import { IncrementalDecoder } from '../../src/tokenizer/incremental-decoder.js'
-import { canonicalTemplate, encodeTemplate } from '../../src/tokenizer/answer-template.js'
+import {
+  canonicalTemplate,
+  encodeTemplate,
+  encodeTemplateOf,
+} from '../../src/tokenizer/answer-template.js'
 import { openTokenizer } from '../../src/tokenizer/tokenizer.js'
 import { DEFAULT_PATTERN, END_OF_TEXT } from '../../src/tokenizer/bpe-training.js'
 import { openSmall, samples, story, temporaryDirectory } from './samples.js'
@@ -37,6 +41,19 @@ function open(descriptor: unknown, ranks: readonly string[] = rankLines) {
 
 describe('a trained tokenizer', () => {
   const tokenizer = openSmall()
+
+  it('reads blanks of free text with the space before them, and how many tokens they stand for', () => {
+    const blanks = (count: number) => new Array<number>(count).fill(-1)
+    const read = (text: string) => encodeTemplateOf({}, tokenizer, text)
+    const [there, girl] = [tokenizer.encode('there was a'), tokenizer.encode(' girl.')]
+    expect(tokenizer.encode(' a')).toHaveLength(1)
+    expect(read('there was a _ girl.')).toEqual([...there, -1, ...girl])
+    expect(read('there was a_{3} girl.')).toEqual([...there, ...blanks(3), ...girl])
+    expect(read('__ _{12}')).toEqual(blanks(14))
+    expect(read('_{0}')).toEqual([-1, ...tokenizer.encode('{0}')])
+    const form = { template: { blank: ' _' } }
+    expect(encodeTemplateOf(form, tokenizer, '_ _')).toEqual([...tokenizer.encode('_'), -1])
+  })
 
   it.each(samples.map((text, i) => [i, text] as const))('round-trips sample %i', (_, text) => {
     const tokens = tokenizer.encode(text)

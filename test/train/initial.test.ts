@@ -2,7 +2,12 @@ import { beforeAll, expect, it } from 'vitest'
 import { loadBackend, type Backend } from '../../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../../src/energy/tfjs/engine.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
-import { anchored, distancesFirst, initialWeights } from '../../src/train/initial-weights.js'
+import {
+  anchored,
+  distancesFirst,
+  initialWeights,
+  withOpinion,
+} from '../../src/train/initial-weights.js'
 import { relativeError } from '../support/golden.js'
 import { configOf, modelOf } from '../support/models.js'
 
@@ -47,6 +52,18 @@ it('anchoring a model keeps its draft and halves its opinion', async () => {
   const mean = then.draft.map((x, i) => (x + (then.opinion[i] ?? NaN)) / 2)
   expect(relativeError(now.opinion, mean)).toBeLessThan(1e-5)
   expect(relativeError(then.opinion, then.draft)).toBeGreaterThan(0.1)
+})
+
+it('what a model without an energy reads out is the first opinion of one that begins with its weights', () => {
+  const block = { ...config, answer: { ...config.answer, block: 8 } }
+  const control = new Map(initialWeights(config, 42, 0.5))
+  control.delete('answer.opinion.weight')
+  const { data, shape } = withOpinion(control, block).get('answer.opinion.weight') ?? {}
+  expect(shape).toEqual([block.dim, block.dim])
+  const identity = Float32Array.from({ length: block.dim ** 2 }, (_, i) =>
+    Number(i % (block.dim + 1) === 0),
+  )
+  expect(data).toEqual(identity)
 })
 
 it('weights that tell distances first give all inputs a direction in common', () => {

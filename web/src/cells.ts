@@ -14,7 +14,8 @@ export interface Cell {
 
 /** Tokens that stand for no text are longer than a cell. */
 const SPECIAL = /^<\|.*\|>$/
-const legible = (token: string): string => (SPECIAL.test(token) ? '∅' : token)
+export const isSpecial = (token: string): boolean => SPECIAL.test(token)
+const legible = (token: string): string => (isSpecial(token) ? '∅' : token)
 
 /** Below this probability a reading is not worth drawing. */
 const FAINT = 0.02

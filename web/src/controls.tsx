@@ -166,7 +166,9 @@ function Input({ model }: { model: Model }) {
         {wrong ||
           (template
             ? `${String(blanks)} blanks (${template.blank}) to fill. You can type into the drawing, too.`
-            : 'The model goes on from here.')}
+            : model.capabilities.block > 1
+              ? 'The model goes on from here, or fills blanks: _ for a token, _{4} for four.'
+              : 'The model goes on from here.')}
       </p>
       <div class="buttons">
         <button type="button" onClick={() => another(false)}>

@@ -114,6 +114,13 @@ const OPENINGS = [
   'There was a small bird who',
 ]
 
+/** Texts with blanks, for models that see both sides of them. */
+const GAPS = [
+  'Once upon a time there was a _{4} named Tom. He was very sad because he lost his _{3}. His mom said, "Do not cry."',
+  'Lily and her mom went to the park. Lily saw a _{8} and she was very happy.',
+  'The dog ran to the _{2}. He wanted to _{6} but the door was closed.',
+]
+
 /** Given cells of a new puzzle: enough, and as few as still have one solution. */
 const givensOf = (columns: number, hard: boolean): number =>
   Math.round(columns ** 2 * (hard ? 0.22 : 0.4))
@@ -122,7 +129,8 @@ const givensOf = (columns: number, hard: boolean): number =>
 export function anotherInput(model: Model, hard: boolean, previous: string): string {
   const { template } = model.capabilities
   if (!template) {
-    const others = OPENINGS.filter((text) => text !== previous)
+    const texts = model.capabilities.block > 1 ? [...OPENINGS, ...GAPS] : OPENINGS
+    const others = texts.filter((text) => text !== previous)
     return others[integer(others.length)] ?? ''
   }
   const { blank, example, layout, length } = template

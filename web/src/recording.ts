@@ -13,7 +13,7 @@ import type {
 /** A settled piece of a longer text. */
 export interface Piece {
   text: string
-  /** The probability of its reading when it settled. */
+  /** The probability of its reading when it settled; the mean of several positions. */
   certainty: number
   /** Other readings at that moment. */
   others: Position
@@ -125,12 +125,16 @@ export class Recording {
   private commit({ position, text }: CommittedEvent): void {
     const last = this.moments.at(-1)
     const read = last?.candidates[last.leader]
-    const top = read?.positions?.[0]
+    const positions = read?.positions ?? []
+    const sure = positions.map(({ probabilities }) => probabilities[0] ?? 1)
+    const certainty = sure.reduce((sum, share) => sum + share, 0) / sure.length
+    // Of several positions that settled together, no other reading stands for all of them.
+    const [top] = positions.length === 1 ? positions : []
     const others = top ?? { tokens: [text], probabilities: [1] }
     // A held answer that was extended is committed again, in place of what it was.
     const again = last && last.settled < this.pieces.length && last.position === position
     if (again) this.pieces.pop()
-    this.pieces.push({ text, certainty: top?.probabilities[0] ?? 1, others })
+    this.pieces.push({ text, certainty: sure.length > 0 ? certainty : 1, others })
     this.commits.push(this.moments.length - 1)
   }
 
@@ -142,6 +146,17 @@ export class Recording {
       energy: refinement.energy,
     }
   }
+}
+
+/**
+ * What stands before the block that is drawn, of a text with blanks of which nothing has settled: its beginning, as far as
+ * the block does not repeat it.
+ */
+export function beforeBlock(template: string, block: string): string {
+  const lead = template.slice(0, template.search(/ ?_/))
+  for (let from = 0; from < lead.length; from++)
+    if (block.startsWith(lead.slice(from))) return lead.slice(0, from)
+  return lead
 }
 
 /** The step of one candidate, or of the best one. */

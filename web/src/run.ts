@@ -19,6 +19,8 @@ export interface RunOptions {
   budget: number
   /** Keep the finished answer, so that it can be extended and edited. */
   hold: boolean
+  /** Blanks of a text are committed evenly over the steps, so the server has to know them all at once. */
+  textual?: boolean
 }
 
 /** Steps that the server may be ahead of a text that is played slowly; where it goes on again. */
@@ -72,13 +74,13 @@ export class Run {
 
   constructor(
     readonly request: Request,
-    { budget, hold, pace }: RunOptions,
+    { budget, hold, pace, textual = false }: RunOptions,
   ) {
     this.recording = new Recording(request)
     this.pace = pace
     this.hold = hold
     this.budget = budget
-    const piecemeal = hold && pace !== Infinity && request.template !== undefined
+    const piecemeal = hold && pace !== Infinity && request.template !== undefined && !textual
     this.granted = piecemeal ? Math.min(budget, this.lead) : budget
     void this.open(this.granted < budget ? this.granted : undefined)
     this.keeping = setInterval(() => {

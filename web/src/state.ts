@@ -69,10 +69,14 @@ export const refinement = computed<Refinement>(() => ({
     : searching.includes(effort.value) && { restarts: null }),
 }))
 
+/** Whether a text is to be filled in: models whose answers are blocks of text see both sides of a blank. */
+export const hasBlanks = ({ capabilities }: Model, text: string): boolean =>
+  capabilities.template === null && capabilities.block > 1 && text.includes('_')
+
 export const request = computed<Request | undefined>(() => {
   const chosen = model.value
   if (!chosen) return undefined
-  const template = chosen.capabilities.template !== null
+  const template = chosen.capabilities.template !== null || hasBlanks(chosen, input.value)
   const terms = rules.value.flatMap((rule) => parseRule(rule) ?? [])
   return {
     model: chosen.id,
@@ -167,7 +171,8 @@ function stop(): void {
 export function start(): void {
   if (!request.value) return
   stop()
-  run.value = new Run(request.value, { pace: speed(), budget: budget.value, hold: true })
+  const textual = model.value?.capabilities.template === null
+  run.value = new Run(request.value, { pace: speed(), budget: budget.value, hold: true, textual })
 }
 
 /** Sets a position of the template while the answer settles: the rest goes on around it. */

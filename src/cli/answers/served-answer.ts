@@ -90,7 +90,7 @@ export function chatAnswer(client: BasinClient, request: ChatRequest): WatchedAn
 /** An answer that has ended meanwhile is not found. */
 async function finishIfRunning(client: BasinClient, id: string): Promise<void> {
   try {
-    await client.finishChat(id)
+    await client.finish(id)
   } catch (error) {
     if (!(error instanceof BasinClientError && error.code === 'not_found')) throw error
   }

@@ -147,13 +147,16 @@ async function openStore({ dataDir, responseMib }: ServeFlags, logger: Logger): 
   })
 }
 
-/** BullMQ is loaded only where it is asked for. */
+/** BullMQ is installed and loaded only where it is asked for. */
 async function openFleet(flags: ServeFlags, logger: Logger): Promise<Fleet> {
   const { dataDir, fleetJobs: jobs, fleetLeaseSeconds: leaseSeconds, redisUrl: url } = flags
   const refuse = (reason: string) => new BasinError('invalid_data', { path: '--fleet', reason })
   if (url === undefined) throw refuse('needs --redis-url, the Redis that the servers share')
   if (dataDir !== undefined) throw refuse('keeps responses in Redis; leave out --data-dir')
-  const { Fleet } = await import('../../jobs/fleet/fleet.js')
+  const { Fleet } = await import('../../jobs/fleet/fleet.js').catch((error: unknown) => {
+    if (!/^Cannot find package 'bullmq'/.test((error as Error).message)) throw error
+    throw refuse('needs the package bullmq, which is not installed: npm install bullmq')
+  })
   return Fleet.open({ url, limit: flags.responseMib * 2 ** 20, jobs, leaseSeconds, log: logger })
 }
 

@@ -5,11 +5,15 @@ import type { ReasoningEffort } from '../../refine/presets.js'
 import type { EnergyTerm } from '../../server/schemas/terms-schema.js'
 import { integer, real } from './number-parsers.js'
 import { appendTerms, parseCommit } from './json-options.js'
+import { addStructureOptions, structureFields, type StructureFlags } from './structure-options.js'
 
-export interface AnswerFlags {
+export interface AnswerFlags extends StructureFlags {
   template?: string
   maxTokens: number
   temperature?: number
+  topP?: number
+  minP?: number
+  repetitionPenalty?: number
   seed?: number
   steps?: number
   effort?: ReasoningEffort
@@ -44,11 +48,19 @@ export const keyOption = (): Option =>
   new Option('--key <key>', 'where the server asks for one (default: BASIN_KEY)')
 
 export function addAnswerOptions(command: Command): Command {
-  return command
+  command
     .option('--template <text>', 'known text of the answer with blanks between')
     .option('--max-tokens <n>', 'most tokens', integer(1, 2 ** 31 - 1), 64)
     .addOption(temperatureOption())
+    .option('--top-p <x>', 'the most probable tokens that make up this share', real(0, 1))
+    .option('--min-p <x>', 'no token below this share of the most probable one', real(0, 1))
+    .option(
+      '--repetition-penalty <x>',
+      'above 1: fewer tokens that the text has already',
+      real(0.01, 100),
+    )
     .addOption(seedOption())
+  return addStructureOptions(command)
     .option(
       '--steps <n>',
       'largest number of descent steps of an answer',
@@ -110,12 +122,17 @@ function refinementOf(
  * wanted.
  */
 export function answerFields(flags: AnswerFlags, target: number | undefined, drawn: boolean) {
-  const { effort, maxTokens, seed, temperature, template, term } = flags
+  const { effort, maxTokens, minP, repetitionPenalty, seed, temperature, template, term, topP } =
+    flags
   return {
     max_tokens: maxTokens,
     refinement: refinementOf(flags, target),
+    ...structureFields(flags),
     ...(drawn && { logprobs: 1 }),
     ...(temperature !== undefined && { temperature }),
+    ...(topP !== undefined && { top_p: topP }),
+    ...(minP !== undefined && { min_p: minP }),
+    ...(repetitionPenalty !== undefined && { repetition_penalty: repetitionPenalty }),
     ...(seed !== undefined && { seed }),
     ...(effort && { reasoning_effort: effort }),
     ...(template !== undefined && { template }),

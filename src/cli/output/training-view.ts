@@ -17,7 +17,7 @@ const validationsFile = 'log.jsonl'
 export class TrainingView {
   private readonly bar = process.stderr.isTTY
     ? new SingleBar({
-        format: '{bar} {value}/{total} | {info} | ETA {eta_formatted}',
+        format: '{bar} {value}/{total} | {info}',
         // A bar that stops leaves no line above what is printed next.
         clearOnComplete: true,
         hideCursor: true,
@@ -40,20 +40,19 @@ export class TrainingView {
     const speed = positions / (seconds - this.secondsBefore)
     this.secondsBefore = seconds
     const loss = losses.at(-1)
+    const left = ((updates - update) * seconds) / update
     const info = [
       loss === undefined ? `value ${report.value.toFixed(4)}` : `loss ${this.bits(loss)}`,
       ...Object.entries(measures).map(([name, value]) => `${name} ${value.toFixed(3)}`),
       `gradient ${gradientNorm.toFixed(2)}`,
       ...(Number.isFinite(speed) ? [`${speed.toFixed(0)} positions/s`] : []),
+      `ETA ${left < 100 ? `${left.toFixed(0)} s` : `${(left / 60).toFixed(0)} min`}`,
     ].join(', ')
     if (this.bar) {
       if (!this.bar.isActive) this.bar.start(updates, update, { info })
       this.bar.update(update, { info })
     } else if (update % UPDATES_PER_LINE === 0) {
-      const eta = ((updates - update) * seconds) / update / 60
-      console.error(
-        `${update}/${updates} ${seconds.toFixed(0)}s ${info}, ETA ${eta.toFixed(0)} min`,
-      )
+      console.error(`${update}/${updates} ${seconds.toFixed(0)}s ${info}`)
     }
     const { value } = report
     this.log(updatesFile, { update, seconds, value, losses, gradientNorm, ...measures })

@@ -190,7 +190,7 @@ function whyMissing(): string {
     }
     if (!report.built) return report.reason
   } catch {
-    return 'it was not built at install'
+    return 'npm did not run the install script of basin-ebt, which builds it'
   }
   return 'it was built at install, but its file is gone'
 }

@@ -139,7 +139,8 @@ async function commitsOf(engine: EnergyEngine, row: ChangeRow): Promise<number[]
   const { length, seed } = answer.shape
   const weights = await weightsOf(engine, slotOf(candidate))
   const blanks = movingOf(block, row, candidate.commits).filter((position) => position < length)
-  const made = commits(commit, count, weights, block, blanks, seed, draw)
+  const { temperature } = row.state.request.sampling
+  const made = commits(commit, count, weights, block, blanks, seed, draw, temperature)
   return made.length > 0 ? withCommits(block, candidate.commits, made) : undefined
 }
 

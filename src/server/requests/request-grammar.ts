@@ -42,23 +42,37 @@ function checkLength({ length }: string, most: number, param: string): void {
 
 const anyObject = (param: string): Grammar => ({ type: 'ebnf', rules: rulesOfObject(), param })
 
-/** `param`: of the format, which is not `text`. OpenAI's two APIs put the schema in different places. */
-function formatGrammar(format: ResponseFormat, param: string): Grammar {
-  if (format.type === 'json_object') return anyObject(`${param}.type`)
-  const [schema, place] = format.json_schema
-    ? [format.json_schema.schema, `${param}.json_schema.schema`]
-    : [format.schema, `${param}.schema`]
+/** `place`: where the format has its schema. Undefined where the text is free. */
+function formatGrammar(
+  type: ResponseFormat['type'],
+  schema: unknown,
+  param: string,
+  place: string,
+): Grammar | undefined {
+  if (type === 'text') return undefined
+  if (type === 'json_object') return anyObject(`${param}.type`)
   if (schema !== undefined) return schemaGrammar(schema, place)
   throw new BasinError('invalid_request', { param: place, reason: 'is required' })
 }
 
+/** OpenAI's two APIs put the schema in different places. */
+function* formatGrammars({ response_format: format, text }: StructureFields) {
+  if (format)
+    yield formatGrammar(
+      format.type,
+      format.json_schema?.schema,
+      'response_format',
+      'response_format.json_schema.schema',
+    )
+  const { format: ofText } = text ?? {}
+  if (ofText) yield formatGrammar(ofText.type, ofText.schema, 'text.format', 'text.format.schema')
+}
+
 /** One for each field that asks for a structure. */
 function* grammarsIn(fields: StructureFields): Generator<Grammar> {
-  const { guided_choice, guided_grammar, guided_json, guided_regex, response_format } = fields
-  const { structured_outputs: given, text } = fields
-  const formats = { response_format, 'text.format': text?.format }
-  for (const [param, format] of Object.entries(formats))
-    if (format && format.type !== 'text') yield formatGrammar(format, param)
+  const { guided_choice, guided_grammar, guided_json, guided_regex } = fields
+  const { structured_outputs: given } = fields
+  for (const grammar of formatGrammars(fields)) if (grammar) yield grammar
   const wanted = [
     [
       'guided_',

@@ -79,6 +79,8 @@ export function requestFrom(
   const wanted = [...(asked.energy_terms ?? []), ...(filled ? positionTerms(structure, model) : [])]
   const terms = wanted.length > 0 ? termsFrom(wanted, limits.terms) : undefined
   if (terms) refuseWithTerms(asked.refinement)
+  // A grammar chooses tokens one after the other, so a model's own commits would run ahead of it.
+  const refinement = grammar ? { commit: null, ...asked.refinement } : asked.refinement
   return {
     maxTokens: asked.max_tokens ?? DEFAULT_MAX_TOKENS,
     sampling: sampling(asked, model),
@@ -86,7 +88,7 @@ export function requestFrom(
     budget: resolveBudget(
       model,
       asked.reasoning_effort ?? undefined,
-      asked.refinement ?? undefined,
+      refinement ?? undefined,
       limits.caps,
     ),
     ...(typeof template === 'string' && { template }),

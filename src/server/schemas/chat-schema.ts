@@ -4,7 +4,12 @@ import { FinishReason, streamOptions } from './completion-schema.js'
 import { chatRefusals, refusedFields, withoutEffect } from './openai-fields.js'
 import { Logprob, RefinementReply, Usage } from './reply-schema.js'
 import { responseFormat } from './structure-schema.js'
-import { nullableBoolean, nullableInteger, nullableString } from './nullable-schema.js'
+import {
+  nullableAnyObject,
+  nullableBoolean,
+  nullableInteger,
+  nullableString,
+} from './nullable-schema.js'
 import { efforts, exact, sharedSettings } from './settings-schema.js'
 import { functionFields, ToolName } from './tool-schema.js'
 
@@ -91,9 +96,7 @@ export const ChatRequest = Type.Object(
       }),
     ),
     verbosity: Type.Optional(nullableString(32, { description: 'without effect' })),
-    prediction: Type.Optional(
-      Type.Unsafe<object | null>({ type: ['object', 'null'], description: 'without effect' }),
-    ),
+    prediction: Type.Optional(nullableAnyObject({ description: 'without effect' })),
     tools: Type.Optional(
       Type.Union([Type.Array(FunctionTool, { maxItems: 128 }), Type.Null()], {
         description: 'what the model may call, if its chat template knows tools',

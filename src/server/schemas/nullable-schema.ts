@@ -17,6 +17,12 @@ export const nullableNumber = (
 export const nullableBoolean = (options: TSchemaOptions): TUnsafe<boolean | null> =>
   Type.Unsafe({ type: ['boolean', 'null'], ...options })
 
+/** An object of any fields. Without `additionalProperties` generated clients would take it for an empty one. */
+export const nullableAnyObject = (
+  options: TSchemaOptions,
+): TUnsafe<Record<string, unknown> | null> =>
+  Type.Unsafe({ type: ['object', 'null'], additionalProperties: true, ...options })
+
 export const nullableString = (
   maxLength: number,
   options: TSchemaOptions,

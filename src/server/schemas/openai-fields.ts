@@ -4,22 +4,20 @@
  * that openai/refuse-fields.ts can say why they are refused.
  */
 import { Type, type TOptional, type TUnknown } from 'typebox'
-import { nullableBoolean, nullableString } from './nullable-schema.js'
+import { nullableAnyObject, nullableBoolean, nullableString } from './nullable-schema.js'
 
 const unused = { description: 'without effect' }
 
 /** For OpenAI's accounts, caches and safety checks. */
 export const withoutEffect = {
   user: Type.Optional(nullableString(512, unused)),
-  metadata: Type.Optional(Type.Unsafe<object | null>({ type: ['object', 'null'], ...unused })),
+  metadata: Type.Optional(nullableAnyObject(unused)),
   store: Type.Optional(nullableBoolean(unused)),
   service_tier: Type.Optional(nullableString(64, unused)),
   safety_identifier: Type.Optional(nullableString(512, unused)),
   prompt_cache_key: Type.Optional(nullableString(512, unused)),
   prompt_cache_retention: Type.Optional(nullableString(32, unused)),
-  prompt_cache_options: Type.Optional(
-    Type.Unsafe<object | null>({ type: ['object', 'null'], ...unused }),
-  ),
+  prompt_cache_options: Type.Optional(nullableAnyObject(unused)),
 }
 
 /** Why a field is not supported, by its name. */

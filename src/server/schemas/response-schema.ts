@@ -2,8 +2,13 @@
 import { Type, type Static } from 'typebox'
 import { refusedFields, responseRefusals, withoutEffect } from './openai-fields.js'
 import { Logprob, RefinementReply } from './reply-schema.js'
-import { type ResponseFormat, textFormat } from './structure-schema.js'
-import { nullableBoolean, nullableInteger, nullableString } from './nullable-schema.js'
+import { type TextFormat, textFormat } from './structure-schema.js'
+import {
+  nullableAnyObject,
+  nullableBoolean,
+  nullableInteger,
+  nullableString,
+} from './nullable-schema.js'
 import { efforts, exact, LARGEST_COUNT, settings } from './settings-schema.js'
 import { functionFields, ToolName } from './tool-schema.js'
 
@@ -159,7 +164,7 @@ export const ResponseRequest = Type.Object(
       nullableInteger(0, 20, { description: 'alternatives of every token' }),
     ),
     text: Type.Optional(
-      nullable<{ format?: ResponseFormat }>({
+      nullable<{ format?: TextFormat }>({
         format: textFormat,
         verbosity: { type: ['string', 'null'], maxLength: 32, description: 'without effect' },
       }),
@@ -192,12 +197,9 @@ export const ResponseRequest = Type.Object(
         description: 'comes back with the response',
       }),
     ),
-    access_programs: Type.Optional(
-      Type.Unsafe<object | null>({ type: ['object', 'null'], description: 'without effect' }),
-    ),
-    image: Type.Optional(
-      Type.Unsafe<object | null>({ type: ['object', 'null'], description: 'without effect' }),
-    ),
+    background_options: Type.Optional(nullableAnyObject({ description: 'without effect' })),
+    access_programs: Type.Optional(nullableAnyObject({ description: 'without effect' })),
+    image: Type.Optional(nullableAnyObject({ description: 'without effect' })),
   },
   exact,
 )
@@ -304,7 +306,7 @@ export const ResponseReply = Type.Object(
     store: Type.Boolean(),
     temperature: Type.Number(),
     text: Type.Object({
-      format: Type.Unsafe<ResponseFormat>({ type: 'object', additionalProperties: true }),
+      format: Type.Unsafe<TextFormat>({ type: 'object', additionalProperties: true }),
     }),
     tool_choice: Type.Unsafe<ToolChoice>({ description: 'as it was asked' }),
     tools: Type.Array(Type.Unsafe<Tool>({ type: 'object', additionalProperties: true })),

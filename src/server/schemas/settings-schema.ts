@@ -54,6 +54,10 @@ const Restarts = Type.Unsafe<RestartsRequest | null>({
   },
 })
 
+/** A list of types instead of a union, so that errors name the field inside the object. */
+const nullableObject = <T extends TObject>(schema: T) =>
+  Type.Unsafe<Static<T> | null>({ ...schema, type: ['object', 'null'] })
+
 export const Commit = Type.Object(
   {
     share: Type.Optional(real('share of the blanks that is committed at a time; or count')),
@@ -61,8 +65,8 @@ export const Commit = Type.Object(
     by: Type.Optional(choice(['entropy'], 'the most certain positions are those of least entropy')),
     draw: Type.Optional(
       choice(
-        ['most', 'sample'],
-        'the most certain positions get their most probable tokens (default); or nearly certain ones get drawn tokens, which are guesses',
+        ['most', 'temperature', 'sample'],
+        'the most certain positions get their most probable tokens (default), or tokens drawn at the temperature of the request; or nearly certain ones get drawn tokens, which are guesses',
       ),
     ),
     after: Type.Optional(
@@ -114,7 +118,7 @@ export const RefinementSettings = Type.Object(
       ),
     ),
     restarts: Type.Optional(Restarts),
-    commit: Type.Optional(Commit),
+    commit: Type.Optional(nullableObject(Commit)),
     step_size: Type.Optional(
       real('replaces the trained step size when >= 1, multiplies it when below 1'),
     ),
@@ -148,10 +152,6 @@ export const RefinementSettings = Type.Object(
   },
   { additionalProperties: false, description: 'The exact budget of every answer' },
 )
-
-/** A list of types instead of a union, so that errors name the field inside the object. */
-const nullableObject = <T extends TObject>(schema: T) =>
-  Type.Unsafe<Static<T> | null>({ ...schema, type: ['object', 'null'] })
 
 export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
 

@@ -8,11 +8,22 @@ const LONGEST_RULES = 65_536
 
 const schema = Type.Unsafe<unknown>({ description: 'a JSON schema' })
 
-/** `json_schema`: where chat completions have the schema; `schema`: where responses do. */
+interface NamedSchema {
+  name: string
+  description?: string | null
+  strict?: boolean | null
+  schema?: unknown
+}
+
+/** Of chat completions and completions. */
 export interface ResponseFormat {
   type: 'text' | 'json_object' | 'json_schema'
-  json_schema?: { name: string; schema?: unknown }
-  schema?: unknown
+  json_schema?: NamedSchema
+}
+
+/** Of responses. */
+export interface TextFormat extends Partial<NamedSchema> {
+  type: 'text' | 'json_object' | 'json_schema'
 }
 
 const choices = Type.Array(Type.String({ minLength: 1, maxLength: 4096 }), {
@@ -32,15 +43,28 @@ const guides = {
   json: Type.Optional(
     Type.Unsafe<unknown>({
       type: ['object', 'string', 'boolean', 'null'],
+      additionalProperties: true,
       description: 'a JSON schema, or its text',
     }),
   ),
 }
 
 const StructuredOutputs = Type.Object(
-  { ...guides, json_object: Type.Optional(nullableBoolean({ description: 'any JSON object' })) },
+  {
+    ...guides,
+    json_object: Type.Optional(nullableBoolean({ description: 'any JSON object' })),
+    disable_any_whitespace: Type.Optional(
+      nullableBoolean({ description: 'without effect: there is no free white space in JSON' }),
+    ),
+    disable_additional_properties: Type.Optional(
+      nullableBoolean({
+        description: 'without effect: a schema that names properties has no others',
+      }),
+    ),
+  },
   { additionalProperties: false },
 )
+export type StructuredOutputs = Static<typeof StructuredOutputs>
 
 const named = {
   name: { type: 'string', maxLength: 64, description: 'without effect' },
@@ -86,7 +110,7 @@ export const structureFields = {
   guided_grammar: guides.grammar,
   guided_json: guides.json,
   structured_outputs: Type.Optional(
-    Type.Unsafe<Static<typeof StructuredOutputs> | null>({
+    Type.Unsafe<StructuredOutputs | null>({
       ...StructuredOutputs,
       type: ['object', 'null'],
       description:
@@ -97,7 +121,7 @@ export const structureFields = {
 
 export type StructureFields = Partial<Static<TObject<typeof structureFields>>> & {
   response_format?: ResponseFormat | null
-  text?: { format?: ResponseFormat } | null
+  text?: { format?: TextFormat } | null
   /** No field of a request: rules that follow from other fields. */
   implied?: Grammar | undefined
 }

@@ -8,7 +8,7 @@ import { Value } from 'typebox/value'
 import { BasinError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
 import { uniform } from '../../refine/random.js'
-import { encodeTemplate } from '../../tokenizer/answer-template.js'
+import { encodeTemplateOf } from '../../tokenizer/answer-template.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import type { Example } from './training-batch.js'
 import { boardSymmetry, hasSymmetries, symmetryDraws } from './symmetries.js'
@@ -67,7 +67,7 @@ function tokenizeLine(line: Line, { tokenizer, config }: JsonlOptions): Example 
     answer.push(...start)
     clamped = answer.map(() => UNKNOWN_TOKEN)
   } else {
-    clamped = encodeTemplate(tokenizer, line.template, config.template?.blank ?? '_')
+    clamped = encodeTemplateOf(config, tokenizer, line.template)
     if (clamped.length !== answer.length) {
       throw new Error(
         `template takes ${clamped.length} positions, completion ${answer.length} tokens`,

@@ -79,6 +79,9 @@ const first = await client.responses.create({
   instructions: 'Tell a story.',
   input: 'Once upon a time',
   max_output_tokens: 8,
+  background_options: { completion_window: 'soonest' },
+  prompt_cache_key: 'stories',
+  text: { format: { type: 'text' }, verbosity: 'low' },
 })
 const second = await client.responses.create({
   model: 'stories',

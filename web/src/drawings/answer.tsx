@@ -1,8 +1,8 @@
 /** The answer of a run at one moment, drawn as its model's layout says. */
 import { useMemo } from 'preact/hooks'
-import { cellsOf, certaintyOf } from '../cells.js'
-import { type Recording, stepAt } from '../recording.js'
-import type { Model } from '../wire.js'
+import { cellsOf, certaintyOf, isSpecial } from '../cells.js'
+import { beforeBlock, type Recording, stepAt } from '../recording.js'
+import type { Model, Position, StepEvent } from '../wire.js'
 import { BracketsDrawing } from './brackets.js'
 import { GraphDrawing } from './graph.js'
 import { MazeDrawing } from './maze.js'
@@ -29,6 +29,13 @@ interface AnswerProps {
 /** The reading of a position where the server told no alternatives. */
 const alone = (text: string) => ({ tokens: [text], probabilities: [1] })
 
+/** The positions of a block that settles, up to the end of the text if it ends there. */
+function wordsOf({ positions, text }: StepEvent): Position[] {
+  if (!positions || positions.length < 2) return [{ ...(positions?.[0] ?? alone(text)) }]
+  const end = positions.findIndex(({ tokens: [token = ''] }) => isSpecial(token))
+  return positions.slice(0, end < 0 ? positions.length : end)
+}
+
 export function AnswerDrawing(props: AnswerProps) {
   const { candidate, cursor, edit, input, label, model, own, recording, replace } = props
   const { template } = model.capabilities
@@ -42,13 +49,15 @@ export function AnswerDrawing(props: AnswerProps) {
   if (!template) {
     const done = recording?.ending !== undefined && cursor >= recording.moments.length - 1
     const ended = done && moment ? { ...moment, settled: recording.pieces.length } : moment
-    const reading = step && (step.positions?.[0] ?? alone(step.text))
+    const words = step && wordsOf(step)
+    const gaps = recording?.request.template
+    const before = gaps !== undefined && step ? beforeBlock(gaps, step.text) : input
     return (
       <StoryDrawing
-        prompt={input}
+        prompt={gaps !== undefined && ended && ended.settled > 0 ? '' : before}
         pieces={recording?.pieces ?? []}
         moment={ended}
-        current={step && reading && !done ? { text: step.text, reading } : undefined}
+        current={done ? undefined : words}
         {...(replace && { replace })}
       />
     )

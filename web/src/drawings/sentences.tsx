@@ -22,13 +22,16 @@ export function SentencesDrawing({ cells, edit, label, layout, own }: SentencesP
     if (given) edit?.(position, undefined)
     select(position === selected ? undefined : position)
   }
-  const word = (cell: Placed) => {
-    const { certainty, given, position, text } = cell
+  // Tokens bring the space before a word along, which the first word of a line does without.
+  const word = (cell: Placed, place: number) => {
+    const { certainty, given, position } = cell
+    const spaced = cell.text === '' ? ' __' : cell.text
+    const text = place === 0 ? spaced.trimStart() : spaced
     if (given && !own.has(position)) return text
     const sure = `${String(Math.round(100 * certainty))}% sure`
     return (
       <span
-        key={`${String(position)}${text}`}
+        key={`${String(position)}${cell.text}`}
         role="button"
         tabIndex={0}
         class={`piece ${given ? 'own' : 'read'} ${position === selected ? 'selected' : ''}`}
@@ -44,7 +47,7 @@ export function SentencesDrawing({ cells, edit, label, layout, own }: SentencesP
           event.stopPropagation()
         }}
       >
-        {text === '' ? ' __' : text}
+        {text}
       </span>
     )
   }

@@ -8,8 +8,8 @@ interface StoryProps {
   prompt: string
   pieces: readonly Piece[]
   moment: Moment | undefined
-  /** Of the piece that settles now. */
-  current: { text: string; reading: Position } | undefined
+  /** Of the positions that settle now; a position that is given reads its own token alone. */
+  current: readonly Position[] | undefined
   /** Puts another word in the place of a piece and goes on from there. */
   replace?: (piece: number, text: string) => void
 }
@@ -90,6 +90,9 @@ export function StoryDrawing({ current, moment, pieces, prompt, replace }: Story
   const [selected, select] = useState<number | undefined>()
   const shown = pieces.slice(0, moment ? moment.settled : 0)
   const piece = selected === undefined ? undefined : shown[selected]
+  const [doubtful] = [...(current ?? [])].sort(
+    (a, b) => (a.probabilities[0] ?? 1) - (b.probabilities[0] ?? 1),
+  )
   return (
     <div class="story">
       <p class="words">
@@ -115,14 +118,16 @@ export function StoryDrawing({ current, moment, pieces, prompt, replace }: Story
             {text}
           </span>
         ))}
-        {current && (
+        {current?.map(({ probabilities, tokens }, i) => (
+          // Another reading is another element, so that its change shows.
           <span
+            key={`${i} ${tokens[0] ?? ''}`}
             class="current"
-            style={{ '--sure': inkOf(current.reading.probabilities[0] ?? 1, LEGIBLE).toFixed(2) }}
+            style={{ '--sure': inkOf(probabilities[0] ?? 1, LEGIBLE).toFixed(2) }}
           >
-            {current.text}
+            {tokens[0]}
           </span>
-        )}
+        ))}
       </p>
       {piece && selected !== undefined ? (
         <Replacement
@@ -137,10 +142,12 @@ export function StoryDrawing({ current, moment, pieces, prompt, replace }: Story
           }
         />
       ) : (
-        current && (
+        doubtful && (
           <div class="replacement">
-            <p class="hint">Weighed for the next word</p>
-            <Readings reading={current.reading} />
+            <p class="hint">
+              {current?.length === 1 ? 'Weighed for the next word' : 'Weighed where it is in doubt'}
+            </p>
+            <Readings reading={doubtful} />
           </div>
         )
       )}

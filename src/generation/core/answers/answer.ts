@@ -270,6 +270,7 @@ export class Answer {
     if (reason) for (const candidate of this.candidates) candidate.stopped ??= reason
     for (const candidate of series.spent)
       candidate.stopped = candidate.over === 'steps' ? 'max_steps' : candidate.over
+    series.beginRound()
   }
 
   private endOfSeries(series: DescentSeries, now: number): StopReason | undefined {
@@ -364,6 +365,7 @@ export class Answer {
     }
     // What may not begin anew goes on with its present descent.
     for (const candidate of this.series?.spent ?? []) candidate.over = undefined
+    this.series?.beginRound()
     return moving.filter(({ stopped }) => stopped === undefined)
   }
 

@@ -4,9 +4,9 @@
  * slots away. Numbers, and saved states as bytes; it makes no call of the engine, and what it decides is in
  * refine/restarts.ts and refine/commit.ts.
  *
- * Candidates step in rounds, in the order of their index. A round that ends early, because of the limit on steps
- * or because candidates have no slot, is completed later: so an answer that is extended is that of one longer
- * run, and one that had to share its slots is that of one which had them to itself.
+ * Candidates step in rounds, in the order of their index; at first only some of them take part. A round that ends
+ * early, because of the limit on steps or because candidates have no slot, is completed later: so an answer that is
+ * extended is that of one longer run, and one that had to share its slots is that of one which had them to itself.
  */
 import { isAccepted } from '../../../refine/acceptance.js'
 import type { Budget, Restarts } from '../../../refine/budget.js'
@@ -14,6 +14,7 @@ import { choose, type Outcome } from '../../../refine/candidates.js'
 import { commitCount } from '../../../refine/commit.js'
 import {
   accepts,
+  breadth,
   checkSteps,
   firstStart,
   givesUp,
@@ -77,6 +78,7 @@ export interface SeriesMemory {
   begun: number
   pastSteps: number
   cursor: number
+  end: number
   latest: number
   stored: StoredDescent | undefined
   displaced: boolean
@@ -97,6 +99,8 @@ export class DescentSeries {
   private pastSteps = 0
   /** The first candidate of the present round that is still to step, if others have stepped; else 0. */
   private cursor = 0
+  /** Candidates from this index on have no part in the present round. */
+  private end = 0
   /** The candidate that stepped last. */
   private latest = -1
   private stored: StoredDescent | undefined
@@ -122,12 +126,14 @@ export class DescentSeries {
       candidate.start = firstStart(restarts, seed, candidate.descent)
       candidate.limit = mostSteps(restarts, candidate.start)
     }
+    this.beginRound()
   }
 
   /** For `recall`. */
   get memory(): SeriesMemory {
-    const { begun, cursor, displaced, known, latest, pastSteps, readout, standings, stored } = this
-    return { begun, cursor, displaced, known, latest, pastSteps, readout, standings, stored }
+    const { begun, cursor, displaced, end, known } = this
+    const { latest, pastSteps, readout, standings, stored } = this
+    return { begun, cursor, displaced, end, known, latest, pastSteps, readout, standings, stored }
   }
 
   /** Goes on from where another one stood; its candidates do so by themselves. */
@@ -135,6 +141,7 @@ export class DescentSeries {
     this.begun = memory.begun
     this.pastSteps = memory.pastSteps
     this.cursor = memory.cursor
+    this.end = memory.end
     this.latest = memory.latest
     this.stored = memory.stored && { ...memory.stored, ...descentOf(memory.stored) }
     this.displaced = memory.displaced
@@ -191,8 +198,7 @@ export class DescentSeries {
 
   /** The candidates that take the next step, where `left` steps remain. */
   turns(left: number): number[] {
-    if (this.firstIsAlone) return [0]
-    return this.moving.filter((index) => index >= this.cursor).slice(0, left)
+    return this.moving.filter((index) => index >= this.cursor && index < this.end).slice(0, left)
   }
 
   /** How many steps those of the next round are sure to take together. */
@@ -200,8 +206,9 @@ export class DescentSeries {
     const { restarts } = this
     if (this.cursor > 0 || restarts.after === 'plateau' || budget.commit) return 1
     const turns = this.turns(left)
-    const alone = this.firstIsAlone ? restarts.alone - this.steps : Infinity
-    const together = Math.min(alone, left / turns.length)
+    const { until } = breadth(restarts, this.steps)
+    const asBroad = Math.ceil((until - this.steps) / turns.length)
+    const together = Math.min(asBroad, left / turns.length)
     const each = turns.map((index) => {
       const { limit, progress } = this.candidates[index] as Candidate
       return certainSteps({ ...budget, maxSteps: limit }, progress, elapsed, seconds)
@@ -235,11 +242,17 @@ export class DescentSeries {
     return commits && commit.reopen ? 'open' : undefined
   }
 
+  /** Decides who takes part in the next round; in the middle of a round that is decided. */
+  beginRound(): void {
+    if (this.isWithinRound) return
+    const { width } = breadth(this.restarts, this.steps)
+    this.end = (this.moving[width - 1] ?? this.candidates.length - 1) + 1
+  }
+
   /** Those whose turn it was have stepped; the round is over, unless others of it are still to step. */
   endRound(): void {
-    const firstWasAlone = this.onlyFirstStepped && this.steps <= this.restarts.alone
     const next = this.latest + 1
-    const open = !firstWasAlone && this.moving.some((index) => index >= next)
+    const open = this.moving.some((index) => index >= next && index < this.end)
     this.cursor = open ? next : 0
   }
 
@@ -356,17 +369,6 @@ export class DescentSeries {
 
   private get moving(): number[] {
     return [...this.candidates.keys()].filter((index) => !this.candidates[index]?.stopped)
-  }
-
-  private get onlyFirstStepped(): boolean {
-    const [first] = this.candidates
-    return this.steps === first?.progress.steps
-  }
-
-  private get firstIsAlone(): boolean {
-    const [first] = this.candidates
-    const goesOn = first !== undefined && !first.stopped && !first.over
-    return goesOn && this.onlyFirstStepped && this.steps < this.restarts.alone
   }
 }
 

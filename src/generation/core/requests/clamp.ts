@@ -6,7 +6,7 @@
 import type { EnergyEngine } from '../../../energy/engine.js'
 import { BasinError } from '../../../errors.js'
 import type { ModelConfig } from '../../../model/config.js'
-import { encodeTemplate } from '../../../tokenizer/answer-template.js'
+import { encodeTemplateOf } from '../../../tokenizer/answer-template.js'
 import type { Tokenizer } from '../../../tokenizer/tokenizer.js'
 import { type Answer, inSlots } from '../answers/answer.js'
 import { BLANK } from '../answers/answer-shape.js'
@@ -18,9 +18,9 @@ const invalid = (param: string, reason: string) =>
 
 /** The token of a text that is one, or BLANK for the mark of a blank. Throws `invalid_frame`. */
 export function clampToken(text: string, model: ModelConfig, tokenizer: Tokenizer): number {
-  const blank = model.template?.blank ?? BLANK_MARK
-  const [token, ...more] = encodeTemplate(tokenizer, text, blank, 'text')
+  const [token, ...more] = encodeTemplateOf(model, tokenizer, text, 'text')
   if (token !== undefined && more.length === 0) return token
+  const { blank = BLANK_MARK } = model.template ?? {}
   throw invalid('text', `it must be one token, or ${blank} for a blank`)
 }
 

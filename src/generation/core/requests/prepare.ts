@@ -5,7 +5,7 @@
  */
 import { BasinError } from '../../../errors.js'
 import type { ModelConfig } from '../../../model/config.js'
-import { canonicalTemplate, encodeTemplate } from '../../../tokenizer/answer-template.js'
+import { canonicalTemplate, encodeTemplateOf } from '../../../tokenizer/answer-template.js'
 import type { Tokenizer } from '../../../tokenizer/tokenizer.js'
 import type { EngineRequest } from '../../protocol.js'
 import { BLANK } from '../answers/answer-shape.js'
@@ -58,7 +58,7 @@ export function parseTemplate(
 ): number[] {
   const { blank = BLANK_MARK, length } = model.template ?? {}
   const written = length === undefined ? text : canonicalTemplate(tokenizer, text, blank)
-  const positions = encodeTemplate(tokenizer, written, blank, param)
+  const positions = encodeTemplateOf(model, tokenizer, written, param)
   if (!positions.includes(BLANK)) {
     throw new BasinError('template_mismatch', {
       param,
@@ -79,6 +79,33 @@ function checkLength(model: ModelConfig, param: string, length: number): void {
     expected,
     got: length,
   })
+}
+
+/**
+ * How many known tokens of a template, from a position on, become context before the next answer; the rest of
+ * the template where no blank is left. Blocks of free text begin anywhere: at the next blank, or as far before it
+ * as the text after it leaves room for, so that a blank has as much known text on its right as there is.
+ */
+export function knownBefore(
+  { answer: { block }, template: form }: ModelConfig,
+  template: readonly number[],
+  from: number,
+): number {
+  const rest = template.length - from
+  const blank = template.indexOf(BLANK, from)
+  if (blank < 0) return rest
+  const known = blank - from
+  return form ? Math.floor(known / block) * block : Math.min(known, Math.max(0, rest - block))
+}
+
+/** The positions that the answers of a template take, the last block to its end. */
+function templatePositions(model: ModelConfig, template: readonly number[]): number {
+  let end = 0
+  for (let at = 0; at < template.length; at += model.answer.block) {
+    at += knownBefore(model, template, at)
+    end = at < template.length ? at + model.answer.block : Math.max(end, template.length)
+  }
+  return end
 }
 
 /** A model that has been trained on answers of one length cannot go on from a prompt. */
@@ -124,7 +151,8 @@ export function prepare(
   const maxTokens = template?.length ?? request.maxTokens
   const block = model.answer.block
   const blocks = (tokens: number) => Math.ceil(tokens / block) * block
-  const answer = Math.max(blocks(given.length), given.length + blocks(maxTokens))
+  const asked = template ? templatePositions(model, template) : blocks(maxTokens)
+  const answer = Math.max(blocks(given.length), given.length + asked)
   if (context.length + answer > model.context_length) {
     throw new BasinError('context_length_exceeded', {
       param,

@@ -22,7 +22,7 @@ import type { Candidate } from '../answers/candidate.js'
 import { Detokenizer, type HandedOut } from './detokenizer.js'
 import { MeanPool } from './embedding.js'
 import { type PreparedTerms, prepareTerms, type TermSetting } from './prepare-terms.js'
-import { prepare, type Prepared } from './prepare.js'
+import { knownBefore, prepare, type Prepared } from './prepare.js'
 
 const sum = (a: Extra, b: Extra): Extra => ({
   steps: (a.steps ?? 0) + (b.steps ?? 0),
@@ -175,7 +175,7 @@ export class RequestState {
       stop: this.hasTemplate ? [] : request.stop,
       token: this.endToken,
     })
-    this.takeKnownBlocks()
+    this.takeKnown()
     this.contextBefore = this.context.length
     this.handedOutBefore = this.completion.handedOut
   }
@@ -345,11 +345,11 @@ export class RequestState {
     return { tokens: tokens.length, text: last ? text + this.givenDecoder.flush() : text }
   }
 
-  /** `tokens` of the present answer become context; known blocks after them follow at once. */
+  /** `tokens` of the present answer become context; known text after them follows at once. */
   accept(tokens: readonly number[]): void {
     this.context.push(...tokens)
     this.accepted = true
-    if (!this.completion.ended) this.takeKnownBlocks()
+    if (!this.completion.ended) this.takeKnown()
   }
 
   /** Leaves the present answer behind. Returns how many tokens the context has grown by. */
@@ -399,16 +399,13 @@ export class RequestState {
     return { index, seed, position, readout: this.readout, length, clamped }
   }
 
-  /** Template blocks without a blank need no answer: they become completion and context at once. */
-  private takeKnownBlocks(): void {
-    const template = this.prepared.template
+  /** Known text of a template before its next answer: it becomes completion and context at once. */
+  private takeKnown(): void {
+    const { template } = this.prepared
     if (!template) return
-    for (;;) {
-      const position = this.completion.tokens.length
-      const known = template.slice(position, position + this.block)
-      if (known.length === 0 || known.includes(BLANK)) return
-      for (const token of known) this.completion.push(token)
-      this.context.push(...known)
-    }
+    const position = this.completion.tokens.length
+    const known = template.slice(position, position + knownBefore(this.model, template, position))
+    for (const token of known) this.completion.push(token)
+    this.context.push(...known)
   }
 }
