@@ -52,9 +52,11 @@ interface Case {
 function casesOf(subject: Subject, tokenizer: Tokenizer): Case[] {
   const { givens, solution } = subject
   const { config } = subject.checkpoint
+  // As in a server.
+  const start = tokenizer.bos === undefined ? [] : [tokenizer.bos]
   if (givens && solution)
     return Array.from({ length: answers }, (_, i) => ({
-      context: [],
+      context: start,
       clamped: givens(i),
       solution: solution(i),
     }))
@@ -63,10 +65,11 @@ function casesOf(subject: Subject, tokenizer: Tokenizer): Case[] {
   const tokens = tokenizer.encode(PROMPT)
   const longest = tokens.length - 8
   return Array.from({ length: answers }, (_, i) => ({
-    context: tokens.slice(0, 8 + (i % longest)),
+    context: [...start, ...tokens.slice(0, 8 + (i % longest))],
   }))
 }
 
+/** The answer of lowest energy, as a server gives it. */
 interface Settled {
   energy: number
   /** The most probable token of each position. */
@@ -97,16 +100,18 @@ function settle(
         { slot: i, contextId: i, seed: from + i, candidate: 0, ...(clamped && { clamped }) },
       ])
     })
-    let energies: number[] = []
+    const lowest = part.map(() => Infinity)
     for (let step = 0; step < stepsOf(config); step++) {
       const landscape = landscapeOf(config, step)
       const rows = part.map((_, slot) => ({ slot, landscape, noise: 0, step }))
-      energies = engine.descend(rows).map(({ energy }) => energy)
+      engine.descend(rows).forEach(({ energy }, i) => {
+        lowest[i] = Math.min(lowest[i] as number, energy)
+      })
     }
     engine
-      .read(part.map((_, slot) => ({ slot, which: 'last', top: 1 })))
+      .read(part.map((_, slot) => ({ slot, which: 'best', top: 1 })))
       .forEach(({ tokens }, i) => {
-        settled.push({ energy: energies[i] as number, tokens })
+        settled.push({ energy: lowest[i] as number, tokens })
         engine.release(i)
       })
   }
@@ -116,12 +121,13 @@ function settle(
 
 const isClamped = ({ clamped }: Case, position: number): boolean => (clamped?.[position] ?? -1) >= 0
 
-/** How many of the answers are right, as text; empty where the task has no right ones. */
+/** How many of the answers are right at their blanks, as text; empty where the task has no right ones. */
 function rightOf(cases: readonly Case[], settled: readonly Settled[]): string {
   if (!cases[0]?.solution) return ''
-  const right = settled.filter(({ tokens }, i) =>
-    cases[i]?.solution?.every((token, k) => token === tokens[k]),
-  )
+  const right = settled.filter(({ tokens }, i) => {
+    const one = cases[i] as Case
+    return one.solution?.every((token, k) => isClamped(one, k) || token === tokens[k])
+  })
   return `, ${right.length} right`
 }
 
