@@ -40,6 +40,8 @@ compile() {
 export -f compile
 export headers
 
+# Kernel sets that are compiled without sanitizers, in less time: those that the tests do not run.
+bare=""
 # Compiles all sources, those of `extra`, and every kernel set of this architecture, into the folder $1,
 # as many at a time as there are cores; the rest: sanitizer flags.
 objects() {
@@ -58,7 +60,9 @@ objects() {
       [ "$name" = avx512bf16 ] && isa="-mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma"
       for source in native/kernels/kernels.cc native/training/training_kernels.cc; do
         [[ $name = *bf16 || $name = *vnni ]] && [ "$source" = native/training/training_kernels.cc ] && continue
-        echo "$out $name-$(basename "${source%.cc}") $source $* $isa -DBASIN_ISA=$name"
+        local instruments=$*
+        [[ " $bare " = *" $name "* ]] && instruments=-O0
+        echo "$out $name-$(basename "${source%.cc}") $source $instruments $isa -DBASIN_ISA=$name"
       done
     done
     for source in $sources $extra; do
@@ -103,6 +107,7 @@ case "${1:-both}" in
   address) address ;;
   thread) thread ;;
   short)
+    grep -qsw avx512f /proc/cpuinfo && bare="baseline avx2 avx2vnni"
     buildAddress
     testAddress test/native/native.test.ts -t 'kernels auto'
     testAddress test/native/fuzz.test.ts
