@@ -47,7 +47,7 @@ const candidates = Number(values.candidates)
 const ABREAST = 4
 const limits = {
   caps: { maxSteps: 1e6, maxSeconds: 86_400, candidates: 64 },
-  terms: { terms: 1024, positions: 1e6 },
+  terms: { terms: 1024, positions: 1e6, models: 0 },
 }
 
 const client = await openEngineClient(directory, {
