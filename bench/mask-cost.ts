@@ -50,7 +50,13 @@ export async function maskCost(
   const { context_length: length, steps, vocab_size: tokens } = checkpoint.config
   const pages = Array.from({ length: Math.ceil((length + 1) / nativePageSize) }, (_, page) => page)
   const capacity = { slots: 1, contexts: 1, pages: pages.length }
-  const options = { threads: 1, reason: 'asked for', weights: 'f32', capacity } as const
+  const options = {
+    threads: 1,
+    reason: 'asked for',
+    weights: 'f32',
+    cacheType: 'f32',
+    capacity,
+  } as const
   const engine: SynchronousEngine = nativeEngine(checkpoint, loadAddon(), options)
   const masks = new TokenMasks({ directory, tokens })
   const prompt = [

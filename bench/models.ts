@@ -7,6 +7,7 @@ import { type Checkpoint, openCheckpoint } from '../src/model/checkpoint.js'
 import { type ModelConfig, parseConfig } from '../src/model/config.js'
 import { openTokenizer } from '../src/tokenizer/tokenizer.js'
 import { initialWeights } from '../src/train/initial-weights.js'
+import { type NumberType, numberTypes } from '../src/energy/native/options.js'
 import { additionTask } from '../src/train/tasks/addition.js'
 import { sudokuTask } from '../src/train/tasks/sudoku.js'
 import { BLANK, drawExamples, type Task } from '../src/train/tasks/task.js'
@@ -61,6 +62,13 @@ function publishedOfSize(name: string): typeof published | undefined {
   if (layers === undefined || dim === undefined || vocabulary === undefined) return undefined
   const heads = dim / 64
   return { ...published, name, layers, dim, heads, ffn_dim: dim, vocab_size: vocabulary }
+}
+
+/** Throws an error that lists the types where there is no such one. */
+export function numberTypeOf(name: string): NumberType {
+  const type = numberTypes.find((each) => each === name)
+  if (type) return type
+  throw new Error(`there is no number type ${name}; there are ${numberTypes.join(', ')}`)
 }
 
 /** The task whose answers fill a template, drawn as widely as a shipped model was trained. */

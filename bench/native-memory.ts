@@ -43,6 +43,7 @@ const engine = nativeEngine({ config, tensors: initialWeights(config, 1, 0.5) },
   capacity: { slots: BATCH, contexts: BATCH, pages: 8 * BATCH },
   threads,
   weights: 'f32',
+  cacheType: 'f32',
   reason: 'benchmark',
 })
 const slots = Array.from({ length: BATCH }, (_, i) => i)

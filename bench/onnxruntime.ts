@@ -11,14 +11,14 @@ import { writeFileSync } from 'node:fs'
 import type { DescendRow, SynchronousEngine } from '../src/energy/engine.js'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { nativeEngine } from '../src/energy/native/engine.js'
-import { nativePageSize, numberTypes } from '../src/energy/native/options.js'
+import { nativePageSize } from '../src/energy/native/options.js'
 import { alphaOf, rowStepSize } from '../src/energy/step-size.js'
 import { stateWidth } from '../src/model/config.js'
 import { normals } from '../src/refine/random.js'
 import './addon.js'
 import { listOf, numberOf, numbersOf, readFlags } from './command.js'
 import { describeMachine, measureMachine, median } from './machine.js'
-import { type Subject, subjectOf } from './models.js'
+import { numberTypeOf, type Subject, subjectOf } from './models.js'
 import { OnnxGraph } from './onnx/onnx-graph.js'
 import {
   loadOnnxRuntime,
@@ -153,15 +153,14 @@ function resultsOf({ subject, batch }: Inputs): Record<'next' | 'energy' | 'norm
 }
 
 function openEngine(subject: Subject, weights: string, threads: number): SynchronousEngine {
-  const type = numberTypes.find((each) => each === weights)
-  if (!type) throw new Error(`there are no weights ${weights}; there are ${numberTypes.join(', ')}`)
   const pages = Math.ceil(
     (Math.max(...contextsOf(subject)) + subject.checkpoint.config.answer.block) / nativePageSize,
   )
   return nativeEngine(subject.checkpoint, loadAddon(), {
     capacity: { slots: maxBatch, contexts: maxBatch, pages: maxBatch * pages },
     threads,
-    weights: type,
+    weights: numberTypeOf(weights),
+    cacheType: 'f32',
     reason: 'benchmark',
   })
 }

@@ -17,19 +17,14 @@ import { stepCost } from '../src/energy/cost.js'
 import type { EnergyEngine } from '../src/energy/engine.js'
 import { loadAddon } from '../src/energy/native/addon.js'
 import { NativeEngine, nativeEngine } from '../src/energy/native/engine.js'
-import {
-  nativePageSize,
-  numberBytes,
-  type NumberType,
-  numberTypes,
-} from '../src/energy/native/options.js'
+import { nativePageSize, numberBytes } from '../src/energy/native/options.js'
 import { type BackendChoice, loadBackend } from '../src/energy/tfjs/backend.js'
 import { TfjsEngine } from '../src/energy/tfjs/engine.js'
 import { landscapeOf } from '../src/model/config.js'
 import './addon.js'
 import { listOf, numberOf, numbersOf, readFlags } from './command.js'
 import { describeMachine, measureMachine, median, timedUntilDone } from './machine.js'
-import { clampedOf, operationsOf, type Subject, subjectOf } from './models.js'
+import { clampedOf, numberTypeOf, operationsOf, type Subject, subjectOf } from './models.js'
 
 const NAME = 'steps'
 const flags = readFlags(
@@ -62,12 +57,6 @@ const cacheType = numberTypeOf(flags['cache-type'])
 const maxBatch = Math.max(...batches)
 /** The most observed positions of the tfjs engine; more do not fit in the memory of wasm. */
 const MAX_TFJS_POSITIONS = 16_384
-
-function numberTypeOf(name: string): NumberType {
-  const type = numberTypes.find((each) => each === name)
-  if (type) return type
-  throw new Error(`there is no number type ${name}; there are ${numberTypes.join(', ')}`)
-}
 
 /** What the machine does at most, and the bytes of weights that one step reads. */
 interface Limits {

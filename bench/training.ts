@@ -41,6 +41,7 @@ function peakFlops(): number {
     capacity: { slots: 1, contexts: 1, pages: 4 },
     threads,
     weights: 'f32',
+    cacheType: 'f32',
     reason: 'benchmark',
   })
   const { flops } = engine.measure()

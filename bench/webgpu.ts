@@ -27,6 +27,7 @@ import { Device } from '../src/energy/webgpu/device.js'
 import { WebgpuEngine } from '../src/energy/webgpu/engine.js'
 import { nodeAdapter } from '../src/energy/webgpu/node.js'
 import { landscapeOf } from '../src/model/config.js'
+import { listOf } from './command.js'
 import { type DeviceLimits, measureDevice } from './gpu.js'
 import { measureMachine, median, timedUntilDone } from './machine.js'
 import { clampedOf, operationsOf, type Subject, subjectOf } from './models.js'
@@ -49,7 +50,7 @@ const { values: flags } = parseArgs({
 // Compiled for the benchmark, the engine stands elsewhere than its addon.
 process.env['BASIN_ADDON'] ??= fileURLToPath(new URL('../Release/basin.node', import.meta.url))
 
-const batches = flags.batches.split(',').map(Number)
+const batches = listOf(flags.batches).map(Number)
 /** Steps of one call to the WebGPU engine. */
 const together = Number(flags.steps)
 
@@ -117,6 +118,7 @@ async function nativeTimes(subject: Subject): Promise<Map<number, number>> {
     capacity: { slots: most, contexts: most, pages: most },
     threads: Number(flags.threads),
     weights: 'f32',
+    cacheType: 'f32',
     reason: 'benchmark',
   })
   for (const batch of chosen) times.set(batch, await timeSteps(engine, subject, batch, 1))
@@ -260,9 +262,7 @@ async function part(name: string, measured: () => Promise<void>): Promise<void> 
   save()
 }
 
-const words = (list: string): string[] => list.split(',').filter((word) => word !== '')
-
-for (const model of words(flags.models))
+for (const model of listOf(flags.models))
   await part(model, async () => {
     lines.push(...(await measure(device, limits, model)))
   })
@@ -270,7 +270,7 @@ await device.leave()
 console.log()
 console.log(row(['training', 'rows', 'updates/s', 'native', 'times']))
 console.log(row(['---', ...Array.from({ length: 4 }, () => '---:')]))
-for (const label of words(flags.trainings))
+for (const label of listOf(flags.trainings))
   await part(label, async () => {
     trainings.push(await measureTraining(label))
   })

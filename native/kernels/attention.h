@@ -297,24 +297,25 @@ void attendGradient(const Attention& a) {
   for (int j = 0; j < Q * a.dp; j++) a.dq[j] = sum(load(a.lanesOfDq + (size_t)j * pageSize));
 }
 
-template <typename C>
-void attention(const Attention& a) {
-  switch (a.queries) {
-    case 1: return attend<C, 1>(a);
-    case 2: return attend<C, 2>(a);
-    case 3: return attend<C, 3>(a);
-    default: return attend<C, 4>(a);
+// Calls the kernel that is compiled for so many queries.
+template <class Kernel>
+INLINE void byQueries(int queries, const Kernel& kernel) {
+  switch (queries) {
+    case 1: return kernel(Number<1>{});
+    case 2: return kernel(Number<2>{});
+    case 3: return kernel(Number<3>{});
+    default: return kernel(Number<4>{});
   }
 }
 
 template <typename C>
+void attention(const Attention& a) {
+  byQueries(a.queries, [&](auto queries) { attend<C, queries.value>(a); });
+}
+
+template <typename C>
 void attentionGradient(const Attention& a) {
-  switch (a.queries) {
-    case 1: return attendGradient<C, 1>(a);
-    case 2: return attendGradient<C, 2>(a);
-    case 3: return attendGradient<C, 3>(a);
-    default: return attendGradient<C, 4>(a);
-  }
+  byQueries(a.queries, [&](auto queries) { attendGradient<C, queries.value>(a); });
 }
 
 }  // namespace

@@ -466,8 +466,10 @@ export interface Landscape {
     energies: (number | null)[]
   }[]
   plane?: {
+    /** Of the columns and of the rows, in units of the state. */
     x: number[]
     y: number[]
+    /** [rows][columns] */
     energies: (number | null)[][]
     path: { x: number; y: number; energy: number | null }[]
     explained: number

@@ -38,7 +38,7 @@ export interface OpenOptions {
   slots: number
   contexts: number
   pages: number
-  /** Of `numberTypes`, of the weights and of the context cache; absent: f32. Others need the native engine. */
+  /** One of `numberTypes` for the weights, and one for the context cache; absent: f32. The others need the native engine. */
   weights?: string
   cacheType?: string
   /** One of `refiners`; absent: `model`. */

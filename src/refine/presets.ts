@@ -93,8 +93,8 @@ const PLATEAU_IN_TRAINED_STEPS = 16
 /** Candidates at a time where descents begin anew, if the request does not say: more hardly step faster together. */
 const RESTART_CANDIDATES = 8
 /**
- * Steps that the first descent of `mixed` has for itself, in units of T. Of what one descent finds within T steps
- * the shipped models find all but 0.3 to 2.3 points of their harder splits in half of them.
+ * Steps that the first descent of `mixed` has for itself, in units of T. One descent of T / 2 steps solves 0.3 to 2.3
+ * points less of the harder splits of the shipped models than one of T steps (docs/research-log.md).
  */
 const ALONE_IN_TRAINED_STEPS = 0.5
 /** Most steps of the efforts `high` and `xhigh` where descents begin anew, in units of T. */

@@ -23,7 +23,13 @@ afterAll(() => {
 
 function open(checkpoint: Checkpoint, slots: number): NativeEngine {
   const capacity = { slots, contexts: slots, pages: 16 * slots }
-  const options = { capacity, threads: 1, weights: 'f32', reason: 'test' } as const
+  const options = {
+    capacity,
+    threads: 1,
+    weights: 'f32',
+    cacheType: 'f32',
+    reason: 'test',
+  } as const
   const engine = nativeEngine(checkpoint, loadAddon(), options)
   opened.push(engine)
   return engine

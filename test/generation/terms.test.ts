@@ -23,6 +23,7 @@ const engine = nativeEngine(openCheckpoint(folder), loadAddon(), {
   capacity: { slots: 16, contexts: 16, pages: 64 },
   threads: 1,
   weights: 'f32',
+  cacheType: 'f32',
   reason: 'test',
 })
 const tokenizer = openTokenizer(folder)

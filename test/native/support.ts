@@ -14,6 +14,7 @@ export const openNative = (
     capacity: { slots: 16, contexts: 16, pages: 64 },
     threads: 2,
     weights: 'f32',
+    cacheType: 'f32',
     reason: 'test',
     ...options,
   })

@@ -28,8 +28,11 @@ export function batchFor({ config }: Checkpoint, seed = 1): Batch {
 }
 
 /** Of a short run of a small model. */
-export const muon = (updates: number): OptimizerOptions => ({
-  optimizer: 'muon',
+export const optimizerOf = (
+  optimizer: OptimizerOptions['optimizer'],
+  updates: number,
+): OptimizerOptions => ({
+  optimizer,
   learningRate: 1e-2,
   beta1: 0.9,
   beta2: 0.95,

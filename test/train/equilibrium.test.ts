@@ -13,7 +13,7 @@ import { computeUpdate } from '../../src/train/update.js'
 import { startNoise, towards } from '../../src/train/objectives/start-noise.js'
 import { readState } from '../../src/train/training-state.js'
 import { configOf, modelOf } from '../support/models.js'
-import { backend, batchFor, expectSlopes, muon, networkOf } from './differences.js'
+import { backend, batchFor, expectSlopes, networkOf, optimizerOf } from './differences.js'
 
 let tf: Tf
 beforeAll(async () => {
@@ -152,7 +152,7 @@ describe('a run with an average, noise of all kinds and a buffer of what is unso
       replay: { size: 5, share: 1 },
       replayUnsolved: true,
     }),
-    optimizer: muon(9),
+    optimizer: optimizerOf('muon', 9),
     seed: 3,
     settings: {},
     alpha: 1,

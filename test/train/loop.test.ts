@@ -17,6 +17,7 @@ import { positives } from '../../src/train/objectives/positives.js'
 import { readState, trainingStateFile } from '../../src/train/training-state.js'
 import { uniform } from '../../src/refine/random.js'
 import { configOf } from '../support/models.js'
+import { optimizerOf } from './differences.js'
 
 const { tf } = await loadBackend('wasm', 1)
 const replay = { size: 6, share: 0.5 }
@@ -37,18 +38,7 @@ function options(out: string, config: ModelConfig, objective: Objective): TrainO
     out,
     config,
     objective,
-    optimizer: {
-      optimizer: 'adamw',
-      learningRate: 1e-2,
-      beta1: 0.9,
-      beta2: 0.95,
-      weightDecay: 0.01,
-      clip: 1,
-      warmup: 2,
-      updates: 9,
-      alphaMultiplier: 3,
-      muonStep: 1,
-    },
+    optimizer: optimizerOf('adamw', 9),
     seed: 3,
     settings: { '--batch': 2 },
     alpha: 0.5,

@@ -15,7 +15,7 @@ import { computeUpdate } from '../../src/train/update.js'
 import { engineContract } from '../energy/contract.js'
 import { normError, relativeError } from '../support/golden.js'
 import { configOf, modelOf } from '../support/models.js'
-import { batchFor, muon, networkOf } from '../train/differences.js'
+import { batchFor, optimizerOf, networkOf } from '../train/differences.js'
 import { expectGoldenUpdate, goldenUpdates } from '../train/golden-updates.js'
 import { objectiveCases, trainedModel, type ObjectiveCase } from '../train/objective-cases.js'
 import { describeWebgpu, everything } from './support.js'
@@ -132,7 +132,7 @@ describeWebgpu('training on webgpu', () => {
           replay: { size: 5, share: 1 },
           replayUnsolved: true,
         }),
-        optimizer: muon(updates),
+        optimizer: optimizerOf('muon', updates),
         seed: 3,
         settings: {},
         alpha: 1,

@@ -1,6 +1,10 @@
 /** What the server says and is told: the part of docs/http.md and docs/socket.md that the page uses. */
 
-import type { EnergyTerm, TemplateLayout } from '../../src/client/types.js'
+import type {
+  EnergyTerm,
+  Landscape as WholeLandscape,
+  TemplateLayout,
+} from '../../src/client/types.js'
 
 export type { EnergyTerm }
 export type Layout = TemplateLayout
@@ -131,18 +135,7 @@ export type ClientFrame =
   | { type: 'finish' | 'pause' | 'resume' | 'cancel' }
   | { type: 'clamp'; position: number; text: string }
 
-export interface Landscape {
-  text: string
-  plane?: {
-    /** Of the columns and of the rows, in units of the latent space. */
-    x: number[]
-    y: number[]
-    /** [rows][columns]; null where the energy is not finite. */
-    energies: (number | null)[][]
-    path: { x: number; y: number; energy: number | null }[]
-    explained: number
-  }
-}
+export type Landscape = Pick<WholeLandscape, 'text' | 'plane'>
 
 export interface ModelState {
   id: string

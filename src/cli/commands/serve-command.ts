@@ -160,7 +160,7 @@ async function openFleet(flags: ServeFlags, logger: Logger): Promise<Fleet> {
   return Fleet.open({ url, limit: flags.responseMib * 2 ** 20, jobs, leaseSeconds, log: logger })
 }
 
-/** Its users need an administrator's key, so a server without keys has none. */
+/** The page of the queues, which is for administrators: a server without keys has none of either. */
 async function openBoard(fleet: Fleet, logger: Logger): Promise<QueueBoard | undefined> {
   const { openQueueBoard } = await import('../../server/plugins/queue-board.js')
   const board = await openQueueBoard(() => fleet.allQueues())
@@ -169,7 +169,7 @@ async function openBoard(fleet: Fleet, logger: Logger): Promise<QueueBoard | und
   return undefined
 }
 
-/** In a fleet without limits nothing is counted: there the servers have a connection that serves all else. */
+/** Undefined in a fleet without limits: it has nothing to count, and its responses use a connection of their own. */
 async function openUsage(flags: ServeFlags, logger: Logger): Promise<RedisUsageStore | undefined> {
   const { fleet, redisUrl } = flags
   const counts = fleet === 'off' || Object.keys(ratesOf(flags)).length > 0

@@ -92,7 +92,7 @@ export class NativeEngine implements EnergyEngine {
     const tensors = Object.fromEntries([...checkpoint.tensors].map(([name, t]) => [name, t.data]))
     this.handle = refusing(() => addon.open(openConfig(this.model, options), tensors))
     const { backend, bytes } = addon.describe(this.handle)
-    const { threads, reason, weights, cacheType = 'f32' } = options
+    const { threads, reason, weights, cacheType } = options
     const numbers = cacheType === 'f32' ? weights : `${weights}, ${cacheType} cache`
     this.info = { name: 'native', backend: `${backend} ${numbers}`, threads, reason }
     this.bytes = bytes

@@ -27,8 +27,8 @@ export interface NativeOptions {
   capacity: Omit<EngineCapacity, 'pageSize'>
   threads: number
   weights: NumberType
-  /** Keys and values of the context; f32 where it is left out. */
-  cacheType?: NumberType
+  /** Of the keys and values of contexts. */
+  cacheType: NumberType
   reason: string
   /** For tests: run on narrower vectors than the machine has. */
   kernels?: KernelSet
@@ -60,7 +60,7 @@ export function openConfig(model: ModelConfig, options: NativeOptions): OpenConf
     direction: directions.indexOf(energy.direction),
     anchor: Number(answer.anchor ?? false),
     weights: numberTypes.indexOf(options.weights),
-    cache: numberTypes.indexOf(options.cacheType ?? 'f32'),
+    cache: numberTypes.indexOf(options.cacheType),
     kernels: kernelSets.indexOf(options.kernels ?? 'auto'),
     slots,
     contexts,

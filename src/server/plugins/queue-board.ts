@@ -1,6 +1,6 @@
 /**
  * `/admin/queues`: what waits in the queues of a fleet and who computes, as a page by bull-board. It changes
- * nothing: a response is cancelled through the API, which knows its state, and a number that were taken out of the
+ * nothing: a response is cancelled through the API, which knows its state, and a number that is taken out of the
  * queue here would be queued again. Loaded only where there is a fleet; bull-board is an optional package.
  */
 import type { BullMQAdapter } from '@bull-board/api/bullMQAdapter'
@@ -75,7 +75,7 @@ class Board implements IServerAdapter {
 /** Adds the page to an app. */
 export type QueueBoard = (app: App) => Promise<void>
 
-/** `queues`: those that there are at the moment. Or why there is no page. */
+/** `queues`: gives those that there are at the moment. Where its packages are missing, returns what to install. */
 export async function openQueueBoard(
   queues: () => Promise<readonly Queue[]>,
 ): Promise<QueueBoard | { missing: string }> {
@@ -126,7 +126,7 @@ async function addBoard(scope: App, board: Board, refresh: () => Promise<void>):
   const { config, files, page, routes, views } = board
   if (!page) throw new Error('bull-board has no page')
   const { name, params } = page.handler({ basePath: PATH, uiConfig: config })
-  // Its fonts are at another server, of which browsers are not to ask anything; without them it has their own.
+  // Its fonts are links to another server, which browsers must not be sent to; without them they use their own.
   const template = readFileSync(join(views, name), 'utf8').replace(/<link [^>]*"https:[^>]*>/g, '')
   const html = fill(template, params)
   scope.get(PATH, (_, reply) => reply.redirect(`${PATH}/`))

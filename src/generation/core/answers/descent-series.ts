@@ -242,7 +242,7 @@ export class DescentSeries {
     return commits && commit.reopen ? 'open' : undefined
   }
 
-  /** Decides who takes part in the next round; in the middle of a round that is decided. */
+  /** Decides which candidates take part in the next round. In the middle of a round it does nothing. */
   beginRound(): void {
     if (this.isWithinRound) return
     const { width } = breadth(this.restarts, this.steps)
