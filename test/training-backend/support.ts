@@ -8,12 +8,13 @@ export const { tf, inherited } = await loadBackend('native', 1)
 const twoThreads = (await loadBackend('native', 2)).tf.getBackend()
 export const backends = { native: 'native', two: twoThreads, cpu: 'cpu' } as const
 
-/** Random tensors: a test case draws the same numbers on every backend. */
+/** Random tensors: a test case draws the same numbers on every backend. `drawn`: those of the backends before. */
 export class Draws {
   private at = 0
   constructor(
     readonly tf: Tf,
     private readonly seed: number,
+    private readonly drawn: Map<string, Float32Array>,
   ) {}
 
   whole(below: number): number {
@@ -26,7 +27,12 @@ export class Draws {
 
   normal(shape: number[]): Tensor {
     const size = shape.reduce((a, b) => a * b, 1)
-    return this.tf.tensor(normals(this.seed, this.at++, 0, size), shape)
+    const draw = this.at++
+    const key = `${draw} ${size}`
+    const data = this.drawn.get(key) ?? normals(this.seed, draw, 0, size)
+    this.drawn.set(key, data)
+    // A backend may keep and reuse the memory that it is given.
+    return this.tf.tensor(data.slice(), shape)
   }
 
   positive(shape: number[]): Tensor {
@@ -73,16 +79,17 @@ export class Draws {
   }
 }
 
-type Results = readonly { shape: number[]; dtype: string; data: ArrayLike<number> }[]
+type Numbers = Float32Array | Int32Array | Uint8Array
+type Results = readonly { shape: number[]; dtype: string; data: Numbers }[]
 
 async function resultsOn(
   backend: string,
-  seed: number,
+  draws: Draws,
   compute: (draws: Draws) => Tensor | Tensor[],
 ): Promise<Results> {
   await tf.setBackend(backend)
   tf.engine().startScope()
-  const made = compute(new Draws(tf, seed))
+  const made = compute(draws)
   const results = (Array.isArray(made) ? made : [made]).map((t) => ({
     shape: t.shape,
     dtype: t.dtype,
@@ -109,14 +116,26 @@ export async function expectSame(
   compute: (draws: Draws) => Tensor | Tensor[],
   tolerance = 2e-6,
 ): Promise<void> {
-  const wanted = await resultsOn(backends.cpu, seed, compute)
+  const drawn = new Map<string, Float32Array>()
+  const on = (backend: string) => resultsOn(backend, new Draws(tf, seed, drawn), compute)
+  const wanted = await on(backends.cpu)
   const before = new Map(inherited)
-  const actual = await resultsOn(backends.native, seed, compute)
+  const actual = await on(backends.native)
   expect(new Map(inherited), 'kernels left to the CPU backend').toEqual(before)
   actual.forEach(({ shape, dtype, data }, i) => {
     const { shape: wantedShape, dtype: wantedType, data: wantedData } = wanted[i] as Results[number]
     expect({ shape, dtype }).toEqual({ shape: wantedShape, dtype: wantedType })
     expectNear(data, wantedData, tolerance)
   })
-  expect(await resultsOn(backends.two, seed, compute)).toEqual(actual)
+  const two = await on(backends.two)
+  expect(withBits(two)).toEqual(withBits(actual))
 }
+
+/** Results whose numbers are their bits, which compare in one go. */
+const withBits = (results: Results) =>
+  results.map(({ shape, dtype, data }) => ({
+    shape,
+    dtype,
+    bits: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('latin1'),
+  }))
+
