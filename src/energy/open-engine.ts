@@ -180,8 +180,6 @@ async function openTfjs(
     })
   const [, choice = 'auto'] = engine === 'auto' ? ['tfjs'] : engine.split(':')
   const backend = await loadBackend(choice as BackendChoice, threads)
-  const reason =
-    engine === 'auto' ? `no native engine: ${noNative}; ${backend.reason}` : backend.reason
   const capacity = { slots, contexts, pages, pageSize: PAGE_POSITIONS }
-  return new TfjsEngine(checkpoint, { ...backend, reason }, capacity, threads)
+  return new TfjsEngine(checkpoint, backend, capacity, threads)
 }

@@ -20,6 +20,7 @@ import type { Rates } from '../../server/requests/quotas.js'
 import { RedisUsageStore } from '../../server/requests/redis-usage-store.js'
 import type { ModelFiles } from '../../server/routes/model-file-routes.js'
 import type { ModelSource } from '../../server/models/model-registry.js'
+import { notInstalled } from '../../optional-package.js'
 import { openLog } from '../output/log.js'
 import { version } from '../../library/package.js'
 import { type ServeFlags, serveOptions } from '../options/serve-options.js'
@@ -154,8 +155,8 @@ async function openFleet(flags: ServeFlags, logger: Logger): Promise<Fleet> {
   if (url === undefined) throw refuse('needs --redis-url, the Redis that the servers share')
   if (dataDir !== undefined) throw refuse('keeps responses in Redis; leave out --data-dir')
   const { Fleet } = await import('../../jobs/fleet/fleet.js').catch((error: unknown) => {
-    if (!/^Cannot find package 'bullmq'/.test((error as Error).message)) throw error
-    throw refuse('needs the package bullmq, which is not installed: npm install bullmq')
+    const missing = notInstalled('bullmq', error)
+    throw missing === undefined ? error : refuse(missing)
   })
   return Fleet.open({ url, limit: flags.responseMib * 2 ** 20, jobs, leaseSeconds, log: logger })
 }

@@ -9,6 +9,7 @@ import type * as TfWasm from '@tensorflow/tfjs-backend-wasm'
 import type * as TfWebgpu from '@tensorflow/tfjs-backend-webgpu'
 import type * as TfCore from '@tensorflow/tfjs-core'
 import { BasinError } from '../../errors.js'
+import { notInstalled } from '../../optional-package.js'
 import { findTraining } from './addon-backend/find.js'
 import { registerGradients } from './op-gradients.js'
 
@@ -49,14 +50,9 @@ function loadOptional(choice: keyof typeof optional): unknown {
   try {
     return require(name)
   } catch (cause) {
-    throw new BasinError(
-      'backend_missing',
-      {
-        engine: `tfjs:${choice}`,
-        reason: `${name}: ${(cause as Error).message.split('\n')[0] ?? ''}`,
-      },
-      { cause },
-    )
+    const [flaw = ''] = (cause as Error).message.split('\n')
+    const reason = notInstalled(name, cause) ?? `the package ${name} does not load: ${flaw}`
+    throw new BasinError('backend_missing', { engine: `tfjs:${choice}`, reason }, { cause })
   }
 }
 
@@ -138,9 +134,13 @@ export async function loadBackend(choice: BackendChoice, threads: number): Promi
   const found = findTraining()
   if ('training' in found)
     return { ...(await loadNative(found, threads)), reason: 'its addon is built' }
+  const without = `no native backend: ${found.missing}`
   const other = (['node-gpu', 'node'] as const).find((name) => installed(optional[name]))
-  if (other) return loadTensorFlow(other)
-  const reason = `no native backend (${found.missing}), and neither @tensorflow/tfjs-node-gpu nor @tensorflow/tfjs-node is installed`
+  if (other) {
+    const backend = await loadTensorFlow(other)
+    return { ...backend, reason: `${without}; ${backend.reason}` }
+  }
+  const reason = `${without}; neither ${optional['node-gpu']} nor ${optional.node} is installed`
   return { tf: await loadWasm(threads), name: 'wasm', reason }
 }
 

@@ -1,5 +1,6 @@
 /** WebGPU in Node: the optional package `webgpu`, which brings Dawn. */
 import { existsSync, readdirSync } from 'node:fs'
+import { notInstalled } from '../../optional-package.js'
 import { findAdapter, type Adapter } from './device.js'
 
 /** Held for as long as the process lives: where it is collected, its devices abort the process. */
@@ -11,12 +12,9 @@ async function load(): Promise<GPU | { missing: string }> {
     const { create } = await import('webgpu')
     return (gpu = create([]))
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
+    const [reason = ''] = (error as Error).message.split('\n')
     return {
-      missing:
-        code === 'ERR_MODULE_NOT_FOUND'
-          ? 'the package webgpu is not installed: npm install webgpu'
-          : `the package webgpu does not load: ${message.split('\n')[0] ?? ''}`,
+      missing: notInstalled('webgpu', error) ?? `the package webgpu does not load: ${reason}`,
     }
   }
 }

@@ -15,6 +15,7 @@ import fastifyStatic from '@fastify/static'
 import type { Queue } from 'bullmq'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { notInstalled } from '../../optional-package.js'
 import type { App } from '../context.js'
 import { forAdministrators } from './auth.js'
 
@@ -106,9 +107,9 @@ async function create(serverAdapter: Board) {
     const { replaceQueues } = createBullBoard({ queues: [], serverAdapter, options })
     return { BullMQAdapter, replaceQueues }
   } catch (error) {
-    const { code = '' } = error as NodeJS.ErrnoException
-    if (!/^(ERR_)?MODULE_NOT_FOUND$/.test(code)) throw error
-    return { missing: 'there is no page of the queues; `npm install @bull-board/api` adds it' }
+    const missing = notInstalled('@bull-board/api', error)
+    if (missing === undefined) throw error
+    return { missing: `the page of the queues: ${missing}` }
   }
 }
 
