@@ -32,7 +32,8 @@ const hashOf = (key: string): Buffer => createHash('sha256').update(key).digest(
 function readKeyFile(path: string): KeyFile {
   const fail = (reason: string, cause?: unknown) =>
     new BasinError('invalid_data', { path, reason }, { cause })
-  if (!existsSync(path)) throw fail('there is no such file')
+  if (!existsSync(path))
+    throw fail(`there is no such file; basin keys add NAME --file ${path} makes it, with a key`)
   let json: unknown
   try {
     json = JSON.parse(readFileSync(path, 'utf8'))

@@ -23,3 +23,15 @@ it('keys are added, listed and revoked while the server runs', async () => {
   expect(await status(second)).toBe(200)
   await server.stop()
 })
+
+it('where there are none, the list says so and how to make one', async () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'basin-no-keys-')), 'keys.json')
+  const none = `there are no keys in ${file}; basin keys add NAME --file ${file} makes one\n`
+  expect(await keys('list', '--file', file)).toMatchObject({
+    code: 1,
+    stderr: `basin: ${file}: there is no such file; basin keys add NAME --file ${file} makes it, with a key\n`,
+  })
+  await keys('add', 'alice', '--file', file)
+  await keys('revoke', 'alice', '--file', file)
+  expect((await keys('list', '--file', file)).stdout).toBe(none)
+})

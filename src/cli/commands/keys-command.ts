@@ -24,7 +24,8 @@ export function registerKeys(program: Command): void {
     .requiredOption('--file <file>', 'JSON file of names and hashes')
     .action(({ file }: KeysFlags) => {
       const rows = keyHolders(file).map(({ admin, name }) => [name, admin ? 'yes' : 'no'])
-      console.log(table([['NAME', 'ADMINISTRATOR'], ...rows]))
+      if (rows.length > 0) console.log(table([['NAME', 'ADMINISTRATOR'], ...rows]))
+      else console.log(`there are no keys in ${file}; basin keys add NAME --file ${file} makes one`)
     })
   keys
     .command('revoke')
