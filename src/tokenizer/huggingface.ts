@@ -214,8 +214,7 @@ function checkVocabulary(json: HuggingFaceJson, path: string): ReadonlyMap<strin
       throw invalid(path, `vocab has a token of more than ${MAX_TOKEN_CHARACTERS} characters`)
     if ((added.get(token) ?? value) !== value)
       throw invalid(path, `${JSON.stringify(token)} has two ids`)
-    if (!added.has(token) && !bytesOf(token))
-      throw invalid(path, `${at(token)} is not byte-level`)
+    if (!added.has(token) && !bytesOf(token)) throw invalid(path, `${at(token)} is not byte-level`)
     ids.set(token, value as number)
   }
   if (added.size < json.added_tokens.length)

@@ -138,4 +138,3 @@ const withBits = (results: Results) =>
     dtype,
     bits: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('latin1'),
   }))
-
