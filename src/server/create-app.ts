@@ -16,6 +16,7 @@ import { rateLimit } from './plugins/rate-limit.js'
 import { requestLog } from './plugins/request-log.js'
 import { tracing } from './plugins/tracing.js'
 import { trackReply } from './pending-replies.js'
+import { serializerOf } from './reply-serializers.js'
 import type { Quotas } from './requests/quotas.js'
 import type { Traces } from './requests/request-trace.js'
 
@@ -59,6 +60,7 @@ export async function prepareScope(
     next()
   })
   app.setValidatorCompiler(TypeBoxValidatorCompiler)
+  app.setSerializerCompiler(serializerOf)
   installErrorBoundary(app, limits.bodyBytes, failures, (route, code) => {
     metrics.instruments.errors.inc({ route, code })
   })
