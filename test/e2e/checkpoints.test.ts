@@ -28,8 +28,9 @@ afterEach(async () => {
 })
 
 const folder = () => mkdtempSync(join(tmpdir(), 'basin-data-'))
+const often = ['--checkpoint-seconds', '0.25']
 const start = async (data: string, ...more: string[]) =>
-  (server = await Server.start(models, '--data-dir', data, '--checkpoint-seconds', '1', ...more))
+  (server = await Server.start(models, '--data-dir', data, ...often, ...more))
 
 const asked = {
   input: 'once upon a time',
@@ -127,7 +128,7 @@ describe('an answer without a limit', () => {
 
   it('ends at the limit of its time, of which it had a part before the kill', async () => {
     const data = folder()
-    const first = await start(data)
+    const first = await start(data, '--checkpoint-seconds', '1')
     const limited = { ...endless, refinement: { ...endless.refinement, max_seconds: 8 } }
     const id = await begin(first, limited)
     const reader = new Reader(id)
@@ -238,13 +239,7 @@ describe('a text with a seed and a limit on steps', () => {
 
 describe('a checkpoint that does not fit', () => {
   async function killed(data: string, path: string, body: object) {
-    const first = (server = await Server.start(
-      path,
-      '--data-dir',
-      data,
-      '--checkpoint-seconds',
-      '1',
-    ))
+    const first = (server = await Server.start(path, '--data-dir', data, ...often))
     const id = await begin(first, body)
     await checkpoints(first, 1)
     await first.kill()
@@ -276,13 +271,7 @@ describe('a checkpoint that does not fit', () => {
     const id = await killed(data, own, quiet)
     rmSync(path, { recursive: true })
     writeModel(own, 'letters', 2)
-    const second = (server = await Server.start(
-      own,
-      '--data-dir',
-      data,
-      '--checkpoint-seconds',
-      '1',
-    ))
+    const second = (server = await Server.start(own, '--data-dir', data, ...often))
     await expect.poll(() => second.stderr).toMatch(/a checkpoint does not fit/)
     expect(second.stderr).toMatch(/other weights/)
     await checkpoints(second, 1)

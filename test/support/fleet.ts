@@ -23,7 +23,7 @@ export const fleetFlags = (redisUrl: string, more: Record<string, string> = {}):
     'redis-url': redisUrl,
     fleet: 'on',
     'fleet-lease-seconds': '1',
-    'checkpoint-seconds': '1',
+    'checkpoint-seconds': '0.25',
     'drain-seconds': '5',
     threads: '1',
     ...more,

@@ -6,7 +6,7 @@ import { modelFileSwitches } from '../model-files.js'
 import type { WorkerFlags } from '../../library/open-models.js'
 import { SecretOption } from '../commands/config-command.js'
 import { logLevels } from '../output/log.js'
-import { integer } from './number-parsers.js'
+import { integer, real } from './number-parsers.js'
 import { shippedModels } from '../../library/package.js'
 import {
   cacheTypeOption,
@@ -319,13 +319,13 @@ export const serveOptions = (command: Command): Command =>
       ).env('BASIN_DATA_DIR'),
     )
     .addOption(
-      number(
+      new Option(
         '--checkpoint-seconds <n>',
         'seconds between two checkpoints of an answer in the background; 0: none',
-        'BASIN_CHECKPOINT_SECONDS',
-        [0, 86_400],
-        CHECKPOINT_SECONDS,
-      ),
+      )
+        .env('BASIN_CHECKPOINT_SECONDS')
+        .argParser(real(0, 86_400))
+        .default(CHECKPOINT_SECONDS),
     )
     .addOption(
       new Option(
