@@ -2,8 +2,6 @@
 import { connect, type Socket } from 'node:net'
 
 export class SlowReader {
-  /** Resolves with all that it received, when the connection ends. */
-  readonly all: Promise<Buffer>
   private readonly read: Buffer[] = []
   private readonly ticking: NodeJS.Timeout
 
@@ -19,11 +17,8 @@ export class SlowReader {
       if (sign) socket.write(sign)
       this.take(1)
     }, 1000)
-    this.all = new Promise((resolve) => {
-      socket.once('close', () => {
-        clearInterval(this.ticking)
-        resolve(Buffer.concat(this.read))
-      })
+    socket.once('close', () => {
+      clearInterval(this.ticking)
     })
     socket.on('error', () => undefined)
   }
@@ -54,6 +49,11 @@ export class SlowReader {
 
   leave(): void {
     this.socket.destroy()
+  }
+
+  /** What it has received. */
+  get text(): string {
+    return Buffer.concat(this.read).toString()
   }
 
   private take(bytes: number): void {
