@@ -14,6 +14,7 @@ import {
   visit,
   type Visit,
 } from '../support/chromium.js'
+import { freePort } from '../support/free-port.js'
 import { Server, shipped, shippedModels } from '../support/process.js'
 
 const reason = noChromium ?? (shipped ? undefined : 'the shipped models are not there')
@@ -295,6 +296,19 @@ describe.skipIf(reason !== undefined)('the page', () => {
       expect(await board(page)).toBe(SOLUTION)
     })
 
+    it.each([
+      ['stories', /word 8, step \d+$/, 'text, word by word'],
+      ['tales', /block 1, step \d+$/, 'text, in blocks of 32 tokens'],
+    ])('says which part of the text of %s settled last', async (model, where, answers) => {
+      const asked = { model, input: 'Once upon a time', tokens: 8, steps: 2, pace: 0, run: 1 }
+      const { page } = await open(link(asked))
+      await settled(page)
+      expect(await page.locator('.energy .at').textContent()).toMatch(where)
+      const models = await open(link({ model, view: 'models' }))
+      const card = models.page.locator('article', { hasText: answers })
+      await eventually(() => card.count()).toBe(1)
+    })
+
     it('is the same behind its link', async () => {
       const { page } = await open(
         link({ model: 'sudoku6-exact', input: TEMPLATE, effort: 'high', seed: 7, pace: 0, run: 1 }),
@@ -410,7 +424,8 @@ describe.skipIf(reason !== undefined)('the page', () => {
       const file = join(mkdtempSync(join(tmpdir(), 'basin-page-')), 'keys.json')
       const key = addKey(file, 'reader')
       const admin = addKey(file, 'operator', true)
-      const locked = await Server.start(shippedModels, '--keys', file)
+      const models = ['--model', 'sudoku6', '--model', 'sudoku9']
+      const locked = await Server.start(shippedModels, ...models, '--keys', file)
       try {
         const { page } = await open(
           link({ model: 'sudoku6', input: TEMPLATE, pace: 0, run: 1 }),
@@ -461,8 +476,8 @@ describe.skipIf(reason !== undefined)('the page', () => {
     })
 
     it('goes away is waited for, and used when it is back', async () => {
-      const first = await Server.start(shippedModels)
-      const { port } = new URL(first.url)
+      const served = ['--model', 'sudoku6-exact', '--port', String(await freePort())]
+      const first = await Server.start(shippedModels, ...served)
       const { page } = await open(
         link({ model: 'sudoku6-exact', input: TEMPLATE, steps: 100_000, pace: 0, run: 1 }),
         {},
@@ -474,7 +489,7 @@ describe.skipIf(reason !== undefined)('the page', () => {
       await says(page, /^It failed: the connection broke/)
       await page.getByLabel('Step', { exact: true }).fill('2')
       expect(await step(page)).toBe(2)
-      const second = await Server.start(shippedModels, '--port', port)
+      const second = await Server.start(shippedModels, ...served)
       try {
         await eventually(() => page.getByText(/^The server is not there/).count()).toBe(0)
         await page.getByRole('radio', { name: 'high', exact: true }).check({ force: true })

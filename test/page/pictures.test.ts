@@ -7,7 +7,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Browser } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { writeTaskModel } from '../../src/cli/task-model.js'
 import { writeCheckpoint } from '../../src/model/checkpoint.js'
@@ -49,6 +49,14 @@ function modelsOfAllKinds(): string {
     writeCheckpoint(directory, { config, tensors: initialWeights(config, 3, 0.5) })
   }
   return root
+}
+
+/** Without motion, in which colours would change over a moment; what follows them is drawn in the next frame. */
+async function colour(page: Page, colorScheme: 'light' | 'dark'): Promise<void> {
+  await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+  await page.evaluate<unknown>(
+    'new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))',
+  )
 }
 
 describe.skipIf(reason !== undefined)('a picture', () => {
@@ -98,9 +106,7 @@ describe.skipIf(reason !== undefined)('a picture', () => {
     const name = `${model}-${String(screen.width)}-${screen.dark ? 'dark' : 'light'}.png`
     await page.screenshot({ path: join(pictures, name), fullPage: true })
     for (const colorScheme of ['light', 'dark'] as const) {
-      await page.emulateMedia({ colorScheme })
-      // Colours change over a moment.
-      await page.waitForTimeout(400)
+      await colour(page, colorScheme)
       expect([colorScheme, ...(await objections(page))]).toEqual([colorScheme])
     }
     expect(complaints).toEqual([])

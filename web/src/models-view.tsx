@@ -45,10 +45,16 @@ async function change(id: string, verb: 'load' | 'unload'): Promise<void> {
 
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 
+function answersOf(model: Model): string {
+  const { block, template } = model.capabilities
+  if (template) return `a whole ${kindOf(model)}`
+  return block === 1 ? 'text, word by word' : `text, in blocks of ${String(block)} tokens`
+}
+
 function Card({ model, state }: { model: Model; state: ModelState | undefined }) {
   const { capabilities: can } = model
   const facts: [string, string][] = [
-    ['answers', can.template ? `a whole ${kindOf(model)}` : 'text, word by word'],
+    ['answers', answersOf(model)],
     ['positions at once', String(can.block)],
     ['trained steps', String(can.steps)],
     ['energy', can.energy],

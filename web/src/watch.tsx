@@ -110,6 +110,12 @@ function Candidates({ current }: { current: Run }) {
   )
 }
 
+/** Which part of a text settles at a position: a word, or a block of tokens. A template settles whole. */
+function partAt({ capabilities: { block, template } }: Model, position: number): string {
+  if (template) return ''
+  return `${block === 1 ? 'word' : 'block'} ${String(Math.floor(position / block) + 1)}, `
+}
+
 export function WatchView({ model }: { model: Model }) {
   const current = run.value
   const version = current?.version.value
@@ -154,7 +160,7 @@ export function WatchView({ model }: { model: Model }) {
             energy
             <span class="at">
               {looked
-                ? `${model.capabilities.template ? '' : `word ${String(looked.position + 1)}, `}step ${String(looked.step)}`
+                ? `${partAt(model, looked.position)}step ${String(looked.step)}`
                 : 'before the first step'}
             </span>
           </div>
