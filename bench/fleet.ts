@@ -9,7 +9,7 @@
  */
 import { findRedis, RedisServer } from '../test/support/redis.js'
 import { streamedEvents } from '../test/support/events.js'
-import { freePort } from '../test/operations/prometheus.js'
+import { freePort } from '../test/support/free-port.js'
 import { numberOf, readFlags } from './command.js'
 import { describeMachine, measureMachine } from './machine.js'
 import { readMetrics, shippedModels, type Started, startServer } from './server.js'

@@ -5,7 +5,7 @@ import type { RequestEvent } from '../../src/generation/protocol.js'
 import { settledEvent } from '../../src/generation/settled-answers.js'
 import { Quotas, type Rates } from '../../src/server/requests/quotas.js'
 import { RedisUsageStore } from '../../src/server/requests/redis-usage-store.js'
-import { freePort } from '../operations/prometheus.js'
+import { freePort } from '../support/free-port.js'
 import { BasinProcess, Server, writeModels } from '../support/process.js'
 import { findRedis, RedisServer } from '../support/redis.js'
 

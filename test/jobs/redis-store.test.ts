@@ -7,7 +7,7 @@ import { BasinError } from '../../src/errors.js'
 import { RedisStore } from '../../src/jobs/fleet/redis-store.js'
 import { RedisLink } from '../../src/jobs/redis-link.js'
 import { EventsMissing, JobTaken } from '../../src/jobs/store.js'
-import { freePort } from '../operations/prometheus.js'
+import { freePort } from '../support/free-port.js'
 import { findRedis, RedisServer } from '../support/redis.js'
 import { checkpoint, recordOf } from './records.js'
 

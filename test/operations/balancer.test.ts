@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { findProgram, type Program, run } from '../support/debian.js'
+import { freePort } from '../support/free-port.js'
 import { Server, writeModels } from '../support/process.js'
 import { read } from './documents.js'
-import { ended, freePort } from './prometheus.js'
+import { ended } from './prometheus.js'
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 })
 

@@ -12,7 +12,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { alerts, dashboard, figuresOf, root, substituted, yamlOf } from './documents.js'
 import { Server, writeModels } from '../support/process.js'
 import { oneRound } from './load.js'
-import { findPrometheus, freePort, Prometheus, type Sample } from './prometheus.js'
+import { freePort } from '../support/free-port.js'
+import { findPrometheus, Prometheus, type Sample } from './prometheus.js'
 
 const binaries = findPrometheus()
 const missing = typeof binaries === 'string' ? binaries : undefined

@@ -1,6 +1,5 @@
 /** A real Prometheus for tests: the installed one, or else Debian's package, unpacked into build/. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fetchPackages, folderOf, run } from '../support/debian.js'
 
@@ -23,16 +22,6 @@ export function findPrometheus(): Binaries | string {
   }
   if (works(local)) return local
   return fetchPackages('prometheus', ['prometheus']) ?? local
-}
-
-/** A port that is free now. Port 0 is no help: Prometheus does not report which port it got. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 export async function ended(child: ChildProcess): Promise<void> {

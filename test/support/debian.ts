@@ -3,7 +3,7 @@
  * starts no service; only a first `apt-get update` may need root.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -15,12 +15,26 @@ export const run = (command: string, args: readonly string[], options: object = 
 /** The folder below which the unpacked files of `name` are. */
 export const folderOf = (name: string): string => build + name
 
+/** In a folder of its own until it is complete: several files may unpack the same packages at once. */
 function unpack(name: string, packages: readonly string[]): boolean {
-  const cwd = folderOf(name)
+  const place = folderOf(name)
+  const cwd = `${place}-${process.pid}`
   mkdirSync(cwd, { recursive: true })
-  if (run('apt-get', ['download', ...packages], { cwd }).status !== 0) return false
-  const archives = readdirSync(cwd).filter((file) => file.endsWith('.deb'))
-  return archives.every((file) => run('dpkg-deb', ['-x', file, '.'], { cwd }).status === 0)
+  try {
+    if (run('apt-get', ['download', ...packages], { cwd }).status !== 0) return false
+    const archives = readdirSync(cwd).filter((file) => file.endsWith('.deb'))
+    if (!archives.every((file) => run('dpkg-deb', ['-x', file, '.'], { cwd }).status === 0))
+      return false
+    try {
+      renameSync(cwd, place)
+    } catch (error) {
+      // Whoever was first has put the same there.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOTEMPTY') throw error
+    }
+    return true
+  } finally {
+    rmSync(cwd, { recursive: true, force: true })
+  }
 }
 
 /** Unpacks packages into the folder of `name`. Returns the reason if that is not possible. */
