@@ -109,7 +109,7 @@ async function create(serverAdapter: Board) {
   } catch (error) {
     const missing = notInstalled('@bull-board/api', error)
     if (missing === undefined) throw error
-    return { missing: `the page of the queues: ${missing}` }
+    return { missing: `the page of the queues ${missing}` }
   }
 }
 
