@@ -154,9 +154,10 @@ describe('an answer without a limit', () => {
     const data = folder()
     const first = await start(data)
     const limited = { ...endless, refinement: { max_steps: 40_000, noise: 0.1 } }
-    const [extended, finished] = [await begin(first, limited), await begin(first, endless)]
-    for (const id of [extended, finished])
-      await expect.poll(() => statusOf(first, id)).toBe('in_progress')
+    const finished = await begin(first, endless)
+    await expect.poll(() => statusOf(first, finished)).toBe('in_progress')
+    // It has an end of its own, which may be there before a second look at it on a busy machine.
+    const extended = await begin(first, limited)
     expect((await first.post(`/v1/responses/${extended}/extend`, { steps: 7 })).status).toBe(200)
     expect((await first.post(`/v1/responses/${finished}/finish`, {})).status).toBe(200)
     await first.kill()
