@@ -14,9 +14,9 @@ export const seedFrom = (draw: Draw): number => Math.floor(draw() * 2 ** 32)
 const DRAWN = 2 ** 18
 
 /**
- * Standard normal numbers. A number takes some 40 ns to draw, on one thread, which for hundreds of rows is longer than a
- * GPU takes for the rest of an update. So what is longer than `DRAWN` has that many, again and again, each time
- * from another place on: rows share numbers, in other places.
+ * Standard normal numbers. A number takes some 40 ns of one thread to draw, and hundreds of boards need millions, while a
+ * GPU or other threads wait. So what is longer than `DRAWN` has that many, again and again, each time from
+ * another place on: rows share numbers, in other places.
  */
 export function trainingNoise(seed: number, size: number): Float32Array {
   if (size <= DRAWN) return normals(seed, 0, 0, size)
