@@ -48,7 +48,7 @@ export function againstOwnAnswers(
   const energyOf = (tokens: Tensor): Tensor => landscape.energy(stateOf(network, tokens)).energy
   const wrong = tf.slice(own, [0, 0], [-1, size])
   const apart = tf.sub(energyOf(wrong), energyOf(rated.truth))
-  const differ = tf.cast(tf.any(tf.notEqual(wrong, rated.truth), 1, true), 'float32')
+  const differ = tf.max(tf.cast(tf.notEqual(wrong, rated.truth), 'float32'), 1, true)
   const count = tf.maximum(tf.sum(differ), 1)
   const term = tf.div(tf.sum(tf.mul(tf.softplus(tf.neg(apart)), differ)), count)
   const separated = tf.div(tf.sum(tf.mul(tf.cast(tf.greater(apart, 0), 'float32'), differ)), count)
