@@ -67,10 +67,12 @@ export function withReplay(
   const sampled = buffer?.sample(fresh, draw) ?? []
   if (sampled.length === 0) return { inputs, fresh, states: null }
   const { tf, config } = network
-  const shape = [1, inputs.targets.shape[1] as number, stateWidth(config)] as const
+  const shape = [inputs.targets.shape[1] as number, stateWidth(config)] as const
+  const states = new Float32Array(sampled.length * shape[0] * shape[1])
+  sampled.forEach(({ start }, row) => states.set(start, row * start.length))
   return {
     inputs: inputsOf(network, joinBatches([inputs.batch, ...sampled])),
     fresh,
-    states: tf.concat(sampled.map(({ start }) => tf.tensor(start, [...shape]))),
+    states: tf.tensor3d(states, [sampled.length, ...shape]),
   }
 }
