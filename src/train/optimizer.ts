@@ -5,6 +5,7 @@
  * are updated in one stack: on a GPU a small model's update takes as long as it has operations.
  */
 import type { Tensor, Tf } from '../energy/tfjs/backend.js'
+import { fusedAll } from '../energy/tfjs/fused.js'
 
 export const optimizers = ['adamw', 'muon'] as const
 export type OptimizerName = (typeof optimizers)[number]
@@ -61,8 +62,56 @@ export class Optimizer {
     update: number,
   ): void {
     const scale = Math.min(1, this.options.clip / (norm + 1e-6))
-    for (const names of this.groups(parameters, gradients))
-      this.updateGroup(names, parameters, gradients, scale, update)
+    const settings = this.adamSettings(scale, update)
+    for (const names of this.groups(parameters, gradients)) {
+      const rest = names.filter((name) => {
+        const [parameter, gradient] = [parameters.get(name), gradients.get(name)]
+        if (!parameter || !gradient || this.hasMuon(name, parameter)) return true
+        return !this.adamInOne(name, parameter, gradient, settings)
+      })
+      if (rest.length > 0) this.updateGroup(rest, parameters, gradients, scale, update)
+    }
+    settings.dispose()
+  }
+
+  /** What gradients are multiplied by, the learning rate, and how far both running means have come. */
+  private adamSettings(scale: number, update: number): Tensor {
+    const { beta1, beta2 } = this.options
+    const come = [beta1, beta2].map((beta) => 1 - beta ** (update + 1))
+    return this.tf.tensor1d([scale, learningRateAt(this.options, update), ...come])
+  }
+
+  /** AdamW by one kernel; false where the backend has none. */
+  private adamInOne(
+    name: string,
+    parameter: Parameter,
+    gradient: Tensor,
+    settings: Tensor,
+  ): boolean {
+    const { tf } = this
+    const { beta1, beta2 } = this.options
+    const { decay, rateTimes } = this.ruleFor(name, parameter)
+    const made = tf.tidy(() => {
+      const first = this.first.get(name) ?? tf.zerosLike(gradient)
+      const second = this.second.get(name) ?? tf.zerosLike(gradient)
+      const inputs = { parameter, gradient, first, second, settings }
+      const attributes = { beta1, beta2, epsilon: ADAM_EPSILON, decay, rateTimes }
+      return fusedAll(tf, 'BasinAdamW', inputs, attributes) ?? []
+    })
+    if (made.length === 0) return false
+    const [next, first, second] = made as [Tensor, Tensor, Tensor]
+    this.replace(this.first, [name], first)
+    this.replace(this.second, [name], second)
+    parameter.assign(next)
+    next.dispose()
+    return true
+  }
+
+  /** The learning rate relative to that of most parameters, and the decay of the weights. */
+  private ruleFor(name: string, { rank }: Tensor): { rateTimes: number; decay: number } {
+    const { alphaMultiplier, weightDecay } = this.options
+    if (name === 'alpha') return { rateTimes: alphaMultiplier, decay: 0 }
+    return { rateTimes: 1, decay: rank < 2 ? 0 : weightDecay }
   }
 
   /** Names of parameters of one shape that the same rule updates, in the order of the gradients. */
@@ -99,10 +148,8 @@ export class Optimizer {
     const { tf, options } = this
     const [first] = names as [string]
     const own = names.map((name) => parameters.get(name) as Parameter)
-    const { rank } = own[0] as Parameter
-    const isAlpha = first === 'alpha'
-    const rate = learningRateAt(options, update) * (isAlpha ? options.alphaMultiplier : 1)
-    const decay = isAlpha || rank < 2 ? 0 : options.weightDecay
+    const { decay, rateTimes } = this.ruleFor(first, own[0] as Parameter)
+    const rate = learningRateAt(options, update) * rateTimes
     const next = tf.tidy(() => {
       const stacked = names.map((name) => gradients.get(name) as Tensor)
       const clipped = tf.mul(stack(tf, stacked), scale)
