@@ -1,17 +1,20 @@
 /**
  * How fast does the WebGPU engine descend on this machine's GPU, how far from what the GPU allows, and how fast
- * does `basin train --backend webgpu` train? For each model and batch: the time of one step of the whole batch, beside the native engine on this
- * machine's cores, the floor that follows from the GPU's peak multiply-adds and bandwidth, and what its
- * dispatches alone would take. All of it is measured in the same run.
+ * does `basin train --backend webgpu` train? For each model and batch: the time of one step of the whole batch,
+ * beside the native engine on this machine's cores, the floor that follows from the GPU's peak multiply-adds and
+ * bandwidth, and what its dispatches alone would take. All of it is measured in the same run.
  *
  *   npx tsc -p bench; node build/bench/webgpu.js [--models sudoku9,stories,head-6-384-50277,head-12-768-50277]
  *     [--batches 1,8,64,256,1024] [--native 64] [--threads 2] [--seconds 1] [--steps 64]
- *     [--trainings sudoku6,stories,s1] [--updates 5] [--scale 1] [--json file]
+ *     [--trainings sudoku6,stories,s1] [--updates 5] [--rows 1,8] [--native-rows 1] [--scale 1] [--json file]
  *
  * Prints the tables of docs/webgpu.md. `--native`: the largest batch that the native engine is timed at; 0
  * leaves it out. Contexts are empty, and a puzzle's givens are clamped. A step of the native engine is
  * one call; the WebGPU engine gets `--steps` of them at once. Trainings are those of bench/training-cases.ts,
- * beside the native backend; `--scale 8` takes an eighth of their rows.
+ * beside the native backend, each with `--rows` times its rows; `--scale 8` takes an eighth of all of them. The
+ * native backend is timed up to `--native-rows` times the rows, and 0 leaves it out; above once, for its first
+ * update alone, since that takes long. Dispatches are those of an update, and CPU ms what the process computes for
+ * it, on all of its threads.
  */
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
@@ -31,7 +34,7 @@ import { listOf } from './command.js'
 import { type DeviceLimits, measureDevice } from './gpu.js'
 import { measureMachine, median, timedUntilDone } from './machine.js'
 import { clampedOf, operationsOf, type Subject, subjectOf } from './models.js'
-import { trainingCase, trainingOf } from './training-cases.js'
+import { trainingCase, trainingOf, type TrainingCase } from './training-cases.js'
 
 const { values: flags } = parseArgs({
   options: {
@@ -43,6 +46,8 @@ const { values: flags } = parseArgs({
     steps: { type: 'string', default: '64' },
     trainings: { type: 'string', default: 'sudoku6,stories,s1' },
     updates: { type: 'string', default: '5' },
+    rows: { type: 'string', default: '1,8' },
+    'native-rows': { type: 'string', default: '1' },
     scale: { type: 'string', default: '1' },
     json: { type: 'string' },
   },
@@ -165,31 +170,62 @@ interface TrainingLine {
   training: string
   rows: number
   updatesPerSecond: number
-  native: number
+  native?: number
+  /** Of one update. */
+  dispatches: number
+  cpuMilliseconds: number
 }
 
-/** Median updates a second, after one that compiles the kernels. */
-async function updatesPerSecond(choice: BackendChoice, label: string): Promise<number> {
-  const { tf } = await loadBackend(choice, Number(flags.threads))
-  const { update, dispose } = trainingOf(tf, trainingCase(label, Number(flags.scale)))
-  await update()
+type TrainingTimes = Pick<TrainingLine, 'updatesPerSecond' | 'dispatches' | 'cpuMilliseconds'>
+
+/** Median updates a second, after `first` that compile the kernels. */
+async function timeTraining(
+  choice: BackendChoice,
+  training: TrainingCase,
+  { first, updates }: { first: number; updates: number },
+): Promise<TrainingTimes> {
+  const { dispatches = () => 0, tf } = await loadBackend(choice, Number(flags.threads))
+  const { update, dispose } = trainingOf(tf, training)
+  for (let i = 0; i < first; i++) await update()
+  const before = { dispatches: dispatches(), cpu: process.cpuUsage() }
   const times: number[] = []
-  while (times.length < Number(flags.updates)) times.push(await timedUntilDone(update))
+  while (times.length < updates) times.push(await timedUntilDone(update))
+  const cpu = process.cpuUsage(before.cpu)
   dispose()
-  return 1 / median(times)
+  return {
+    updatesPerSecond: 1 / median(times),
+    dispatches: (dispatches() - before.dispatches) / updates,
+    cpuMilliseconds: (cpu.user + cpu.system) / 1000 / updates,
+  }
 }
 
-async function measureTraining(training: string): Promise<TrainingLine> {
-  const { batch } = trainingCase(training, Number(flags.scale))
-  const native = await updatesPerSecond('native', training)
-  const line = {
+async function measureTraining(training: string, times: number): Promise<TrainingLine> {
+  const made = trainingCase(training, Number(flags.scale) / times)
+  const often = { first: 1, updates: Number(flags.updates) }
+  const native =
+    times <= Number(flags['native-rows'])
+      ? await timeTraining('native', made, times > 1 ? { first: 0, updates: 1 } : often)
+      : undefined
+  const found = await timeTraining('webgpu', made, often)
+  const line: TrainingLine = {
     training,
-    rows: batch.rows,
-    updatesPerSecond: await updatesPerSecond('webgpu', training),
-    native,
+    rows: made.batch.rows,
+    ...found,
+    ...(native && { native: native.updatesPerSecond }),
   }
-  const figures = [line.updatesPerSecond, native, line.updatesPerSecond / native]
-  console.log(row([training, String(line.rows), ...figures.map(figure)]))
+  const { cpuMilliseconds, dispatches, updatesPerSecond } = line
+  console.log(
+    row([
+      training,
+      String(line.rows),
+      figure(updatesPerSecond),
+      ...(native
+        ? [native.updatesPerSecond, updatesPerSecond / native.updatesPerSecond].map(figure)
+        : ['', '']),
+      dispatches.toFixed(0),
+      figure(cpuMilliseconds),
+    ]),
+  )
   return line
 }
 
@@ -268,9 +304,10 @@ for (const model of listOf(flags.models))
   })
 await device.leave()
 console.log()
-console.log(row(['training', 'rows', 'updates/s', 'native', 'times']))
-console.log(row(['---', ...Array.from({ length: 4 }, () => '---:')]))
+console.log(row(['training', 'rows', 'updates/s', 'native', 'times', 'dispatches', 'CPU ms']))
+console.log(row(['---', ...Array.from({ length: 6 }, () => '---:')]))
 for (const label of listOf(flags.trainings))
-  await part(label, async () => {
-    trainings.push(await measureTraining(label))
-  })
+  for (const times of listOf(flags.rows).map(Number))
+    await part(`${label}, ${times} times the rows,`, async () => {
+      trainings.push(await measureTraining(label, times))
+    })

@@ -57,5 +57,24 @@ export async function computeUpdate(
   }
 }
 
-const squaredNorm = (tf: Tf, gradients: readonly Tensor[]): Tensor =>
-  tf.addN(gradients.map((gradient) => tf.sum(tf.square(gradient))))
+/** Numbers that are summed together at most. */
+const MOST_JOINED = 2 ** 20
+
+/** Small gradients are joined first: on a GPU, operations on them take as long as there are operations. */
+function squaredNorm(tf: Tf, gradients: readonly Tensor[]): Tensor {
+  const groups: Tensor[][] = []
+  let size = Infinity
+  for (const gradient of gradients) {
+    size += gradient.size
+    if (size > MOST_JOINED) {
+      groups.push([])
+      size = gradient.size
+    }
+    groups.at(-1)?.push(tf.reshape(gradient, [gradient.size]))
+  }
+  return tf.addN(
+    groups.map((group) =>
+      tf.sum(tf.square(group.length === 1 ? (group[0] as Tensor) : tf.concat(group))),
+    ),
+  )
+}

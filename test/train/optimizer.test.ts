@@ -49,6 +49,47 @@ describe('orthogonalised', () => {
   })
 })
 
+describe('parameters of one shape', () => {
+  const shapes = new Map([
+    ['transformer.layers.0.attention.wq.weight', [12, 20]],
+    ['transformer.layers.0.attention.wk.weight', [12, 20]],
+    ['transformer.layers.1.attention.wq.weight', [12, 20]],
+    ['transformer.layers.0.feed_forward.w2.weight', [20, 12]],
+    ['transformer.layers.0.ffn_norm.weight', [20]],
+    ['transformer.layers.1.ffn_norm.weight', [20]],
+    ['answer.query.weight', [12, 20]],
+    ['alpha', [1]],
+  ])
+  const numbersOf = (place: number, shape: number[], seed: number): Tensor =>
+    tf.tensor(normals(seed, place, 0, tf.util.sizeFromShape(shape)), shape)
+
+  /** The weights after two updates of those that `named` picks. */
+  const after = (named: (name: string) => boolean): Map<string, Float32Array> => {
+    const chosen = [...shapes].map(([name, shape], place) => ({ name, shape, place }))
+    const parameters = new Map(
+      chosen.map(({ name, shape, place }) => [name, tf.variable(numbersOf(place, shape, 3))]),
+    )
+    const optimizer = new Optimizer(tf, { ...options, weightDecay: 0.01, clip: 1 })
+    for (const update of [0, 1]) {
+      const gradients = chosen
+        .filter(({ name }) => named(name))
+        .map(({ name, shape, place }) => [name, numbersOf(place, shape, 4 + update)] as const)
+      optimizer.apply(parameters, new Map(gradients), 2, update)
+    }
+    return new Map([...parameters].map(([name, t]) => [name, t.dataSync() as Float32Array]))
+  }
+
+  it.each([...shapes.keys()])('move together as %s moves alone', (name) => {
+    const together = after(() => true).get(name) as Float32Array
+    const alone = after((other) => other === name).get(name) as Float32Array
+    const unmoved = after(() => false).get(name) as Float32Array
+    const apart = (a: Float32Array, b: Float32Array): number =>
+      Math.max(...a.map((x, i) => Math.abs(x - (b[i] as number))))
+    expect(apart(together, alone)).toBeLessThan(1e-6)
+    expect(apart(together, unmoved)).toBeGreaterThan(0.01)
+  })
+})
+
 describe('Muon', () => {
   const gradient = () => matrix(12, 20)
   const stepOf = (optimizer: 'adamw' | 'muon', name: string): Tensor => {

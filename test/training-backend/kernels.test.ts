@@ -2,7 +2,8 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import type { Tensor } from '../../src/energy/tfjs/backend.js'
 import { Profile } from '../../src/energy/tfjs/profile.js'
-import { backends, expectSame, inherited, tf, type Draws } from './support.js'
+import type { Draws } from './draws.js'
+import { backends, expectSame, inherited, tf } from './support.js'
 
 afterAll(() => tf.setBackend(backends.native))
 

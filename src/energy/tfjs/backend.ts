@@ -26,6 +26,8 @@ export interface Backend {
   reason: string
   /** Calls of kernels that the native backend takes from the CPU backend, by name. */
   inherited?: ReadonlyMap<string, number>
+  /** What the WebGPU backend has given its device to compute so far. */
+  dispatches?: () => number
 }
 
 const require = createRequire(import.meta.url)
@@ -160,8 +162,16 @@ async function loadWebgpu(): Promise<Backend> {
   const tf = loadCore()
   tf.enableProdMode()
   const { openWebgpu } = await import('./webgpu-backend.js')
-  const adapter = await openWebgpu(tf, () => loadOptional('webgpu') as typeof TfWebgpu)
-  return { tf, name: 'webgpu', reason: `asked for, on ${adapter.name}` }
+  const { adapter, recorder } = await openWebgpu(
+    tf,
+    () => loadOptional('webgpu') as typeof TfWebgpu,
+  )
+  return {
+    tf,
+    name: 'webgpu',
+    reason: `asked for, on ${adapter.name}`,
+    dispatches: () => recorder.dispatches,
+  }
 }
 
 async function loadTensorFlow(choice: 'node' | 'node-gpu'): Promise<Backend> {

@@ -1,6 +1,6 @@
 /**
- * Ops that are one kernel in the native backend and several on other backends. The composition, beside
- * each call, is the definition; test/training-backend compares the two.
+ * Ops that are one kernel in the native backend, or on WebGPU, and several on other backends. The composition,
+ * beside each call, is the definition; test/training-backend and test/webgpu compare the two.
  */
 import type { KernelConfig, TensorInfo } from '@tensorflow/tfjs-core'
 import type { Tensor, Tf } from './backend.js'
@@ -11,9 +11,11 @@ export type FusedName =
   | 'BasinGate'
   | 'BasinGateDual'
   | 'BasinRotate'
+  | 'BasinRotateHeads'
   | 'BasinJointSoftmax'
   | 'BasinJointSoftmaxDual'
   | 'BasinCrossEntropy'
+  | 'BasinAdamW'
 
 /** Runs a kernel of the current backend, or gives null where it has none of that name. */
 export function fusedAll(

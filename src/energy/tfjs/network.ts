@@ -30,9 +30,14 @@ export interface Context {
 }
 
 /** cos and sin of the rotary angles, [B or 1, N, 1, d]. */
-export interface Rotary {
+interface Angles {
   cos: Tensor
   sin: Tensor
+}
+
+export interface Rotary extends Angles {
+  /** Times d^-1/2: attention's scale is applied to the queries. */
+  queries: Angles
 }
 
 const masked = -1e9
@@ -89,7 +94,8 @@ export class Network {
     const flat = tf.tensor1d(positions.flat(), 'int32')
     const pair = tf.reshape(tf.gather(this.angles, flat), [rows, n, 2, 1, this.headWidth])
     const [cos, sin] = tf.unstack(pair, 2) as [Tensor, Tensor]
-    return { cos, sin }
+    const scale = this.headWidth ** -0.5
+    return { cos, sin, queries: { cos: tf.mul(cos, scale), sin: tf.mul(sin, scale) } }
   }
 
   /**
@@ -227,10 +233,8 @@ export class Network {
     const gated = (y: Num, g: number) => (six ? num.mul(y, constant(six[g] as Tensor)) : y)
 
     const a = adapt(num.rmsNorm(x, w('attention_norm'), config.norm_eps), 0)
-    const q = this.heads(
-      this.rotate(this.split(num.linear(a, w('attention.wq'))), rotary, this.headWidth ** -0.5),
-    )
-    const k = this.heads(this.rotate(this.split(num.linear(a, w('attention.wk'))), rotary, 1))
+    const q = this.rotatedHeads(this.split(num.linear(a, w('attention.wq'))), rotary.queries)
+    const k = this.rotatedHeads(this.split(num.linear(a, w('attention.wk'))), rotary)
     const v = this.heads(this.split(num.linear(a, w('attention.wv'))))
     const attended = num.linear(this.merge(attend(q, k, v)), w('attention.wo'))
     const h = num.add(x, gated(attended, 2))
@@ -302,16 +306,21 @@ export class Network {
     )
   }
 
-  /** Rotary embedding of [B, N, H, d], times `factor`. */
-  private rotate(x: Num, { cos, sin }: Rotary, factor: number): Num {
+  /** Rotary embedding of [B, N, H, d], as [B, H, N, d]. */
+  private rotatedHeads(x: Num, { cos, sin }: Angles): Num {
     const { tf, headWidth } = this
-    const [c, s] = factor === 1 ? [cos, sin] : [tf.mul(cos, factor), tf.mul(sin, factor)]
-    return this.num.each(x, (t) => {
-      const whole = fused(tf, 'BasinRotate', { x: t, cos: c, sin: s }, { back: false })
+    const rotated = (t: Tensor): Tensor => {
+      const whole = fused(tf, 'BasinRotate', { x: t, cos, sin }, { back: false })
       if (whole) return whole
       const swapped = tf.matMul(tf.reshape(t, [-1, headWidth]), this.pairSwap)
-      return tf.add(tf.mul(t, c), tf.mul(tf.reshape(swapped, t.shape), s))
-    })
+      return tf.add(tf.mul(t, cos), tf.mul(tf.reshape(swapped, t.shape), sin))
+    }
+    return this.num.each(
+      x,
+      (t) =>
+        fused(tf, 'BasinRotateHeads', { x: t, cos, sin }, { back: false }) ??
+        tf.transpose(rotated(t), [0, 2, 1, 3]),
+    )
   }
 
   /** W silu(step) + b, cut into `parts` tensors [B, 1, D]. */

@@ -9,6 +9,13 @@ import type * as TfWebgpu from '@tensorflow/tfjs-backend-webgpu'
 import { BasinError } from '../../errors.js'
 import { requestDevice, webgpuFailed, type Adapter } from '../webgpu/device.js'
 import { nodeAdapter } from '../webgpu/node.js'
+import { registerFusedGradients } from './fused-gradients.js'
+import { registerKernels } from './webgpu-kernels/device-kernel.js'
+import { matMul } from './webgpu-kernels/matmul.js'
+import { cast, pointwiseKernels } from './webgpu-kernels/pointwise-kernels.js'
+import { Recorder } from './webgpu-kernels/recorder.js'
+import { rowKernels } from './webgpu-kernels/row-kernels.js'
+import { segmentKernels, sum } from './webgpu-kernels/sums.js'
 
 type Tf = typeof TfCore
 type WebGPUBackend = TfWebgpu.WebGPUBackend
@@ -26,17 +33,22 @@ const wantedLimits = [
   'maxComputeInvocationsPerWorkgroup',
 ] as const
 
-let opened: Promise<Adapter> | undefined
-
-/** Makes it the current backend; one device serves the process. Throws `backend_missing`. */
-export async function openWebgpu(tf: Tf, load: () => typeof TfWebgpu): Promise<Adapter> {
-  opened ??= register(tf, load)
-  const adapter = await opened
-  await tf.setBackend(BACKEND)
-  return adapter
+interface Opened {
+  adapter: Adapter
+  recorder: Recorder
 }
 
-async function register(tf: Tf, load: () => typeof TfWebgpu): Promise<Adapter> {
+let opened: Promise<Opened> | undefined
+
+/** Makes it the current backend; one device serves the process. Throws `backend_missing`. */
+export async function openWebgpu(tf: Tf, load: () => typeof TfWebgpu): Promise<Opened> {
+  opened ??= register(tf, load)
+  const found = await opened
+  await tf.setBackend(BACKEND)
+  return found
+}
+
+async function register(tf: Tf, load: () => typeof TfWebgpu): Promise<Opened> {
   const engine = `tfjs:${BACKEND}`
   const adapter = await nodeAdapter()
   if ('missing' in adapter)
@@ -51,8 +63,15 @@ async function register(tf: Tf, load: () => typeof TfWebgpu): Promise<Adapter> {
   setFlags(tf, webgpu)
   tf.registerBackend(BACKEND, () => backend)
   replaceKernel(tf, 'AddN', addInGroups)
-  replaceKernel(tf, 'UnsortedSegmentSum', () => segmentSum(webgpu))
-  return adapter
+  const recorder = new Recorder(backend)
+  replaceKernel(tf, 'Cast', cast(recorder))
+  replaceKernel(tf, 'BatchMatMul', matMul(tf, recorder))
+  replaceKernel(tf, 'Sum', sum(tf, recorder))
+  tf.unregisterKernel('UnsortedSegmentSum', BACKEND)
+  for (const kernels of [pointwiseKernels, rowKernels, segmentKernels])
+    registerKernels(tf, BACKEND, recorder, kernels)
+  registerFusedGradients(tf)
+  return { adapter, recorder }
 }
 
 /** The backend can only be made where there is a `navigator.gpu`; other code must not see one in Node, so it is taken back. */
@@ -95,8 +114,8 @@ function setFlags(tf: Tf, { webgpu_util }: typeof TfWebgpu): void {
   tf.env().set('WEBGPU_MATMUL_PROGRAM_TYPE', webgpu_util.MatMulProgramType.MatMulPackedProgram)
 }
 
-/** What the kernels below need of the backend. */
-type Shaders = Pick<WebGPUBackend, 'device' | 'disposeData' | 'runWebGPUProgram'>
+/** What the kernel below needs of the backend. */
+type Shaders = Pick<WebGPUBackend, 'device' | 'disposeData'>
 
 function replaceKernel(tf: Tf, name: string, kernel: (own: KernelFunc) => KernelFunc): void {
   const own: KernelConfig = tf.getKernel(name, BACKEND)
@@ -119,45 +138,3 @@ const addInGroups =
     }
     return sum(call.inputs as unknown as TensorInfo[])
   }
-
-/**
- * Sums rows of x by their id, each in the order of rows: the gradient of a gather. The backend's own kernel adds
- * in the order in which threads come, so that its last digits differ from run to run.
- */
-function segmentSum({ webgpu_util }: typeof TfWebgpu): KernelFunc {
-  return ({ attrs, backend: given, inputs }) => {
-    const backend = given as unknown as Shaders
-    const { x, segmentIds } = inputs as Record<'x' | 'segmentIds', TensorInfo>
-    const { numSegments } = attrs as unknown as { numSegments: number }
-    const rows = segmentIds.shape[0] as number
-    const width = x.shape.slice(1).reduce((a, b) => a * b, 1)
-    const outputShape = [numSegments, ...x.shape.slice(1)]
-    const dispatchLayout = webgpu_util.flatDispatchLayout(outputShape)
-    const workgroupSize: [number, number, number] = [64, 1, 1]
-    const program: TfWebgpu.WebGPUProgram = {
-      shaderKey: 'basinSegmentSum',
-      variableNames: ['x', 'segmentIds'],
-      uniforms: 'rows : i32, width : i32,',
-      size: true,
-      outputShape,
-      dispatchLayout,
-      dispatch: webgpu_util.computeDispatch(dispatchLayout, outputShape, workgroupSize),
-      workgroupSize,
-      getUserCode: () => `
-fn main(index : i32) {
-  if (index >= uniforms.size) { return; }
-  let segment = index / uniforms.width;
-  let column = index % uniforms.width;
-  var sum = 0.0;
-  for (var row = 0; row < uniforms.rows; row++) {
-    if (segmentIds[row] == segment) { sum += x[row * uniforms.width + column]; }
-  }
-  result[index] = sum;
-}`,
-    }
-    return backend.runWebGPUProgram(program, [x, segmentIds], 'float32', [
-      { type: 'int32', data: [rows] },
-      { type: 'int32', data: [width] },
-    ])
-  }
-}

@@ -40,10 +40,10 @@ export function trimmedLoss(
 function ranks(tf: Tf, x: Tensor): Tensor {
   const n = x.size
   const [own, other] = [tf.reshape(x, [n, 1]), tf.reshape(x, [1, n])]
-  const earlier = Float32Array.from({ length: n * n }, (_, i) =>
-    i % n < Math.floor(i / n) ? 1 : 0,
-  )
-  const lower = tf.cast(tf.less(other, own), 'float32')
-  const equal = tf.mul(tf.cast(tf.equal(other, own), 'float32'), tf.tensor2d(earlier, [n, n]))
+  const places = tf.range(0, n)
+  const flag = (condition: Tensor): Tensor => tf.cast(condition, 'float32')
+  const earlier = flag(tf.less(tf.reshape(places, [1, n]), tf.reshape(places, [n, 1])))
+  const lower = flag(tf.less(other, own))
+  const equal = tf.mul(flag(tf.equal(other, own)), earlier)
   return tf.sum(tf.add(lower, equal), 1)
 }

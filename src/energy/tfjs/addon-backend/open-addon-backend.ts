@@ -4,13 +4,14 @@
  */
 import { NativeBackend } from './addon-backend.js'
 import { Calls } from './calls.js'
-import { duals, registerDualGradients } from './kernels/dual.js'
+import { duals } from './kernels/dual.js'
 import { elementwise } from './kernels/elementwise.js'
-import { fused, registerFusedGradients } from './kernels/fused-kernels.js'
+import { fused } from './kernels/fused-kernels.js'
 import type { Attributes, Inputs, Kernel, Kernels, Tf } from './kernels/kernel.js'
 import { indices } from './kernels/indices.js'
 import { moves } from './kernels/moves.js'
 import { products } from './kernels/products.js'
+import { registerFusedGradients } from '../fused-gradients.js'
 import type { TrainingAddon } from '../../native/addon.js'
 
 /** The name by which TensorFlow.js knows the backend: one for each number of threads. */
@@ -27,10 +28,7 @@ export async function openNative(
   const name = nameFor(threads)
   let backend = opened.get(name)
   if (!backend) {
-    if (opened.size === 0) {
-      registerFusedGradients(tf)
-      registerDualGradients(tf)
-    }
+    registerFusedGradients(tf)
     const made = new NativeBackend(new Calls(training, threads))
     tf.registerBackend(name, () => made)
     registerKernels(tf, name)

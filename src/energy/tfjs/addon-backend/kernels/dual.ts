@@ -1,7 +1,7 @@
-/** Kernels of values together with a directional derivative (../../numbers.ts), and their gradients. */
-import type { Tensor, TensorInfo } from '@tensorflow/tfjs-core'
+/** Kernels of values together with a directional derivative (../../numbers.ts), and those of their gradients. */
+import type { TensorInfo } from '@tensorflow/tfjs-core'
 import { sizeOf, type NativeBackend } from '../addon-backend.js'
-import { input, runKernel, type Inputs, type Kernel, type Kernels, type Tf } from './kernel.js'
+import { input, type Inputs, type Kernel, type Kernels } from './kernel.js'
 
 const blocksOf = (backend: NativeBackend, tensors: readonly TensorInfo[]): number[] =>
   tensors.map((t) => backend.block(t))
@@ -103,63 +103,4 @@ export const duals: Kernels = {
   BasinJointSoftmax: jointSoftmax,
   BasinJointSoftmaxDual: jointSoftmax,
   BasinJointSoftmaxGradient: jointSoftmaxGradient,
-}
-
-export function registerDualGradients(tf: Tf): void {
-  tf.registerGradient({
-    kernelName: 'BasinGateDual',
-    inputsToSave: ['a', 'b', 'ta', 'tb'],
-    gradFunc: (dys, saved) => {
-      const [a, b, ta, tb] = saved as [Tensor, Tensor, Tensor, Tensor]
-      const [g, h] = dys as [Tensor, Tensor]
-      const inputs = { a, b, ta, tb, g, h }
-      const [da, db, dta, dtb] = runKernel(tf, 'BasinGateDualGradient', inputs) as [
-        Tensor,
-        Tensor,
-        Tensor,
-        Tensor,
-      ]
-      return { a: () => da, b: () => db, ta: () => dta, tb: () => dtb }
-    },
-  })
-  tf.registerGradient({
-    kernelName: 'BasinNormDual',
-    inputsToSave: ['x', 't', 'w'],
-    outputsToSave: [false, false, true],
-    gradFunc: (dys, saved) => {
-      const [x, t, w, r] = saved as [Tensor, Tensor, Tensor, Tensor]
-      const [g, h] = dys as [Tensor, Tensor]
-      const inputs = { x, t, w, r, g, h }
-      const [dx, dt, dw] = runKernel(tf, 'BasinNormDualGradient', inputs) as [
-        Tensor,
-        Tensor,
-        Tensor,
-      ]
-      return { x: () => dx, t: () => dt, w: () => dw }
-    },
-  })
-  tf.registerGradient({
-    kernelName: 'BasinJointSoftmax',
-    outputsToSave: [true, true],
-    gradFunc: (dys, saved) => {
-      const [context, own] = saved as [Tensor, Tensor]
-      const [contextG, ownG] = dys as [Tensor, Tensor]
-      const name = 'BasinJointSoftmaxGradient'
-      const [df, dO] = runKernel(tf, name, { context, own, contextG, ownG }) as [Tensor, Tensor]
-      return { context: () => df, own: () => dO }
-    },
-  })
-  tf.registerGradient({
-    kernelName: 'BasinJointSoftmaxDual',
-    inputsToSave: ['contextTangent', 'ownTangent'],
-    outputsToSave: [true, true, false, false],
-    gradFunc: (dys, saved) => {
-      const [contextTangent, ownTangent, context, own] = saved as [Tensor, Tensor, Tensor, Tensor]
-      const [contextG, ownG, contextH, ownH] = dys as [Tensor, Tensor, Tensor, Tensor]
-      const inputs = { context, own, contextTangent, ownTangent, contextG, ownG, contextH, ownH }
-      const outs = runKernel(tf, 'BasinJointSoftmaxGradient', inputs)
-      const [df, dO, dft, dot] = outs as [Tensor, Tensor, Tensor, Tensor]
-      return { context: () => df, own: () => dO, contextTangent: () => dft, ownTangent: () => dot }
-    },
-  })
 }

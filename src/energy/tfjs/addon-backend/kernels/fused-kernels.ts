@@ -1,10 +1,10 @@
 /**
  * Kernels of our own: each computes in one pass what other backends compose of several ops (../../fused.ts),
- * and there are two for the gradients of softmax. Their gradients are kernels too.
+ * and there are two for the gradients of softmax. Their gradients (../../fused-gradients.ts) are kernels too.
  */
-import type { KernelConfig, Tensor, TensorInfo } from '@tensorflow/tfjs-core'
+import type { TensorInfo } from '@tensorflow/tfjs-core'
 import { sizeOf } from '../addon-backend.js'
-import { input, runKernel as run, type Kernel, type Kernels, type Tf } from './kernel.js'
+import { input, type Kernel, type Kernels } from './kernel.js'
 
 const gate: Kernel = (backend, inputs) => {
   const [a, b] = [input(inputs, 'a'), input(inputs, 'b')]
@@ -96,75 +96,5 @@ export function fused(): Kernels {
     BasinRotate: rotate,
     BasinCrossEntropy: crossEntropy,
     BasinCrossEntropyGradient: crossEntropyGradient,
-  }
-}
-
-/** TensorFlow.js has one gradient for each kernel on all backends: on others, that of softmax stays the usual one. */
-export function registerFusedGradients(tf: Tf): void {
-  tf.registerGradient({
-    kernelName: 'BasinGate',
-    inputsToSave: ['a', 'b'],
-    gradFunc: (dy, saved) => {
-      const [a, b] = saved as [Tensor, Tensor]
-      const [da, db] = run(tf, 'BasinGateGradient', { a, b, dy: dy as Tensor }) as [Tensor, Tensor]
-      return { a: () => da, b: () => db }
-    },
-  })
-  tf.registerGradient({
-    kernelName: 'BasinNorm',
-    inputsToSave: ['x', 'w'],
-    outputsToSave: [false, true],
-    gradFunc: (dys, saved) => {
-      const [x, w, r] = saved as [Tensor, Tensor, Tensor]
-      const [dy] = dys as [Tensor]
-      const [dx, dw] = run(tf, 'BasinNormGradient', { dy, x, w, r }) as [Tensor, Tensor]
-      return { x: () => dx, w: () => dw }
-    },
-  })
-  tf.registerGradient({
-    kernelName: 'BasinRotate',
-    inputsToSave: ['cos', 'sin'],
-    gradFunc: (dy, saved, attributes) => {
-      const [cos, sin] = saved as [Tensor, Tensor]
-      const back = !attributes['back']
-      return { x: () => run(tf, 'BasinRotate', { x: dy as Tensor, cos, sin }, { back }) as Tensor }
-    },
-  })
-  tf.registerGradient({
-    kernelName: 'BasinCrossEntropy',
-    inputsToSave: ['logits', 'targets'],
-    outputsToSave: [false, true],
-    gradFunc: (dys, saved) => {
-      const [logits, targets, logSum] = saved as [Tensor, Tensor, Tensor]
-      const scale = () => tf.neg((dys as Tensor[])[0] as Tensor)
-      return {
-        logits: () =>
-          run(tf, 'BasinCrossEntropyGradient', {
-            logits,
-            targets,
-            logSum,
-            scale: scale(),
-          }) as Tensor,
-      }
-    },
-  })
-  for (const [kernelName, gradient] of [
-    ['Softmax', 'BasinSoftmaxGradient'],
-    ['LogSoftmax', 'BasinLogSoftmaxGradient'],
-  ] as const) {
-    const usual = tf.getGradient(kernelName)
-    tf.registerGradient({
-      ...usual,
-      gradFunc: (dy, saved, attributes) =>
-        (tf.getKernel(gradient, tf.getBackend()) as KernelConfig | undefined)
-          ? {
-              logits: () =>
-                run(tf, gradient, {
-                  dy: dy as Tensor,
-                  y: saved[0] as Tensor,
-                }) as Tensor,
-            }
-          : usual.gradFunc(dy, saved, attributes),
-    })
   }
 }

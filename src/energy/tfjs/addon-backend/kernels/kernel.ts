@@ -1,6 +1,6 @@
 /** A kernel of this backend is a function of the backend, its inputs and its attributes. */
 import type * as TfCore from '@tensorflow/tfjs-core'
-import type { Tensor, TensorInfo } from '@tensorflow/tfjs-core'
+import type { TensorInfo } from '@tensorflow/tfjs-core'
 import type { NativeBackend } from '../addon-backend.js'
 
 export type Tf = typeof TfCore
@@ -21,11 +21,3 @@ export function input(inputs: Inputs, name: string): TensorInfo {
   if (!found) throw new Error(`a kernel was called without its input ${name}`)
   return found
 }
-
-/** Runs a kernel as TensorFlow.js does, on the tape where there is one. */
-export const runKernel = (
-  tf: Tf,
-  name: string,
-  inputs: Record<string, TensorInfo>,
-  attributes: Record<string, boolean> = {},
-): Tensor | Tensor[] => tf.engine().runKernel(name, inputs as never, attributes)
