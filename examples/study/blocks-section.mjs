@@ -61,7 +61,9 @@ function readingPart({ choosing, distinct, endings }) {
   const share = (list) => list.map((x) => `${(100 * x).toFixed(1)} %`).join(', ')
   return [
     `**Distinct n-grams.** Of 1, 2, 3 words in continuations of one block at temperature 0.7, ${share(distinct.written)} are different ones; of the true text ${share(distinct.truth)}.`,
-    `**Reading.** Of ${endings.stories} stories, the true ending fits best among it and three that the model wrote itself (chance is 25 %):`,
+    `**Reading.** Of ${endings.stories} stories, the true ending fits best among it and three that the model wrote itself, all of them with as many tokens as the true one (chance is 25 %).
+Each token left out: the mean over tokens of the nats of each where all others are given (pseudo-log-likelihood); less entropy: of what is read there, that is how much less probable than a draw
+of the model's own the token is. What the model writes is more predictable than true text, which the second does not count in its favour.`,
     table(
       ['measure', 'true ending first'],
       Object.entries(endings.right).map(([name, right]) => [

@@ -224,44 +224,41 @@ function distinct(texts) {
   })
 }
 
-/** Texts of at most a block, ended by the start token if there is room. */
-const endingTokens = (ending) => {
-  const own = tokenizer.encode(ending).slice(0, block)
-  return own.length < block ? [...own, tokenizer.bos] : own
+/** By measure, a number for each of several texts: the lower, the better the model finds the text. */
+function measuresOf(texts) {
+  const left = leaveOneOut(model, texts, 2)
+  return {
+    'energy of its tokens': energiesOfTokens(model, texts),
+    'each token left out': left.map((each) => mean(each.map(({ nats }) => nats))),
+    'each token left out, nats less entropy': left.map((each) =>
+      mean(each.map(({ entropy, nats }) => nats - entropy)),
+    ),
+  }
 }
 
-/** By measure, for how many stories the true ending fits best among three that the model wrote. */
+/**
+ * By measure, for how many stories the true ending fits best among three that the model wrote. All four have as many
+ * tokens as the true one, for the model's sentences are shorter than true endings, and a sum would tell them by that.
+ */
 function endings() {
   const stories = storiesOf(text)
     .map(({ ending, prompt }) => ({
       context: [tokenizer.bos, ...tokenizer.encode(prompt)],
-      ending,
+      truth: tokenizer.encode(ending),
     }))
-    .filter(({ context, ending }) => context.length <= 200 && endingTokens(ending).length < block)
+    .filter(({ context, truth }) => context.length <= 200 && truth.length <= block)
     .slice(0, rows)
   const cases = stories.map(({ context }) => ({ context, clamped: new Array(block).fill(BLANK) }))
   const own = Array.from({ length: OTHERS }, (_, i) =>
-    write(model, cases, { ...CHOSEN, temperature: 0.7, seed: 1000 * (i + 1) }).map((written) => {
-      const said = tokenizer.decode(written)
-      return /^[^.!?]*[.!?]+["']?/.exec(said)?.[0] ?? said
-    }),
+    write(model, cases, { ...CHOSEN, temperature: 0.7, seed: 1000 * (i + 1) }),
   )
-  const texts = stories.flatMap(({ context, ending }, i) =>
-    [ending, ...own.map((each) => each[i])].map((each) => ({
+  const texts = stories.flatMap(({ context, truth }, i) =>
+    [truth, ...own.map((each) => each[i].slice(0, truth.length))].map((each) => ({
       context,
-      tokens: endingTokens(each),
+      tokens: each,
     })),
   )
-  const alone = texts.map(({ tokens: each }) => ({ context: [tokenizer.bos], tokens: each }))
-  const nats = leaveOneOut(model, texts, 2)
-  const without = leaveOneOut(model, alone, 2)
-  const sums = nats.map((each) => each.reduce((a, b) => a + b, 0))
-  const measures = {
-    'energy of its tokens': energiesOfTokens(model, texts),
-    'each token left out, mean': nats.map(mean),
-    'each token left out, sum': sums,
-    'each token left out, gain': sums.map((sum, i) => sum - without[i].reduce((a, b) => a + b, 0)),
-  }
+  const measures = measuresOf(texts)
   const right = Object.fromEntries(
     Object.entries(measures).map(([name, all]) => [
       name,
@@ -283,10 +280,7 @@ async function choosing(judge) {
   const texts = written.flatMap((all) =>
     all.map((each, i) => ({ context: cases[i].context, tokens: each })),
   )
-  const measures = {
-    'energy of its tokens': energiesOfTokens(model, texts),
-    'each token left out': leaveOneOut(model, texts, 2).map(mean),
-  }
+  const measures = measuresOf(texts)
   const judged = []
   for (const [i] of texts.entries()) {
     const { tokens: each, context } = texts[i]

@@ -64,13 +64,24 @@ function goOnWith(engine, changes) {
   engine.begin(changes.map(({ clamped, slot }, i) => rowOf(slot, clamped, starts[i])))
 }
 
-/** -log p of `token` at a position of logits [K, V]. */
-function natsOf(logits, block, position, token) {
+/** Of logits [K, V] at a position: -log p of `token`, and the entropy, in nats. */
+function surpriseAt(logits, block, position, token) {
   const width = logits.length / block
   const row = logits.subarray(position * width, (position + 1) * width)
   const most = row.reduce((a, b) => Math.max(a, b))
-  return most + Math.log(row.reduce((sum, z) => sum + Math.exp(z - most), 0)) - row[token]
+  let total = 0
+  let weighted = 0
+  for (const z of row) {
+    total += Math.exp(z - most)
+    weighted += Math.exp(z - most) * (z - most)
+  }
+  return {
+    nats: most + Math.log(total) - row[token],
+    entropy: Math.log(total) - weighted / total,
+  }
 }
+
+const natsOf = (...place) => surpriseAt(...place).nats
 
 /** By case and budget, the nats of each blank: all blanks at once, by the answer of lowest energy so far. */
 export function natsAtOnce(model, cases, budgets) {
@@ -186,7 +197,7 @@ export function energies(model, cases, steps) {
 
 /**
  * Of `tokens` after a context, the nats of each where all others are given (pseudo-log-likelihood, Salazar et al.
- * 2020): whatever follows them in the block is left open.
+ * 2020), and the entropy of what is read there: whatever follows them in the block is left open.
  */
 export function leaveOneOut(model, texts, steps) {
   const rest = (tokens) => new Array(model.block - tokens.length).fill(BLANK)
@@ -199,14 +210,16 @@ export function leaveOneOut(model, texts, steps) {
     })),
   )
   const { block, engine } = model
-  const nats = []
+  const found = []
   inBatches(model, cases, (batch) => {
     for (let step = 0; step < steps; step++) descend(engine, [...batch.keys()], step)
     const reads = engine.read(batch.map((_, slot) => ({ slot, which: 'last', top: 'all' })))
-    batch.forEach(({ at, truth }, i) => nats.push(natsOf(reads[i].logits, block, at, truth[at])))
+    batch.forEach(({ at, truth }, i) =>
+      found.push(surpriseAt(reads[i].logits, block, at, truth[at])),
+    )
   })
   let used = 0
-  return texts.map(({ tokens }) => nats.slice(used, (used += tokens.length)))
+  return texts.map(({ tokens }) => found.slice(used, (used += tokens.length)))
 }
 
 /** By text, the energy of its tokens as one block. */

@@ -8,7 +8,7 @@ import { rowOf, type Batch } from '../../src/train/data/training-batch.js'
 import { uniform } from '../../src/refine/random.js'
 import { Training, type TrainOptions } from '../../src/train/loop.js'
 import { equilibrium, type EquilibriumOptions } from '../../src/train/objectives/equilibrium.js'
-import { inputsOf } from '../../src/train/objectives/objective.js'
+import { inputsOf, observeBatch, type Objective } from '../../src/train/objectives/objective.js'
 import { computeUpdate } from '../../src/train/update.js'
 import { startNoise, towards } from '../../src/train/objectives/start-noise.js'
 import { readState } from '../../src/train/training-state.js'
@@ -26,6 +26,27 @@ const drawsFrom = (seed: number) => {
   let draws = 0
   return () => uniform(seed, 0, draws++)
 }
+const config = configOf({})
+/** Nine updates in a directory. */
+const runOf = (out: string, objective: Objective): TrainOptions => ({
+  out,
+  config,
+  objective,
+  optimizer: optimizerOf('muon', 9),
+  seed: 3,
+  settings: {},
+  alpha: 1,
+  batch: (update) => batchFor({ config, tensors: new Map() }, update),
+  validation: [batchFor({ config, tensors: new Map() }, 1000)],
+  budgets: [1, 2],
+  validateEvery: 100,
+  saveEvery: 2,
+  average: 0.9,
+  collapseAt: 0,
+  onUpdate: () => undefined,
+  onValidation: () => undefined,
+  stop: () => false,
+})
 const numbersOf = (t: Tensor | undefined): number[] => [...(t?.dataSync() ?? [])]
 
 describe('the gradients of equilibrium', () => {
@@ -119,6 +140,64 @@ describe('a trimmed loss', () => {
   })
 })
 
+describe('what the loss counts', () => {
+  const whole = batchFor(model)
+  // One blank in the first row, three in the others.
+  const batch = {
+    ...whole,
+    moving: whole.moving.map((moves, i) => (i === 1 || i === 2 ? 0 : moves)),
+  }
+  const valueOf = async (rows: Batch, options: Partial<EquilibriumOptions>): Promise<number> => {
+    const objective = equilibrium({ ...plain, ...options })
+    return (await computeUpdate(networkOf(tf, model), objective, rows, drawsFrom(1))).value
+  }
+
+  it('is every blank, or by answer the mean of the answers', async () => {
+    const rows = [0, 1, 2].map((row) => rowOf(batch, row))
+    const nats = await Promise.all(rows.map((row) => valueOf(row, {})))
+    const [first = NaN, second = NaN, third = NaN] = nats
+    expect(await valueOf(batch, { byAnswer: true })).toBeCloseTo((first + second + third) / 3, 4)
+    expect(await valueOf(batch, {})).toBeCloseTo((first + 3 * second + 3 * third) / 7, 4)
+  })
+
+  it('is besides each observed token after those before it, padding left out', async () => {
+    const network = networkOf(tf, model)
+    const inputs = inputsOf(network, batch)
+    const { hidden } = observeBatch(network, inputs, 0)
+    const logProbs = tf.logSoftmax(network.readout(network.causalOpinion(hidden)))
+    const numbers = numbersOf(logProbs)
+    const { vocab_size: vocab } = model.config
+    const nats = batch.visible.flatMap(([seen = 0], row) =>
+      Array.from({ length: seen - 1 }, (_, at) => {
+        const token = batch.observed[row * batch.length + at + 1] as number
+        return -(numbers[(row * batch.length + at) * vocab + token] as number)
+      }),
+    )
+    const wanted = nats.reduce((sum, x) => sum + x, 0) / nats.length
+    const added = (await valueOf(batch, { contextLoss: 0.5 })) - (await valueOf(batch, {}))
+    expect(nats).toHaveLength(3)
+    expect(added).toBeCloseTo(0.5 * wanted, 4)
+  })
+})
+
+describe("true answers against the model's own", () => {
+  it('have the lower energy where they are trained to', async () => {
+    const shareAfter = async (ownAnswers: number): Promise<number> => {
+      const separated: number[] = []
+      const out = mkdtempSync(join(tmpdir(), 'basin-own-'))
+      const training = new Training(tf, {
+        ...runOf(out, equilibrium({ ...plain, ownAnswers })),
+        optimizer: optimizerOf('adamw', 30),
+        batch: () => batchFor(model),
+        onUpdate: ({ measures }) => separated.push(measures['separated'] as number),
+      })
+      await training.run()
+      return separated.slice(10).reduce((sum, x) => sum + x, 0) / 20
+    }
+    expect(await shareAfter(1)).toBeGreaterThan((await shareAfter(1e-9)) + 0.2)
+  })
+})
+
 describe('equilibrium refuses', () => {
   it.each([
     { name: 'damping', options: { damping: 0.1 } },
@@ -133,11 +212,8 @@ describe('equilibrium refuses', () => {
 })
 
 describe('a run with an average, noise of all kinds and a buffer of what is unsolved', () => {
-  const config = configOf({})
-  const given = (out: string): TrainOptions => ({
-    out,
-    config,
-    objective: equilibrium({
+  const objective = () =>
+    equilibrium({
       horizon: 2,
       lossSteps: 2,
       through: true,
@@ -151,26 +227,11 @@ describe('a run with an average, noise of all kinds and a buffer of what is unso
       trim: 0.2,
       replay: { size: 5, share: 1 },
       replayUnsolved: true,
-    }),
-    optimizer: optimizerOf('muon', 9),
-    seed: 3,
-    settings: {},
-    alpha: 1,
-    batch: (update) => batchFor({ config, tensors: new Map() }, update),
-    validation: [batchFor({ config, tensors: new Map() }, 1000)],
-    budgets: [1, 2],
-    validateEvery: 100,
-    saveEvery: 2,
-    average: 0.9,
-    collapseAt: 0,
-    onUpdate: () => undefined,
-    onValidation: () => undefined,
-    stop: () => false,
-  })
+    })
   const directory = () => mkdtempSync(join(tmpdir(), 'basin-equilibrium-'))
   async function trainTo(last: number, out: string): Promise<void> {
     const training: Training = new Training(tf, {
-      ...given(out),
+      ...runOf(out, objective()),
       stop: () => training.update >= last,
     })
     await training.run()

@@ -37,6 +37,20 @@ export const objectiveCases: readonly ObjectiveCase[] = [
     residual,
     () => equilibrium({ horizon: 3, lossSteps: 2, noise: 0.1, replay: null }),
   ],
+  [
+    'equilibrium of text',
+    residual,
+    () =>
+      equilibrium({
+        horizon: 3,
+        lossSteps: 1,
+        noise: 0,
+        replay: null,
+        byAnswer: true,
+        contextLoss: 0.5,
+        ownAnswers: 0.3,
+      }),
+  ],
   ['optimize s1', potential, () => optimize({ ...stageOne, steps: 2 })],
   [
     'optimize s2',

@@ -122,6 +122,17 @@ each(
     }),
   { held: false },
 )
+each('equilibrium, answers alike, with the next observed token and its own answers', () =>
+  equilibrium({
+    horizon: 0,
+    lossSteps: 1,
+    noise: 0.5,
+    replay: null,
+    byAnswer: true,
+    contextLoss: 0.5,
+    ownAnswers: 0.5,
+  }),
+)
 
 describe('feed-forward', () => {
   it.each([1, 4])('K = %i', async (block) => {

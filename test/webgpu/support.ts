@@ -46,21 +46,34 @@ export function adapterOfTests(): Adapter {
   return found
 }
 
-let shared: Device | undefined
-async function sharedDevice(): Promise<Device> {
-  if (shared) return shared
-  shared = await Device.open(adapterOfTests())
-  shared.enter()
-  return shared
+const devices = new Map<number | undefined, Promise<Device>>()
+
+/** One device for each choice of kernels (`busyThreads`; undefined: the adapter's own). */
+function deviceOf(busyThreads?: number): Promise<Device> {
+  const known = devices.get(busyThreads)
+  if (known) return known
+  const made = openDevice(busyThreads)
+  devices.set(busyThreads, made)
+  return made
 }
-afterAll(() => shared?.leave())
+/** An adapter gives one device only. */
+async function openDevice(busyThreads?: number): Promise<Device> {
+  const adapter = devices.size === 0 ? adapterOfTests() : await nodeAdapter()
+  if ('missing' in adapter) throw new Error(adapter.missing)
+  const device = await Device.open(adapter, undefined, busyThreads)
+  device.enter()
+  return device
+}
+afterAll(async () => {
+  for (const device of devices.values()) await (await device).leave()
+})
 
 export async function openWebgpu(
   checkpoint: Checkpoint,
-  options: Partial<WebgpuOptions> = {},
+  { busyThreads, ...options }: Partial<WebgpuOptions> & { busyThreads?: number } = {},
 ): Promise<WebgpuEngine> {
   const capacity = { slots: 16, contexts: 16, pages: 64 }
-  return WebgpuEngine.open(checkpoint, await sharedDevice(), {
+  return WebgpuEngine.open(checkpoint, await deviceOf(busyThreads), {
     capacity,
     reason: 'test',
     identity: modelIdentity(checkpoint, 'f32'),

@@ -12,8 +12,16 @@ import { capacity, descendRows, everyRow, expectSame, watched } from '../energy/
 import { configOf, modelOf } from '../support/models.js'
 import { chosen, describeWebgpu, everything, openWebgpu } from './support.js'
 
-const run = async (checkpoint: Checkpoint, wanted: readonly number[], chunk?: number) =>
-  descendRows(await openWebgpu(checkpoint, { capacity }), wanted, chunk)
+const run = async (
+  checkpoint: Checkpoint,
+  wanted: readonly number[],
+  { chunk, busyThreads }: { chunk?: number; busyThreads?: number } = {},
+) =>
+  descendRows(
+    await openWebgpu(checkpoint, { capacity, ...(busyThreads !== undefined && { busyThreads }) }),
+    wanted,
+    chunk,
+  )
 
 const wide = configOf({ dim: 96, heads: 3, ffn_dim: 200, vocab_size: 2100, context_length: 64 })
 const vocab = configOf({
@@ -53,7 +61,19 @@ describeWebgpu('webgpu', () => {
     })
 
     it('whatever chunks the context came in', async () => {
-      expectSame(await run(checkpoint, watched, 3), await run(checkpoint, watched))
+      expectSame(await run(checkpoint, watched, { chunk: 3 }), await run(checkpoint, watched))
     })
   })
+
+  // An adapter that computes on the CPU takes other kernels than a GPU: of those, the ones with a thread for each
+  // chain of a sum, and the ones with several positions to a thread.
+  it.each([65_536, 64])(
+    'give the same bits where %i threads keep the adapter busy',
+    async (busy) => {
+      const checkpoint = modelOf('latent residual amortized, K 4')
+      const wanted = watched.slice(0, 4)
+      const own = await run(checkpoint, wanted, { busyThreads: 0 })
+      expectSame(await run(checkpoint, wanted, { busyThreads: busy }), own)
+    },
+  )
 })

@@ -69,6 +69,20 @@ export function addObjectiveFlags(command: Command): Command {
       '--replay-unsolved',
       'equilibrium: rows leave the replay buffer once their answer is right',
     ),
+    new Option(
+      '--by-answer',
+      'equilibrium: every answer counts the same in the loss, however many of its positions are blank',
+    ),
+    number(
+      '--context-loss <x>',
+      'equilibrium: weight of the cross-entropy of the next token, read from the observed stream',
+      real(0),
+    ),
+    number(
+      '--own-answers <x>',
+      "equilibrium: weight of a term that lowers the energy of true answers below that of the model's own",
+      real(0),
+    ),
     number(
       '--horizon <steps>',
       'largest number of steps before those with a loss, drawn in each update (default: equilibrium, amortized: 4, optimize: 0)',

@@ -87,6 +87,8 @@ export class Device {
     readonly adapter: Adapter,
     private readonly device: GPUDevice,
     lost: (error: BasinError) => void,
+    /** Threads that keep it busy: kernels give each thread less where there are fewer. 0: it computes on the CPU. */
+    readonly busyThreads: number,
   ) {
     device.addEventListener('uncapturederror', ({ error }) => {
       this.fault ??= error.message
@@ -106,13 +108,14 @@ export class Device {
   static async open(
     adapter: Adapter,
     lost: (error: BasinError) => void = () => undefined,
+    busyThreads = adapter.software ? 0 : 16_384,
   ): Promise<Device> {
     const device = await requestDevice(adapter, 'webgpu', [
       'maxStorageBufferBindingSize',
       'maxBufferSize',
       'maxComputeWorkgroupsPerDimension',
     ])
-    return new Device(adapter, device, lost)
+    return new Device(adapter, device, lost, busyThreads)
   }
 
   /** Most bytes of one buffer. */

@@ -90,6 +90,8 @@ export class WebgpuEngine implements EnergyEngine {
   private readonly savedAnswers: SavedAnswers
   private readonly pushes: Pushes
   private readonly pace = new Pace()
+  /** When the last part of a descent was done, milliseconds. */
+  private lastEnded = 0
   private readonly alpha: number
   private readonly norm: Float32Array
   private closed = false
@@ -225,24 +227,28 @@ export class WebgpuEngine implements EnergyEngine {
       if (!Number.isFinite(stepSize)) throw notFinite('stepSize', stepSize)
     }
     const rounds = roundsOf(rows)
-    // A slot has room for one push.
-    const atOnce = rows.some(isPushed) ? 1 : Infinity
-    const results: StepResult[] = []
-    for (let next = 0; next < rounds.length;) {
-      const asked = interrupt !== undefined && isRaised(interrupt)
-      if (asked && next > 0) break
-      this.check()
-      const together = rounds.slice(next, next + (asked ? 1 : Math.min(atOnce, this.pace.rounds)))
-      const wanted = together.flatMap((round) => round.map((i) => rows[i] as DescendRow))
-      results.push(
-        ...(await this.steps(
-          wanted,
-          together.map((round) => round.length),
-        )),
-      )
-      next += together.length
+    // A slot has room for one push, which is made of the state before its step.
+    const pushed = rows.some(isPushed)
+    const parts: Promise<StepResult[]>[] = []
+    try {
+      for (let next = 0; next < rounds.length;) {
+        const asked = interrupt !== undefined && isRaised(interrupt)
+        if (asked && next > 0) break
+        this.check()
+        const most = pushed || asked ? 1 : this.pace.rounds
+        const together = rounds.slice(next, next + most)
+        const wanted = together.flatMap((round) => round.map((i) => rows[i] as DescendRow))
+        const lengths = together.map((round) => round.length)
+        parts.push(this.steps(wanted, lengths))
+        // The device computes one part while the next is made ready.
+        await parts.at(pushed ? -1 : -2)
+        next += together.length
+      }
+      return (await Promise.all(parts)).flat()
+    } catch (error) {
+      await Promise.allSettled(parts)
+      throw error
     }
-    return results
   }
 
   async energy(rows: readonly EnergyRow[]): Promise<EnergyResult[]> {
@@ -425,10 +431,7 @@ export class WebgpuEngine implements EnergyEngine {
     const program = start === 'noise' ? this.programs.noise : this.programs.draft
     if (program.length > 0 && start !== 'zeros' && own.length > 0)
       this.runner.enqueue({
-        rows: own.map((row) => ({
-          ...this.candidateRow(row.slot, 0),
-          flags: flag.zero,
-        })),
+        rows: own.map((row) => this.candidateRow(row.slot, 0, flag.zero)),
         rounds: [own.length],
         block,
         programs: () => [{ program }],
@@ -440,10 +443,14 @@ export class WebgpuEngine implements EnergyEngine {
     this.device.submit(copies)
   }
 
-  /** A slot's answer as a row of all K positions. */
-  private candidateRow(index: number, landscape: number): DeviceRow {
-    const slot = this.slots.get(index)
-    const { candidate, seed, contextId } = slot
+  /** A slot's answer as a row of all K positions, with flags and, of a step, its numbers. */
+  private candidateRow(
+    index: number,
+    landscape: number,
+    flags: number,
+    { step, alpha, noise } = noStep,
+  ): DeviceRow {
+    const { candidate, seed, contextId } = this.slots.get(index)
     const context = this.shape.sink + this.contexts.length(contextId)
     return {
       slot: index,
@@ -451,10 +458,13 @@ export class WebgpuEngine implements EnergyEngine {
       context,
       position: context,
       landscape,
-      candidate,
-      seed,
       own: this.shape.block,
-      flags: 0,
+      flags,
+      step,
+      alpha,
+      noise,
+      seed,
+      candidate,
     }
   }
 
@@ -475,17 +485,14 @@ export class WebgpuEngine implements EnergyEngine {
       const slot = this.slots.get(row.slot)
       const counts = residual || slot.stateIsAnswer
       slot.stateIsAnswer = true
-      return {
-        ...this.candidateRow(row.slot, row.landscape),
-        flags:
-          this.normalized(row.step === 0) |
-          (counts ? flag.counts : 0) |
-          (row.acceptLower ? flag.acceptLower : 0) |
-          (isPushed(row) ? flag.pushed : 0),
-        step: row.step,
-        alpha: rowStepSize(this.model, this.alpha, row),
-        noise: row.noise,
-      }
+      const flags =
+        this.normalized(row.step === 0) |
+        (counts ? flag.counts : 0) |
+        (row.acceptLower ? flag.acceptLower : 0) |
+        (isPushed(row) ? flag.pushed : 0)
+      const { noise, step } = row
+      const alpha = rowStepSize(this.model, this.alpha, row)
+      return this.candidateRow(row.slot, row.landscape, flags, { step, alpha, noise })
     })
     const { probe, step } = this.programs
     const began = performance.now()
@@ -500,11 +507,10 @@ export class WebgpuEngine implements EnergyEngine {
           : []),
       ],
     })
-    this.pace.took(rounds.length, performance.now() - began)
-    return rows.map((_, i) => ({
-      ...this.resultAt(numbers, i),
-      gradientNorm: numbers[i * resultNumbers + 1] as number,
-    }))
+    const ended = performance.now()
+    this.pace.took(rounds.length, ended - Math.max(began, this.lastEnded))
+    this.lastEnded = ended
+    return rows.map((_, i) => this.stepResultAt(numbers, i))
   }
 
   private energyRow(row: EnergyRow): DeviceRow {
@@ -512,10 +518,8 @@ export class WebgpuEngine implements EnergyEngine {
     if ('slot' in row) {
       const slot = this.slots.get(row.slot)
       const counts = slot.stateIsAnswer && !this.shape.residual
-      return {
-        ...this.candidateRow(row.slot, row.landscape),
-        flags: this.normalized(!slot.stateIsAnswer) | (counts ? flag.counts : 0),
-      }
+      const flags = this.normalized(!slot.stateIsAnswer) | (counts ? flag.counts : 0)
+      return this.candidateRow(row.slot, row.landscape, flags)
     }
     checkAnswer(this.model, this.capacity, row)
     const { answer, landscape, contextId } = row
@@ -532,14 +536,23 @@ export class WebgpuEngine implements EnergyEngine {
   }
 
   private resultAt(numbers: Float32Array, row: number): EnergyResult {
+    const { best, energy, parts } = this.stepResultAt(numbers, row)
+    return { energy, best, ...(parts && { parts }) }
+  }
+
+  private stepResultAt(numbers: Float32Array, row: number): StepResult {
     const at = row * resultNumbers
-    const [energy, best] = [numbers[at] as number, numbers[at + 2] as number]
-    const result = { energy, best: best >= unknownEnergy ? Infinity : best }
-    if (!this.shape.residual) return result
+    const [energy, gradientNorm] = [numbers[at] as number, numbers[at + 1] as number]
+    const least = numbers[at + 2] as number
+    const best = least >= unknownEnergy ? Infinity : least
+    if (!this.shape.residual) return { energy, best, gradientNorm }
     const [disagreement, doubt] = [numbers[at + 3] as number, numbers[at + 4] as number]
-    return { ...result, parts: { disagreement, doubt } }
+    return { energy, best, gradientNorm, parts: { disagreement, doubt } }
   }
 }
+
+/** Of a row that is no step. */
+const noStep = { step: 0, alpha: 0, noise: 0 }
 
 const notFinite = (param: string, value: number): BasinError =>
   outOfRange(param, 'a finite number', value)

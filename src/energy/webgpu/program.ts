@@ -39,16 +39,10 @@ interface Bound {
   grid: Grid
 }
 
-/** One dispatch: the kernel for few positions and the one for many, which give the same bits. */
-interface Dispatch {
-  few: Bound
-  many: Bound
-}
+/** One dispatch: the kernel for a pass of this size. All that it chooses among give the same bits. */
+type Dispatch = (round: Round) => Bound
 
 export type Program = readonly Dispatch[]
-
-/** Positions up to which a pass is one of few. */
-const fewPositions = 16
 
 /** What lives as long as the engine and is not an activation. */
 export interface State {
@@ -123,7 +117,7 @@ class Assembly {
     grid: Grid,
   ): Promise<Dispatch> {
     const one = await this.bound(source, buffers, grid)
-    return { few: one, many: one }
+    return () => one
   }
 
   async product(
@@ -132,14 +126,22 @@ class Assembly {
     buffers: readonly GPUBuffer[],
     parts = 1,
   ): Promise<Dispatch> {
-    const of = (amount: products.Amount): Promise<Bound> =>
-      this.bound(make(amount), buffers, ({ positions }) => [
-        ceil(columns / 4, products.productGroup[0]),
-        ceil(ceil(positions, products.positionsPerThread[amount]), products.productGroup[1]),
-        parts,
-      ])
-    const [few, many] = await Promise.all([of('few'), of('many')])
-    return { few, many }
+    const { busyThreads } = this.device
+    const size = ({ positions }: Round) => ({ columns, parts, positions })
+    const made = await Promise.all(
+      products.productAmounts(busyThreads).map(async (amount) => ({
+        amount,
+        bound: await this.bound(
+          make(amount),
+          buffers,
+          (round) => products.productGrid(amount, size(round)).grid,
+        ),
+      })),
+    )
+    const smallest = made.at(-1) as (typeof made)[number]
+    return (round) =>
+      (made.find(({ amount }) => products.suits(amount, busyThreads, size(round))) ?? smallest)
+        .bound
   }
 
   /** A thread for each vector of each position. */
@@ -150,6 +152,18 @@ class Assembly {
       ceil(positions, high),
       1,
     ])
+  }
+
+  /** Sums over keys: where positions are few, a thread has a part of the keys. */
+  async mix(shape: Shape, buffers: readonly GPUBuffer[]): Promise<Dispatch> {
+    const vectors = shape.dim / attention.headVector(shape)
+    const whole = await this.vectors(attention.mix(shape, false), vectors, buffers)
+    const { busyThreads } = this.device
+    if (busyThreads === 0) return whole
+    const split = await this.bound(attention.mix(shape, true), buffers, ({ positions }) =>
+      attention.splitMixGrid(vectors, positions),
+    )
+    return (round) => (round.positions * vectors < busyThreads ? split : whole(round))
   }
 
   /** A workgroup for each position. */
@@ -268,14 +282,7 @@ class ModelDispatches {
     const gate = (i: 0 | 1): GPUBuffer[] => (w.adaptive ? [w.adaptive.gate[i]] : [])
     return [
       to.scores(attention.scores(shape), shape.heads, [qkv, kv, state.pages, scores]),
-      to.vectors(attention.mix(shape), shape.dim / attention.headVector(shape), [
-        qkv,
-        kv,
-        state.pages,
-        scores,
-        mixed,
-        ...(logSums ? [logSums] : []),
-      ]),
+      to.mix(shape, [qkv, kv, state.pages, scores, mixed, ...(logSums ? [logSums] : [])]),
       to.product((amount) => products.residualProduct(shape, amount, shape.ld), shape.ld, [
         mixed,
         w.out,
@@ -629,9 +636,8 @@ export function record(
   round: Round,
   offset: number,
 ): void {
-  const amount = round.positions <= fewPositions ? 'few' : 'many'
   for (const dispatch of program) {
-    const { grid, group, kernel } = dispatch[amount]
+    const { grid, group, kernel } = dispatch(round)
     pass.setPipeline(kernel.pipeline)
     pass.setBindGroup(0, group, [offset])
     pass.dispatchWorkgroups(...grid(round))

@@ -46,17 +46,20 @@ export class Runner {
       this.device.submit(this.record(this.rowsOf(batch, passes), passes))
   }
 
-  /** Submits, and returns the results of all rows: eight numbers each. */
+  /** Submits all at once, and returns the results of all rows: eight numbers each. */
   async results(batch: Batch): Promise<Float32Array> {
-    const results = new Float32Array(batch.rows.length * resultNumbers)
-    for (const passes of this.submissions(batch)) {
-      const first = passes[0]?.round.first ?? 0
+    const parts = [...this.submissions(batch)].map((passes) => {
       const rows = this.rowsOf(batch, passes)
       const bytes = 4 * resultNumbers * rows.length
       const encoder = this.record(rows, passes)
-      const range = { buffer: this.state.results, from: 0, bytes }
-      const [data] = await this.device.submitAndRead(encoder, [range])
-      results.set(new Float32Array(data as ArrayBuffer), first * resultNumbers)
+      return this.device.submitAndRead(encoder, [{ buffer: this.state.results, from: 0, bytes }])
+    })
+    const results = new Float32Array(batch.rows.length * resultNumbers)
+    let first = 0
+    for (const [data] of await Promise.all(parts)) {
+      const numbers = new Float32Array(data as ArrayBuffer)
+      results.set(numbers, first)
+      first += numbers.length
     }
     return results
   }

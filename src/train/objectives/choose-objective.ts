@@ -53,6 +53,9 @@ export interface ObjectiveSettings {
   replay?: number
   replayShare: number
   replayUnsolved?: true
+  byAnswer?: true
+  contextLoss?: number
+  ownAnswers?: number
   horizon?: number
   lossSteps: number
   contrast: (typeof contrasts)[number]

@@ -12,10 +12,12 @@ import type { Tensor } from '../../energy/tfjs/backend.js'
 import { constant } from '../../energy/tfjs/numbers.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { draftsFromContext } from '../../model/config.js'
+import { movingCounts } from '../data/training-batch.js'
 import { answerNats, crossEntropy, withoutGradient } from '../loss.js'
 import { ReplayBuffer, type ReplayOptions } from '../replay.js'
 import { gradientsOf } from './gradients.js'
-import { landscapesOf, type Inputs, type Objective } from './objective.js'
+import { contextOf, landscapesOf, observeBatch, type Inputs, type Objective } from './objective.js'
+import { againstOwnAnswers } from './own-answers.js'
 import { bestArrival, stepper, trajectory, walk, type PathOptions } from './path.js'
 import { solvedRows, trimmedLoss } from './row-losses.js'
 import { remembering, withReplay } from './start.js'
@@ -30,6 +32,12 @@ export interface EquilibriumOptions extends PathOptions {
   replay: ReplayOptions | null
   /** Share of rows, those of most loss, that an update leaves out (trimmed loss). */
   trim?: number
+  /** Every answer counts the same in the loss, however many of its positions are blank. */
+  byAnswer?: true
+  /** Weight of the cross-entropy of the next token, read from the observed stream. */
+  contextLoss?: number
+  /** Weight of a term that lowers the energy of true answers below that of the model's own. */
+  ownAnswers?: number
   /** Rows whose answer is right as it was left are not replayed: the buffer holds what is hard. */
   replayUnsolved?: true
 }
@@ -81,16 +89,22 @@ export function equilibrium(options: EquilibriumOptions): Objective {
           : undefined
       // A step along the true gradient records a tape, so these steps come before the tape below begins.
       const visited = exact ? trajectory(network, replayed, options, first, draw) : []
+      // What a closed-form gradient reads must outlive the tape, so it is made before.
+      const shares = options.byAnswer ? sharesByAnswer(network, inputs) : inputs
+      const next =
+        options.contextLoss && inputs.batch.length > 1 ? nextTokens(network, inputs) : undefined
       const { value, gradients, besides } = gradientsOf<[Tensor, Tensor, ...Tensor[]]>(
         network,
         () => {
-          const landscapeAt = landscapesOf(network, inputs)
+          const observed =
+            options.contextLoss || options.ownAnswers ? observeBatch(network, inputs, 0) : undefined
+          const landscapeAt = landscapesOf(network, inputs, observed)
           // The observed stream belongs on the tape, the iterates before the loss do not.
           const begun = landscapeAt(0)
           const parts: Tensor[] = []
           const byAnswer: Tensor[] = []
           const count = (opinion: Tensor): void => {
-            const part = readLoss(network, inputs, opinion)
+            const part = readLoss(network, inputs, opinion, shares)
             parts.push(part)
             if (options.trim) byAnswer.push(answerNats(network, inputs, network.readout(opinion)))
           }
@@ -111,17 +125,32 @@ export function equilibrium(options: EquilibriumOptions): Objective {
             const opinion = landscapeAt(step).opinion(constant(state)).value
             if (!options.lastLoss || step === first + lossSteps - 1) count(opinion)
             answer = opinion
-            const next = follow(state, opinion, step)
-            const detached = () => withoutGradient(tf, () => tf.clone(next))
-            state = options.through ? next : (visited[step - first + 1] ?? detached())
+            const following = follow(state, opinion, step)
+            const detached = () => withoutGradient(tf, () => tf.clone(following))
+            state = options.through ? following : (visited[step - first + 1] ?? detached())
           }
           const loss = options.trim
             ? trimmedLoss(network, inputs, byAnswer, options.trim)
             : tf.div(tf.addN(parts), parts.length)
-          return [loss, state, answer, ...parts]
+          const terms = [loss]
+          if (observed && next) terms.push(tf.mul(next(observed.hidden), options.contextLoss ?? 0))
+          const rated =
+            observed &&
+            options.ownAnswers &&
+            againstOwnAnswers(
+              network,
+              inputs,
+              contextOf(network, inputs, 0, observed),
+              first + lossSteps - 1,
+              draw,
+            )
+          if (rated) terms.push(tf.mul(rated.term, options.ownAnswers ?? 0))
+          return [tf.addN(terms), state, answer, ...parts, ...(rated ? [rated.separated] : [])]
         },
       )
-      const [left, answer, ...losses] = besides
+      const [left, answer, ...read] = besides
+      const losses = options.ownAnswers ? read.slice(0, -1) : read
+      const separated = options.ownAnswers ? read.at(-1) : undefined
       const { batch } = inputs
       const solved =
         buffer && options.replayUnsolved ? solvedRows(network, inputs, answer) : undefined
@@ -129,11 +158,47 @@ export function equilibrium(options: EquilibriumOptions): Objective {
         value,
         losses,
         gradients,
+        ...(separated && { measures: { separated } }),
         ...(buffer && remembering(buffer, batch, left, solved ? { solved } : {})),
       }
     },
   }
 }
 
-const readLoss = (network: Network, inputs: Inputs, opinion: Tensor): Tensor =>
-  crossEntropy(network.tf, network.readout(opinion), inputs.targets, inputs.weights, inputs.count)
+/** Weights of positions [B, N], and what their sum is divided by. */
+type Shares = Pick<Inputs, 'weights' | 'count'>
+
+const readLoss = (
+  network: Network,
+  inputs: Inputs,
+  opinion: Tensor,
+  { count, weights }: Shares,
+): Tensor => crossEntropy(network.tf, network.readout(opinion), inputs.targets, weights, count)
+
+/** Each blank of an answer has one part in as many as it has blanks. */
+function sharesByAnswer({ tf }: Network, { batch, answerCount: count }: Inputs): Shares {
+  const block = batch.moving.length / (batch.rows * batch.answers)
+  const blanks = movingCounts(batch)
+  const shares = batch.moving.map((moves, i) =>
+    moves > 0 ? 1 / (blanks[Math.floor(i / block)] as number) : 0,
+  )
+  return { weights: tf.tensor2d(shares, [batch.rows, batch.answers * block]), count }
+}
+
+/** The mean cross-entropy of each observed token given those before it, from the output of the observed stream. */
+function nextTokens(network: Network, { batch, observed }: Inputs): (hidden: Tensor) => Tensor {
+  const { tf } = network
+  const { length, rows, visible } = batch
+  const seen = (row: number) => visible[visible.length === 1 ? 0 : row]?.at(-1) ?? 0
+  const known = Array.from({ length: rows }, (_, row) =>
+    Array.from({ length: length - 1 }, (__, at) => (at + 1 < seen(row) ? 1 : 0)),
+  )
+  const targets = tf.slice(observed, [0, 1], [-1, -1])
+  const weights = tf.tensor2d(known.flat(), [rows, length - 1])
+  const count = Math.max(1, known.flat().filter((one) => one === 1).length)
+  return (hidden) => {
+    const before = tf.slice(hidden, [0, 0, 0], [-1, length - 1, -1])
+    const logits = network.readout(network.causalOpinion(before))
+    return crossEntropy(tf, logits, targets, weights, count)
+  }
+}

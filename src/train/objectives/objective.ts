@@ -99,8 +99,12 @@ export function inputsOf(network: Network, batch: Batch): Inputs {
 }
 
 /** The observed stream of a batch under one landscape, which its candidates attend to. */
-export function contextOf(network: Network, inputs: Inputs, landscape: number): Context {
-  const { layers, hidden } = observeBatch(network, inputs, landscape)
+export function contextOf(
+  network: Network,
+  inputs: Inputs,
+  landscape: number,
+  { layers, hidden } = observeBatch(network, inputs, landscape),
+): Context {
   const drafts = draftsFromContext(network.config)
   return { layers, mask: inputs.mask, hidden: drafts ? beforeEach(network, inputs, hidden) : null }
 }
@@ -157,10 +161,17 @@ export function settingOf(
 
 /**
  * The landscapes of a batch by step. A context is observed once, when it is first needed; this must not
- * happen within a tidy, which would free a context that later steps need.
+ * happen within a tidy, which would free a context that later steps need. `observed`: the stream of the first
+ * landscape, where it is known.
  */
-export function landscapesOf(network: Network, inputs: Inputs): (step: number) => Landscape {
-  const contexts: (Context | undefined)[] = []
+export function landscapesOf(
+  network: Network,
+  inputs: Inputs,
+  observed?: ReturnType<typeof observeBatch>,
+): (step: number) => Landscape {
+  const contexts: (Context | undefined)[] = observed
+    ? [contextOf(network, inputs, 0, observed)]
+    : []
   return (step) => {
     const t = landscapeOf(network.config, step)
     const cache = Math.min(t, contextCaches(network.config) - 1)

@@ -2,7 +2,7 @@
 import type { Tensor } from '../../energy/tfjs/backend.js'
 import type { Network } from '../../energy/tfjs/network.js'
 import { stateWidth } from '../../model/config.js'
-import { normals } from '../../refine/random.js'
+import { normals, uniform } from '../../refine/random.js'
 import { joinBatches, type Batch } from '../data/training-batch.js'
 import type { ReplayBuffer } from '../replay.js'
 import { inputsOf, type Draw, type Inputs, type Update } from './objective.js'
@@ -10,13 +10,39 @@ import { inputsOf, type Draw, type Inputs, type Update } from './objective.js'
 /** A seed for `normals`, from one draw. */
 export const seedFrom = (draw: Draw): number => Math.floor(draw() * 2 ** 32)
 
+/** So many numbers are drawn for the noise of an update. */
+const DRAWN = 2 ** 18
+
+/**
+ * Standard normal numbers. A number takes some 40 ns of one thread to draw, and hundreds of boards need millions, while a
+ * GPU or other threads wait. So what is longer than `DRAWN` has that many, again and again, each time from
+ * another place on: rows share numbers, in other places.
+ */
+export function trainingNoise(seed: number, size: number): Float32Array {
+  if (size <= DRAWN) return normals(seed, 0, 0, size)
+  const drawn = normals(seed, 0, 0, DRAWN)
+  const noise = new Float32Array(size)
+  for (let at = 0, turn = 0; at < size; at += DRAWN, turn++) {
+    const from = Math.floor(uniform(seed, turn, 0) * DRAWN)
+    const turned = [drawn.subarray(from), drawn.subarray(0, from)]
+    let place = at
+    for (const part of turned) {
+      const fits = part.subarray(0, Math.max(0, size - place))
+      noise.set(fits, place)
+      place += fits.length
+    }
+  }
+  return noise
+}
+
 /** Standard normal noise times `scale`, [B, N, W]. */
 export function noiseFor(network: Network, inputs: Inputs, scale: number, draw: Draw): Tensor {
   const { tf, config } = network
   const [rows, n] = inputs.targets.shape as [number, number]
   const width = stateWidth(config)
-  const noise = tf.tensor3d(normals(seedFrom(draw), 0, 0, rows * n * width), [rows, n, width])
-  return scale === 1 ? noise : tf.mul(noise, scale)
+  const noise = trainingNoise(seedFrom(draw), rows * n * width)
+  const tensor = tf.tensor3d(noise, [rows, n, width])
+  return scale === 1 ? tensor : tf.mul(tensor, scale)
 }
 
 /**

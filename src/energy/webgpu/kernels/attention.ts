@@ -84,8 +84,23 @@ ${perScore(`  let q = p * 3u * LV + head * HV;
   )
 }
 
-/** softmax(scores) V, [position][LD]; and log of the softmax's denominator where a gradient follows. */
-export function mix(shape: Shape): KernelSource {
+/** Chains of the sums over keys: equal parts of them, added up in order, so that threads may share them. */
+const chains = 8
+/** Threads of a workgroup where they do: vectors by chains. */
+const across = 16
+
+/** Workgroups of `mix` where the chains of a position are so many threads. */
+export const splitMixGrid = (vectors: number, positions: number): [number, number, number] => [
+  Math.ceil(vectors / across),
+  positions,
+  1,
+]
+
+/**
+ * softmax(scores) V, [position][LD]; and log of the softmax's denominator where a gradient follows. `split`: for
+ * few positions, with a thread for each chain; both give the same bits.
+ */
+export function mix(shape: Shape, split: boolean): KernelSource {
   const type = vector(shape)
   const bindings = [
     read('qkv', type),
@@ -95,35 +110,82 @@ export function mix(shape: Shape): KernelSource {
     write('mixed', type),
     ...(shape.gradient ? [write('logSums', 'f32')] : []),
   ]
+  const body = `
+fn largest(at: u32, low: u32, high: u32) -> f32 {
+  var most = -3.4e38;
+  for (var j = low; j < high; j++) { most = max(most, scores[at + j]); }
+  return most;
+}
+struct Sums { x: Vec, sum: f32 }
+fn chain(row: Row, p: u32, c: u32, at: u32, most: f32, low: u32, high: u32) -> Sums {
+  var sums = Sums();
+  for (var j = low; j < min(high, row.context); j++) {
+    let e = exp(scores[at + j] - most);
+    sums.sum += e;
+    sums.x = fma(Vec(e), kv[(location(row, j) + LD) / SIZE + c], sums.x);
+  }
+  let own = (p - p % round.block) * 3u * LV + 2u * LV + c;
+  for (var j = max(low, row.context); j < high; j++) {
+    let e = exp(scores[at + j] - most);
+    sums.sum += e;
+    sums.x = fma(Vec(e), qkv[own + (j - row.context) * 3u * LV], sums.x);
+  }
+  return sums;
+}
+fn finish(p: u32, c: u32, most: f32, sums: Sums) {
+  mixed[p * LV + c] = sums.x / sums.sum;
+  ${shape.gradient ? 'if (c % HV == 0u) { logSums[p * H + c / HV] = most + log(sums.sum); }' : ''}
+}`
+  const whole = perVector(
+    'H * HV',
+    `
+  let at = (p * H + c / HV) * round.stride;
+  let keys = row.context + row.own;
+  let each = (keys + ${String(chains - 1)}u) / ${String(chains)}u;
+  let most = largest(at, 0u, keys);
+  var total = Sums();
+  for (var s = 0u; s < ${String(chains)}u; s++) {
+    let sums = chain(row, p, c, at, most, s * each, min((s + 1u) * each, keys));
+    total.x += sums.x;
+    total.sum += sums.sum;
+  }
+  finish(p, c, most, total);`,
+  )
+  const shared = `
+var<workgroup> parts: array<Sums, ${String(chains * across)}>;
+@compute @workgroup_size(${String(across)}, ${String(chains)})
+fn main(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_id) t: vec3u) {
+  let wanted = g.x * ${String(across)}u + t.x;
+  let c = min(wanted, H * HV - 1u);
+  let p = g.y;
+  let row = rowOf(p);
+  let at = (p * H + c / HV) * round.stride;
+  let keys = row.context + row.own;
+  let each = (keys + ${String(chains - 1)}u) / ${String(chains)}u;
+  let low = min(t.y * each, keys);
+  let high = min(low + each, keys);
+  let mine = t.y * ${String(across)}u + t.x;
+  parts[mine].sum = largest(at, low, high);
+  workgroupBarrier();
+  var most = -3.4e38;
+  for (var s = 0u; s < ${String(chains)}u; s++) { most = max(most, parts[s * ${String(across)}u + t.x].sum); }
+  workgroupBarrier();
+  parts[mine] = chain(row, p, c, at, most, low, high);
+  workgroupBarrier();
+  if (t.y > 0u || wanted != c) { return; }
+  var total = Sums();
+  for (var s = 0u; s < ${String(chains)}u; s++) {
+    total.x += parts[s * ${String(across)}u + t.x].x;
+    total.sum += parts[s * ${String(across)}u + t.x].sum;
+  }
+  finish(p, c, most, total);
+}
+`
   return kernel(
     shape,
-    'mix',
+    split ? 'mix, few positions' : 'mix',
     bindings,
-    `${headConstants(shape)}${location}
-${perVector(
-  'H * HV',
-  `
-  let head = c / HV;
-  let at = (p * H + head) * round.stride;
-  let keys = row.context + row.own;
-  var most = scores[at];
-  for (var j = 1u; j < keys; j++) { most = max(most, scores[at + j]); }
-  var sum = 0.0;
-  var x = Vec();
-  for (var j = 0u; j < row.context; j++) {
-    let e = exp(scores[at + j] - most);
-    sum += e;
-    x = fma(Vec(e), kv[(location(row, j) + LD) / SIZE + c], x);
-  }
-  let own = (p - i) * 3u * LV + 2u * LV + c;
-  for (var j = 0u; j < row.own; j++) {
-    let e = exp(scores[at + row.context + j] - most);
-    sum += e;
-    x = fma(Vec(e), qkv[own + j * 3u * LV], x);
-  }
-  mixed[p * LV + c] = x / sum;
-  ${shape.gradient ? 'if (c % HV == 0u) { logSums[p * H + head] = most + log(sum); }' : ''}`,
-)}`,
+    `${headConstants(shape)}${location}${body}${split ? shared : whole}`,
   )
 }
 

@@ -1,7 +1,16 @@
 /** Energies, and the slopes at which descent begins its way back through the network. */
 import type { Shape } from '../shape.js'
-import { kernel, type KernelSource, literal, moving, read, reductions, write } from './source.js'
-import { perAnswer, perPosition, perVector } from './threads.js'
+import {
+  kernel,
+  type KernelSource,
+  literal,
+  moving,
+  read,
+  reductions,
+  u32,
+  write,
+} from './source.js'
+import { perAnswer, perPosition, perVector, vocabThreads } from './threads.js'
 
 /**
  * What each position adds to its answer's energy, [position]: |y - F|^2 and the entropy of softmax(U F)
@@ -75,7 +84,7 @@ export function energyParts(shape: Shape): KernelSource {
     shape,
     'energy parts',
     bindings,
-    `${moving}${reductions}
+    `${moving}${reductions()}
 ${perPosition(shape.residual ? residual : scalar)}`,
   )
 }
@@ -215,7 +224,7 @@ export function normBack(
     shape,
     'norm, back',
     bindings,
-    `${reductions}
+    `${reductions()}
 ${perPosition(`
   var square = 0.0;
   var along = 0.0;
@@ -257,7 +266,7 @@ export function direct(shape: Shape): KernelSource {
     shape,
     'direct',
     bindings,
-    `${moving}${reductions}
+    `${moving}${reductions()}
 ${perPosition(`
   let moves = i < row.own && known(row, i) < 0;
   var square = 0.0;
@@ -278,28 +287,33 @@ ${perPosition(`
 export function squares(shape: Shape): KernelSource {
   const bindings = [
     read('tokens', 'i32'),
-    read('pushes', 'f32'),
-    write('direction', 'f32'),
+    read('pushes'),
+    write('direction'),
     write('squares', 'f32'),
   ]
+  const threads = vocabThreads(shape.vocab)
   return kernel(
     shape,
     'squares',
     bindings,
-    `${moving}${reductions}
-${perPosition(`
-  var square = 0.0;
+    `${moving}${reductions(threads)}
+${perPosition(
+  `
+  var sums = vec4f();
   if (known(row, i) < 0) {
-    for (var v = t; v < V; v += 64u) {
-      var d = direction[p * LDV + v];
+    // Beyond the vocabulary both are zero.
+    for (var c = t; c < LDS4; c += ${u32(threads)}) {
+      var d = direction[p * LDS4 + c];
       if (has(row, PUSHED)) {
-        d += pushes[(row.slot * K + i) * LDV + v];
-        direction[p * LDV + v] = d;
+        d += pushes[(row.slot * K + i) * LDS4 + c];
+        direction[p * LDS4 + c] = d;
       }
-      square = fma(d, d, square);
+      sums = fma(d, d, sums);
     }
   }
-  square = sumAll(t, square);
-  if (t == 0u) { squares[p] = square; }`)}`,
+  let square = sumAll(t, sums.x + sums.y + sums.z + sums.w);
+  if (t == 0u) { squares[p] = square; }`,
+  threads,
+)}`,
   )
 }

@@ -2,19 +2,63 @@
  * Products of activations and weights, with what precedes and follows them in one kernel:
  * out = finish(prepare(a) w), a [positions][depth], w [depth][columns], packed by weights.ts.
  *
- * A thread has four columns of some positions. Each number is one chain of fused multiply-adds over
- * the depth in order, whatever the number of positions to a thread: a row's bits depend on the row
- * alone. There is no workgroup memory and no barrier, for software adapters are slow at both.
+ * Each number is the sum, in order, of `chains` chains of fused multiply-adds over equal parts of the depth,
+ * whatever the number of positions: a row's bits depend on the row alone. A thread has four columns. In a pass
+ * of many positions it has several of them, and one chain after the other; in one of few, a thread has one
+ * chain of one position, since a GPU waits some hundred cycles for each thing that a chain reads.
  */
 import type { Shape } from '../shape.js'
 import { type Binding, kernel, type KernelSource, literal, read, u32, write } from './source.js'
 
-/** Threads of a workgroup: groups of four columns by groups of positions. */
-export const productGroup = [16, 4] as const
+/** Chains of a number. */
+const chains = 8
 
-/** Positions of one thread: of a pass of few positions, and of one of many. */
-export const positionsPerThread = { few: 1, many: 8 } as const
+/** Positions of one thread. `split`: its chains are so many threads. */
+const positionsPerThread = { split: 1, one: 1, some: 4, many: 8 } as const
 export type Amount = keyof typeof positionsPerThread
+
+/** Threads of a workgroup: groups of four columns, by groups of positions or by chains. */
+const across = 16
+const down = 4
+
+/** Positions up to which a thread has one of them: more would be idle. */
+const fewPositions = 16
+
+interface ProductSize {
+  columns: number
+  /** Into which the depth is cut. */
+  parts: number
+  positions: number
+}
+
+/**
+ * The kernels of a product from the most positions of a thread to the fewest, and which of them suits a pass.
+ * `busy`: threads that keep the adapter busy; 0 where it computes on the CPU, and is slow at barriers, which
+ * `split` has.
+ */
+export const productAmounts = (busy: number): readonly Amount[] =>
+  busy === 0 ? ['many', 'one'] : ['many', 'some', 'split']
+export const suits = (amount: Amount, busy: number, size: ProductSize): boolean =>
+  amount === 'one' ||
+  amount === 'split' ||
+  (size.positions > fewPositions && productGrid(amount, size).threads >= busy)
+
+const ceil = (n: number, by: number): number => Math.ceil(n / by)
+
+/** Workgroups of a product, and what they have in threads. */
+export function productGrid(
+  amount: Amount,
+  { columns, parts, positions }: ProductSize,
+): { grid: [number, number, number]; threads: number } {
+  const wide = ceil(columns / 4, across)
+  const groups = ceil(positions, positionsPerThread[amount])
+  const split = amount === 'split'
+  const high = split ? groups : ceil(groups, down)
+  return {
+    grid: [wide, high, parts],
+    threads: across * (split ? chains : down) * wide * high * parts,
+  }
+}
 
 interface Product {
   name: string
@@ -35,9 +79,32 @@ interface Product {
   functions?: string
 }
 
+/** One chain of positions `first` to `first + count - 1`, from vector `low` to `high`: `acc0`, ... and squares `sq0`, ... */
+function chain(count: number, { columns, depth, normed, scaled }: Product): string {
+  const each = (line: (r: string) => string): string =>
+    Array.from({ length: count }, (_, r) => line(String(r))).join('\n')
+  const multiply = (r: string): string =>
+    ['x', 'y', 'z', 'w']
+      .map((part, i) => `acc${r} = fma(vec4f(x${r}.${part}), w${i}, acc${r});`)
+      .join(' ')
+  return `
+${each((r) => `  var acc${r} = vec4f(); ${normed ? `var sq${r} = vec4f();` : ''}`)}
+  for (var k = low; k < high; k++) {
+    let at = k * ${u32(columns)} + c;
+    let w0 = w[at]; let w1 = w[at + ${u32(columns / 4)}];
+    let w2 = w[at + ${u32(columns / 2)}]; let w3 = w[at + ${u32((columns / 4) * 3)}];
+${each(
+  (r) => `    var x${r} = a[p${r} * ${u32(depth / 4)} + k];
+    ${normed ? `sq${r} = fma(x${r}, x${r}, sq${r});` : ''} ${scaled ? `x${r} *= scale[s${r} + k];` : ''}
+    ${multiply(r)}`,
+)}
+  }`
+}
+
 function product(shape: Shape, product: Product): KernelSource {
-  const { bindings, chunk, columns, depth, finish, functions = '', name, normed, scaled } = product
-  const count = positionsPerThread[product.amount]
+  const { amount, bindings, chunk, columns, depth, finish, functions = '', name } = product
+  const { normed, scaled } = product
+  const count = positionsPerThread[amount]
   const each = (line: (r: string) => string): string =>
     Array.from({ length: count }, (_, r) => line(String(r))).join('\n')
   const all: readonly Binding[] = [
@@ -47,50 +114,68 @@ function product(shape: Shape, product: Product): KernelSource {
     ...bindings,
   ]
   const vectors = depth / 4
-  const range = chunk
-    ? `let begin = g.z * ${u32(chunk)}; let until = min(begin + ${u32(chunk)}, ${u32(vectors)});`
-    : `let begin = 0u; let until = ${u32(vectors)};`
-  const multiply = (r: string): string =>
-    ['x', 'y', 'z', 'w']
-      .map((part, i) => `acc${r} = fma(vec4f(x${r}.${part}), w${i}, acc${r});`)
-      .join(' ')
-  const normalize = normed
-    ? (r: string) =>
-        `acc${r} *= inverseSqrt((sq${r}.x + sq${r}.y + sq${r}.z + sq${r}.w) / f32(D) + ${literal(shape.config.norm_eps)});`
-    : () => ''
+  const part = chunk ?? vectors
+  const ends = (s: string): string =>
+    `let low = min(begin + ${s} * ${u32(ceil(part, chains))}, until); let high = min(low + ${u32(ceil(part, chains))}, until);`
+  const place = (r: string): string =>
+    `  let p${r} = min(first + ${r}u, end); ${scaled ? `let s${r} = rowOf(p${r}).landscape * ${u32(vectors)};` : ''}`
+  const scale = (sum: string, square: string): string =>
+    normed
+      ? `${sum} *= inverseSqrt((${square}.x + ${square}.y + ${square}.z + ${square}.w) / f32(D) + ${literal(shape.config.norm_eps)});`
+      : ''
+  const range = `let begin = g.z * ${u32(part)}; let until = min(begin + ${u32(part)}, ${u32(vectors)});
+  let end = round.positions - 1u;`
+  const split = `
+var<workgroup> sums: array<vec4f, ${chains * across}>;
+${normed ? `var<workgroup> squares: array<vec4f, ${chains * across}>;` : ''}
+@compute @workgroup_size(${across}, ${chains})
+fn main(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_id) t: vec3u) {
+  let wanted = g.x * ${u32(across)} + t.x;
+  let c = min(wanted, ${u32(columns / 4 - 1)});
+  let first = g.y;
+  ${range}
+  ${ends('t.y')}
+${each(place)}
+  {${chain(count, product)}
+  sums[t.y * ${u32(across)} + t.x] = acc0;
+  ${normed ? `squares[t.y * ${u32(across)} + t.x] = sq0;` : ''}
+  }
+  workgroupBarrier();
+  if (t.y > 0u || wanted != c || first > end) { return; }
+  var sum = vec4f();
+  ${normed ? 'var square = vec4f();' : ''}
+  for (var s = 0u; s < ${u32(chains)}; s++) {
+    sum += sums[s * ${u32(across)} + t.x];
+    ${normed ? `square += squares[s * ${u32(across)} + t.x];` : ''}
+  }
+  ${scale('sum', 'square')} finish(p0, c, g.z, sum);
+}
+`
+  const whole = `
+@compute @workgroup_size(${across}, ${down})
+fn main(@builtin(global_invocation_id) g: vec3u) {
+  let c = g.x;
+  let first = g.y * ${u32(count)};
+  if (c >= ${u32(columns / 4)} || first >= round.positions) { return; }
+  ${range}
+${each((r) => `${place(r)} var sum${r} = vec4f(); ${normed ? `var square${r} = vec4f();` : ''}`)}
+  for (var s = 0u; s < ${u32(chains)}; s++) {
+    ${ends('s')}
+${chain(count, product)}
+${each((r) => `    sum${r} += acc${r}; ${normed ? `square${r} += sq${r};` : ''}`)}
+  }
+${each((r) => `  ${scale(`sum${r}`, `square${r}`)} if (first + ${r}u <= end) { finish(p${r}, c, g.z, sum${r}); }`)}
+}
+`
   return kernel(
     shape,
-    `${name}, ${product.amount} positions`,
+    `${name}, ${amount} positions`,
     all,
     `${functions}
 fn finish(p: u32, c: u32, part: u32, x: vec4f) {
 ${finish}
 }
-@compute @workgroup_size(${productGroup[0]}, ${productGroup[1]})
-fn main(@builtin(global_invocation_id) g: vec3u) {
-  let c = g.x;
-  let first = g.y * ${u32(count)};
-  if (c >= ${u32(columns / 4)} || first >= round.positions) { return; }
-  let end = round.positions - 1u;
-  ${range}
-${each(
-  (r) => `  let p${r} = min(first + ${r}u, end); let a${r} = p${r} * ${u32(vectors)};
-  var acc${r} = vec4f(); ${normed ? `var sq${r} = vec4f();` : ''}
-  ${scaled ? `let s${r} = rowOf(p${r}).landscape * ${u32(vectors)};` : ''}`,
-)}
-  for (var k = begin; k < until; k++) {
-    let at = k * ${u32(columns)} + c;
-    let w0 = w[at]; let w1 = w[at + ${u32(columns / 4)}];
-    let w2 = w[at + ${u32(columns / 2)}]; let w3 = w[at + ${u32((columns / 4) * 3)}];
-${each(
-  (r) => `    var x${r} = a[a${r} + k];
-    ${normed ? `sq${r} = fma(x${r}, x${r}, sq${r});` : ''} ${scaled ? `x${r} *= scale[s${r} + k];` : ''}
-    ${multiply(r)}`,
-)}
-  }
-${each((r) => `  ${normalize(r)} if (first + ${r}u <= end) { finish(p${r}, c, g.z, acc${r}); }`)}
-}
-`,
+${amount === 'split' ? split : whole}`,
   )
 }
 

@@ -54,7 +54,7 @@ export function top(shape: Shape): KernelSource {
     shape,
     'top',
     bindings,
-    `${moving}${reductions}${logitAt}
+    `${moving}${reductions()}${logitAt}
 var<workgroup> ids: array<u32, 64>;
 ${perReadOut(`
   var most = -3.4e38;
@@ -73,11 +73,11 @@ ${perReadOut(`
       if ((z < previous || (z == previous && v >= after)) && z > value) { value = z; id = v; }
     }
     workgroupBarrier();
-    parts64[t] = value;
+    ofThreads[t] = value;
     ids[t] = id;
     workgroupBarrier();
     for (var k = 0u; k < 64u; k++) {
-      if (parts64[k] > value || (parts64[k] == value && ids[k] < id)) { value = parts64[k]; id = ids[k]; }
+      if (ofThreads[k] > value || (ofThreads[k] == value && ids[k] < id)) { value = ofThreads[k]; id = ids[k]; }
     }
     if (t == 0u) { result[p * ${String(mostTop)}u + n] = vec2u(id, bitcast<u32>(value - logSum)); }
     previous = value;
@@ -96,7 +96,7 @@ export function draw(shape: Shape): KernelSource {
     shape,
     'draw',
     bindings,
-    `${moving}${reductions}${logitAt}
+    `${moving}${reductions()}${logitAt}
 fn weight(p: u32, token: i32, v: u32, most: f32, temperature: f32) -> f32 {
   return exp((logitAt(p, token, v) - most) / temperature);
 }
@@ -114,10 +114,10 @@ ${perReadOut(`
   var chosen = 0u; // the last thread whose weights are not all 0, if none passes
   var passed = false;
   for (var k = 0u; k < 64u; k++) {
-    if (parts64[k] > 0.0) { chosen = k; }
-    passed = left - parts64[k] < 0.0;
+    if (ofThreads[k] > 0.0) { chosen = k; }
+    passed = left - ofThreads[k] < 0.0;
     if (passed) { break; }
-    left -= parts64[k];
+    left -= ofThreads[k];
   }
   if (!passed) { left = 3.4e38; }
   var drawn = 0u;

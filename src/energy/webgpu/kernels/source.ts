@@ -148,23 +148,23 @@ fn location(row: Row, j: u32) -> u32 {
 }
 `
 
-/** Sums and largest values over the 64 threads of a workgroup, in one fixed order. */
-export const reductions = `
-var<workgroup> parts64: array<f32, 64>;
+/** Sums and largest values over the threads of a workgroup, in one fixed order. */
+export const reductions = (threads = 64): string => `
+var<workgroup> ofThreads: array<f32, ${threads}>;
 fn sumAll(t: u32, x: f32) -> f32 {
   workgroupBarrier();
-  parts64[t] = x;
+  ofThreads[t] = x;
   workgroupBarrier();
   var sum = 0.0;
-  for (var i = 0u; i < 64u; i++) { sum += parts64[i]; }
+  for (var i = 0u; i < ${threads}u; i++) { sum += ofThreads[i]; }
   return sum;
 }
 fn maxAll(t: u32, x: f32) -> f32 {
   workgroupBarrier();
-  parts64[t] = x;
+  ofThreads[t] = x;
   workgroupBarrier();
-  var most = parts64[0];
-  for (var i = 1u; i < 64u; i++) { most = max(most, parts64[i]); }
+  var most = ofThreads[0];
+  for (var i = 1u; i < ${threads}u; i++) { most = max(most, ofThreads[i]); }
   return most;
 }
 `

@@ -15,13 +15,12 @@ import {
   vocabChunk,
   write,
 } from './source.js'
-import { perPosition, perVector } from './threads.js'
+import { perPosition, perVector, vocabThreads } from './threads.js'
 
 /** Bit patterns beyond the last element of a position stay zero. */
 const withinWidth = `
-fn within(c: u32, x: vec4f) -> vec4f {
-  return select(vec4f(), x, vec4u(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) < vec4u(W));
-}
+fn inside(c: u32) -> vec4<bool> { return vec4u(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) < vec4u(W); }
+fn within(c: u32, x: vec4f) -> vec4f { return select(vec4f(), x, inside(c)); }
 `
 
 /**
@@ -116,36 +115,41 @@ ${perVector(
 
 /** Vocab space: the point at which the energy is taken, softmax(z + noise) or z + noise. */
 export function soften(shape: Shape): KernelSource {
-  const bindings = [read('state', 'f32'), read('tokens', 'i32'), write('base', 'f32')]
+  const bindings = [read('state'), read('tokens', 'i32'), write('base')]
+  const threads = vocabThreads(shape.vocab)
+  const perThread = (body: string): string =>
+    `for (var c = t; c < LDS4; c += ${u32(threads)}) {\n${body}\n  }`
   return kernel(
     shape,
     'soften',
     bindings,
-    `${moving}${noise}${reductions}
-${perPosition(`
+    `${moving}${noise}${withinWidth}${reductions(threads)}
+${perPosition(
+  `
   if (has(row, GIVEN)) { return; }
-  let source = (row.slot * K + i) * LDV;
-  let place = p * LDV;
+  let source = (row.slot * K + i) * LDS4;
+  let place = p * LDS4;
   let noisy = round.probe == 0u && row.noise != 0.0 && known(row, i) < 0;
-  var most = -3.4e38;
-  for (var v = t; v < V; v += 64u) {
-    var z = state[source + v];
-    if (noisy) { z = fma(normal(row, i * V + v, row.step + 1u), row.noise, z); }
-    base[place + v] = z;
-    most = max(most, z);
-  }
+  let least = vec4f(-3.4e38);
+  var most = least;
+  ${perThread(`
+    var z = state[source + c];
+    if (noisy) { z = fma(normalsFrom(row, i * V + 4u * c, row.step + 1u), vec4f(row.noise), z); }
+    base[place + c] = within(c, z);
+    most = max(most, select(least, z, inside(c)));`)}
   if (!has(row, NORMALIZED)${
     shape.config.answer.normalize === 'every_step' ? '' : ' || round.probe == 1u'
   }) { return; }
-  most = maxAll(t, most);
-  var sum = 0.0;
-  for (var v = t; v < V; v += 64u) {
-    let e = exp(base[place + v] - most);
-    base[place + v] = e;
-    sum += e;
-  }
-  let inverse = 1.0 / sumAll(t, sum);
-  for (var v = t; v < V; v += 64u) { base[place + v] *= inverse; }`)}`,
+  let top = maxAll(t, max(max(most.x, most.y), max(most.z, most.w)));
+  var sums = vec4f();
+  ${perThread(`
+    let e = within(c, exp(base[place + c] - top));
+    base[place + c] = e;
+    sums += e;`)}
+  let inverse = 1.0 / sumAll(t, sums.x + sums.y + sums.z + sums.w);
+  ${perThread('    base[place + c] *= inverse;')}`,
+  threads,
+)}`,
   )
 }
 

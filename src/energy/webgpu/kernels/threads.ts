@@ -22,17 +22,20 @@ ${body}
 }
 `
 
-/** One workgroup of 64 threads for each position: `body` knows its thread `t`, `p`, `row` and `i`. */
-export const perPosition = (body: string): string => `
-@compute @workgroup_size(64)
+/** One workgroup of `threads` threads for each position: `body` knows its thread `t`, `p`, `row` and `i`. */
+export const perPosition = (body: string, threads = 64): string => `
+@compute @workgroup_size(${String(threads)})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t: u32) {
-  let p = group.x + group.y * ${positionsAcross}u;
+  let p = group.x + group.y * ${String(positionsAcross)}u;
   if (p >= round.positions) { return; }
   let row = rowOf(p);
   let i = p % round.block;
 ${body}
 }
 `
+
+/** Threads of a position that look at a whole vocabulary: the most that every adapter allows, where it is large. */
+export const vocabThreads = (vocab: number): number => (vocab >= 4096 ? 256 : 64)
 
 /** One thread for each answer: `body` knows `answer`, its number within the pass, and `row`. */
 export const perAnswer = (body: string): string => `
