@@ -2,8 +2,10 @@
  * The gradients of the kernels that have names of Basin's (fused.ts). TensorFlow.js has one gradient for each kernel
  * on all backends, so a gradient here runs kernels that every backend with the first kernel has too.
  */
-import type { KernelConfig, TensorInfo } from '@tensorflow/tfjs-core'
-import type { Tensor, Tf } from './backend.js'
+import type * as TfCore from '@tensorflow/tfjs-core'
+import type { KernelConfig, Tensor, TensorInfo } from '@tensorflow/tfjs-core'
+
+type Tf = typeof TfCore
 
 /** Runs a kernel as TensorFlow.js does, on the tape where there is one. */
 const runKernel = (

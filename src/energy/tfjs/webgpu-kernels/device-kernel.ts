@@ -1,7 +1,4 @@
 /** Kernels in WGSL, with what all of them begin with: bindings, uniforms, and sums by the threads of a row. */
-import type { KernelConfig, TensorInfo } from '@tensorflow/tfjs-core'
-import type { Recorder } from './recorder.js'
-
 export interface DeviceKernel {
   /** Kernels of one name have one source. */
   name: string
@@ -16,32 +13,10 @@ export interface DeviceKernel {
   body: string
 }
 
-/** Computes a kernel of TensorFlow.js. */
-export type Compute = (
-  recorder: Recorder,
-  inputs: Readonly<Record<string, TensorInfo>>,
-  attributes: Readonly<Record<string, unknown>>,
-) => TensorInfo | TensorInfo[]
-
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
 
 export const counts = (...names: string[]): DeviceKernel['uniforms'] =>
   names.map((name) => ({ name, type: 'uint32' }))
-
-/** Registers kernels by the names that TensorFlow.js finds them by. */
-export function registerKernels(
-  tf: { registerKernel(config: KernelConfig): void },
-  backendName: string,
-  recorder: Recorder,
-  kernels: Readonly<Record<string, Compute>>,
-): void {
-  for (const [kernelName, compute] of Object.entries(kernels))
-    tf.registerKernel({
-      kernelName,
-      backendName,
-      kernelFunc: ({ attrs, inputs }) => compute(recorder, inputs as never, attrs ?? {}),
-    })
-}
 
 export function sourceOf(kernel: DeviceKernel): string {
   const { body, declarations = '', inputs, outputs, threads, uniforms } = kernel
@@ -65,6 +40,15 @@ fn main(
   let group = at.y * groups.x + at.x;
 ${body}
 }`
+}
+
+const known = new Map<string, DeviceKernel>()
+
+/** The kernel of a name, written by its first call. */
+export function kernelOf(name: string, write: (name: string) => DeviceKernel): DeviceKernel {
+  let kernel = known.get(name)
+  if (!kernel) known.set(name, (kernel = write(name)))
+  return kernel
 }
 
 /** Threads of the workgroups of kernels that compute each number, or each row, for itself. */

@@ -4,8 +4,8 @@
  * alone. The backend's own kernels leave most of a GPU idle there, or add in the order in which threads come.
  */
 import type { KernelFunc, TensorInfo } from '@tensorflow/tfjs-core'
-import type { Tf } from '../backend.js'
-import { counts, sizeOf, type DeviceKernel } from './device-kernel.js'
+import { counts, kernelOf, sizeOf, type DeviceKernel } from './device-kernel.js'
+import type { Tf } from './kernel-registry.js'
 import type { Recorder } from './recorder.js'
 import { sumOfRows } from './sums.js'
 
@@ -28,9 +28,14 @@ interface Tile {
  * Each thread computes four by four numbers. Tiles lie in workgroup memory by depth, four neighbours to an element;
  * one element of each line is left free, so that a line does not begin in the bank in which the last one began.
  */
-function productKernel(transposeA: boolean, transposeB: boolean, tile: Tile): DeviceKernel {
+function productKernel(
+  name: string,
+  transposeA: boolean,
+  transposeB: boolean,
+  tile: Tile,
+): DeviceKernel {
   const threads = (tile.rows * tile.columns) / 16
-  const operand = (name: string, outer: string, across: number, innermost: boolean): string => {
+  const operand = (array: string, outer: string, across: number, innermost: boolean): string => {
     const fours = across / 4
     const lines = fours + 1
     const [deep, four] = innermost
@@ -41,22 +46,22 @@ function productKernel(transposeA: boolean, transposeB: boolean, tile: Tile): De
         ? `k * uniforms.${outer} + first + ${j}u`
         : `(first + ${j}u) * uniforms.depth + k`
       return `
-      if (k < end && first + ${j}u < uniforms.${outer}) { element[${j}] = ${name}[${name}Start + ${index}]; }`
+      if (k < end && first + ${j}u < uniforms.${outer}) { element[${j}] = ${array}[${array}Start + ${index}]; }`
     }
     return `
     for (var v = thread; v < ${fours * DEEP}u; v += ${threads}u) {
       let deep = ${deep};
       let four = ${four};
       let k = at + deep;
-      let first = ${name}First + four * 4u;
+      let first = ${array}First + four * 4u;
       var element = vec4<f32>();${[0, 1, 2, 3].map(element).join('')}
-      ${name}Tile[deep * ${lines}u + four] = element;
+      ${array}Tile[deep * ${lines}u + four] = element;
     }`
   }
   const [fourRows, fourColumns] = [tile.rows / 4, tile.columns / 4]
   const each = (line: (j: number) => string): string => [0, 1, 2, 3].map(line).join('')
   return {
-    name: `product ${transposeA} ${transposeB} ${tile.rows} ${tile.columns}`,
+    name,
     inputs: ['a', 'b'],
     outputs: ['result'],
     uniforms: counts('m', 'n', 'depth', 'batch', 'parts', 'span', 'aSize', 'bSize'),
@@ -101,14 +106,11 @@ var<workgroup> bTile : array<vec4<f32>, ${DEEP * (fourColumns + 1)}>;`,
   }
 }
 
-const kernels = new Map<string, DeviceKernel>()
-
-function kernelFor(transposeA: boolean, transposeB: boolean, tile: Tile): DeviceKernel {
-  const key = `${transposeA} ${transposeB} ${tile.rows} ${tile.columns}`
-  let kernel = kernels.get(key)
-  if (!kernel) kernels.set(key, (kernel = productKernel(transposeA, transposeB, tile)))
-  return kernel
-}
+const kernelFor = (transposeA: boolean, transposeB: boolean, tile: Tile): DeviceKernel =>
+  kernelOf(
+    `product ${transposeA} ${transposeB} of ${tile.rows} by ${tile.columns}`,
+    (name): DeviceKernel => productKernel(name, transposeA, transposeB, tile),
+  )
 
 /** `own`: the backend's kernel, for products of no depth, and of other types. */
 export const matMul =

@@ -1,6 +1,7 @@
 /** Kernels in which each number is computed for itself: gates, rotations, casts and updates. */
 import type { KernelFunc, TensorInfo } from '@tensorflow/tfjs-core'
-import { counts, sizeOf, THREADS, type Compute, type DeviceKernel } from './device-kernel.js'
+import { counts, sizeOf, THREADS, type DeviceKernel } from './device-kernel.js'
+import type { Compute } from './kernel-registry.js'
 import type { Recorder } from './recorder.js'
 
 const pointwise = (
@@ -86,6 +87,8 @@ const rotation = (back: boolean): DeviceKernel =>
   y[i] = x[source] * cosines[angle] + select(${back ? 'turned, -turned' : '-turned, turned'}, odd);`,
   )
 
+const rotations = { there: rotation(false), back: rotation(true) }
+
 const rotateHeads: Compute = (recorder, inputs, attributes) => {
   const { cos, sin, x } = inputs as Record<'x' | 'cos' | 'sin', TensorInfo>
   const [b, second, third, d] = x.shape as [number, number, number, number]
@@ -96,7 +99,8 @@ const rotateHeads: Compute = (recorder, inputs, attributes) => {
   // Equal rows may be given once: then angles begin again in each row.
   const angles = (cos.shape[0] as number) * positions
   const uniforms = [size, heads, positions, d, angles]
-  recorder.run(rotation(back), [x, cos, sin], [y], uniforms, Math.ceil(size / THREADS))
+  const kernel = back ? rotations.back : rotations.there
+  recorder.run(kernel, [x, cos, sin], [y], uniforms, Math.ceil(size / THREADS))
   return y
 }
 

@@ -3,13 +3,14 @@ import type { TensorInfo } from '@tensorflow/tfjs-core'
 import {
   counts,
   groupsOfRows,
+  kernelOf,
   lanesFor,
   ofRows,
   sizeOf,
   THREADS,
-  type Compute,
   type DeviceKernel,
 } from './device-kernel.js'
+import type { Compute } from './kernel-registry.js'
 import type { Recorder } from './recorder.js'
 import { normWeightGradient } from './sums.js'
 
@@ -33,20 +34,11 @@ function runRows(
   uniforms: readonly [number, ...number[]],
 ): void {
   const lanes = lanesFor(width)
-  const { begin, declarations } = ofRows(lanes)
-  recorder.run(
-    {
-      ...rest,
-      name: `${name}, ${lanes} lanes`,
-      threads: THREADS,
-      declarations,
-      body: `${begin}${body}`,
-    },
-    inputs,
-    outputs,
-    uniforms,
-    groupsOfRows(uniforms[0], lanes),
-  )
+  const kernel = kernelOf(`${name}, ${lanes} lanes`, (whole): DeviceKernel => {
+    const { begin, declarations } = ofRows(lanes)
+    return { ...rest, name: whole, threads: THREADS, declarations, body: `${begin}${body}` }
+  })
+  recorder.run(kernel, inputs, outputs, uniforms, groupsOfRows(uniforms[0], lanes))
 }
 
 /** y = x r w with r = 1 / sqrt(mean(x^2) + eps), which is the second result. */

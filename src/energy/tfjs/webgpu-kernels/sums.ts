@@ -3,8 +3,8 @@
  * them at once. Every sum has one order, which depends on sizes alone: training that is resumed goes on to the bit.
  */
 import type { KernelFunc, TensorInfo } from '@tensorflow/tfjs-core'
-import type { Tf } from '../backend.js'
-import { counts, sizeOf, THREADS, type Compute, type DeviceKernel } from './device-kernel.js'
+import { counts, kernelOf, sizeOf, THREADS, type DeviceKernel } from './device-kernel.js'
+import type { Compute, Tf } from './kernel-registry.js'
 import type { Recorder } from './recorder.js'
 
 const SUM_THREADS = 256
@@ -21,10 +21,10 @@ interface Summand {
 
 const itself: Summand = { name: 'x', arrays: ['x'], of: 'x[i]' }
 
-function columnKernel({ arrays, name, of }: Summand, columns: number): DeviceKernel {
+function columnKernel(name: string, { arrays, of }: Summand, columns: number): DeviceKernel {
   const lanes = SUM_THREADS / columns
   return {
-    name: `sums of ${name} in ${columns} columns`,
+    name,
     inputs: arrays,
     outputs: ['sums'],
     uniforms: counts('rows', 'width', 'span', 'chunks'),
@@ -69,7 +69,9 @@ function columnSums(
   const span = Math.max(least, Math.ceil(rows / MOST_CHUNKS))
   const chunks = Math.max(1, Math.ceil(rows / span))
   const sums = recorder.output(chunks === 1 ? shape : [chunks, width])
-  const kernel = columnKernel(summand, columns)
+  const kernel = kernelOf(`sums of ${summand.name} in ${columns} columns`, (name) =>
+    columnKernel(name, summand, columns),
+  )
   const groups = chunks * Math.ceil(width / columns)
   recorder.run(kernel, inputs, [sums], [rows, width, span, chunks], groups)
   if (chunks === 1) return sums
