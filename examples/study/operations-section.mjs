@@ -137,7 +137,7 @@ export function operationsSection(docs) {
 What the searches [above](#restarts) cost. Operations of a step of one answer are counted from the configuration, two for each multiply-add.`,
     table(['model', 'parameters', 'million operations a step'], [...costs.values()]),
     `For each answer that is right: the operations of all answers, also of those that are not right within the budget, divided by how many are right. How long a step
-takes is in [native.md](native.md#number-formats-of-the-weights).`,
+takes is in [native.md](native.md#number-formats).`,
     table(
       ['answers', 'refinement', 'most steps', 'right', '10^9 operations for each right one'],
       lines,
@@ -167,7 +167,7 @@ boards above all have a rating of 11 and more. The operations are an estimate fr
       ]),
     ),
     `Orders of magnitude of operations can be compared, since those of the first table repeat one small network on 81 cells. Shares cannot, since the puzzles differ, nor can times, since
-puzzles and machines differ, and a program that searches is part of some. TRM states some 18 hours of a GPU for its training, and EqR's is for several GPUs; \`sudoku9\` was trained on puzzles of 22 to 45 givens of its own generator, for
-less than three hours of one core, and solves harder ones by breadth.`,
+puzzles and machines differ, and a program that searches is part of some. TRM states some 18 hours of a GPU for its training, and EqR's is for several GPUs; \`sudoku9\` was trained on puzzles of 22 to 45 givens of its own generator
+and on some 2,000 of 17 givens, for less than three hours of one core and four minutes of one GPU, on none of the hardest, and solves those by breadth.`,
   ]
 }

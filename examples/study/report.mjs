@@ -262,7 +262,10 @@ function policiesSection(docs) {
   return [policiesIntroduction, ...tables]
 }
 
-/** Energies at which answers rest, as examples/study/targets.mjs has recorded them. */
+/**
+ * Energies at which answers rest, as examples/study/targets.mjs has recorded them. `weights`: which ones, where they are
+ * not those that are shipped now.
+ */
 function targetsSection(docs) {
   const path = join(docs, 'thinking', 'targets.json')
   if (!existsSync(path)) return []
@@ -276,7 +279,7 @@ function targetsSection(docs) {
     ])
     const list = (energies) => energies.map((energy) => energy.toFixed(2)).join(', ')
     return [
-      `\`${found.model}\`, whose target is ${found.target ?? 'none'}. Lowest energies of wrong rests: ${list(found.lowestWrong)}; highest of right ones: ${list(found.highestRight)}.`,
+      `\`${found.model}\`${found.weights ? `, ${found.weights}` : ''}, whose target is ${found.target ?? 'none'}. Lowest energies of wrong rests: ${list(found.lowestWrong)}; highest of right ones: ${list(found.highestRight)}.`,
       table(['answers', 'rests: right, wrong', ...found.targets.map((t) => `≤ ${t}`)], lines),
     ].join('\n\n')
   })
@@ -298,7 +301,8 @@ The same number of steps, spent in one descent (\`{"candidates":1}\`) or in desc
 reaches the model's energy target. First line: answers whose state of lowest energy so far is right. Second line: those that reached the
 target, right or wrong. Third line, where it is measured: by how many percentage points more are right than with the refinement that is named, on the
 same answers, and the standard error of that difference; a share s of n answers has one of the root of s (1 - s) / n. Seed 7; native, avx512 f32; measured
-at commits 951fb94 and 218f4e4, and the default, \`mixed\`, at 6b57657, by
+at commits 951fb94 and 218f4e4, and the default, \`mixed\`, at 6b57657; what is not marked otherwise of \`sudoku9\` at 5e0e236, whose weights are
+those shipped now; by
 
     npm run build && node examples/study/policies.mjs MODEL DATA.jsonl ROWS MOST_STEPS REFINEMENT...`
 

@@ -85,8 +85,8 @@ const EFFORT_TOLERANCE = 1e-3
 const DEFAULT_PATIENCE_STEPS = 3
 /**
  * The `plateau` of the effort `max`, in units of T. It is long because hard answers are found after many
- * steps without a lower energy: of 32 expert puzzles sudoku9 solves 84 % where a plateau of T steps ends
- * the search, 88 % with 4 T and 97 % without one (2,048 steps).
+ * steps without a lower energy: of 32 expert puzzles the first weights of sudoku9 solve 84 % where a plateau
+ * of T steps ends the search, 88 % with 4 T and 97 % without one (2,048 steps).
  */
 const PLATEAU_IN_TRAINED_STEPS = 16
 
