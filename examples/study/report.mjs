@@ -262,10 +262,7 @@ function policiesSection(docs) {
   return [policiesIntroduction, ...tables]
 }
 
-/**
- * Energies at which answers rest, as examples/study/targets.mjs has recorded them. `weights`: which ones, where they are
- * not those that are shipped now.
- */
+/** Energies at which answers rest, as examples/study/targets.mjs has recorded them. */
 function targetsSection(docs) {
   const path = join(docs, 'thinking', 'targets.json')
   if (!existsSync(path)) return []
@@ -279,7 +276,7 @@ function targetsSection(docs) {
     ])
     const list = (energies) => energies.map((energy) => energy.toFixed(2)).join(', ')
     return [
-      `\`${found.model}\`${found.weights ? `, ${found.weights}` : ''}, whose target is ${found.target ?? 'none'}. Lowest energies of wrong rests: ${list(found.lowestWrong)}; highest of right ones: ${list(found.highestRight)}.`,
+      `\`${found.model}\`, whose target is ${found.target ?? 'none'}. Lowest energies of wrong rests: ${list(found.lowestWrong)}; highest of right ones: ${list(found.highestRight)}.`,
       table(['answers', 'rests: right, wrong', ...found.targets.map((t) => `≤ ${t}`)], lines),
     ].join('\n\n')
   })
