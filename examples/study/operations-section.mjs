@@ -137,7 +137,7 @@ export function operationsSection(docs) {
 What the searches [above](#restarts) cost. Operations of a step of one answer are counted from the configuration, two for each multiply-add.`,
     table(['model', 'parameters', 'million operations a step'], [...costs.values()]),
     `For each answer that is right: the operations of all answers, also of those that are not right within the budget, divided by how many are right. How long a step
-takes is in [native.md](native.md#number-formats-of-the-weights).`,
+takes is in [native.md](native.md#number-formats).`,
     table(
       ['answers', 'refinement', 'most steps', 'right', '10^9 operations for each right one'],
       lines,
