@@ -13,6 +13,7 @@ export interface DeviceLimits {
 }
 
 const runs = 5
+type Grid = [number, number, number]
 /** Multiply-adds of a thread; 16 chains of vectors of four keep the units busy. */
 const chains = 16
 const links = 256
@@ -68,7 +69,7 @@ export async function measureDevice(device: Device): Promise<DeviceLimits> {
   const data = memory.storage('data', device.adapter.software ? 2 ** 20 : numbers)
 
   /** Seconds of `count` dispatches in one submission: the best of a few. */
-  const seconds = async (source: KernelSource, count: number, grid: [number, number, number]) => {
+  const seconds = async (source: KernelSource, count: number, grid: Grid) => {
     const kernel = await device.compile(source)
     const group = device.bind(kernel, uniforms, rows, [data])
     const times: number[] = []
@@ -88,17 +89,21 @@ export async function measureDevice(device: Device): Promise<DeviceLimits> {
     return Math.min(...times)
   }
 
+  /** Seconds of one more dispatch, without what a submission itself takes. */
+  const each = async (source: KernelSource, few: number, many: number, grid: Grid) => {
+    const more = (await seconds(source, many, grid)) - (await seconds(source, few, grid))
+    return Math.max(0, more) / (many - few)
+  }
   const threads = device.adapter.software ? 2 ** 10 : 2 ** 20
-  const peak = await seconds(multiplyAdds, 1, [threads / 64, 1, 1])
+  const peak = await each(multiplyAdds, 2, 10, [threads / 64, 1, 1])
   const groups = Math.ceil(data.size / 16 / 64)
-  const moved = await seconds(copy, 1, [Math.min(groups, 65535), Math.ceil(groups / 65535), 1])
-  const [few, many] = [64, 1088]
-  const launch =
-    (await seconds(nothing, many, [1, 1, 1])) - (await seconds(nothing, few, [1, 1, 1]))
+  const across = Math.min(groups, 65535)
+  const moved = await each(copy, 2, 10, [across, Math.ceil(groups / 65535), 1])
+  const launch = await each(nothing, 64, 1088, [1, 1, 1])
   const limits = {
     flops: (threads * 4 * 2 * chains * links) / peak,
     bytesPerSecond: (2 * data.size) / moved,
-    dispatchMilliseconds: (1000 * Math.max(0, launch)) / (many - few),
+    dispatchMilliseconds: 1000 * launch,
   }
   memory.free()
   return limits
