@@ -15,6 +15,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readState } from '../../src/train/training-state.js'
 import { configOf } from '../support/models.js'
+import { describeWebgpu, everything } from '../webgpu/support.js'
 
 const basin = new URL('../../dist/cli/main.js', import.meta.url).pathname
 const directory = mkdtempSync(join(tmpdir(), 'basin-kill-'))
@@ -39,8 +40,8 @@ writeFileSync(
 writeFileSync(path('text.txt'), 'abacadabcbdbcdc'.repeat(20))
 
 /** `fileLimit`: the largest size of a file in bytes, which has the effect of a full disk; 0 for none. */
-function train(out: string, replay = 8, fileLimit = 0): ChildProcess {
-  const flags = {
+function train(out: string, replay = 8, fileLimit = 0, more: object = {}): ChildProcess {
+  const flags: object = {
     config: path('config.json'),
     tokenizer: directory,
     data: path('text.txt'),
@@ -56,6 +57,7 @@ function train(out: string, replay = 8, fileLimit = 0): ChildProcess {
     replay,
     noise: 0.1,
     backend: 'wasm',
+    ...more,
   }
   const words = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)])
   const limited = fileLimit > 0 ? `ulimit -f ${Math.floor(fileLimit / 512)}; ` : ''
@@ -165,5 +167,28 @@ describe('basin train', () => {
       expect(update).toBe(entries(signal).at(-1)?.update)
     },
     120_000,
+  )
+})
+
+// A software adapter takes a minute for it: with BASIN_WEBGPU_TESTS=all.
+describeWebgpu('basin train --backend webgpu', () => {
+  it.runIf(everything)(
+    'names the adapter, and goes on after SIGTERM to the same weights',
+    async () => {
+      const onGpu = (out: string) => train(out, 8, 0, { backend: 'webgpu', updates: 8 })
+      expect(await finish(onGpu('gpu-whole'))).toMatch(/on webgpu \(asked for, on \S/)
+      const child = onGpu('gpu-parts')
+      const finished = finish(child)
+      await logged(child, 'gpu-parts', 3)
+      child.kill('SIGTERM')
+      await finished
+      const reached = readState(path('gpu-parts'))?.update ?? 0
+      expect(reached).toBeGreaterThanOrEqual(3)
+      expect(reached).toBeLessThan(8)
+      expect(await finish(onGpu('gpu-parts'))).toContain(`resumed at update ${reached}`)
+      expect(curve('gpu-parts')).toEqual(curve('gpu-whole'))
+      expect(readState(path('gpu-parts'))?.tensors).toEqual(readState(path('gpu-whole'))?.tensors)
+    },
+    600_000,
   )
 })
