@@ -230,12 +230,14 @@ export async function record(options: RecordOptions): Promise<void> {
     reasoning_effort: 'xhigh',
     refinement: { max_steps: most },
   })
-  // A recording that was interrupted goes on where it stood.
+  // A recording that was interrupted goes on where it stood; one of other weights begins anew.
+  const identity = Buffer.from(real.identity).toString('hex')
   const found = existsSync(out) ? readRecording(out) : undefined
-  const before = found?.most === most ? found : undefined
+  const before = found?.most === most && found.identity === identity ? found : undefined
   const known = new Map(before?.boards.map((each) => [each.template, each]))
   const recording: Recording = {
     model: real.model.name,
+    identity,
     engine: `${real.info.name}, ${real.info.backend}, ${real.info.threads} thread`,
     machine: cpus()[0]?.model ?? 'unknown',
     commit: execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], { encoding: 'utf8' }).trim(),

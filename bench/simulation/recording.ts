@@ -44,6 +44,8 @@ export interface Timing {
 
 export interface Recording {
   model: string
+  /** What saved answers of the engine have in common: of the model and its weights, in hexadecimal. */
+  identity: string
   engine: string
   machine: string
   commit: string
