@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { afterAll, describe } from 'vitest'
 import { modelIdentity } from '../../src/energy/model-identity.js'
-import { type Adapter, Device } from '../../src/energy/webgpu/device.js'
+import { Device } from '../../src/energy/webgpu/device.js'
 import { WebgpuEngine, type WebgpuOptions } from '../../src/energy/webgpu/engine.js'
 import { mayHaveGpu, nodeAdapter } from '../../src/energy/webgpu/node.js'
 import type { Checkpoint } from '../../src/model/checkpoint.js'
@@ -41,11 +41,6 @@ export const describeWebgpu = (name: string, tests: () => void): void => {
   else describe(name, tests)
 }
 
-export function adapterOfTests(): Adapter {
-  if ('missing' in found) throw new Error(found.missing)
-  return found
-}
-
 const devices = new Map<number | undefined, Promise<Device>>()
 
 /** One device for each choice of kernels (`busyThreads`; undefined: the adapter's own). */
@@ -56,14 +51,16 @@ function deviceOf(busyThreads?: number): Promise<Device> {
   devices.set(busyThreads, made)
   return made
 }
+
 /** An adapter gives one device only. */
 async function openDevice(busyThreads?: number): Promise<Device> {
-  const adapter = devices.size === 0 ? adapterOfTests() : await nodeAdapter()
+  const adapter = await nodeAdapter()
   if ('missing' in adapter) throw new Error(adapter.missing)
   const device = await Device.open(adapter, undefined, busyThreads)
   device.enter()
   return device
 }
+
 afterAll(async () => {
   for (const device of devices.values()) await (await device).leave()
 })

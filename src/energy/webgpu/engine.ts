@@ -90,8 +90,6 @@ export class WebgpuEngine implements EnergyEngine {
   private readonly savedAnswers: SavedAnswers
   private readonly pushes: Pushes
   private readonly pace = new Pace()
-  /** When the last part of a descent was done, milliseconds. */
-  private lastEnded = 0
   private readonly alpha: number
   private readonly norm: Float32Array
   private closed = false
@@ -507,9 +505,7 @@ export class WebgpuEngine implements EnergyEngine {
           : []),
       ],
     })
-    const ended = performance.now()
-    this.pace.took(rounds.length, ended - Math.max(began, this.lastEnded))
-    this.lastEnded = ended
+    this.pace.took(rounds.length, began, performance.now())
     return rows.map((_, i) => this.stepResultAt(numbers, i))
   }
 

@@ -11,14 +11,17 @@ const weight = 0.3
 
 export class Pace {
   private roundMs: number | undefined
+  private lastEnded = 0
 
   get rounds(): number {
     if (this.roundMs === undefined) return 4
     return Math.max(1, Math.min(mostRounds, Math.floor(wantedMs / this.roundMs)))
   }
 
-  took(rounds: number, ms: number): void {
-    const each = ms / rounds
+  /** `began` and `ended`: of a submission, milliseconds. The device may have computed an earlier one at first. */
+  took(rounds: number, began: number, ended: number): void {
+    const each = (ended - Math.max(began, this.lastEnded)) / rounds
+    this.lastEnded = ended
     this.roundMs = this.roundMs === undefined ? each : this.roundMs + weight * (each - this.roundMs)
   }
 }

@@ -6,8 +6,8 @@
  * Scores are [position][head][stride]: keys of the context first, the answer's own after them.
  */
 import type { Shape } from '../shape.js'
-import { kernel, type KernelSource, literal, location, read, write } from './source.js'
-import { perVector } from './threads.js'
+import { kernel, type KernelSource, literal, location, read, u32, write } from './source.js'
+import { chainGroup, chains, perVector } from './threads.js'
 
 /** Threads of a workgroup: keys by positions. */
 export const scoreGroup = [64, 1] as const
@@ -84,14 +84,9 @@ ${perScore(`  let q = p * 3u * LV + head * HV;
   )
 }
 
-/** Chains of the sums over keys: equal parts of them, added up in order, so that threads may share them. */
-const chains = 8
-/** Threads of a workgroup where they do: vectors by chains. */
-const across = 16
-
 /** Workgroups of `mix` where the chains of a position are so many threads. */
 export const splitMixGrid = (vectors: number, positions: number): [number, number, number] => [
-  Math.ceil(vectors / across),
+  Math.ceil(vectors / chainGroup[0]),
   positions,
   1,
 ]
@@ -136,15 +131,17 @@ fn finish(p: u32, c: u32, most: f32, sums: Sums) {
   mixed[p * LV + c] = sums.x / sums.sum;
   ${shape.gradient ? 'if (c % HV == 0u) { logSums[p * H + c / HV] = most + log(sums.sum); }' : ''}
 }`
-  const whole = perVector(
-    'H * HV',
-    `
+  const across = u32(chainGroup[0])
+  const divided = `
   let at = (p * H + c / HV) * round.stride;
   let keys = row.context + row.own;
-  let each = (keys + ${String(chains - 1)}u) / ${String(chains)}u;
+  let each = (keys + ${u32(chains - 1)}) / ${u32(chains)};`
+  const whole = perVector(
+    'H * HV',
+    `${divided}
   let most = largest(at, 0u, keys);
   var total = Sums();
-  for (var s = 0u; s < ${String(chains)}u; s++) {
+  for (var s = 0u; s < ${u32(chains)}; s++) {
     let sums = chain(row, p, c, at, most, s * each, min((s + 1u) * each, keys));
     total.x += sums.x;
     total.sum += sums.sum;
@@ -152,31 +149,28 @@ fn finish(p: u32, c: u32, most: f32, sums: Sums) {
   finish(p, c, most, total);`,
   )
   const shared = `
-var<workgroup> parts: array<Sums, ${String(chains * across)}>;
-@compute @workgroup_size(${String(across)}, ${String(chains)})
+var<workgroup> ofThreads: array<Sums, ${chainGroup[0] * chains}>;
+@compute @workgroup_size(${chainGroup[0]}, ${chains})
 fn main(@builtin(workgroup_id) g: vec3u, @builtin(local_invocation_id) t: vec3u) {
-  let wanted = g.x * ${String(across)}u + t.x;
+  let wanted = g.x * ${across} + t.x;
   let c = min(wanted, H * HV - 1u);
   let p = g.y;
-  let row = rowOf(p);
-  let at = (p * H + c / HV) * round.stride;
-  let keys = row.context + row.own;
-  let each = (keys + ${String(chains - 1)}u) / ${String(chains)}u;
+  let row = rowOf(p);${divided}
   let low = min(t.y * each, keys);
   let high = min(low + each, keys);
-  let mine = t.y * ${String(across)}u + t.x;
-  parts[mine].sum = largest(at, low, high);
+  let mine = t.y * ${across} + t.x;
+  ofThreads[mine].sum = largest(at, low, high);
   workgroupBarrier();
   var most = -3.4e38;
-  for (var s = 0u; s < ${String(chains)}u; s++) { most = max(most, parts[s * ${String(across)}u + t.x].sum); }
+  for (var s = 0u; s < ${u32(chains)}; s++) { most = max(most, ofThreads[s * ${across} + t.x].sum); }
   workgroupBarrier();
-  parts[mine] = chain(row, p, c, at, most, low, high);
+  ofThreads[mine] = chain(row, p, c, at, most, low, high);
   workgroupBarrier();
   if (t.y > 0u || wanted != c) { return; }
   var total = Sums();
-  for (var s = 0u; s < ${String(chains)}u; s++) {
-    total.x += parts[s * ${String(across)}u + t.x].x;
-    total.sum += parts[s * ${String(across)}u + t.x].sum;
+  for (var s = 0u; s < ${u32(chains)}; s++) {
+    total.x += ofThreads[s * ${across} + t.x].x;
+    total.sum += ofThreads[s * ${across} + t.x].sum;
   }
   finish(p, c, most, total);
 }

@@ -9,16 +9,14 @@
  */
 import type { Shape } from '../shape.js'
 import { type Binding, kernel, type KernelSource, literal, read, u32, write } from './source.js'
-
-/** Chains of a number. */
-const chains = 8
+import { chainGroup, chains } from './threads.js'
 
 /** Positions of one thread. `split`: its chains are so many threads. */
 const positionsPerThread = { split: 1, one: 1, some: 4, many: 8 } as const
 export type Amount = keyof typeof positionsPerThread
 
 /** Threads of a workgroup: groups of four columns, by groups of positions or by chains. */
-const across = 16
+const [across] = chainGroup
 const down = 4
 
 /** Positions up to which a thread has one of them: more would be idle. */

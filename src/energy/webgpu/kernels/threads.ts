@@ -3,6 +3,13 @@
 /** Threads of a workgroup: vectors of a position by positions. */
 export const vectorGroup = [16, 4] as const
 
+/**
+ * Chains of a long sum: equal parts of it, which are added up in order, so that one thread or as many threads as
+ * there are chains come to the same bits. Threads of a workgroup that share them: vectors by chains.
+ */
+export const chains = 8
+export const chainGroup = [16, chains] as const
+
 /** Workgroups side by side, where each has one position: an adapter may allow no more than 65,535. */
 export const positionsAcross = 32_768
 
